@@ -1,0 +1,138 @@
+"""What a game is. A game is a frozen dataclass of settings with pure rules; everything that varies is in its state."""
+
+import abc
+import dataclasses
+from typing import Any, ClassVar, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bestreply.types import Array, TimeStep
+
+
+class Game(abc.ABC):
+    """A simultaneous-move game of `num_players` seats with `num_actions` actions each.
+
+    A game of our own subclasses this as a frozen dataclass whose fields are its settings (hashable, so that `jax.jit` can take
+    the game as a static argument) and gives four rules: `start`, `advance`, `finished`, `look`. `reset` and `step` put the shell
+    around them that every game shares: a finished game steps to itself with reward 0.
+
+    A host game (`compiled = False`) overrides `reset` and `step` themselves, in NumPy.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]  # changes whenever the same settings and key would play differently
+    summary: ClassVar[str]  # one line for `bestreply games`
+    compiled: ClassVar[bool] = True  # False: stepped on the host, one state at a time
+
+    # -- what it is ------------------------------------------------------------------------------------------------------------
+
+    @property
+    @abc.abstractmethod
+    def num_players(self) -> int: ...
+
+    @property
+    @abc.abstractmethod
+    def action_names(self) -> tuple[str, ...]: ...
+
+    @property
+    @abc.abstractmethod
+    def obs_shape(self) -> tuple[int, ...]: ...
+
+    max_steps: int  # every episode ends by then
+
+    @property
+    def num_actions(self) -> int:
+        return len(self.action_names)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting by name; ``make_game(game.name, **game.settings)`` is this game again."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(cast(Any, self))}
+
+    @property
+    def goals(self) -> tuple[str, ...]:
+        """What a player may be after, ending in "none"."""
+        return ("none",)
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """Names of the observation's last axis where it is a stack of planes, ego first; empty where it is not."""
+        return ()
+
+    @property
+    def binary(self) -> np.ndarray:
+        """[*obs_shape] bool: the entries of an observation that only take the values 0 and 1."""
+        return np.zeros(self.obs_shape, bool)
+
+    # -- its rules (compiled games) --------------------------------------------------------------------------------------------
+
+    def start(self, key: jax.Array) -> Any:
+        """A first state."""
+        raise NotImplementedError
+
+    def advance(self, state: Any, actions: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
+        """The next state and each seat's reward [N], for legal `actions` [N] in an unfinished state."""
+        raise NotImplementedError
+
+    def finished(self, state: Any) -> jax.Array:
+        """[] bool: terminated for every seat, or truncated."""
+        raise NotImplementedError
+
+    def look(self, state: Any, reward: jax.Array) -> TimeStep:
+        """What the seats see of a state."""
+        raise NotImplementedError
+
+    # -- how it is used --------------------------------------------------------------------------------------------------------
+
+    def reset(self, key: jax.Array) -> tuple[Any, TimeStep]:
+        """A first state and what the seats see of it. `key` is a typed JAX key."""
+        state = self.start(key)
+        return state, self.look(state, jnp.zeros(self.num_players))
+
+    def step(self, state: Any, actions: Array, key: jax.Array) -> tuple[Any, TimeStep]:
+        """One joint step, `actions` [N] int in seat order; the entry of a seat that has left is ignored.
+
+        Pure. A finished game steps to itself with reward 0. An illegal action is the caller's error: what the rules make of it is
+        not defined, and `collect`, `evaluate` and `check_game` refuse it.
+        """
+        over = self.finished(state)
+        moved, reward = self.advance(state, jnp.asarray(actions), key)
+        state = jax.tree.map(lambda old, new: jnp.where(over, old, new), state, moved)
+        return state, self.look(state, jnp.where(over, 0.0, reward))
+
+    # -- what its observations tell (where they do) ----------------------------------------------------------------------------
+
+    def perspective(self, obs: Array, other: Array) -> Array | None:
+        """The observation of the seat at ego-first index `other` (0 = self), made from one's own; None where that can't be known.
+
+        Fully observed games override it; models of the others then learn from every seat's play at once.
+        """
+        return None
+
+    def legal_in(self, obs: Array) -> Array | None:
+        """[A] bool: the legal actions of the seat whose observation this is; None where the observation does not tell."""
+        return None
+
+    def achieved(self, obs: Array, action: Array, reward: Array) -> Array:
+        """[] int32: the goal that this step shows its player to have reached, or -1. Broadcasts over leading axes."""
+        return jnp.full(jnp.shape(action), -1, jnp.int32)
+
+    def text(self, obs: Array, seat: int = 0) -> str:
+        """The observation of `seat` for a terminal; seats are named 1, 2, ... in global order."""
+        return np.array2string(np.asarray(obs), precision=2, suppress_small=True)
+
+    def picture(self, obs: Array, seat: int = 0) -> str:
+        """The observation of `seat` as an SVG element."""
+        lines = self.text(obs, seat).splitlines()
+        width, height = 7 * max(map(len, lines), default=1) + 12, 16 * len(lines) + 8
+        rows = "".join(f'<text x="6" y="{16 * (i + 1)}">{_escape(line)}</text>' for i, line in enumerate(lines))
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+            f'font-family="monospace" font-size="12" fill="currentColor" xml:space="preserve">{rows}</svg>'
+        )
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,298 @@
+"""What the grid games share: cells, moves, planes, blocks, boards to look at.
+
+A cell is its index ``row * width + column``. An observation is planes ``(height, width, P)``: the players ego first, blocks, the
+things to be had, and a last plane filled with the fraction of time left. All are 0/1 except the last.
+"""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bestreply.games.base import Game
+from bestreply.types import Array, TimeStep, ego_order
+
+UP, DOWN, LEFT, RIGHT, STAY = range(5)
+MOVES = ("UP", "DOWN", "LEFT", "RIGHT", "STAY")
+OFFSETS = np.array([(-1, 0), (1, 0), (0, -1), (0, 1), (0, 0)])
+
+
+def targets(height: int, width: int) -> np.ndarray:
+    """[cells, 5] int32: the cell that each move leads to, -1 off the grid."""
+    rows, columns = np.divmod(np.arange(height * width)[:, None], width)
+    rows, columns = rows + OFFSETS[:, 0], columns + OFFSETS[:, 1]
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    return np.where(inside, rows * width + columns, -1).astype(np.int32)
+
+
+def distances(height: int, width: int) -> np.ndarray:
+    """[cells, cells] int32: Manhattan distances."""
+    rows, columns = np.divmod(np.arange(height * width), width)
+    return (abs(rows[:, None] - rows) + abs(columns[:, None] - columns)).astype(np.int32)
+
+
+class GridState(eqx.Module):
+    """State of a grid game of ``n`` players and ``K`` things in all."""
+
+    cell: Array  # [n] int32, where each player stands (or stood when it left)
+    left: Array  # [n] bool, who has left for good
+    blocks: Array  # [cells] bool
+    thing_cell: Array  # [K] int32
+    thing_there: Array  # [K] bool, not taken yet
+    time: Array  # [] int32, steps made
+
+
+@dataclasses.dataclass(frozen=True)
+class GridGame(Game):
+    """Players on a `height` x `width` grid of free cells and blocks; several may share a cell, nobody blocks anybody.
+
+    A subclass names its kinds of things (`kinds`: name -> how many), the action that takes each kind, its players, and gives
+    `take`. `blocks` is the largest number of block components (3- or 4-cell I and L shapes) to be placed.
+    """
+
+    height: int = 4
+    width: int = 4
+    blocks: int = 0
+    max_steps: int = 15
+
+    takers: ClassVar[tuple[str, ...]]  # the actions after STAY, one for each kind in order
+    role: ClassVar[str]  # what a player is called in pictures
+    colours: ClassVar[dict[str, str]]
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        raise NotImplementedError
+
+    def take(self, state: GridState, actions: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Rewards [n] float32, who leaves [n] bool, which things go [K] bool, for players that stay where they are and take."""
+        raise NotImplementedError
+
+    def check_settings(self) -> None:
+        """Raises ValueError where the settings leave no room or no game."""
+        things = sum(self.kinds.values())
+        for name, value in self.settings.items():
+            if isinstance(value, int) and not isinstance(value, bool) and value < 0:
+                raise ValueError(f"{self.name}: {name}={value}; wanted: 0 or more")
+        if self.height < 1 or self.width < 1 or self.max_steps < 1:
+            raise ValueError(f"{self.name}: {self.height}x{self.width} grid, {self.max_steps} steps; wanted: at least 1 of each")
+        if things < 1 or things > self.cells:
+            raise ValueError(f"{self.name}: {things} things for {self.cells} cells; wanted: between 1 and {self.cells}")
+
+    def __post_init__(self) -> None:
+        self.check_settings()
+
+    # -- shape -----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def cells(self) -> int:
+        return self.height * self.width
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        return MOVES + self.takers
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        others = tuple(f"{self.role}_{j}" for j in range(1, self.num_players))
+        return ("self", *others, "blocks", *self.kinds, "time")
+
+    @property
+    def obs_shape(self) -> tuple[int, ...]:
+        return (self.height, self.width, len(self.planes))
+
+    @property
+    def binary(self) -> np.ndarray:
+        return np.broadcast_to(np.arange(len(self.planes)) < len(self.planes) - 1, self.obs_shape)
+
+    @property
+    def thing_kind(self) -> np.ndarray:
+        """[K] int: the kind of each thing."""
+        return np.repeat(np.arange(len(self.kinds)), list(self.kinds.values()))
+
+    # -- rules -----------------------------------------------------------------------------------------------------------------
+
+    def start(self, key: jax.Array) -> GridState:
+        block_key, thing_key, player_key = jax.random.split(key, 3)
+        blocks = place_blocks(self, block_key)
+        order = jnp.argsort(jax.random.uniform(thing_key, self.cells) + blocks)  # free cells first, in random order
+        things = sum(self.kinds.values())
+        return GridState(
+            cell=jax.random.categorical(player_key, jnp.where(blocks, -jnp.inf, 0.0), shape=(self.num_players,)).astype(jnp.int32),
+            left=jnp.zeros(self.num_players, bool),
+            blocks=blocks,
+            thing_cell=order[:things].astype(jnp.int32),
+            thing_there=jnp.ones(things, bool),
+            time=jnp.int32(0),
+        )
+
+    def advance(self, state: GridState, actions: jax.Array, key: jax.Array) -> tuple[GridState, jax.Array]:
+        actions = jnp.where(state.left, STAY, actions)
+        reward, leaves, gone = self.take(state, actions)
+        to = jnp.asarray(targets(self.height, self.width))[state.cell, jnp.minimum(actions, STAY)]
+        state = GridState(
+            cell=jnp.where(to < 0, state.cell, to),
+            left=state.left | leaves,
+            blocks=state.blocks,
+            thing_cell=state.thing_cell,
+            thing_there=state.thing_there & ~gone,
+            time=state.time + 1,
+        )
+        return state, reward
+
+    def over(self, state: GridState) -> jax.Array:
+        """[] bool: there is nothing left to play for, whatever the time."""
+        return ~state.thing_there.any()
+
+    def finished(self, state: GridState) -> jax.Array:
+        return self.over(state) | (state.time >= self.max_steps)
+
+    def look(self, state: GridState, reward: jax.Array) -> TimeStep:
+        over = self.over(state)
+        obs = self.observe(state)
+        return TimeStep(
+            obs=obs,
+            legal=jax.vmap(self.legal_in)(obs),
+            reward=reward.astype(jnp.float32),
+            terminated=state.left | over,
+            truncated=(state.time >= self.max_steps) & ~over,
+            present=~state.left,
+        )
+
+    def observe(self, state: GridState) -> jax.Array:
+        """[n, H, W, P] float32."""
+        players = jax.nn.one_hot(state.cell, self.cells) * ~state.left[:, None]  # [n, cells]
+        there = jax.nn.one_hot(state.thing_cell, self.cells) * state.thing_there[:, None]  # [K, cells]
+        kinds = jax.ops.segment_sum(there, jnp.asarray(self.thing_kind), len(self.kinds))
+        time = jnp.full((1, self.cells), (self.max_steps - state.time) / self.max_steps)
+        common = jnp.concatenate([state.blocks[None].astype(jnp.float32), kinds, time])
+        seats = players[ego_order(self.num_players)]  # [n, n, cells]
+        common = jnp.broadcast_to(common, (self.num_players, *common.shape))
+        planes = jnp.concatenate([seats, common], axis=1)
+        return jnp.moveaxis(planes, 1, -1).reshape(self.num_players, *self.obs_shape)
+
+    # -- what an observation tells ---------------------------------------------------------------------------------------------
+
+    def perspective(self, obs: Array, other: Array) -> Array:
+        """Seat `other` (ego-first index) first, the rest in the order in which we see them."""
+        n = self.num_players
+        first = jnp.arange(n) == other
+        order = jnp.argsort(~first, stable=True)
+        return jnp.concatenate([jnp.take(obs[..., :n], order, axis=-1), obs[..., n:]], axis=-1)
+
+    def legal_in(self, obs: Array) -> jax.Array:
+        flat = jnp.reshape(obs, (self.cells, -1))
+        me, blocks = flat[:, 0] > 0.5, flat[:, self.num_players] > 0.5
+        to = jnp.asarray(targets(self.height, self.width))
+        moves = ((to >= 0) & ~blocks[to] & me[:, None]).any(0)
+        things = flat[:, self.num_players + 1 : -1] > 0.5
+        takes = (things & me[:, None]).any(0)
+        return jnp.concatenate([moves[:STAY], jnp.ones(1, bool), takes])
+
+    def achieved(self, obs: Array, action: Array, reward: Array) -> jax.Array:
+        taken = jnp.asarray(action) - len(MOVES)
+        return jnp.where((taken >= 0) & (jnp.asarray(reward) != 0), taken, -1).astype(jnp.int32)
+
+    # -- to look at ------------------------------------------------------------------------------------------------------------
+
+    def _contents(self, obs: Array, seat: int) -> list[list[str]]:
+        """For every cell, what lies there: "1", "2", ... players by global seat, "#" a block, else the kind of thing."""
+        flat = np.asarray(obs).reshape(self.cells, -1)
+        n = self.num_players
+        names = [str(s + 1) for s in ego_order(n)[seat]] + ["#", *self.kinds]
+        return [[name for name, value in zip(names, cell[:-1], strict=True) if value > 0.5] for cell in flat]
+
+    def text(self, obs: Array, seat: int = 0) -> str:
+        """One line a row; players by number, `#` a block, otherwise the first letter of the thing, `.` nothing."""
+        cells = ["".join(c if len(c) == 1 or c.isdigit() else c[0].upper() for c in cell) or "." for cell in self._contents(obs, seat)]
+        wide = max(map(len, cells))
+        rows = [" ".join(c.rjust(wide) for c in cells[i : i + self.width]) for i in range(0, self.cells, self.width)]
+        left = round(float(np.asarray(obs).reshape(-1)[-1]) * self.max_steps)
+        return "\n".join([*rows, f"{left} of {self.max_steps} steps left"])
+
+    def picture(self, obs: Array, seat: int = 0) -> str:
+        """A board as SVG: players are numbered discs, `seat` outlined; the rest are squares by colour with a letter."""
+        size = 44
+        parts = [_cell_svg(self, contents, seat, index, size) for index, contents in enumerate(self._contents(obs, seat))]
+        width, height = size * self.width, size * self.height
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+            f'role="img" font-family="sans-serif" text-anchor="middle" dominant-baseline="central">'
+            f"<title>{self.text(obs, seat)}</title>{''.join(parts)}</svg>"
+        )
+
+
+PLAYER_COLOURS = ("#3b6fd4", "#c2542d", "#2f8f5b", "#8a4fbf", "#b08a1e", "#45818e", "#a64d79", "#666666")
+
+
+def _cell_svg(game: GridGame, contents: list[str], seat: int, index: int, size: int) -> str:
+    row, column = divmod(index, game.width)
+    x, y = column * size, row * size
+    fill = "#3d3d3d" if "#" in contents else "#f6f4ee"
+    parts = [f'<rect x="{x}" y="{y}" width="{size}" height="{size}" fill="{fill}" stroke="#cfcabd"/>']
+    things = [c for c in contents if c != "#" and not c.isdigit()]
+    for thing in things:
+        parts.append(f'<rect x="{x + 3}" y="{y + 3}" width="{size - 6}" height="{size - 6}" rx="6" fill="{game.colours[thing]}"/>')
+        parts.append(f'<text x="{x + 10}" y="{y + 11}" font-size="11" fill="#333">{thing[0].upper()}</text>')
+    players = [int(c) for c in contents if c.isdigit()]
+    radius = 11 if len(players) < 2 else 8.5
+    for k, number in enumerate(players):
+        cx = x + size / 2 + (0 if len(players) < 2 else (k % 2 * 2 - 1) * 10)
+        cy = y + size / 2 + (0 if len(players) < 3 else (k // 2 * 2 - 1) * 10)
+        ring = ' stroke="#111" stroke-width="2.5"' if number == seat + 1 else ""
+        colour = PLAYER_COLOURS[(number - 1) % len(PLAYER_COLOURS)]
+        parts.append(f'<circle cx="{cx}" cy="{cy}" r="{radius}" fill="{colour}"{ring}/>')
+        parts.append(f'<text x="{cx}" y="{cy}" font-size="{radius + 1}" fill="#fff">{number}</text>')
+    return "".join(parts)
+
+
+# -- blocks --------------------------------------------------------------------------------------------------------------------
+
+
+def _block_shapes(height: int, width: int) -> np.ndarray:
+    """[shapes, cells] bool: every 3- and 4-cell I and L piece at every place and turn on the grid."""
+    pieces = ["###", "####", "#./##", "#./#./##"]
+    masks = set()
+    for piece in pieces:
+        grid = np.array([[c == "#" for c in line] for line in piece.split("/")])
+        for mirrored in (grid, grid[:, ::-1]):
+            for turns in range(4):
+                turned = np.rot90(mirrored, turns)
+                for row in range(height - turned.shape[0] + 1):
+                    for column in range(width - turned.shape[1] + 1):
+                        board = np.zeros((height, width), bool)
+                        board[row : row + turned.shape[0], column : column + turned.shape[1]] = turned
+                        masks.add(board.tobytes())
+    return np.array([np.frombuffer(m, bool) for m in sorted(masks)]).reshape(-1, height * width)
+
+
+def connected(blocks: jax.Array, height: int, width: int) -> jax.Array:
+    """[] bool: the free cells of `blocks` [cells] hang together (by a flood from the first of them)."""
+    free = ~blocks
+    to = jnp.asarray(targets(height, width))[:, :STAY]
+
+    def spread(_: Any, wet: jax.Array) -> jax.Array:
+        return free & (wet | (wet[to] & (to >= 0)).any(1))
+
+    first = jnp.arange(height * width) == jnp.argmax(free)
+    wet = jax.lax.fori_loop(0, height * width, spread, first & free)
+    return (wet == free).all()
+
+
+def place_blocks(game: GridGame, key: jax.Array) -> jax.Array:
+    """[cells] bool: `game.blocks` tries to put a random piece; a try that overlaps, cuts the free area or leaves too few cells fails."""
+    board = jnp.zeros(game.cells, bool)
+    if game.blocks == 0:
+        return board
+    shapes = jnp.asarray(_block_shapes(game.height, game.width))
+    wanted = sum(game.kinds.values())
+
+    def attempt(board: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
+        piece = shapes[jax.random.randint(key, (), 0, len(shapes))]
+        candidate = board | piece
+        fits = ~(board & piece).any() & ((~candidate).sum() >= wanted) & connected(candidate, game.height, game.width)
+        return jnp.where(fits, candidate, board), None
+
+    return jax.lax.scan(attempt, board, jax.random.split(key, game.blocks))[0]
