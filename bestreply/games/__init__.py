@@ -1,5 +1,6 @@
 """Games by name. `make_game` makes them; `check_game` holds any game against what `Game` promises."""
 
+import dataclasses
 from typing import Any
 
 from bestreply.games.base import Game
@@ -23,16 +24,25 @@ def _load(name: str) -> Any:
 def list_games() -> dict[str, str]:
     """Every game by name, with a line on what it is."""
     games = {name: _load(name).summary for name in GAMES}
-    return games | {"openspiel:NAME": "a simultaneous-move game of OpenSpiel, e.g. openspiel:goofspiel(num_cards=4)"}
+    return games | {
+        "openspiel:NAME": "a simultaneous-move game of OpenSpiel, e.g. openspiel:goofspiel(num_cards=4)"
+    }
+
+
+def _bare(value: Any) -> Any:
+    """``table=chicken`` is read as a name with no settings; no setting is of that kind: a string is meant."""
+    return value.name if isinstance(value, Spec) and not value.args and not value.settings else value
 
 
 def make_game(spec: str | Spec, **settings: Any) -> Game:
-    """A game by name, with its settings in the name or as keywords: ``make_game("stag_hunt(height=5)", hunters=2)``.
+    """A game by name, with its settings in the name or as keywords: ``make_game("stag_hunt(height=5)",
+    hunters=2)``.
 
     Raises ValueError that names what was given and what there is, for an unknown game or setting.
     """
     spec = parse_spec(spec) if isinstance(spec, str) else spec
     settings = {**spec.settings, **settings}
+    settings = {name: _bare(value) for name, value in settings.items()}
     if spec.name.startswith("openspiel:"):
         from bestreply.games.openspiel import OpenSpielGame
 
@@ -42,7 +52,7 @@ def make_game(spec: str | Spec, **settings: Any) -> Game:
     if spec.args:
         raise ValueError(f"{spec}: settings are given by name, e.g. {spec.name}(max_steps=15)")
     kind = _load(spec.name)
-    known = [f for f in kind.__dataclass_fields__]
+    known = [field.name for field in dataclasses.fields(kind)]
     unknown = [k for k in settings if k not in known]
     if unknown:
         raise ValueError(f"{spec.name} has no setting {', '.join(unknown)}; it has: {', '.join(known)}")

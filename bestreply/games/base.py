@@ -1,4 +1,4 @@
-"""What a game is. A game is a frozen dataclass of settings with pure rules; everything that varies is in its state."""
+"""What a game is: a frozen dataclass of settings with pure rules; everything that varies is in its state."""
 
 import abc
 import dataclasses
@@ -14,9 +14,10 @@ from bestreply.types import Array, TimeStep
 class Game(abc.ABC):
     """A simultaneous-move game of `num_players` seats with `num_actions` actions each.
 
-    A game of our own subclasses this as a frozen dataclass whose fields are its settings (hashable, so that `jax.jit` can take
-    the game as a static argument) and gives four rules: `start`, `advance`, `finished`, `look`. `reset` and `step` put the shell
-    around them that every game shares: a finished game steps to itself with reward 0.
+    A game of our own subclasses this as a frozen dataclass whose fields are its settings (hashable, so that
+    `jax.jit` can take the game as a static argument) and gives four rules: `start`, `advance`, `finished`,
+    `look`. `reset` and `step` put the shell around them that every game shares: a finished game steps to
+    itself with reward 0.
 
     A host game (`compiled = False`) overrides `reset` and `step` themselves, in NumPy.
     """
@@ -26,7 +27,7 @@ class Game(abc.ABC):
     summary: ClassVar[str]  # one line for `bestreply games`
     compiled: ClassVar[bool] = True  # False: stepped on the host, one state at a time
 
-    # -- what it is ------------------------------------------------------------------------------------------------------------
+    # -- what it is ------------------------------------------------------------------------------------------
 
     @property
     @abc.abstractmethod
@@ -58,7 +59,10 @@ class Game(abc.ABC):
 
     @property
     def planes(self) -> tuple[str, ...]:
-        """Names of the observation's last axis where it is a stack of planes, ego first; empty where it is not."""
+        """Names of the observation's last axis where it is a stack of planes; empty where it is not.
+
+        The first `num_players` are the players', ego first: "self", then each of the others in seat order.
+        """
         return ()
 
     @property
@@ -66,7 +70,7 @@ class Game(abc.ABC):
         """[*obs_shape] bool: the entries of an observation that only take the values 0 and 1."""
         return np.zeros(self.obs_shape, bool)
 
-    # -- its rules (compiled games) --------------------------------------------------------------------------------------------
+    # -- its rules (compiled games) --------------------------------------------------------------------------
 
     def start(self, key: jax.Array) -> Any:
         """A first state."""
@@ -84,7 +88,7 @@ class Game(abc.ABC):
         """What the seats see of a state."""
         raise NotImplementedError
 
-    # -- how it is used --------------------------------------------------------------------------------------------------------
+    # -- how it is used --------------------------------------------------------------------------------------
 
     def reset(self, key: jax.Array) -> tuple[Any, TimeStep]:
         """A first state and what the seats see of it. `key` is a typed JAX key."""
@@ -94,29 +98,30 @@ class Game(abc.ABC):
     def step(self, state: Any, actions: Array, key: jax.Array) -> tuple[Any, TimeStep]:
         """One joint step, `actions` [N] int in seat order; the entry of a seat that has left is ignored.
 
-        Pure. A finished game steps to itself with reward 0. An illegal action is the caller's error: what the rules make of it is
-        not defined, and `collect`, `evaluate` and `check_game` refuse it.
+        Pure. A finished game steps to itself with reward 0. An illegal action is the caller's error: what the
+        rules make of it is not defined, and `collect`, `evaluate` and `check_game` refuse it.
         """
         over = self.finished(state)
         moved, reward = self.advance(state, jnp.asarray(actions), key)
         state = jax.tree.map(lambda old, new: jnp.where(over, old, new), state, moved)
         return state, self.look(state, jnp.where(over, 0.0, reward))
 
-    # -- what its observations tell (where they do) ----------------------------------------------------------------------------
+    # -- what its observations tell (where they do) ----------------------------------------------------------
 
-    def perspective(self, obs: Array, other: Array) -> Array | None:
-        """The observation of the seat at ego-first index `other` (0 = self), made from one's own; None where that can't be known.
+    def perspective(self, obs: Array, other: Array | int) -> Array | None:
+        """The observation of the seat at ego-first index `other` (0 = self), made from one's own; None where
+        that can't be known.
 
         Fully observed games override it; models of the others then learn from every seat's play at once.
         """
         return None
 
     def legal_in(self, obs: Array) -> Array | None:
-        """[A] bool: the legal actions of the seat whose observation this is; None where the observation does not tell."""
+        """[A] bool: the legal actions of the seat whose observation this is; None where it does not tell."""
         return None
 
     def achieved(self, obs: Array, action: Array, reward: Array) -> Array:
-        """[] int32: the goal that this step shows its player to have reached, or -1. Broadcasts over leading axes."""
+        """[] int32: the goal that this step shows its player to have reached, or -1. Broadcasts."""
         return jnp.full(jnp.shape(action), -1, jnp.int32)
 
     def text(self, obs: Array, seat: int = 0) -> str:
@@ -127,9 +132,12 @@ class Game(abc.ABC):
         """The observation of `seat` as an SVG element."""
         lines = self.text(obs, seat).splitlines()
         width, height = 7 * max(map(len, lines), default=1) + 12, 16 * len(lines) + 8
-        rows = "".join(f'<text x="6" y="{16 * (i + 1)}">{_escape(line)}</text>' for i, line in enumerate(lines))
+        rows = "".join(
+            f'<text x="6" y="{16 * (i + 1)}">{_escape(line)}</text>' for i, line in enumerate(lines)
+        )
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+            f'width="{width}" height="{height}" '
             f'font-family="monospace" font-size="12" fill="currentColor" xml:space="preserve">{rows}</svg>'
         )
 

@@ -1,11 +1,13 @@
 """What the grid games share: cells, moves, planes, blocks, boards to look at.
 
-A cell is its index ``row * width + column``. An observation is planes ``(height, width, P)``: the players ego first, blocks, the
-things to be had, and a last plane filled with the fraction of time left. All are 0/1 except the last.
+A cell is its index ``row * width + column``. An observation is planes ``(height, width, P)``: the players ego
+first, blocks, the things to be had, and a last plane filled with the fraction of time left. All are 0/1
+except the last.
 """
 
 import dataclasses
-from typing import Any, ClassVar
+import math
+from typing import Any, ClassVar, cast
 
 import equinox as eqx
 import jax
@@ -34,6 +36,20 @@ def distances(height: int, width: int) -> np.ndarray:
     return (abs(rows[:, None] - rows) + abs(columns[:, None] - columns)).astype(np.int32)
 
 
+def check_types(game: Game) -> None:
+    """Raises ValueError for a setting that is not what its field takes."""
+    kinds = {
+        int: (lambda v: type(v) is int and v >= 0, "a whole number, 0 or more"),
+        bool: (lambda v: type(v) is bool, "True or False"),
+        float: (lambda v: isinstance(v, int | float) and math.isfinite(v), "a finite number"),
+    }
+    for field in dataclasses.fields(cast(Any, game)):
+        fits, wanted = kinds.get(field.type, (lambda v: True, ""))
+        value = getattr(game, field.name)
+        if not fits(value):
+            raise ValueError(f"{game.name}: {field.name}={value!r}; wanted: {wanted}")
+
+
 class GridState(eqx.Module):
     """State of a grid game of ``n`` players and ``K`` things in all."""
 
@@ -47,10 +63,12 @@ class GridState(eqx.Module):
 
 @dataclasses.dataclass(frozen=True)
 class GridGame(Game):
-    """Players on a `height` x `width` grid of free cells and blocks; several may share a cell, nobody blocks anybody.
+    """Players on a `height` x `width` grid of free cells and blocks; several may share a cell, nobody blocks
+    anybody.
 
-    A subclass names its kinds of things (`kinds`: name -> how many), the action that takes each kind, its players, and gives
-    `take`. `blocks` is the largest number of block components (3- or 4-cell I and L shapes) to be placed.
+    A subclass names its kinds of things (`kinds`: name -> how many), the action that takes each kind, its
+    players, and gives `take`. `blocks` is the largest number of block components (3- or 4-cell I and L
+    shapes) to be placed.
     """
 
     height: int = 4
@@ -67,24 +85,26 @@ class GridGame(Game):
         raise NotImplementedError
 
     def take(self, state: GridState, actions: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Rewards [n] float32, who leaves [n] bool, which things go [K] bool, for players that stay where they are and take."""
+        """Rewards [n] float32, who leaves [n] bool, which things go [K] bool; who takes stays where it is."""
         raise NotImplementedError
 
     def check_settings(self) -> None:
         """Raises ValueError where the settings leave no room or no game."""
         things = sum(self.kinds.values())
-        for name, value in self.settings.items():
-            if isinstance(value, int) and not isinstance(value, bool) and value < 0:
-                raise ValueError(f"{self.name}: {name}={value}; wanted: 0 or more")
         if self.height < 1 or self.width < 1 or self.max_steps < 1:
-            raise ValueError(f"{self.name}: {self.height}x{self.width} grid, {self.max_steps} steps; wanted: at least 1 of each")
+            raise ValueError(
+                f"{self.name}: {self.height}x{self.width}, max_steps={self.max_steps}; wanted: at least 1"
+            )
         if things < 1 or things > self.cells:
-            raise ValueError(f"{self.name}: {things} things for {self.cells} cells; wanted: between 1 and {self.cells}")
+            raise ValueError(
+                f"{self.name}: {things} things for {self.cells} cells; wanted: between 1 and {self.cells}"
+            )
 
     def __post_init__(self) -> None:
+        check_types(self)
         self.check_settings()
 
-    # -- shape -----------------------------------------------------------------------------------------------------------------
+    # -- shape -----------------------------------------------------------------------------------------------
 
     @property
     def cells(self) -> int:
@@ -112,15 +132,20 @@ class GridGame(Game):
         """[K] int: the kind of each thing."""
         return np.repeat(np.arange(len(self.kinds)), list(self.kinds.values()))
 
-    # -- rules -----------------------------------------------------------------------------------------------------------------
+    # -- rules -----------------------------------------------------------------------------------------------
 
     def start(self, key: jax.Array) -> GridState:
         block_key, thing_key, player_key = jax.random.split(key, 3)
         blocks = place_blocks(self, block_key)
-        order = jnp.argsort(jax.random.uniform(thing_key, self.cells) + blocks)  # free cells first, in random order
+        order = jnp.argsort(
+            jax.random.uniform(thing_key, (self.cells,)) + blocks
+        )  # free cells first, at random
+        anywhere_free = jnp.where(blocks, -jnp.inf, 0.0)
         things = sum(self.kinds.values())
         return GridState(
-            cell=jax.random.categorical(player_key, jnp.where(blocks, -jnp.inf, 0.0), shape=(self.num_players,)).astype(jnp.int32),
+            cell=jax.random.categorical(player_key, anywhere_free, shape=(self.num_players,)).astype(
+                jnp.int32
+            ),
             left=jnp.zeros(self.num_players, bool),
             blocks=blocks,
             thing_cell=order[:things].astype(jnp.int32),
@@ -144,10 +169,10 @@ class GridGame(Game):
 
     def over(self, state: GridState) -> jax.Array:
         """[] bool: there is nothing left to play for, whatever the time."""
-        return ~state.thing_there.any()
+        return jnp.asarray(~state.thing_there.any())
 
     def finished(self, state: GridState) -> jax.Array:
-        return self.over(state) | (state.time >= self.max_steps)
+        return jnp.asarray(self.over(state) | (state.time >= self.max_steps))
 
     def look(self, state: GridState, reward: jax.Array) -> TimeStep:
         over = self.over(state)
@@ -173,9 +198,9 @@ class GridGame(Game):
         planes = jnp.concatenate([seats, common], axis=1)
         return jnp.moveaxis(planes, 1, -1).reshape(self.num_players, *self.obs_shape)
 
-    # -- what an observation tells ---------------------------------------------------------------------------------------------
+    # -- what an observation tells ---------------------------------------------------------------------------
 
-    def perspective(self, obs: Array, other: Array) -> Array:
+    def perspective(self, obs: Array, other: Array | int) -> Array:
         """Seat `other` (ego-first index) first, the rest in the order in which we see them."""
         n = self.num_players
         first = jnp.arange(n) == other
@@ -195,30 +220,40 @@ class GridGame(Game):
         taken = jnp.asarray(action) - len(MOVES)
         return jnp.where((taken >= 0) & (jnp.asarray(reward) != 0), taken, -1).astype(jnp.int32)
 
-    # -- to look at ------------------------------------------------------------------------------------------------------------
+    # -- to look at ------------------------------------------------------------------------------------------
 
     def _contents(self, obs: Array, seat: int) -> list[list[str]]:
-        """For every cell, what lies there: "1", "2", ... players by global seat, "#" a block, else the kind of thing."""
+        """What is in every cell: "1", "2", ... players by global seat, "#" a block, kinds of things."""
         flat = np.asarray(obs).reshape(self.cells, -1)
         n = self.num_players
         names = [str(s + 1) for s in ego_order(n)[seat]] + ["#", *self.kinds]
         return [[name for name, value in zip(names, cell[:-1], strict=True) if value > 0.5] for cell in flat]
 
     def text(self, obs: Array, seat: int = 0) -> str:
-        """One line a row; players by number, `#` a block, otherwise the first letter of the thing, `.` nothing."""
-        cells = ["".join(c if len(c) == 1 or c.isdigit() else c[0].upper() for c in cell) or "." for cell in self._contents(obs, seat)]
+        """One line a row; players by number, `#` a block, the first letter of a thing, `.` nothing."""
+        cells = [
+            "".join(c if len(c) == 1 or c.isdigit() else c[0].upper() for c in cell) or "."
+            for cell in self._contents(obs, seat)
+        ]
         wide = max(map(len, cells))
-        rows = [" ".join(c.rjust(wide) for c in cells[i : i + self.width]) for i in range(0, self.cells, self.width)]
+        rows = [
+            " ".join(c.rjust(wide) for c in cells[i : i + self.width])
+            for i in range(0, self.cells, self.width)
+        ]
         left = round(float(np.asarray(obs).reshape(-1)[-1]) * self.max_steps)
         return "\n".join([*rows, f"{left} of {self.max_steps} steps left"])
 
     def picture(self, obs: Array, seat: int = 0) -> str:
-        """A board as SVG: players are numbered discs, `seat` outlined; the rest are squares by colour with a letter."""
+        """A board as SVG: players are numbered discs, `seat` outlined; things are lettered squares."""
         size = 44
-        parts = [_cell_svg(self, contents, seat, index, size) for index, contents in enumerate(self._contents(obs, seat))]
+        parts = [
+            _cell_svg(self, contents, seat, index, size)
+            for index, contents in enumerate(self._contents(obs, seat))
+        ]
         width, height = size * self.width, size * self.height
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+            f'width="{width}" height="{height}" '
             f'role="img" font-family="sans-serif" text-anchor="middle" dominant-baseline="central">'
             f"<title>{self.text(obs, seat)}</title>{''.join(parts)}</svg>"
         )
@@ -234,7 +269,10 @@ def _cell_svg(game: GridGame, contents: list[str], seat: int, index: int, size: 
     parts = [f'<rect x="{x}" y="{y}" width="{size}" height="{size}" fill="{fill}" stroke="#cfcabd"/>']
     things = [c for c in contents if c != "#" and not c.isdigit()]
     for thing in things:
-        parts.append(f'<rect x="{x + 3}" y="{y + 3}" width="{size - 6}" height="{size - 6}" rx="6" fill="{game.colours[thing]}"/>')
+        parts.append(
+            f'<rect x="{x + 3}" y="{y + 3}" width="{size - 6}" height="{size - 6}" rx="6" '
+            f'fill="{game.colours[thing]}"/>'
+        )
         parts.append(f'<text x="{x + 10}" y="{y + 11}" font-size="11" fill="#333">{thing[0].upper()}</text>')
     players = [int(c) for c in contents if c.isdigit()]
     radius = 11 if len(players) < 2 else 8.5
@@ -248,7 +286,7 @@ def _cell_svg(game: GridGame, contents: list[str], seat: int, index: int, size: 
     return "".join(parts)
 
 
-# -- blocks --------------------------------------------------------------------------------------------------------------------
+# -- blocks --------------------------------------------------------------------------------------------------
 
 
 def _block_shapes(height: int, width: int) -> np.ndarray:
@@ -265,7 +303,7 @@ def _block_shapes(height: int, width: int) -> np.ndarray:
                         board = np.zeros((height, width), bool)
                         board[row : row + turned.shape[0], column : column + turned.shape[1]] = turned
                         masks.add(board.tobytes())
-    return np.array([np.frombuffer(m, bool) for m in sorted(masks)]).reshape(-1, height * width)
+    return np.array([np.frombuffer(m, bool) for m in sorted(masks)], bool).reshape(-1, height * width)
 
 
 def connected(blocks: jax.Array, height: int, width: int) -> jax.Array:
@@ -282,17 +320,30 @@ def connected(blocks: jax.Array, height: int, width: int) -> jax.Array:
 
 
 def place_blocks(game: GridGame, key: jax.Array) -> jax.Array:
-    """[cells] bool: `game.blocks` tries to put a random piece; a try that overlaps, cuts the free area or leaves too few cells fails."""
+    """[cells] bool: `game.blocks` tries to put a random piece.
+
+    A try that touches an earlier piece by an edge, cuts the free area in two or leaves too few cells fails.
+    """
     board = jnp.zeros(game.cells, bool)
     if game.blocks == 0:
         return board
     shapes = jnp.asarray(_block_shapes(game.height, game.width))
+    if len(shapes) == 0:  # the grid is too small for any
+        return board
+    to = jnp.asarray(targets(game.height, game.width))
     wanted = sum(game.kinds.values())
 
     def attempt(board: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
         piece = shapes[jax.random.randint(key, (), 0, len(shapes))]
         candidate = board | piece
-        fits = ~(board & piece).any() & ((~candidate).sum() >= wanted) & connected(candidate, game.height, game.width)
+        near = (board[to] & (to >= 0)).any(
+            1
+        )  # on or beside a block: pieces that touch would make one larger shape
+        fits = (
+            ~(near & piece).any()
+            & ((~candidate).sum() >= wanted)
+            & connected(candidate, game.height, game.width)
+        )
         return jnp.where(fits, candidate, board), None
 
     return jax.lax.scan(attempt, board, jax.random.split(key, game.blocks))[0]

@@ -14,13 +14,15 @@ HUNT_STAG, HUNT_HARE = 5, 6
 class StagHunt(GridGame):
     """Markov Stag Hunt. Hunters move on a grid and catch prey that stands still.
 
-    Hunters that choose HUNT_STAG on the same stag in the same step are a party: one alone fails and stays, two or more share
-    `stag_reward` equally. One hunter is enough for a hare; several on the same hare in the same step share `hare_reward`. With
-    `leave` (as published) hunters that have caught something leave for good, and the game ends when all have; without it they
-    stay, and it ends when no prey is left. Legal: moves onto free cells, STAY, HUNT_* on a cell that holds such a prey; STAY alone
-    for a hunter that has left.
+    Hunters that choose HUNT_STAG on the same stag in the same step are a party: one alone fails and stays,
+    two or more share `stag_reward` equally. One hunter is enough for a hare; several on the same hare in the
+    same step share `hare_reward`. With `leave` (as published) hunters that have caught something leave for
+    good, and the game ends when all have; without it they stay, and it ends when no prey is left. Legal:
+    moves onto free cells, STAY, HUNT_* on a cell that holds such a prey; STAY alone for a hunter that has
+    left.
 
-    Chosen here, not on record: prey lies on distinct cells across both kinds; the time left is a last observation plane.
+    Chosen here, not on record: prey lies on distinct cells across both kinds; the time left is a last
+    observation plane.
     """
 
     name = "stag_hunt"
@@ -57,7 +59,9 @@ class StagHunt(GridGame):
 
     def take(self, state: GridState, actions: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         hunted = jnp.where(self.thing_kind == 0, HUNT_STAG, HUNT_HARE)  # [K], the action that takes each
-        on = (state.cell[:, None] == state.thing_cell) & state.thing_there & (actions[:, None] == hunted)  # [n, K]
+        on = (
+            (state.cell[:, None] == state.thing_cell) & state.thing_there & (actions[:, None] == hunted)
+        )  # [n, K]
         party = on.sum(0)
         gone = party >= jnp.where(self.thing_kind == 0, 2, 1)
         worth = jnp.where(self.thing_kind == 0, self.stag_reward, self.hare_reward) / jnp.maximum(party, 1)
@@ -66,4 +70,4 @@ class StagHunt(GridGame):
         return (caught * worth).sum(1), leaves, gone
 
     def over(self, state: GridState) -> jax.Array:
-        return state.left.all() if self.leave else ~state.thing_there.any()
+        return jnp.asarray(state.left.all() if self.leave else ~state.thing_there.any())

@@ -1,0 +1,26 @@
+"""Tests run with shapes and types checked in all of `bestreply`, on CPU, and keep their compiled programs."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# An int is a fine float, as for pyright (PEP 484's numeric tower); beartype alone refuses `stag_reward=10`.
+install_import_hook("bestreply", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+import jax  # noqa: E402  (after the platform is chosen)
+
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")  # one cache each: JAX does not lock it
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".cache" / "tests" / _WORKER))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A run beside this one may be half way through writing an entry: JAX then compiles, and all is well.
+    config.addinivalue_line(
+        "filterwarnings", "ignore:Error (reading|writing) persistent compilation cache entry"
+    )
