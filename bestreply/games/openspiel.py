@@ -1,0 +1,387 @@
+"""OpenSpiel's simultaneous-move games, on the host: ``make_game("openspiel:goofspiel(num_cards=4)")``.
+
+Lanctot et al., "OpenSpiel: A Framework for Reinforcement Learning in Games", 2019. What is where:
+
+- Settings are OpenSpiel's own parameters with OpenSpiel's own defaults, all written out, and `max_steps`.
+- An observation is `observation_tensor`, or `information_state_tensor` where a game gives no other, in its
+  own shape and layout (planes first, where there are planes).
+- A reward is the growth of `returns()` over a step: an episode's rewards add up to `returns()`.
+- A game that ends by its own rules, its own horizon included, has terminated. `max_steps` is a limit of ours
+  that truncates; by default it is the game's `max_game_length()`, by which the game ends itself.
+- Every seat is present until the end. A seat with nothing to choose (the other seat's turn in a game that
+  mixes turns with simultaneous moves, or the end of the game) has action 0 as its only legal one; it does
+  nothing.
+"""
+
+import dataclasses
+import functools
+import re
+from typing import Any, cast
+
+import jax
+import numpy as np
+
+from bestreply.games.base import Game
+from bestreply.spec import Spec
+from bestreply.types import Array, TimeStep
+
+Parameters = tuple[tuple[str, bool | int | float | str], ...]
+"""A game's parameters, sorted by name; one that is itself a game is OpenSpiel's string of it."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SpielState:
+    """A state of OpenSpiel that is no chance node, and what it does not keep itself."""
+
+    spiel: Any  # pyspiel.State; cloned before it moves, so never changed
+    returns: np.ndarray  # [N] float64, paid out so far
+    legal: np.ndarray  # [N, A] bool
+    time: int  # steps made
+    over: bool  # terminated or truncated
+
+    def __eq__(self, other: object) -> bool:
+        """The same moves led here, chance's included."""
+        if not isinstance(other, SpielState):
+            return NotImplemented
+        return self.time == other.time and self.spiel.history() == other.spiel.history()
+
+    def __hash__(self) -> int:
+        return hash((self.time, tuple(self.spiel.history())))
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenSpielGame(Game):
+    """A simultaneous-move game of OpenSpiel. `load` makes it: it checks the settings and completes them.
+
+    Two are equal when their names and settings are; OpenSpiel's own object is kept in a cache, not here.
+    """
+
+    version = 1
+    summary = "a simultaneous-move game of OpenSpiel"
+    compiled = False
+
+    name: str  # pyright: ignore[reportIncompatibleVariableOverride]  # one class, many games
+    parameters: Parameters
+    max_steps: int
+
+    @classmethod
+    def load(cls, name: str, max_steps: int | None = None, **parameters: Any) -> "OpenSpielGame":
+        """The game with OpenSpiel's short name `name`, its parameters as keywords.
+
+        A parameter that is itself a game is given as OpenSpiel writes it: ``stage_game="matrix_pd()"``.
+
+        Raises ValueError for an unknown name, parameter or value and for a game of another kind, showing what
+        there is; ImportError where `pyspiel` is not installed.
+        """
+        given = _checked_parameters(name, parameters)
+        spiel = _load(name, given)
+        _check_kind(name, spiel)
+        known = _specification(name)
+        complete = {k: v for k, v in spiel.get_parameters().items() if k in known}
+        strings = {k: _game_string(v) for k, v in complete.items() if isinstance(v, dict)}
+        complete = complete | strings | dict(given)
+        if max_steps is None:
+            max_steps = int(spiel.max_game_length())
+        if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
+            raise ValueError(f"openspiel:{name}: max_steps={max_steps!r}; wanted: a whole number, 1 or more")
+        return cls(f"openspiel:{name}", tuple(sorted(complete.items())), max_steps)
+
+    @property
+    def spiel(self) -> "_Spiel":
+        """OpenSpiel's game and what is asked of it over and over."""
+        return _spiel(self.name.removeprefix("openspiel:"), self.parameters)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.parameters) | {"max_steps": self.max_steps}
+
+    @property
+    def num_players(self) -> int:
+        return self.spiel.seats
+
+    @property
+    def num_actions(self) -> int:
+        return self.spiel.actions
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """OpenSpiel's names where they are short and the same for every seat, otherwise "0", "1", ..."""
+        return self.spiel.action_names
+
+    @property
+    def obs_shape(self) -> tuple[int, ...]:
+        return self.spiel.shape
+
+    # -- its rules -----------------------------------------------------------------------------------------
+
+    def reset(self, key: jax.Array) -> tuple[SpielState, TimeStep]:
+        game = self.spiel
+        spiel = game.game.new_initial_state()
+        _play_chance(spiel, key)
+        nothing = np.zeros(game.seats)  # what is gained before the first step is paid with it
+        legal = _legal(spiel, game)
+        state = SpielState(spiel, nothing, legal, 0, spiel.is_terminal())
+        return state, _look(game, state, nothing)
+
+    def step(self, state: SpielState, actions: Array, key: jax.Array) -> tuple[SpielState, TimeStep]:
+        """As `Game.step`. An illegal action raises ValueError: OpenSpiel itself does not catch every one."""
+        game = self.spiel
+        if state.over:
+            return state, _look(game, state, np.zeros(game.seats))
+        moves = _checked_moves(actions, state.legal)
+        spiel = state.spiel.clone()
+        if spiel.is_simultaneous_node():
+            spiel.apply_actions(moves)
+        else:
+            spiel.apply_action(moves[spiel.current_player()])
+        _play_chance(spiel, key)
+        time, returns = state.time + 1, np.asarray(spiel.returns())
+        over = spiel.is_terminal() or time >= self.max_steps
+        new = SpielState(spiel, returns, _legal(spiel, game), time, over)
+        return new, _look(game, new, returns - state.returns)
+
+    # -- to look at ----------------------------------------------------------------------------------------
+
+    def text(self, obs: Array, seat: int = 0) -> str:
+        """The numbers of the observation, plane by plane; `render` shows a state as OpenSpiel draws it."""
+        array = np.asarray(obs)
+        show = functools.partial(np.array2string, precision=2, suppress_small=True, threshold=2000)
+        return "\n\n".join(map(show, array)) if array.ndim > 2 else show(array)
+
+    def render(self, state: SpielState) -> str:
+        """The whole state, hidden parts included, as OpenSpiel writes it."""
+        return str(state.spiel)
+
+
+# -- steps -------------------------------------------------------------------------------------------------
+
+
+def _play_chance(spiel: Any, key: jax.Array) -> None:
+    """Moves `spiel` to the next node that is not chance's. The key is only read where there is chance."""
+    draws = None
+    while spiel.is_chance_node():
+        if draws is None:
+            draws = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        outcomes, rest = spiel.chance_outcomes(), draws.random()
+        chosen = outcomes[-1][0]  # where rounding leaves the sum of the probabilities below the draw
+        for outcome, prob in outcomes:
+            rest -= prob
+            if rest < 0:
+                chosen = outcome
+                break
+        spiel.apply_action(chosen)
+
+
+def _legal(spiel: Any, game: "_Spiel") -> np.ndarray:
+    """[N, A] bool; a seat with nothing to choose has action 0 alone."""
+    legal = np.zeros((game.seats, game.actions), bool)
+    turn, everyone = spiel.current_player(), spiel.is_simultaneous_node()
+    for seat in range(game.seats):
+        actions = spiel.legal_actions(seat) if everyone or seat == turn else []
+        legal[seat, actions or 0] = True
+    return legal
+
+
+def _checked_moves(actions: Array, legal: np.ndarray) -> list[int]:
+    moves = np.asarray(actions)
+    seats, count = legal.shape
+    if moves.shape != (seats,) or moves.dtype.kind not in "iu":
+        raise ValueError(
+            f"actions are {moves.dtype} {moves.shape}; wanted: whole numbers ({seats},), one a seat"
+        )
+    for seat, move in enumerate(moves.tolist()):
+        if not 0 <= move < count or not legal[seat, move]:
+            allowed = np.flatnonzero(legal[seat]).tolist()
+            raise ValueError(f"action {move} of seat {seat} is illegal here; legal: {allowed}")
+    return moves.tolist()
+
+
+def _look(game: "_Spiel", state: SpielState, reward: np.ndarray) -> TimeStep:
+    terminal, tensor = state.spiel.is_terminal(), getattr(state.spiel, game.tensor)
+    obs = np.array([tensor(seat) for seat in range(game.seats)], np.float32)
+    return TimeStep(
+        obs=obs.reshape(game.seats, *game.shape),
+        legal=state.legal.copy(),
+        reward=reward.astype(np.float32),
+        terminated=np.full(game.seats, terminal),
+        truncated=np.array(state.over and not terminal),
+        present=np.ones(game.seats, bool),
+    )
+
+
+# -- OpenSpiel's games -------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Spiel:
+    """OpenSpiel's game beside what every step asks of it."""
+
+    game: Any  # pyspiel.Game
+    seats: int
+    actions: int
+    tensor: str  # the method of a state that gives observations
+    shape: tuple[int, ...]
+    action_names: tuple[str, ...]
+
+
+@functools.lru_cache(maxsize=256)
+def _spiel(name: str, parameters: Parameters) -> _Spiel:
+    game = _load(name, parameters)
+    tensor = _tensor(game)
+    shape = tuple(getattr(game, f"{tensor}_shape")()) or (getattr(game, f"{tensor}_size")(),)
+    return _Spiel(game, game.num_players(), game.num_distinct_actions(), tensor, shape, _named_actions(game))
+
+
+def _pyspiel() -> Any:
+    try:
+        import pyspiel
+    except ImportError as error:
+        raise ImportError(
+            'games of OpenSpiel need the package open_spiel: pip install "bestreply[openspiel]"'
+        ) from error
+    return cast(Any, pyspiel)
+
+
+def supported_games() -> tuple[str, ...]:
+    """Short names of OpenSpiel's simultaneous-move games.
+
+    Some want a parameter (``repeated_game(stage_game=matrix_pd(), num_repetitions=10)``). Transformations of
+    games (``misere(game=goofspiel())``) are not listed; they are simultaneous where the game inside is.
+    """
+    pyspiel = _pyspiel()
+    simultaneous = pyspiel.GameType.Dynamics.SIMULTANEOUS
+    return tuple(sorted(k.short_name for k in pyspiel.registered_games() if k.dynamics == simultaneous))
+
+
+def _load(name: str, parameters: Parameters) -> Any:
+    """`pyspiel.Game`; `parameters` are checked."""
+    pyspiel, known = _pyspiel(), _specification(name)
+    try:
+        return pyspiel.load_game(name, _nested(name, parameters))
+    except (pyspiel.SpielError, IndexError) as error:
+        given = ", ".join(f"{k}={v!r}" for k, v in parameters) or "no parameters"
+        raise ValueError(
+            f"OpenSpiel cannot load {name} with {given}: {error}. Its parameters: {_listed(known)}"
+        ) from None
+
+
+def _check_kind(name: str, spiel: Any) -> None:
+    """Raises ValueError for a game that is not simultaneous, or cannot be stepped or seen as `Game` wants."""
+    pyspiel, kind, players = _pyspiel(), spiel.get_type(), spiel.num_players()
+    dynamics = pyspiel.GameType.Dynamics
+    if kind.dynamics != dynamics.SIMULTANEOUS:
+        other = "turn-taking" if kind.dynamics == dynamics.SEQUENTIAL else "mean-field"
+        raise ValueError(
+            f"openspiel:{name} is a {other} game; wanted: one where players move at the same time: "
+            f"{', '.join(supported_games())}"
+        )
+    if not 2 <= players <= kind.max_num_players:
+        raise ValueError(
+            f"openspiel:{name} has {players} player(s) with these parameters; "
+            f"wanted: 2 to {kind.max_num_players}; what it takes: {_listed(_specification(name))}"
+        )
+    if kind.chance_mode == pyspiel.GameType.ChanceMode.SAMPLED_STOCHASTIC:
+        raise ValueError(
+            f"openspiel:{name} draws its chance events itself, so that a key cannot decide them; "
+            "wanted: a game with explicit chance nodes"
+        )
+    if not _tensor(spiel):
+        raise ValueError(
+            f"openspiel:{name} gives no observation_tensor or information_state_tensor; wanted: one"
+        )
+
+
+def _tensor(spiel: Any) -> str:
+    """The method of a state that gives observations; "" where there is none."""
+    kind = spiel.get_type()
+    if kind.provides_observation_tensor:
+        return "observation_tensor"
+    return "information_state_tensor" if kind.provides_information_state_tensor else ""
+
+
+def _named_actions(spiel: Any) -> tuple[str, ...]:
+    """See `OpenSpielGame.action_names`. Only actions legal at the start are asked for their names."""
+    count, seats = spiel.num_distinct_actions(), spiel.num_players()
+    numbers = tuple(map(str, range(count)))
+    state = spiel.new_initial_state()
+    while state.is_chance_node():
+        state.apply_action(state.chance_outcomes()[0][0])
+    if not state.is_simultaneous_node() or any(len(state.legal_actions(s)) < count for s in range(seats)):
+        return numbers
+    by_seat = []
+    for seat in range(seats):
+        mark = re.compile(rf"^\[?p(layer )?{seat}\]?[:\s]*", re.IGNORECASE)  # "[P0]Bid: 1", "p0:North"
+        by_seat.append(tuple(mark.sub("", state.action_to_string(seat, a)) for a in range(count)))
+    names = by_seat[0]
+    short = all(0 < len(name) <= 32 and "\n" not in name for name in names)
+    return names if short and len(set(names)) == count and len(set(by_seat)) == 1 else numbers
+
+
+# -- parameters --------------------------------------------------------------------------------------------
+
+
+def _specification(name: str) -> dict[str, Any]:
+    """The parameters of a game with their defaults (any value of the right type where there is none)."""
+    for kind in _pyspiel().registered_games():
+        if kind.short_name == name:
+            return kind.parameter_specification
+    raise ValueError(
+        f"OpenSpiel has no game {name!r}; simultaneous-move games: {', '.join(supported_games())}"
+    )
+
+
+def _listed(known: dict[str, Any]) -> str:
+    shown = {k: "a game, such as 'matrix_pd()'" if isinstance(v, dict) else repr(v) for k, v in known.items()}
+    return ", ".join(f"{k}={v}" for k, v in shown.items()) or "none"
+
+
+def _checked_parameters(name: str, parameters: dict[str, Any]) -> Parameters:
+    """The given parameters as values of OpenSpiel's types, sorted by name."""
+    known = _specification(name)
+    if unknown := sorted(set(parameters) - set(known)):
+        raise ValueError(
+            f"openspiel:{name} has no parameter {', '.join(unknown)}; it has: {_listed(known)}; and max_steps"
+        )
+    what = f"openspiel:{name}: "
+    return tuple(sorted((k, _checked_value(what + k, v, known[k])) for k, v in parameters.items()))
+
+
+def _checked_value(what: str, value: Any, like: Any) -> Any:
+    """`value` as the type of `like`. A bare word is a string, as in ``points_order=descending``."""
+    if isinstance(like, dict):
+        return _game_string(_as_game(what, value))
+    if isinstance(value, Spec) and not value.args and not value.settings:
+        value = value.name
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(like, float) and type(value) is int:
+        value = float(value)
+    if type(value) is not type(like):
+        raise ValueError(f"{what}={value!r}; wanted: a value of type {type(like).__name__}, such as {like!r}")
+    return value
+
+
+def _as_game(what: str, value: Any) -> dict[str, Any]:
+    """A game that is a parameter, as the nested dict that OpenSpiel takes."""
+    if isinstance(value, Spec) and not value.args:
+        return {"name": value.name} | _nested(value.name, _checked_parameters(value.name, value.settings))
+    if not isinstance(value, str):
+        raise ValueError(f"{what}={value!r}; wanted: a game as OpenSpiel writes it, such as 'matrix_pd()'")
+    pyspiel = _pyspiel()
+    try:
+        game = pyspiel.game_parameters_from_string(value)
+    except pyspiel.SpielError as error:
+        raise ValueError(f"{what}={value!r} cannot be read as a game: {error}") from None
+    _specification(game.get("name", value))  # its name is known
+    return game
+
+
+def _game_string(game: dict[str, Any]) -> str:
+    """``matrix_pd()`` of ``{"name": "matrix_pd"}``; read back by `_as_game`."""
+    return _pyspiel().game_parameters_to_string(game)
+
+
+def _nested(name: str, parameters: Parameters) -> dict[str, Any]:
+    """Parameters as OpenSpiel takes them: games as nested dicts."""
+    known = _specification(name)
+    return {k: _as_game(k, v) if isinstance(known[k], dict) else v for k, v in parameters}
