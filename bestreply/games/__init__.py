@@ -4,7 +4,11 @@ import dataclasses
 from typing import Any
 
 from bestreply.games.base import Game
+from bestreply.games.check import check_game
+from bestreply.games.promises import GameError
 from bestreply.spec import Spec, parse_spec
+
+__all__ = ["GAMES", "Game", "GameError", "check_game", "list_games", "make_game"]
 
 GAMES = {
     "stag_hunt": "bestreply.games.stag_hunt:StagHunt",

@@ -122,6 +122,10 @@ class MatrixGame(Game):
         )
         return np.asarray(payoffs, np.float32)
 
+    def payoffs_of(self, seat: int) -> tuple[Any, ...]:
+        """What `seat` gets, nested [A]...[A]: its own action first, then the others' in seat order."""
+        return _plain(np.moveaxis(self.payoff_array[seat], seat, 0))
+
     @functools.cached_property
     def symmetric(self) -> bool:
         """The table treats all seats alike: players that swap seats and actions swap payoffs."""
