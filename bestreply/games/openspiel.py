@@ -2,9 +2,12 @@
 
 Lanctot et al., "OpenSpiel: A Framework for Reinforcement Learning in Games", 2019. What is where:
 
-- Settings are OpenSpiel's own parameters with OpenSpiel's own defaults, all written out, and `max_steps`.
+- Settings are OpenSpiel's own parameters with OpenSpiel's own defaults, all written out, and two of ours,
+  `max_steps` and `show_seat`.
 - An observation is `observation_tensor`, or `information_state_tensor` where a game gives no other, in its
-  own shape and layout (planes first, where there are planes).
+  own shape and layout (planes first, where there are planes). Many games show every seat the same tensor, so
+  that nobody can tell which player is itself; with `show_seat` (by default in just these games) N further
+  planes, or entries, follow: the one of the seat that looks is 1, the others 0.
 - A reward is the growth of `returns()` over a step: an episode's rewards add up to `returns()`.
 - A game that ends by its own rules, its own horizon included, has terminated. `max_steps` is a limit of ours
   that truncates; by default it is the game's `max_game_length()`, by which the game ends itself.
@@ -19,11 +22,12 @@ import re
 from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bestreply.games.base import Game
 from bestreply.spec import Spec
-from bestreply.types import Array, TimeStep
+from bestreply.types import Array, TimeStep, ego_order
 
 Parameters = tuple[tuple[str, bool | int | float | str], ...]
 """A game's parameters, sorted by name; one that is itself a game is OpenSpiel's string of it."""
@@ -38,15 +42,6 @@ class SpielState:
     legal: np.ndarray  # [N, A] bool
     time: int  # steps made
     over: bool  # terminated or truncated
-
-    def __eq__(self, other: object) -> bool:
-        """The same moves led here, chance's included."""
-        if not isinstance(other, SpielState):
-            return NotImplemented
-        return self.time == other.time and self.spiel.history() == other.spiel.history()
-
-    def __hash__(self) -> int:
-        return hash((self.time, tuple(self.spiel.history())))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +58,12 @@ class OpenSpielGame(Game):
     name: str  # pyright: ignore[reportIncompatibleVariableOverride]  # one class, many games
     parameters: Parameters
     max_steps: int
+    show_seat: bool
 
     @classmethod
-    def load(cls, name: str, max_steps: int | None = None, **parameters: Any) -> "OpenSpielGame":
+    def load(
+        cls, name: str, *, max_steps: int | None = None, show_seat: bool | None = None, **parameters: Any
+    ) -> "OpenSpielGame":
         """The game with OpenSpiel's short name `name`, its parameters as keywords.
 
         A parameter that is itself a game is given as OpenSpiel writes it: ``stage_game="matrix_pd()"``.
@@ -79,12 +77,16 @@ class OpenSpielGame(Game):
         known = _specification(name)
         complete = {k: v for k, v in spiel.get_parameters().items() if k in known}
         strings = {k: _game_string(v) for k, v in complete.items() if isinstance(v, dict)}
-        complete = complete | strings | dict(given)
+        complete = tuple(sorted((complete | strings | dict(given)).items()))
         if max_steps is None:
             max_steps = int(spiel.max_game_length())
+        if show_seat is None:
+            show_seat = _spiel(name, complete).common
         if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
             raise ValueError(f"openspiel:{name}: max_steps={max_steps!r}; wanted: a whole number, 1 or more")
-        return cls(f"openspiel:{name}", tuple(sorted(complete.items())), max_steps)
+        if not isinstance(show_seat, bool):
+            raise ValueError(f"openspiel:{name}: show_seat={show_seat!r}; wanted: True or False")
+        return cls(f"openspiel:{name}", complete, max_steps, show_seat)
 
     @property
     def spiel(self) -> "_Spiel":
@@ -93,7 +95,7 @@ class OpenSpielGame(Game):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return dict(self.parameters) | {"max_steps": self.max_steps}
+        return dict(self.parameters) | {"max_steps": self.max_steps, "show_seat": self.show_seat}
 
     @property
     def num_players(self) -> int:
@@ -110,7 +112,15 @@ class OpenSpielGame(Game):
 
     @property
     def obs_shape(self) -> tuple[int, ...]:
-        return self.spiel.shape
+        first, *rest = self.spiel.shape
+        return (first + self.show_seat * self.num_players, *rest)
+
+    @property
+    def binary(self) -> np.ndarray:
+        """OpenSpiel does not say which entries are 0 or 1; those of `show_seat` are."""
+        binary = np.zeros(self.obs_shape, bool)
+        binary[self.spiel.shape[0] :] = True
+        return binary
 
     # -- its rules -----------------------------------------------------------------------------------------
 
@@ -121,13 +131,13 @@ class OpenSpielGame(Game):
         nothing = np.zeros(game.seats)  # what is gained before the first step is paid with it
         legal = _legal(spiel, game)
         state = SpielState(spiel, nothing, legal, 0, spiel.is_terminal())
-        return state, _look(game, state, nothing)
+        return state, self._look(game, state, nothing)
 
     def step(self, state: SpielState, actions: Array, key: jax.Array) -> tuple[SpielState, TimeStep]:
         """As `Game.step`. An illegal action raises ValueError: OpenSpiel itself does not catch every one."""
         game = self.spiel
         if state.over:
-            return state, _look(game, state, np.zeros(game.seats))
+            return state, self._look(game, state, np.zeros(game.seats))
         moves = _checked_moves(actions, state.legal)
         spiel = state.spiel.clone()
         if spiel.is_simultaneous_node():
@@ -138,7 +148,40 @@ class OpenSpielGame(Game):
         time, returns = state.time + 1, np.asarray(spiel.returns())
         over = spiel.is_terminal() or time >= self.max_steps
         new = SpielState(spiel, returns, _legal(spiel, game), time, over)
-        return new, _look(game, new, returns - state.returns)
+        return new, self._look(game, new, returns - state.returns)
+
+    def _look(self, game: "_Spiel", state: SpielState, reward: np.ndarray) -> TimeStep:
+        terminal, tensor = state.spiel.is_terminal(), getattr(state.spiel, game.tensor)
+        obs = np.array([tensor(seat) for seat in range(game.seats)], np.float32)
+        obs = obs.reshape(game.seats, *game.shape)
+        return TimeStep(
+            obs=np.concatenate([obs, game.marks], axis=1) if self.show_seat else obs,
+            legal=state.legal.copy(),
+            reward=reward.astype(np.float32),
+            terminated=np.full(game.seats, terminal),
+            truncated=np.array(state.over and not terminal),
+            present=np.ones(game.seats, bool),
+        )
+
+    # -- what its observations tell ------------------------------------------------------------------------
+
+    def perspective(self, obs: Array, other: Array | int) -> Array | None:
+        """The same with another seat marked, where all seats see the same; otherwise unknown."""
+        game = self.spiel
+        if not game.common:
+            return None
+        if not self.show_seat:
+            return obs
+        inner = len(self.obs_shape) - 1  # axes of one plane
+        shared, marks = jnp.split(jnp.asarray(obs), [game.shape[0]], axis=-1 - inner)
+        me = marks[(..., slice(None), *(0,) * inner)].argmax(-1)
+        seat = jnp.asarray(ego_order(game.seats))[me, other]
+        mark = jax.nn.one_hot(seat, game.seats, dtype=marks.dtype).reshape(*seat.shape, -1, *(1,) * inner)
+        return jnp.concatenate([shared, jnp.broadcast_to(mark, marks.shape)], axis=-1 - inner)
+
+    def present_in(self, obs: Array) -> Array:
+        """[..., N] bool: every seat."""
+        return jnp.ones((*jnp.shape(obs)[: -len(self.obs_shape)], self.num_players), bool)
 
     # -- to look at ----------------------------------------------------------------------------------------
 
@@ -196,19 +239,6 @@ def _checked_moves(actions: Array, legal: np.ndarray) -> list[int]:
     return moves.tolist()
 
 
-def _look(game: "_Spiel", state: SpielState, reward: np.ndarray) -> TimeStep:
-    terminal, tensor = state.spiel.is_terminal(), getattr(state.spiel, game.tensor)
-    obs = np.array([tensor(seat) for seat in range(game.seats)], np.float32)
-    return TimeStep(
-        obs=obs.reshape(game.seats, *game.shape),
-        legal=state.legal.copy(),
-        reward=reward.astype(np.float32),
-        terminated=np.full(game.seats, terminal),
-        truncated=np.array(state.over and not terminal),
-        present=np.ones(game.seats, bool),
-    )
-
-
 # -- OpenSpiel's games -------------------------------------------------------------------------------------
 
 
@@ -220,7 +250,9 @@ class _Spiel:
     seats: int
     actions: int
     tensor: str  # the method of a state that gives observations
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # of what it gives
+    common: bool  # all seats see the same, as far as some play shows
+    marks: np.ndarray  # [N, N, *shape[1:]] float32, what `show_seat` adds for each seat
     action_names: tuple[str, ...]
 
 
@@ -229,7 +261,10 @@ def _spiel(name: str, parameters: Parameters) -> _Spiel:
     game = _load(name, parameters)
     tensor = _tensor(game)
     shape = tuple(getattr(game, f"{tensor}_shape")()) or (getattr(game, f"{tensor}_size")(),)
-    return _Spiel(game, game.num_players(), game.num_distinct_actions(), tensor, shape, _named_actions(game))
+    seats, actions = game.num_players(), game.num_distinct_actions()
+    marks = np.eye(seats, dtype=np.float32).reshape(seats, seats, *(1,) * (len(shape) - 1))
+    marks = np.broadcast_to(marks, (seats, seats, *shape[1:]))
+    return _Spiel(game, seats, actions, tensor, shape, _common(game, tensor), marks, _named_actions(game))
 
 
 def _pyspiel() -> Any:
@@ -299,6 +334,28 @@ def _tensor(spiel: Any) -> str:
     return "information_state_tensor" if kind.provides_information_state_tensor else ""
 
 
+def _common(spiel: Any, tensor: str, steps: int = 200) -> bool:
+    """Whether all seats see the same in some random play, always the same play."""
+    rng = np.random.default_rng(0)
+    state = spiel.new_initial_state()
+    for _ in range(steps):
+        if state.is_terminal():
+            state = spiel.new_initial_state()
+        if state.is_chance_node():
+            outcomes = [outcome for outcome, prob in state.chance_outcomes() if prob > 0]
+            state.apply_action(rng.choice(outcomes).item())
+            continue
+        first, *others = [getattr(state, tensor)(seat) for seat in range(spiel.num_players())]
+        if any(other != first for other in others):
+            return False
+        moves = [rng.choice(state.legal_actions(seat) or [0]).item() for seat in range(spiel.num_players())]
+        if state.is_simultaneous_node():
+            state.apply_actions(moves)
+        else:
+            state.apply_action(moves[state.current_player()])
+    return True
+
+
 def _named_actions(spiel: Any) -> tuple[str, ...]:
     """See `OpenSpielGame.action_names`. Only actions legal at the start are asked for their names."""
     count, seats = spiel.num_distinct_actions(), spiel.num_players()
@@ -340,7 +397,8 @@ def _checked_parameters(name: str, parameters: dict[str, Any]) -> Parameters:
     known = _specification(name)
     if unknown := sorted(set(parameters) - set(known)):
         raise ValueError(
-            f"openspiel:{name} has no parameter {', '.join(unknown)}; it has: {_listed(known)}; and max_steps"
+            f"openspiel:{name} has no parameter {', '.join(unknown)}; it has: {_listed(known)}; "
+            "and max_steps, show_seat"
         )
     what = f"openspiel:{name}: "
     return tuple(sorted((k, _checked_value(what + k, v, known[k])) for k, v in parameters.items()))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bestreply.games import make_game
+from bestreply.games.check import check_game
 
 pyspiel = pytest.importorskip("pyspiel")
 
@@ -80,7 +81,9 @@ def test_play_is_openspiels_own(spec):
     game, spiel = both(spec)
     seats, count = spiel.num_players(), spiel.num_distinct_actions()
     assert (game.num_players, game.num_actions, len(game.action_names)) == (seats, count, count)
-    assert game.obs_shape == tuple(spiel.observation_tensor_shape()) and not game.binary.any()
+    first, *rest = spiel.observation_tensor_shape()
+    assert game.obs_shape == (first + seats * game.show_seat, *rest)
+    assert not game.binary[:first].any() and game.binary[first:].all()
     for seed in range(3):
         states, steps, moves = play(game, seed)
         direct, made, paid = spiel.new_initial_state(), 0, np.zeros(seats)
@@ -89,9 +92,8 @@ def test_play_is_openspiels_own(spec):
             paid += seen.reward
             np.testing.assert_allclose(paid, direct.returns(), atol=1e-4)
             for seat in range(seats):
-                np.testing.assert_array_equal(
-                    seen.obs[seat].ravel(), np.float32(direct.observation_tensor(seat))
-                )
+                tensor = np.float32(direct.observation_tensor(seat))
+                np.testing.assert_array_equal(seen.obs[seat][:first].ravel(), tensor)
                 expected = direct.legal_actions(seat) or [0]
                 assert np.flatnonzero(seen.legal[seat]).tolist() == expected
             assert seen.terminated.tolist() == [direct.is_terminal()] * seats
@@ -101,7 +103,7 @@ def test_play_is_openspiels_own(spec):
 
 
 def test_arrays_are_of_the_types_of_a_time_step():
-    for spec, shape in (("goofspiel(num_cards=4)", (38,)), ("markov_soccer", (6, 4, 5))):
+    for spec, shape in (("goofspiel(num_cards=4)", (38,)), ("markov_soccer", (6 + 2, 4, 5))):
         _, steps, _ = play(make_game(f"openspiel:{spec}"), seed=0)
         for seen in (steps[0], steps[-1]):
             assert seen.obs.dtype == np.float32 and seen.obs.shape == (2, *shape)
@@ -147,13 +149,13 @@ def test_chance_follows_the_key_and_its_probabilities():
     )  # 100 expected, 8.7 a deviation
     state, _ = game.reset(key(1))
     again, _ = game.reset(key(1))
-    assert state == again and hash(state) == hash(again)
+    assert state.spiel.history() == again.spiel.history()
     moves = np.array([2, 0])
     after = {tuple(game.step(state, moves, k)[0].spiel.history()) for k in jax.random.split(key(4), 60)}
     assert len(after) == 3  # any of the three cards left
     one, seen = game.step(state, moves, key(9))
     two, same = game.step(again, moves, key(9))
-    assert one == two and one != state
+    assert one.spiel.history() == two.spiel.history()
     jax.tree.map(np.testing.assert_array_equal, seen, same)
 
 
@@ -182,7 +184,7 @@ def test_a_finished_game_steps_to_itself(limit):
     game = make_game("openspiel:goofspiel(num_cards=4)", **settings)
     states, steps, moves = play(game, seed=1)
     over, last = game.step(states[-1], np.array([-1, 99]), key(5))  # nobody moves any more
-    assert over == states[-1] and not last.reward.any()
+    assert over is states[-1] and not last.reward.any()
     np.testing.assert_array_equal(last.obs, steps[-1].obs)
     np.testing.assert_array_equal(last.legal, steps[-1].legal)
     assert last.truncated == (limit is not None) and last.terminated.all() == (limit is None)
@@ -211,6 +213,54 @@ def test_illegal_actions_are_refused():
             game.step(state, wrong, key(2))
 
 
+# -- who looks -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spec, shown",
+    [
+        ("markov_soccer", True),
+        ("oshi_zumo", True),
+        ("matrix_bos", True),  # the row player likes Bach, the column player Stravinsky: they have to know
+        ("goofspiel", False),  # OpenSpiel's tensor has the own hand and points first
+        ("coop_box_pushing", False),  # an agent sees what is before it
+    ],
+)
+def test_seats_that_see_the_same_are_told_who_they_are(spec, shown):
+    game = make_game(f"openspiel:{spec}")
+    assert game.show_seat == shown
+    seen, raw, marked = (
+        make_game(f"openspiel:{spec}", **settings).reset(key(0))[1].obs
+        for settings in ({}, {"show_seat": False}, {"show_seat": True})
+    )
+    np.testing.assert_array_equal(seen, marked if shown else raw)
+    np.testing.assert_array_equal(marked[:, : raw.shape[1]], raw)
+    for seat in range(2):
+        assert (marked[seat, raw.shape[1] + seat] == 1).all()
+        assert (marked[seat, raw.shape[1] + 1 - seat] == 0).all()
+
+
+@pytest.mark.parametrize("spec", ["snake(players=4)", "blotto(players=3)", "markov_soccer(show_seat=False)"])
+def test_where_all_see_the_same_one_seat_can_take_anothers_place(spec):
+    game = make_game(f"openspiel:{spec}")
+    _, steps, _ = play(game, seed=2)
+    obs, seats = steps[-1].obs, game.num_players
+    for me in range(seats):
+        order = [me, *(seat for seat in range(seats) if seat != me)]
+        for other, seat in enumerate(order):
+            np.testing.assert_array_equal(game.perspective(obs[me], other), obs[seat])
+            np.testing.assert_array_equal(jax.jit(game.perspective)(obs[me], other), obs[seat])
+    batch = game.perspective(np.stack([obs, obs]), np.array(1))  # leading axes
+    np.testing.assert_array_equal(batch, np.stack([obs[[1, *[0] * (seats - 1)]]] * 2))
+    assert game.present_in(obs).shape == (seats, seats) and game.present_in(obs).all()
+    assert make_game("openspiel:goofspiel").perspective(np.zeros(236), 1) is None
+
+
+@pytest.mark.parametrize("spec", PLAYED)
+def test_promises_of_a_game_are_kept(spec):
+    check_game(both(spec)[0], episodes=3)
+
+
 # -- settings ------------------------------------------------------------------------------------------------
 
 
@@ -234,10 +284,12 @@ def test_settings_are_complete_and_tell_games_apart():
         "points_order": "random",
         "returns_type": "win_loss",
         "max_steps": 4,
+        "show_seat": False,
     }
     assert game == make_game("openspiel:goofspiel", num_cards=np.int64(4), imp_info=False)
     assert game != make_game("openspiel:goofspiel(num_cards=4, max_steps=2)")
     assert game != make_game("openspiel:goofspiel(num_cards=5)")
+    assert game != make_game("openspiel:goofspiel(num_cards=4, show_seat=True)")
 
 
 def test_grids_and_games_travel_as_strings():
