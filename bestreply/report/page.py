@@ -1,0 +1,96 @@
+"""Puts the page together and writes it."""
+
+import base64
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from bestreply.files import write_text
+from bestreply.report import sections
+from bestreply.report.match import read_matches
+from bestreply.report.read import Problem, RunFiles, clean, read_run
+from bestreply.report.texts import HERE, file_size, load_texts
+
+PAGE = "report.html"
+
+
+def write_page(run_dir: Path, lang: str) -> Path:
+    page = run_dir / PAGE
+    write_text(page, render(read_run(run_dir), lang))
+    return page
+
+
+def render(run: RunFiles, lang: str) -> str:
+    """The page as HTML. The template escapes every value but `Markup`, which is what we wrote ourselves."""
+    texts = load_texts(lang)
+    found = {
+        key: getattr(run, key)
+        for key in ("config", "provenance", "metrics", "diagnostics", "scores", "matches")
+    }
+    problems = {key: value for key, value in found.items() if isinstance(value, Problem)}
+    there = {key: value for key, value in found.items() if value and key not in problems}
+    style, script = (
+        (HERE / "templates" / name).read_text(encoding="utf-8") for name in ("style.css", "viewer.js")
+    )
+    page: dict[str, Any] = {
+        "diagnostics": None,
+        "scores": None,
+        "curves": None,
+        "matches": [],
+        "matches_left_out": [],
+    }
+    if "scores" in there:
+        page["scores"] = sections.scores_section(run, there["scores"], texts)
+    if "metrics" in there:
+        page["curves"] = sections.curves_section(there["metrics"], texts)
+    if "matches" in there:
+        page["matches"], page["matches_left_out"] = read_matches(there["matches"], texts)
+    if "diagnostics" in there:
+        first = page["matches"][0].steps[0].candidates if page["matches"] else []
+        page["diagnostics"] = sections.diagnostics_section(there["diagnostics"], len(first) or None, texts)
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(
+        t=texts,
+        lang=lang,
+        name=clean(run.path.resolve().name),
+        problems=problems,
+        facts=sections.facts(run, there.get("scores"), texts),
+        config=sections.flat(run.config),
+        provenance=sections.flat(run.provenance),
+        files=_files(run.path, texts),
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        **page,
+    )
+
+
+def _hash(text: str) -> str:
+    """What a content security policy calls an inline style or script: no other of its kind may run."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _files(run_dir: Path, texts: Any) -> list[tuple[str, str, str]]:
+    """(name, relative address, size) of what lies in the run directory."""
+    rows = []
+    for path in sorted(run_dir.iterdir()):
+        if path.name == PAGE or path.name.startswith("."):
+            continue
+        folder = path.is_dir()
+        size = texts("folder") if folder else file_size(path.stat().st_size) if path.exists() else "–"
+        rows.append(
+            (clean(path.name) + "/" * folder, "./" + quote(os.fsencode(path.name)) + "/" * folder, size)
+        )
+    return rows

@@ -1,0 +1,205 @@
+"""Reads the files of a run directory. They may be a stranger's: everything is checked for its type, nothing
+is trusted.
+
+What cannot be used becomes a `Problem` in its place, so that the page shows the rest.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+MAKERS = {
+    "config.json": "train",
+    "provenance.json": "train",
+    "metrics.parquet": "train",
+    "diagnostics.json": "train",
+    "scores.parquet": "evaluate",
+    "matches.json": "evaluate",
+}
+"""The files that the report reads, and the subcommand of `bestreply` that makes each."""
+
+MAX_JSON_BYTES = 200_000_000
+MAX_SIZE = 1e100  # of a number; beyond it arithmetic on the way to a figure could overflow
+# Control characters could drive a terminal, and direction overrides could make a name read as another.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that is not there (`reason` empty) or cannot be used."""
+
+    file: str
+    reason: str = ""
+
+    @property
+    def maker(self) -> str:
+        return MAKERS[self.file]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """`scores.parquet` as columns of equal length, one entry per episode."""
+
+    method: np.ndarray  # [rows] str
+    opponents: np.ndarray  # [rows] str
+    seed: np.ndarray  # [rows] int64
+    episode: np.ndarray  # [rows] int64
+    seat: np.ndarray  # [rows] int64
+    value: np.ndarray  # [rows] float64, the return
+
+
+@dataclass(frozen=True)
+class Series:
+    """One metric in the order of its updates."""
+
+    env_steps: np.ndarray  # [points] int64
+    update: np.ndarray  # [points] int64
+    value: np.ndarray  # [points] float64
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The content of a run directory as far as the report needs it."""
+
+    path: Path
+    config: dict[str, Any] | Problem
+    provenance: dict[str, Any] | Problem
+    metrics: dict[str, Series] | Problem
+    diagnostics: dict[str, Any] | Problem
+    scores: Scores | Problem
+    matches: list[Any] | Problem
+
+
+def read_run(run_dir: Path) -> RunFiles:
+    """Reads what is there. Raises FileNotFoundError where `run_dir` is no directory."""
+    if not run_dir.is_dir():
+        raise FileNotFoundError(
+            f"{run_dir} is no run directory; wanted: a directory that `bestreply train` or `run` has made"
+        )
+    return RunFiles(
+        path=run_dir,
+        config=_read(run_dir, "config.json", _json_of(dict)),
+        provenance=_read(run_dir, "provenance.json", _json_of(dict)),
+        metrics=_read(run_dir, "metrics.parquet", _metrics),
+        diagnostics=_read(run_dir, "diagnostics.json", _json_of(dict)),
+        scores=read_scores(run_dir),
+        matches=_read(run_dir, "matches.json", _json_of(list)),
+    )
+
+
+def read_scores(run_dir: Path) -> Scores | Problem:
+    return _read(run_dir, "scores.parquet", _scores)
+
+
+def clean(value: Any) -> Any:
+    """`value` with every string in it rid of control characters."""
+    if isinstance(value, str):
+        return _CONTROL.sub("", value)
+    if isinstance(value, list):
+        return [clean(v) for v in value]
+    if isinstance(value, dict):
+        return {clean(k): clean(v) for k, v in value.items()}
+    return value
+
+
+def number(value: Any) -> float | None:
+    """`value` if it is a finite number within MAX_SIZE, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        value = float(value)
+    except OverflowError:
+        return None
+    return value if abs(value) <= MAX_SIZE else None
+
+
+def lookup(documents: list[Any], *names: str) -> Any:
+    """The value under one of `names` that is nearest to the root, in the first document that has it there."""
+    level = [d for d in documents if isinstance(d, dict)]
+    while level:
+        for name in names:
+            for document in level:
+                if document.get(name) is not None:
+                    return document[name]
+        level = [v for document in level for v in document.values() if isinstance(v, dict)]
+    return None
+
+
+# -- each file -------------------------------------------------------------------------------------
+
+
+def _read(run_dir: Path, file: str, reader: Callable[[Path], Any]) -> Any:
+    path = run_dir / file
+    if not path.is_file():
+        return Problem(file)
+    try:
+        return reader(path)
+    except RecursionError:
+        return Problem(file, "it is nested too deeply")
+    except (ValueError, OSError, pa.ArrowException) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return Problem(file, clean(first.replace(str(run_dir), run_dir.name)))
+
+
+def _json_of(kind: type) -> Callable[[Path], Any]:
+    def read(path: Path) -> Any:
+        size = path.stat().st_size
+        if size > MAX_JSON_BYTES:
+            raise ValueError(f"it has {size:,} bytes; wanted: at most {MAX_JSON_BYTES:,}")
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, kind):
+            raise ValueError(f"its root is a {type(document).__name__}; wanted: a {kind.__name__}")
+        return clean(document)
+
+    return read
+
+
+def _columns(path: Path, wanted: dict[str, pa.DataType]) -> dict[str, np.ndarray]:
+    """The named columns cast to the wanted types; a null becomes NaN, or an error where NaN cannot be."""
+    file = pq.ParquetFile(path)
+    missing = [name for name in wanted if name not in file.schema_arrow.names]
+    if missing:
+        raise ValueError(f"it has no column {', '.join(missing)}; wanted: {', '.join(wanted)}")
+    table = file.read(columns=list(wanted))
+    columns = {}
+    for name, kind in wanted.items():
+        column = table.column(name).cast(kind)
+        if column.null_count and kind != pa.float64():
+            raise ValueError(f"column {name} has {column.null_count} empty entries; wanted: none")
+        columns[name] = np.asarray(column.to_numpy())
+    return columns
+
+
+def _metrics(path: Path) -> dict[str, Series]:
+    wanted = {"env_steps": pa.int64(), "update": pa.int64(), "name": pa.string(), "value": pa.float64()}
+    columns = _columns(path, wanted)
+    metrics = {}
+    order = np.argsort(columns["update"], kind="stable")
+    names = columns["name"][order]
+    for name in dict.fromkeys(columns["name"].tolist()):
+        rows = order[names == name]
+        value = columns["value"][rows]
+        value = np.where(np.abs(value) <= MAX_SIZE, value, np.nan)
+        metrics[clean(name)] = Series(columns["env_steps"][rows], columns["update"][rows], value)
+    return metrics
+
+
+def _scores(path: Path) -> Scores:
+    wanted = {"method": pa.string(), "opponents": pa.string(), "return": pa.float64()}
+    wanted |= dict.fromkeys(("seed", "episode", "seat"), pa.int64())
+    columns = _columns(path, wanted)
+    for name in ("method", "opponents"):
+        columns[name] = np.array([clean(v) for v in columns[name].tolist()], dtype=object)
+    bad = int((~(np.abs(columns["return"]) <= MAX_SIZE)).sum())
+    if bad:
+        raise ValueError(f"column return has {bad} entries that are empty or not finite; wanted: none")
+    if not len(columns["return"]):
+        raise ValueError("it has no rows; wanted: one per episode")
+    return Scores(value=columns.pop("return"), **columns)

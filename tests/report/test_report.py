@@ -1,0 +1,344 @@
+"""The report page, from files written to the letter of docs/files.md."""
+
+import hashlib
+import json
+import math
+import re
+from base64 import b64encode
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from run_files import Page, make_match, make_metrics, make_run, read_page, words
+
+from bestreply.report import write_report
+from bestreply.report.figures import Scale, ticks
+from bestreply.report.picture import Refused, safe_svg
+from bestreply.report.read import Problem, read_run
+from bestreply.report.sections import curves_section
+from bestreply.report.texts import load_texts
+
+# -- the page --------------------------------------------------------------------------------------
+
+
+def test_whole_run_gives_one_self_contained_page(tmp_path):
+    path = write_report(make_run(tmp_path / "demo"))
+    assert path == tmp_path / "demo" / "report.html"
+    html, page = path.read_text(encoding="utf-8"), read_page(path)
+    addresses = [
+        v for _, a in page.elements for k, v in a.items() if k in ("src", "href", "srcset", "action", "data")
+    ]
+    assert addresses and all(v.startswith(("./", "#")) for v in addresses)
+    assert not re.search(r"https?://|@import|url\(", html.replace('"http://www.w3.org/2000/svg"', ""))
+    assert len(html) < 500_000
+    assert not [p for p in path.parent.iterdir() if p.name.startswith(".")], "nothing half-written stays"
+    said = words(page)
+    for wanted in (
+        "240,000 environment steps",
+        "8,000 training updates",
+        "4 min 12 s",
+        "stag_hunt (version 1)",
+        "d8afdc1",
+        "bestreply run --preset demo",
+        "train.weights.obs",
+        "one seed: no claim about training variance",
+        "Open-loop",
+        "hunter_3",
+        "Log-loss",
+        "Uniform over all 7 actions has a log-loss of 1.95",
+    ):
+        assert wanted.lower() in said.lower(), wanted
+    assert "not there" not in said and "cannot be used" not in said
+
+
+def test_all_languages_have_the_same_words(tmp_path):
+    english, chinese = load_texts("en").words, load_texts("zh").words
+    assert english.keys() == chinese.keys()
+    for key, text in english.items():
+        assert set(re.findall(r"{(\w+)}", text)) == set(re.findall(r"{(\w+)}", chinese[key])), key
+    said = words(read_page(write_report(make_run(tmp_path / "r", steps=2), lang="zh")))
+    assert "平均回报" in said and "Mean return" not in said
+    with pytest.raises(ValueError, match="'fr'; there is: en, zh"):
+        write_report(tmp_path / "r", lang="fr")
+
+
+@pytest.mark.parametrize("file", ["config", "provenance", "metrics", "diagnostics", "scores", "matches"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_missing_or_broken_file_is_named_and_the_rest_is_shown(tmp_path, file, broken):
+    run = make_run(tmp_path / "r", steps=1, episodes=3)
+    (path,) = run.glob(f"{file}.*")
+    path.unlink()
+    if broken:
+        path.write_text('{"half": [')
+    said = words(read_page(write_report(run)))
+    maker = "bestreply evaluate" if file in ("scores", "matches") else "bestreply train"
+    reason = f"{path.name} cannot be used: " if broken else f"{path.name} is not there. "
+    assert reason in said and maker in said
+    assert str(tmp_path) not in said
+    others = {
+        "scores": "95% interval",
+        "matches": "Candidate actions",
+        "metrics": "environment steps of logged play",
+        "diagnostics": "Log-loss in nats",
+    }
+    for other, wanted in others.items():
+        assert (wanted in said) == (other != file), other
+
+
+def test_an_empty_directory_gives_a_page_and_no_directory_an_error(tmp_path):
+    (tmp_path / "r").mkdir()
+    assert words(read_page(write_report(tmp_path / "r"))).count("is not there") >= 6
+    with pytest.raises(FileNotFoundError, match="no run directory"):
+        write_report(tmp_path / "nothing")
+
+
+# -- safe to open ----------------------------------------------------------------------------------
+
+ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"' onload='alert(1)"
+
+
+def poisoned(value):
+    """`value` with the attack in every string and every key."""
+    if isinstance(value, str):
+        return value + ATTACK
+    if isinstance(value, list):
+        return [poisoned(v) for v in value]
+    if isinstance(value, dict):
+        return {k: poisoned(v) for k, v in value.items()} | {"x" + ATTACK: ATTACK}
+    return value
+
+
+def test_a_strangers_run_directory_is_safe_to_open(tmp_path):
+    run = make_run(tmp_path / "r", steps=3, episodes=3)
+    clean = read_page(write_report(run))
+    for file in run.glob("*.json"):
+        file.write_text(json.dumps(poisoned(json.loads(file.read_text()))))
+    for file in run.glob("*.parquet"):
+        rows = pq.read_table(file).to_pylist()
+        pq.write_table(pa.Table.from_pylist([{k: poisoned(v) for k, v in row.items()} for row in rows]), file)
+    (run / "<img src=x onerror=alert(1)>").touch()
+    page = read_page(write_report(run))
+    assert "<script>alert(1)" in page.text, "the attack must have reached the page, as text"
+    assert len(page.of("script")) == 1 and page.raw["script"] == clean.raw["script"]
+    assert not {t for t, _ in page.elements} & {
+        "img",
+        "iframe",
+        "object",
+        "embed",
+        "link",
+        "base",
+        "form",
+        "foreignObject",
+    }
+    assert not [k for _, a in page.elements for k in a if k.startswith("on") or k == "style"]
+    (policy,) = [a["content"] for a in page.of("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    digest = b64encode(hashlib.sha256("".join(page.raw["script"]).encode()).digest()).decode()
+    assert (
+        "default-src 'none'" in policy
+        and f"script-src 'sha256-{digest}'" in policy
+        and "unsafe" not in policy
+    )
+    digest = b64encode(hashlib.sha256("".join(page.raw["style"]).encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in policy
+
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"{}>{}</svg>'
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        SVG.format(' onload="alert(1)"', ""),
+        SVG.format("", "<script>alert(1)</script>"),
+        SVG.format("", '<rect onclick="alert(1)" width="1"/>'),
+        SVG.format("", '<a href="javascript:alert(1)"><rect/></a>'),
+        SVG.format("", '<image href="http://example.org/x.png"/>'),
+        SVG.format("", "<foreignObject><p>x</p></foreignObject>"),
+        SVG.format("", '<rect style="fill:red"/>'),
+        SVG.format("", '<rect fill="url(#x)"/>'),
+        SVG.format("", '<rect fill="u\\72l(x)"/>'),
+        SVG.format("", '<animate attributeName="x" to="1"/>'),
+        SVG.format("", '<use href="#x"/>'),
+        SVG.format("", "<style>* {display: none}</style>"),
+        SVG.format("", SVG.format("", "")),
+        SVG.format("", '<h:script xmlns:h="http://www.w3.org/1999/xhtml">alert(1)</h:script>'),
+        SVG.format("", "<g>" * 500 + "</g>" * 500),
+        SVG.format("", "<rect/>" * 20_000),
+        SVG.format("", "<!-- --><rect/>"),
+        '<!DOCTYPE svg [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>' + SVG.format("", "<text>&b;</text>"),
+        '<?xml-stylesheet href="x.css"?>' + SVG.format("", ""),
+        SVG.replace("0 0 10 10", "0 0 nan 10").format("", ""),
+        "<p>hello</p>",
+        "<svg",
+    ],
+)
+def test_pictures_that_could_do_more_than_show_a_board_are_refused(tmp_path, picture):
+    with pytest.raises(Refused):
+        safe_svg(picture)
+    run = tmp_path / "r"
+    run.mkdir()
+    match = make_match(steps=1)
+    match["steps"][0] |= {"picture": picture, "text": "A B\nC D"}
+    (run / "matches.json").write_text(json.dumps([match]))
+    page = read_page(write_report(run))
+    assert not page.of("svg", "board") and "The picture is not shown" in page.text
+    assert page.of("pre", "text") and "A B\nC D" in page.text
+
+
+def test_boards_of_our_games_are_shown_whole():
+    picture = make_match(steps=1)["steps"][0]["picture"]
+    shown = safe_svg(picture)
+    for tag in ("rect", "circle", "text"):
+        assert shown.count(f"<{tag} ") == picture.count(f"<{tag} ") > 0
+    assert 'viewBox="0 0 176 176"' in shown and "<title" not in shown
+    assert safe_svg(SVG.format("", "<text>a &lt;b&gt; &amp;</text>")).endswith(
+        "<text>a &lt;b&gt; &amp;</text></svg>"
+    )
+
+
+# -- curves and figures ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("env_steps", "wanted"),
+    [
+        (lambda u: 64 * u, "Across: environment steps."),
+        (lambda u: 5000, "Across: training updates, all at 5,000 environment steps"),
+        (
+            lambda u: 1000 * (1 + u // 500),
+            "environment steps grew in stages (1,000 from update 0, 2,000 from update 500",
+        ),
+    ],
+)
+def test_curves_are_against_environment_steps_or_say_at_how_many(tmp_path, env_steps, wanted):
+    make_metrics(tmp_path, updates=1000, every=10, env_steps=env_steps)
+    section = curves_section(read_run(tmp_path).metrics, load_texts("en"))
+    assert wanted in section["axis"]
+    groups = {title: [p.title for p in panels] for title, panels in section["groups"]}
+    assert groups["World model"] == ["obs", "reward", "value", "consistency", "legal"]
+    assert "Held-out" not in groups, (
+        "each held-out loss here belongs to one training loss and is drawn with it"
+    )
+    (obs,) = [p.figure for _, panels in section["groups"] for p in panels if p.title == "obs"]
+    assert obs.count("<polyline") == 2
+    start = float(re.search(r'class="line own" points="([\d.]+),', obs).group(1))
+    assert start == 46.0, "the first value stands at the left end of the axis"
+
+
+def test_curves_survive_gaps_and_extremes(tmp_path):
+    values = {
+        "nan": [math.nan] * 3,
+        "inf": [1.0, math.inf, 2.0],
+        "huge": [1e300, -1e300, 1.0],
+        "one": [5.0],
+        "flat": [0.0, 0.0],
+        "tiny": [1e-12, 2e-12],
+        "wide": [1e-9, 1e9],
+    }
+    rows = [
+        {"env_steps": u, "update": u, "name": n, "value": v}
+        for n, vs in values.items()
+        for u, v in enumerate(vs)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "metrics.parquet")
+    page = read_page(write_report(tmp_path))
+    points = [a["points"] for a in page.of("polyline", "line")]
+    assert len(points) == 6 and not re.search("nan|inf", " ".join(points))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3.2, 7.7), (0, 240_000), (1e-7, 3e-7), (99.5, 100.1)])
+def test_ticks_are_few_round_and_inside(low, high):
+    found = ticks(low, high)
+    assert 2 <= len(found) <= 6 and low <= found[0] and found[-1] <= high * (1 + 1e-9)
+    assert len(set(np.round(np.diff(found) / (found[1] - found[0]), 6))) == 1
+    assert Scale(low, high, 0, 100)(high) == 100
+
+
+# -- matches ---------------------------------------------------------------------------------------
+
+
+def test_a_step_shows_choice_legality_parts_predictions_and_belief(tmp_path):
+    match = make_match(steps=1)
+    match["steps"][0] |= {
+        "legal": [True, True, False, True, True, True, False],
+        "scores": [1.5, -1.0, None, 0.0, 0.5, 3.0, None],
+        "reward": [0.5, 1.0, None, 0.0, 0.0, 4.0, None],
+        "value": [1.0, -2.0, None, 0.0, 0.5, -1.0, None],
+        "action": 5,
+        "predicted": [[0.25, 0.75, 0, 0, 0, 0, 0], [1 / 7] * 7, [0] * 7],
+        "actual": [1, 4, -1],
+        "belief": [[0.9, 0.08, 0.02], [1 / 3] * 3, [0, 0, 1]],
+    }
+    (tmp_path / "matches.json").write_text(json.dumps([match]))
+    html = write_report(tmp_path).read_text(encoding="utf-8")
+    page, said = Page(html), words(Page(html))
+    assert (
+        len(page.of("tr", "chosen")) == 1
+        and len(page.of("tr", "illegal")) == 2
+        and len(page.of("tr", "did")) == 2
+    )
+    assert "HUNT_STAG (chosen) 3.00 4.00 −1.00 0.00" in re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+    row = re.search(r'<th scope="row">DOWN</th><td class="wide">(.*?)</td>', html).group(1)
+    rects = {
+        c: (float(x), float(w))
+        for c, x, w in re.findall(r'class="(\w+)" x="([\d.]+)%" width="([\d.]+)%"', row)
+    }
+    # The scale runs from -2 (DOWN's value) to 4 (HUNT_STAG's reward): zero at 1/3, a unit is 1/6.
+    assert rects["reward"] == pytest.approx((33.3, 16.7), abs=0.1) and rects["value"] == pytest.approx(
+        (0, 33.3), abs=0.1
+    )
+    assert (
+        "Player 1 (nearest_stag) did DOWN (predicted 0.75)." in said
+        and "Player 4 (nearest_stag) has left." in said
+    )
+    assert "agent chose HUNT_STAG, score 3.00." in said and said.count("Has left the game.") == 1
+    assert len(page.of("div", "seat")) == 3
+
+
+def test_matches_that_do_not_fit_are_left_out_with_the_reason(tmp_path):
+    good = make_match(steps=2)
+    bad = [
+        dict(good, seat=9),
+        dict(good, actions=[]),
+        dict(good, steps=[dict(good["steps"][0], scores=[1.0])]),
+        7,
+    ]
+    bad.append(dict(good, steps=[dict(good["steps"][0], actual=[7, 0, 0])]))
+    (tmp_path / "matches.json").write_text(json.dumps([good, *bad]))
+    page = read_page(write_report(tmp_path))
+    assert len(page.of("div", "match")) == 1
+    for wanted in (
+        "Match 2 of matches.json is left out: seat wants an integer from 0 to 3; given: 9",
+        "Match 3",
+        "Match 5",
+        "step 0: scores wants 7 entries",
+        "step 0: actual wants an integer from -1 to 6; given: 7",
+    ):
+        assert wanted in words(page)
+
+
+def test_a_player_without_thoughts_and_a_game_for_two_are_shown(tmp_path):
+    step = {"text": "round 1", "action": 1, "reward_got": 2.0, "actual": [0]}
+    match = {
+        "opponents": "tit_for_tat",
+        "players": ["grim", "tit_for_tat"],
+        "seat": 0,
+        "return": 2.0,
+        "actions": ["C", "D"],
+        "steps": [step],
+    }
+    (tmp_path / "matches.json").write_text(json.dumps([match]))
+    said = words(read_page(write_report(tmp_path)))
+    assert "this player gives no scores" in said and "grim did D. Player 2 (tit_for_tat) did C." in said
+
+
+def test_strings_lose_what_could_drive_a_terminal(tmp_path):
+    run = tmp_path
+    row = {"method": "a\x1b[2Jb\u202e", "opponents": "x", "seed": 0, "episode": 0, "seat": 0, "return": 1.0}
+    pq.write_table(pa.Table.from_pylist([row]), run / "scores.parquet")
+    (run / "config.json").write_text('{"game": "a\\u001b[2Jb\\ud800"}')
+    files = read_run(run)
+    assert files.scores.method[0] == "a[2Jb" and files.config == {"game": "a[2Jb"}
+    assert isinstance(files.matches, Problem)
+    write_report(run)
