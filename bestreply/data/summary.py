@@ -110,7 +110,7 @@ def describe(summary: dict[str, Any]) -> str:
         f"{s['transitions']:,} transitions",
         f"  ended       {_percent(s['truncated'])} of the episodes by the step limit (truncated), "
         f"{_percent(s['terminated'])} of the seats by the game (terminated)",
-        f"  on disk     {s['bytes'] / 1e6:,.2f} MB in {s['parts']} parts, seeds {_some(s['seeds'])}",
+        f"  on disk     {s['bytes'] / 1e6:,.2f} MB, parts {s['parts']}, seeds {_some(s['seeds'])}",
         f"  fingerprint {s['fingerprint'][:16]}",
     ]
     by_seat = [f"seat {k}" for k in range(s["seats"])]

@@ -100,7 +100,7 @@ def schema_problems(found: pa.Schema, manifest: Manifest, file: str) -> Iterator
             what = f"there is no column {field.name!r}; wanted: {field.name}, {_show_type(field.type)}"
             yield Problem("missing_column", file, what, mend)
         elif count > 1:
-            yield Problem("extra_column", file, f"the column {field.name!r} is there {count} times", mend)
+            yield Problem("column_twice", file, f"the column {field.name!r} is there {count} times", mend)
         elif not _same_type(found.field(field.name).type, field.type):
             kind = _show_type(found.field(field.name).type)
             what = f"column {field.name!r} is {kind}; wanted: {_show_type(field.type)}"
