@@ -1,9 +1,9 @@
 """The report of a run: one page and one terminal table, from the files of its run directory alone.
 
-Figures are SVG drawn by `figures`, not Plotly: a demo's page is about an eighth of Plotly's script alone, follows
-the reader's colour scheme through CSS, prints, and needs no more script than a step slider and a readout. So its
-content security policy can forbid every script and style but our own by their hashes, which keeps the report of
-a stranger's run directory safe to open.
+Figures are SVG drawn by `figures`, not Plotly: a demo's page is about an eighth of Plotly's script alone,
+follows the reader's colour scheme through CSS, prints, and needs no more script than a step slider and a
+readout. So its content security policy can forbid every script and style but our own by their hashes, which
+keeps the report of a stranger's run directory safe to open.
 """
 
 from pathlib import Path
