@@ -238,6 +238,12 @@ ROW_FAULTS = {
         PLACE,
         "not the obs of the seat's next step",
     ),
+    "next_obs turned round": (
+        lambda rows: at(rows, 2, 0, 0)["next_obs"].reverse(),
+        {"next_obs"},
+        PLACE,
+        "not the obs of the seat's next step",
+    ),
     "next_legal another": (put(2, 0, 0, next_legal=[True] * 4), {"next_legal"}, PLACE, "is not the legal of"),
     "truncated too early": (
         everywhere(2, 1, truncated=True),
