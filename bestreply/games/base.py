@@ -2,13 +2,21 @@
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from bestreply.types import Array, TimeStep
+
+
+class Symmetries(NamedTuple):
+    """Ways to turn and rename a game that leave its rules as they are; `S` of them, the first changes nothing."""
+
+    obs: np.ndarray  # [S, D] int32: entry d of the flat observation becomes what entry obs[s, d] was
+    action: np.ndarray  # [S, A] int32: action a becomes action[s, a]
+    others: np.ndarray  # [S, N-1] int32: the other at ego-first place j becomes the one that stood at others[s, j]
 
 
 class Game(abc.ABC):
@@ -118,6 +126,14 @@ class Game(abc.ABC):
 
     def legal_in(self, obs: Array) -> Array | None:
         """[A] bool: the legal actions of the seat whose observation this is; None where it does not tell."""
+        return None
+
+    def present_in(self, obs: Array) -> Array | None:
+        """[N] bool, ego first: who is still in the game; None where the observation does not tell."""
+        return None
+
+    def symmetries(self) -> Symmetries | None:
+        """The game's symmetries as a seat sees them; training uses them to learn more from the same play."""
         return None
 
     def achieved(self, obs: Array, action: Array, reward: Array) -> Array:

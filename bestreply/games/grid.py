@@ -6,6 +6,7 @@ except the last.
 """
 
 import dataclasses
+import itertools
 import math
 from typing import Any, ClassVar, cast
 
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bestreply.games.base import Game
+from bestreply.games.base import Game, Symmetries
 from bestreply.types import Array, TimeStep, ego_order
 
 UP, DOWN, LEFT, RIGHT, STAY = range(5)
@@ -48,6 +49,21 @@ def check_types(game: Game) -> None:
         value = getattr(game, field.name)
         if not fits(value):
             raise ValueError(f"{game.name}: {field.name}={value!r}; wanted: {wanted}")
+
+
+def _turned(height: int, width: int) -> list[tuple[np.ndarray, list[int]]]:
+    """Every turn and mirror that maps the grid onto itself: for each new cell the old one, and what UP, DOWN, LEFT, RIGHT become."""
+    grid = np.arange(height * width).reshape(height, width)
+    turned = []
+    for mirror in (False, True):
+        for quarter in range(4) if height == width else (0, 2):
+            old = np.rot90(grid[:, ::-1] if mirror else grid, quarter).reshape(-1)
+            offset = OFFSETS[:STAY]
+            flipped = offset * [1, -1] if mirror else offset
+            moved = flipped @ np.linalg.matrix_power(np.array([[0, 1], [-1, 0]]), quarter)
+            moves = [next(b for b in range(STAY) if (offset[b] == m).all()) for m in moved]
+            turned.append((old, moves))
+    return turned
 
 
 class GridState(eqx.Module):
@@ -216,6 +232,24 @@ class GridGame(Game):
         takes = (things & me[:, None]).any(0)
         return jnp.concatenate([moves[:STAY], jnp.ones(1, bool), takes])
 
+    def present_in(self, obs: Array) -> jax.Array:
+        return jnp.asarray(obs)[..., : self.num_players].max((-3, -2)) > 0.5
+
+    def symmetries(self) -> Symmetries:
+        """Turns and mirrors of the grid, times orders of the others (no more than 24 of those)."""
+        boards = _turned(self.height, self.width)
+        orders = list(itertools.islice(itertools.permutations(range(self.num_players - 1)), 24))
+        places = np.arange(self.cells * len(self.planes)).reshape(self.cells, -1)
+        obs, action, others = [], [], []
+        for cells, moves in boards:
+            for order in orders:
+                planes = np.arange(len(self.planes))
+                planes[1 : self.num_players] = 1 + np.array(order, int)
+                obs.append(places[cells][:, planes].reshape(-1))
+                action.append([*moves, *range(STAY, self.num_actions)])
+                others.append(order)
+        return Symmetries(*(np.array(x, np.int32).reshape(len(obs), -1) for x in (obs, action, others)))
+
     def achieved(self, obs: Array, action: Array, reward: Array) -> jax.Array:
         taken = jnp.asarray(action) - len(MOVES)
         return jnp.where((taken >= 0) & (jnp.asarray(reward) != 0), taken, -1).astype(jnp.int32)
@@ -226,7 +260,8 @@ class GridGame(Game):
         """What is in every cell: "1", "2", ... players by global seat, "#" a block, kinds of things."""
         flat = np.asarray(obs).reshape(self.cells, -1)
         n = self.num_players
-        names = [str(s + 1) for s in ego_order(n)[seat]] + ["#", *self.kinds]
+        flat = np.concatenate([flat[:, np.argsort(ego_order(n)[seat])], flat[:, n:]], axis=1)
+        names = [str(s + 1) for s in range(n)] + ["#", *self.kinds]
         return [[name for name, value in zip(names, cell[:-1], strict=True) if value > 0.5] for cell in flat]
 
     def text(self, obs: Array, seat: int = 0) -> str:
@@ -275,10 +310,12 @@ def _cell_svg(game: GridGame, contents: list[str], seat: int, index: int, size: 
         )
         parts.append(f'<text x="{x + 10}" y="{y + 11}" font-size="11" fill="#333">{thing[0].upper()}</text>')
     players = [int(c) for c in contents if c.isdigit()]
-    radius = 11 if len(players) < 2 else 8.5
+    columns = max(math.ceil(math.sqrt(len(players))), 1)
+    lines = math.ceil(len(players) / columns)
+    radius = 11 if columns == 1 else round(17 / columns, 1)
     for k, number in enumerate(players):
-        cx = x + size / 2 + (0 if len(players) < 2 else (k % 2 * 2 - 1) * 10)
-        cy = y + size / 2 + (0 if len(players) < 3 else (k // 2 * 2 - 1) * 10)
+        cx = round(x + size / 2 + (k % columns - (columns - 1) / 2) * 40 / columns, 1)
+        cy = round(y + size / 2 + (k // columns - (lines - 1) / 2) * 40 / columns, 1)
         ring = ' stroke="#111" stroke-width="2.5"' if number == seat + 1 else ""
         colour = PLAYER_COLOURS[(number - 1) % len(PLAYER_COLOURS)]
         parts.append(f'<circle cx="{cx}" cy="{cy}" r="{radius}" fill="{colour}"{ring}/>')

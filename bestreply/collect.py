@@ -1,0 +1,340 @@
+"""Play. The only loop over `Game.step`: collection and evaluation both use it.
+
+Who plays is a pool of distinct players and, for every match, the player of each seat. In every match each pool player acts for the
+seats it holds and for no others, so one compiled program serves every line-up: a costly planner runs once a step, not once a seat.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bestreply.console import Meter, fresh_path, meter
+from bestreply.data.goals import label_goals
+from bestreply.games.base import Game
+from bestreply.players.base import Player
+from bestreply.players.scripted import Mixture
+from bestreply.players.zoo import make_player
+from bestreply.spec import Spec
+from bestreply.types import ABSENT, Array, Episodes, TimeStep, ego_order
+
+if TYPE_CHECKING:
+    from bestreply.data.store import Store
+
+
+class Lineup(NamedTuple):
+    """Who plays `M` matches."""
+
+    pool: tuple[Player, ...]  # distinct players
+    seating: np.ndarray  # [M, N] int32, index into the pool
+
+    @property
+    def roster(self) -> list[dict[str, Any]]:
+        return [{"name": p.name, "version": p.version} for p in self.pool]
+
+    def seats(self) -> tuple[np.ndarray, ...]:
+        """For each pool player, [M, m] int32: the seats it holds, padded with N to the most it holds in any match."""
+        matches, n = self.seating.shape
+        held = []
+        for index in range(len(self.pool)):
+            mine = self.seating == index
+            most = max(int(mine.sum(1).max()), 1)
+            order = np.argsort(~mine, axis=1, kind="stable")[:, :most]
+            held.append(np.where(np.take_along_axis(mine, order, 1), order, n).astype(np.int32))
+        return tuple(held)
+
+
+def seat_players(game: Game, players: Sequence[str | Spec | Player], matches: int, seed: int) -> Lineup:
+    """Seats one player (or spec) per seat for `matches` matches; a `Mixture` is drawn anew for every match, from `seed`.
+
+    Raises ValueError if there is not one player for each seat.
+    """
+    if isinstance(players, str | Player) or len(players) != game.num_players:
+        raise ValueError(f"{game.name} has {game.num_players} seats; got players={players!r}. Wanted: one player for each seat")
+    rng = np.random.default_rng(seed)
+    pool: list[Player] = []
+    seating = np.zeros((matches, game.num_players), np.int32)
+    for seat, spec in enumerate(players):
+        player = make_player(spec, game, seat)
+        parts, weights = (player.players, player.weights) if isinstance(player, Mixture) else ((player,), (1.0,))
+        indices = np.array([_index(pool, part) for part in parts])
+        seating[:, seat] = rng.choice(indices, size=matches, p=np.array(weights) / sum(weights))
+    return Lineup(tuple(pool), seating)
+
+
+def _index(pool: list[Player], player: Player) -> int:
+    """The place of `player` in `pool`, added where it is new."""
+    for index, known in enumerate(pool):
+        if known is player or (known.name == player.name and bool(eqx.tree_equal(known, player))):
+            return index
+    pool.append(player)
+    return len(pool) - 1
+
+
+# -- one step of everybody -----------------------------------------------------------------------------------------------------
+
+
+class Choice(NamedTuple):
+    """What everybody decided at one step of one match."""
+
+    carries: tuple[Any, ...]  # for each pool player, its carries [m, ...]
+    action: jax.Array  # [N] int32
+    prob: jax.Array  # [N] float32, NaN where the player does not tell
+    thoughts: tuple[Any, ...]  # for each pool player, its thoughts [m, ...]
+
+
+def choose(pool: tuple[Player, ...], carries: Any, seats: Any, shown: TimeStep, last: Array, key: jax.Array) -> Choice:
+    """Lets every pool player act for the seats it holds in one match.
+
+    Args:
+        seats: for each pool player, [m] int32; an entry of N is padding.
+        shown: what the game shows now; last: [N] int32, everybody's action in the step before, ABSENT where there was none.
+    """
+    n = shown.present.shape[0]
+    order = jnp.asarray(ego_order(n))
+    action, prob = jnp.zeros(n, jnp.int32), jnp.full(n, jnp.nan)
+    after, thoughts = [], []
+    for index, (player, carry, held) in enumerate(zip(pool, carries, seats, strict=True)):
+        seat = jnp.minimum(held, n - 1)
+        keys = jax.vmap(lambda s, k=jax.random.fold_in(key, index): jax.random.fold_in(k, s))(seat)
+        ego = order[seat]  # [m, N]
+
+        def act(c: Any, o: Array, m: Array, k: jax.Array, a: Array, p: Array, player: Player = player) -> Any:
+            return player.step(c, o, m, k, others=a, present=p)
+
+        new, chosen, thought = jax.vmap(act)(
+            carry, shown.obs[seat], shown.legal[seat], keys, last[ego[:, 1:]], shown.present[ego]
+        )
+        action = action.at[held].set(chosen, mode="drop")
+        if thought.probs is not None:
+            told = jnp.take_along_axis(thought.probs, chosen[:, None], 1)[:, 0]
+            prob = prob.at[held].set(told, mode="drop")
+        after.append(new)
+        thoughts.append(thought)
+    return Choice(tuple(after), action, prob, tuple(thoughts))
+
+
+def _first_carries(pool: tuple[Player, ...], seats: Any) -> tuple[Any, ...]:
+    return tuple(player.init(held.shape[0]) for player, held in zip(pool, seats, strict=True))
+
+
+def _renewed(pool: tuple[Player, ...], seats: Any, carries: Any) -> tuple[Any, ...]:
+    renew = [jax.vmap(lambda _, carry, player=player: player.renew(carry)) for player in pool]  # a carry can be empty
+    return tuple(each(held, carry) for each, held, carry in zip(renew, seats, carries, strict=True))
+
+
+class Log(NamedTuple):
+    """One step of one match as it is logged."""
+
+    shown: TimeStep  # before the action
+    action: jax.Array  # [N] int32, ABSENT where the seat did not act
+    prob: jax.Array  # [N] float32
+    reward: jax.Array  # [N] float32, of the action
+    ended: jax.Array  # [N] bool, terminated by the action
+    cut: jax.Array  # [] bool, truncated by the action
+    illegal: jax.Array  # [N] bool
+    thoughts: Any  # of the pool player that is watched, or None
+
+
+def _log(choice: Choice, before: TimeStep, after: TimeStep, watch: int | None) -> Log:
+    over = before.terminated.all() | before.truncated
+    acts = before.present & ~before.terminated & ~over
+    legal = jnp.take_along_axis(before.legal, choice.action[:, None], 1)[:, 0]
+    return Log(
+        shown=before,
+        action=jnp.where(acts, choice.action, ABSENT),
+        prob=choice.prob,
+        reward=after.reward,
+        ended=after.terminated & acts,
+        cut=after.truncated & ~over,
+        illegal=acts & ~legal,
+        thoughts=None if watch is None else choice.thoughts[watch],
+    )
+
+
+# -- whole matches -------------------------------------------------------------------------------------------------------------
+
+
+@partial(jax.jit, static_argnames=("game", "series", "watch", "lean"))
+def _play_compiled(game: Game, pool: Any, seats: Any, keys: jax.Array, series: int, watch: int | None, lean: bool) -> Any:
+    """Plays matches of a compiled game side by side. keys [M]. Returns logs [M, series, T, ...] and last steps [M, series, ...]."""
+
+    def step(seat: Any, carry: Any, key: jax.Array) -> Any:
+        state, shown, last, carries = carry
+        act_key, move_key = jax.random.split(key)
+        choice = choose(pool, carries, seat, shown, last, act_key)
+        state, after = game.step(state, choice.action, move_key)
+        log = _log(choice, shown, after, watch)
+        if lean:
+            log = log._replace(shown=(log.shown.present,))
+        return (state, after, log.action, choice.carries), log
+
+    def episode(seat: Any, carries: Any, key: jax.Array) -> Any:
+        reset_key, key = jax.random.split(key)
+        state, shown = game.reset(reset_key)
+        first = (state, shown, jnp.full(game.num_players, ABSENT, jnp.int32), carries)
+        (_, shown, _, carries), logs = jax.lax.scan(partial(step, seat), first, jax.random.split(key, game.max_steps))
+        return _renewed(pool, seat, carries), (logs, (shown.present,) if lean else shown)
+
+    def match(seat: Any, key: jax.Array) -> Any:
+        return jax.lax.scan(partial(episode, seat), _first_carries(pool, seat), jax.random.split(key, series))[1]
+
+    return jax.vmap(match)(seats, keys)
+
+
+@jax.jit
+def _choose_batch(pool: Any, carries: Any, seats: Any, shown: Any, last: Any, keys: Any) -> Choice:
+    return jax.vmap(partial(choose, pool))(carries, seats, shown, last, keys)
+
+
+def _play_host(game: Game, pool: Any, seats: Any, keys: jax.Array, series: int, watch: int | None) -> Any:
+    """The same for a host game: players act for all matches in one compiled call, the games step one after another."""
+    matches = len(keys)
+    carries = jax.vmap(partial(_first_carries, pool))(seats)
+    episodes = []
+    for index in range(series):
+        episode_keys = jax.vmap(partial(jax.random.fold_in, data=index))(keys)
+        states, steps = zip(*(game.reset(k) for k in episode_keys), strict=True)
+        shown, logs = _stack(steps), []
+        last = np.full((matches, game.num_players), ABSENT, np.int32)
+        for t in range(game.max_steps):
+            step_keys = jax.vmap(lambda k, t=t: jax.random.split(jax.random.fold_in(k, t)))(episode_keys)
+            choice = _choose_batch(pool, carries, seats, shown, last, step_keys[:, 0])
+            actions = np.asarray(choice.action)
+            states, steps = zip(*map(game.step, states, actions, step_keys[:, 1]), strict=True)
+            after = _stack(steps)
+            logs.append(jax.vmap(partial(_log, watch=watch))(choice, shown, after))
+            shown, carries, last = after, choice.carries, logs[-1].action
+        carries = jax.vmap(partial(_renewed, pool))(seats, carries)
+        episodes.append((jax.tree.map(lambda *x: jnp.stack(x, 1), *logs), shown))
+    return jax.tree.map(lambda *x: jnp.stack(x, 1), *episodes)
+
+
+def _stack(steps: Sequence[TimeStep]) -> TimeStep:
+    return jax.tree.map(lambda *x: np.stack(x), *steps)
+
+
+class Played(NamedTuple):
+    """What `play` gives."""
+
+    episodes: Episodes  # [M * series, ...], matches in order; a lean one holds no observations (obs and legal are None)
+    thoughts: Any  # [M * series, T, m, ...] of the player watched, or None
+
+
+def play(
+    game: Game,
+    lineup: Lineup,
+    seed: int,
+    *,
+    series: int = 1,
+    watch: int | None = None,
+    lean: bool = False,
+    chunk: int = 1024,
+    progress: Meter | None = None,
+) -> Played:
+    """Plays every match of `lineup`, `series` episodes each, in chunks of about `chunk` matches.
+
+    Args:
+        seed: match m is played with a key made of (seed, m) alone, so results do not depend on `chunk`.
+        series: consecutive episodes of a match; players carry over what their `renew` keeps.
+        watch: index of the pool player whose thoughts to return.
+        lean: leave out observations and masks, for scores only.
+
+    Raises ValueError if a player chose an illegal action: who, where, when, and what would have been legal.
+    """
+    total = len(lineup.seating)
+    size = min(chunk, total)
+    seats = lineup.seats()
+    keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(np.arange(total))
+    parts = []
+    for begin in range(0, total, size):
+        index = np.minimum(np.arange(begin, begin + size), total - 1)  # the last chunk is filled up: one compiled size
+        args = (game, lineup.pool, tuple(s[index] for s in seats), keys[index], series, watch)
+        logs, end = jax.device_get(_play_compiled(*args, lean) if game.compiled else _play_host(*args))
+        kept = min(size, total - begin)
+        logs, end = jax.tree.map(lambda x, kept=kept: x[:kept].reshape(kept * series, *x.shape[2:]), (logs, end))
+        part = _episodes(game, logs, end, np.repeat(lineup.seating[index[:kept]], series, 0), lean)
+        _refuse_illegal(game, lineup, logs, part)
+        parts.append((part, logs.thoughts))
+        if progress is not None:
+            progress.advance(float(part.length.sum()))
+    episodes, thoughts = jax.tree.map(lambda *x: np.concatenate(x), *parts)
+    return Played(episodes, thoughts)
+
+
+def _episodes(game: Game, logs: Log, end: Any, seating: np.ndarray, lean: bool) -> Episodes:
+    """Logs [E, T, ...] and last steps [E, ...] as `Episodes`."""
+
+    def joined(before: np.ndarray, last: np.ndarray) -> np.ndarray:
+        return np.concatenate([before, last[:, None]], 1)
+
+    acted = logs.action != ABSENT
+    shown = None if lean else jax.tree.map(joined, logs.shown, end)
+    reward = np.where(acted, logs.reward, 0.0).astype(np.float32)
+    if shown is None:
+        goal, source = np.full(acted.shape, ABSENT, np.int32), np.zeros(acted.shape, np.int8)
+    else:
+        goal, source = label_goals(game, shown.obs[:, :-1], logs.action, reward)
+    return Episodes(
+        obs=None if shown is None else shown.obs,
+        legal=None if shown is None else shown.legal,
+        present=joined(logs.shown[0], end[0]) if shown is None else shown.present,
+        action=logs.action,
+        prob=np.where(acted, logs.prob, np.nan).astype(np.float32),
+        reward=reward,
+        terminated=logs.ended,
+        truncated=logs.cut,
+        length=acted.any(2).sum(1).astype(np.int32),
+        player=seating,
+        goal=goal,
+        goal_source=source,
+    )
+
+
+def _refuse_illegal(game: Game, lineup: Lineup, logs: Log, part: Episodes) -> None:
+    if not logs.illegal.any():
+        return
+    episode, step, seat = np.argwhere(logs.illegal)[0]
+    name = lineup.pool[part.player[episode, seat]].name
+    action = game.action_names[int(logs.action[episode, step, seat])]
+    legal = "" if part.legal is None else _names(game, part.legal[episode, step, seat])
+    raise ValueError(f"{name} chose {action} at step {step} in seat {seat} of {game.name}, which is illegal{legal}")
+
+
+def _names(game: Game, legal: np.ndarray) -> str:
+    return "; legal: " + ", ".join(name for name, ok in zip(game.action_names, legal, strict=True) if ok)
+
+
+def collect(
+    game: Game,
+    players: Sequence[str | Spec | Player],
+    episodes: int,
+    seed: int,
+    *,
+    path: str | Path | None = None,
+    chunk: int = 1024,
+    command: str | None = None,
+) -> "Store":
+    """Plays `episodes` episodes and logs every step of every seat to a store on disk.
+
+    Args:
+        players: one for each seat; a `mixture(...)` is drawn anew for every episode, and the log names the player drawn.
+        path: where the store goes, or a store of the same game and players to append to; by default a new one in ``datasets/``.
+
+    Returns:
+        The store (`bestreply.data.store.Store`).
+    """
+    from bestreply.data.store import create_store, open_store
+
+    lineup = seat_players(game, players, episodes, seed)
+    path = fresh_path("datasets", game.name.replace(":", "-")) if path is None else Path(path)
+    store = open_store(path) if (path / "manifest.json").exists() else create_store(path, game, lineup.roster)
+    with meter("collect", episodes * game.max_steps, "steps") as progress:
+        played = play(game, lineup, seed, chunk=chunk, progress=progress)
+    store.append(played.episodes, seed=seed, command=command)
+    return store

@@ -1,0 +1,153 @@
+"""Every setting, in one place. Frozen dataclasses; the string under a field is what `--help` shows. No JAX here."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the world model's losses: one for each loss, by its name."""
+
+    obs: float = 1.0
+    """lambda_o: next observation."""
+    reward: float = 1.0
+    """lambda_r: reward."""
+    value: float = 0.25
+    """lambda_V: value."""
+    consistency: float = 0.5
+    """lambda_c: next latent against the encoder's own."""
+    continuation: float = 0.2
+    """Whether the step terminates the seat."""
+    legal: float = 0.2
+    """Legal actions at o and o'."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and forms of the networks."""
+
+    latent: int = 128
+    """Size of z."""
+    width: int = 256
+    """Units of a hidden layer."""
+    depth: int = 2
+    """Hidden layers of encoder, dynamics, decoder, value and opponent networks."""
+    likelihood: Literal["bernoulli", "squared"] = "bernoulli"
+    """Loss of 0/1 entries of the observation; other entries are always under squared error."""
+    value_of: Literal["z", "o"] = "o"
+    """What the value looks at: the latent, or the observation (the decoded one inside a plan)."""
+    value_belief: bool = True
+    """Tell the value what is believed about the others."""
+    value_heads: Literal["single", "player"] = "player"
+    """One value of the data's mixed behaviour, or one for each player that made the data; the planner takes the best of them."""
+    opponent_goal: Literal["none", "goal", "player"] = "player"
+    """What the model of the others is conditioned on: nothing, the goal labelled by hindsight, or which logged player it is."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the models are fitted."""
+
+    opponent_updates: int = 3000
+    """Gradient steps for the model of the others."""
+    updates: int = 8000
+    """Gradient steps for the world model."""
+    batch: int = 512
+    """Transitions a gradient step."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW; warm-up of 2 %, then cosine decay to a tenth."""
+    weight_decay: float = 1e-4
+    """Of AdamW."""
+    clip: float = 10.0
+    """Largest gradient norm."""
+    gamma: float = 0.99
+    """Discount of a step."""
+    target: Literal["data", "expected"] = "data"
+    """TD target: r + gamma V(o') of the data, or with V(o') expected over the others' predicted actions."""
+    n_step: int = 1
+    """Rewards summed before the value takes over; 1 is the specification's target. Only for `data`."""
+    at_limit: Literal["bootstrap", "zero"] = "bootstrap"
+    """The value at the step limit: V of the last observation, or 0 where what counts is the return within the limit."""
+    target_rate: float = 0.01
+    """Share of the online network that the slow target network takes over at each update."""
+    unroll: int = 1
+    """Latent steps the dynamics are trained over; 1 is the specification's loss."""
+    weights: LossWeights = field(default_factory=LossWeights)
+    holdout: float = 0.1
+    """Share of the episodes kept for diagnostics."""
+    log_every: int = 250
+    """Gradient steps between two lines of metrics."""
+    checkpoint_every: int = 1000
+    """Gradient steps between two checkpoints."""
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """How an agent plans."""
+
+    joint_limit: int = 64
+    """Enumerate the others' joint actions up to this many, draw samples beyond."""
+    samples: int = 32
+    """Joint actions drawn beyond the limit, the same for every candidate."""
+    leak: float = 0.01
+    """Share of the prior that flows back into the belief at each step, so that nothing is ever ruled out for good."""
+    epsilon: float = 0.0
+    """Probability of a uniform legal action instead of the best one."""
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """Play to learn from."""
+
+    players: tuple[str, ...] = ("nearest_stag", "nearest_hare", "random")
+    """Who makes the data: every seat draws one of them for every episode."""
+    episodes: int = 20_000
+    """Episodes in all."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Play to measure."""
+
+    opponents: tuple[str, ...] = ("nearest_stag", "nearest_hare", "random", "mixture(nearest_stag, nearest_hare, random)")
+    """Opponent sets: each fills all other seats."""
+    episodes: int = 1000
+    """Episodes for every method and opponent set, all seats in turn."""
+    methods: tuple[str, ...] = ("agent", "uniform_others", "data_players", "random")
+    """Who plays the focal seat: the agent; its planner with uniform others; each player that made the data; the random player."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One experiment from play to report."""
+
+    game: str = "stag_hunt(height=4, width=4, hunters=4, stags=1, hares=4, max_steps=15)"
+    """A game by name, with settings."""
+    seed: int = 0
+    """Seed of everything."""
+    collect: CollectConfig = field(default_factory=CollectConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as plain JSON data."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(kind: Any, data: dict[str, Any], where: str = "") -> Any:
+    """Plain JSON data as a configuration of class `kind`. Raises ValueError that names an unknown field and those there are."""
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    unknown = sorted(set(data) - set(fields))
+    if unknown:
+        raise ValueError(f"{where or kind.__name__} has no field {', '.join(unknown)}; it has: {', '.join(fields)}")
+    values = {}
+    for name, value in data.items():
+        default = fields[name].default_factory() if callable(fields[name].default_factory) else fields[name].default
+        if dataclasses.is_dataclass(default):
+            value = from_dict(type(default), value, f"{where}{'.' if where else ''}{name}")
+        values[name] = tuple(value) if isinstance(default, tuple) else value
+    return kind(**values)

@@ -1,0 +1,1 @@
+"""What is learned: a world model and models of the others."""

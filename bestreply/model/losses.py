@@ -1,0 +1,102 @@
+"""The losses and TD targets of the specification, for one example; training averages them over a batch."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bestreply.model.opponent import LearnedOpponents
+from bestreply.model.world import WorldModel
+from bestreply.types import ABSENT, Transition
+
+
+def observation_loss(world: WorldModel, z: Array, obs: Array) -> Float[Array, ""]:
+    """L_obs = || dec(z) - o ||^2, summed over entries and divided by their number.
+
+    Under the Bernoulli likelihood 0/1 entries cost -log p(o) instead, so that sparse planes do not lose their few ones.
+    """
+    raw, truth = world.decode_raw(z), obs.reshape(-1)
+    squared = (raw - truth) ** 2
+    if world.config.likelihood == "squared":
+        return squared.mean()
+    return jnp.where(world.binary, bernoulli(raw, truth), squared).mean()
+
+
+def bernoulli(logit: Array, truth: Array) -> Array:
+    """-log p(truth) of 0/1 `truth` under `logit`, elementwise."""
+    return jax.nn.softplus(logit) - truth * logit
+
+
+def world_losses(world: WorldModel, window: Transition) -> dict[str, Array]:
+    """Every supervised loss but the value's, over a window [L, ...] of one seat, averaged over its valid steps.
+
+    Step k starts from the latent that k steps of the dynamics led to from enc(o_t), under the actions that the data holds; L = 1 is
+    the specification.
+    """
+
+    def step(z: Array, at: Transition) -> tuple[Array, dict[str, Array]]:
+        after = world.next(z, at.action, at.others)
+        encoded = world.encode(at.next_obs)
+        goes_on = ~at.terminated
+        legal = bernoulli(world.legal(z), at.legal.astype(jnp.float32)).mean()
+        next_legal = bernoulli(world.legal(after), at.next_legal.astype(jnp.float32)).mean()
+        losses = {
+            "obs": observation_loss(world, after, at.next_obs),
+            "reward": (world.reward(z, at.action, at.others) - at.reward) ** 2,
+            "consistency": ((after - jax.lax.stop_gradient(encoded)) ** 2).mean(),
+            "continuation": bernoulli(world.continues(z, at.action, at.others), goes_on.astype(jnp.float32)),
+            "legal": 0.5 * (legal + next_legal),
+        }
+        return after, jax.tree.map(lambda x: jnp.where(at.valid, x, 0.0), losses)
+
+    first = jax.tree.map(lambda x: x[0], window)
+    _, losses = jax.lax.scan(step, world.encode(first.obs), window)
+    steps = jnp.maximum(window.valid.sum(), 1)
+    reconstructed = observation_loss(world, world.encode(first.obs), first.obs)  # so that dec also reads enc(o)
+    losses = jax.tree.map(lambda x: x.sum() / steps, losses)
+    return losses | {"obs": 0.5 * (losses["obs"] + reconstructed) if world.config.value_of == "z" else losses["obs"]}
+
+
+def value_loss(world: WorldModel, obs: Array, belief: Array, head: Array, target: Array) -> Float[Array, ""]:
+    """L_V = || V(z_t) - stop_grad(y_t) ||^2, for the head of the player that acted."""
+    values = world.value(world.encode(obs), obs, belief)
+    return (values[head] - jax.lax.stop_gradient(target)) ** 2
+
+
+def data_target(reward: Array, discount: Array, next_value: Array) -> Array:
+    """y = r_t + gamma (1 - done) V(o_{t+1}); `discount` is gamma (1 - terminated). A truncated step has a next value."""
+    return reward + discount * next_value
+
+
+def expected_target(
+    slow: WorldModel, at: Transition, joint: Array, weights: Array, beliefs: Array, head: Array, discount: Array
+) -> Array:
+    """y = r_t + gamma (1 - done) E_{a_j ~ pi_hat_j}[ V(f(z_t, a_i, a_j)) ], a_i and r_t from the data.
+
+    joint [M, N-1] holds the others' joint actions with `weights` [M]; `beliefs` [M, N-1, G] what each would make us believe.
+    """
+    z = slow.encode(at.obs)
+
+    def worth(others: Array, belief: Array) -> Array:
+        return slow.values_of(slow.next(z, at.action, others), belief)[head]
+
+    return at.reward + discount * (weights * jax.vmap(worth)(joint, beliefs)).sum()
+
+
+def opponent_losses(model: LearnedOpponents, obs: Array, others: Array, goal: Array) -> tuple[Array, Array]:
+    """-log pi_hat_j(a_j | o, g_j) of each other player [N-1], and who counts [N-1] bool: a seat that had left did not act."""
+    logits = model.logits(obs)  # [N-1, G, A]
+    acted = (others != ABSENT) & (goal >= 0)
+    seats = jnp.arange(len(others))
+    return jnp.where(acted, -logits[seats, jnp.maximum(goal, 0), jnp.maximum(others, 0)], 0.0), acted
+
+
+def total_loss(losses: dict[str, Any], weights: Any) -> Array:
+    """The weighted sum. Raises if losses and weights do not go by the same names."""
+    import dataclasses
+
+    named = dataclasses.asdict(weights)
+    if set(named) != set(losses):
+        raise ValueError(f"losses {sorted(losses)} but weights {sorted(named)}; wanted: one weight for each loss")
+    return sum((named[name] * value for name, value in losses.items()), jnp.float32(0))

@@ -1,0 +1,81 @@
+"""One step of look-ahead: a_i* = argmax over legal a_i of E_{a_j ~ pi_hat_j}[ r(o, a_i, a_j) + gamma V(o') ]."""
+
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from bestreply.config import PlannerConfig
+from bestreply.model.opponent import OpponentModel
+from bestreply.model.world import WorldModel
+from bestreply.types import ABSENT, Plan
+
+
+def joint_actions(probs: Float[Array, "N-1 A"], present: Array, key: Array, config: PlannerConfig) -> tuple[Array, Array]:
+    """The others' joint actions to average over [M, N-1] (ABSENT for a seat that has left) and their weights [M], which sum to 1.
+
+    All A^(N-1) of them with their exact probabilities up to `config.joint_limit`. Beyond it `config.samples` draws of equal weight,
+    each player's own draws stratified (one from every 1/M of its distribution, in random order): unbiased, and of less variance
+    than independent draws.
+    """
+    players, actions = probs.shape
+    if actions**players <= config.joint_limit:
+        joint = jnp.asarray(np.array(list(itertools.product(range(actions), repeat=players)), np.int32).reshape(-1, players))
+        each = jnp.where(present, probs[jnp.arange(players), joint], joint == 0)  # a seat that has left counts once
+        weights = each.prod(1)
+    else:
+        joint = jax.vmap(lambda p, k: stratified(p, k, config.samples), out_axes=1)(probs, jax.random.split(key, players))
+        weights = jnp.full(config.samples, 1 / config.samples)
+    return jnp.where(present, joint, ABSENT), weights
+
+
+def stratified(probs: Float[Array, " A"], key: Array, samples: int) -> Array:
+    """[samples] int32: one draw from each of `samples` equal slices of the distribution, shuffled."""
+    shift_key, order_key = jax.random.split(key)
+    points = (jnp.arange(samples) + jax.random.uniform(shift_key, (samples,))) / samples
+    edges = jnp.cumsum(probs) / jnp.maximum(probs.sum(), 1e-9)
+    drawn = jnp.minimum(jnp.searchsorted(edges, points, side="right"), len(probs) - 1)
+    return jax.random.permutation(order_key, drawn).astype(jnp.int32)
+
+
+def one_step(
+    world: WorldModel,
+    opponents: OpponentModel,
+    belief: Any,
+    obs: Array,
+    legal: Array,
+    present: Array,
+    key: Array,
+    *,
+    gamma: float,
+    config: PlannerConfig,
+) -> Plan:
+    """Scores every candidate action by the learned model; `legal` [A] also serves to name a subset of candidates.
+
+    The belief moves inside the plan: V(o') is told what each joint action would make us believe. With several value heads (one for
+    each player that made the data) the next value is the best of them: generalised policy improvement (Barreto et al., 2017).
+    """
+    probs = opponents.predict(belief, obs, legal)
+    joint, weights = joint_actions(probs, present[1:], key, config)
+    z = world.encode(obs)
+
+    def believed(others: Array) -> Array:
+        own_action_does_not_matter = jnp.zeros(1, jnp.int32)
+        return opponents.posterior(opponents.update(belief, obs, jnp.concatenate([own_action_does_not_matter, others]), present))
+
+    beliefs = jax.vmap(believed)(joint)  # [M, N-1, G]
+
+    def outcome(action: Array, others: Array, after: Array) -> tuple[Array, Array]:
+        continues = jax.nn.sigmoid(world.continues(z, action, others))
+        value = world.values_of(world.next(z, action, others), after).max()
+        return world.reward(z, action, others), gamma * continues * value
+
+    candidates = jnp.arange(world.num_actions)
+    reward, value = jax.vmap(lambda a: jax.vmap(lambda o, b: outcome(a, o, b))(joint, beliefs))(candidates)  # [A, M]
+    reward, value = reward @ weights, value @ weights
+    scores = jnp.where(legal, reward + value, -jnp.inf)
+    shown = jnp.where(present[1:, None], probs, 0.0)
+    return Plan(scores, reward, value, jnp.argmax(scores).astype(jnp.int32), shown, belief)
