@@ -63,6 +63,7 @@ def check_game(game: Game, seed: int = 0, episodes: int = 6) -> Conformance:
     samples = list(_samples(plays))
     promises.check_ego_first(game, caller.step, plays, samples)
     promises.check_legal_in(game, samples, skipped)
+    promises.check_present_in(game, samples, skipped)
     promises.check_perspective(game, samples, skipped)
     promises.check_achieved(game, plays[0])
     promises.check_text(game, plays[0])

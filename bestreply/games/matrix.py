@@ -243,7 +243,10 @@ class MatrixGame(Game):
         return jnp.concatenate([seen.reshape(*obs.shape[:-1], history), seat, obs[..., -1:]], axis=-1)
 
     def legal_in(self, obs: Array) -> jax.Array:
-        return jnp.ones(self.num_actions, bool)
+        return jnp.ones((*jnp.shape(obs)[:-1], self.num_actions), bool)
+
+    def present_in(self, obs: Array) -> jax.Array:
+        return jnp.ones((*jnp.shape(obs)[:-1], self.num_players), bool)
 
     def text(self, obs: Array, seat: int = 0) -> str:
         """How much is left, and what each player did in the rounds remembered, oldest first."""

@@ -41,6 +41,7 @@ PROPERTIES = {
     "ego_first": "a seat sees itself first, the others in seat order, and so can tell which one it is",
     "perspective": "`perspective` makes the other seat's observation, up to the order of the others",
     "legal_in": "`legal_in` gives the legal actions of the seat whose observation it is shown",
+    "present_in": "`present_in` gives who is in the game, ego first, from a seat's observation",
     "achieved": "`achieved` gives a goal's index or -1, for one step and for arrays of steps",
     "text": "`text` is a string, `picture` a well-formed SVG element",
 }
@@ -169,6 +170,19 @@ def check_legal_in(game: Game, samples: Samples, skipped: dict[str, str]) -> Non
             if not np.array_equal(told, shown.legal[seat]):
                 seen = f"{where}, seat {seat}: {brief(told)}; legal there: {brief(shown.legal[seat])}"
                 raise GameError(game, "legal_in", seen)
+
+
+def check_present_in(game: Game, samples: Samples, skipped: dict[str, str]) -> None:
+    order = ego_order(game.num_players)
+    for where, shown in samples:
+        for seat in range(game.num_players):
+            told = _asked(game, "present_in", game.present_in, shown.obs[seat])
+            if told is None:
+                skipped["present_in"] = "the game does not say"
+                return
+            if not np.array_equal(told, shown.present[order[seat]]):
+                seen = f"{where}, seat {seat}: {told}; present, ego first: {shown.present[order[seat]]}"
+                raise GameError(game, "present_in", seen)
 
 
 def check_perspective(game: Game, samples: Samples, skipped: dict[str, str]) -> None:
