@@ -65,6 +65,7 @@ def check_game(game: Game, seed: int = 0, episodes: int = 6) -> Conformance:
     promises.check_legal_in(game, samples, skipped)
     promises.check_present_in(game, samples, skipped)
     promises.check_perspective(game, samples, skipped)
+    promises.check_symmetries(game, plays, skipped)
     promises.check_achieved(game, plays[0])
     promises.check_text(game, plays[0])
     if all(shown.present.all() for play in plays for shown in play.shown):

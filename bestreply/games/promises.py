@@ -42,10 +42,13 @@ PROPERTIES = {
     "perspective": "`perspective` makes the other seat's observation, up to the order of the others",
     "legal_in": "`legal_in` gives the legal actions of the seat whose observation it is shown",
     "present_in": "`present_in` gives who is in the game, ego first, from a seat's observation",
+    "symmetries": "`symmetries` are permutations, the first changes nothing; the other claims turn with them",
     "achieved": "`achieved` gives a goal's index or -1, for one step and for arrays of steps",
     "text": "`text` is a string, `picture` a well-formed SVG element",
 }
 """What is checked, in words; a `GameError` names one of these."""
+
+MOST_SYMMETRIES = 16  # that are looked at
 
 
 class GameError(AssertionError):
@@ -221,6 +224,51 @@ def _views_differ(game: Game, made: np.ndarray, real: np.ndarray, index: int) ->
         return "the others' planes are not the same"
     common = [0, *range(n, made.shape[-1])]
     return "" if np.allclose(made[..., common], real[..., common]) else "its own and the common planes differ"
+
+
+def check_symmetries(game: Game, plays: list[Play], skipped: dict[str, str]) -> None:
+    """What observations tell has to turn with them; whether the rules do cannot be seen from outside."""
+    turns, n, entries = game.symmetries(), game.num_players, int(np.prod(game.obs_shape))
+    if turns is None:
+        skipped["symmetries"] = "the game does not say"
+        return
+    for name, size in (("obs", entries), ("action", game.num_actions), ("others", n - 1)):
+        table = np.asarray(getattr(turns, name))
+        if table.shape != (len(turns.obs), size) or not (np.sort(table, 1) == np.arange(size)).all():
+            seen = f"{name} {table.shape}: not a permutation of {size} in every row"
+            raise GameError(game, "symmetries", seen)
+        if (table[0] != np.arange(size)).any():
+            raise GameError(game, "symmetries", f"the first of {name} changes something: {brief(table[0])}")
+    for which, turn in list(enumerate(zip(*turns, strict=True)))[:MOST_SYMMETRIES]:
+        for play in plays:
+            for t in {len(play.actions) // 2, len(play.actions) - 1}:
+                name, wanted, found = _turned_claim(game, turn, play, t, which % n)
+                if name:
+                    seen = (
+                        f"symmetry {which}, seat {which % n}: {name} {brief(found)}; wanted: {brief(wanted)}"
+                    )
+                    raise GameError(game, "symmetries", seen)
+
+
+def _turned_claim(
+    game: Game, turn: tuple[np.ndarray, ...], play: Play, t: int, seat: int
+) -> tuple[str, Any, Any]:
+    """The first claim that does not turn along, what it should be and what it is; "" where all do."""
+    obs_map, action_map, others = turn
+    shown, action = play.shown[t], np.asarray(play.actions[t][seat])
+    obs, paid = np.asarray(shown.obs[seat]), np.asarray(play.shown[t + 1].reward[seat])
+    turned = obs.reshape(-1)[obs_map].reshape(obs.shape)
+    binary = np.asarray(game.binary).reshape(-1)
+    if (binary[obs_map] != binary).any():
+        return "binary", binary, binary[obs_map]
+    order = {"legal_in": np.argsort(action_map), "present_in": np.array([0, *(1 + others)])}
+    for name, places in order.items():
+        before, after = (_asked(game, name, getattr(game, name), view) for view in (obs, turned))
+        if before is not None and not np.array_equal(before[places], after):
+            return name, before[places], after
+    goal = _asked(game, "achieved", game.achieved, obs, action, paid)
+    found = _asked(game, "achieved", game.achieved, turned, np.asarray(action_map[action]), paid)
+    return ("", goal, found) if np.array_equal(goal, found) else ("achieved", goal, found)
 
 
 def check_achieved(game: Game, play: Play) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bestreply.games import GameError, check_game
-from bestreply.games.base import Game
+from bestreply.games.base import Game, Symmetries
 from bestreply.games.promises import PROPERTIES
 from bestreply.types import TimeStep, ego_order
 
@@ -100,6 +100,12 @@ class Exit(Game):
 
     def achieved(self, obs, action, reward):
         return jnp.where(jnp.asarray(action) == 3, 0, -1)
+
+    def symmetries(self):
+        """The two others of three players are alike."""
+        planes = np.array([[0, 1, 2, 3], [0, 2, 1, 3]])
+        obs = (np.arange(CELLS)[:, None] * 4 + planes[:, None, :]).reshape(2, -1)
+        return Symmetries(obs, np.array([[0, 1, 2, 3]] * 2), np.array([[0, 1], [1, 0]]))
 
 
 def test_a_game_that_is_well_passes_and_says_what_was_checked():
@@ -406,6 +412,49 @@ class NobodyIsMissed(Exit):
         return jnp.ones(3, bool)
 
 
+@fault("symmetries")
+class NothingStaysPut(Exit):
+    def symmetries(self):
+        return Symmetries(*(table[1:] for table in super().symmetries()))
+
+
+@fault("symmetries")
+class SameEntryTwice(Exit):
+    def symmetries(self):
+        obs, action, others = super().symmetries()
+        return Symmetries(np.maximum(obs, 1), action, others)
+
+
+@fault("symmetries")
+class TurnsTheBoardAlone(Exit):
+    def symmetries(self):
+        obs, action, others = super().symmetries()
+        return Symmetries(np.stack([obs[0], obs[0].reshape(CELLS, 4)[::-1].reshape(-1)]), action, others)
+
+
+@fault("symmetries")
+class SwapsSelfWithAnother(Exit):
+    def symmetries(self):
+        obs, action, others = super().symmetries()
+        planes = np.array([1, 0, 2, 3])
+        return Symmetries(np.stack([obs[0], obs[0].reshape(CELLS, 4)[:, planes].reshape(-1)]), action, others)
+
+
+@fault("symmetries")
+class SwapsTheOthersByNameAlone(Exit):
+    def symmetries(self):
+        obs, action, others = super().symmetries()
+        return Symmetries(obs[[0, 0]], action, others)
+
+
+@fault("symmetries")
+class SwapsTheTimeWithAPlayer(Exit):
+    def symmetries(self):
+        obs, action, others = super().symmetries()
+        planes = np.array([0, 3, 2, 1])
+        return Symmetries(np.stack([obs[0], obs[0].reshape(CELLS, 4)[:, planes].reshape(-1)]), action, others)
+
+
 @fault("achieved")
 class OneGoalForAll(Exit):
     def achieved(self, obs, action, reward):
@@ -551,7 +600,16 @@ class OpaqueStatesSpoilt(OpaqueStates):
 @pytest.mark.parametrize("kind", [Count, OpaqueStates])
 def test_a_host_game_that_is_well_passes(kind):
     report = check_game(kind())
-    assert set(report.skipped) == {"state", "jit", "vmap", "legal_in", "present_in", "perspective", "left"}
+    assert set(report.skipped) == {
+        "state",
+        "jit",
+        "vmap",
+        "legal_in",
+        "present_in",
+        "perspective",
+        "left",
+        "symmetries",
+    }
     assert "not checked: jit: not a compiled game" in str(report)
 
 

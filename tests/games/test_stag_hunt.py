@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from slow_grid import SlowGrid, compare
+from slow_grid import SlowGrid, compare, eager_actions
 
 from bestreply.games import check_game, make_game
 from bestreply.games.grid import GridState, distances, targets
@@ -262,6 +262,53 @@ def test_moves_and_distances_agree_with_counting():
     assert to[0].tolist() == [-1, 4, -1, 1, 0] and to[11].tolist() == [7, -1, 10, -1, 11]
     for a, b in itertools.product(range(12), repeat=2):
         assert far[a, b] == abs(a // 4 - b // 4) + abs(a % 4 - b % 4)
+
+
+def read(game, obs):
+    """A state of `game` read off what seat 0 sees."""
+    planes = np.moveaxis(np.asarray(obs).reshape(game.cells, -1), 1, 0)
+    n, counts = game.num_players, list(game.kinds.values())
+    cells, there = [], []
+    for plane, count in zip(planes[n + 1 : -1], counts, strict=True):
+        found = np.flatnonzero(plane)
+        cells += [*found, *[0] * (count - len(found))]
+        there += [True] * len(found) + [False] * (count - len(found))
+    return GridState(
+        cell=jnp.asarray(planes[:n].argmax(1), jnp.int32),
+        left=jnp.asarray(planes[:n].max(1) == 0),
+        blocks=jnp.asarray(planes[n] > 0),
+        thing_cell=jnp.array(cells, jnp.int32),
+        thing_there=jnp.array(there),
+        time=jnp.int32(round((1 - planes[-1, 0]) * game.max_steps)),
+    )
+
+
+@pytest.mark.parametrize(
+    "spec, count",
+    [
+        ("stag_hunt(hunters=3, height=3, width=3, hares=2)", 8 * 2),
+        ("stag_hunt(hunters=3, height=2, width=3, hares=2, leave=False)", 4 * 2),
+        ("snowdrift(height=3, width=3, drifts=3, blocks=1)", 8 * 6),
+    ],
+)
+def test_a_game_turned_by_a_symmetry_goes_on_as_the_turned_game(spec, count):
+    game, rng = make_game(spec), np.random.default_rng(0)
+    turns, step = game.symmetries(), jax.jit(game.step)
+    assert turns.obs.shape == (count, np.prod(game.obs_shape))
+    state, shown = game.reset(jax.random.key(3))
+    for which in rng.permutation(count)[:12]:
+        obs_map, action_map, others = (np.asarray(part)[which] for part in turns)
+        seats = np.array([0, *(1 + others)])
+        actions = eager_actions(game, np.asarray(shown.legal)[None], rng)[0]
+        turned = read(game, np.asarray(shown.obs[0]).reshape(-1)[obs_map].reshape(game.obs_shape))
+        _, there = step(turned, action_map[actions[seats]], KEY)
+        state, shown = step(state, actions, KEY)
+        wanted = np.asarray(shown.obs[0]).reshape(-1)[obs_map].reshape(game.obs_shape)
+        np.testing.assert_allclose(there.obs[0], wanted, rtol=1e-6)
+        for name in ("reward", "terminated", "present"):
+            np.testing.assert_array_equal(getattr(there, name), np.asarray(getattr(shown, name))[seats])
+        if game.finished(state):
+            state, shown = game.reset(jax.random.key(int(which)))
 
 
 # -- how it is made and looked at ----------------------------------------------------------------------------
