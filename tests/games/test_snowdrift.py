@@ -39,7 +39,7 @@ SETTINGS = [
     {"height": 2, "width": 2, "players": 5, "drifts": 4, "max_steps": 8},
     {"height": 3, "width": 3, "players": 3, "drifts": 2, "removal_reward": 1, "removal_cost": 7},
     {"height": 6, "width": 6, "max_steps": 25, "blocks": 3},
-    {"height": 8, "width": 8, "max_steps": 50, "blocks": 5, "players": 1},
+    {"height": 1, "width": 5, "max_steps": 50, "players": 1, "drifts": 5},
 ]
 
 

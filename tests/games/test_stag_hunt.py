@@ -228,7 +228,7 @@ I3, I4 = [(0, 0), (0, 1), (0, 2)], [(0, 0), (0, 1), (0, 2), (0, 3)]
 L3, L4 = [(0, 0), (1, 0), (1, 1)], [(0, 0), (1, 0), (2, 0), (2, 1)]
 
 
-@pytest.mark.parametrize("height, width", [(8, 8), (6, 6), (4, 5)])
+@pytest.mark.parametrize("height, width", [(8, 8), (4, 5)])
 def test_blocks_are_few_i_and_l_pieces_that_leave_one_free_area(height, width):
     game = make_game("stag_hunt", height=height, width=width, blocks=5)
     state = starts(game, 200)
