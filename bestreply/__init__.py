@@ -1,0 +1,69 @@
+"""bestreply: agents that act among other agents, answering with the best reply to what they believe the others will do.
+
+Every name below is imported when it is first used, so that ``import bestreply`` is quick.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bestreply.collect import collect as collect
+    from bestreply.config import RunConfig as RunConfig
+    from bestreply.config import preset as preset
+    from bestreply.data.store import open_store as open_store
+    from bestreply.data.validate import validate as validate
+    from bestreply.evaluate import Scores as Scores
+    from bestreply.evaluate import evaluate as evaluate
+    from bestreply.games import list_games as list_games
+    from bestreply.games import make_game as make_game
+    from bestreply.games.check import check_game as check_game
+    from bestreply.players import list_players as list_players
+    from bestreply.players import make_player as make_player
+    from bestreply.players.check import check_player as check_player
+    from bestreply.report import write_report as write_report
+    from bestreply.run import load_run as load_run
+    from bestreply.train import train as train
+
+_WHERE = {
+    "RunConfig": "config",
+    "Scores": "evaluate",
+    "check_game": "games.check",
+    "check_player": "players.check",
+    "collect": "collect",
+    "evaluate": "evaluate",
+    "list_games": "games",
+    "list_players": "players",
+    "load_run": "run",
+    "make_game": "games",
+    "make_player": "players",
+    "open_store": "data.store",
+    "preset": "config",
+    "train": "train",
+    "validate": "data.validate",
+    "write_report": "report",
+}
+
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'bestreply' has no attribute {name!r}; it has: {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"bestreply.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class _Package(ModuleType):
+    """Python sets a submodule as an attribute of its package; ``bestreply.collect`` has to stay the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _WHERE and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

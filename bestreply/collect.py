@@ -49,25 +49,35 @@ class Lineup(NamedTuple):
         return tuple(held)
 
 
-def seat_players(game: Game, players: Sequence[str | Spec | Player], matches: int, seed: int) -> Lineup:
+def seat_players(
+    game: Game, players: Sequence[str | Spec | Player], matches: int, seed: int, *, rotate: bool = False
+) -> Lineup:
     """Seats one player (or spec) per seat for `matches` matches; a `Mixture` is drawn anew for every match, from `seed`.
+
+    With `rotate`, match m seats player k at ``(k + m) % N``: everybody sits everywhere in turn.
 
     Raises ValueError if there is not one player for each seat.
     """
-    if isinstance(players, str | Player) or len(players) != game.num_players:
-        raise ValueError(f"{game.name} has {game.num_players} seats; got players={players!r}. Wanted: one player for each seat")
+    n = game.num_players
+    if isinstance(players, str | Player) or len(players) != n:
+        raise ValueError(f"{game.name} has {n} seats; got players={players!r}. Wanted: one player for each seat")
+    if matches < 1:
+        raise ValueError(f"{matches} episodes; wanted: at least 1")
     rng = np.random.default_rng(seed)
     pool: list[Player] = []
-    seating = np.zeros((matches, game.num_players), np.int32)
-    for seat, spec in enumerate(players):
-        player = make_player(spec, game, seat)
-        parts, weights = (player.players, player.weights) if isinstance(player, Mixture) else ((player,), (1.0,))
-        indices = np.array([_index(pool, part) for part in parts])
-        seating[:, seat] = rng.choice(indices, size=matches, p=np.array(weights) / sum(weights))
+    seating = np.zeros((matches, n), np.int32)
+    for k, spec in enumerate(players):
+        for turn in range(n if rotate else 1):
+            seat, rows = (k + turn) % n, slice(turn, None, n if rotate else 1)
+            player = make_player(spec, game, seat)
+            parts, weights = (player.players, player.weights) if isinstance(player, Mixture) else ((player,), (1.0,))
+            indices = np.array([find_player(pool, part) for part in parts])
+            size = len(seating[rows, seat])
+            seating[rows, seat] = rng.choice(indices, size=size, p=np.array(weights) / sum(weights))
     return Lineup(tuple(pool), seating)
 
 
-def _index(pool: list[Player], player: Player) -> int:
+def find_player(pool: list[Player], player: Player) -> int:
     """The place of `player` in `pool`, added where it is new."""
     for index, known in enumerate(pool):
         if known is player or (known.name == player.name and bool(eqx.tree_equal(known, player))):
@@ -232,6 +242,7 @@ def play(
     seed: int,
     *,
     series: int = 1,
+    numbers: np.ndarray | None = None,
     watch: int | None = None,
     lean: bool = False,
     chunk: int = 1024,
@@ -241,6 +252,7 @@ def play(
 
     Args:
         seed: match m is played with a key made of (seed, m) alone, so results do not depend on `chunk`.
+        numbers: [M] int, to be used as m instead of 0, 1, 2, ...: equal numbers give equal first states.
         series: consecutive episodes of a match; players carry over what their `renew` keeps.
         watch: index of the pool player whose thoughts to return.
         lean: leave out observations and masks, for scores only.
@@ -250,7 +262,7 @@ def play(
     total = len(lineup.seating)
     size = min(chunk, total)
     seats = lineup.seats()
-    keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(np.arange(total))
+    keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(np.arange(total) if numbers is None else numbers)
     parts = []
     for begin in range(0, total, size):
         index = np.minimum(np.arange(begin, begin + size), total - 1)  # the last chunk is filled up: one compiled size
@@ -329,11 +341,11 @@ def collect(
     Returns:
         The store (`bestreply.data.store.Store`).
     """
-    from bestreply.data.store import create_store, open_store
+    from bestreply.data.store import create_store
 
     lineup = seat_players(game, players, episodes, seed)
     path = fresh_path("datasets", game.name.replace(":", "-")) if path is None else Path(path)
-    store = open_store(path) if (path / "manifest.json").exists() else create_store(path, game, lineup.roster)
+    store = create_store(path, game, lineup.roster, append=True)
     with meter("collect", episodes * game.max_steps, "steps") as progress:
         played = play(game, lineup, seed, chunk=chunk, progress=progress)
     store.append(played.episodes, seed=seed, command=command)

@@ -54,7 +54,9 @@ class TrainConfig:
     updates: int = 8000
     """Gradient steps for the world model."""
     batch: int = 512
-    """Transitions a gradient step."""
+    """Windows a gradient step, for every loss but the value's."""
+    value_batch: int = 2048
+    """Transitions a gradient step for the value, whose targets are noisy."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW; warm-up of 2 %, then cosine decay to a tenth."""
     weight_decay: float = 1e-4
@@ -71,6 +73,8 @@ class TrainConfig:
     """The value at the step limit: V of the last observation, or 0 where what counts is the return within the limit."""
     target_rate: float = 0.01
     """Share of the online network that the slow target network takes over at each update."""
+    symmetries: bool = True
+    """See every logged step under a random symmetry of the game, where the game declares any (turned boards, renamed others)."""
     unroll: int = 1
     """Latent steps the dynamics are trained over; 1 is the specification's loss."""
     weights: LossWeights = field(default_factory=LossWeights)
@@ -151,3 +155,37 @@ def from_dict(kind: Any, data: dict[str, Any], where: str = "") -> Any:
             value = from_dict(type(default), value, f"{where}{'.' if where else ''}{name}")
         values[name] = tuple(value) if isinstance(default, tuple) else value
     return kind(**values)
+
+
+def preset(name: str) -> RunConfig:
+    """A ready configuration: "debug" (seconds), "demo" (minutes, 2 cores) or "full" (the headline figures). ValueError otherwise."""
+    if name not in PRESETS:
+        raise ValueError(f"there is no preset {name!r}; there are: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+_TUNED = ModelConfig(latent=64, width=128)
+PRESETS = {
+    "debug": RunConfig(
+        collect=CollectConfig(episodes=256),
+        model=ModelConfig(latent=16, width=32, depth=1),
+        train=TrainConfig(opponent_updates=40, updates=60, batch=64, value_batch=128, log_every=20, checkpoint_every=40),
+        planner=PlannerConfig(samples=8),
+        evaluate=EvaluateConfig(episodes=32),
+    ),
+    "demo": RunConfig(
+        collect=CollectConfig(episodes=20_000),
+        model=_TUNED,
+        train=TrainConfig(opponent_updates=1500, updates=8000, batch=256, gamma=0.95, n_step=3, at_limit="zero"),
+        planner=PlannerConfig(samples=16),
+        evaluate=EvaluateConfig(episodes=500),
+    ),
+    "full": RunConfig(
+        collect=CollectConfig(episodes=38_000),
+        model=_TUNED,
+        train=TrainConfig(opponent_updates=4000, updates=40_000, batch=256, gamma=0.95, n_step=3, at_limit="zero"),
+        planner=PlannerConfig(samples=32),
+        evaluate=EvaluateConfig(episodes=2000),
+    ),
+}
+"""Configurations by name."""

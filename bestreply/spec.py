@@ -42,6 +42,17 @@ def parse_spec(text: str) -> Spec:
     return Spec(f"{prefix}:{spec.name}", spec.args, spec.settings) if prefix else spec
 
 
+def parse_specs(text: str) -> tuple[Spec, ...]:
+    """One spec, or several with commas between: ``nearest_stag, noisy(random, 0.1)``."""
+    depth, start, parts = 0, 0, []
+    for place, character in enumerate(text + ","):
+        depth += (character in "([") - (character in ")]")
+        if character == "," and depth == 0:
+            parts.append(text[start:place])
+            start = place + 1
+    return tuple(parse_spec(part) for part in parts)
+
+
 def _read(node: ast.expr) -> Any:
     if isinstance(node, ast.Name):
         return Spec(node.id)

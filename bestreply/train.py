@@ -1,5 +1,6 @@
 """Training: first the model of the others, then the world model and its value, which is told what that model believes."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,8 @@ from jaxtyping import Array
 from bestreply import checkpoint
 from bestreply.config import RunConfig, TrainConfig
 from bestreply.console import meter
-from bestreply.data.moa_buffer import BufferState, Index, draw_index, fill, gather, gather_window
+from bestreply.data.augment import draw_symmetry, turn
+from bestreply.data.moa_buffer import BufferState, Index, all_indices, draw_index, fill, gather, gather_window
 from bestreply.games.base import Game
 from bestreply.metrics import MetricsLog
 from bestreply.model.losses import data_target, expected_target, opponent_losses, total_loss, value_loss, world_losses
@@ -74,8 +76,27 @@ def optimiser(config: TrainConfig, updates: int) -> optax.GradientTransformation
     return optax.chain(optax.clip_by_global_norm(config.clip), optax.adamw(schedule, weight_decay=config.weight_decay))
 
 
-def _weights(tree: Any) -> Any:
-    return eqx.filter(tree, eqx.is_inexact_array)
+def _weights(tree: Any, like: Any = None) -> Any:
+    """The trainable leaves of `tree`: all floats but the units of the value. `like`: the model that a gradient belongs to."""
+    model = tree if like is None else like
+    floats = jax.tree.map(eqx.is_inexact_array, model)
+    if isinstance(model, WorldModel):
+        floats = eqx.tree_at(lambda w: (w.value_mean, w.value_scale), floats, (False, False))
+    return eqx.filter(tree, floats)
+
+
+def set_value_units(learner: Learner, config: RunConfig, episodes: Episodes) -> Learner:
+    """Gives each value head the mean and deviation of the discounted returns that its players had in `episodes`."""
+    index = all_indices(episodes)
+    whole = dataclasses.replace(config.train, n_step=episodes.action.shape[1])
+    returns = np.asarray(jax.jit(partial(n_step_return, whole))(episodes, index)[0])
+    heads = learner.world.value_scale.shape[0]
+    head = np.asarray(episodes.player)[index.row, index.seat] if config.model.value_heads == "player" else 0 * index.seat
+    mine = [returns[head == k] if (head == k).any() else returns for k in range(heads)]
+    mean = jnp.asarray([x.mean() for x in mine], jnp.float32)
+    scale = jnp.asarray([max(x.std(), 1e-2) for x in mine], jnp.float32)
+    where = (lambda s: s.world.value_mean, lambda s: s.world.value_scale, lambda s: s.slow.value_mean, lambda s: s.slow.value_scale)
+    return eqx.tree_at(lambda s: tuple(w(s) for w in where), learner, (mean, scale, jnp.copy(mean), jnp.copy(scale)))
 
 
 # -- one gradient step of each phase -------------------------------------------------------------------------------------------
@@ -95,7 +116,9 @@ def opponent_loss(model: LearnedOpponents, batch: Transition, goal: Array) -> Ar
 
 def opponent_step(config: RunConfig, buffer: BufferState, learner: Learner, key: Array) -> tuple[Learner, dict[str, Array]]:
     """One gradient step for the model of the others."""
-    batch = gather(buffer, draw_index(buffer, key, config.train.batch))
+    draw_key, turn_key = jax.random.split(key)
+    batch = gather(buffer, draw_index(buffer, draw_key, config.train.batch))
+    batch, _ = turned(config, learner.opponents.game, batch, None, turn_key)
 
     def loss(net: Any) -> Array:
         return opponent_loss(eqx.tree_at(lambda m: m.net, learner.opponents, net), batch, labels(config, batch))
@@ -110,6 +133,18 @@ def opponent_step(config: RunConfig, buffer: BufferState, learner: Learner, key:
         (net, state, learner.opponent_updates + 1),
     )
     return learner, {"opponent/log_loss": value}
+
+
+def turned(config: RunConfig, game: Game, batch: Transition, belief: Any, key: Array) -> tuple[Transition, Any]:
+    """A batch [B, ...] of steps or windows and the beliefs [B, N-1, G] at their start, each under a random symmetry of the game."""
+    symmetries = game.symmetries() if config.train.symmetries else None
+    if symmetries is None:
+        return batch, belief
+    which = draw_symmetry(symmetries, key, batch.obs.shape[0])
+    batch = jax.vmap(partial(turn, symmetries))(which, batch)
+    if belief is not None:
+        belief = jnp.take_along_axis(belief, jnp.asarray(symmetries.others)[which][..., None], 1)
+    return batch, belief
 
 
 class Targets(NamedTuple):
@@ -175,11 +210,10 @@ def _expected_targets(config: RunConfig, learner: Learner, at: Transition, belie
     return jax.vmap(one)(at, belief, head, goes_on, jax.random.split(key, len(head)))
 
 
-def world_loss(world: WorldModel, config: RunConfig, windows: Transition, targets: Targets) -> tuple[Array, dict[str, Array]]:
-    """The weighted sum of all losses over a batch of windows [B, L, ...], and each by name."""
+def world_loss(world: WorldModel, config: RunConfig, windows: Transition, obs: Array, targets: Targets) -> tuple[Array, dict[str, Array]]:
+    """The weighted sum of all losses and each by name: the value's over `obs` [V, ...], the others' over windows [B, L, ...]."""
     losses = jax.tree.map(jnp.mean, jax.vmap(partial(world_losses, world))(windows))
-    first = windows.obs[:, 0]
-    value = jax.vmap(partial(value_loss, world))(first, targets.belief, targets.head, targets.y)
+    value = jax.vmap(partial(value_loss, world))(obs, targets.belief, targets.head, targets.y)
     losses = losses | {"value": value.mean()}
     return total_loss(losses, config.train.weights), losses
 
@@ -188,12 +222,19 @@ def world_step(
     config: RunConfig, buffer: BufferState, beliefs: Array, learner: Learner, key: Array
 ) -> tuple[Learner, dict[str, Array]]:
     """One gradient step for the world model and its value; the target network follows slowly."""
-    draw_key, target_key = jax.random.split(key)
-    index = draw_index(buffer, draw_key, config.train.batch)
-    windows = gather_window(buffer, index, config.train.unroll)
-    first = jax.tree.map(lambda x: x[:, 0], windows)
-    targets = value_targets(config, learner, buffer, beliefs, index, first, target_key)
-    (_, losses), gradient = eqx.filter_value_and_grad(world_loss, has_aux=True)(learner.world, config, windows, targets)
+    window_key, value_key, target_key, turn_key, turn_value_key = jax.random.split(key, 5)
+    game = learner.opponents.game
+    windows = gather_window(buffer, draw_index(buffer, window_key, config.train.batch), config.train.unroll)
+    windows, _ = turned(config, game, windows, None, turn_key)
+    index = draw_index(buffer, value_key, config.train.value_batch)
+    at = gather(buffer, index)
+    targets = value_targets(config, learner, buffer, beliefs, index, at, target_key)
+    at, belief = turned(config, game, at, targets.belief, turn_value_key)
+    targets = targets._replace(belief=belief)
+    (_, losses), gradient = eqx.filter_value_and_grad(world_loss, has_aux=True)(
+        learner.world, config, windows, at.obs, targets
+    )
+    gradient = _weights(gradient, learner.world)
     change, state = optimiser(config.train, config.train.updates).update(
         gradient, learner.world_optimiser, _weights(learner.world)
     )
@@ -320,6 +361,7 @@ def train(data: "Store", config: RunConfig, *, path: str | Path | None = None, r
         Phase("opponents", _opponent_phase, "opponent_updates", config.train.opponent_updates), config, buffer, learner, save, log
     )
     beliefs = follow_beliefs(learner.opponents, buffer.episodes)
+    learner = set_value_units(learner, config, buffer.episodes)
     learner = _run_phase(
         Phase("world", _world_phase, "updates", config.train.updates), config, (buffer, beliefs), learner, save, log
     )

@@ -50,18 +50,20 @@ def world_losses(world: WorldModel, window: Transition) -> dict[str, Array]:
         }
         return after, jax.tree.map(lambda x: jnp.where(at.valid, x, 0.0), losses)
 
-    first = jax.tree.map(lambda x: x[0], window)
-    _, losses = jax.lax.scan(step, world.encode(first.obs), window)
+    z, each = world.encode(window.obs[0]), []
+    for k in range(len(window.step)):  # windows are short: unrolled, this trains faster than a scan
+        z, losses = step(z, jax.tree.map(lambda x, k=k: x[k], window))
+        each.append(losses)
     steps = jnp.maximum(window.valid.sum(), 1)
-    reconstructed = observation_loss(world, world.encode(first.obs), first.obs)  # so that dec also reads enc(o)
-    losses = jax.tree.map(lambda x: x.sum() / steps, losses)
+    losses = jax.tree.map(lambda *x: sum(x) / steps, *each)
+    reconstructed = observation_loss(world, world.encode(window.obs[0]), window.obs[0])  # so that dec also reads enc(o)
     return losses | {"obs": 0.5 * (losses["obs"] + reconstructed) if world.config.value_of == "z" else losses["obs"]}
 
 
 def value_loss(world: WorldModel, obs: Array, belief: Array, head: Array, target: Array) -> Float[Array, ""]:
-    """L_V = || V(z_t) - stop_grad(y_t) ||^2, for the head of the player that acted."""
+    """L_V = || V(z_t) - stop_grad(y_t) ||^2, for the head of the player that acted, in units of that head's returns."""
     values = world.value(world.encode(obs), obs, belief)
-    return (values[head] - jax.lax.stop_gradient(target)) ** 2
+    return ((values[head] - jax.lax.stop_gradient(target)) / jax.lax.stop_gradient(world.value_scale[head])) ** 2
 
 
 def data_target(reward: Array, discount: Array, next_value: Array) -> Array:

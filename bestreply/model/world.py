@@ -27,6 +27,8 @@ class WorldModel(eqx.Module):
     continuation: JointMLP
     legal_net: MLP
     value_net: MLP
+    value_mean: Float[Array, " K"]  # of the returns in the data, for each head
+    value_scale: Float[Array, " K"]  # their standard deviation
     binary: Bool[Array, " D"]  # entries of the flat observation that are 0/1
     num_actions: int = eqx.field(static=True)
     obs_shape: tuple[int, ...] = eqx.field(static=True)
@@ -45,6 +47,7 @@ class WorldModel(eqx.Module):
         self.continuation = JointMLP(latent, actions, hidden[:1], 1, key=keys[4])
         self.legal_net = MLP(latent, hidden[:1], game.num_actions, key=keys[5])
         self.value_net = MLP(value_inputs, hidden, heads, key=keys[6])
+        self.value_mean, self.value_scale = jnp.zeros(heads), jnp.ones(heads)
         self.binary = jnp.asarray(game.binary.reshape(-1))
         self.num_actions, self.obs_shape, self.config = game.num_actions, game.obs_shape, config
 
@@ -82,12 +85,13 @@ class WorldModel(eqx.Module):
     def value(self, z: Float[Array, " Z"], obs: Float[Array, "*obs"], belief: Array) -> Float[Array, " K"]:
         """V(z) or V(o), by `config.value_of`, told what is believed about the others [N-1, G] if `config.value_belief`.
 
-        One value for each head: the single value of the specification, or one for each player that made the data.
+        One value for each head: the single value of the specification, or one for each player that made the data. The network
+        gives it in units of that head's returns (mean 0, deviation 1), so that small stakes are fitted as well as large ones.
         """
         x = z if self.config.value_of == "z" else obs.reshape(-1)
         if self.config.value_belief:
             x = jnp.concatenate([x, belief.reshape(-1)])
-        return self.value_net(x)
+        return jax.lax.stop_gradient(self.value_mean) + jax.lax.stop_gradient(self.value_scale) * self.value_net(x)
 
     def values_of(self, z: Float[Array, " Z"], belief: Array) -> Float[Array, " K"]:
         """`value` of a latent alone: V(o) is asked at o_hat = dec(z)."""

@@ -1,0 +1,269 @@
+"""The command line: `bestreply COMMAND ...`. A command imports what it uses, so that help is there at once."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from bestreply.config import PRESETS, RunConfig, from_dict, preset
+
+COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {}
+"""Name -> (what runs it, a line for help)."""
+
+
+def main() -> None:
+    """Entry point. Exit status 0 if all is well, 1 if a check found something or an error was shown, 2 for wrong usage."""
+    arguments = sys.argv[1:]
+    name = next((n for n in COMMANDS if arguments[: len(n.split())] == n.split()), None)
+    if name is None:
+        _overview(arguments)
+        return
+    try:
+        COMMANDS[name][0](arguments[len(name.split()) :])
+    except (ValueError, OSError) as error:
+        sys.exit(f"bestreply {name}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"\nbestreply {name}: stopped. What was written is whole; --resume goes on where a command offers it.")
+
+
+def _overview(arguments: list[str]) -> None:
+    wrong = bool(arguments) and arguments[0] not in ("-h", "--help")
+    lines = [f"  {name:<15} {summary}" for name, (_, summary) in COMMANDS.items()]
+    text = "\n".join(
+        [
+            "bestreply: agents that answer with the best reply to what they believe the others will do",
+            "",
+            "usage: bestreply COMMAND [--help] ...",
+            "",
+            *lines,
+            "",
+            "First steps: bestreply run --preset debug",
+        ]
+    )
+    if wrong:
+        sys.stderr.write(f"bestreply: there is no command {' '.join(arguments[:2])!r}\n\n{text}\n")
+        sys.exit(2)
+    sys.stdout.write(text + "\n")
+
+
+def command(name: str, summary: str) -> Callable[[Any], Any]:
+    """Registers a dataclass with a `run` method as a command; its fields are the options."""
+
+    def register(kind: Any) -> Any:
+        COMMANDS[name] = (lambda arguments: _read(name, summary, kind, arguments).run(), summary)
+        return kind
+
+    return register
+
+
+def _read(name: str, summary: str, kind: Any, arguments: list[str]) -> Any:
+    import tyro
+
+    settings: dict[str, Any] = {}
+    if issubclass(kind, RunConfig):
+        config, arguments = _starting_point(arguments)
+        required = {f.name: tyro.MISSING for f in dataclasses.fields(kind) if f.kw_only}
+        settings["default"] = kind(**{f.name: getattr(config, f.name) for f in dataclasses.fields(RunConfig)}, **required)
+        summary += (
+            f"\n\nStart from --preset {'|'.join(PRESETS)} (default: demo) or from --config FILE (JSON with any of the fields below, "
+            "such as a run's config.json); options change single fields of it. Defaults shown are those of the starting point."
+        )
+    return tyro.cli(
+        kind,
+        args=arguments,
+        prog=f"bestreply {name}",
+        description=summary,
+        config=(tyro.conf.PositionalRequiredArgs, tyro.conf.FlagCreatePairsOff),
+        **settings,
+    )
+
+
+def _starting_point(arguments: list[str]) -> tuple[RunConfig, list[str]]:
+    """The configuration that `--preset` or `--config` names, and the other arguments."""
+    import json
+
+    config, rest, queue = preset("demo"), [], list(arguments)
+    while queue:
+        flag, _, value = queue.pop(0).partition("=")
+        if flag not in ("--preset", "--config"):
+            rest.append(f"{flag}={value}" if value else flag)
+            continue
+        if not value and not queue:
+            raise ValueError(f"{flag} wants a value: {', '.join(PRESETS) if flag == '--preset' else 'a JSON file'}")
+        value = value or queue.pop(0)
+        if flag == "--preset":
+            config = preset(value)
+        else:
+            try:
+                config = from_dict(RunConfig, json.loads(Path(value).read_text()))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{value} is not JSON: {error}") from None
+    return config, rest
+
+
+def _config_of(options: RunConfig) -> RunConfig:
+    return RunConfig(**{f.name: getattr(options, f.name) for f in dataclasses.fields(RunConfig)})
+
+
+def _say(*lines: Any) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+
+
+def _show_table(path: Path) -> None:
+    from rich.console import Console
+
+    from bestreply.report import summary_table
+
+    Console().print(summary_table(path))
+
+
+# -- what there is -------------------------------------------------------------------------------------------------------------
+
+
+@command("games", "the games there are, a line each")
+@dataclasses.dataclass(frozen=True)
+class Games:
+    def run(self) -> None:
+        from bestreply.games import list_games
+
+        _say(*(f"{name:<18} {summary}" for name, summary in list_games().items()))
+
+
+@command("players", "the players there are, a line each")
+@dataclasses.dataclass(frozen=True)
+class Players:
+    def run(self) -> None:
+        from bestreply.players import list_players
+
+        _say(*(f"{name:<20} {summary}" for name, summary in list_players().items()))
+
+
+# -- the steps of the flow -----------------------------------------------------------------------------------------------------
+
+
+@command("collect", "play, and log every step to a dataset")
+@dataclasses.dataclass(frozen=True)
+class Collect:
+    players: tuple[str, ...] = ("random",)
+    """Who plays: one name for each seat, or a single name for all; mixture(a, b) draws one for every episode."""
+    game: str = RunConfig.game
+    """A game by name, with settings."""
+    episodes: int = 1000
+    """Episodes to play."""
+    seed: int = 0
+    """Seed of play."""
+    out: Path | None = None
+    """Where the dataset goes, or one of the same game and players to add to; by default a new one in datasets/."""
+
+    def run(self) -> None:
+        from bestreply.collect import collect
+        from bestreply.games import make_game
+
+        game = make_game(self.game)
+        players = self.players * game.num_players if len(self.players) == 1 else self.players
+        _say(collect(game, players, self.episodes, self.seed, path=self.out).path)
+
+
+@command("train", "learn the models from a dataset")
+@dataclasses.dataclass(frozen=True)
+class Train(RunConfig):
+    data: Path = dataclasses.field(kw_only=True)
+    """The dataset to learn from; the game is the dataset's."""
+    out: Path | None = None
+    """The run directory; by default a new one in runs/."""
+    resume: bool = False
+    """Go on from the newest checkpoint in --out, to the same bits as an uninterrupted run."""
+
+    def run(self) -> None:
+        from bestreply.data.store import open_store
+        from bestreply.spec import Spec
+        from bestreply.train import train
+
+        data = open_store(self.data)
+        game = data.game()
+        config = dataclasses.replace(_config_of(self), game=str(Spec(game.name, (), game.settings)))
+        _say(train(data, config, path=self.out, resume=self.resume).path)
+
+
+@command("evaluate", "play the agent, and whom it is compared with, against opponent sets")
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    run_dir: Path
+    """The run directory."""
+    opponents: tuple[str, ...] = ()
+    """Opponent sets: each a name for all other seats, or N-1 names with commas; by default the run's own."""
+    episodes: int = 0
+    """Episodes for every method and opponent set; 0: the run's own number."""
+
+    def run(self) -> None:
+        from bestreply.experiment import evaluate_run
+        from bestreply.run import load_run
+
+        run = load_run(self.run_dir)
+        asked = {"opponents": self.opponents, "episodes": self.episodes}
+        evaluation = dataclasses.replace(run.config.evaluate, **{k: v for k, v in asked.items() if v})
+        evaluate_run(dataclasses.replace(run, config=dataclasses.replace(run.config, evaluate=evaluation)))
+        _show_table(self.run_dir)
+        _say(self.run_dir / "scores.parquet")
+
+
+@command("report", "one self-contained page from a run's files")
+@dataclasses.dataclass(frozen=True)
+class Report:
+    run_dir: Path
+    """The run directory."""
+    lang: Literal["en", "zh"] = "en"
+    """Language of the page."""
+
+    def run(self) -> None:
+        from bestreply.report import write_report
+
+        _say(write_report(self.run_dir, self.lang))
+
+
+@command("run", "collect, train, evaluate and report, from one configuration")
+@dataclasses.dataclass(frozen=True)
+class Run(RunConfig):
+    out: Path | None = None
+    """The run directory; by default a new one in runs/, its dataset in datasets/ beside it."""
+    resume: bool = False
+    """Go on with what --out holds already."""
+
+    def run(self) -> None:
+        from bestreply.experiment import run_all
+
+        done = run_all(_config_of(self), self.out, resume=self.resume)
+        _show_table(done.path)
+        _say(done.path / "report.html")
+
+
+# -- datasets ------------------------------------------------------------------------------------------------------------------
+
+
+@command("data describe", "what a dataset holds")
+@dataclasses.dataclass(frozen=True)
+class Describe:
+    path: Path
+    """The dataset's folder."""
+
+    def run(self) -> None:
+        from bestreply.data.store import open_store
+
+        _say(open_store(self.path).describe())
+
+
+@command("data validate", "what is wrong with a dataset, and where; exit status 1 if anything is")
+@dataclasses.dataclass(frozen=True)
+class Validate:
+    path: Path
+    """The dataset's folder."""
+
+    def run(self) -> None:
+        from bestreply.data.validate import validate
+
+        problems = validate(self.path)
+        _say(*(problems or [f"{self.path}: nothing wrong"]))
+        if problems:
+            sys.exit(1)

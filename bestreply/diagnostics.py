@@ -1,0 +1,171 @@
+"""Can the models be trusted? Held-out losses, open-loop predictions entity by entity, opponent predictions, value errors."""
+
+import dataclasses
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from bestreply.data.moa_buffer import BufferState, Index, all_indices, fill, gather, gather_window
+from bestreply.files import write_json
+from bestreply.games.base import Game
+from bestreply.model.losses import world_losses
+from bestreply.model.world import WorldModel
+from bestreply.train import follow_beliefs, labels, n_step_return, opponent_loss
+from bestreply.types import ABSENT, Episodes, Transition
+
+if TYPE_CHECKING:
+    from bestreply.run import Run
+
+HORIZONS = (1, 3, 5, 10)
+MOST = 20_000  # transitions looked at for each table
+
+
+def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
+    """Measures the run's models on episodes that they were not trained on, and writes ``diagnostics.json`` (docs/files.md)."""
+    assert run.learner is not None
+    buffer, index = fill(held_out), _some(all_indices(held_out), MOST, run.config.seed)
+    beliefs = follow_beliefs(run.learner.opponents, buffer.episodes)
+    result = {
+        "heldout": heldout_losses(run, buffer, index),
+        "open_loop": open_loop(run.game, run.learner.world, buffer, index),
+        "opponent": opponent_table(run, buffer, beliefs, index),
+        "value": value_table(run, buffer, beliefs, index),
+    }
+    write_json(run.path / "diagnostics.json", result)
+    return result
+
+
+def _some(index: Index, most: int, seed: int) -> Index:
+    if len(index.row) <= most:
+        return index
+    chosen = np.sort(np.random.default_rng(seed).choice(len(index.row), most, replace=False))
+    return Index(*(x[chosen] for x in index))
+
+
+def heldout_losses(run: "Run", buffer: BufferState, index: Index) -> dict[str, float]:
+    """Each loss of training over held-out transitions."""
+    learner: Any = run.learner
+    windows = gather_window(buffer, index, 1)
+    losses = jax.jit(lambda w, at: jax.tree.map(jnp.mean, jax.vmap(partial(world_losses, w))(at)))(learner.world, windows)
+    at = jax.tree.map(lambda x: x[:, 0], windows)
+    log_loss = jax.jit(opponent_loss)(learner.opponents, at, labels(run.config, at))
+    return {name: float(value) for name, value in losses.items()} | {"log_loss": float(log_loss)}
+
+
+# -- several steps ahead -------------------------------------------------------------------------------------------------------
+
+
+def open_loop(game: Game, world: WorldModel, buffer: BufferState, index: Index) -> list[dict[str, Any]]:
+    """Predictions k steps ahead from one observation and the actions that were played, for each kind of entity.
+
+    For a plane of 0/1 entries `accuracy` is the share of windows in which the whole plane is right (after rounding) and `recall`
+    the share of its ones that are there: did it lose a hunter? Other observations are one entity, "observation": `accuracy` is the
+    share of entries within a tenth of the entry's range, and there is no recall.
+    """
+    count = (np.asarray(buffer.episodes.action) != ABSENT).sum(1)[index.row, index.seat]
+    rows = []
+    for steps in HORIZONS:
+        enough = np.flatnonzero(index.step + steps <= count)
+        if not len(enough):
+            continue
+        windows = gather_window(buffer, Index(*(x[enough] for x in index)), steps)
+        predicted = np.asarray(predict_ahead(world, windows))
+        truth = np.asarray(windows.next_obs[:, -1])
+        rows += [{"steps": steps, **row, "count": len(enough)} for row in _compare(game, predicted, truth)]
+    return rows
+
+
+@jax.jit
+def predict_ahead(world: WorldModel, windows: Transition) -> Array:
+    """[B, *obs_shape]: the observation decoded after all steps of windows [B, L, ...], from their first observation alone."""
+
+    def one(window: Transition) -> Array:
+        def step(z: Array, joint: Any) -> tuple[Array, None]:
+            return world.next(z, *joint), None
+
+        z, _ = jax.lax.scan(step, world.encode(window.obs[0]), (window.action, window.others))
+        return world.decode(z)
+
+    return jax.lax.map(one, windows, batch_size=512)
+
+
+def _compare(game: Game, predicted: np.ndarray, truth: np.ndarray) -> list[dict[str, Any]]:
+    binary = game.binary.reshape(-1, game.obs_shape[-1]).all(0) if game.planes else np.zeros(1, bool)
+    if not binary.any():
+        span = np.maximum(np.ptp(truth, axis=0), 1e-6)
+        return [{"entity": "observation", "accuracy": float((abs(predicted - truth) <= 0.1 * span).mean()), "recall": None}]
+    rows = []
+    for plane in np.flatnonzero(binary):
+        there, seen = truth[..., plane] > 0.5, predicted[..., plane] > 0.5
+        right = (there == seen).reshape(len(there), -1).all(1).mean()
+        recall = float((there & seen).sum() / there.sum()) if there.any() else None
+        rows.append({"entity": game.planes[plane], "accuracy": float(right), "recall": recall})
+    return rows
+
+
+# -- the others, and the value -------------------------------------------------------------------------------------------------
+
+
+def opponent_table(run: "Run", buffer: BufferState, beliefs: Array, index: Index) -> list[dict[str, Any]]:
+    """For each player of the data as an opponent: how often its likeliest predicted action was played, and -log of what was played.
+
+    Predicted from the belief at that step; `log_loss_told` is that of the model told the player's goal or type.
+    """
+    learner: Any = run.learner
+    at = gather(buffer, index)
+    predict = jax.jit(jax.vmap(learner.opponents.predict))
+    believed = np.asarray(predict(beliefs[index], at.obs, at.legal))  # [B, N-1, A]
+    truth = jax.nn.one_hot(jnp.maximum(labels(run.config, at), 0), learner.opponents.goals)
+    told = np.asarray(predict(truth, at.obs, at.legal))
+    others, player = np.asarray(at.others), np.asarray(at.player)[:, 1:]
+    rows = []
+    for number, entry in enumerate(run.roster):
+        mine = (player == number) & (others != ABSENT)
+        if not mine.any():
+            continue
+        taken = others[mine][:, None]
+        right = (believed[mine].argmax(-1) == taken[:, 0]).mean()
+        loss, loss_told = (-np.log(np.maximum(np.take_along_axis(p[mine], taken, 1), 1e-9)).mean() for p in (believed, told))
+        rows.append(
+            {
+                "player": entry["name"],
+                "top1": float(right),
+                "log_loss": float(loss),
+                "log_loss_told": float(loss_told),
+                "count": int(mine.sum()),
+            }
+        )
+    return rows
+
+
+def value_table(run: "Run", buffer: BufferState, beliefs: Array, index: Index) -> list[dict[str, Any]]:
+    """For each player of the data: its value head against the discounted returns that it then had."""
+    learner: Any = run.learner
+    at = gather(buffer, index)
+    whole = dataclasses.replace(run.config.train, n_step=buffer.episodes.action.shape[1], at_limit="zero")
+    returns = np.asarray(jax.jit(partial(n_step_return, whole))(buffer.episodes, index)[0])
+    values = jax.jit(jax.vmap(lambda o, b: learner.world.value(learner.world.encode(o), o, b)))(at.obs, beliefs[index])
+    player = np.asarray(at.player)[:, 0]
+    head = player if run.config.model.value_heads == "player" else np.zeros_like(player)
+    value = np.take_along_axis(np.asarray(values), head[:, None], 1)[:, 0]
+    rows = []
+    for number, entry in enumerate(run.roster):
+        mine = player == number
+        if not mine.any():
+            continue
+        error = value[mine] - returns[mine]
+        varies = value[mine].std() > 0 and returns[mine].std() > 0
+        rows.append(
+            {
+                "player": entry["name"],
+                "rmse": float(np.sqrt((error**2).mean())),
+                "bias": float(error.mean()),
+                "correlation": float(np.corrcoef(value[mine], returns[mine])[0, 1]) if varies else None,
+                "count": int(mine.sum()),
+            }
+        )
+    return rows

@@ -1,0 +1,206 @@
+"""Measuring play: any player in any seat, fixed seeds, all seats in turn."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bestreply.collect import Lineup, find_player, play, seat_players
+from bestreply.console import meter
+from bestreply.files import replacing
+from bestreply.games.base import Game
+from bestreply.players.base import Player
+from bestreply.provenance import provenance
+from bestreply.spec import Spec, parse_specs
+from bestreply.types import ego_order
+
+SCHEMA = pa.schema(
+    [
+        ("method", pa.string()),
+        ("opponents", pa.string()),
+        ("seed", pa.int64()),
+        ("episode", pa.int64()),
+        ("seat", pa.int64()),
+        ("length", pa.int64()),
+        ("return", pa.float64()),
+    ]
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """Returns of a focal seat, one row an episode. Seeds are the unit of replication; episodes are not."""
+
+    table: pa.Table  # columns of `SCHEMA`
+    provenance: dict[str, Any]
+
+    def mean(self, method: str | None = None, opponents: str | None = None) -> float:
+        """Mean return over the rows of `method` against `opponents`; by default over all rows."""
+        keep = np.ones(len(self.table), bool)
+        for name, wanted in (("method", method), ("opponents", opponents)):
+            if wanted is not None:
+                keep &= np.array(self.table[name].to_pylist()) == wanted
+        if not keep.any():
+            there = {name: sorted(set(self.table[name].to_pylist())) for name in ("method", "opponents")}
+            raise ValueError(f"no scores of method={method!r} against opponents={opponents!r}; there are {there}")
+        return float(self.table["return"].to_numpy()[keep].mean())
+
+    def save(self, path: str | Path) -> Path:
+        """Writes Parquet with the provenance in the file's metadata; atomic."""
+        with replacing(Path(path)) as beside:
+            pq.write_table(self.table.replace_schema_metadata({"provenance": json.dumps(self.provenance)}), beside)
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Scores":
+        table = pq.read_table(path)
+        facts = (table.schema.metadata or {}).get(b"provenance", b"{}")
+        return cls(table.replace_schema_metadata(None), json.loads(facts))
+
+    @classmethod
+    def concat(cls, parts: Sequence["Scores"]) -> "Scores":
+        return cls(pa.concat_tables([p.table for p in parts]), parts[0].provenance)
+
+
+def evaluate(
+    game: Game,
+    players: Sequence[str | Spec | Player],
+    episodes: int,
+    seed: int,
+    *,
+    method: str | None = None,
+    opponents: str | None = None,
+    chunk: int = 256,
+) -> Scores:
+    """Plays `episodes` episodes with the first of `players` as focal player, in every seat in turn, the rest in order after it.
+
+    Args:
+        players: one for each seat; a `mixture(...)` is drawn anew for every episode.
+        seed: of play; the same seed and episode give the same first state whoever plays.
+        method, opponents: names for the table; by default the players' own.
+
+    Raises ValueError for a wrong number of players, or an illegal action (who, where, when).
+    """
+    lineup = seat_players(game, players, episodes, seed, rotate=True)
+    method = method or _name(players[0])
+    opponents = opponents or name_opponents(players[1:])
+    with meter(f"evaluate: {method}", episodes * game.max_steps, "steps") as progress:
+        return _scores(game, lineup, seed, [(method, opponents)], chunk, progress)
+
+
+def evaluate_all(
+    game: Game, methods: Mapping[str, Player | str], opponents: Sequence[str], episodes: int, seed: int, *, chunk: int = 256
+) -> Scores:
+    """Every method against every opponent set (see `fill_seats`), `episodes` each, from the same first states."""
+    sets = [fill_seats(game, text) for text in opponents]
+    parts = []
+    for name, player in methods.items():
+        lineup = join([seat_players(game, [player, *others], episodes, seed, rotate=True) for others in sets])
+        labels = [(name, name_opponents(others)) for others in sets]
+        with meter(f"evaluate: {name}", len(lineup.seating) * game.max_steps, "steps") as progress:
+            parts.append(_scores(game, lineup, seed, labels, chunk, progress))
+    return Scores.concat(parts)
+
+
+def _scores(game: Game, lineup: Lineup, seed: int, labels: list[tuple[str, str]], chunk: int, progress: Any) -> Scores:
+    """Plays equal shares of the line-up for each of `labels` (method, opponents)."""
+    total, n = len(lineup.seating), game.num_players
+    each = total // len(labels)
+    episodes = np.tile(np.arange(each), len(labels))
+    played = play(game, lineup, seed, numbers=episodes, lean=True, chunk=chunk, progress=progress).episodes
+    seat = episodes % n
+    columns = {
+        "method": np.repeat([m for m, _ in labels], each),
+        "opponents": np.repeat([o for _, o in labels], each),
+        "seed": np.full(total, seed),
+        "episode": episodes,
+        "seat": seat,
+        "length": played.length,
+        "return": played.reward.astype(np.float64).sum(1)[np.arange(total), seat],
+    }
+    return Scores(pa.table(columns, SCHEMA), provenance(seed))
+
+
+def fill_seats(game: Game, opponents: str) -> list[Spec]:
+    """The other seats' players from one name for all of them, or N-1 names with commas between."""
+    specs = list(parse_specs(opponents))
+    others = game.num_players - 1
+    if len(specs) not in (1, others):
+        raise ValueError(f"{opponents!r} names {len(specs)} opponents; {game.name} wants 1 (for all other seats) or {others}")
+    return specs * others if len(specs) == 1 else specs
+
+
+def name_opponents(players: Sequence[Any]) -> str:
+    """"3 nearest_stag", or the names with commas between where they differ."""
+    names = [_name(p) for p in players]
+    return f"{len(names)} {names[0]}" if len(set(names)) == 1 else ", ".join(names)
+
+
+def _name(player: Any) -> str:
+    return player.name if isinstance(player, Player) else str(player)
+
+
+def join(lineups: Sequence[Lineup]) -> Lineup:
+    """One line-up of all the matches, over one pool: a single compiled program plays them."""
+    pool: list[Player] = []
+    seatings = []
+    for lineup in lineups:
+        places = [find_player(pool, player) for player in lineup.pool]
+        seatings.append(np.array(places, np.int32)[lineup.seating])
+    return Lineup(tuple(pool), np.concatenate(seatings))
+
+
+# -- a match to look at --------------------------------------------------------------------------------------------------------
+
+
+def record_match(game: Game, agent: Player, others: Sequence[str | Spec | Player], seed: int, goals: Sequence[str] = ()) -> dict[str, Any]:
+    """One episode with `agent` in seat 0, step by step as plain data: what it saw, scored, predicted and did (docs/files.md)."""
+    lineup = seat_players(game, [agent, *others], 1, seed)
+    watch = int(lineup.seating[0, 0])
+    played = play(game, lineup, seed, watch=watch)
+    episode = jax.tree.map(lambda x: x[0], played.episodes)
+    steps = []
+    for t in range(int(episode.length)):
+        if episode.action[t, 0] < 0:
+            break
+        thought = jax.tree.map(lambda x, t=t: np.asarray(x)[0, t, 0], played.thoughts)
+        steps.append(_step(game, episode, t) | ({} if thought.plan is None else _planned(thought.plan, agent)))
+    return {
+        "opponents": name_opponents(others),
+        "players": [lineup.pool[i].name for i in lineup.seating[0]],
+        "seat": 0,
+        "return": float(episode.reward[:, 0].sum()),
+        "actions": list(game.action_names),
+        "goals": list(goals),
+        "steps": steps,
+    }
+
+
+def _step(game: Game, episode: Any, t: int) -> dict[str, Any]:
+    return {
+        "text": game.text(episode.obs[t, 0], 0),
+        "picture": game.picture(episode.obs[t, 0], 0),
+        "legal": episode.legal[t, 0].tolist(),
+        "action": int(episode.action[t, 0]),
+        "reward_got": float(episode.reward[t, 0]),
+        "actual": episode.action[t, ego_order(game.num_players)[0, 1:]].tolist(),
+    }
+
+
+def _planned(plan: Any, agent: Any) -> dict[str, Any]:
+    def numbers(x: Any) -> list[float | None]:
+        return [round(float(v), 5) if np.isfinite(v) else None for v in x]
+
+    return {
+        "scores": numbers(plan.scores),
+        "reward": numbers(plan.reward),
+        "value": numbers(plan.value),
+        "predicted": [numbers(row) for row in plan.others],
+        "belief": [numbers(row) for row in np.asarray(agent.opponents.posterior(plan.belief))],
+    }

@@ -1,0 +1,122 @@
+"""A run: a directory with a configuration, where it comes from, checkpoints, and what was measured."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bestreply import checkpoint
+from bestreply.config import RunConfig, from_dict, to_dict
+from bestreply.console import fresh_path
+from bestreply.files import write_json
+from bestreply.games import make_game
+from bestreply.games.base import Game
+from bestreply.model.opponent import OpponentModel, UniformOpponents
+from bestreply.plan.agent import Agent
+from bestreply.provenance import provenance
+from bestreply.train import Learner, goals_of, start_learner
+
+if TYPE_CHECKING:
+    from bestreply.data.store import Store
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run directory, and the networks it holds once it has a checkpoint."""
+
+    path: Path
+    config: RunConfig
+    game: Game
+    provenance: dict[str, Any]
+    learner: Learner | None = None
+
+    @property
+    def roster(self) -> list[dict[str, Any]]:
+        """The players that made the data, as value heads and player types count them."""
+        return self.provenance["data"]["roster"]
+
+    @property
+    def goals(self) -> tuple[str, ...]:
+        """What the model of the others tells apart, by name."""
+        return goals_of(self.config, self.game, self.roster)
+
+    def agent(self, planner: str = "one_step", *, opponents: OpponentModel | str = "learned", name: str = "bestreply", **settings: Any) -> Agent:
+        """A player that plans with this run's models.
+
+        Args:
+            planner: "one_step".
+            opponents: "learned", "uniform", or any `OpponentModel`.
+            settings: fields of `PlannerConfig` to change, e.g. ``epsilon=0.1``.
+
+        Raises ValueError for an unknown planner, model or setting, or a run without a checkpoint.
+        """
+        if self.learner is None:
+            raise ValueError(f"{self.path} holds no checkpoint yet; train it first: bestreply train --run {self.path}")
+        if planner != "one_step":
+            raise ValueError(f"planner={planner!r}; there is: one_step")
+        known = [f.name for f in dataclasses.fields(self.config.planner)]
+        if unknown := sorted(set(settings) - set(known)):
+            raise ValueError(f"a planner has no setting {', '.join(unknown)}; it has: {', '.join(known)}")
+        models = {"learned": self.learner.opponents, "uniform": UniformOpponents(self.game, len(self.goals))}
+        if isinstance(opponents, str):
+            if opponents not in models:
+                raise ValueError(f"opponents={opponents!r}; there are: {', '.join(models)}, or an OpponentModel")
+            opponents = models[opponents]
+        config = dataclasses.replace(self.config.planner, **settings)
+        return Agent(self.learner.world, opponents, self.game, config, self.config.train.gamma, name=name)
+
+    def restore(self, learner: Learner) -> Learner:
+        """The networks of the newest checkpoint, shaped as `learner`."""
+        return checkpoint.load_checkpoint(self.path / "checkpoints", learner)[1]
+
+    def with_learner(self, learner: Learner) -> "Run":
+        return dataclasses.replace(self, learner=learner)
+
+
+def open_run(path: str | Path | None, config: RunConfig, data: "Store", *, resume: bool, command: str | None) -> Run:
+    """The run directory that training on `data` writes to: a new one, or with `resume` the one that is there.
+
+    Raises FileExistsError where a run is there and `resume` is not set; ValueError where `resume` finds another configuration or
+    other data, or the configuration names another game than the data's.
+    """
+    game = data.game()
+    if make_game(config.game) != game:
+        raise ValueError(f"the configuration's game is {make_game(config.game)}, the data's {game}; wanted: the same")
+    path = fresh_path("runs", game.name.replace(":", "-")) if path is None else Path(path)
+    if (path / "config.json").exists():
+        if not resume:
+            raise FileExistsError(f"{path} holds a run already. Give another path, or resume it (--resume)")
+        there = _read(path)
+        if there.config != config or there.provenance["data"]["fingerprint"] != data.fingerprint:
+            what = "configuration" if there.config != config else "data"
+            raise ValueError(f"{path} was begun with another {what}; a run can only be resumed as it was begun")
+        return there
+    facts = provenance(config.seed, command)
+    facts["game"] = {"name": game.name, "version": game.version, "settings": game.settings}
+    source = {"fingerprint": data.fingerprint, "roster": data.roster, "episodes": data.manifest.episodes}
+    facts |= {"method": "agent", "env_steps": data.manifest.steps, "data": source}
+    path.mkdir(parents=True, exist_ok=True)
+    write_json(path / "provenance.json", facts)
+    write_json(path / "config.json", to_dict(config))
+    return Run(path, config, game, facts)
+
+
+def _read(path: Path) -> Run:
+    try:
+        config = from_dict(RunConfig, json.loads((path / "config.json").read_text()))
+        facts = json.loads((path / "provenance.json").read_text())
+        game, version = make_game(config.game), facts["game"]["version"]
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no run directory: {error}. Wanted: a folder made by 'bestreply train' or 'bestreply run'") from error
+    if version != game.version:
+        raise ValueError(f"{path} was made with version {version} of {game.name}; this is version {game.version}")
+    return Run(path, config, game, facts)
+
+
+def load_run(path: str | Path) -> Run:
+    """A run with the networks of its newest checkpoint. Safe to open: arrays and JSON only.
+
+    Raises ValueError, FileNotFoundError with what is missing or does not fit.
+    """
+    run = _read(Path(path))
+    return run.with_learner(run.restore(start_learner(run.config, run.game, run.roster)))
