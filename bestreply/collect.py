@@ -216,6 +216,7 @@ def _play_host(game: Game, pool: Any, seats: Any, keys: jax.Array, series: int, 
             step_keys = jax.vmap(lambda k, t=t: jax.random.split(jax.random.fold_in(k, t)))(episode_keys)
             choice = _choose_batch(pool, carries, seats, shown, last, step_keys[:, 0])
             actions = np.asarray(choice.action)
+            _refuse_on_host(game, pool, seats, shown, actions, t)
             states, steps = zip(*map(game.step, states, actions, step_keys[:, 1]), strict=True)
             after = _stack(steps)
             logs.append(jax.vmap(partial(_log, watch=watch))(choice, shown, after))
@@ -225,6 +226,15 @@ def _play_host(game: Game, pool: Any, seats: Any, keys: jax.Array, series: int, 
     return jax.tree.map(lambda *x: jnp.stack(x, 1), *episodes)
 
 
+def _refuse_on_host(game: Game, pool: Any, seats: Any, shown: TimeStep, actions: np.ndarray, step: int) -> None:
+    """Before the game sees them: it would not know whose choice an illegal action was. `shown` and `actions` [M, ...]."""
+    acts = shown.present & ~shown.terminated & ~(shown.terminated.all(1) | shown.truncated)[:, None]
+    illegal = acts & ~np.take_along_axis(np.asarray(shown.legal), actions[..., None], 2)[..., 0]
+    for match, seat in np.argwhere(illegal)[:1]:
+        name = next(player.name for player, held in zip(pool, seats, strict=True) if seat in held[match])
+        _refuse(game, name, actions[match, seat], step, seat, np.asarray(shown.legal[match, seat]))
+
+
 def _stack(steps: Sequence[TimeStep]) -> TimeStep:
     return jax.tree.map(lambda *x: np.stack(x), *steps)
 
@@ -232,7 +242,7 @@ def _stack(steps: Sequence[TimeStep]) -> TimeStep:
 class Played(NamedTuple):
     """What `play` gives."""
 
-    episodes: Episodes  # [M * series, ...], matches in order; a lean one holds no observations (obs and legal are None)
+    episodes: Episodes  # [M * series, ...], matches in order; in a lean one obs and legal end in an axis of length 0
     thoughts: Any  # [M * series, T, m, ...] of the player watched, or None
 
 
@@ -286,16 +296,19 @@ def _episodes(game: Game, logs: Log, end: Any, seating: np.ndarray, lean: bool) 
         return np.concatenate([before, last[:, None]], 1)
 
     acted = logs.action != ABSENT
-    shown = None if lean else jax.tree.map(joined, logs.shown, end)
     reward = np.where(acted, logs.reward, 0.0).astype(np.float32)
-    if shown is None:
+    if lean:
+        present = joined(logs.shown[0], end[0])
+        obs, legal = np.zeros((*present.shape, 0), np.float32), np.zeros((*present.shape, 0), bool)
         goal, source = np.full(acted.shape, ABSENT, np.int32), np.zeros(acted.shape, np.int8)
     else:
-        goal, source = label_goals(game, shown.obs[:, :-1], logs.action, reward)
+        shown = jax.tree.map(joined, logs.shown, end)
+        present, obs, legal = shown.present, shown.obs, shown.legal
+        goal, source = label_goals(game, obs[:, :-1], logs.action, reward)
     return Episodes(
-        obs=None if shown is None else shown.obs,
-        legal=None if shown is None else shown.legal,
-        present=joined(logs.shown[0], end[0]) if shown is None else shown.present,
+        obs=obs,
+        legal=legal,
+        present=present,
         action=logs.action,
         prob=np.where(acted, logs.prob, np.nan).astype(np.float32),
         reward=reward,
@@ -309,17 +322,16 @@ def _episodes(game: Game, logs: Log, end: Any, seating: np.ndarray, lean: bool) 
 
 
 def _refuse_illegal(game: Game, lineup: Lineup, logs: Log, part: Episodes) -> None:
-    if not logs.illegal.any():
-        return
-    episode, step, seat = np.argwhere(logs.illegal)[0]
-    name = lineup.pool[part.player[episode, seat]].name
-    action = game.action_names[int(logs.action[episode, step, seat])]
-    legal = "" if part.legal is None else _names(game, part.legal[episode, step, seat])
-    raise ValueError(f"{name} chose {action} at step {step} in seat {seat} of {game.name}, which is illegal{legal}")
+    for episode, step, seat in np.argwhere(logs.illegal)[:1]:
+        name = lineup.pool[part.player[episode, seat]].name
+        _refuse(game, name, logs.action[episode, step, seat], step, seat, part.legal[episode, step, seat])
 
 
-def _names(game: Game, legal: np.ndarray) -> str:
-    return "; legal: " + ", ".join(name for name, ok in zip(game.action_names, legal, strict=True) if ok)
+def _refuse(game: Game, name: str, action: int, step: int, seat: int, legal: np.ndarray) -> None:
+    """Raises ValueError; `legal` [A], or [0] where the play was lean."""
+    names = game.action_names
+    there = "; legal: " + ", ".join(n for n, ok in zip(names, legal, strict=True) if ok) if len(legal) else ""
+    raise ValueError(f"{name} chose {names[int(action)]} at step {step} in seat {seat} of {game.name}, which is illegal{there}")
 
 
 def collect(

@@ -15,7 +15,8 @@ from bestreply.collect import Lineup, find_player, play, seat_players
 from bestreply.console import meter
 from bestreply.files import replacing
 from bestreply.games.base import Game
-from bestreply.players.base import Player
+from bestreply.players.base import Player, ScriptedPlayer
+from bestreply.players.zoo import make_player
 from bestreply.provenance import provenance
 from bestreply.spec import Spec, parse_specs
 from bestreply.types import ego_order
@@ -97,14 +98,21 @@ def evaluate(
 def evaluate_all(
     game: Game, methods: Mapping[str, Player | str], opponents: Sequence[str], episodes: int, seed: int, *, chunk: int = 256
 ) -> Scores:
-    """Every method against every opponent set (see `fill_seats`), `episodes` each, from the same first states."""
+    """Every method against every opponent set (see `fill_seats`), `episodes` each, from the same first states.
+
+    Scripted methods are played together, by one compiled program; each planner by one of its own.
+    """
     sets = [fill_seats(game, text) for text in opponents]
+    players = {name: make_player(player, game) for name, player in methods.items()}
+    scripted = [name for name, player in players.items() if isinstance(player, ScriptedPlayer)]
+    groups = [[name] for name in players if name not in scripted] + ([scripted] if scripted else [])
     parts = []
-    for name, player in methods.items():
-        lineup = join([seat_players(game, [player, *others], episodes, seed, rotate=True) for others in sets])
-        labels = [(name, name_opponents(others)) for others in sets]
-        with meter(f"evaluate: {name}", len(lineup.seating) * game.max_steps, "steps") as progress:
-            parts.append(_scores(game, lineup, seed, labels, chunk, progress))
+    for names in groups:
+        matches = [(name, others) for name in names for others in sets]
+        lineup = join([seat_players(game, [methods[n], *others], episodes, seed, rotate=True) for n, others in matches])
+        labels = [(name, name_opponents(others)) for name, others in matches]
+        with meter(f"evaluate: {', '.join(names)}", len(lineup.seating) * game.max_steps, "steps") as progress:
+            parts.append(_scores(game, lineup, seed, labels, chunk if len(names) == 1 else 1024, progress))
     return Scores.concat(parts)
 
 

@@ -93,7 +93,7 @@ def open_run(path: str | Path | None, config: RunConfig, data: "Store", *, resum
         return there
     facts = provenance(config.seed, command)
     facts["game"] = {"name": game.name, "version": game.version, "settings": game.settings}
-    source = {"fingerprint": data.fingerprint, "roster": data.roster, "episodes": data.manifest.episodes}
+    source = {"fingerprint": data.fingerprint, "roster": list(data.roster), "episodes": data.manifest.episodes}
     facts |= {"method": "agent", "env_steps": data.manifest.steps, "data": source}
     path.mkdir(parents=True, exist_ok=True)
     write_json(path / "provenance.json", facts)

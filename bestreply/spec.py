@@ -22,6 +22,8 @@ class Spec:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(_show, value))}{',' * (len(value) == 1)})"
     return str(value) if isinstance(value, Spec) else repr(value)
 
 
@@ -30,7 +32,7 @@ def parse_spec(text: str) -> Spec:
 
     Raises ValueError that shows the text, where it breaks and what is wanted.
     """
-    prefix, _, rest = text.strip().rpartition(":") if ":" in text.split("(")[0] else ("", "", text.strip())
+    prefix, _, rest = text.strip().partition(":") if ":" in text.split("(")[0] else ("", "", text.strip())
     try:
         spec = _read(ast.parse(rest, mode="eval").body)
     except (SyntaxError, TypeError) as error:
@@ -59,6 +61,9 @@ def _read(node: ast.expr) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         if any(k.arg is None for k in node.keywords):
             raise TypeError("'**' is not allowed")
+        names = [k.arg for k in node.keywords]
+        if repeated := sorted({str(name) for name in names if names.count(name) > 1}):
+            raise TypeError(f"{', '.join(repeated)} is given twice")
         settings = {k.arg: _read(k.value) for k in node.keywords if k.arg}
         return Spec(node.func.id, tuple(_read(a) for a in node.args), settings)
     if isinstance(node, ast.List | ast.Tuple):

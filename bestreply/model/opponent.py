@@ -9,7 +9,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from bestreply.config import ModelConfig
@@ -29,14 +28,14 @@ class OpponentModel(eqx.Module):
         """The belief at the start of an episode."""
 
     @abc.abstractmethod
-    def predict(self, belief: Any, obs: Array, legal: Array) -> Float[Array, "N-1 A"]:
+    def predict(self, belief: Any, obs: Array, legal: Array) -> Float[Array, "others A"]:
         """The others' action probabilities at own observation `obs` (own legal actions `legal`), ego-first order."""
 
     def update(self, belief: Any, obs: Array, actions: Array, present: Array) -> Any:
         """The belief after seeing the joint action `actions` [N] taken at `obs`; `present` [N] bool. Both ego first."""
         return belief
 
-    def posterior(self, belief: Any) -> Float[Array, "N-1 G"]:
+    def posterior(self, belief: Any) -> Float[Array, "others G"]:
         """Probabilities of the goals or types of each other player."""
         return jnp.ones((self.game.num_players - 1, 1))
 
@@ -53,10 +52,10 @@ class UniformOpponents(OpponentModel):
     def init(self) -> Any:
         return ()
 
-    def predict(self, belief: Any, obs: Array, legal: Array) -> Float[Array, "N-1 A"]:
+    def predict(self, belief: Any, obs: Array, legal: Array) -> Float[Array, "others A"]:
         return uniform(legal_of_others(self.game, obs))
 
-    def posterior(self, belief: Any) -> Float[Array, "N-1 G"]:
+    def posterior(self, belief: Any) -> Float[Array, "others G"]:
         return jnp.full((self.game.num_players - 1, self.goals), 1 / self.goals)
 
 
@@ -80,7 +79,7 @@ class RuleOpponents(OpponentModel):
         nobody = jnp.full(self.game.num_players, ABSENT)
         return tuple(p.init() for p in self.players), nobody
 
-    def predict(self, belief: Any, obs: Array, legal: Array) -> Float[Array, "N-1 A"]:
+    def predict(self, belief: Any, obs: Array, legal: Array) -> Float[Array, "others A"]:
         carries, _ = self._seen(belief, obs)
         views, masks = views_of_others(self.game, obs), legal_of_others(self.game, obs)
         return jnp.stack([p.policy(c, v, m) for p, c, v, m in zip(self.players, carries, views, masks, strict=True)])
@@ -99,7 +98,7 @@ class RuleOpponents(OpponentModel):
             seen.append(player.see(carry, view, jnp.delete(before, j + 1), jax.random.key(0)))
         return tuple(seen), before
 
-    def posterior(self, belief: Any) -> Float[Array, "N-1 G"]:
+    def posterior(self, belief: Any) -> Float[Array, "others G"]:
         types = jnp.asarray(self.types or (0,) * len(self.players))
         return jax.nn.one_hot(types, self.goals)
 
@@ -128,7 +127,7 @@ class LearnedOpponents(OpponentModel):
     def goals(self) -> int:
         return self.prior.shape[0]
 
-    def logits(self, obs: Array) -> Float[Array, "N-1 G A"]:
+    def logits(self, obs: Array) -> Float[Array, "others G A"]:
         """log pi_hat_j(a | o, g), normalised over the actions that can be legal."""
         views = views_of_others(self.game, obs).reshape(self.game.num_players - 1, -1)
         if not _sees_others(self.game):  # the same view for all: tell the network whose action is asked for
@@ -139,7 +138,7 @@ class LearnedOpponents(OpponentModel):
     def init(self) -> Array:
         return jnp.broadcast_to(self.prior, (self.game.num_players - 1, self.goals))
 
-    def predict(self, belief: Array, obs: Array, legal: Array) -> Float[Array, "N-1 A"]:
+    def predict(self, belief: Array, obs: Array, legal: Array) -> Float[Array, "others A"]:
         return jnp.einsum("jg,jga->ja", belief, jnp.exp(self.logits(obs)))
 
     def update(self, belief: Array, obs: Array, actions: Array, present: Array) -> Array:
@@ -150,7 +149,7 @@ class LearnedOpponents(OpponentModel):
         after = (1 - self.leak) * after + self.leak * self.prior
         return jnp.where(seen[:, None], after, belief)
 
-    def posterior(self, belief: Array) -> Float[Array, "N-1 G"]:
+    def posterior(self, belief: Array) -> Float[Array, "others G"]:
         return belief
 
 
@@ -167,10 +166,10 @@ class ToldOpponents(OpponentModel):
     def init(self) -> Array:
         return jax.nn.one_hot(self.truth, self.model.goals)
 
-    def predict(self, belief: Array, obs: Array, legal: Array) -> Float[Array, "N-1 A"]:
+    def predict(self, belief: Array, obs: Array, legal: Array) -> Float[Array, "others A"]:
         return self.model.predict(belief, obs, legal)
 
-    def posterior(self, belief: Array) -> Float[Array, "N-1 G"]:
+    def posterior(self, belief: Array) -> Float[Array, "others G"]:
         return belief
 
 
@@ -189,7 +188,7 @@ class MixedOpponents(OpponentModel):
         prior = jnp.asarray(self.weights) / jnp.sum(self.weights)
         return jnp.broadcast_to(prior, (self.game.num_players - 1, len(self.models))), tuple(m.init() for m in self.models)
 
-    def predict(self, belief: Any, obs: Array, legal: Array) -> Float[Array, "N-1 A"]:
+    def predict(self, belief: Any, obs: Array, legal: Array) -> Float[Array, "others A"]:
         weights, inner = belief
         each = jnp.stack([m.predict(b, obs, legal) for m, b in zip(self.models, inner, strict=True)], 1)  # [N-1, M, A]
         return jnp.einsum("jm,jma->ja", weights, each)
@@ -207,7 +206,7 @@ class MixedOpponents(OpponentModel):
         inner = tuple(m.update(b, obs, actions, present) for m, b in zip(self.models, inner, strict=True))
         return jnp.where(seen[:, None], after, weights), inner
 
-    def posterior(self, belief: Any) -> Float[Array, "N-1 G"]:
+    def posterior(self, belief: Any) -> Float[Array, "others G"]:
         weights, inner = belief
         each = jnp.stack([m.posterior(b) for m, b in zip(self.models, inner, strict=True)], 1)
         return jnp.einsum("jm,jmg->jg", weights, each)
@@ -220,9 +219,9 @@ def _sees_others(game: Game) -> bool:
     return jax.eval_shape(lambda: game.perspective(jnp.zeros(game.obs_shape), 1)) is not None
 
 
-def views_of_others(game: Game, obs: Array) -> Float[Array, "N-1 *obs"]:
+def views_of_others(game: Game, obs: Array) -> Float[Array, "others *obs"]:
     """What each other player sees, where the game can tell; otherwise one's own observation for each."""
-    others = np.arange(1, game.num_players)
+    others = range(1, game.num_players)
     if _sees_others(game):
         return jnp.stack([jnp.asarray(game.perspective(obs, j)) for j in others])
     return jnp.broadcast_to(obs, (len(others), *jnp.shape(obs)))

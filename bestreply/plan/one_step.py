@@ -14,7 +14,7 @@ from bestreply.model.world import WorldModel
 from bestreply.types import ABSENT, Plan
 
 
-def joint_actions(probs: Float[Array, "N-1 A"], present: Array, key: Array, config: PlannerConfig) -> tuple[Array, Array]:
+def joint_actions(probs: Float[Array, "others A"], present: Array, key: Array, config: PlannerConfig) -> tuple[Array, Array]:
     """The others' joint actions to average over [M, N-1] (ABSENT for a seat that has left) and their weights [M], which sum to 1.
 
     All A^(N-1) of them with their exact probabilities up to `config.joint_limit`. Beyond it `config.samples` draws of equal weight,
