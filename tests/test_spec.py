@@ -24,6 +24,7 @@ from bestreply.spec import Spec, parse_spec
         ("openspiel:goofspiel(num_cards=4)", Spec("openspiel:goofspiel", (), {"num_cards": 4})),
         ("openspiel:oshi_zumo", Spec("openspiel:oshi_zumo")),
         ("run('a: b')", Spec("run", ("a: b",))),
+        ("openspiel:x(a='b:c')", Spec("openspiel:x", (), {"a": "b:c"})),
     ],
 )
 def test_reads_names_calls_and_literals(text, wanted):
@@ -38,6 +39,9 @@ def test_reads_names_calls_and_literals(text, wanted):
         "a(b(c(d)), 'e f', y=True, z=None)",
         "openspiel:goofspiel(num_cards=4)",
         "a(x=(1, (2,)))",
+        "mixture((a, b(1)), weights=(0.5, 0.5))",
+        "switching((noisy(a, 0.1),), x=((b,), ()))",
+        "openspiel:x(a='b:c')",
     ],
 )
 def test_what_is_shown_reads_back(text):
@@ -64,6 +68,9 @@ def test_what_is_shown_reads_back(text):
         "__import__('os').system('true')",
         "a(x=1)(2)",
         "openspiel:",
+        "a:b:c",
+        "noisy(a, eps=0.1, eps=0.2)",
+        "a(b(x=1, x=1))",
     ],
 )
 def test_everything_else_is_refused_and_shown(text):

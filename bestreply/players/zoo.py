@@ -1,5 +1,6 @@
 """Every player by name. A name with settings is a spec: ``noisy(nearest_stag, 0.1)``, ``switching(tit_for_tat, grim, step=5)``."""
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -33,7 +34,8 @@ def make_player(spec: str | Spec | Player, game: Game, seat: int = 0) -> Player:
     try:
         return entry.make(spec, game, seat)
     except TypeError as error:
-        raise ValueError(f"{spec}: {error}. {spec.name}: {entry.summary}") from None
+        seen = re.sub(r"^\S+<locals>\.make\(\) ", "", str(error))
+        raise ValueError(f"{spec}: {seen}. {spec.name}: {entry.summary}") from None
 
 
 def list_players() -> dict[str, str]:
@@ -65,11 +67,22 @@ def _refuse_settings(spec: Spec) -> None:
         raise TypeError("it takes no settings")
 
 
+def _probability(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise TypeError(f"{name}={value}; wanted: a probability, 0 to 1")
+    return float(value)
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if type(value) is not int or value < least:
+        raise TypeError(f"{name}={value}; wanted: a whole number, {least} or more")
+    return value
+
+
 def _noisy(spec: Spec, game: Game, seat: int) -> Player:
-    def make(player: Any, eps: float) -> Player:
-        if not 0 <= eps <= 1:
-            raise TypeError(f"eps={eps}; wanted: a probability")
-        return scripted.Noisy(player=_scripted(player, game, seat), eps=float(eps), name=str(spec))
+    def make(player: Any, eps: Any) -> Player:
+        player = _scripted(player, game, seat)
+        return scripted.Noisy(player=player, eps=_probability("eps", eps), name=str(spec))
 
     return make(*spec.args, **spec.settings)
 
@@ -91,8 +104,12 @@ def _switching(spec: Spec, game: Game, seat: int) -> Player:
         if len(when) != 1 or not set(when) <= set(known):
             raise TypeError(f"when to switch: {when or 'nothing'}; wanted: exactly one of step=, random=, hazard=, episode=")
         [(key, value)] = when.items()
-        if key == "random" and value is True:
+        if key == "hazard":
+            value = _probability(key, value)
+        elif key == "random" and value is True:
             value = game.max_steps
+        else:
+            value = _whole(key, value, least=1 if key == "random" else 0)
         first, second = _scripted(first, game, seat), _scripted(second, game, seat)
         return scripted.Switching(first=first, second=second, name=str(spec), **{known[key]: value})
 
@@ -100,7 +117,8 @@ def _switching(spec: Spec, game: Game, seat: int) -> Player:
 
 
 def _look_alike(spec: Spec, game: Game, seat: int) -> Player:
-    def make(player: Any, later: Any, steps: int) -> Player:
+    def make(player: Any, later: Any, steps: Any) -> Player:
+        _whole("steps", steps, least=0)
         first, second = _scripted(player, game, seat), _scripted(later, game, seat)
         return scripted.Switching(first=first, second=second, step_at=steps, name=str(spec))
 

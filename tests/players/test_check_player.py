@@ -1,0 +1,270 @@
+"""`check_player` names the promise that a player breaks: one player for each fault."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import pytest
+
+from bestreply import check_player, make_game
+from bestreply.players.base import Player, draw, uniform
+from bestreply.players.check import PROPERTIES, PlayerError
+from bestreply.types import Plan, Thought
+
+GAME = make_game("stag_hunt(height=3, width=3, hunters=2, stags=1, hares=1, max_steps=4)")
+
+
+class Counting(Player):
+    """Honest: uniform, and remembers how many steps it made and what the others did."""
+
+    name: str = eqx.field(static=True, default="counting")
+    version: int = eqx.field(static=True, default=1)
+
+    def start(self) -> Any:
+        return {"steps": jnp.int32(0), "seen": jnp.zeros(1, jnp.int32)}
+
+    def step(self, carry, obs, legal, key, *, others=None, present=None):
+        seen = carry["seen"] if others is None else jnp.asarray(others, jnp.int32)
+        probs = self.told(obs, legal)
+        action = self.chosen(key, probs, obs, legal, present)
+        return {"steps": carry["steps"] + 1, "seen": seen}, action, self.thought(probs, legal)
+
+    def told(self, obs, legal):
+        return uniform(legal)
+
+    def chosen(self, key, probs, obs, legal, present):
+        return draw(key, probs)
+
+    def thought(self, probs, legal):
+        return Thought(probs)
+
+
+def plan_of(scores, reward, value, action):
+    return Plan(scores, reward, value, jnp.int32(action), jnp.full((1, 7), 1 / 7), ())
+
+
+class Nameless(Counting):
+    name: str = eqx.field(static=True, default="")
+
+
+class Raises(Counting):
+    def told(self, obs, legal):
+        raise RuntimeError("no idea")
+
+
+class NoScalar(Counting):
+    def chosen(self, key, probs, obs, legal, present):
+        return draw(key, probs)[None]
+
+
+class OddThought(Counting):
+    def thought(self, probs, legal):
+        return (probs, None)
+
+
+class WideProbs(Counting):
+    def thought(self, probs, legal):
+        return Thought(jnp.append(probs, 0.0))
+
+
+class Illegal(Counting):
+    def told(self, obs, legal):
+        return uniform(jnp.ones(7))
+
+    def thought(self, probs, legal):
+        return Thought()
+
+
+class TellsIllegal(Counting):
+    def told(self, obs, legal):
+        return jnp.where(legal, 0.9 * uniform(legal), 0.1 / jnp.maximum((~jnp.asarray(legal)).sum(), 1))
+
+    def chosen(self, key, probs, obs, legal, present):
+        return draw(key, uniform(legal))
+
+
+class HalfProbs(Counting):
+    def thought(self, probs, legal):
+        return Thought(probs / 2)
+
+
+class TellsOther(Counting):
+    """Tells that it is uniform and stays more often."""
+
+    def chosen(self, key, probs, obs, legal, present):
+        return draw(key, 0.9 * probs + 0.1 * jax.nn.one_hot(4, 7))
+
+
+class ScoresIllegal(Counting):
+    def thought(self, probs, legal):
+        zero = jnp.zeros(7)
+        return Thought(probs, plan_of(zero, zero, zero, 0))
+
+
+class NotTheBest(Counting):
+    def thought(self, probs, legal):
+        reward = jnp.arange(7.0)
+        return Thought(
+            probs, plan_of(jnp.where(legal, reward, -jnp.inf), reward, jnp.zeros(7), 4 - 4 * legal[0])
+        )
+
+
+class NotTheSum(Counting):
+    def thought(self, probs, legal):
+        scores = jnp.where(legal, jnp.arange(7.0), -jnp.inf)
+        return Thought(probs, plan_of(scores, jnp.zeros(7), jnp.zeros(7), jnp.argmax(scores)))
+
+
+class GrowingCarry(Counting):
+    def step(self, carry, obs, legal, key, *, others=None, present=None):
+        _, action, thought = super().step(carry, obs, legal, key, others=others)
+        return {"steps": carry["steps"] + 1.0, "seen": carry["seen"]}, action, thought
+
+
+class ForgetfulRenew(Counting):
+    def renew(self, carry):
+        return {"steps": jnp.int32(0)}
+
+
+class WrongBatch(Counting):
+    def init(self, batch=None):
+        return super().init(None if batch is None else batch + 1)
+
+
+class Mutates(Counting):
+    def step(self, carry, obs, legal, key, *, others=None, present=None):
+        if not isinstance(others, jax.Array):
+            others[:] = 3
+        return super().step(carry, obs, legal, key, others=others)
+
+
+class Moody(Counting):
+    """Not the same twice, as players with a generator of their own are."""
+
+    moods: list = eqx.field(static=True, default_factory=lambda: Moods())
+
+    def told(self, obs, legal):
+        self.moods.append(0)
+        return jnp.where(len(self.moods) % 2, uniform(legal), jax.nn.one_hot(4, 7))
+
+
+class Moods(list):
+    __hash__ = object.__hash__  # static fields are hashed
+
+
+class NotUnderJit(Counting):
+    def told(self, obs, legal):
+        if isinstance(obs, jax.core.Tracer):
+            return jax.nn.one_hot(4, 7)
+        return uniform(legal)
+
+
+class OnlyJit(Counting):
+    def told(self, obs, legal):
+        if not isinstance(obs, jax.core.Tracer):
+            raise RuntimeError("not traced")
+        return uniform(legal)
+
+
+class NeedsPresent(Counting):
+    def chosen(self, key, probs, obs, legal, present):
+        return draw(key, probs) + 0 * present[0]
+
+
+class LostAlone(Counting):
+    """Chooses HUNT_STAG wherever it is, once it is alone."""
+
+    def chosen(self, key, probs, obs, legal, present):
+        alone = jnp.bool_(False) if present is None else ~present[1]
+        return jnp.where(alone, 5, draw(key, probs)).astype(jnp.int32)
+
+    def thought(self, probs, legal):
+        return Thought()
+
+
+FAULTS = {
+    Nameless: "description",
+    Raises: "step",
+    NoScalar: "types",
+    OddThought: "types",
+    WideProbs: "types",
+    Illegal: "legal",
+    TellsIllegal: "probs",
+    HalfProbs: "probs",
+    TellsOther: "drawn",
+    ScoresIllegal: "plan",
+    NotTheBest: "plan",
+    NotTheSum: "plan",
+    GrowingCarry: "carry",
+    ForgetfulRenew: "carry",
+    WrongBatch: "batch",
+    Mutates: "mutation",
+    Moody: "determinism",
+    NotUnderJit: "jit",
+    OnlyJit: "jit",
+    NeedsPresent: "unknown_others",
+}
+
+
+def test_an_honest_player_passes():
+    found = check_player(Counting(), GAME)
+    assert set(found.kept) == set(PROPERTIES) - {"plan"} and found.skipped == {
+        "plan": "the player does not plan"
+    }
+    assert str(found).startswith("counting in stag_hunt: 14 properties kept over 4 episodes")
+
+
+@pytest.mark.parametrize("kind", FAULTS, ids=lambda kind: kind.__name__)
+def test_each_fault_is_named(kind):
+    with pytest.raises(PlayerError) as told:
+        check_player(kind(), GAME)
+    assert told.value.property == FAULTS[kind], told.value
+    assert PROPERTIES[told.value.property] in str(told.value) and told.value.seen in str(told.value)
+
+
+def test_a_player_that_is_lost_alone_is_named():
+    """In a game that nobody leaves it is asked all the same."""
+    game = dataclasses.replace(GAME, leave=False)
+    with pytest.raises(PlayerError, match="absent"):
+        check_player(LostAlone(), game)
+
+
+def test_something_else_is_no_player():
+    with pytest.raises(PlayerError, match="str does not subclass"):
+        check_player("nearest_stag", GAME)
+
+
+def test_no_episodes_no_check():
+    with pytest.raises(ValueError, match="episodes=0; wanted: 1 or more"):
+        check_player(Counting(), GAME, episodes=0)
+
+
+def test_every_property_has_a_fault_here():
+    assert set(FAULTS.values()) | {"absent", "vmap"} == set(PROPERTIES)
+
+
+def test_a_player_that_leaks_between_rows_is_named():
+    """Nothing written for one example can leak; what is wrongly batched by its own rule can."""
+
+    @jax.custom_batching.custom_vmap
+    def leaking(legal):
+        return uniform(legal)
+
+    @leaking.def_vmap
+    def _(size, batched, legal):
+        return jnp.roll(uniform(legal), 1, 0), True
+
+    class Leaks(Counting):
+        def told(self, obs, legal):
+            return jnp.where(legal, leaking(jnp.asarray(legal)) + 1e-3, 0.0)
+
+        def chosen(self, key, probs, obs, legal, present):
+            return jnp.int32(4)
+
+        def thought(self, probs, legal):
+            return Thought(probs / probs.sum())
+
+    with pytest.raises(PlayerError, match="vmap"):
+        check_player(Leaks(), GAME)
