@@ -1,41 +1,52 @@
-# Two commands are all a newcomer needs: `make demo` and `make test`. Both set up what they need.
-PYTHON ?= python3
+# Two commands are all a newcomer needs: `make demo` and `make test`. Both set up what they need, in .venv, once.
+# Wanted: git, make and a Python from 3.11 on. Which one: make PYTHON=python3.12
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+UV := $(BIN)/uv --quiet --no-progress
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST_ARGS ?=
 
 .PHONY: setup demo test test-slow lint docs lock clean
 
 setup: $(READY)
 
+# uv is many times faster than pip; where it cannot reach what pip can (a mirror that pip alone is told of), pip does it.
+# A set-up that was stopped leaves no .ready, and the next command goes on with it.
 $(READY): pyproject.toml requirements.lock
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bestreply wants Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set it with: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
-	touch $(READY)
+	@test -n "$(PYTHON)" || { echo "bestreply wants Python 3.11 or newer, and finds none. Name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bestreply wants Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0])'
+	@echo "Setting up $(VENV) (a minute or two, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install uv
+	@$(UV) pip install --python $(BIN)/python -r requirements.lock 2>/dev/null || $(PIP) install -r requirements.lock
+	@$(UV) pip install --python $(BIN)/python --no-deps --editable . 2>/dev/null || $(PIP) install --no-deps --editable .
+	@touch $(READY)
 
 demo: setup
-	$(BIN)/bestreply run --preset demo
+	@$(BIN)/bestreply run --preset demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	@$(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
 
+# pytest's status 5 says that no test is marked slow.
 test-slow: setup
-	$(BIN)/python -m pytest -n 2 -m slow
+	@$(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS) || test $$? -eq 5
 
 lint: setup
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
 
 docs: setup
-	$(BIN)/sphinx-build -W -q docs docs/_build
+	@$(BIN)/sphinx-build -W -q docs docs/_build
+	@echo docs/_build/index.html
 
 # Pins every dependency for all supported Pythons. Holds no address.
 lock: setup
-	$(BIN)/uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
+	@$(UV) pip compile --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
 		--extra openspiel --extra dev --extra docs pyproject.toml -o requirements.lock
 
 clean:
