@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bestreply.compilation import cache_compilations
 from bestreply.console import Meter, fresh_path, meter
 from bestreply.data.goals import label_goals
 from bestreply.games.base import Game
@@ -85,6 +86,9 @@ def find_player(pool: list[Player], player: Player) -> int:
     pool.append(player)
     return len(pool) - 1
 
+
+PLANNING_CHUNK = 256
+"""Matches side by side where planners play: more would not fit the processor's cache."""
 
 # -- one step of everybody -----------------------------------------------------------------------------------------------------
 
@@ -269,6 +273,7 @@ def play(
 
     Raises ValueError if a player chose an illegal action: who, where, when, and what would have been legal.
     """
+    cache_compilations()
     total = len(lineup.seating)
     size = min(chunk, total)
     seats = lineup.seats()
@@ -327,7 +332,7 @@ def _refuse_illegal(game: Game, lineup: Lineup, logs: Log, part: Episodes) -> No
         _refuse(game, name, logs.action[episode, step, seat], step, seat, part.legal[episode, step, seat])
 
 
-def _refuse(game: Game, name: str, action: int, step: int, seat: int, legal: np.ndarray) -> None:
+def _refuse(game: Game, name: str, action: Any, step: Any, seat: Any, legal: np.ndarray) -> None:
     """Raises ValueError; `legal` [A], or [0] where the play was lean."""
     names = game.action_names
     there = "; legal: " + ", ".join(n for n, ok in zip(names, legal, strict=True) if ok) if len(legal) else ""
@@ -341,6 +346,8 @@ def collect(
     seed: int,
     *,
     path: str | Path | None = None,
+    roster: Sequence[dict[str, Any]] = (),
+    rotate: bool = False,
     chunk: int = 1024,
     command: str | None = None,
 ) -> "Store":
@@ -348,17 +355,27 @@ def collect(
 
     Args:
         players: one for each seat; a `mixture(...)` is drawn anew for every episode, and the log names the player drawn.
-        path: where the store goes, or a store of the same game and players to append to; by default a new one in ``datasets/``.
+        path: where the store goes, or a store of the same game to append to; by default a new one in ``datasets/``.
+        roster: further players (name, version) that later additions to a new store will log.
+        rotate: everybody sits everywhere in turn (see `seat_players`).
 
     Returns:
         The store (`bestreply.data.store.Store`).
-    """
-    from bestreply.data.store import create_store
 
-    lineup = seat_players(game, players, episodes, seed)
+    Raises ValueError for an illegal action, or where the store at `path` is of another game or does not know a player.
+    """
+    from bestreply.data.store import create_store, open_store
+
+    lineup = seat_players(game, players, episodes, seed, rotate=rotate)
     path = fresh_path("datasets", game.name.replace(":", "-")) if path is None else Path(path)
-    store = create_store(path, game, lineup.roster, append=True)
+    there = open_store(path).roster if (path / "manifest.json").exists() else None
+    known = [*lineup.roster, *(p for p in roster if p not in lineup.roster)] if there is None else there
+    missing = [p for p in lineup.roster if p not in known]
+    if missing:
+        raise ValueError(f"{path} logs play of {known}, not of {missing}; wanted: a store begun with these players, or a new one")
+    store = create_store(path, game, known, append=True)
     with meter("collect", episodes * game.max_steps, "steps") as progress:
-        played = play(game, lineup, seed, chunk=chunk, progress=progress)
-    store.append(played.episodes, seed=seed, command=command)
+        played = play(game, lineup, seed, chunk=chunk, progress=progress).episodes
+    names = np.array([known.index(p) for p in lineup.roster], np.int32)
+    store.append(eqx.tree_at(lambda e: e.player, played, names[played.player]), seed=seed, command=command)
     return store

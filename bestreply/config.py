@@ -67,6 +67,11 @@ class TrainConfig:
     """Discount of a step."""
     target: Literal["data", "expected"] = "data"
     """TD target: r + gamma V(o') of the data, or with V(o') expected over the others' predicted actions."""
+    off_policy: bool = True
+    """Teach every player's value head from everybody's steps, weighted by how likely that player was to act so. Only for `data`,
+    one head a player, in games whose observation tells what the others see."""
+    most_ratio: float = 10.0
+    """Largest such weight."""
     n_step: int = 1
     """Rewards summed before the value takes over; 1 is the specification's target. Only for `data`."""
     at_limit: Literal["bootstrap", "zero"] = "bootstrap"
@@ -111,6 +116,18 @@ class CollectConfig:
 
 
 @dataclass(frozen=True)
+class ImproveConfig:
+    """Rounds of learning from the agent's own play: collect with it in one seat, keep the old data, train on."""
+
+    rounds: int = 0
+    """How often; 0: learn from the first play alone."""
+    episodes: int = 5000
+    """Episodes a round; the agent sits in every seat in turn, the others are drawn as in the first play."""
+    epsilon: float = 0.1
+    """Probability of a uniform legal action instead of the agent's best one."""
+
+
+@dataclass(frozen=True)
 class EvaluateConfig:
     """Play to measure."""
 
@@ -134,6 +151,7 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     planner: PlannerConfig = field(default_factory=PlannerConfig)
+    improve: ImproveConfig = field(default_factory=ImproveConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
 

@@ -1,6 +1,5 @@
 """Can the models be trusted? Held-out losses, open-loop predictions entity by entity, opponent predictions, value errors."""
 
-import dataclasses
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,8 @@ from bestreply.files import write_json
 from bestreply.games.base import Game
 from bestreply.model.losses import world_losses
 from bestreply.model.world import WorldModel
-from bestreply.train import follow_beliefs, labels, n_step_return, opponent_loss
+from bestreply.model.targets import follow_beliefs, n_step_return
+from bestreply.train import labels, opponent_loss
 from bestreply.types import ABSENT, Episodes, Transition
 
 if TYPE_CHECKING:
@@ -146,8 +146,8 @@ def value_table(run: "Run", buffer: BufferState, beliefs: Array, index: Index) -
     """For each player of the data: its value head against the discounted returns that it then had."""
     learner: Any = run.learner
     at = gather(buffer, index)
-    whole = dataclasses.replace(run.config.train, n_step=buffer.episodes.action.shape[1], at_limit="zero")
-    returns = np.asarray(jax.jit(partial(n_step_return, whole))(buffer.episodes, index)[0])
+    whole = partial(n_step_return, run.config.train, n_step=buffer.episodes.action.shape[1])
+    returns = np.asarray(jax.jit(whole)(buffer.episodes, index)[0])
     values = jax.jit(jax.vmap(lambda o, b: learner.world.value(learner.world.encode(o), o, b)))(at.obs, beliefs[index])
     player = np.asarray(at.player)[:, 0]
     head = player if run.config.model.value_heads == "player" else np.zeros_like(player)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bestreply.collect import Lineup, find_player, play, seat_players
+from bestreply.collect import PLANNING_CHUNK, Lineup, find_player, play, seat_players
 from bestreply.console import meter
 from bestreply.files import replacing
 from bestreply.games.base import Game
@@ -77,7 +77,7 @@ def evaluate(
     *,
     method: str | None = None,
     opponents: str | None = None,
-    chunk: int = 256,
+    chunk: int = PLANNING_CHUNK,
 ) -> Scores:
     """Plays `episodes` episodes with the first of `players` as focal player, in every seat in turn, the rest in order after it.
 
@@ -96,7 +96,7 @@ def evaluate(
 
 
 def evaluate_all(
-    game: Game, methods: Mapping[str, Player | str], opponents: Sequence[str], episodes: int, seed: int, *, chunk: int = 256
+    game: Game, methods: Mapping[str, Player | str], opponents: Sequence[str], episodes: int, seed: int, *, chunk: int = PLANNING_CHUNK
 ) -> Scores:
     """Every method against every opponent set (see `fill_seats`), `episodes` each, from the same first states.
 

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from bestreply.collect import collect
+from bestreply.collect import PLANNING_CHUNK, collect
 from bestreply.config import RunConfig
 from bestreply.console import fresh_path
 from bestreply.data.store import Store, open_store
 from bestreply.evaluate import Scores, evaluate_all, fill_seats, record_match
 from bestreply.files import write_json
 from bestreply.games import make_game
+from bestreply.plan.agent import Agent
 from bestreply.report import write_report
 from bestreply.run import Run, load_run
 from bestreply.train import train
@@ -18,9 +19,30 @@ from bestreply.train import train
 def collect_for(config: RunConfig, path: str | Path, command: str | None = None) -> Store:
     """Play by `config.collect`: every seat draws one of the players for every episode."""
     game = make_game(config.game)
+    agents = [{"name": _agent_name(number), "version": Agent.version} for number in range(config.improve.rounds)]
+    return collect(
+        game, [_drawn(config)] * game.num_players, config.collect.episodes, config.seed, path=path, roster=agents, command=command
+    )
+
+
+def collect_round(run: Run, number: int, path: str | Path, command: str | None = None) -> Store:
+    """Adds play of the run's agent, in every seat in turn, among the players of `config.collect`."""
+    config = run.config
+    agent = run.agent(name=_agent_name(number), epsilon=config.improve.epsilon)
+    players = [agent, *[_drawn(config)] * (run.game.num_players - 1)]
+    seed = config.seed + 1_000_003 * (number + 1)  # not the first play's
+    return collect(
+        run.game, players, config.improve.episodes, seed, path=path, rotate=True, chunk=PLANNING_CHUNK, command=command
+    )
+
+
+def _drawn(config: RunConfig) -> str:
     names = config.collect.players
-    seat = names[0] if len(names) == 1 else f"mixture({', '.join(names)})"
-    return collect(game, [seat] * game.num_players, config.collect.episodes, config.seed, path=path, command=command)
+    return names[0] if len(names) == 1 else f"mixture({', '.join(names)})"
+
+
+def _agent_name(number: int) -> str:
+    return f"bestreply_{number + 1}"
 
 
 def evaluate_run(run: Run, command: str | None = None) -> Scores:
@@ -29,7 +51,7 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
     methods: dict[str, Any] = {}
     for method in config.methods:
         if method == "data_players":
-            methods |= {entry["name"]: entry["name"] for entry in run.roster}
+            methods |= {name: name for name in run.config.collect.players}
         else:
             methods[method] = {"agent": agent, "uniform_others": None}.get(method, method)
     if "uniform_others" in methods:
@@ -45,13 +67,28 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
 
 
 def run_all(config: RunConfig, path: str | Path | None = None, *, resume: bool = False, command: str | None = None) -> Run:
-    """Everything from play to report, in one run directory; with `resume`, what is there already is not done again."""
+    """Everything from play to report, in one run directory; with `resume`, what is there already is not done again.
+
+    With rounds of improvement, the runs in between lie in ``rounds/`` inside it, and all play is one dataset.
+    """
     path = fresh_path("runs", make_game(config.game).name.replace(":", "-")) if path is None else Path(path)
+    if (path / "config.json").exists() and not resume:
+        raise FileExistsError(f"{path} holds a run already. Give another path, or go on with it (--resume)")
     data = path.parent.parent / "datasets" / path.name if path.parent.name == "runs" else path / "data"
-    whole = resume and (data / "manifest.json").exists() and open_store(data).manifest.episodes > 0
-    store = open_store(data) if whole else collect_for(config, data, command)
-    train(store, config, path=path, resume=resume, command=command)
-    run = load_run(path)
+    run: Run | None = None
+    for number in range(config.improve.rounds + 1):
+        last = number == config.improve.rounds
+        stage = path if last else path / "rounds" / str(number)
+        there = len(open_store(data).manifest.parts) if resume and (data / "manifest.json").exists() else 0
+        if there <= number:
+            store = collect_for(config, data, command) if run is None else collect_round(run, number - 1, data, command)
+        else:
+            store = open_store(data)
+        if not last and there > number + 1:  # this round was over: its data has been added to since
+            run = load_run(stage)
+        else:
+            run = train(store, config, path=stage, start=run, resume=resume, command=command)
+    assert run is not None
     evaluate_run(run, command)
     write_report(path)
     return run

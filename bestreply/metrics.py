@@ -4,33 +4,50 @@ The x-axis is environment steps: training uses its data at a fixed ratio of upda
 stands for ``u / U`` of the data's environment steps. The update is kept beside it.
 """
 
-import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from bestreply.files import replacing
 
 SCHEMA = pa.schema([("env_steps", pa.int64()), ("update", pa.int64()), ("name", pa.string()), ("value", pa.float64())])
 
 
 class MetricsLog:
-    """Collects metrics and writes them; `flush` makes what was written so far safe."""
+    """Collects metrics and writes them; `flush` makes what was written so far safe.
 
-    def __init__(self, folder: Path, env_steps: int, updates: dict[str, int]) -> None:
-        """`env_steps`: those of the data; `updates`: of each phase, by its name."""
+    A run that begins with another run's networks goes on with its metrics: environment steps and updates count on.
+    """
+
+    def __init__(self, folder: Path, env_steps: int, opponent_updates: int, updates: int, before: Path | None = None) -> None:
+        """`env_steps`: those of all the data; the updates of the two phases; `before`: the directory of the run begun from."""
         self.path = folder / "metrics.parquet"
-        self._folder, self._env_steps, self._updates = folder / "tensorboard", env_steps, updates
-        self._rows = pq.read_table(self.path).to_pylist() if self.path.exists() else []
+        earlier = pq.read_table(before / "metrics.parquet").to_pylist() if before else []
+        self._folder, self._updates = folder / "tensorboard", {"opponents": opponent_updates, "world": updates}
+        self._first_step, self._last_step = max((r["env_steps"] for r in earlier), default=0), env_steps
+        self._first = {phase: self._last_update(earlier, phase) for phase in self._updates}
+        self._rows = pq.read_table(self.path).to_pylist() if self.path.exists() else earlier
         self._writer = None
 
-    def rewind(self, done: dict[str, int]) -> None:
+    @staticmethod
+    def _phase(name: str) -> str:
+        return "opponents" if name.startswith("opponent/") else "world"
+
+    def _last_update(self, rows: list[dict[str, Any]], phase: str) -> int:
+        return max((r["update"] for r in rows if self._phase(r["name"]) == phase), default=0)
+
+    def rewind(self, opponent_updates: int, updates: int) -> None:
         """Forgets what was logged after the checkpoint that training goes on from."""
-        phase = {"opponent": "opponents", "world": "world"}
-        self._rows = [r for r in self._rows if r["update"] <= done.get(phase[r["name"].split("/")[0]], 0)]
+        done = {"opponents": opponent_updates, "world": updates}
+        self._rows = [r for r in self._rows if r["update"] <= self._first[p := self._phase(r["name"])] + done[p]]
 
     def write(self, phase: str, update: int, values: dict[str, float]) -> None:
-        steps = round(self._env_steps * update / max(self._updates[phase], 1))
-        self._rows += [{"env_steps": steps, "update": update, "name": n, "value": v} for n, v in values.items()]
+        share = update / max(self._updates[phase], 1)
+        steps = round(self._first_step + share * (self._last_step - self._first_step))
+        number = self._first[phase] + update
+        self._rows += [{"env_steps": steps, "update": number, "name": n, "value": v} for n, v in values.items()]
         if self._writer is None:
             from tensorboardX import SummaryWriter
 
@@ -39,9 +56,8 @@ class MetricsLog:
             self._writer.add_scalar(name, value, steps)
 
     def flush(self) -> None:
-        beside = self.path.with_suffix(".writing")
-        pq.write_table(pa.Table.from_pylist(self._rows, SCHEMA), beside)
-        os.replace(beside, self.path)
+        with replacing(self.path) as beside:
+            pq.write_table(pa.Table.from_pylist(self._rows, SCHEMA), beside)
 
     def close(self) -> None:
         self.flush()

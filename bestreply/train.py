@@ -1,6 +1,5 @@
 """Training: first the model of the others, then the world model and its value, which is told what that model believes."""
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,17 +13,18 @@ import optax
 from jaxtyping import Array
 
 from bestreply import checkpoint
+from bestreply.compilation import cache_compilations
 from bestreply.config import RunConfig, TrainConfig
 from bestreply.console import meter
 from bestreply.data.augment import draw_symmetry, turn
-from bestreply.data.moa_buffer import BufferState, Index, all_indices, draw_index, fill, gather, gather_window
+from bestreply.data.moa_buffer import BufferState, all_indices, draw_index, fill, gather, gather_window
 from bestreply.games.base import Game
 from bestreply.metrics import MetricsLog
-from bestreply.model.losses import data_target, expected_target, opponent_losses, total_loss, value_loss, world_losses
+from bestreply.model.losses import opponent_losses, total_loss, value_loss, world_losses
 from bestreply.model.opponent import LearnedOpponents
+from bestreply.model.targets import Minds, Targets, follow_beliefs, n_step_return, policy_ratios, value_targets
 from bestreply.model.world import WorldModel
-from bestreply.plan.one_step import joint_actions
-from bestreply.types import ABSENT, Episodes, Transition, ego_order
+from bestreply.types import Episodes, Transition
 
 if TYPE_CHECKING:
     from bestreply.data.store import Store
@@ -85,18 +85,32 @@ def _weights(tree: Any, like: Any = None) -> Any:
     return eqx.filter(tree, floats)
 
 
-def set_value_units(learner: Learner, config: RunConfig, episodes: Episodes) -> Learner:
-    """Gives each value head the mean and deviation of the discounted returns that its players had in `episodes`."""
+NO_VALUE = -1e6
+"""The value of a head whose player has no play in the data yet: no planner follows it."""
+
+
+def set_units(learner: Learner, config: RunConfig, episodes: Episodes) -> Learner:
+    """Takes from `episodes` what the networks count in: how often each goal was met, and each value head's returns.
+
+    The prior of the model of the others becomes the share of each goal or type; the units of a head the mean and deviation of the
+    discounted returns that its player had.
+    """
     index = all_indices(episodes)
-    whole = dataclasses.replace(config.train, n_step=episodes.action.shape[1])
-    returns = np.asarray(jax.jit(partial(n_step_return, whole))(episodes, index)[0])
-    heads = learner.world.value_scale.shape[0]
-    head = np.asarray(episodes.player)[index.row, index.seat] if config.model.value_heads == "player" else 0 * index.seat
-    mine = [returns[head == k] if (head == k).any() else returns for k in range(heads)]
-    mean = jnp.asarray([x.mean() for x in mine], jnp.float32)
-    scale = jnp.asarray([max(x.std(), 1e-2) for x in mine], jnp.float32)
-    where = (lambda s: s.world.value_mean, lambda s: s.world.value_scale, lambda s: s.slow.value_mean, lambda s: s.slow.value_scale)
-    return eqx.tree_at(lambda s: tuple(w(s) for w in where), learner, (mean, scale, jnp.copy(mean), jnp.copy(scale)))
+    whole = partial(n_step_return, config.train, n_step=episodes.action.shape[1])
+    returns = np.asarray(jax.jit(whole)(episodes, index)[0])
+    player = np.asarray(episodes.player)[index.row, index.seat]
+    head = player if config.model.value_heads == "player" else np.zeros_like(player)
+    mine = [returns[head == k] for k in range(learner.world.value_scale.shape[0])]
+    mean = jnp.asarray([x.mean() if len(x) else NO_VALUE for x in mine], jnp.float32)
+    scale = jnp.asarray([max(x.std(), 1e-2) if len(x) else 1.0 for x in mine], jnp.float32)
+    met = {"none": np.zeros_like(player), "goal": np.asarray(episodes.goal)[index], "player": player}[config.model.opponent_goal]
+    counts = np.bincount(met[met >= 0], minlength=learner.opponents.goals)
+    prior = jnp.asarray(counts / counts.sum(), jnp.float32)
+
+    def places(s: Learner) -> Any:
+        return s.opponents.prior, s.world.value_mean, s.world.value_scale, s.slow.value_mean, s.slow.value_scale
+
+    return eqx.tree_at(places, learner, (prior, mean, scale, jnp.copy(mean), jnp.copy(scale)))
 
 
 # -- one gradient step of each phase -------------------------------------------------------------------------------------------
@@ -147,79 +161,17 @@ def turned(config: RunConfig, game: Game, batch: Transition, belief: Any, key: A
     return batch, belief
 
 
-class Targets(NamedTuple):
-    """What the value is fitted to, for a batch."""
-
-    y: Array  # [B] float32
-    head: Array  # [B] int32, the value head of the player that acted
-    belief: Array  # [B, N-1, G], at o_t
-
-
-def value_targets(
-    config: RunConfig, learner: Learner, buffer: BufferState, beliefs: Array, index: Index, at: Transition, key: Array
-) -> Targets:
-    """TD targets of the specification; `at` [B] are the transitions at `index`, `beliefs` [E, T+1, N, N-1, G]."""
-    head = at.player[:, 0] if config.model.value_heads == "player" else jnp.zeros_like(at.seat)
-    belief = beliefs[index]
-    if config.train.target == "expected":
-        return Targets(_expected_targets(config, learner, at, belief, head, key), head, belief)
-    reward, discount, end = n_step_return(config.train, buffer.episodes, index)
-    row, _, seat = index
-    obs = buffer.episodes.obs[row, end, seat]
-    after = jax.vmap(lambda o, b: learner.slow.value(learner.slow.encode(o), o, b))(obs, beliefs[row, end, seat])
-    value = jnp.take_along_axis(after, head[:, None], 1)[:, 0]
-    return Targets(data_target(reward, discount, value), head, belief)
-
-
-def n_step_return(config: TrainConfig, episodes: Episodes, index: Index) -> tuple[Array, Array, Array]:
-    """Discounted rewards of up to n steps of the seat's own episode, the discount of what follows, and the step that follows [B].
-
-    The discount is gamma^m (1 - terminated): a step limit ends nothing, unless `config.at_limit` says so.
-    """
-    row, t, seat = index
-    steps = t[:, None] + jnp.arange(config.n_step)  # [B, n]
-    steps = jnp.minimum(steps, episodes.action.shape[1] - 1)
-    again = jnp.arange(config.n_step) + t[:, None] != steps  # past the last row
-    acted = (episodes.action[row[:, None], steps, seat[:, None]] != ABSENT) & ~again
-    rewards = jnp.where(acted, episodes.reward[row[:, None], steps, seat[:, None]], 0.0)
-    total = (rewards * config.gamma ** jnp.arange(config.n_step)).sum(1)
-    count = acted.sum(1)
-    last = t + count - 1
-    goes_on = ~episodes.terminated[row, last, seat]
-    if config.at_limit == "zero":
-        goes_on &= ~episodes.truncated[row, last]
-    return total, goes_on * config.gamma**count, t + count
-
-
-def _expected_targets(config: RunConfig, learner: Learner, at: Transition, belief: Array, head: Array, key: Array) -> Array:
-    goes_on = ~at.terminated
-    if config.train.at_limit == "zero":
-        goes_on &= ~at.truncated
-    model = learner.opponents
-
-    def one(at: Transition, belief: Array, head: Array, goes_on: Array, key: Array) -> Array:
-        probs = model.predict(belief, at.obs, at.legal)
-        joint, weights = joint_actions(probs, at.present[1:], key, config.planner)
-
-        def believed(others: Array) -> Array:
-            return model.posterior(model.update(belief, at.obs, jnp.concatenate([at.action[None], others]), at.present))
-
-        moved = jax.vmap(believed)(joint)
-        return expected_target(learner.slow, at, joint, weights, moved, head, goes_on * config.train.gamma)
-
-    return jax.vmap(one)(at, belief, head, goes_on, jax.random.split(key, len(head)))
-
-
 def world_loss(world: WorldModel, config: RunConfig, windows: Transition, obs: Array, targets: Targets) -> tuple[Array, dict[str, Array]]:
     """The weighted sum of all losses and each by name: the value's over `obs` [V, ...], the others' over windows [B, L, ...]."""
     losses = jax.tree.map(jnp.mean, jax.vmap(partial(world_losses, world))(windows))
-    value = jax.vmap(partial(value_loss, world))(obs, targets.belief, targets.head, targets.y)
-    losses = losses | {"value": value.mean()}
+    heads = jnp.arange(targets.y.shape[1])
+    each = jax.vmap(lambda o, b, y: jax.vmap(partial(value_loss, world, o, b))(heads, y))(obs, targets.belief, targets.y)
+    losses = losses | {"value": (targets.weight * each).sum(1).mean()}
     return total_loss(losses, config.train.weights), losses
 
 
 def world_step(
-    config: RunConfig, buffer: BufferState, beliefs: Array, learner: Learner, key: Array
+    config: RunConfig, buffer: BufferState, minds: Minds, learner: Learner, key: Array
 ) -> tuple[Learner, dict[str, Array]]:
     """One gradient step for the world model and its value; the target network follows slowly."""
     window_key, value_key, target_key, turn_key, turn_value_key = jax.random.split(key, 5)
@@ -228,7 +180,9 @@ def world_step(
     windows, _ = turned(config, game, windows, None, turn_key)
     index = draw_index(buffer, value_key, config.train.value_batch)
     at = gather(buffer, index)
-    targets = value_targets(config, learner, buffer, beliefs, index, at, target_key)
+    targets = value_targets(
+        config, learner.slow, learner.opponents, buffer, minds, index, at, target_key
+    )
     at, belief = turned(config, game, at, targets.belief, turn_value_key)
     targets = targets._replace(belief=belief)
     (_, losses), gradient = eqx.filter_value_and_grad(world_loss, has_aux=True)(
@@ -245,30 +199,6 @@ def world_step(
         lambda s: (s.world, s.slow, s.world_optimiser, s.updates), learner, (world, slow, state, learner.updates + 1)
     )
     return learner, {f"world/{name}": value for name, value in losses.items()}
-
-
-# -- beliefs along the data ----------------------------------------------------------------------------------------------------
-
-
-@jax.jit
-def follow_beliefs(model: LearnedOpponents, episodes: Episodes) -> Array:
-    """[E, T+1, N, N-1, G]: what every seat believes about the others before each step of every episode."""
-    order = jnp.asarray(ego_order(episodes.action.shape[2]))
-
-    def seat(obs: Array, action: Array, present: Array, ego: Array) -> Array:
-        def step(belief: Array, at: Any) -> tuple[Array, Array]:
-            o, a, p, s = at
-            after = model.update(belief, o[s], a[ego], p[ego])
-            return after, model.posterior(belief)
-
-        steps = (obs[:-1], action, present[:-1], jnp.broadcast_to(ego[0], action.shape[:1]))
-        last, before = jax.lax.scan(step, model.init(), steps)
-        return jnp.concatenate([before, model.posterior(last)[None]])
-
-    def episode(args: Any) -> Array:
-        return jax.vmap(partial(seat, *args))(order).swapaxes(0, 1)
-
-    return jax.lax.map(episode, (episodes.obs, episodes.action, episodes.present), batch_size=256)
 
 
 # -- the loop ------------------------------------------------------------------------------------------------------------------
@@ -292,8 +222,8 @@ def _opponent_phase(config: RunConfig, data: Any, learner: Learner, key: Array) 
 
 
 def _world_phase(config: RunConfig, data: Any, learner: Learner, key: Array) -> Any:
-    buffer, beliefs = data
-    return world_step(config, buffer, beliefs, learner, key)
+    buffer, minds = data
+    return world_step(config, buffer, minds, learner, key)
 
 
 class Phase(NamedTuple):
@@ -322,50 +252,75 @@ def _run_phase(phase: Phase, config: RunConfig, data: Any, learner: Learner, sav
     return learner
 
 
+def read_minds(config: RunConfig, model: LearnedOpponents, episodes: Episodes) -> Minds:
+    """What the trained model of the others makes of `episodes`."""
+    wanted = config.train.off_policy and config.model.value_heads == "player" == config.model.opponent_goal
+    ratios = policy_ratios(model, episodes, config.train.most_ratio) if wanted else None
+    return Minds(follow_beliefs(model, episodes), ratios)
+
+
 def split_episodes(episodes: Episodes, holdout: float, seed: int) -> tuple[Episodes, Episodes]:
-    """Training and held-out episodes, drawn by `seed`; at least one of each."""
+    """Training and held-out episodes, drawn by `seed`; at least one of each. ValueError for fewer than 2."""
     total = len(episodes.length)
     if total < 2:
         raise ValueError(f"{total} episodes to learn from; wanted: at least 2, one of them held out")
-    held = min(max(round(total * holdout), 1), total - 1)
-    order = np.random.default_rng(seed).permutation(total)
-    return tuple(jax.tree.map(lambda x, i=i: x[i], episodes) for i in (np.sort(order[held:]), np.sort(order[:held])))  # type: ignore[return-value]
+    held = np.random.default_rng(seed).random(total) < holdout  # an episode's lot does not change when more are added
+    if held.all() or not held.any():
+        held = np.arange(total) == 0
+    return jax.tree.map(lambda x: x[~held], episodes), jax.tree.map(lambda x: x[held], episodes)
 
 
-def train(data: "Store", config: RunConfig, *, path: str | Path | None = None, resume: bool = False, command: str | None = None) -> "Run":
+def train(
+    data: "Store",
+    config: RunConfig,
+    *,
+    path: str | Path | None = None,
+    start: "Run | None" = None,
+    resume: bool = False,
+    command: str | None = None,
+) -> "Run":
     """Fits the models to a store and writes a run directory.
 
-    With `resume`, goes on from the run's newest checkpoint to the same bits as an uninterrupted run.
+    Args:
+        data: the play to learn from; its game is the configuration's.
+        path: the run directory; by default a new one in ``runs/``.
+        start: a run whose networks to begin with, of the same configuration and roster.
+        resume: go on from the newest checkpoint in `path`, to the same bits as an uninterrupted run.
 
     Raises ValueError where the configuration names another game than the store's, or `resume` finds another configuration.
     """
     from bestreply.diagnostics import diagnose
     from bestreply.run import open_run
 
+    cache_compilations()
     run = open_run(path, config, data, resume=resume, command=command)
-    game = run.game
     episodes, held_out = split_episodes(data.episodes(), config.train.holdout, config.seed)
-    learner = start_learner(config, game, run.roster)
+    buffer = fill(episodes)
+    learner = _begin(run, start, episodes)
     if resume and checkpoint.list_checkpoints(run.path / "checkpoints"):
         learner = run.restore(learner)
-    steps = int(episodes.length.sum())
-    log = MetricsLog(run.path, steps, {"opponents": config.train.opponent_updates, "world": config.train.updates})
-    log.rewind({"opponents": int(learner.opponent_updates), "world": int(learner.updates)})
+    log = MetricsLog(run.path, data.manifest.steps, config.train.opponent_updates, config.train.updates, start and start.path)
+    log.rewind(int(learner.opponent_updates), int(learner.updates))
 
     def save(learner: Learner) -> None:
         log.flush()
         checkpoint.save_checkpoint(run.path / "checkpoints", int(learner.opponent_updates) + int(learner.updates), learner)
 
-    buffer = fill(episodes)
-    learner = _run_phase(
-        Phase("opponents", _opponent_phase, "opponent_updates", config.train.opponent_updates), config, buffer, learner, save, log
-    )
-    beliefs = follow_beliefs(learner.opponents, buffer.episodes)
-    learner = set_value_units(learner, config, buffer.episodes)
-    learner = _run_phase(
-        Phase("world", _world_phase, "updates", config.train.updates), config, (buffer, beliefs), learner, save, log
-    )
+    opponents = Phase("opponents", _opponent_phase, "opponent_updates", config.train.opponent_updates)
+    learner = _run_phase(opponents, config, buffer, learner, save, log)
+    minds = read_minds(config, learner.opponents, buffer.episodes)
+    world = Phase("world", _world_phase, "updates", config.train.updates)
+    learner = _run_phase(world, config, (buffer, minds), learner, save, log)
     log.close()
     run = run.with_learner(learner)
     diagnose(run, held_out)
     return run
+
+
+def _begin(run: "Run", start: "Run | None", episodes: Episodes) -> Learner:
+    """Fresh networks, or those of `start` with fresh optimisers and counters."""
+    learner = start_learner(run.config, run.game, run.roster)
+    if start is not None and start.learner is not None:
+        nets = jax.tree.map(jnp.copy, (start.learner.opponents, start.learner.world, start.learner.slow))
+        learner = eqx.tree_at(lambda s: (s.opponents, s.world, s.slow), learner, nets)
+    return set_units(learner, run.config, episodes)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bestreply.games.base import Game, Symmetries
+from bestreply.games.blocks import place_blocks
 from bestreply.types import Array, TimeStep, ego_order
 
 UP, DOWN, LEFT, RIGHT, STAY = range(5)
@@ -52,7 +53,7 @@ def check_types(game: Game) -> None:
 
 
 def _turned(height: int, width: int) -> list[tuple[np.ndarray, list[int]]]:
-    """Every turn and mirror that maps the grid onto itself: for each new cell the old one, and what UP, DOWN, LEFT, RIGHT become."""
+    """Every turn and mirror of the grid onto itself: for each new cell the old one, and what UP, DOWN, LEFT, RIGHT become."""
     grid = np.arange(height * width).reshape(height, width)
     turned = []
     for mirror in (False, True):
@@ -152,19 +153,16 @@ class GridGame(Game):
 
     def start(self, key: jax.Array) -> GridState:
         block_key, thing_key, player_key = jax.random.split(key, 3)
-        blocks = place_blocks(self, block_key)
-        order = jnp.argsort(
-            jax.random.uniform(thing_key, (self.cells,)) + blocks
-        )  # free cells first, at random
-        anywhere_free = jnp.where(blocks, -jnp.inf, 0.0)
         things = sum(self.kinds.values())
+        blocks = place_blocks(block_key, self.height, self.width, self.blocks, wanted=things)
+        # The cells of the `things` smallest draws, free cells before blocks; for each player, the free cell of the largest draw.
+        _, thing_cell = jax.lax.top_k(-(jax.random.uniform(thing_key, (self.cells,)) + blocks), things)
+        draws = jax.random.uniform(player_key, (self.num_players, self.cells))
         return GridState(
-            cell=jax.random.categorical(player_key, anywhere_free, shape=(self.num_players,)).astype(
-                jnp.int32
-            ),
+            cell=jnp.argmax(jnp.where(blocks, -1.0, draws), axis=1).astype(jnp.int32),
             left=jnp.zeros(self.num_players, bool),
             blocks=blocks,
-            thing_cell=order[:things].astype(jnp.int32),
+            thing_cell=thing_cell.astype(jnp.int32),
             thing_there=jnp.ones(things, bool),
             time=jnp.int32(0),
         )
@@ -172,9 +170,8 @@ class GridGame(Game):
     def advance(self, state: GridState, actions: jax.Array, key: jax.Array) -> tuple[GridState, jax.Array]:
         actions = jnp.where(state.left, STAY, actions)
         reward, leaves, gone = self.take(state, actions)
-        to = jnp.asarray(targets(self.height, self.width))[state.cell, jnp.minimum(actions, STAY)]
         state = GridState(
-            cell=jnp.where(to < 0, state.cell, to),
+            cell=self._moved(state.cell, actions),
             left=state.left | leaves,
             blocks=state.blocks,
             thing_cell=state.thing_cell,
@@ -182,6 +179,13 @@ class GridGame(Game):
             time=state.time + 1,
         )
         return state, reward
+
+    def _moved(self, cell: Array, actions: jax.Array) -> jax.Array:
+        """The cell that each action leads to; the grid's edge holds."""
+        row, column = cell // self.width, cell % self.width
+        row = jnp.clip(row + (actions == DOWN) - (actions == UP), 0, self.height - 1)
+        column = jnp.clip(column + (actions == RIGHT) - (actions == LEFT), 0, self.width - 1)
+        return row * self.width + column
 
     def over(self, state: GridState) -> jax.Array:
         """[] bool: there is nothing left to play for, whatever the time."""
@@ -192,27 +196,54 @@ class GridGame(Game):
 
     def look(self, state: GridState, reward: jax.Array) -> TimeStep:
         over = self.over(state)
-        obs = self.observe(state)
         return TimeStep(
-            obs=obs,
-            legal=jax.vmap(self.legal_in)(obs),
+            obs=self.observe(state),
+            legal=self.legal(state),
             reward=reward.astype(jnp.float32),
             terminated=state.left | over,
             truncated=(state.time >= self.max_steps) & ~over,
             present=~state.left,
         )
 
+    # `observe` and `legal` compare cells rather than look them up or scatter into planes: XLA makes one vectorised loop of it.
+
     def observe(self, state: GridState) -> jax.Array:
         """[n, H, W, P] float32."""
-        players = jax.nn.one_hot(state.cell, self.cells) * ~state.left[:, None]  # [n, cells]
-        there = jax.nn.one_hot(state.thing_cell, self.cells) * state.thing_there[:, None]  # [K, cells]
-        kinds = jax.ops.segment_sum(there, jnp.asarray(self.thing_kind), len(self.kinds))
-        time = jnp.full((1, self.cells), (self.max_steps - state.time) / self.max_steps)
-        common = jnp.concatenate([state.blocks[None].astype(jnp.float32), kinds, time])
-        seats = players[ego_order(self.num_players)]  # [n, n, cells]
-        common = jnp.broadcast_to(common, (self.num_players, *common.shape))
-        planes = jnp.concatenate([seats, common], axis=1)
-        return jnp.moveaxis(planes, 1, -1).reshape(self.num_players, *self.obs_shape)
+        n, extra = self.num_players, len(self.planes) - self.num_players
+        cells = jnp.arange(self.cells)
+        thing = jnp.where(state.thing_there, state.thing_cell, -1)
+        kinds = [(thing[mine] == cells[:, None]).any(1) for mine in self._slots]
+        time = jnp.full(self.cells, (self.max_steps - state.time) / self.max_steps)
+        board = jnp.stack(
+            [jnp.zeros(self.cells)] * n + [state.blocks, *kinds, time], axis=1
+        )  # [cells, P], nobody on it
+        place = jnp.where(state.left, -1, state.cell)
+        seen = jnp.stack([jnp.stack([place[seat] for seat in seats]) for seats in ego_order(n)])  # [n, n]
+        seen = jnp.pad(
+            seen, ((0, 0), (0, extra)), constant_values=-1
+        )  # [n, P], the cell of each plane's player
+        return jnp.where(cells[:, None] == seen[:, None], 1.0, board).reshape(n, *self.obs_shape)
+
+    def legal(self, state: GridState) -> jax.Array:
+        """[n, A] bool."""
+        row, column = state.cell // self.width, state.cell % self.width
+        free = [row > 0, row < self.height - 1, column > 0, column < self.width - 1]
+        if self.blocks:
+            steps = OFFSETS[:STAY] @ [self.width, 1]
+            free = [
+                f & ~state.blocks[jnp.clip(state.cell + by, 0, self.cells - 1)]
+                for f, by in zip(free, steps, strict=True)
+            ]
+        on = (state.cell[:, None] == state.thing_cell) & state.thing_there  # [n, K]
+        takes = [on[:, mine].any(1) for mine in self._slots]
+        legal = jnp.stack([*free, jnp.ones(self.num_players, bool), *takes], axis=1)
+        return legal & ~state.left[:, None] | (jnp.arange(self.num_actions) == STAY)
+
+    @property
+    def _slots(self) -> list[slice]:
+        """Where the things of each kind are among all things."""
+        ends = np.cumsum([0, *self.kinds.values()])
+        return [slice(int(a), int(b)) for a, b in itertools.pairwise(ends)]
 
     # -- what an observation tells ---------------------------------------------------------------------------
 
@@ -321,66 +352,3 @@ def _cell_svg(game: GridGame, contents: list[str], seat: int, index: int, size: 
         parts.append(f'<circle cx="{cx}" cy="{cy}" r="{radius}" fill="{colour}"{ring}/>')
         parts.append(f'<text x="{cx}" y="{cy}" font-size="{radius + 1}" fill="#fff">{number}</text>')
     return "".join(parts)
-
-
-# -- blocks --------------------------------------------------------------------------------------------------
-
-
-def _block_shapes(height: int, width: int) -> np.ndarray:
-    """[shapes, cells] bool: every 3- and 4-cell I and L piece at every place and turn on the grid."""
-    pieces = ["###", "####", "#./##", "#./#./##"]
-    masks = set()
-    for piece in pieces:
-        grid = np.array([[c == "#" for c in line] for line in piece.split("/")])
-        for mirrored in (grid, grid[:, ::-1]):
-            for turns in range(4):
-                turned = np.rot90(mirrored, turns)
-                for row in range(height - turned.shape[0] + 1):
-                    for column in range(width - turned.shape[1] + 1):
-                        board = np.zeros((height, width), bool)
-                        board[row : row + turned.shape[0], column : column + turned.shape[1]] = turned
-                        masks.add(board.tobytes())
-    return np.array([np.frombuffer(m, bool) for m in sorted(masks)], bool).reshape(-1, height * width)
-
-
-def connected(blocks: jax.Array, height: int, width: int) -> jax.Array:
-    """[] bool: the free cells of `blocks` [cells] hang together (by a flood from the first of them)."""
-    free = ~blocks
-    to = jnp.asarray(targets(height, width))[:, :STAY]
-
-    def spread(_: Any, wet: jax.Array) -> jax.Array:
-        return free & (wet | (wet[to] & (to >= 0)).any(1))
-
-    first = jnp.arange(height * width) == jnp.argmax(free)
-    wet = jax.lax.fori_loop(0, height * width, spread, first & free)
-    return (wet == free).all()
-
-
-def place_blocks(game: GridGame, key: jax.Array) -> jax.Array:
-    """[cells] bool: `game.blocks` tries to put a random piece.
-
-    A try that touches an earlier piece by an edge, cuts the free area in two or leaves too few cells fails.
-    """
-    board = jnp.zeros(game.cells, bool)
-    if game.blocks == 0:
-        return board
-    shapes = jnp.asarray(_block_shapes(game.height, game.width))
-    if len(shapes) == 0:  # the grid is too small for any
-        return board
-    to = jnp.asarray(targets(game.height, game.width))
-    wanted = sum(game.kinds.values())
-
-    def attempt(board: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
-        piece = shapes[jax.random.randint(key, (), 0, len(shapes))]
-        candidate = board | piece
-        near = (board[to] & (to >= 0)).any(
-            1
-        )  # on or beside a block: pieces that touch would make one larger shape
-        fits = (
-            ~(near & piece).any()
-            & ((~candidate).sum() >= wanted)
-            & connected(candidate, game.height, game.width)
-        )
-        return jnp.where(fits, candidate, board), None
-
-    return jax.lax.scan(attempt, board, jax.random.split(key, game.blocks))[0]

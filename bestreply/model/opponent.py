@@ -135,6 +135,14 @@ class LearnedOpponents(OpponentModel):
         raw = jax.vmap(self.net)(views).reshape(len(views), self.goals, self.game.num_actions)
         return jax.nn.log_softmax(jnp.where(legal_of_others(self.game, obs)[:, None], raw, -1e9))
 
+    def own_logits(self, obs: Array) -> Float[Array, "G A"] | None:
+        """log pi_hat(a | o, g) for whoever sees `obs` itself; None where the model was only taught to look at others."""
+        if not _sees_others(self.game):
+            return None
+        raw = self.net(jnp.reshape(obs, -1)).reshape(self.goals, self.game.num_actions)
+        legal = self.game.legal_in(obs)
+        return jax.nn.log_softmax(raw if legal is None else jnp.where(legal, raw, -1e9))
+
     def init(self) -> Array:
         return jnp.broadcast_to(self.prior, (self.game.num_players - 1, self.goals))
 
