@@ -42,7 +42,9 @@ def load_checkpoint(folder: str | Path, like: Any, step: int | None = None) -> t
 
     steps = list_checkpoints(folder)
     if not steps or (step is not None and step not in steps):
-        raise FileNotFoundError(f"no checkpoint {'' if step is None else step} in {folder}; there are: {steps or 'none'}")
+        raise FileNotFoundError(
+            f"no checkpoint {'' if step is None else step} in {folder}; there are: {steps or 'none'}"
+        )
     step = steps[-1] if step is None else step
     leaves, structure = jax.tree.flatten(like)
     wanted = {str(i): jax.ShapeDtypeStruct(np.shape(x), np.asarray(x).dtype) for i, x in enumerate(leaves)}
@@ -57,5 +59,7 @@ def load_checkpoint(folder: str | Path, like: Any, step: int | None = None) -> t
         ) from error
     for name, want in wanted.items():
         if found[name].shape != want.shape:
-            raise ValueError(f"{path}: array {name} has shape {found[name].shape}; this configuration wants {want.shape}")
+            raise ValueError(
+                f"{path}: array {name} has shape {found[name].shape}; this configuration wants {want.shape}"
+            )
     return step, jax.tree.unflatten(structure, [jax.numpy.asarray(found[str(i)]) for i in range(len(leaves))])

@@ -24,7 +24,9 @@ def main() -> None:
     except (ValueError, OSError) as error:
         sys.exit(f"bestreply {name}: {error}")
     except KeyboardInterrupt:
-        sys.exit(f"\nbestreply {name}: stopped. What was written is whole; --resume goes on where a command offers it.")
+        sys.exit(
+            f"\nbestreply {name}: stopped. What was written is whole; --resume goes on where a command offers it."
+        )
 
 
 def _overview(arguments: list[str]) -> None:
@@ -64,7 +66,9 @@ def _read(name: str, summary: str, kind: Any, arguments: list[str]) -> Any:
     if issubclass(kind, RunConfig):
         config, arguments = _starting_point(arguments)
         required = {f.name: tyro.MISSING for f in dataclasses.fields(kind) if f.kw_only}
-        settings["default"] = kind(**{f.name: getattr(config, f.name) for f in dataclasses.fields(RunConfig)}, **required)
+        settings["default"] = kind(
+            **{f.name: getattr(config, f.name) for f in dataclasses.fields(RunConfig)}, **required
+        )
         summary += (
             f"\n\nStart from --preset {'|'.join(PRESETS)} (default: demo) or from --config FILE (JSON with any of the fields below, "
             "such as a run's config.json); options change single fields of it. Defaults shown are those of the starting point."
@@ -90,7 +94,9 @@ def _starting_point(arguments: list[str]) -> tuple[RunConfig, list[str]]:
             rest.append(f"{flag}={value}" if value else flag)
             continue
         if not value and not queue:
-            raise ValueError(f"{flag} wants a value: {', '.join(PRESETS) if flag == '--preset' else 'a JSON file'}")
+            raise ValueError(
+                f"{flag} wants a value: {', '.join(PRESETS) if flag == '--preset' else 'a JSON file'}"
+            )
         value = value or queue.pop(0)
         if flag == "--preset":
             config = preset(value)

@@ -40,7 +40,7 @@ class Lineup(NamedTuple):
 
     def seats(self) -> tuple[np.ndarray, ...]:
         """For each pool player, [M, m] int32: the seats it holds, padded with N to the most it holds in any match."""
-        matches, n = self.seating.shape
+        n = self.seating.shape[1]
         held = []
         for index in range(len(self.pool)):
             mine = self.seating == index
@@ -61,7 +61,9 @@ def seat_players(
     """
     n = game.num_players
     if isinstance(players, str | Player) or len(players) != n:
-        raise ValueError(f"{game.name} has {n} seats; got players={players!r}. Wanted: one player for each seat")
+        raise ValueError(
+            f"{game.name} has {n} seats; got players={players!r}. Wanted: one player for each seat"
+        )
     if matches < 1:
         raise ValueError(f"{matches} episodes; wanted: at least 1")
     rng = np.random.default_rng(seed)
@@ -71,7 +73,9 @@ def seat_players(
         for turn in range(n if rotate else 1):
             seat, rows = (k + turn) % n, slice(turn, None, n if rotate else 1)
             player = make_player(spec, game, seat)
-            parts, weights = (player.players, player.weights) if isinstance(player, Mixture) else ((player,), (1.0,))
+            parts, weights = (
+                (player.players, player.weights) if isinstance(player, Mixture) else ((player,), (1.0,))
+            )
             indices = np.array([find_player(pool, part) for part in parts])
             size = len(seating[rows, seat])
             seating[rows, seat] = rng.choice(indices, size=size, p=np.array(weights) / sum(weights))
@@ -102,7 +106,9 @@ class Choice(NamedTuple):
     thoughts: tuple[Any, ...]  # for each pool player, its thoughts [m, ...]
 
 
-def choose(pool: tuple[Player, ...], carries: Any, seats: Any, shown: TimeStep, last: Array, key: jax.Array) -> Choice:
+def choose(
+    pool: tuple[Player, ...], carries: Any, seats: Any, shown: TimeStep, last: Array, key: jax.Array
+) -> Choice:
     """Lets every pool player act for the seats it holds in one match.
 
     Args:
@@ -115,7 +121,7 @@ def choose(pool: tuple[Player, ...], carries: Any, seats: Any, shown: TimeStep, 
     after, thoughts = [], []
     for index, (player, carry, held) in enumerate(zip(pool, carries, seats, strict=True)):
         seat = jnp.minimum(held, n - 1)
-        keys = jax.vmap(lambda s, k=jax.random.fold_in(key, index): jax.random.fold_in(k, s))(seat)
+        keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(key, index)))(seat)
         ego = order[seat]  # [m, N]
 
         def act(c: Any, o: Array, m: Array, k: jax.Array, a: Array, p: Array, player: Player = player) -> Any:
@@ -138,14 +144,16 @@ def _first_carries(pool: tuple[Player, ...], seats: Any) -> tuple[Any, ...]:
 
 
 def _renewed(pool: tuple[Player, ...], seats: Any, carries: Any) -> tuple[Any, ...]:
-    renew = [jax.vmap(lambda _, carry, player=player: player.renew(carry)) for player in pool]  # a carry can be empty
+    renew = [
+        jax.vmap(lambda _, carry, player=player: player.renew(carry)) for player in pool
+    ]  # a carry can be empty
     return tuple(each(held, carry) for each, held, carry in zip(renew, seats, carries, strict=True))
 
 
 class Log(NamedTuple):
     """One step of one match as it is logged."""
 
-    shown: TimeStep  # before the action
+    shown: Any  # TimeStep before the action; of a lean log only (present,)
     action: jax.Array  # [N] int32, ABSENT where the seat did not act
     prob: jax.Array  # [N] float32
     reward: jax.Array  # [N] float32, of the action
@@ -156,7 +164,7 @@ class Log(NamedTuple):
 
 
 def _log(choice: Choice, before: TimeStep, after: TimeStep, watch: int | None) -> Log:
-    over = before.terminated.all() | before.truncated
+    over = jnp.all(before.terminated) | before.truncated
     acts = before.present & ~before.terminated & ~over
     legal = jnp.take_along_axis(before.legal, choice.action[:, None], 1)[:, 0]
     return Log(
@@ -175,7 +183,9 @@ def _log(choice: Choice, before: TimeStep, after: TimeStep, watch: int | None) -
 
 
 @partial(jax.jit, static_argnames=("game", "series", "watch", "lean"))
-def _play_compiled(game: Game, pool: Any, seats: Any, keys: jax.Array, series: int, watch: int | None, lean: bool) -> Any:
+def _play_compiled(
+    game: Game, pool: Any, seats: Any, keys: jax.Array, series: int, watch: int | None, lean: bool
+) -> Any:
     """Plays matches of a compiled game side by side. keys [M]. Returns logs [M, series, T, ...] and last steps [M, series, ...]."""
 
     def step(seat: Any, carry: Any, key: jax.Array) -> Any:
@@ -192,11 +202,15 @@ def _play_compiled(game: Game, pool: Any, seats: Any, keys: jax.Array, series: i
         reset_key, key = jax.random.split(key)
         state, shown = game.reset(reset_key)
         first = (state, shown, jnp.full(game.num_players, ABSENT, jnp.int32), carries)
-        (_, shown, _, carries), logs = jax.lax.scan(partial(step, seat), first, jax.random.split(key, game.max_steps))
+        (_, shown, _, carries), logs = jax.lax.scan(
+            partial(step, seat), first, jax.random.split(key, game.max_steps)
+        )
         return _renewed(pool, seat, carries), (logs, (shown.present,) if lean else shown)
 
     def match(seat: Any, key: jax.Array) -> Any:
-        return jax.lax.scan(partial(episode, seat), _first_carries(pool, seat), jax.random.split(key, series))[1]
+        return jax.lax.scan(
+            partial(episode, seat), _first_carries(pool, seat), jax.random.split(key, series)
+        )[1]
 
     return jax.vmap(match)(seats, keys)
 
@@ -230,7 +244,9 @@ def _play_host(game: Game, pool: Any, seats: Any, keys: jax.Array, series: int, 
     return jax.tree.map(lambda *x: jnp.stack(x, 1), *episodes)
 
 
-def _refuse_on_host(game: Game, pool: Any, seats: Any, shown: TimeStep, actions: np.ndarray, step: int) -> None:
+def _refuse_on_host(
+    game: Game, pool: Any, seats: Any, shown: TimeStep, actions: np.ndarray, step: int
+) -> None:
     """Before the game sees them: it would not know whose choice an illegal action was. `shown` and `actions` [M, ...]."""
     acts = shown.present & ~shown.terminated & ~(shown.terminated.all(1) | shown.truncated)[:, None]
     illegal = acts & ~np.take_along_axis(np.asarray(shown.legal), actions[..., None], 2)[..., 0]
@@ -277,14 +293,20 @@ def play(
     total = len(lineup.seating)
     size = min(chunk, total)
     seats = lineup.seats()
-    keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(np.arange(total) if numbers is None else numbers)
+    keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(
+        np.arange(total) if numbers is None else numbers
+    )
     parts = []
     for begin in range(0, total, size):
-        index = np.minimum(np.arange(begin, begin + size), total - 1)  # the last chunk is filled up: one compiled size
+        index = np.minimum(
+            np.arange(begin, begin + size), total - 1
+        )  # the last chunk is filled up: one compiled size
         args = (game, lineup.pool, tuple(s[index] for s in seats), keys[index], series, watch)
         logs, end = jax.device_get(_play_compiled(*args, lean) if game.compiled else _play_host(*args))
         kept = min(size, total - begin)
-        logs, end = jax.tree.map(lambda x, kept=kept: x[:kept].reshape(kept * series, *x.shape[2:]), (logs, end))
+        logs, end = jax.tree.map(
+            lambda x, kept=kept: x[:kept].reshape(kept * series, *x.shape[2:]), (logs, end)
+        )
         part = _episodes(game, logs, end, np.repeat(lineup.seating[index[:kept]], series, 0), lean)
         _refuse_illegal(game, lineup, logs, part)
         parts.append((part, logs.thoughts))
@@ -309,7 +331,7 @@ def _episodes(game: Game, logs: Log, end: Any, seating: np.ndarray, lean: bool) 
     else:
         shown = jax.tree.map(joined, logs.shown, end)
         present, obs, legal = shown.present, shown.obs, shown.legal
-        goal, source = label_goals(game, obs[:, :-1], logs.action, reward)
+        goal, source = label_goals(game, obs[:, :-1], np.asarray(logs.action), reward)
     return Episodes(
         obs=obs,
         legal=legal,
@@ -336,7 +358,9 @@ def _refuse(game: Game, name: str, action: Any, step: Any, seat: Any, legal: np.
     """Raises ValueError; `legal` [A], or [0] where the play was lean."""
     names = game.action_names
     there = "; legal: " + ", ".join(n for n, ok in zip(names, legal, strict=True) if ok) if len(legal) else ""
-    raise ValueError(f"{name} chose {names[int(action)]} at step {step} in seat {seat} of {game.name}, which is illegal{there}")
+    raise ValueError(
+        f"{name} chose {names[int(action)]} at step {step} in seat {seat} of {game.name}, which is illegal{there}"
+    )
 
 
 def collect(
@@ -372,7 +396,9 @@ def collect(
     known = [*lineup.roster, *(p for p in roster if p not in lineup.roster)] if there is None else there
     missing = [p for p in lineup.roster if p not in known]
     if missing:
-        raise ValueError(f"{path} logs play of {known}, not of {missing}; wanted: a store begun with these players, or a new one")
+        raise ValueError(
+            f"{path} logs play of {known}, not of {missing}; wanted: a store begun with these players, or a new one"
+        )
     store = create_store(path, game, known, append=True)
     with meter("collect", episodes * game.max_steps, "steps") as progress:
         played = play(game, lineup, seed, chunk=chunk, progress=progress).episodes

@@ -8,7 +8,7 @@ def cache_compilations() -> None:
     """Turns the cache on, in the user's cache folder, unless one has been chosen already (``JAX_COMPILATION_CACHE_DIR``)."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir:
+    if jax.config.values.get("jax_compilation_cache_dir"):
         return
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     jax.config.update("jax_compilation_cache_dir", str(home / "bestreply" / "jax"))

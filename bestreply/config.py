@@ -131,7 +131,12 @@ class ImproveConfig:
 class EvaluateConfig:
     """Play to measure."""
 
-    opponents: tuple[str, ...] = ("nearest_stag", "nearest_hare", "random", "mixture(nearest_stag, nearest_hare, random)")
+    opponents: tuple[str, ...] = (
+        "nearest_stag",
+        "nearest_hare",
+        "random",
+        "mixture(nearest_stag, nearest_hare, random)",
+    )
     """Opponent sets: each fills all other seats."""
     episodes: int = 1000
     """Episodes for every method and opponent set, all seats in turn."""
@@ -165,10 +170,12 @@ def from_dict(kind: Any, data: dict[str, Any], where: str = "") -> Any:
     fields = {f.name: f for f in dataclasses.fields(kind)}
     unknown = sorted(set(data) - set(fields))
     if unknown:
-        raise ValueError(f"{where or kind.__name__} has no field {', '.join(unknown)}; it has: {', '.join(fields)}")
+        raise ValueError(
+            f"{where or kind.__name__} has no field {', '.join(unknown)}; it has: {', '.join(fields)}"
+        )
     values = {}
     for name, value in data.items():
-        default = fields[name].default_factory() if callable(fields[name].default_factory) else fields[name].default
+        default = getattr(kind(), name)
         if dataclasses.is_dataclass(default):
             value = from_dict(type(default), value, f"{where}{'.' if where else ''}{name}")
         values[name] = tuple(value) if isinstance(default, tuple) else value
@@ -187,21 +194,27 @@ PRESETS = {
     "debug": RunConfig(
         collect=CollectConfig(episodes=256),
         model=ModelConfig(latent=16, width=32, depth=1),
-        train=TrainConfig(opponent_updates=40, updates=60, batch=64, value_batch=128, log_every=20, checkpoint_every=40),
+        train=TrainConfig(
+            opponent_updates=40, updates=60, batch=64, value_batch=128, log_every=20, checkpoint_every=40
+        ),
         planner=PlannerConfig(samples=8),
         evaluate=EvaluateConfig(episodes=32),
     ),
     "demo": RunConfig(
         collect=CollectConfig(episodes=20_000),
         model=_TUNED,
-        train=TrainConfig(opponent_updates=1500, updates=8000, batch=256, gamma=0.95, n_step=3, at_limit="zero"),
+        train=TrainConfig(
+            opponent_updates=1500, updates=8000, batch=256, gamma=0.95, n_step=3, at_limit="zero"
+        ),
         planner=PlannerConfig(samples=16),
         evaluate=EvaluateConfig(episodes=500),
     ),
     "full": RunConfig(
         collect=CollectConfig(episodes=38_000),
         model=_TUNED,
-        train=TrainConfig(opponent_updates=4000, updates=40_000, batch=256, gamma=0.95, n_step=3, at_limit="zero"),
+        train=TrainConfig(
+            opponent_updates=4000, updates=40_000, batch=256, gamma=0.95, n_step=3, at_limit="zero"
+        ),
         planner=PlannerConfig(samples=32),
         evaluate=EvaluateConfig(episodes=2000),
     ),

@@ -6,10 +6,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
-console = Console(stderr=True, highlight=False)  # products' paths and tables go to standard output, all else here
+console = Console(
+    stderr=True, highlight=False
+)  # products' paths and tables go to standard output, all else here
 
 
 class RateColumn(ProgressColumn):
@@ -25,7 +35,13 @@ class Meter:
 
     def __init__(self, progress: Progress | None, task: int, label: str, total: float, unit: str) -> None:
         self._progress, self._task = progress, task
-        self._label, self._total, self._unit, self._done, self._start = label, total, unit, 0.0, time.monotonic()
+        self._label, self._total, self._unit, self._done, self._start = (
+            label,
+            total,
+            unit,
+            0.0,
+            time.monotonic(),
+        )
 
     def advance(self, units: float, note: str = "") -> None:
         self._done += units
@@ -45,7 +61,13 @@ def meter(label: str, total: float, unit: str) -> Iterator[Meter]:
         yield bar
         console.print(bar.line())
         return
-    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as progress:
         task = progress.add_task(label, total=total, unit=unit, note="")
         yield Meter(progress, task, label, total, unit)

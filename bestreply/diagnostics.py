@@ -12,8 +12,8 @@ from bestreply.data.moa_buffer import BufferState, Index, all_indices, fill, gat
 from bestreply.files import write_json
 from bestreply.games.base import Game
 from bestreply.model.losses import world_losses
-from bestreply.model.world import WorldModel
 from bestreply.model.targets import follow_beliefs, n_step_return
+from bestreply.model.world import WorldModel
 from bestreply.train import labels, opponent_loss
 from bestreply.types import ABSENT, Episodes, Transition
 
@@ -50,7 +50,9 @@ def heldout_losses(run: "Run", buffer: BufferState, index: Index) -> dict[str, f
     """Each loss of training over held-out transitions."""
     learner: Any = run.learner
     windows = gather_window(buffer, index, 1)
-    losses = jax.jit(lambda w, at: jax.tree.map(jnp.mean, jax.vmap(partial(world_losses, w))(at)))(learner.world, windows)
+    losses = jax.jit(lambda w, at: jax.tree.map(jnp.mean, jax.vmap(partial(world_losses, w))(at)))(
+        learner.world, windows
+    )
     at = jax.tree.map(lambda x: x[:, 0], windows)
     log_loss = jax.jit(opponent_loss)(learner.opponents, at, labels(run.config, at))
     return {name: float(value) for name, value in losses.items()} | {"log_loss": float(log_loss)}
@@ -97,7 +99,13 @@ def _compare(game: Game, predicted: np.ndarray, truth: np.ndarray) -> list[dict[
     binary = game.binary.reshape(-1, game.obs_shape[-1]).all(0) if game.planes else np.zeros(1, bool)
     if not binary.any():
         span = np.maximum(np.ptp(truth, axis=0), 1e-6)
-        return [{"entity": "observation", "accuracy": float((abs(predicted - truth) <= 0.1 * span).mean()), "recall": None}]
+        return [
+            {
+                "entity": "observation",
+                "accuracy": float((abs(predicted - truth) <= 0.1 * span).mean()),
+                "recall": None,
+            }
+        ]
     rows = []
     for plane in np.flatnonzero(binary):
         there, seen = truth[..., plane] > 0.5, predicted[..., plane] > 0.5
@@ -129,7 +137,9 @@ def opponent_table(run: "Run", buffer: BufferState, beliefs: Array, index: Index
             continue
         taken = others[mine][:, None]
         right = (believed[mine].argmax(-1) == taken[:, 0]).mean()
-        loss, loss_told = (-np.log(np.maximum(np.take_along_axis(p[mine], taken, 1), 1e-9)).mean() for p in (believed, told))
+        loss, loss_told = (
+            -np.log(np.maximum(np.take_along_axis(p[mine], taken, 1), 1e-9)).mean() for p in (believed, told)
+        )
         rows.append(
             {
                 "player": entry["name"],
@@ -148,7 +158,9 @@ def value_table(run: "Run", buffer: BufferState, beliefs: Array, index: Index) -
     at = gather(buffer, index)
     whole = partial(n_step_return, run.config.train, n_step=buffer.episodes.action.shape[1])
     returns = np.asarray(jax.jit(whole)(buffer.episodes, index)[0])
-    values = jax.jit(jax.vmap(lambda o, b: learner.world.value(learner.world.encode(o), o, b)))(at.obs, beliefs[index])
+    values = jax.jit(jax.vmap(lambda o, b: learner.world.value(learner.world.encode(o), o, b)))(
+        at.obs, beliefs[index]
+    )
     player = np.asarray(at.player)[:, 0]
     head = player if run.config.model.value_heads == "player" else np.zeros_like(player)
     value = np.take_along_axis(np.asarray(values), head[:, None], 1)[:, 0]

@@ -49,13 +49,17 @@ class Scores:
                 keep &= np.array(self.table[name].to_pylist()) == wanted
         if not keep.any():
             there = {name: sorted(set(self.table[name].to_pylist())) for name in ("method", "opponents")}
-            raise ValueError(f"no scores of method={method!r} against opponents={opponents!r}; there are {there}")
+            raise ValueError(
+                f"no scores of method={method!r} against opponents={opponents!r}; there are {there}"
+            )
         return float(self.table["return"].to_numpy()[keep].mean())
 
     def save(self, path: str | Path) -> Path:
         """Writes Parquet with the provenance in the file's metadata; atomic."""
         with replacing(Path(path)) as beside:
-            pq.write_table(self.table.replace_schema_metadata({"provenance": json.dumps(self.provenance)}), beside)
+            pq.write_table(
+                self.table.replace_schema_metadata({"provenance": json.dumps(self.provenance)}), beside
+            )
         return Path(path)
 
     @classmethod
@@ -96,7 +100,13 @@ def evaluate(
 
 
 def evaluate_all(
-    game: Game, methods: Mapping[str, Player | str], opponents: Sequence[str], episodes: int, seed: int, *, chunk: int = PLANNING_CHUNK
+    game: Game,
+    methods: Mapping[str, Player | str],
+    opponents: Sequence[str],
+    episodes: int,
+    seed: int,
+    *,
+    chunk: int = PLANNING_CHUNK,
 ) -> Scores:
     """Every method against every opponent set (see `fill_seats`), `episodes` each, from the same first states.
 
@@ -109,14 +119,20 @@ def evaluate_all(
     parts = []
     for names in groups:
         matches = [(name, others) for name in names for others in sets]
-        lineup = join([seat_players(game, [methods[n], *others], episodes, seed, rotate=True) for n, others in matches])
+        lineup = join(
+            [seat_players(game, [methods[n], *others], episodes, seed, rotate=True) for n, others in matches]
+        )
         labels = [(name, name_opponents(others)) for name, others in matches]
-        with meter(f"evaluate: {', '.join(names)}", len(lineup.seating) * game.max_steps, "steps") as progress:
+        with meter(
+            f"evaluate: {', '.join(names)}", len(lineup.seating) * game.max_steps, "steps"
+        ) as progress:
             parts.append(_scores(game, lineup, seed, labels, chunk if len(names) == 1 else 1024, progress))
     return Scores.concat(parts)
 
 
-def _scores(game: Game, lineup: Lineup, seed: int, labels: list[tuple[str, str]], chunk: int, progress: Any) -> Scores:
+def _scores(
+    game: Game, lineup: Lineup, seed: int, labels: list[tuple[str, str]], chunk: int, progress: Any
+) -> Scores:
     """Plays equal shares of the line-up for each of `labels` (method, opponents)."""
     total, n = len(lineup.seating), game.num_players
     each = total // len(labels)
@@ -140,12 +156,14 @@ def fill_seats(game: Game, opponents: str) -> list[Spec]:
     specs = list(parse_specs(opponents))
     others = game.num_players - 1
     if len(specs) not in (1, others):
-        raise ValueError(f"{opponents!r} names {len(specs)} opponents; {game.name} wants 1 (for all other seats) or {others}")
+        raise ValueError(
+            f"{opponents!r} names {len(specs)} opponents; {game.name} wants 1 (for all other seats) or {others}"
+        )
     return specs * others if len(specs) == 1 else specs
 
 
 def name_opponents(players: Sequence[Any]) -> str:
-    """"3 nearest_stag", or the names with commas between where they differ."""
+    """ "3 nearest_stag", or the names with commas between where they differ."""
     names = [_name(p) for p in players]
     return f"{len(names)} {names[0]}" if len(set(names)) == 1 else ", ".join(names)
 
@@ -167,7 +185,9 @@ def join(lineups: Sequence[Lineup]) -> Lineup:
 # -- a match to look at --------------------------------------------------------------------------------------------------------
 
 
-def record_match(game: Game, agent: Player, others: Sequence[str | Spec | Player], seed: int, goals: Sequence[str] = ()) -> dict[str, Any]:
+def record_match(
+    game: Game, agent: Player, others: Sequence[str | Spec | Player], seed: int, goals: Sequence[str] = ()
+) -> dict[str, Any]:
     """One episode with `agent` in seat 0, step by step as plain data: what it saw, scored, predicted and did (docs/files.md)."""
     lineup = seat_players(game, [agent, *others], 1, seed)
     watch = int(lineup.seating[0, 0])
@@ -178,7 +198,9 @@ def record_match(game: Game, agent: Player, others: Sequence[str | Spec | Player
         if episode.action[t, 0] < 0:
             break
         thought = jax.tree.map(lambda x, t=t: np.asarray(x)[0, t, 0], played.thoughts)
-        steps.append(_step(game, episode, t) | ({} if thought.plan is None else _planned(thought.plan, agent)))
+        steps.append(
+            _step(game, episode, t) | ({} if thought.plan is None else _planned(thought.plan, agent))
+        )
     return {
         "opponents": name_opponents(others),
         "players": [lineup.pool[i].name for i in lineup.seating[0]],

@@ -19,9 +19,17 @@ from bestreply.train import train
 def collect_for(config: RunConfig, path: str | Path, command: str | None = None) -> Store:
     """Play by `config.collect`: every seat draws one of the players for every episode."""
     game = make_game(config.game)
-    agents = [{"name": _agent_name(number), "version": Agent.version} for number in range(config.improve.rounds)]
+    agents = [
+        {"name": _agent_name(number), "version": Agent.version} for number in range(config.improve.rounds)
+    ]
     return collect(
-        game, [_drawn(config)] * game.num_players, config.collect.episodes, config.seed, path=path, roster=agents, command=command
+        game,
+        [_drawn(config)] * game.num_players,
+        config.collect.episodes,
+        config.seed,
+        path=path,
+        roster=agents,
+        command=command,
     )
 
 
@@ -32,7 +40,14 @@ def collect_round(run: Run, number: int, path: str | Path, command: str | None =
     players = [agent, *[_drawn(config)] * (run.game.num_players - 1)]
     seed = config.seed + 1_000_003 * (number + 1)  # not the first play's
     return collect(
-        run.game, players, config.improve.episodes, seed, path=path, rotate=True, chunk=PLANNING_CHUNK, command=command
+        run.game,
+        players,
+        config.improve.episodes,
+        seed,
+        path=path,
+        rotate=True,
+        chunk=PLANNING_CHUNK,
+        command=command,
     )
 
 
@@ -57,16 +72,21 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
     if "uniform_others" in methods:
         methods["uniform_others"] = run.agent(opponents="uniform")
     scores = evaluate_all(run.game, methods, config.opponents, config.episodes, run.config.seed + 1)
-    scores.provenance.update(run=run.path.name, config=run.provenance, command=command or scores.provenance["command"])
+    scores.provenance.update(
+        run=run.path.name, config=run.provenance, command=command or scores.provenance["command"]
+    )
     scores.save(run.path / "scores.parquet")
     matches = [
-        record_match(run.game, agent, fill_seats(run.game, opponents), run.config.seed + 2, run.goals) for opponents in config.opponents
+        record_match(run.game, agent, fill_seats(run.game, opponents), run.config.seed + 2, run.goals)
+        for opponents in config.opponents
     ]
     write_json(run.path / "matches.json", matches)
     return scores
 
 
-def run_all(config: RunConfig, path: str | Path | None = None, *, resume: bool = False, command: str | None = None) -> Run:
+def run_all(
+    config: RunConfig, path: str | Path | None = None, *, resume: bool = False, command: str | None = None
+) -> Run:
     """Everything from play to report, in one run directory; with `resume`, what is there already is not done again.
 
     With rounds of improvement, the runs in between lie in ``rounds/`` inside it, and all play is one dataset.
@@ -81,7 +101,11 @@ def run_all(config: RunConfig, path: str | Path | None = None, *, resume: bool =
         stage = path if last else path / "rounds" / str(number)
         there = len(open_store(data).manifest.parts) if resume and (data / "manifest.json").exists() else 0
         if there <= number:
-            store = collect_for(config, data, command) if run is None else collect_round(run, number - 1, data, command)
+            store = (
+                collect_for(config, data, command)
+                if run is None
+                else collect_round(run, number - 1, data, command)
+            )
         else:
             store = open_store(data)
         if not last and there > number + 1:  # this round was over: its data has been added to since

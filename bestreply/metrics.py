@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 
 from bestreply.files import replacing
 
-SCHEMA = pa.schema([("env_steps", pa.int64()), ("update", pa.int64()), ("name", pa.string()), ("value", pa.float64())])
+SCHEMA = pa.schema(
+    [("env_steps", pa.int64()), ("update", pa.int64()), ("name", pa.string()), ("value", pa.float64())]
+)
 
 
 class MetricsLog:
@@ -21,11 +23,16 @@ class MetricsLog:
     A run that begins with another run's networks goes on with its metrics: environment steps and updates count on.
     """
 
-    def __init__(self, folder: Path, env_steps: int, opponent_updates: int, updates: int, before: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, env_steps: int, opponent_updates: int, updates: int, before: Path | None = None
+    ) -> None:
         """`env_steps`: those of all the data; the updates of the two phases; `before`: the directory of the run begun from."""
         self.path = folder / "metrics.parquet"
         earlier = pq.read_table(before / "metrics.parquet").to_pylist() if before else []
-        self._folder, self._updates = folder / "tensorboard", {"opponents": opponent_updates, "world": updates}
+        self._folder, self._updates = (
+            folder / "tensorboard",
+            {"opponents": opponent_updates, "world": updates},
+        )
         self._first_step, self._last_step = max((r["env_steps"] for r in earlier), default=0), env_steps
         self._first = {phase: self._last_update(earlier, phase) for phase in self._updates}
         self._rows = pq.read_table(self.path).to_pylist() if self.path.exists() else earlier
@@ -41,13 +48,17 @@ class MetricsLog:
     def rewind(self, opponent_updates: int, updates: int) -> None:
         """Forgets what was logged after the checkpoint that training goes on from."""
         done = {"opponents": opponent_updates, "world": updates}
-        self._rows = [r for r in self._rows if r["update"] <= self._first[p := self._phase(r["name"])] + done[p]]
+        self._rows = [
+            r for r in self._rows if r["update"] <= self._first[p := self._phase(r["name"])] + done[p]
+        ]
 
     def write(self, phase: str, update: int, values: dict[str, float]) -> None:
         share = update / max(self._updates[phase], 1)
         steps = round(self._first_step + share * (self._last_step - self._first_step))
         number = self._first[phase] + update
-        self._rows += [{"env_steps": steps, "update": number, "name": n, "value": v} for n, v in values.items()]
+        self._rows += [
+            {"env_steps": steps, "update": number, "name": n, "value": v} for n, v in values.items()
+        ]
         if self._writer is None:
             from tensorboardX import SummaryWriter
 

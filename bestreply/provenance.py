@@ -9,7 +9,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("bestreply", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "numpy", "pyarrow", "open_spiel")
+PACKAGES = (
+    "bestreply",
+    "jax",
+    "jaxlib",
+    "equinox",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "pyarrow",
+    "open_spiel",
+)
 
 
 def provenance(seed: int, command: str | None = None) -> dict[str, Any]:
@@ -40,7 +50,9 @@ def git_revision() -> str:
     here = Path(__file__).parent
 
     def git(*args: str) -> str:
-        return subprocess.run(["git", "-C", str(here), *args], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(here), *args], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != here.parent.resolve():

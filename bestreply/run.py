@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bestreply import checkpoint
 from bestreply.config import RunConfig, from_dict, to_dict
@@ -40,7 +40,14 @@ class Run:
         """What the model of the others tells apart, by name."""
         return goals_of(self.config, self.game, self.roster)
 
-    def agent(self, planner: str = "one_step", *, opponents: OpponentModel | str = "learned", name: str = "bestreply", **settings: Any) -> Agent:
+    def agent(
+        self,
+        planner: str = "one_step",
+        *,
+        opponents: OpponentModel | str = "learned",
+        name: str = "bestreply",
+        **settings: Any,
+    ) -> Agent:
         """A player that plans with this run's models.
 
         Args:
@@ -51,19 +58,30 @@ class Run:
         Raises ValueError for an unknown planner, model or setting, or a run without a checkpoint.
         """
         if self.learner is None:
-            raise ValueError(f"{self.path} holds no checkpoint yet; train it first: bestreply train --run {self.path}")
+            raise ValueError(
+                f"{self.path} holds no checkpoint yet; train it first: bestreply train --run {self.path}"
+            )
         if planner != "one_step":
             raise ValueError(f"planner={planner!r}; there is: one_step")
         known = [f.name for f in dataclasses.fields(self.config.planner)]
         if unknown := sorted(set(settings) - set(known)):
             raise ValueError(f"a planner has no setting {', '.join(unknown)}; it has: {', '.join(known)}")
-        models = {"learned": self.learner.opponents, "uniform": UniformOpponents(self.game, len(self.goals))}
+        models = {"learned": self.learner.opponents, "uniform": UniformOpponents(game=self.game, goals=len(self.goals))}
         if isinstance(opponents, str):
             if opponents not in models:
-                raise ValueError(f"opponents={opponents!r}; there are: {', '.join(models)}, or an OpponentModel")
-            opponents = models[opponents]
+                raise ValueError(
+                    f"opponents={opponents!r}; there are: {', '.join(models)}, or an OpponentModel"
+                )
+            opponents = cast(OpponentModel, models[opponents])
         config = dataclasses.replace(self.config.planner, **settings)
-        return Agent(self.learner.world, opponents, self.game, config, self.config.train.gamma, name=name)
+        return Agent(
+            world=self.learner.world,
+            opponents=opponents,
+            game=self.game,
+            config=config,
+            gamma=self.config.train.gamma,
+            name=name,
+        )
 
     def restore(self, learner: Learner) -> Learner:
         """The networks of the newest checkpoint, shaped as `learner`."""
@@ -73,7 +91,9 @@ class Run:
         return dataclasses.replace(self, learner=learner)
 
 
-def open_run(path: str | Path | None, config: RunConfig, data: "Store", *, resume: bool, command: str | None) -> Run:
+def open_run(
+    path: str | Path | None, config: RunConfig, data: "Store", *, resume: bool, command: str | None
+) -> Run:
     """The run directory that training on `data` writes to: a new one, or with `resume` the one that is there.
 
     Raises FileExistsError where a run is there and `resume` is not set; ValueError where `resume` finds another configuration or
@@ -81,7 +101,9 @@ def open_run(path: str | Path | None, config: RunConfig, data: "Store", *, resum
     """
     game = data.game()
     if make_game(config.game) != game:
-        raise ValueError(f"the configuration's game is {make_game(config.game)}, the data's {game}; wanted: the same")
+        raise ValueError(
+            f"the configuration's game is {make_game(config.game)}, the data's {game}; wanted: the same"
+        )
     path = fresh_path("runs", game.name.replace(":", "-")) if path is None else Path(path)
     if (path / "config.json").exists():
         if not resume:
@@ -89,11 +111,17 @@ def open_run(path: str | Path | None, config: RunConfig, data: "Store", *, resum
         there = _read(path)
         if there.config != config or there.provenance["data"]["fingerprint"] != data.fingerprint:
             what = "configuration" if there.config != config else "data"
-            raise ValueError(f"{path} was begun with another {what}; a run can only be resumed as it was begun")
+            raise ValueError(
+                f"{path} was begun with another {what}; a run can only be resumed as it was begun"
+            )
         return there
     facts = provenance(config.seed, command)
     facts["game"] = {"name": game.name, "version": game.version, "settings": game.settings}
-    source = {"fingerprint": data.fingerprint, "roster": list(data.roster), "episodes": data.manifest.episodes}
+    source = {
+        "fingerprint": data.fingerprint,
+        "roster": list(data.roster),
+        "episodes": data.manifest.episodes,
+    }
     facts |= {"method": "agent", "env_steps": data.manifest.steps, "data": source}
     path.mkdir(parents=True, exist_ok=True)
     write_json(path / "provenance.json", facts)
@@ -107,9 +135,13 @@ def _read(path: Path) -> Run:
         facts = json.loads((path / "provenance.json").read_text())
         game, version = make_game(config.game), facts["game"]["version"]
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no run directory: {error}. Wanted: a folder made by 'bestreply train' or 'bestreply run'") from error
+        raise ValueError(
+            f"{path} is no run directory: {error}. Wanted: a folder made by 'bestreply train' or 'bestreply run'"
+        ) from error
     if version != game.version:
-        raise ValueError(f"{path} was made with version {version} of {game.name}; this is version {game.version}")
+        raise ValueError(
+            f"{path} was made with version {version} of {game.name}; this is version {game.version}"
+        )
     return Run(path, config, game, facts)
 
 

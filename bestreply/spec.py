@@ -40,7 +40,9 @@ def parse_spec(text: str) -> Spec:
             f"cannot read {text!r}: {error}. Wanted: name, or name(setting=value, ...), e.g. 'noisy(nearest_stag, 0.1)'"
         ) from None
     if not isinstance(spec, Spec):
-        raise ValueError(f"cannot read {text!r}: it is a plain value. Wanted: name, or name(setting=value, ...)")
+        raise ValueError(
+            f"cannot read {text!r}: it is a plain value. Wanted: name, or name(setting=value, ...)"
+        )
     return Spec(f"{prefix}:{spec.name}", spec.args, spec.settings) if prefix else spec
 
 

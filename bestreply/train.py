@@ -22,7 +22,14 @@ from bestreply.games.base import Game
 from bestreply.metrics import MetricsLog
 from bestreply.model.losses import opponent_losses, total_loss, value_loss, world_losses
 from bestreply.model.opponent import LearnedOpponents
-from bestreply.model.targets import Minds, Targets, follow_beliefs, n_step_return, policy_ratios, value_targets
+from bestreply.model.targets import (
+    Minds,
+    Targets,
+    follow_beliefs,
+    n_step_return,
+    policy_ratios,
+    value_targets,
+)
 from bestreply.model.world import WorldModel
 from bestreply.types import Episodes, Transition
 
@@ -48,7 +55,9 @@ class Learner(eqx.Module):
 
 def goals_of(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -> tuple[str, ...]:
     """What the model of the others is conditioned on, by name."""
-    return {"none": ("anyone",), "goal": game.goals, "player": tuple(p["name"] for p in roster)}[config.model.opponent_goal]
+    return {"none": ("anyone",), "goal": game.goals, "player": tuple(p["name"] for p in roster)}[
+        config.model.opponent_goal
+    ]
 
 
 def start_learner(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -> Learner:
@@ -62,7 +71,9 @@ def start_learner(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -
         opponents=opponents,
         world=world,
         slow=jax.tree.map(jnp.copy, world),
-        opponent_optimiser=optimiser(config.train, config.train.opponent_updates).init(_weights(opponents.net)),
+        opponent_optimiser=optimiser(config.train, config.train.opponent_updates).init(
+            _weights(opponents.net)
+        ),
         world_optimiser=optimiser(config.train, config.train.updates).init(_weights(world)),
         opponent_updates=jnp.int32(0),
         updates=jnp.int32(0),
@@ -73,7 +84,9 @@ def optimiser(config: TrainConfig, updates: int) -> optax.GradientTransformation
     """AdamW under a clipped gradient, with warm-up and cosine decay to a tenth."""
     peak, warm = config.learning_rate, max(updates // 50, 1)
     schedule = optax.warmup_cosine_decay_schedule(0.0, peak, warm, max(updates, warm + 1), peak / 10)
-    return optax.chain(optax.clip_by_global_norm(config.clip), optax.adamw(schedule, weight_decay=config.weight_decay))
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip), optax.adamw(schedule, weight_decay=config.weight_decay)
+    )
 
 
 def _weights(tree: Any, like: Any = None) -> Any:
@@ -103,12 +116,20 @@ def set_units(learner: Learner, config: RunConfig, episodes: Episodes) -> Learne
     mine = [returns[head == k] for k in range(learner.world.value_scale.shape[0])]
     mean = jnp.asarray([x.mean() if len(x) else NO_VALUE for x in mine], jnp.float32)
     scale = jnp.asarray([max(x.std(), 1e-2) if len(x) else 1.0 for x in mine], jnp.float32)
-    met = {"none": np.zeros_like(player), "goal": np.asarray(episodes.goal)[index], "player": player}[config.model.opponent_goal]
+    met = {"none": np.zeros_like(player), "goal": np.asarray(episodes.goal)[index], "player": player}[
+        config.model.opponent_goal
+    ]
     counts = np.bincount(met[met >= 0], minlength=learner.opponents.goals)
     prior = jnp.asarray(counts / counts.sum(), jnp.float32)
 
     def places(s: Learner) -> Any:
-        return s.opponents.prior, s.world.value_mean, s.world.value_scale, s.slow.value_mean, s.slow.value_scale
+        return (
+            s.opponents.prior,
+            s.world.value_mean,
+            s.world.value_scale,
+            s.slow.value_mean,
+            s.slow.value_scale,
+        )
 
     return eqx.tree_at(places, learner, (prior, mean, scale, jnp.copy(mean), jnp.copy(scale)))
 
@@ -118,7 +139,9 @@ def set_units(learner: Learner, config: RunConfig, episodes: Episodes) -> Learne
 
 def labels(config: RunConfig, at: Transition) -> Array:
     """[..., N-1] int32: the goal or type of each other player, as the model of the others counts them."""
-    others = {"none": jnp.zeros_like(at.player), "goal": at.goal, "player": at.player}[config.model.opponent_goal]
+    others = {"none": jnp.zeros_like(at.player), "goal": at.goal, "player": at.player}[
+        config.model.opponent_goal
+    ]
     return others[..., 1:]
 
 
@@ -128,14 +151,18 @@ def opponent_loss(model: LearnedOpponents, batch: Transition, goal: Array) -> Ar
     return losses.sum() / jnp.maximum(acted.sum(), 1)
 
 
-def opponent_step(config: RunConfig, buffer: BufferState, learner: Learner, key: Array) -> tuple[Learner, dict[str, Array]]:
+def opponent_step(
+    config: RunConfig, buffer: BufferState, learner: Learner, key: Array
+) -> tuple[Learner, dict[str, Array]]:
     """One gradient step for the model of the others."""
     draw_key, turn_key = jax.random.split(key)
     batch = gather(buffer, draw_index(buffer, draw_key, config.train.batch))
     batch, _ = turned(config, learner.opponents.game, batch, None, turn_key)
 
     def loss(net: Any) -> Array:
-        return opponent_loss(eqx.tree_at(lambda m: m.net, learner.opponents, net), batch, labels(config, batch))
+        return opponent_loss(
+            eqx.tree_at(lambda m: m.net, learner.opponents, net), batch, labels(config, batch)
+        )
 
     value, gradient = eqx.filter_value_and_grad(loss)(learner.opponents.net)
     transform = optimiser(config.train, config.train.opponent_updates)
@@ -149,7 +176,9 @@ def opponent_step(config: RunConfig, buffer: BufferState, learner: Learner, key:
     return learner, {"opponent/log_loss": value}
 
 
-def turned(config: RunConfig, game: Game, batch: Transition, belief: Any, key: Array) -> tuple[Transition, Any]:
+def turned(
+    config: RunConfig, game: Game, batch: Transition, belief: Any, key: Array
+) -> tuple[Transition, Any]:
     """A batch [B, ...] of steps or windows and the beliefs [B, N-1, G] at their start, each under a random symmetry of the game."""
     symmetries = game.symmetries() if config.train.symmetries else None
     if symmetries is None:
@@ -161,11 +190,15 @@ def turned(config: RunConfig, game: Game, batch: Transition, belief: Any, key: A
     return batch, belief
 
 
-def world_loss(world: WorldModel, config: RunConfig, windows: Transition, obs: Array, targets: Targets) -> tuple[Array, dict[str, Array]]:
+def world_loss(
+    world: WorldModel, config: RunConfig, windows: Transition, obs: Array, targets: Targets
+) -> tuple[Array, dict[str, Array]]:
     """The weighted sum of all losses and each by name: the value's over `obs` [V, ...], the others' over windows [B, L, ...]."""
     losses = jax.tree.map(jnp.mean, jax.vmap(partial(world_losses, world))(windows))
     heads = jnp.arange(targets.y.shape[1])
-    each = jax.vmap(lambda o, b, y: jax.vmap(partial(value_loss, world, o, b))(heads, y))(obs, targets.belief, targets.y)
+    each = jax.vmap(lambda o, b, y: jax.vmap(partial(value_loss, world, o, b))(heads, y))(
+        obs, targets.belief, targets.y
+    )
     losses = losses | {"value": (targets.weight * each).sum(1).mean()}
     return total_loss(losses, config.train.weights), losses
 
@@ -180,9 +213,7 @@ def world_step(
     windows, _ = turned(config, game, windows, None, turn_key)
     index = draw_index(buffer, value_key, config.train.value_batch)
     at = gather(buffer, index)
-    targets = value_targets(
-        config, learner.slow, learner.opponents, buffer, minds, index, at, target_key
-    )
+    targets = value_targets(config, learner.slow, learner.opponents, buffer, minds, index, at, target_key)
     at, belief = turned(config, game, at, targets.belief, turn_value_key)
     targets = targets._replace(belief=belief)
     (_, losses), gradient = eqx.filter_value_and_grad(world_loss, has_aux=True)(
@@ -194,9 +225,13 @@ def world_step(
     )
     world = eqx.apply_updates(learner.world, change)
     rate = config.train.target_rate
-    slow = jax.tree.map(lambda old, new: old + rate * (new - old) if eqx.is_inexact_array(old) else old, learner.slow, world)
+    slow = jax.tree.map(
+        lambda old, new: old + rate * (new - old) if eqx.is_inexact_array(old) else old, learner.slow, world
+    )
     learner = eqx.tree_at(
-        lambda s: (s.world, s.slow, s.world_optimiser, s.updates), learner, (world, slow, state, learner.updates + 1)
+        lambda s: (s.world, s.slow, s.world_optimiser, s.updates),
+        learner,
+        (world, slow, state, learner.updates + 1),
     )
     return learner, {f"world/{name}": value for name, value in losses.items()}
 
@@ -207,7 +242,9 @@ Step = Callable[[RunConfig, Any, Learner, Array], tuple[Learner, dict[str, Array
 
 
 @partial(jax.jit, static_argnames=("config", "step", "updates"), donate_argnames=("learner",))
-def _updates(config: RunConfig, step: Step, data: Any, learner: Learner, seed: Array, first: Array, updates: int) -> Any:
+def _updates(
+    config: RunConfig, step: Step, data: Any, learner: Learner, seed: Array, first: Array, updates: int
+) -> Any:
     """`updates` gradient steps as one program; update number u draws from a key made of (seed, u) alone."""
 
     def body(learner: Learner, number: Array) -> tuple[Learner, dict[str, Array]]:
@@ -235,7 +272,14 @@ class Phase(NamedTuple):
     updates: int
 
 
-def _run_phase(phase: Phase, config: RunConfig, data: Any, learner: Learner, save: Callable[[Learner], None], log: MetricsLog) -> Learner:
+def _run_phase(
+    phase: Phase,
+    config: RunConfig,
+    data: Any,
+    learner: Learner,
+    save: Callable[[Learner], None],
+    log: MetricsLog,
+) -> Learner:
     """Trains to the end of `phase` in blocks of `log_every`; logs after each block, saves after each `checkpoint_every`."""
     done = int(getattr(learner, phase.counter))
     seed = jax.random.fold_in(jax.random.key(config.seed), {"opponents": 1, "world": 2}[phase.name])
@@ -264,7 +308,9 @@ def split_episodes(episodes: Episodes, holdout: float, seed: int) -> tuple[Episo
     total = len(episodes.length)
     if total < 2:
         raise ValueError(f"{total} episodes to learn from; wanted: at least 2, one of them held out")
-    held = np.random.default_rng(seed).random(total) < holdout  # an episode's lot does not change when more are added
+    held = (
+        np.random.default_rng(seed).random(total) < holdout
+    )  # an episode's lot does not change when more are added
     if held.all() or not held.any():
         held = np.arange(total) == 0
     return jax.tree.map(lambda x: x[~held], episodes), jax.tree.map(lambda x: x[held], episodes)
@@ -299,12 +345,20 @@ def train(
     learner = _begin(run, start, episodes)
     if resume and checkpoint.list_checkpoints(run.path / "checkpoints"):
         learner = run.restore(learner)
-    log = MetricsLog(run.path, data.manifest.steps, config.train.opponent_updates, config.train.updates, start and start.path)
+    log = MetricsLog(
+        run.path,
+        data.manifest.steps,
+        config.train.opponent_updates,
+        config.train.updates,
+        start and start.path,
+    )
     log.rewind(int(learner.opponent_updates), int(learner.updates))
 
     def save(learner: Learner) -> None:
         log.flush()
-        checkpoint.save_checkpoint(run.path / "checkpoints", int(learner.opponent_updates) + int(learner.updates), learner)
+        checkpoint.save_checkpoint(
+            run.path / "checkpoints", int(learner.opponent_updates) + int(learner.updates), learner
+        )
 
     opponents = Phase("opponents", _opponent_phase, "opponent_updates", config.train.opponent_updates)
     learner = _run_phase(opponents, config, buffer, learner, save, log)

@@ -5,13 +5,16 @@ number of actions of a seat, ``G`` the number of goals. Players are a stacked ax
 seat that looks is index 0 and the others follow in seat order (`ego_order`).
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
 import numpy as np
 
-Array = jax.Array | np.ndarray
+if TYPE_CHECKING:
+    Array = Any  # a static checker can't follow which of the two flows where, and would ask for a cast at every step
+else:
+    Array = jax.Array | np.ndarray
 """What compiled games give (`jax.Array`) and what host games give (`numpy.ndarray`)."""
 
 ABSENT = -1

@@ -8,7 +8,9 @@ from bestreply.types import ABSENT, GOAL_SOURCES
 NONE, EVENT, NO_EVENT = (GOAL_SOURCES.index(source) for source in ("none", "event", "no_event"))
 
 
-def label_goals(game: Game, obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def label_goals(
+    game: Game, obs: np.ndarray, action: np.ndarray, reward: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Labels every step with the goal its player reached next, and says how the label was come by.
 
     Args:

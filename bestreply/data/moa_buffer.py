@@ -37,7 +37,9 @@ class MoaBuffer(NamedTuple):
 
     init: Callable[[Episodes], BufferState]  # an empty buffer for episodes shaped like those given
     add: Callable[[BufferState, Episodes], BufferState]  # the oldest make room
-    sample: Callable[[BufferState, Array], Transition]  # (state, key) -> [batch, window, ...], or [batch, ...] if window == 1
+    sample: Callable[
+        [BufferState, Array], Transition
+    ]  # (state, key) -> [batch, window, ...], or [batch, ...] if window == 1
     can_sample: Callable[[BufferState], Array]  # [] bool: it holds at least `minimum` transitions
 
 
@@ -60,7 +62,9 @@ def make_moa_buffer(capacity: int, batch: int, *, window: int = 1, minimum: int 
     def add(state: BufferState, new: Episodes) -> BufferState:
         count = len(new.length)
         if count > capacity:
-            raise ValueError(f"{count} episodes at once for a buffer of {capacity}; wanted: at most its capacity")
+            raise ValueError(
+                f"{count} episodes at once for a buffer of {capacity}; wanted: at most its capacity"
+            )
         number = state.added + jnp.arange(count, dtype=jnp.int32)
         rows = number % capacity
         episodes = jax.tree.map(lambda old, x: old.at[rows].set(x), state.episodes, new)
@@ -78,16 +82,22 @@ def make_moa_buffer(capacity: int, batch: int, *, window: int = 1, minimum: int 
 
 def fill(episodes: Episodes) -> BufferState:
     """A full buffer of exactly these episodes."""
-    return make_moa_buffer(len(episodes.length), 1).init(episodes) if len(episodes.length) == 0 else BufferState(
-        jax.tree.map(jnp.asarray, episodes),
-        jnp.arange(len(episodes.length), dtype=jnp.int32),
-        _ends(episodes),
-        jnp.int32(len(episodes.length)),
+    return (
+        make_moa_buffer(len(episodes.length), 1).init(episodes)
+        if len(episodes.length) == 0
+        else BufferState(
+            jax.tree.map(jnp.asarray, episodes),
+            jnp.arange(len(episodes.length), dtype=jnp.int32),
+            _ends(episodes),
+            jnp.int32(len(episodes.length)),
+        )
     )
 
 
 def _ends(episodes: Episodes) -> jax.Array:
-    acted = jnp.asarray(episodes.action) != ABSENT  # [C, T, N]; a seat acts from its first step on without a gap
+    acted = (
+        jnp.asarray(episodes.action) != ABSENT
+    )  # [C, T, N]; a seat acts from its first step on without a gap
     return jnp.cumsum(acted.sum(1).reshape(-1), dtype=jnp.int32)
 
 

@@ -16,7 +16,9 @@ class Symmetries(NamedTuple):
 
     obs: np.ndarray  # [S, D] int32: entry d of the flat observation becomes what entry obs[s, d] was
     action: np.ndarray  # [S, A] int32: action a becomes action[s, a]
-    others: np.ndarray  # [S, N-1] int32: the other at ego-first place j becomes the one that stood at others[s, j]
+    others: (
+        np.ndarray
+    )  # [S, N-1] int32: the other at ego-first place j becomes the one that stood at others[s, j]
 
 
 class Game(abc.ABC):

@@ -56,14 +56,20 @@ def world_losses(world: WorldModel, window: Transition) -> dict[str, Array]:
         each.append(losses)
     steps = jnp.maximum(window.valid.sum(), 1)
     losses = jax.tree.map(lambda *x: sum(x) / steps, *each)
-    reconstructed = observation_loss(world, world.encode(window.obs[0]), window.obs[0])  # so that dec also reads enc(o)
-    return losses | {"obs": 0.5 * (losses["obs"] + reconstructed) if world.config.value_of == "z" else losses["obs"]}
+    reconstructed = observation_loss(
+        world, world.encode(window.obs[0]), window.obs[0]
+    )  # so that dec also reads enc(o)
+    return losses | {
+        "obs": 0.5 * (losses["obs"] + reconstructed) if world.config.value_of == "z" else losses["obs"]
+    }
 
 
 def value_loss(world: WorldModel, obs: Array, belief: Array, head: Array, target: Array) -> Float[Array, ""]:
     """L_V = || V(z_t) - stop_grad(y_t) ||^2, for the head of the player that acted, in units of that head's returns."""
     values = world.value(world.encode(obs), obs, belief)
-    return ((values[head] - jax.lax.stop_gradient(target)) / jax.lax.stop_gradient(world.value_scale[head])) ** 2
+    return (
+        (values[head] - jax.lax.stop_gradient(target)) / jax.lax.stop_gradient(world.value_scale[head])
+    ) ** 2
 
 
 def data_target(reward: Array, discount: Array, next_value: Array) -> Array:
@@ -72,7 +78,13 @@ def data_target(reward: Array, discount: Array, next_value: Array) -> Array:
 
 
 def expected_target(
-    slow: WorldModel, at: Transition, joint: Array, weights: Array, beliefs: Array, head: Array, discount: Array
+    slow: WorldModel,
+    at: Transition,
+    joint: Array,
+    weights: Array,
+    beliefs: Array,
+    head: Array,
+    discount: Array,
 ) -> Array:
     """y = r_t + gamma (1 - done) E_{a_j ~ pi_hat_j}[ V(f(z_t, a_i, a_j)) ], a_i and r_t from the data.
 
@@ -100,5 +112,7 @@ def total_loss(losses: dict[str, Any], weights: Any) -> Array:
 
     named = dataclasses.asdict(weights)
     if set(named) != set(losses):
-        raise ValueError(f"losses {sorted(losses)} but weights {sorted(named)}; wanted: one weight for each loss")
-    return sum((named[name] * value for name, value in losses.items()), jnp.float32(0))
+        raise ValueError(
+            f"losses {sorted(losses)} but weights {sorted(named)}; wanted: one weight for each loss"
+        )
+    return jnp.stack([named[name] * value for name, value in losses.items()]).sum()

@@ -15,7 +15,9 @@ class MLP(eqx.Module):
     def __init__(self, inputs: int, hidden: tuple[int, ...], outputs: int, *, key: jax.Array) -> None:
         sizes = (inputs, *hidden, outputs)
         keys = jax.random.split(key, len(sizes) - 1)
-        self.layers = tuple(eqx.nn.Linear(a, b, key=k) for a, b, k in zip(sizes[:-1], sizes[1:], keys, strict=True))
+        self.layers = tuple(
+            eqx.nn.Linear(a, b, key=k) for a, b, k in zip(sizes[:-1], sizes[1:], keys, strict=True)
+        )
         self.norms = tuple(eqx.nn.LayerNorm(size) for size in hidden)
 
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
@@ -35,14 +37,18 @@ class JointMLP(eqx.Module):
     norm: eqx.nn.LayerNorm
     rest: MLP
 
-    def __init__(self, latent: int, actions: int, hidden: tuple[int, ...], outputs: int, *, key: jax.Array) -> None:
+    def __init__(
+        self, latent: int, actions: int, hidden: tuple[int, ...], outputs: int, *, key: jax.Array
+    ) -> None:
         latent_key, action_key, rest_key = jax.random.split(key, 3)
         self.of_latent = eqx.nn.Linear(latent, hidden[0], key=latent_key)
         self.of_actions = eqx.nn.Linear(actions, hidden[0], use_bias=False, key=action_key)
         self.norm = eqx.nn.LayerNorm(hidden[0])
         self.rest = MLP(hidden[0], hidden[1:], outputs, key=rest_key)
 
-    def __call__(self, z: Float[Array, " latent"], actions: Float[Array, " actions"]) -> Float[Array, " outputs"]:
+    def __call__(
+        self, z: Float[Array, " latent"], actions: Float[Array, " actions"]
+    ) -> Float[Array, " outputs"]:
         return self.rest(jax.nn.silu(self.norm(self.of_latent(z) + self.of_actions(actions))))
 
 

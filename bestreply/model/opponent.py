@@ -73,7 +73,9 @@ class RuleOpponents(OpponentModel):
 
     def __check_init__(self) -> None:
         if len(self.players) != self.game.num_players - 1:
-            raise ValueError(f"{len(self.players)} rules for {self.game.num_players - 1} others; wanted: one for each")
+            raise ValueError(
+                f"{len(self.players)} rules for {self.game.num_players - 1} others; wanted: one for each"
+            )
 
     def init(self) -> Any:
         nobody = jnp.full(self.game.num_players, ABSENT)
@@ -82,7 +84,9 @@ class RuleOpponents(OpponentModel):
     def predict(self, belief: Any, obs: Array, legal: Array) -> Float[Array, "others A"]:
         carries, _ = self._seen(belief, obs)
         views, masks = views_of_others(self.game, obs), legal_of_others(self.game, obs)
-        return jnp.stack([p.policy(c, v, m) for p, c, v, m in zip(self.players, carries, views, masks, strict=True)])
+        return jnp.stack(
+            [p.policy(c, v, m) for p, c, v, m in zip(self.players, carries, views, masks, strict=True)]
+        )
 
     def update(self, belief: Any, obs: Array, actions: Array, present: Array) -> Any:
         carries, _ = self._seen(belief, obs)
@@ -116,12 +120,14 @@ class LearnedOpponents(OpponentModel):
     leak: float = eqx.field(static=True, default=0.01)
 
     @classmethod
-    def create(cls, game: Game, config: ModelConfig, goals: int, *, key: jax.Array, leak: float = 0.01) -> "LearnedOpponents":
+    def create(
+        cls, game: Game, config: ModelConfig, goals: int, *, key: jax.Array, leak: float = 0.01
+    ) -> "LearnedOpponents":
         """An untrained model with a uniform prior over `goals` goals."""
         inputs = views_of_others(game, jnp.zeros(game.obs_shape)).reshape(game.num_players - 1, -1).shape[1]
         inputs += 0 if _sees_others(game) else game.num_players - 1
         net = MLP(inputs, (config.width,) * config.depth, goals * game.num_actions, key=key)
-        return cls(net, jnp.full(goals, 1 / goals), game, leak)
+        return cls(net=net, prior=jnp.full(goals, 1 / goals), game=game, leak=leak)
 
     @property
     def goals(self) -> int:
@@ -152,7 +158,9 @@ class LearnedOpponents(OpponentModel):
     def update(self, belief: Array, obs: Array, actions: Array, present: Array) -> Array:
         others = actions[1:]
         seen = present[1:] & (others != ABSENT)
-        taken = jnp.take_along_axis(self.logits(obs), jnp.maximum(others, 0)[:, None, None], 2)[..., 0]  # [N-1, G]
+        taken = jnp.take_along_axis(self.logits(obs), jnp.maximum(others, 0)[:, None, None], 2)[
+            ..., 0
+        ]  # [N-1, G]
         after = jax.nn.softmax(jnp.log(jnp.maximum(belief, 1e-12)) + jnp.maximum(taken, -20.0))
         after = (1 - self.leak) * after + self.leak * self.prior
         return jnp.where(seen[:, None], after, belief)
@@ -194,11 +202,15 @@ class MixedOpponents(OpponentModel):
 
     def init(self) -> Any:
         prior = jnp.asarray(self.weights) / jnp.sum(self.weights)
-        return jnp.broadcast_to(prior, (self.game.num_players - 1, len(self.models))), tuple(m.init() for m in self.models)
+        return jnp.broadcast_to(prior, (self.game.num_players - 1, len(self.models))), tuple(
+            m.init() for m in self.models
+        )
 
     def predict(self, belief: Any, obs: Array, legal: Array) -> Float[Array, "others A"]:
         weights, inner = belief
-        each = jnp.stack([m.predict(b, obs, legal) for m, b in zip(self.models, inner, strict=True)], 1)  # [N-1, M, A]
+        each = jnp.stack(
+            [m.predict(b, obs, legal) for m, b in zip(self.models, inner, strict=True)], 1
+        )  # [N-1, M, A]
         return jnp.einsum("jm,jma->ja", weights, each)
 
     def update(self, belief: Any, obs: Array, actions: Array, present: Array) -> Any:

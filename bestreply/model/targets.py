@@ -20,8 +20,12 @@ from bestreply.types import ABSENT, Episodes, Transition, ego_order
 class Minds(eqx.Module):
     """What the model of the others makes of logged play, computed once before the value is fitted."""
 
-    beliefs: Float[Array, "E T1 N J G"]  # what each seat believes about the J others before each step, and after the last
-    ratios: Float[Array, "E T N K"] | None  # pi_k(a_i | o) / the behaviour's probability of a_i, for the player of each value head
+    beliefs: Float[
+        Array, "E T1 N J G"
+    ]  # what each seat believes about the J others before each step, and after the last
+    ratios: (
+        Float[Array, "E T N K"] | None
+    )  # pi_k(a_i | o) / the behaviour's probability of a_i, for the player of each value head
 
 
 class Targets(NamedTuple):
@@ -70,7 +74,9 @@ def value_targets(
     return Targets(y if config.train.n_step == 1 else jnp.where(own > 0, y, bootstrapped(1)), weight, belief)
 
 
-def n_step_return(config: TrainConfig, episodes: Episodes, index: Index, n_step: int) -> tuple[Array, Array, Array]:
+def n_step_return(
+    config: TrainConfig, episodes: Episodes, index: Index, n_step: int
+) -> tuple[Array, Array, Array]:
     """Discounted rewards of up to n steps of the seat's own episode, the discount of what follows, and the step that follows [B].
 
     The discount is gamma^m (1 - terminated): a step limit ends nothing, unless `config.at_limit` says so.
@@ -91,7 +97,13 @@ def n_step_return(config: TrainConfig, episodes: Episodes, index: Index, n_step:
 
 
 def _expected(
-    config: RunConfig, slow: WorldModel, model: LearnedOpponents, at: Transition, belief: Array, head: Array, key: Array
+    config: RunConfig,
+    slow: WorldModel,
+    model: LearnedOpponents,
+    at: Transition,
+    belief: Array,
+    head: Array,
+    key: Array,
 ) -> Array:
     """[B]: `expected_target` for the head of the player that acted."""
     goes_on = ~at.terminated
@@ -103,7 +115,9 @@ def _expected(
         joint, weights = joint_actions(probs, at.present[1:], key, config.planner)
 
         def believed(others: Array) -> Array:
-            return model.posterior(model.update(belief, at.obs, jnp.concatenate([at.action[None], others]), at.present))
+            return model.posterior(
+                model.update(belief, at.obs, jnp.concatenate([at.action[None], others]), at.present)
+            )
 
         moved = jax.vmap(believed)(joint)
         return expected_target(slow, at, joint, weights, moved, head, goes_on * config.train.gamma)
@@ -144,7 +158,9 @@ def policy_ratios(model: LearnedOpponents, episodes: Episodes, most: float) -> A
 
     def step(args: tuple[Array, Array, Array]) -> Array:
         obs, action, prob = args
-        likely = jnp.exp(model.own_logits(obs)[:, jnp.maximum(action, 0)])
+        logits = model.own_logits(obs)
+        assert logits is not None
+        likely = jnp.exp(logits[:, jnp.maximum(action, 0)])
         return jnp.where((action != ABSENT) & (prob > 0), jnp.minimum(likely / prob, most), 0.0)
 
     def episode(args: tuple[Array, Array, Array]) -> Array:

@@ -39,7 +39,9 @@ class WorldModel(eqx.Module):
         size, hidden, latent = int(np.prod(game.obs_shape)), (config.width,) * config.depth, config.latent
         actions = game.num_players * game.num_actions
         keys = jax.random.split(key, 7)
-        value_inputs = (latent if config.value_of == "z" else size) + (game.num_players - 1) * goals * config.value_belief
+        value_inputs = (latent if config.value_of == "z" else size) + (
+            game.num_players - 1
+        ) * goals * config.value_belief
         self.encoder = MLP(size, hidden, latent, key=keys[0])
         self.dynamics = JointMLP(latent, actions, hidden, latent, key=keys[1])
         self.decoder = MLP(latent, hidden, size, key=keys[2])
@@ -91,7 +93,9 @@ class WorldModel(eqx.Module):
         x = z if self.config.value_of == "z" else obs.reshape(-1)
         if self.config.value_belief:
             x = jnp.concatenate([x, belief.reshape(-1)])
-        return jax.lax.stop_gradient(self.value_mean) + jax.lax.stop_gradient(self.value_scale) * self.value_net(x)
+        return jax.lax.stop_gradient(self.value_mean) + jax.lax.stop_gradient(
+            self.value_scale
+        ) * self.value_net(x)
 
     def values_of(self, z: Float[Array, " Z"], belief: Array) -> Float[Array, " K"]:
         """`value` of a latent alone: V(o) is asked at o_hat = dec(z)."""

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 from bestreply.config import PlannerConfig
@@ -39,7 +40,14 @@ class Agent(Player):
         }
 
     def step(
-        self, carry: Any, obs: Array, legal: Array, key: Array, *, others: Array | None = None, present: Array | None = None
+        self,
+        carry: Any,
+        obs: Array,
+        legal: Array,
+        key: Array,
+        *,
+        others: Array | None = None,
+        present: Array | None = None,
     ) -> tuple[Any, jax.Array, Thought]:
         plan_key, act_key = jax.random.split(key)
         belief = carry["belief"]
@@ -100,11 +108,15 @@ class Agent(Player):
         if isinstance(candidates, str) or any(isinstance(c, str) for c in candidates):
             unknown = [c for c in candidates if c not in names]
             if isinstance(candidates, str) or unknown:
-                raise ValueError(f"candidates={candidates!r}; wanted: some of {names}, or a mask of {len(names)} booleans")
+                raise ValueError(
+                    f"candidates={candidates!r}; wanted: some of {names}, or a mask of {len(names)} booleans"
+                )
             return jnp.asarray([name in candidates for name in names])
         mask = jnp.asarray(candidates)
         if mask.shape != (len(names),) or mask.dtype != bool:
-            raise ValueError(f"candidates of shape {mask.shape}, {mask.dtype}; wanted: names or ({len(names)},) bool")
+            raise ValueError(
+                f"candidates of shape {mask.shape}, {mask.dtype}; wanted: names or ({len(names)},) bool"
+            )
         return mask
 
     def _check(self, obs: Array, legal: Array) -> None:
@@ -113,14 +125,18 @@ class Agent(Player):
             hint = "; for a batch use jax.vmap(agent.plan)" if obs.shape[1:] == shape else ""
             raise ValueError(f"obs has shape {obs.shape}; wanted: {shape} for {self.game.name}{hint}")
         if legal.shape != (actions,) or legal.dtype != bool:
-            raise ValueError(f"legal has shape {legal.shape} and type {legal.dtype}; wanted: ({actions},) bool, True = legal")
-        if isinstance(obs, jax.core.Tracer) or isinstance(legal, jax.core.Tracer):
+            raise ValueError(
+                f"legal has shape {legal.shape} and type {legal.dtype}; wanted: ({actions},) bool, True = legal"
+            )
+        if isinstance(obs, Tracer) or isinstance(legal, Tracer):
             return
         if not np.isfinite(obs).all():
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(obs))[0])
             raise ValueError(f"obs[{where}] is {np.asarray(obs)[where]}; wanted: finite numbers")
         if not np.asarray(legal).any():
-            raise ValueError(f"no candidate is legal: every one of {', '.join(self.game.action_names)} is masked; wanted: at least one")
+            raise ValueError(
+                f"no candidate is legal: every one of {', '.join(self.game.action_names)} is masked; wanted: at least one"
+            )
 
 
 @jax.jit

@@ -14,7 +14,9 @@ from bestreply.model.world import WorldModel
 from bestreply.types import ABSENT, Plan
 
 
-def joint_actions(probs: Float[Array, "others A"], present: Array, key: Array, config: PlannerConfig) -> tuple[Array, Array]:
+def joint_actions(
+    probs: Float[Array, "others A"], present: Array, key: Array, config: PlannerConfig
+) -> tuple[Array, Array]:
     """The others' joint actions to average over [M, N-1] (ABSENT for a seat that has left) and their weights [M], which sum to 1.
 
     All A^(N-1) of them with their exact probabilities up to `config.joint_limit`. Beyond it `config.samples` draws of equal weight,
@@ -23,11 +25,17 @@ def joint_actions(probs: Float[Array, "others A"], present: Array, key: Array, c
     """
     players, actions = probs.shape
     if actions**players <= config.joint_limit:
-        joint = jnp.asarray(np.array(list(itertools.product(range(actions), repeat=players)), np.int32).reshape(-1, players))
-        each = jnp.where(present, probs[jnp.arange(players), joint], joint == 0)  # a seat that has left counts once
+        joint = jnp.asarray(
+            np.array(list(itertools.product(range(actions), repeat=players)), np.int32).reshape(-1, players)
+        )
+        each = jnp.where(
+            present, probs[jnp.arange(players), joint], joint == 0
+        )  # a seat that has left counts once
         weights = each.prod(1)
     else:
-        joint = jax.vmap(lambda p, k: stratified(p, k, config.samples), out_axes=1)(probs, jax.random.split(key, players))
+        joint = jax.vmap(lambda p, k: stratified(p, k, config.samples), out_axes=1)(
+            probs, jax.random.split(key, players)
+        )
         weights = jnp.full(config.samples, 1 / config.samples)
     return jnp.where(present, joint, ABSENT), weights
 
@@ -64,7 +72,9 @@ def one_step(
 
     def believed(others: Array) -> Array:
         own_action_does_not_matter = jnp.zeros(1, jnp.int32)
-        return opponents.posterior(opponents.update(belief, obs, jnp.concatenate([own_action_does_not_matter, others]), present))
+        return opponents.posterior(
+            opponents.update(belief, obs, jnp.concatenate([own_action_does_not_matter, others]), present)
+        )
 
     beliefs = jax.vmap(believed)(joint)  # [M, N-1, G]
 
@@ -74,7 +84,9 @@ def one_step(
         return world.reward(z, action, others), gamma * continues * value
 
     candidates = jnp.arange(world.num_actions)
-    reward, value = jax.vmap(lambda a: jax.vmap(lambda o, b: outcome(a, o, b))(joint, beliefs))(candidates)  # [A, M]
+    reward, value = jax.vmap(lambda a: jax.vmap(lambda o, b: outcome(a, o, b))(joint, beliefs))(
+        candidates
+    )  # [A, M]
     reward, value = reward @ weights, value @ weights
     scores = jnp.where(legal, reward + value, -jnp.inf)
     shown = jnp.where(present[1:, None], probs, 0.0)

@@ -36,7 +36,14 @@ class Player(eqx.Module):
 
     @abc.abstractmethod
     def step(
-        self, carry: Any, obs: Array, legal: Array, key: jax.Array, *, others: Array | None = None, present: Array | None = None
+        self,
+        carry: Any,
+        obs: Array,
+        legal: Array,
+        key: jax.Array,
+        *,
+        others: Array | None = None,
+        present: Array | None = None,
     ) -> tuple[Any, jax.Array, Thought]:
         """Chooses an action.
 
@@ -73,7 +80,14 @@ class ScriptedPlayer(Player):
         return carry
 
     def step(
-        self, carry: Any, obs: Array, legal: Array, key: jax.Array, *, others: Array | None = None, present: Array | None = None
+        self,
+        carry: Any,
+        obs: Array,
+        legal: Array,
+        key: jax.Array,
+        *,
+        others: Array | None = None,
+        present: Array | None = None,
     ) -> tuple[Any, jax.Array, Thought]:
         see_key, act_key = jax.random.split(key)
         seen = jnp.full(1, ABSENT) if others is None else others
@@ -85,7 +99,9 @@ class ScriptedPlayer(Player):
 
 def draw(key: jax.Array, probs: jax.Array) -> jax.Array:
     """[] int32: an index drawn from `probs` [A]; never one of probability 0."""
-    return jax.random.categorical(key, jnp.where(probs > 0, jnp.log(jnp.maximum(probs, 1e-30)), -jnp.inf)).astype(jnp.int32)
+    return jax.random.categorical(
+        key, jnp.where(probs > 0, jnp.log(jnp.maximum(probs, 1e-30)), -jnp.inf)
+    ).astype(jnp.int32)
 
 
 def uniform(allowed: Array) -> jax.Array:

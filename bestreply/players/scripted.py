@@ -126,7 +126,9 @@ class Mixture(ScriptedPlayer):
         pick_key, *keys = jax.random.split(key, 1 + len(self.players))
         drawn = draw(pick_key, jnp.asarray(self.weights) / sum(self.weights))
         chosen = jnp.where(chosen == ABSENT, drawn, chosen)
-        return chosen, tuple(p.see(c, obs, others, k) for p, c, k in zip(self.players, inner, keys, strict=True))
+        return chosen, tuple(
+            p.see(c, obs, others, k) for p, c, k in zip(self.players, inner, keys, strict=True)
+        )
 
     def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
         chosen, inner = carry
@@ -158,7 +160,14 @@ class Switching(ScriptedPlayer):
 
     def _carry(self, episode: Any, first: Any, second: Any) -> dict[str, Any]:
         zero = jnp.int32(0)
-        return {"step": zero, "at": zero, "episode": episode, "switched": jnp.bool_(False), "first": first, "second": second}
+        return {
+            "step": zero,
+            "at": zero,
+            "episode": episode,
+            "switched": jnp.bool_(False),
+            "first": first,
+            "second": second,
+        }
 
     def renew(self, carry: Any) -> Any:
         first, second = self.first.renew(carry["first"]), self.second.renew(carry["second"])
@@ -186,11 +195,17 @@ class Switching(ScriptedPlayer):
         }
 
     def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
-        first, second = self.first.policy(carry["first"], obs, legal), self.second.policy(carry["second"], obs, legal)
+        first, second = (
+            self.first.policy(carry["first"], obs, legal),
+            self.second.policy(carry["second"], obs, legal),
+        )
         return jnp.where(carry["switched"], second, first)
 
     def did(self, carry: Any, action: jax.Array) -> Any:
-        return carry | {"first": self.first.did(carry["first"], action), "second": self.second.did(carry["second"], action)}
+        return carry | {
+            "first": self.first.did(carry["first"], action),
+            "second": self.second.did(carry["second"], action),
+        }
 
 
 # -- for matrix games ----------------------------------------------------------------------------------------------------------

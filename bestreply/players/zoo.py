@@ -92,7 +92,9 @@ def _mixture(spec: Spec, game: Game, seat: int) -> Player:
         parts = tuple(_scripted(p, game, seat) for p in players)
         weights = tuple(map(float, weights or (1.0,) * len(parts)))
         if not parts or len(weights) != len(parts) or min(weights) < 0 or sum(weights) <= 0:
-            raise TypeError(f"{len(parts)} players with weights {weights}; wanted: a weight >= 0 for each, not all 0")
+            raise TypeError(
+                f"{len(parts)} players with weights {weights}; wanted: a weight >= 0 for each, not all 0"
+            )
         return scripted.Mixture(players=parts, weights=weights, name=str(spec))
 
     return make(*spec.args, **spec.settings)
@@ -102,7 +104,9 @@ def _switching(spec: Spec, game: Game, seat: int) -> Player:
     def make(first: Any, second: Any, **when: Any) -> Player:
         known = {"step": "step_at", "random": "random", "hazard": "hazard", "episode": "episode"}
         if len(when) != 1 or not set(when) <= set(known):
-            raise TypeError(f"when to switch: {when or 'nothing'}; wanted: exactly one of step=, random=, hazard=, episode=")
+            raise TypeError(
+                f"when to switch: {when or 'nothing'}; wanted: exactly one of step=, random=, hazard=, episode="
+            )
         [(key, value)] = when.items()
         if key == "hazard":
             value = _probability(key, value)
@@ -111,7 +115,8 @@ def _switching(spec: Spec, game: Game, seat: int) -> Player:
         else:
             value = _whole(key, value, least=1 if key == "random" else 0)
         first, second = _scripted(first, game, seat), _scripted(second, game, seat)
-        return scripted.Switching(first=first, second=second, name=str(spec), **{known[key]: value})
+        schedule: dict[str, Any] = {known[key]: value}
+        return scripted.Switching(first=first, second=second, name=str(spec), **schedule)
 
     return make(*spec.args, **spec.settings)
 
@@ -139,7 +144,9 @@ def _always(spec: Spec, game: Game, seat: int) -> Player:
         name = action.name if isinstance(action, Spec) else action
         index = game.action_names.index(name) if name in game.action_names else name
         if not isinstance(index, int) or not 0 <= index < game.num_actions:
-            raise TypeError(f"no action {name!r}; {game.name} has {', '.join(game.action_names)} (or their numbers from 0)")
+            raise TypeError(
+                f"no action {name!r}; {game.name} has {', '.join(game.action_names)} (or their numbers from 0)"
+            )
         return scripted.Always(action=index, name=str(spec))
 
     return make(*spec.args, **spec.settings)
@@ -170,31 +177,49 @@ def _equilibrium(spec: Spec, game: Any, seat: int) -> Player:
     if game.num_players != 2:
         raise TypeError(f"an equilibrium is computed for 2 players; {game.name} has {game.num_players}")
     rows, columns = np.array(game.payoffs_of(0)), np.array(game.payoffs_of(1)).T
-    found = list(nashpy.Game(rows, columns).support_enumeration())
-    best = max(found, key=lambda pair: float(pair[0] @ (rows + columns) @ pair[1]))  # the one that pays both most in all
+    found: Any = list(nashpy.Game(rows, columns).support_enumeration())
+    best = max(found, key=lambda pair: float(pair[0] @ (rows + columns) @ pair[1]))  # pays both most in all
     return scripted.Strategy(probs=tuple(float(p) for p in best[seat]), name=spec.name)
 
 
 ZOO: dict[str, Entry] = {
     "random": Entry(_simple(scripted.Random), "any", "uniform over legal actions (R)"),
-    "nearest_stag": Entry(_nearest("stags"), "stag_hunt", "goes to the nearest stag and waits there for a partner (NS)"),
+    "nearest_stag": Entry(
+        _nearest("stags"), "stag_hunt", "goes to the nearest stag and waits there for a partner (NS)"
+    ),
     "nearest_hare": Entry(_nearest("hares"), "stag_hunt", "goes to the nearest hare and takes it (NH)"),
-    "nearest_drift": Entry(_nearest("drifts"), "snowdrift", "goes to the nearest drift and removes it (ND, the cooperator)"),
-    "never_remove": Entry(_simple(scripted.NeverRemove), "snowdrift", "wanders and never removes a drift (FIX, the defector)"),
+    "nearest_drift": Entry(
+        _nearest("drifts"), "snowdrift", "goes to the nearest drift and removes it (ND, the cooperator)"
+    ),
+    "never_remove": Entry(
+        _simple(scripted.NeverRemove), "snowdrift", "wanders and never removes a drift (FIX, the defector)"
+    ),
     "always": Entry(_always, "any", "always(ACTION): one action whenever it is legal"),
     "always_c": Entry(_always_index(0), "matrix", "always the first action (cooperate)"),
     "always_d": Entry(_always_index(1), "matrix", "always the second action (defect)"),
-    "tit_for_tat": Entry(_simple(scripted.TitForTat), "matrix", "cooperates first, then does what the others did"),
+    "tit_for_tat": Entry(
+        _simple(scripted.TitForTat), "matrix", "cooperates first, then does what the others did"
+    ),
     "grim": Entry(_simple(scripted.Grim), "matrix", "cooperates until somebody defects, then never again"),
     "win_stay_lose_shift": Entry(
-        _with_payoffs(scripted.WinStayLoseShift), "matrix", "repeats an action that paid at least the mean, else shifts"
+        _with_payoffs(scripted.WinStayLoseShift),
+        "matrix",
+        "repeats an action that paid at least the mean, else shifts",
     ),
-    "fictitious_play": Entry(_with_payoffs(scripted.FictitiousPlay), "matrix", "best reply to the frequencies seen so far"),
-    "equilibrium": Entry(_equilibrium, "matrix", "a Nash strategy of the stage game, the best-paying where there are several"),
+    "fictitious_play": Entry(
+        _with_payoffs(scripted.FictitiousPlay), "matrix", "best reply to the frequencies seen so far"
+    ),
+    "equilibrium": Entry(
+        _equilibrium, "matrix", "a Nash strategy of the stage game, the best-paying where there are several"
+    ),
     "noisy": Entry(_noisy, "any", "noisy(PLAYER, EPS): PLAYER, with probability EPS a uniform legal action"),
-    "mixture": Entry(_mixture, "any", "mixture(A, B, ..., weights=(...)): one of them, drawn at each episode's start"),
+    "mixture": Entry(
+        _mixture, "any", "mixture(A, B, ..., weights=(...)): one of them, drawn at each episode's start"
+    ),
     "switching": Entry(
-        _switching, "any", "switching(A, B, step=K | random=K | hazard=P | episode=K): A, then B for good from then on"
+        _switching,
+        "any",
+        "switching(A, B, step=K | random=K | hazard=P | episode=K): A, then B for good from then on",
     ),
     "look_alike": Entry(_look_alike, "any", "look_alike(A, B, steps=K): acts as A for K steps, then as B"),
 }
