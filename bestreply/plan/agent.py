@@ -1,5 +1,6 @@
 """The agent: a player that remembers what it believes about the others and answers with the best reply."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -7,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array
 
 from bestreply.config import PlannerConfig
 from bestreply.games.base import Game
@@ -15,7 +15,7 @@ from bestreply.model.opponent import OpponentModel
 from bestreply.model.world import WorldModel
 from bestreply.plan.one_step import one_step
 from bestreply.players.base import Player, uniform
-from bestreply.types import Plan, Thought
+from bestreply.types import Array, Plan, Thought
 
 
 class Agent(Player):
@@ -49,13 +49,14 @@ class Agent(Player):
         others: Array | None = None,
         present: Array | None = None,
     ) -> tuple[Any, jax.Array, Thought]:
+        obs, legal = jnp.asarray(obs, jnp.float32), jnp.asarray(legal)
         plan_key, act_key = jax.random.split(key)
         belief = carry["belief"]
         if others is not None:
-            joint = jnp.concatenate([carry["action"][None], others])
+            joint = jnp.concatenate([carry["action"][None], jnp.asarray(others)])
             moved = self.opponents.update(belief, carry["obs"], joint, carry["present"])
             belief = jax.tree.map(lambda new, old: jnp.where(carry["begun"], new, old), moved, belief)
-        present = self._present(obs) if present is None else present
+        present = self._present(obs) if present is None else jnp.asarray(present)
         plan = self._plan(belief, obs, legal, present, plan_key)
         eps = self.config.epsilon
         probs = (1 - eps) * jax.nn.one_hot(plan.action, self.game.num_actions) + eps * uniform(legal)
@@ -70,7 +71,7 @@ class Agent(Player):
         *,
         belief: Any = None,
         present: Array | None = None,
-        candidates: Array | tuple[str, ...] | None = None,
+        candidates: Array | Sequence[str] | None = None,
         key: Array | None = None,
     ) -> Plan:
         """Scores every candidate action at one observation; batch with `jax.vmap`.
