@@ -78,7 +78,7 @@ def _read(name: str, summary: str, kind: Any, arguments: list[str]) -> Any:
         args=arguments,
         prog=f"bestreply {name}",
         description=summary,
-        config=(tyro.conf.PositionalRequiredArgs, tyro.conf.FlagCreatePairsOff),
+        config=(tyro.conf.PositionalRequiredArgs,),
         **settings,
     )
 
@@ -184,13 +184,11 @@ class Train(RunConfig):
 
     def run(self) -> None:
         from bestreply.data.store import open_store
-        from bestreply.spec import Spec
+        from bestreply.experiment import config_for_data
         from bestreply.train import train
 
         data = open_store(self.data)
-        game = data.game()
-        config = dataclasses.replace(_config_of(self), game=str(Spec(game.name, (), game.settings)))
-        _say(train(data, config, path=self.out, resume=self.resume).path)
+        _say(train(data, config_for_data(_config_of(self), data), path=self.out, resume=self.resume).path)
 
 
 @command("evaluate", "play the agent, and whom it is compared with, against opponent sets")

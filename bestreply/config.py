@@ -41,6 +41,9 @@ class ModelConfig:
     """Tell the value what is believed about the others."""
     value_heads: Literal["single", "player"] = "player"
     """One value of the data's mixed behaviour, or one for each player that made the data; the planner takes the best of them."""
+    value_improved: bool = False
+    """One more value beside the heads: that of the best action, by Q-learning within the logged actions (two estimates, the lower
+    counts). Wants play in which every legal action is tried somewhere, by a random or noisy player."""
     opponent_goal: Literal["none", "goal", "player"] = "player"
     """What the model of the others is conditioned on: nothing, the goal labelled by hindsight, or which logged player it is."""
 
@@ -109,8 +112,8 @@ class PlannerConfig:
 class CollectConfig:
     """Play to learn from."""
 
-    players: tuple[str, ...] = ("nearest_stag", "nearest_hare", "random")
-    """Who makes the data: every seat draws one of them for every episode."""
+    players: tuple[str, ...] = ()
+    """Who makes the data: every seat draws one of them for every episode. None given: the game's standard players."""
     episodes: int = 20_000
     """Episodes in all."""
 
@@ -131,13 +134,9 @@ class ImproveConfig:
 class EvaluateConfig:
     """Play to measure."""
 
-    opponents: tuple[str, ...] = (
-        "nearest_stag",
-        "nearest_hare",
-        "random",
-        "mixture(nearest_stag, nearest_hare, random)",
-    )
-    """Opponent sets: each fills all other seats."""
+    opponents: tuple[str, ...] = ()
+    """Opponent sets: a name fills all other seats, N-1 names with commas one each. None given: each player that made the data, and
+    their mixture."""
     episodes: int = 1000
     """Episodes for every method and opponent set, all seats in turn."""
     methods: tuple[str, ...] = ("agent", "uniform_others", "data_players", "random")

@@ -19,7 +19,7 @@ from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.players.zoo import make_player
 from bestreply.provenance import provenance
 from bestreply.spec import Spec, parse_specs
-from bestreply.types import ego_order
+from bestreply.types import ABSENT, ego_order
 
 SCHEMA = pa.schema(
     [
@@ -185,31 +185,33 @@ def join(lineups: Sequence[Lineup]) -> Lineup:
 # -- a match to look at --------------------------------------------------------------------------------------------------------
 
 
-def record_match(
-    game: Game, agent: Player, others: Sequence[str | Spec | Player], seed: int, goals: Sequence[str] = ()
-) -> dict[str, Any]:
-    """One episode with `agent` in seat 0, step by step as plain data: what it saw, scored, predicted and did (docs/files.md)."""
-    lineup = seat_players(game, [agent, *others], 1, seed)
-    watch = int(lineup.seating[0, 0])
-    played = play(game, lineup, seed, watch=watch)
-    episode = jax.tree.map(lambda x: x[0], played.episodes)
-    steps = []
-    for t in range(int(episode.length)):
-        if episode.action[t, 0] < 0:
-            break
-        thought = jax.tree.map(lambda x, t=t: np.asarray(x)[0, t, 0], played.thoughts)
-        steps.append(
-            _step(game, episode, t) | ({} if thought.plan is None else _planned(thought.plan, agent))
+def record_matches(
+    game: Game,
+    agent: Player,
+    opponents: Sequence[Sequence[str | Spec | Player]],
+    seed: int,
+    goals: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """One episode against each opponent set with `agent` in seat 0, step by step as plain data: what it saw, scored, predicted
+    and did (docs/files.md, `matches.json`). `goals` names what the agent's belief is about."""
+    lineup = join([seat_players(game, [agent, *others], 1, seed) for others in opponents])
+    played = play(game, lineup, seed, watch=int(lineup.seating[0, 0]))
+    matches = []
+    for number, others in enumerate(opponents):
+        episode, thoughts = jax.tree.map(lambda x, n=number: x[n], played)
+        acting = np.flatnonzero(episode.action[:, 0] != ABSENT).tolist()
+        matches.append(
+            {
+                "opponents": name_opponents(others),
+                "players": [lineup.pool[i].name for i in lineup.seating[number]],
+                "seat": 0,
+                "return": float(episode.reward[:, 0].sum()),
+                "actions": list(game.action_names),
+                "goals": list(goals),
+                "steps": [_step(game, episode, t) | _planned(thoughts, agent, t) for t in acting],
+            }
         )
-    return {
-        "opponents": name_opponents(others),
-        "players": [lineup.pool[i].name for i in lineup.seating[0]],
-        "seat": 0,
-        "return": float(episode.reward[:, 0].sum()),
-        "actions": list(game.action_names),
-        "goals": list(goals),
-        "steps": steps,
-    }
+    return matches
 
 
 def _step(game: Game, episode: Any, t: int) -> dict[str, Any]:
@@ -223,7 +225,12 @@ def _step(game: Game, episode: Any, t: int) -> dict[str, Any]:
     }
 
 
-def _planned(plan: Any, agent: Any) -> dict[str, Any]:
+def _planned(thoughts: Any, agent: Any, t: int) -> dict[str, Any]:
+    """What the agent, who holds the first of the watched seats, thought at step `t`; nothing for a player that does not plan."""
+    if thoughts.plan is None:
+        return {}
+    plan = jax.tree.map(lambda x: x[t, 0], thoughts.plan)
+
     def numbers(x: Any) -> list[float | None]:
         return [round(float(v), 5) if np.isfinite(v) else None for v in x]
 

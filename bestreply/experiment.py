@@ -1,5 +1,6 @@
 """The whole flow as one experiment: collect, train, evaluate, report."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,45 @@ from bestreply.collect import PLANNING_CHUNK, collect
 from bestreply.config import RunConfig
 from bestreply.console import fresh_path
 from bestreply.data.store import Store, open_store
-from bestreply.evaluate import Scores, evaluate_all, fill_seats, record_match
+from bestreply.evaluate import Scores, evaluate_all, fill_seats, record_matches
 from bestreply.files import write_json
 from bestreply.games import make_game
+from bestreply.games.base import Game
 from bestreply.plan.agent import Agent
+from bestreply.players.zoo import make_player, standard_players
 from bestreply.report import write_report
 from bestreply.run import Run, load_run
+from bestreply.spec import Spec
 from bestreply.train import train
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """The configuration with every default that depends on the game written out."""
+    players = config.collect.players or standard_players(make_game(config.game))
+    opponents = config.evaluate.opponents or (*players, *([_mixture(players)] if len(players) > 1 else []))
+    return dataclasses.replace(
+        config,
+        collect=dataclasses.replace(config.collect, players=players),
+        evaluate=dataclasses.replace(config.evaluate, opponents=opponents),
+    )
+
+
+def config_for_data(config: RunConfig, data: Store) -> RunConfig:
+    """The configuration for learning from `data`: its game, and the players that made it where they can be made again."""
+    game = data.game()
+    known = tuple(entry["name"] for entry in data.roster if _can_be_made(entry["name"], game))
+    here: dict[str, Any] = {"game": str(Spec(game.name, (), game.settings))}
+    if not config.collect.players and known:
+        here["collect"] = dataclasses.replace(config.collect, players=known)
+    return resolve(dataclasses.replace(config, **here))
+
+
+def _can_be_made(name: str, game: Game) -> bool:
+    try:
+        make_player(name, game)
+    except ValueError:
+        return False
+    return True
 
 
 def collect_for(config: RunConfig, path: str | Path, command: str | None = None) -> Store:
@@ -53,7 +86,11 @@ def collect_round(run: Run, number: int, path: str | Path, command: str | None =
 
 def _drawn(config: RunConfig) -> str:
     names = config.collect.players
-    return names[0] if len(names) == 1 else f"mixture({', '.join(names)})"
+    return names[0] if len(names) == 1 else _mixture(names)
+
+
+def _mixture(names: tuple[str, ...]) -> str:
+    return f"mixture({', '.join(names)})"
 
 
 def _agent_name(number: int) -> str:
@@ -62,24 +99,24 @@ def _agent_name(number: int) -> str:
 
 def evaluate_run(run: Run, command: str | None = None) -> Scores:
     """Plays the run's methods against its opponent sets; writes ``scores.parquet`` and ``matches.json`` into the run."""
-    config, agent = run.config.evaluate, run.agent()
+    config, agent = resolve(run.config), run.agent()
     methods: dict[str, Any] = {}
-    for method in config.methods:
+    for method in config.evaluate.methods:
         if method == "data_players":
-            methods |= {name: name for name in run.config.collect.players}
+            methods |= {name: name for name in config.collect.players}
         else:
             methods[method] = {"agent": agent, "uniform_others": None}.get(method, method)
     if "uniform_others" in methods:
         methods["uniform_others"] = run.agent(opponents="uniform")
-    scores = evaluate_all(run.game, methods, config.opponents, config.episodes, run.config.seed + 1)
+    scores = evaluate_all(
+        run.game, methods, config.evaluate.opponents, config.evaluate.episodes, run.config.seed + 1
+    )
     scores.provenance.update(
         run=run.path.name, config=run.provenance, command=command or scores.provenance["command"]
     )
     scores.save(run.path / "scores.parquet")
-    matches = [
-        record_match(run.game, agent, fill_seats(run.game, opponents), run.config.seed + 2, run.goals)
-        for opponents in config.opponents
-    ]
+    sets = [fill_seats(run.game, opponents) for opponents in config.evaluate.opponents]
+    matches = record_matches(run.game, agent, sets, run.config.seed + 2, run.goals)
     write_json(run.path / "matches.json", matches)
     return scores
 
@@ -91,6 +128,7 @@ def run_all(
 
     With rounds of improvement, the runs in between lie in ``rounds/`` inside it, and all play is one dataset.
     """
+    config = resolve(config)
     path = fresh_path("runs", make_game(config.game).name.replace(":", "-")) if path is None else Path(path)
     if (path / "config.json").exists() and not resume:
         raise FileExistsError(f"{path} holds a run already. Give another path, or go on with it (--resume)")

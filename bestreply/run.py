@@ -66,7 +66,10 @@ class Run:
         known = [f.name for f in dataclasses.fields(self.config.planner)]
         if unknown := sorted(set(settings) - set(known)):
             raise ValueError(f"a planner has no setting {', '.join(unknown)}; it has: {', '.join(known)}")
-        models = {"learned": self.learner.opponents, "uniform": UniformOpponents(game=self.game, goals=len(self.goals))}
+        models = {
+            "learned": self.learner.opponents,
+            "uniform": UniformOpponents(game=self.game, goals=len(self.goals)),
+        }
         if isinstance(opponents, str):
             if opponents not in models:
                 raise ValueError(

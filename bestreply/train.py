@@ -20,7 +20,7 @@ from bestreply.data.augment import draw_symmetry, turn
 from bestreply.data.moa_buffer import BufferState, all_indices, draw_index, fill, gather, gather_window
 from bestreply.games.base import Game
 from bestreply.metrics import MetricsLog
-from bestreply.model.losses import opponent_losses, total_loss, value_loss, world_losses
+from bestreply.model.losses import improved_loss, opponent_losses, total_loss, value_loss, world_losses
 from bestreply.model.opponent import LearnedOpponents
 from bestreply.model.targets import (
     Minds,
@@ -62,18 +62,24 @@ def goals_of(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -> tup
 
 def start_learner(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -> Learner:
     """Untrained networks for `game`, drawn from the run's seed."""
-    opponent_key, world_key = jax.random.split(jax.random.key(config.seed))
     goals = len(goals_of(config, game, roster))
     heads = len(roster) if config.model.value_heads == "player" else 1
+    return _fresh(config, game, goals, heads, jax.random.key(config.seed))
+
+
+@partial(
+    jax.jit, static_argnames=("config", "game", "goals", "heads")
+)  # else every weight's shape compiles apart
+def _fresh(config: RunConfig, game: Game, goals: int, heads: int, key: Array) -> Learner:
+    opponent_key, world_key = jax.random.split(key)
     opponents = LearnedOpponents.create(game, config.model, goals, key=opponent_key, leak=config.planner.leak)
     world = WorldModel(game, config.model, goals=goals, heads=heads, key=world_key)
+    opponent_transform = optimiser(config.train, config.train.opponent_updates)
     return Learner(
         opponents=opponents,
         world=world,
-        slow=jax.tree.map(jnp.copy, world),
-        opponent_optimiser=optimiser(config.train, config.train.opponent_updates).init(
-            _weights(opponents.net)
-        ),
+        slow=world,
+        opponent_optimiser=opponent_transform.init(_weights(opponents.net)),
         world_optimiser=optimiser(config.train, config.train.updates).init(_weights(world)),
         opponent_updates=jnp.int32(0),
         updates=jnp.int32(0),
@@ -113,7 +119,7 @@ def set_units(learner: Learner, config: RunConfig, episodes: Episodes) -> Learne
     returns = np.asarray(jax.jit(whole)(episodes, index)[0])
     player = np.asarray(episodes.player)[index.row, index.seat]
     head = player if config.model.value_heads == "player" else np.zeros_like(player)
-    mine = [returns[head == k] for k in range(learner.world.value_scale.shape[0])]
+    mine = [*(returns[head == k] for k in range(learner.world.heads)), returns]
     mean = jnp.asarray([x.mean() if len(x) else NO_VALUE for x in mine], jnp.float32)
     scale = jnp.asarray([max(x.std(), 1e-2) if len(x) else 1.0 for x in mine], jnp.float32)
     met = {"none": np.zeros_like(player), "goal": np.asarray(episodes.goal)[index], "player": player}[
@@ -191,7 +197,7 @@ def turned(
 
 
 def world_loss(
-    world: WorldModel, config: RunConfig, windows: Transition, obs: Array, targets: Targets
+    world: WorldModel, config: RunConfig, windows: Transition, obs: Array, action: Array, targets: Targets
 ) -> tuple[Array, dict[str, Array]]:
     """The weighted sum of all losses and each by name: the value's over `obs` [V, ...], the others' over windows [B, L, ...]."""
     losses = jax.tree.map(jnp.mean, jax.vmap(partial(world_losses, world))(windows))
@@ -200,6 +206,9 @@ def world_loss(
         obs, targets.belief, targets.y
     )
     losses = losses | {"value": (targets.weight * each).sum(1).mean()}
+    if world.config.value_improved:
+        improved = jax.vmap(partial(improved_loss, world))(obs, targets.belief, action, targets.best)
+        losses["value"] += improved.mean()
     return total_loss(losses, config.train.weights), losses
 
 
@@ -217,7 +226,7 @@ def world_step(
     at, belief = turned(config, game, at, targets.belief, turn_value_key)
     targets = targets._replace(belief=belief)
     (_, losses), gradient = eqx.filter_value_and_grad(world_loss, has_aux=True)(
-        learner.world, config, windows, at.obs, targets
+        learner.world, config, windows, at.obs, at.action, targets
     )
     gradient = _weights(gradient, learner.world)
     change, state = optimiser(config.train, config.train.updates).update(
@@ -373,7 +382,9 @@ def train(
 
 def _begin(run: "Run", start: "Run | None", episodes: Episodes) -> Learner:
     """Fresh networks, or those of `start` with fresh optimisers and counters."""
-    learner = start_learner(run.config, run.game, run.roster)
+    learner = jax.tree.map(
+        jnp.copy, start_learner(run.config, run.game, run.roster)
+    )  # donated: nothing shared
     if start is not None and start.learner is not None:
         nets = jax.tree.map(jnp.copy, (start.learner.opponents, start.learner.world, start.learner.slow))
         learner = eqx.tree_at(lambda s: (s.opponents, s.world, s.slow), learner, nets)

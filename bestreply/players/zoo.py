@@ -43,6 +43,16 @@ def list_players() -> dict[str, str]:
     return {name: f"{entry.summary} [{entry.plays}]" for name, entry in ZOO.items()}
 
 
+def standard_players(game: Game) -> tuple[str, ...]:
+    """Whom play of `game` is collected with, and the agent is measured against, unless somebody says otherwise."""
+    standard = {
+        "stag_hunt": ("nearest_stag", "nearest_hare", "random"),
+        "snowdrift": ("nearest_drift", "never_remove", "random"),
+        "matrix": ("always_c", "always_d", "tit_for_tat", "random"),
+    }
+    return standard.get(game.name, ("random",))
+
+
 # -- makers: each reads its own settings, so that a wrong one is refused with the signature at hand --------------------------------
 
 
