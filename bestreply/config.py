@@ -41,9 +41,6 @@ class ModelConfig:
     """Tell the value what is believed about the others."""
     value_heads: Literal["single", "player"] = "player"
     """One value of the data's mixed behaviour, or one for each player that made the data; the planner takes the best of them."""
-    value_improved: bool = False
-    """One more value beside the heads: that of the best action, by Q-learning within the logged actions (two estimates, the lower
-    counts). Wants play in which every legal action is tried somewhere, by a random or noisy player."""
     opponent_goal: Literal["none", "goal", "player"] = "player"
     """What the model of the others is conditioned on: nothing, the goal labelled by hindsight, or which logged player it is."""
 
@@ -70,9 +67,9 @@ class TrainConfig:
     """Discount of a step."""
     target: Literal["data", "expected"] = "data"
     """TD target: r + gamma V(o') of the data, or with V(o') expected over the others' predicted actions."""
-    off_policy: bool = True
-    """Teach every player's value head from everybody's steps, weighted by how likely that player was to act so. Only for `data`,
-    one head a player, in games whose observation tells what the others see."""
+    off_policy: float = 1.0
+    """How much everybody's steps teach every other player's value head, weighted by how likely that player was to act so; 0: not at
+    all. Only for `data`, one head a player, in games whose observation tells what the others see."""
     most_ratio: float = 10.0
     """Largest such weight."""
     n_step: int = 1

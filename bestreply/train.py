@@ -20,7 +20,7 @@ from bestreply.data.augment import draw_symmetry, turn
 from bestreply.data.moa_buffer import BufferState, all_indices, draw_index, fill, gather, gather_window
 from bestreply.games.base import Game
 from bestreply.metrics import MetricsLog
-from bestreply.model.losses import improved_loss, opponent_losses, total_loss, value_loss, world_losses
+from bestreply.model.losses import opponent_losses, total_loss, value_loss, world_losses
 from bestreply.model.opponent import LearnedOpponents
 from bestreply.model.targets import (
     Minds,
@@ -119,7 +119,7 @@ def set_units(learner: Learner, config: RunConfig, episodes: Episodes) -> Learne
     returns = np.asarray(jax.jit(whole)(episodes, index)[0])
     player = np.asarray(episodes.player)[index.row, index.seat]
     head = player if config.model.value_heads == "player" else np.zeros_like(player)
-    mine = [*(returns[head == k] for k in range(learner.world.heads)), returns]
+    mine = [returns[head == k] for k in range(learner.world.value_scale.shape[0])]
     mean = jnp.asarray([x.mean() if len(x) else NO_VALUE for x in mine], jnp.float32)
     scale = jnp.asarray([max(x.std(), 1e-2) if len(x) else 1.0 for x in mine], jnp.float32)
     met = {"none": np.zeros_like(player), "goal": np.asarray(episodes.goal)[index], "player": player}[
@@ -197,7 +197,7 @@ def turned(
 
 
 def world_loss(
-    world: WorldModel, config: RunConfig, windows: Transition, obs: Array, action: Array, targets: Targets
+    world: WorldModel, config: RunConfig, windows: Transition, obs: Array, targets: Targets
 ) -> tuple[Array, dict[str, Array]]:
     """The weighted sum of all losses and each by name: the value's over `obs` [V, ...], the others' over windows [B, L, ...]."""
     losses = jax.tree.map(jnp.mean, jax.vmap(partial(world_losses, world))(windows))
@@ -206,9 +206,6 @@ def world_loss(
         obs, targets.belief, targets.y
     )
     losses = losses | {"value": (targets.weight * each).sum(1).mean()}
-    if world.config.value_improved:
-        improved = jax.vmap(partial(improved_loss, world))(obs, targets.belief, action, targets.best)
-        losses["value"] += improved.mean()
     return total_loss(losses, config.train.weights), losses
 
 
@@ -226,7 +223,7 @@ def world_step(
     at, belief = turned(config, game, at, targets.belief, turn_value_key)
     targets = targets._replace(belief=belief)
     (_, losses), gradient = eqx.filter_value_and_grad(world_loss, has_aux=True)(
-        learner.world, config, windows, at.obs, at.action, targets
+        learner.world, config, windows, at.obs, targets
     )
     gradient = _weights(gradient, learner.world)
     change, state = optimiser(config.train, config.train.updates).update(
@@ -307,7 +304,9 @@ def _run_phase(
 
 def read_minds(config: RunConfig, model: LearnedOpponents, episodes: Episodes) -> Minds:
     """What the trained model of the others makes of `episodes`."""
-    wanted = config.train.off_policy and config.model.value_heads == "player" == config.model.opponent_goal
+    wanted = (
+        config.train.off_policy > 0 and config.model.value_heads == "player" == config.model.opponent_goal
+    )
     ratios = policy_ratios(model, episodes, config.train.most_ratio) if wanted else None
     return Minds(follow_beliefs(model, episodes), ratios)
 

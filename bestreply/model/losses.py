@@ -72,15 +72,6 @@ def value_loss(world: WorldModel, obs: Array, belief: Array, head: Array, target
     ) ** 2
 
 
-def improved_loss(
-    world: WorldModel, obs: Array, belief: Array, action: Array, target: Array
-) -> Float[Array, ""]:
-    """|| Q(o_t, a_i) - stop_grad(y_t) ||^2 of both estimates, in units of all returns; y_t = r_t + gamma (1 - done) max_a Q(o', a)."""
-    q = world.action_values(world.encode(obs), obs, belief)[:, action]
-    scale = jax.lax.stop_gradient(world.value_scale[-1])
-    return (((q - jax.lax.stop_gradient(target)) / scale) ** 2).mean()
-
-
 def data_target(reward: Array, discount: Array, next_value: Array) -> Array:
     """y = r_t + gamma (1 - done) V(o_{t+1}); `discount` is gamma (1 - terminated). A truncated step has a next value."""
     return reward + discount * next_value

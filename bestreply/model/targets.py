@@ -12,7 +12,7 @@ from bestreply.config import RunConfig, TrainConfig
 from bestreply.data.moa_buffer import BufferState, Index
 from bestreply.model.losses import data_target, expected_target
 from bestreply.model.opponent import LearnedOpponents
-from bestreply.model.world import WorldModel, best_action_value
+from bestreply.model.world import WorldModel
 from bestreply.plan.one_step import joint_actions
 from bestreply.types import ABSENT, Episodes, Transition, ego_order
 
@@ -34,7 +34,6 @@ class Targets(NamedTuple):
     y: Array  # [B, K] float32
     weight: Array  # [B, K] float32: how much this step tells each head
     belief: Array  # [B, N-1, G], at o_t
-    best: Array  # [B] float32, for Q of the action taken: the best legal action follows; zeros where Q is not learned
 
 
 def value_targets(
@@ -49,41 +48,30 @@ def value_targets(
 ) -> Targets:
     """TD targets for the transitions `at` [B] at `index`, from the slow target network.
 
-    A step counts in full for the head of the player that made it. With `config.train.off_policy` it also counts for every other
+    A step counts in full for the head of the player that made it. It also counts `config.train.off_policy` times for every other
     head, one step deep, weighted by how much likelier that head's player was to act so (importance weighting: E over the
     behaviour of ratio * (V - y)^2 is least where V is the expectation of y under the head's own player).
     """
-    heads = slow.heads
+    heads = slow.value_scale.shape[0]
     head = at.player[:, 0] if config.model.value_heads == "player" else jnp.zeros_like(at.seat)
     own = jax.nn.one_hot(head, heads)
     belief = minds.beliefs[index]
+    if config.train.target == "expected":
+        y = _expected(config, slow, model, at, belief, head, key)
+        return Targets(jnp.broadcast_to(y[:, None], own.shape), own, belief)
 
-    def bootstrapped(n_step: int) -> tuple[Array, Array]:
+    def bootstrapped(n_step: int) -> Array:
         reward, discount, end = n_step_return(config.train, buffer.episodes, index, n_step)
         row, _, seat = index
-        e = buffer.episodes
-        after = (e.obs[row, end, seat], minds.beliefs[row, end, seat], e.legal[row, end, seat])
-        value, best = jax.vmap(partial(_slow_values, slow))(*after)
-        return data_target(reward[:, None], discount[:, None], value), data_target(reward, discount, best)
+        obs = buffer.episodes.obs[row, end, seat]
+        value = jax.vmap(lambda o, b: slow.value(slow.encode(o), o, b))(obs, minds.beliefs[row, end, seat])
+        return data_target(reward[:, None], discount[:, None], value)
 
-    y, best = bootstrapped(1)
-    if config.train.target == "expected":
-        y = jnp.broadcast_to(_expected(config, slow, model, at, belief, head, key)[:, None], own.shape)
-        return Targets(y, own, belief, best)
-    if config.train.n_step > 1:
-        y = jnp.where(own > 0, bootstrapped(config.train.n_step)[0], y)
-    return Targets(
-        y, own if minds.ratios is None else jnp.where(own > 0, 1.0, minds.ratios[index]), belief, best
-    )
-
-
-def _slow_values(slow: WorldModel, obs: Array, belief: Array, legal: Array) -> tuple[Array, Array]:
-    """[K], []: every head's value, and the best legal action's where it is learned (else 0)."""
-    z = slow.encode(obs)
-    value = slow.value(z, obs, belief)
-    if not slow.config.value_improved:
-        return value, jnp.float32(0)
-    return value, best_action_value(slow.action_values(z, obs, belief), legal)
+    y = bootstrapped(config.train.n_step)
+    if minds.ratios is None:
+        return Targets(y, own, belief)
+    weight = jnp.where(own > 0, 1.0, config.train.off_policy * minds.ratios[index])
+    return Targets(y if config.train.n_step == 1 else jnp.where(own > 0, y, bootstrapped(1)), weight, belief)
 
 
 def n_step_return(

@@ -27,12 +27,11 @@ class WorldModel(eqx.Module):
     continuation: JointMLP
     legal_net: MLP
     value_net: MLP
-    value_mean: Float[Array, " K+1"]  # of the returns in the data, for each head and for all
-    value_scale: Float[Array, " K+1"]  # their standard deviation
+    value_mean: Float[Array, " K"]  # of the returns in the data, for each head
+    value_scale: Float[Array, " K"]  # their standard deviation
     binary: Bool[Array, " D"]  # entries of the flat observation that are 0/1
     num_actions: int = eqx.field(static=True)
     obs_shape: tuple[int, ...] = eqx.field(static=True)
-    heads: int = eqx.field(static=True)
     config: ModelConfig = eqx.field(static=True)
 
     def __init__(self, game: Game, config: ModelConfig, *, goals: int, heads: int, key: jax.Array) -> None:
@@ -49,10 +48,8 @@ class WorldModel(eqx.Module):
         self.reward_net = JointMLP(latent, actions, hidden[:1], 1, key=keys[3])
         self.continuation = JointMLP(latent, actions, hidden[:1], 1, key=keys[4])
         self.legal_net = MLP(latent, hidden[:1], game.num_actions, key=keys[5])
-        self.value_net = MLP(
-            value_inputs, hidden, heads + 2 * game.num_actions * config.value_improved, key=keys[6]
-        )
-        self.value_mean, self.value_scale, self.heads = jnp.zeros(heads + 1), jnp.ones(heads + 1), heads
+        self.value_net = MLP(value_inputs, hidden, heads, key=keys[6])
+        self.value_mean, self.value_scale = jnp.zeros(heads), jnp.ones(heads)
         self.binary = jnp.asarray(game.binary.reshape(-1))
         self.num_actions, self.obs_shape, self.config = game.num_actions, game.obs_shape, config
 
@@ -93,36 +90,14 @@ class WorldModel(eqx.Module):
         One value for each head: the single value of the specification, or one for each player that made the data. The network
         gives it in units of that head's returns (mean 0, deviation 1), so that small stakes are fitted as well as large ones.
         """
-        mean, scale = self.value_mean[: self.heads], self.value_scale[: self.heads]
-        return mean + scale * self._value_outputs(z, obs, belief)[: self.heads]
-
-    def action_values(
-        self, z: Float[Array, " Z"], obs: Float[Array, "*obs"], belief: Array
-    ) -> Float[Array, "2 A"]:
-        """Two estimates of Q(o, a_i), the return after a_i and the best actions from then on (`config.value_improved`)."""
-        raw = self._value_outputs(z, obs, belief)[self.heads :].reshape(2, self.num_actions)
-        return self.value_mean[-1] + self.value_scale[-1] * raw
-
-    def _value_outputs(self, z: Array, obs: Array, belief: Array) -> Array:
         x = z if self.config.value_of == "z" else obs.reshape(-1)
         if self.config.value_belief:
             x = jnp.concatenate([x, belief.reshape(-1)])
-        return self.value_net(x)
+        return jax.lax.stop_gradient(self.value_mean) + jax.lax.stop_gradient(
+            self.value_scale
+        ) * self.value_net(x)
 
     def values_of(self, z: Float[Array, " Z"], belief: Array) -> Float[Array, " K"]:
-        """What a planner may count on after a latent: every head's value, and that of the best legal action where it is learned.
-
-        V(o) is asked at o_hat = dec(z), and what is legal at the latent's own prediction.
-        """
+        """`value` of a latent alone: V(o) is asked at o_hat = dec(z)."""
         obs: Any = jnp.zeros(self.obs_shape) if self.config.value_of == "z" else self.decode(z)
-        values = self.value(z, obs, belief)
-        if not self.config.value_improved:
-            return values
-        best = best_action_value(self.action_values(z, obs, belief), self.legal(z) > 0)
-        return jnp.concatenate([values, best[None]])
-
-
-def best_action_value(q: Float[Array, "2 A"], legal: Bool[Array, " A"]) -> Float[Array, ""]:
-    """The largest Q of a legal action, each by the lower of its two estimates (clipped double Q-learning, Fujimoto et al., 2018)."""
-    lower = q.min(0)
-    return jnp.where(legal.any(), jnp.where(legal, lower, -jnp.inf).max(), lower.max())
+        return self.value(z, obs, belief)
