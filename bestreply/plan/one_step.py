@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float
 from bestreply.config import PlannerConfig
 from bestreply.model.opponent import OpponentModel
 from bestreply.model.world import WorldModel
+from bestreply.plan.chunks import in_chunks
 from bestreply.types import ABSENT, Plan
 
 
@@ -65,7 +67,41 @@ def one_step(
 
     The belief moves inside the plan: V(o') is told what each joint action would make us believe. With several value heads (one for
     each player that made the data) the next value is the best of them: generalised policy improvement (Barreto et al., 2017).
+
+    Under `vmap` on a CPU a large batch is planned a few observations at a time: twice as fast as all at once, by its cache.
     """
+    models, fixed = eqx.partition((world, opponents), eqx.is_array)
+
+    def plan(models: Any, *seen: Any) -> Plan:
+        return _score(*eqx.combine(models, fixed), *seen, gamma=gamma, config=config)
+
+    joint = joint_count(world.num_actions, len(present) - 1, config)
+    return in_chunks(plan, max(ROWS // (world.num_actions * joint), 1))(
+        models, belief, obs, legal, present, key
+    )
+
+
+ROWS = 1024
+"""How many outcomes to ask the networks about at a time."""
+
+
+def joint_count(actions: int, players: int, config: PlannerConfig) -> int:
+    """How many joint actions of the others `joint_actions` gives."""
+    return actions**players if actions**players <= config.joint_limit else config.samples
+
+
+def _score(
+    world: WorldModel,
+    opponents: OpponentModel,
+    belief: Any,
+    obs: Array,
+    legal: Array,
+    present: Array,
+    key: Array,
+    *,
+    gamma: float,
+    config: PlannerConfig,
+) -> Plan:
     probs = opponents.predict(belief, obs, legal)
     joint, weights = joint_actions(probs, present[1:], key, config)
     z = world.encode(obs)
