@@ -1,0 +1,1 @@
+"""Speed and memory, measured beside others' work in the same run: `python -m benchmarks`."""

@@ -1,0 +1,139 @@
+"""`python -m benchmarks [games|training|planning|all] [--quick]`: measures, writes results/benchmarks/*.json and a table."""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from benchmarks import games, planning, timing, training
+from bestreply.compilation import cache_compilations
+from bestreply.files import write_json
+
+SUITES = {"games": games, "training": training, "planning": planning}
+OUT = Path("results") / "benchmarks"
+TITLES = {
+    "games": "Environment steps a second, random play",
+    "training": "Gradient steps of the world model a second",
+    "planning": "One-step plans a second",
+}
+
+
+def jobs_for_memory() -> dict[str, Any]:
+    """By name, what makes a job to be run in a process of its own."""
+    made: dict[str, Any] = {"games: nothing but the imports": lambda: lambda: 0.0}
+    for name, make in games.contenders(quick=False).items():
+        made[f"games: {name}, batch 1024"] = lambda make=make: make(1024)
+    made |= {f"training: {name}": make for name, make in training.contenders().items()}
+    many = {
+        name: make
+        for name, make in planning.contenders().items()
+        if name.endswith(f"{planning.MANY} observations")
+    }
+    return made | {f"planning: {name}": make for name, make in many.items()}
+
+
+def surroundings() -> dict[str, Any]:
+    """What the figures depend on, without saying whose machine it is."""
+    versions = {}
+    for name in ("jax", "equinox", "optax", "jaxmarl", "torch", "open_spiel"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "python": sys.version.split()[0],
+        "versions": versions,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "device": jax.default_backend(),
+        "load_at_start": load,
+    }
+
+
+def run(suite: str, quick: bool) -> None:
+    """Measures one suite and writes its file."""
+    before = surroundings()
+    found = SUITES[suite].measure(quick)
+    memory = {
+        name.partition(": ")[2]: timing.peak_memory(name, quick)
+        for name in jobs_for_memory()
+        if name.startswith(suite + ": ")
+    }
+    OUT.mkdir(parents=True, exist_ok=True)
+    write_json(
+        OUT / f"{suite}.json", {"suite": suite, "quick": quick, **before, **found, "peak_megabytes": memory}
+    )
+
+
+def summary() -> str:
+    """The tables, from the files alone."""
+    parts = [
+        "# Benchmarks",
+        "",
+        "Written by `python -m benchmarks`; how each is measured: `benchmarks/README.md`.",
+        "",
+    ]
+    for suite, title in TITLES.items():
+        path = OUT / f"{suite}.json"
+        if not path.exists():
+            continue
+        found = json.loads(path.read_text())
+        versions = ", ".join(f"{name} {v}" for name, v in found["versions"].items() if v)
+        load = found["load_at_start"]
+        parts += [f"## {title}", ""]
+        parts += [
+            f"{found['cores']} cores, Python {found['python']}, {versions}; load when it began {load:.1f}.",
+            "",
+        ]
+        if found["quick"]:
+            parts += ["**A quick run, to try the script: no figure here is to be quoted.**", ""]
+        if suite == "games":
+            parts += [f"Ratio: to {found['fastest_of_jaxmarl']}.", ""]
+            columns = ["game", "batch", "median", "least", "greatest", "ratio"]
+            ratio, middle = "to_fastest_of_jaxmarl", True
+        else:
+            apart = found.get("losses_agree_to", found.get("scores_agree_to"))
+            parts += [f"Ratio: bestreply to this. Both sides agree to {apart:.1e}.", ""]
+            columns, ratio, middle = ["", "median", "least", "greatest", "ratio"], "ours_to_this", False
+        rows = []
+        for name, row in found["rows"].items():
+            numbers = [timing.short(row[k]) for k in ("per_second", "least", "greatest")]
+            rows.append([name, *([row["batch"] or "-"] if middle else []), *numbers, f"{row[ratio]:.3g}"])
+        parts += [
+            timing.table(columns, rows),
+            "",
+            "Peak memory of a process of its own, with its imports:",
+            "",
+        ]
+        memory = [[name, timing.short(megabytes)] for name, megabytes in found["peak_megabytes"].items()]
+        parts += [timing.table(["", "MB"], memory), ""]
+    return "\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("suite", choices=[*SUITES, "all", "memory-of"])
+    parser.add_argument("name", nargs="?", help="with memory-of: the contender")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs")
+    arguments = parser.parse_args()
+    cache_compilations()
+    if arguments.suite == "memory-of":
+        job = jobs_for_memory()[arguments.name]()
+        for _ in range(3):
+            job()
+        print(json.dumps({"megabytes": timing.own_peak()}))
+        return
+    for suite in SUITES if arguments.suite == "all" else [arguments.suite]:
+        print(f"{suite} ...", flush=True)
+        run(suite, arguments.quick)
+    (OUT / "README.md").write_text(summary())
+    print(OUT / "README.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""One-step plans a second, for one observation and for 1,024 at once, beside the same planner in PyTorch.
+
+Same networks, same weights, every action a candidate, as many draws of the others' joint action, each side drawing its own. Two
+PyTorch planners: one asks the networks plainly, the latent and the actions side by side; one, like ours, computes the latent's
+share of each first layer once for all candidates. Each runs eagerly and compiled; the fastest of the four is compared with ours.
+First it is checked that, given the same draws, both sides score every candidate alike.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import setting
+from benchmarks.timing import Job, take_turns
+from bestreply.plan.agent import Agent
+from bestreply.plan.one_step import joint_actions
+from bestreply.types import Plan
+
+MANY = 1024
+TOLERANCE = 1e-4
+
+
+@jax.jit
+def plan_many(agent: Agent, obs: jax.Array, legal: jax.Array) -> Plan:
+    return jax.vmap(agent.plan)(obs, legal)
+
+
+def our_job(count: int) -> Job:
+    agent = setting.agent()
+    obs, legal = setting.observations(MANY)
+    if count == MANY:
+
+        def job() -> float:
+            jax.block_until_ready(plan_many(agent, obs, legal))
+            return MANY
+
+        return job
+    each = [(np.asarray(o), np.asarray(m)) for o, m in zip(obs[:16], legal[:16], strict=True)]
+
+    def one_by_one() -> float:
+        for o, m in each:
+            jax.block_until_ready(agent.plan(o, m))
+        return len(each)
+
+    return one_by_one
+
+
+def planner(in_parts: bool, compiled: bool, dynamic: bool = False) -> Any:
+    import torch
+
+    from benchmarks.plain_torch import Planner
+
+    made = Planner(setting.agent(), in_parts).eval()
+    return torch.compile(made, dynamic=dynamic) if compiled else made
+
+
+def their_job(count: int, in_parts: bool, compiled: bool) -> Job:
+    import torch
+
+    model = planner(in_parts, compiled)
+    obs, legal = (torch.tensor(np.asarray(x)) for x in setting.observations(MANY))
+
+    def job() -> float:
+        with torch.inference_mode():
+            if count == MANY:
+                model(obs, legal)
+                return MANY
+            for k in range(16):
+                model(obs[k : k + 1], legal[k : k + 1])
+            return 16
+
+    return job
+
+
+def agreement() -> float:
+    """Greatest difference of any legal candidate's score, given the same draws. Raises if above `TOLERANCE`."""
+    import torch
+
+    agent = setting.agent()
+    obs, legal = setting.observations(64)
+
+    @jax.jit
+    def ours(obs: Any, legal: Any) -> Any:
+        def one(o: Any, m: Any) -> Any:
+            plan = agent.plan(o, m)
+            present = jnp.asarray(agent.game.present_in(o))[1:]
+            return plan, joint_actions(
+                agent.opponents.predict(plan.belief, o, m), present, jax.random.key(0), agent.config
+            )[0]
+
+        return jax.vmap(one)(obs, legal)
+
+    plan, joint = jax.device_get(ours(obs, legal))
+    apart = 0.0
+    for in_parts in (False, True):
+        with torch.inference_mode():
+            scores = planner(in_parts, False)(
+                *(torch.tensor(np.asarray(x)) for x in (obs, legal)), torch.tensor(joint).long()
+            )[0].numpy()
+        apart = max(apart, float(np.abs(np.where(legal, scores, 0) - np.where(legal, plan.scores, 0)).max()))
+    if not apart <= TOLERANCE:
+        raise AssertionError(f"scores apart by {apart:.2e}; wanted: at most {TOLERANCE}")
+    return apart
+
+
+def contenders() -> dict[str, Callable[[], Job]]:
+    made: dict[str, Callable[[], Job]] = {}
+    for count in (1, MANY):
+        title = "one observation" if count == 1 else f"{count} observations"
+        made[f"bestreply, {title}"] = partial(our_job, count)
+        for in_parts in (False, True):
+            for compiled in (False, True):
+                how = f"{'torch.compile' if compiled else 'eager'}, first layers {'in parts' if in_parts else 'plain'}"
+                made[f"PyTorch, {how}, {title}"] = partial(their_job, count, in_parts, compiled)
+    return made
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    apart = agreement()
+    jobs = {name: make() for name, make in contenders().items()}
+    rates = take_turns(jobs, rounds=2 if quick else 5, seconds=0.2 if quick else 0.7)
+    rows = {}
+    for name, figures in rates.items():
+        ours = rates["bestreply, " + name.rpartition(", ")[2]]["per_second"]
+        rows[name] = {**figures, "ours_to_this": ours / figures["per_second"]}
+    return {"unit": "plans a second", "scores_agree_to": apart, "rows": rows}

@@ -1,0 +1,51 @@
+"""What is trained and planned with: the sizes of the preset `demo`, on play of its game by its players."""
+
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bestreply.collect import play, seat_players
+from bestreply.config import RunConfig, preset
+from bestreply.data.moa_buffer import BufferState, fill
+from bestreply.games import make_game
+from bestreply.model.targets import Minds
+from bestreply.plan.agent import Agent
+from bestreply.train import Learner, read_minds, set_units, start_learner
+
+PLAYERS = ("nearest_stag", "nearest_hare", "random")
+
+
+@cache
+def config() -> RunConfig:
+    """The preset."""
+    return preset("demo")
+
+
+@cache
+def logged() -> tuple[Learner, BufferState, Minds]:
+    """An untrained learner in the units of its data, 1,000 episodes of the demo's data, and what the opponents' model makes of it."""
+    game = make_game(config().game)
+    anyone = f"mixture({', '.join(PLAYERS)})"
+    lineup = seat_players(game, [anyone] * game.num_players, 1000, 0)
+    episodes = play(game, lineup, 0).episodes
+    learner = set_units(start_learner(config(), game, lineup.roster), config(), episodes)
+    buffer = fill(episodes)
+    return learner, buffer, read_minds(config(), learner.opponents, buffer.episodes)
+
+
+def agent() -> Agent:
+    """A planner of the demo's sizes, with untrained weights: what it costs does not depend on them."""
+    learner, _, _ = logged()
+    return Agent(
+        learner.world, learner.opponents, learner.opponents.game, config().planner, config().train.gamma
+    )
+
+
+def observations(count: int) -> tuple[jax.Array, jax.Array]:
+    """[count, ...] observations of seats still in the game, from the logged play, and their legal actions."""
+    _, buffer, _ = logged()
+    e: Any = buffer.episodes
+    rows, seats = jnp.arange(count) % len(e.length), jnp.arange(count) % e.action.shape[2]
+    return e.obs[rows, 1, seats], e.legal[rows, 1, seats]

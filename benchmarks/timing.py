@@ -1,0 +1,71 @@
+"""Measuring: contenders take turns, so that a machine that slows down slows all of them; medians of several rounds."""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+Job = Callable[[], float]
+"""Does a fixed piece of work to its end (nothing left running) and returns how many units that was."""
+
+MEGABYTE = 1024  # ru_maxrss counts kilobytes on Linux
+
+
+def seconds_of(job: Job) -> tuple[float, float]:
+    """Units done and seconds taken by one call."""
+    begin = time.perf_counter()
+    units = job()
+    return units, time.perf_counter() - begin
+
+
+def rate(job: Job, seconds: float) -> float:
+    """Units a second over calls that last at least `seconds` together."""
+    units, taken = 0.0, 0.0
+    while taken < seconds:
+        done, spent = seconds_of(job)
+        units, taken = units + done, taken + spent
+    return units / taken
+
+
+def take_turns(jobs: dict[str, Job], *, rounds: int, seconds: float) -> dict[str, dict[str, float]]:
+    """Median, least and greatest rate of each job over `rounds` rounds, after a call each to warm up."""
+    for job in jobs.values():
+        job()
+    rates: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in range(rounds):
+        for name, job in jobs.items():
+            rates[name].append(rate(job, seconds))
+    return {
+        name: {"per_second": statistics.median(r), "least": min(r), "greatest": max(r)}
+        for name, r in rates.items()
+    }
+
+
+def peak_memory(name: str, quick: bool) -> float | None:
+    """Megabytes that a fresh process held at most while it set up contender `name` and ran it; None where it can't run."""
+    command = [sys.executable, "-m", "benchmarks", "memory-of", name, *(["--quick"] if quick else [])]
+    out = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = out.stdout.strip().splitlines()
+    return json.loads(lines[-1])["megabytes"] if out.returncode == 0 and lines else None
+
+
+def own_peak() -> float:
+    """Megabytes that this process has held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE
+
+
+def table(columns: list[str], rows: list[list[Any]]) -> str:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *([str(x) for x in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def short(number: float | None) -> str:
+    """Three significant digits, thousands set apart."""
+    if number is None:
+        return "-"
+    return f"{float(f'{number:.3g}'):,.0f}" if number >= 100 else f"{number:.3g}"
