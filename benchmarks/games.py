@@ -88,10 +88,10 @@ def their_game(name: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if name == "overcooked":
-            from jaxmarl.environments.overcooked.overcooked import Overcooked
+            from jaxmarl.environments.overcooked.overcooked import Overcooked  # pyright: ignore[reportMissingImports]
 
             return Overcooked()
-        from jaxmarl.environments.coin_game.coin_game import CoinGame
+        from jaxmarl.environments.coin_game.coin_game import CoinGame  # pyright: ignore[reportMissingImports]
 
         return CoinGame()
 

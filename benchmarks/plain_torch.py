@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+import torch  # pyright: ignore[reportMissingImports]
+from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
+from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
 
 from bestreply.config import LossWeights
 
@@ -33,6 +33,17 @@ class Net(nn.Module):
 
 class World(nn.Module):
     """Our world model with V(o), several value heads and beliefs."""
+
+    encoder: Net
+    dynamics: Net
+    decoder: Net
+    reward_net: Net
+    continuation: Net
+    legal_net: Net
+    value_net: Net
+    value_mean: Tensor
+    value_scale: Tensor
+    binary: Tensor
 
     def __init__(self, ours: Any) -> None:
         super().__init__()
@@ -149,7 +160,7 @@ class Trainer:
         nn.utils.clip_grad_norm_(self.world.parameters(), self.config.clip, foreach=True)
         self.optimiser.step()
         with torch.no_grad():
-            torch._foreach_lerp_(
+            torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
                 list(self.slow.parameters()), list(self.world.parameters()), self.config.target_rate
             )
         return loss.detach()
@@ -160,6 +171,11 @@ class Trainer:
 
 class Planner(nn.Module):
     """One-step look-ahead over a batch of observations [B, H, W, P] of a grid game without blocks."""
+
+    world: World
+    net: Net
+    prior: Tensor
+    views: Tensor
 
     def __init__(self, agent: Any, in_parts: bool) -> None:
         super().__init__()

@@ -50,7 +50,7 @@ def our_job(count: int) -> Job:
 
 
 def planner(in_parts: bool, compiled: bool, dynamic: bool = False) -> Any:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     from benchmarks.plain_torch import Planner
 
@@ -59,7 +59,7 @@ def planner(in_parts: bool, compiled: bool, dynamic: bool = False) -> Any:
 
 
 def their_job(count: int, in_parts: bool, compiled: bool) -> Job:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     model = planner(in_parts, compiled)
     obs, legal = (torch.tensor(np.asarray(x)) for x in setting.observations(MANY))
@@ -78,7 +78,7 @@ def their_job(count: int, in_parts: bool, compiled: bool) -> Job:
 
 def agreement() -> float:
     """Greatest difference of any legal candidate's score, given the same draws. Raises if above `TOLERANCE`."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     agent = setting.agent()
     obs, legal = setting.observations(64)

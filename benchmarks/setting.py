@@ -38,8 +38,13 @@ def logged() -> tuple[Learner, BufferState, Minds]:
 def agent() -> Agent:
     """A planner of the demo's sizes, with untrained weights: what it costs does not depend on them."""
     learner, _, _ = logged()
+    game = learner.opponents.game
     return Agent(
-        learner.world, learner.opponents, learner.opponents.game, config().planner, config().train.gamma
+        world=learner.world,
+        opponents=learner.opponents,
+        game=game,
+        config=config().planner,
+        gamma=config().train.gamma,
     )
 
 

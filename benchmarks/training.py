@@ -137,7 +137,7 @@ def whole_job() -> Job:
 
 def tensors(batch: Batch) -> dict[str, Any]:
     """One batch as PyTorch tensors."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     w = jax.tree.map(lambda x: np.asarray(x[:, 0]), batch.windows)
     count, entries = len(batch.obs), w.obs[0].size
