@@ -174,7 +174,7 @@ def test_value():
     """V = mean + scale x output = 1 + 2 x 3 = 7 for head 1; (7 - 4)^2 in units of the head's returns: / 2^2."""
     world = set_world(GAME, heads=2, value_net=[50.0, 3.0])
     world = eqx.tree_at(
-        lambda w: (w.value_mean, w.value_scale), world, (jnp.array([0.0, 1.0, 0.0]), jnp.array([1.0, 2.0, 1.0]))
+        lambda w: (w.value_mean, w.value_scale), world, (jnp.array([0.0, 1.0]), jnp.array([1.0, 2.0]))
     )
     call = lambda w, target: value_loss(w, jnp.zeros(1), jnp.ones((2, 1)), jnp.int32(1), target)  # noqa: E731
     assert call(world, jnp.float32(4)) == pytest.approx(9 / 4)

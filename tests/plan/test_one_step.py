@@ -53,7 +53,7 @@ def world(heads=2, key=0, **config):
     made = WorldModel(
         GAME, dataclasses.replace(CONFIG, **config), goals=3, heads=heads, key=jax.random.key(key)
     )
-    units = (jnp.linspace(-1, 1, heads + 1), jnp.linspace(1, 2, heads + 1))
+    units = (jnp.linspace(-1, 1, heads), jnp.linspace(1, 2, heads))
     return eqx.tree_at(lambda w: (w.value_mean, w.value_scale), made, units)
 
 
@@ -111,7 +111,7 @@ def test_scores_by_hand():
     net = model.reward_net
     net = eqx.tree_at(lambda n: n.norm.weight, net, jnp.zeros(8))
     model = eqx.tree_at(lambda w: w.reward_net, model, net)
-    model = eqx.tree_at(lambda w: w.value_mean, model, jnp.array([10.0, 0.0]))
+    model = eqx.tree_at(lambda w: w.value_mean, model, jnp.array([10.0]))
 
     class Known(eqx.Module):
         def __call__(self, z, actions):
@@ -138,7 +138,7 @@ class _Head(eqx.Module):
 
     def __call__(self, x):
         out = self.net(x)
-        shift, scale = jnp.linspace(-1, 1, 5)[:4], jnp.linspace(1, 2, 5)[:4]
+        shift, scale = jnp.linspace(-1, 1, 4), jnp.linspace(1, 2, 4)
         value = shift[self.k] + scale[self.k] * out[self.k]
         return (value - shift) / scale  # every head says what head k says
 
