@@ -45,7 +45,24 @@ _WHERE = {
     "write_report": "report",
 }
 
-__all__ = sorted(_WHERE)
+__all__ = [  # noqa: F822 (see __getattr__)
+    "RunConfig",
+    "Scores",
+    "check_game",
+    "check_player",
+    "collect",
+    "evaluate",
+    "list_games",
+    "list_players",
+    "load_run",
+    "make_game",
+    "make_player",
+    "open_store",
+    "preset",
+    "train",
+    "validate",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:

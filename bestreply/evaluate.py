@@ -239,5 +239,7 @@ def _planned(thoughts: Any, agent: Any, t: int) -> dict[str, Any]:
         "reward": numbers(plan.reward),
         "value": numbers(plan.value),
         "predicted": [numbers(row) for row in plan.others],
-        "belief": [numbers(row) for row in np.asarray(agent.opponents.posterior(jax.device_put(plan.belief)))],
+        "belief": [
+            numbers(row) for row in np.asarray(agent.opponents.posterior(jax.device_put(plan.belief)))
+        ],
     }
