@@ -45,7 +45,7 @@ _WHERE = {
     "write_report": "report",
 }
 
-__all__ = [  # noqa: F822 (see __getattr__)
+__all__ = [
     "RunConfig",
     "Scores",
     "check_game",
