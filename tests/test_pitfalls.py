@@ -95,7 +95,7 @@ def blank(game, likelihood):
     config = dataclasses.replace(SMALL, likelihood=likelihood)
     world = WorldModel(game, config, goals=1, heads=1, key=jax.random.key(0))
     decoder = jax.tree.map(lambda x: jnp.zeros_like(x) if eqx.is_inexact_array(x) else x, world.decoder)
-    empty = jnp.full(world.binary.shape, -6.0 if likelihood == "bernoulli" else 0.0)
+    empty = jnp.where(world.binary, -6.0 if likelihood == "bernoulli" else 0.0, 0.0)
     return eqx.tree_at(lambda w: w.decoder, world, eqx.tree_at(lambda d: d.layers[-1].bias, decoder, empty))
 
 
@@ -106,7 +106,13 @@ def test_4_lost_players_cost_and_show(hunts):
     squared, likely = (blank(HUNT, kind) for kind in ("squared", "bernoulli"))
     z = squared.encode(obs)
     assert observation_loss(squared, z, obs) == pytest.approx(ones / obs.size)
-    assert observation_loss(likely, z, obs) > 5 * ones / obs.size
+    zeros, lost, kept = HUNT.binary.sum() - ones, np.log1p(np.exp(6)), np.log1p(np.exp(-6))
+    assert observation_loss(likely, z, obs) == pytest.approx(
+        (ones * lost + zeros * kept) / obs.size, rel=1e-4
+    )
+    assert (
+        ones * lost / obs.size > 6 * ones / obs.size
+    )  # a lost player costs six times as much, and more the surer
     rows = open_loop(HUNT, squared, fill(hunts), all_indices(hunts))
     assert {row["steps"] for row in rows} == {1, 3, 5}
     for steps in (1, 3, 5):
