@@ -212,6 +212,9 @@ def test_7_windows_stay_in_one_episode_and_clear_of_the_write_head(hunts):
         assert (found.episode == found.episode[:, :1]).all() and found.episode.min() >= number - 3
         steps = np.where(found.valid, found.step - found.step[:, :1], np.arange(3))
         assert (steps == np.arange(3)).all()
+        rows = found.episode % 6
+        assert np.array_equal(found.obs, hunts.obs[rows, found.step, found.seat])
+        assert np.array_equal(found.next_obs, hunts.obs[rows, found.step + 1, found.seat])
         assert all(t < length[e % 6] for e, t in zip(found.episode[:, 0], found.step.max(1), strict=True))
 
 
