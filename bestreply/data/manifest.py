@@ -154,15 +154,20 @@ def _is_named(value: Any) -> bool:
     return isinstance(value, dict) and _is_text(value.get("name")) and _is_count(value.get("version"))
 
 
+MOST_ENTRIES = 2**31  # of a list in Parquet
+
 WANTED = {
     "bestreply": (_is_text, "the library's version as text"),
     "game": (
         lambda v: _is_named(v) and isinstance(v.get("settings"), dict),
         "{name: text, version: int, settings: {...}}",
     ),
-    "num_players": (lambda v: _is_count(v, 1), "an int, at least 1"),
+    "num_players": (lambda v: _is_count(v, 1) and v < MOST_ENTRIES, "an int, at least 1"),
     "max_steps": (lambda v: _is_count(v, 1), "an int, at least 1"),
-    "obs_shape": (lambda v: _is_list(v, lambda n: _is_count(n, 1)), "a list of ints, each at least 1"),
+    "obs_shape": (
+        lambda v: _is_list(v, lambda n: _is_count(n, 1)) and math.prod(v) < MOST_ENTRIES,
+        "a list of ints, each at least 1, of less than 2^31 entries in all",
+    ),
     "actions": (lambda v: _is_list(v, _is_text, 1), "a list of at least one name"),
     "goals": (lambda v: _is_list(v, _is_text), "a list of names"),
     "roster": (lambda v: _is_list(v, _is_named, 1), "a list of at least one {name: text, version: int}"),
