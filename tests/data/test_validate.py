@@ -583,7 +583,7 @@ def leaves(value: Any, path: tuple = ()) -> list[tuple]:
     return [path, *(leaf for key, entry in inner for leaf in leaves(entry, (*path, key)))]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_no_manifest_makes_it_raise(clean: Path, data: st.DataObject) -> None:
     manifest = json.loads((clean / "manifest.json").read_text())
