@@ -308,6 +308,8 @@ def read_minds(config: RunConfig, model: LearnedOpponents, episodes: Episodes) -
         config.train.off_policy > 0 and config.model.value_heads == "player" == config.model.opponent_goal
     )
     ratios = policy_ratios(model, episodes, config.train.most_ratio) if wanted else None
+    if ratios is not None:
+        ratios = ratios * (model.prior > 0)  # a player without play in the data has no value to be taught yet
     return Minds(follow_beliefs(model, episodes), ratios)
 
 

@@ -99,6 +99,17 @@ def test_a_run_is_what_was_trained(whole):
     }
 
 
+def test_a_player_still_to_come_does_not_disturb(tmp_path):
+    """The roster may name one whose play will be added later: its head has no value yet, and costs nothing."""
+    game, later = make_game(CHICKEN), [{"name": "bestreply_1", "version": 1}]
+    data = collect(
+        game, ["mixture(random, always_c, always_d)"] * 2, 40, 0, path=tmp_path / "data", roster=later
+    )
+    run = train(data, CONFIG, path=tmp_path / "run")
+    assert len(run.roster) == 4 and max(row["value"] for row in metrics(run)) < 100
+    assert run.learner.opponents.prior[3] == 0
+
+
 # -- killed and resumed ----------------------------------------------------------------------------------------
 
 KILLED = """
