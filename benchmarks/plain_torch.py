@@ -208,7 +208,7 @@ class Planner(nn.Module):
         order = torch.rand(drawn.shape).argsort(-1)
         return drawn.gather(-1, order).transpose(1, 2)
 
-    def forward(self, obs: Tensor, legal: Tensor, joint: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(self, obs: Tensor, legal: Tensor, joint: Any = None) -> tuple[Tensor, ...]:
         """Scores [B, A], their reward and value parts, the best action [B], predicted probabilities [B, N-1, A]."""
         B = obs.shape[0]
         present = obs[..., : self.n].amax((1, 2)) > 0.5
