@@ -146,7 +146,7 @@ def tensors(batch: Batch) -> dict[str, Any]:
         "next_obs": w.next_obs.reshape(-1, entries),
         "joint": np.concatenate([w.action[:, None], w.others], 1),
         "reward": w.reward,
-        "goes_on": (~w.terminated).astype(np.float32),
+        "goes_on": (~(w.terminated | w.truncated)).astype(np.float32),  # at_limit="zero"
         "legal": w.legal.astype(np.float32),
         "next_legal": w.next_legal.astype(np.float32),
         "value_obs": np.asarray(batch.obs).reshape(count, -1),
