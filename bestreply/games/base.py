@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, cast
 
 import jax
@@ -19,6 +20,14 @@ class Symmetries(NamedTuple):
     others: (
         np.ndarray
     )  # [S, N-1] int32: the other at ego-first place j becomes the one that stood at others[s, j]
+
+
+class Outcomes(NamedTuple):
+    """Every way chance can end a step, or begin an episode: `K` of them, some perhaps of probability 0."""
+
+    probability: Array  # [K], adds up to 1
+    state: Any  # leaves [K, ...]; of a host game a list of K states
+    shown: TimeStep  # [K, ...], what the seats see, the step's reward included
 
 
 class Game(abc.ABC):
@@ -111,10 +120,49 @@ class Game(abc.ABC):
         Pure. A finished game steps to itself with reward 0. An illegal action is the caller's error: what the
         rules make of it is not defined, and `collect`, `evaluate` and `check_game` refuse it.
         """
+        return self._settle(state, *self.advance(state, jnp.asarray(actions), key))
+
+    def _settle(self, state: Any, moved: Any, reward: Array) -> tuple[Any, TimeStep]:
+        """What a step from `state` gives, for what `advance` made of it."""
         over = self.finished(state)
-        moved, reward = self.advance(state, jnp.asarray(actions), key)
         state = jax.tree.map(lambda old, new: jnp.where(over, old, new), state, moved)
         return state, self.look(state, jnp.where(over, 0.0, reward))
+
+    # -- every way chance can go (for exact solutions) -------------------------------------------------------
+
+    def outcomes(self, state: Any, actions: Array) -> Outcomes:
+        """Every way `step` can end from `state` with `actions` [N]. Of a compiled game it can be batched with `jax.vmap`.
+
+        By default the only one there is. A compiled game whose `advance` draws must override it, with the same number `K` for
+        every state and action; a host game must, if it is to be solved exactly. Raises ValueError where they don't.
+        """
+        if not self.compiled:
+            raise ValueError(
+                f"{self.name} is stepped on the host and does not list how its steps can end; {_LIST}"
+            )
+        actions, key = jnp.asarray(actions), jax.random.key(0)
+        if draws(self.advance, state, actions, key):
+            raise ValueError(
+                f"{self.name}: `advance` draws by its key, so one step can end in several ways; {_LIST}"
+            )
+        return jax.tree.map(
+            lambda x: jnp.asarray(x)[None], Outcomes(jnp.float32(1), *self.step(state, actions, key))
+        )
+
+    def first_states(self) -> Outcomes | None:
+        """Every first state, as `reset` can give it; None where they are too many to be listed."""
+        return None
+
+    def state_key(self, state: Any) -> bytes:
+        """The same for two states only if play goes on the same from both, so that they can be treated as one.
+
+        Of a compiled game it is all its arrays. A host game that lists its `outcomes` says what it is.
+        """
+        if not self.compiled:
+            raise ValueError(
+                f"{self.name} does not say when two states are one; wanted: a method `state_key`"
+            )
+        return b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state))
 
     # -- what its observations tell (where they do) ----------------------------------------------------------
 
@@ -132,6 +180,12 @@ class Game(abc.ABC):
 
     def present_in(self, obs: Array) -> Array | None:
         """[N] bool, ego first: who is still in the game; None where the observation does not tell."""
+        return None
+
+    def state_in(self, obs: Array) -> Any | None:
+        """The state that an observation shows, its seats ego first, as far as play from here on depends on it; None where it does
+        not show it, or where seats differ in more than place. The true game can then be planned with (`TrueWorld`).
+        """
         return None
 
     def symmetries(self) -> Symmetries | None:
@@ -158,6 +212,18 @@ class Game(abc.ABC):
             f'width="{width}" height="{height}" '
             f'font-family="monospace" font-size="12" fill="currentColor" xml:space="preserve">{rows}</svg>'
         )
+
+
+_LIST = "wanted: a method `outcomes(state, actions)` that gives every `Outcomes`"
+
+
+def draws(rule: Callable[..., Any], *args: Any) -> bool:
+    """Whether what `rule` does depends on its last argument, a typed JAX key; told from its program, not from what it gives."""
+    program = jax.make_jaxpr(rule)(*args).jaxpr
+    key = program.invars[-1]
+    return any(key is x for step in program.eqns for x in step.invars) or any(
+        key is x for x in program.outvars
+    )
 
 
 def _escape(text: str) -> str:

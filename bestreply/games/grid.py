@@ -266,6 +266,23 @@ class GridGame(Game):
     def present_in(self, obs: Array) -> jax.Array:
         return jnp.asarray(obs)[..., : self.num_players].max((-3, -2)) > 0.5
 
+    def state_in(self, obs: Array) -> GridState:
+        """Things that are gone lie anywhere."""
+        n, flat = self.num_players, jnp.reshape(obs, (self.cells, -1)) > 0.5
+        things = [
+            jax.lax.top_k(flat[:, n + 1 + kind].astype(jnp.float32), count)
+            for kind, count in enumerate(self.kinds.values())
+        ]
+        time = jnp.round(self.max_steps * (1 - jnp.reshape(obs, -1)[-1]))
+        return GridState(
+            cell=jnp.argmax(flat[:, :n], 0).astype(jnp.int32),
+            left=~flat[:, :n].any(0),
+            blocks=flat[:, n],
+            thing_cell=jnp.concatenate([cells for _, cells in things]).astype(jnp.int32),
+            thing_there=jnp.concatenate([there for there, _ in things]) > 0.5,
+            time=time.astype(jnp.int32),
+        )
+
     def symmetries(self) -> Symmetries:
         """Turns and mirrors of the grid, times orders of the others (no more than 24 of those)."""
         boards = _turned(self.height, self.width)

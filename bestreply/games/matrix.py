@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bestreply.games.base import Game
+from bestreply.games.base import Game, Outcomes
 from bestreply.types import ABSENT, Array, TimeStep, ego_order
 
 
@@ -183,6 +183,23 @@ class MatrixGame(Game):
             over = ~jax.random.bernoulli(key, self.continuation)
         return MatrixState(history=history, time=time, over=over), reward
 
+    def outcomes(self, state: MatrixState, actions: Array) -> Outcomes:
+        """With `continuation` two: the game goes on, or comes to its end."""
+        if self.continuation is None:
+            return super().outcomes(state, actions)
+        moved, reward = self.advance(state, jnp.asarray(actions), jax.random.key(0))
+
+        def ended(over: jax.Array) -> tuple[MatrixState, TimeStep]:
+            return self._settle(state, MatrixState(moved.history, moved.time, over), reward)
+
+        go_on = jnp.where(self.finished(state), 1.0, self.continuation)
+        return Outcomes(jnp.stack([go_on, 1 - go_on]), *jax.vmap(ended)(jnp.array([False, True])))
+
+    def first_states(self) -> Outcomes:
+        """One."""
+        state, shown = self.reset(jax.random.key(0))
+        return jax.tree.map(lambda x: x[None], Outcomes(jnp.float32(1), state, shown))
+
     def finished(self, state: MatrixState) -> jax.Array:
         return jnp.asarray(state.over | (state.time >= self.max_steps))
 
@@ -247,6 +264,18 @@ class MatrixGame(Game):
 
     def present_in(self, obs: Array) -> jax.Array:
         return jnp.ones((*jnp.shape(obs)[:-1], self.num_players), bool)
+
+    def state_in(self, obs: Array) -> MatrixState | None:
+        """Where the table treats all seats alike. Of a game that goes on by chance the round number is not in sight: 0."""
+        if not self.symmetric:
+            return None
+        time = (
+            jnp.int32(0)
+            if self.rounds is None
+            else jnp.round(self.rounds * (1 - jnp.asarray(obs)[-1])).astype(jnp.int32)
+        )
+        over = jnp.array(False) if self.rounds is None else time >= self.rounds
+        return MatrixState(history=self.recall(obs), time=time, over=over)
 
     def text(self, obs: Array, seat: int = 0) -> str:
         """How much is left, and what each player did in the rounds remembered, oldest first."""

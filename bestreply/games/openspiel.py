@@ -19,13 +19,14 @@ Lanctot et al., "OpenSpiel: A Framework for Reinforcement Learning in Games", 20
 import dataclasses
 import functools
 import re
+from collections.abc import Sequence
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bestreply.games.base import Game
+from bestreply.games.base import Game, Outcomes
 from bestreply.spec import Spec
 from bestreply.types import Array, TimeStep, ego_order
 
@@ -125,30 +126,46 @@ class OpenSpielGame(Game):
     # -- its rules -----------------------------------------------------------------------------------------
 
     def reset(self, key: jax.Array) -> tuple[SpielState, TimeStep]:
-        game = self.spiel
-        spiel = game.game.new_initial_state()
+        spiel = self.spiel.game.new_initial_state()
         _play_chance(spiel, key)
+        return self._begin(spiel)
+
+    def _begin(self, spiel: Any) -> tuple[SpielState, TimeStep]:
+        game = self.spiel
         nothing = np.zeros(game.seats)  # what is gained before the first step is paid with it
-        legal = _legal(spiel, game)
-        state = SpielState(spiel, nothing, legal, 0, spiel.is_terminal())
+        state = SpielState(spiel, nothing, _legal(spiel, game), 0, spiel.is_terminal())
         return state, self._look(game, state, nothing)
 
     def step(self, state: SpielState, actions: Array, key: jax.Array) -> tuple[SpielState, TimeStep]:
         """As `Game.step`. An illegal action raises ValueError: OpenSpiel itself does not catch every one."""
-        game = self.spiel
         if state.over:
-            return state, self._look(game, state, np.zeros(game.seats))
-        moves = _checked_moves(actions, state.legal)
-        spiel = state.spiel.clone()
-        if spiel.is_simultaneous_node():
-            spiel.apply_actions(moves)
-        else:
-            spiel.apply_action(moves[spiel.current_player()])
+            return state, self._look(self.spiel, state, np.zeros(self.spiel.seats))
+        spiel = _moved(state, actions)
         _play_chance(spiel, key)
-        time, returns = state.time + 1, np.asarray(spiel.returns())
+        return self._reach(state, spiel)
+
+    def _reach(self, before: SpielState, spiel: Any) -> tuple[SpielState, TimeStep]:
+        """What a step from `before` to `spiel`, which is no chance node, gives."""
+        game, time, returns = self.spiel, before.time + 1, np.asarray(spiel.returns())
         over = spiel.is_terminal() or time >= self.max_steps
         new = SpielState(spiel, returns, _legal(spiel, game), time, over)
-        return new, self._look(game, new, returns - state.returns)
+        return new, self._look(game, new, returns - before.returns)
+
+    def outcomes(self, state: SpielState, actions: Array) -> Outcomes:
+        """One for every line of chance nodes that can follow."""
+        if state.over:
+            return _listed_outcomes([1.0], [self.step(state, actions, jax.random.key(0))])
+        probability, spiels = zip(*_chances(_moved(state, actions)), strict=True)
+        return _listed_outcomes(probability, [self._reach(state, spiel) for spiel in spiels])
+
+    def first_states(self) -> Outcomes:
+        """One for every line of chance nodes that the game can begin with."""
+        probability, spiels = zip(*_chances(self.spiel.game.new_initial_state()), strict=True)
+        return _listed_outcomes(probability, [self._begin(spiel) for spiel in spiels])
+
+    def state_key(self, state: SpielState) -> bytes:
+        """All that was played: OpenSpiel promises of nothing shorter that play goes on the same from two states that share it."""
+        return repr(state.spiel.history()).encode()
 
     def _look(self, game: "_Spiel", state: SpielState, reward: np.ndarray) -> TimeStep:
         terminal, tensor = state.spiel.is_terminal(), getattr(state.spiel, game.tensor)
@@ -213,6 +230,32 @@ def _play_chance(spiel: Any, key: jax.Array) -> None:
                 chosen = outcome
                 break
         spiel.apply_action(chosen)
+
+
+def _moved(state: SpielState, actions: Array) -> Any:
+    """OpenSpiel's state after everybody's actions, before chance. Raises ValueError for an illegal one."""
+    moves = _checked_moves(actions, state.legal)
+    spiel = state.spiel.clone()
+    if spiel.is_simultaneous_node():
+        spiel.apply_actions(moves)
+    else:
+        spiel.apply_action(moves[spiel.current_player()])
+    return spiel
+
+
+def _chances(spiel: Any) -> list[tuple[float, Any]]:
+    """Every next node that is not chance's, with its probability."""
+    if not spiel.is_chance_node():
+        return [(1.0, spiel)]
+    drawn = [(prob, spiel.child(outcome)) for outcome, prob in spiel.chance_outcomes() if prob > 0]
+    return [(prob * later, end) for prob, node in drawn for later, end in _chances(node)]
+
+
+def _listed_outcomes(
+    probability: Sequence[float], reached: Sequence[tuple[SpielState, TimeStep]]
+) -> Outcomes:
+    states, shown = zip(*reached, strict=True)
+    return Outcomes(np.array(probability), list(states), jax.tree.map(lambda *x: np.stack(x), *shown))
 
 
 def _legal(spiel: Any, game: "_Spiel") -> np.ndarray:

@@ -1,0 +1,47 @@
+"""What an exact best reply is: values of every position and time, whoever computed them."""
+
+import abc
+from typing import NamedTuple
+
+import numpy as np
+
+from bestreply.games.base import Game
+from bestreply.types import ABSENT, Array, Episodes
+
+
+class Decisions(NamedTuple):
+    """What each logged step was worth. NaN where the seat did not act."""
+
+    value: np.ndarray  # [E, T] float64, V*: what the best reply would have had from there on
+    q: np.ndarray  # [E, T, A] float64, Q*: the same after each action; -inf for illegal ones
+
+    def regret(self, action: Array) -> np.ndarray:
+        """[E, T] float64: V* - Q*(a), what each of `action` [E, T] gave away; 0 where the seat did not act."""
+        action = np.asarray(action)
+        taken = np.take_along_axis(self.q, np.maximum(action, 0)[..., None], 2)[..., 0]
+        return np.where(action == ABSENT, 0.0, np.nan_to_num(self.value - taken))
+
+
+class BestReply(abc.ABC):
+    """The exact best reply of a seat to fixed others, who give their action distributions.
+
+    It sees everything but the others' hidden modes: who a mixture drew, whether a switch has happened. With ``know="types"`` it is
+    told these too, at every moment: nobody can do better. With ``know="belief"`` it knows the prior and what play has shown.
+    """
+
+    game: Game
+    seat: int
+    others: tuple[str, ...]
+    gamma: float
+    know: str  # "types" or "belief"
+    kind: str  # "exact" or "upper bound"
+    value: float  # expected discounted return from the first states
+    stderr: float  # of `value`; 0 where every first state is counted
+
+    @abc.abstractmethod
+    def decisions(self, episodes: Episodes, seats: Array | None = None) -> Decisions:
+        """V* and Q* at every step of logged play against these others.
+
+        Args:
+            episodes: play of this game; seats: [E] int, who is the focal player in each episode; by default always `seat`.
+        """
