@@ -39,8 +39,9 @@ class ModelConfig:
     """What the value looks at: the latent, or the observation (the decoded one inside a plan)."""
     value_belief: bool = True
     """Tell the value what is believed about the others."""
-    value_heads: Literal["single", "player"] = "player"
-    """One value of the data's mixed behaviour, or one for each player that made the data; the planner takes the best of them."""
+    value_heads: Literal["single", "player", "action"] = "player"
+    """One value of the data's mixed behaviour; one for each player that made the data; or (for `improved`) one for each own action.
+    The planner takes the best of them."""
     opponent_goal: Literal["none", "goal", "player"] = "player"
     """What the model of the others is conditioned on: nothing, the goal labelled by hindsight, or which logged player it is."""
 
@@ -65,8 +66,17 @@ class TrainConfig:
     """Largest gradient norm."""
     gamma: float = 0.99
     """Discount of a step."""
-    target: Literal["data", "expected"] = "data"
-    """TD target: r + gamma V(o') of the data, or with V(o') expected over the others' predicted actions."""
+    target: Literal["data", "expected", "improved"] = "data"
+    """TD target: r + gamma V(o') of the data; with V(o') expected over the others' predicted actions; or with the value of the best
+    action at o', tried out in imagined play (needs value_heads "action")."""
+    value_updates: int = 20_000
+    """Gradient steps for the value, after the world model. Only for `improved`."""
+    dreams: int = 1024
+    """Imagined games side by side, each one step further at every update. Only for `improved`."""
+    told: float = 0.5
+    """Share of them in which the agent is told who the others are; in the rest it believes what play has shown."""
+    explore: float = 0.4
+    """Most often that an imagined game tries a uniform action; from a hundredth of it to all of it, drawn for each game."""
     off_policy: float = 1.0
     """How much everybody's steps teach every other player's value head, weighted by how likely that player was to act so; 0: not at
     all. Only for `data`, one head a player, in games whose observation tells what the others see."""
@@ -95,10 +105,18 @@ class TrainConfig:
 class PlannerConfig:
     """How an agent plans."""
 
+    planner: Literal["one_step", "look_ahead", "search"] = "one_step"
+    """One step ahead; every outcome over `depth` steps; or a tree search that follows the promising ones."""
     joint_limit: int = 64
     """Enumerate the others' joint actions up to this many, draw samples beyond."""
     samples: int = 32
     """Joint actions drawn beyond the limit, the same for every candidate."""
+    depth: int = 2
+    """Steps of look_ahead."""
+    deeper_samples: int = 4
+    """Joint actions drawn beyond the limit at each later step of look_ahead."""
+    simulations: int = 32
+    """Budget of search: nodes added to the tree of one decision."""
     leak: float = 0.01
     """Share of the prior that flows back into the belief at each step, so that nothing is ever ruled out for good."""
     epsilon: float = 0.0
@@ -216,11 +234,18 @@ PRESETS = {
     ),
     "full": RunConfig(
         collect=CollectConfig(episodes=25_000),
-        model=_MODEL,
-        train=dataclasses.replace(_TRAIN, opponent_updates=3000, updates=12_000),
+        model=dataclasses.replace(_MODEL, value_heads="action"),
+        train=dataclasses.replace(
+            _TRAIN,
+            opponent_updates=3000,
+            updates=12_000,
+            target="improved",
+            value_updates=15_000,
+            value_batch=1024,
+            target_rate=0.02,
+        ),
         planner=PlannerConfig(samples=16, leak=0.002),
-        improve=ImproveConfig(rounds=2, episodes=6000),
-        evaluate=EvaluateConfig(episodes=2000),
+        evaluate=EvaluateConfig(episodes=1000),
     ),
 }
 """Configurations by name."""

@@ -12,7 +12,7 @@ from bestreply.files import write_json
 from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.model.opponent import OpponentModel, UniformOpponents
-from bestreply.plan.agent import Agent
+from bestreply.plan.agent import PLANNERS, Agent
 from bestreply.provenance import provenance
 from bestreply.train import Learner, goals_of, start_learner
 
@@ -42,7 +42,7 @@ class Run:
 
     def agent(
         self,
-        planner: str = "one_step",
+        planner: str | None = None,
         *,
         opponents: OpponentModel | str = "learned",
         name: str = "bestreply",
@@ -51,7 +51,7 @@ class Run:
         """A player that plans with this run's models.
 
         Args:
-            planner: "one_step".
+            planner: "one_step", "look_ahead" or "search"; by default what the configuration names.
             opponents: "learned", "uniform", or any `OpponentModel`.
             settings: fields of `PlannerConfig` to change, e.g. ``epsilon=0.1``.
 
@@ -61,8 +61,9 @@ class Run:
             raise ValueError(
                 f"{self.path} holds no checkpoint yet; train it first: bestreply train --run {self.path}"
             )
-        if planner != "one_step":
-            raise ValueError(f"planner={planner!r}; there is: one_step")
+        planner = planner or self.config.planner.planner
+        if planner not in PLANNERS:
+            raise ValueError(f"planner={planner!r}; there are: {', '.join(PLANNERS)}")
         known = [f.name for f in dataclasses.fields(self.config.planner)]
         if unknown := sorted(set(settings) - set(known)):
             raise ValueError(f"a planner has no setting {', '.join(unknown)}; it has: {', '.join(known)}")
@@ -76,7 +77,7 @@ class Run:
                     f"opponents={opponents!r}; there are: {', '.join(models)}, or an OpponentModel"
                 )
             opponents = cast(OpponentModel, models[opponents])
-        config = dataclasses.replace(self.config.planner, **settings)
+        config = dataclasses.replace(self.config.planner, planner=planner, **settings)
         return Agent(
             world=self.learner.world,
             opponents=opponents,

@@ -1,6 +1,6 @@
 """The latent world model: encoder, joint-action dynamics, decoder, reward, continuation, legal actions, value."""
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -11,6 +11,21 @@ from jaxtyping import Array, Bool, Float
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
 from bestreply.model.nets import MLP, JointMLP, one_hot_actions
+
+
+@runtime_checkable
+class PlanningModel(Protocol):
+    """What a planner asks of a world: `WorldModel` learned it, `TrueWorld` knows it. Latents `z` are any PyTree."""
+
+    num_actions: int
+
+    def encode(self, obs: Any) -> Any: ...
+    def next(self, z: Any, action: Any, others: Any) -> Any: ...
+    def imagine(self, z: Any) -> Any: ...
+    def reward(self, z: Any, action: Any, others: Any) -> Any: ...
+    def continues(self, z: Any, action: Any, others: Any) -> Any: ...
+    def allowed(self, z: Any) -> Any: ...
+    def values_of(self, z: Any, belief: Any) -> Any: ...
 
 
 class WorldModel(eqx.Module):
@@ -27,15 +42,17 @@ class WorldModel(eqx.Module):
     continuation: JointMLP
     legal_net: MLP
     value_net: MLP
-    value_mean: Float[Array, " K"]  # of the returns in the data, for each head
-    value_scale: Float[Array, " K"]  # their standard deviation
+    value_mean: Float[
+        Array, " U"
+    ]  # of the returns in the data, for each head, or (heads for actions) for each goal or type
+    value_scale: Float[Array, " U"]  # their standard deviation
     binary: Bool[Array, " D"]  # entries of the flat observation that are 0/1
     num_actions: int = eqx.field(static=True)
     obs_shape: tuple[int, ...] = eqx.field(static=True)
     config: ModelConfig = eqx.field(static=True)
 
     def __init__(self, game: Game, config: ModelConfig, *, goals: int, heads: int, key: jax.Array) -> None:
-        """`goals`: columns of the belief that the value is told; `heads`: values side by side (see `value`)."""
+        """`goals`: columns of the belief that the value is told; `heads`: players with a value each, where the values are theirs."""
         size, hidden, latent = int(np.prod(game.obs_shape)), (config.width,) * config.depth, config.latent
         actions = game.num_players * game.num_actions
         keys = jax.random.split(key, 7)
@@ -48,8 +65,10 @@ class WorldModel(eqx.Module):
         self.reward_net = JointMLP(latent, actions, hidden[:1], 1, key=keys[3])
         self.continuation = JointMLP(latent, actions, hidden[:1], 1, key=keys[4])
         self.legal_net = MLP(latent, hidden[:1], game.num_actions, key=keys[5])
+        heads = {"single": 1, "player": heads, "action": game.num_actions}[config.value_heads]
         self.value_net = MLP(value_inputs, hidden, heads, key=keys[6])
-        self.value_mean, self.value_scale = jnp.zeros(heads), jnp.ones(heads)
+        units = goals if config.value_heads == "action" else heads
+        self.value_mean, self.value_scale = jnp.zeros(units), jnp.ones(units)
         self.binary = jnp.asarray(game.binary.reshape(-1))
         self.num_actions, self.obs_shape, self.config = game.num_actions, game.obs_shape, config
 
@@ -72,6 +91,11 @@ class WorldModel(eqx.Module):
             raw = jnp.where(self.binary, jax.nn.sigmoid(raw), raw)
         return raw.reshape(self.obs_shape)
 
+    def imagine(self, z: Float[Array, " Z"]) -> Float[Array, "*obs"]:
+        """The decoded observation as the game would show it: 0/1 entries rounded. Several steps ahead, errors then do not add up."""
+        obs = self.decode(z)
+        return jnp.where(self.binary.reshape(self.obs_shape), (obs > 0.5).astype(obs.dtype), obs)
+
     def reward(self, z: Float[Array, " Z"], action: Array, others: Array) -> Float[Array, ""]:
         """r_hat = r_phi(z, a_i, a_j)."""
         return self.reward_net(z, one_hot_actions(action, others, self.num_actions))[0]
@@ -84,20 +108,34 @@ class WorldModel(eqx.Module):
         """Logits of each action being legal."""
         return self.legal_net(z)
 
+    def allowed(self, z: Float[Array, " Z"]) -> Bool[Array, " A"]:
+        """The actions predicted to be legal, never none."""
+        logits = self.legal(z)
+        return (logits > 0) | (jnp.arange(self.num_actions) == jnp.argmax(logits))
+
     def value(self, z: Float[Array, " Z"], obs: Float[Array, "*obs"], belief: Array) -> Float[Array, " K"]:
         """V(z) or V(o), by `config.value_of`, told what is believed about the others [N-1, G] if `config.value_belief`.
 
-        One value for each head: the single value of the specification, or one for each player that made the data. The network
-        gives it in units of that head's returns (mean 0, deviation 1), so that small stakes are fitted as well as large ones.
+        One value for each head, by `config.value_heads`: the single value of the specification; one for each player that made the
+        data; or one for each own action, Q(o, a), of a planner that goes on to choose the best. The network gives it in units of
+        the returns it is about (mean 0, deviation 1), so that small stakes are fitted as well as large ones.
         """
         x = z if self.config.value_of == "z" else obs.reshape(-1)
         if self.config.value_belief:
             x = jnp.concatenate([x, belief.reshape(-1)])
-        return jax.lax.stop_gradient(self.value_mean) + jax.lax.stop_gradient(
-            self.value_scale
-        ) * self.value_net(x)
+        mean, scale = self.units(belief)
+        return mean + scale * self.value_net(x)
+
+    def units(self, belief: Array) -> tuple[Array, Array]:
+        """Mean and deviation that values count in, [K] each; with heads for actions [], by who the others are believed to be."""
+        mean, scale = jax.lax.stop_gradient((self.value_mean, self.value_scale))
+        if self.config.value_heads == "action":
+            share = belief.mean(0)
+            return share @ mean, share @ scale
+        return mean, scale
 
     def values_of(self, z: Float[Array, " Z"], belief: Array) -> Float[Array, " K"]:
-        """`value` of a latent alone: V(o) is asked at o_hat = dec(z)."""
+        """`value` of a latent alone: V(o) is asked at o_hat = dec(z). Heads of actions that are predicted illegal are -inf."""
         obs: Any = jnp.zeros(self.obs_shape) if self.config.value_of == "z" else self.decode(z)
-        return self.value(z, obs, belief)
+        values = self.value(z, obs, belief)
+        return jnp.where(self.allowed(z), values, -jnp.inf) if self.config.value_heads == "action" else values

@@ -12,16 +12,20 @@ from jax.core import Tracer
 from bestreply.config import PlannerConfig
 from bestreply.games.base import Game
 from bestreply.model.opponent import OpponentModel
-from bestreply.model.world import WorldModel
+from bestreply.model.world import PlanningModel
+from bestreply.plan.look_ahead import look_ahead
 from bestreply.plan.one_step import one_step
 from bestreply.players.base import Player, uniform
 from bestreply.types import Array, Plan, Thought
+
+PLANNERS = {"one_step": one_step, "look_ahead": look_ahead}
+"""By name (`PlannerConfig.planner`), all with the same arguments and the same plan."""
 
 
 class Agent(Player):
     """Plans with a world model and a model of the others. `plan` is the online call; `step` makes it a player like any other."""
 
-    world: WorldModel
+    world: PlanningModel
     opponents: OpponentModel
     game: Game = eqx.field(static=True)
     config: PlannerConfig = eqx.field(static=True)
@@ -96,7 +100,7 @@ class Agent(Player):
         return _plan_compiled(self, belief, obs, legal, present, jax.random.key(0) if key is None else key)
 
     def _plan(self, belief: Any, obs: Array, legal: Array, present: Array, key: Array) -> Plan:
-        return one_step(
+        return PLANNERS[self.config.planner](
             self.world, self.opponents, belief, obs, legal, present, key, gamma=self.gamma, config=self.config
         )
 

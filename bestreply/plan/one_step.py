@@ -1,7 +1,7 @@
 """One step of look-ahead: a_i* = argmax over legal a_i of E_{a_j ~ pi_hat_j}[ r(o, a_i, a_j) + gamma V(o') ]."""
 
 import itertools
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from bestreply.config import PlannerConfig
 from bestreply.model.opponent import OpponentModel
-from bestreply.model.world import WorldModel
+from bestreply.model.world import PlanningModel
 from bestreply.plan.chunks import in_chunks
 from bestreply.types import ABSENT, Plan
 
@@ -42,6 +42,11 @@ def joint_actions(
     return jnp.where(present, joint, ABSENT), weights
 
 
+def joint_count(actions: int, players: int, config: PlannerConfig) -> int:
+    """How many joint actions of the others `joint_actions` gives."""
+    return actions**players if actions**players <= config.joint_limit else config.samples
+
+
 def stratified(probs: Float[Array, " A"], key: Array, samples: int) -> Array:
     """[samples] int32: one draw from each of `samples` equal slices of the distribution, shuffled."""
     shift_key, order_key = jax.random.split(key)
@@ -51,8 +56,49 @@ def stratified(probs: Float[Array, " A"], key: Array, samples: int) -> Array:
     return jax.random.permutation(order_key, drawn).astype(jnp.int32)
 
 
+class Outcomes(NamedTuple):
+    """What each candidate leads to, for each of M joint actions of the others."""
+
+    probs: Array  # [N-1, A], predicted of the others
+    weights: Array  # [M], of the joint actions
+    reward: Array  # [A, M]
+    discount: Array  # [A, M], gamma times the chance to go on
+    z: Any  # [A, M, ...], the next latent
+    belief: Any  # [M, ...], after seeing the joint action
+
+
+def outcomes(
+    world: PlanningModel,
+    opponents: OpponentModel,
+    belief: Any,
+    z: Any,
+    obs: Array,
+    legal: Array,
+    present: Array,
+    key: Array,
+    *,
+    gamma: float,
+    config: PlannerConfig,
+) -> Outcomes:
+    """Every candidate against the others' joint actions, from the latent `z` of `obs`; the belief moves with what they do."""
+    probs = opponents.predict(belief, obs, legal)
+    joint, weights = joint_actions(probs, present[1:], key, config)
+
+    def believed(others: Array) -> Any:
+        own_action_does_not_matter = jnp.zeros(1, jnp.int32)
+        return opponents.update(belief, obs, jnp.concatenate([own_action_does_not_matter, others]), present)
+
+    def outcome(action: Array, others: Array) -> tuple[Array, Array, Any]:
+        goes_on = jax.nn.sigmoid(world.continues(z, action, others))
+        return world.reward(z, action, others), gamma * goes_on, world.next(z, action, others)
+
+    candidates = jnp.arange(world.num_actions)
+    each = jax.vmap(lambda a: jax.vmap(lambda o: outcome(a, o))(joint))(candidates)
+    return Outcomes(probs, weights, *each, jax.vmap(believed)(joint))
+
+
 def one_step(
-    world: WorldModel,
+    world: PlanningModel,
     opponents: OpponentModel,
     belief: Any,
     obs: Array,
@@ -70,60 +116,39 @@ def one_step(
 
     Under `vmap` on a CPU a large batch is planned a few observations at a time: twice as fast as all at once, by its cache.
     """
-    models, fixed = eqx.partition((world, opponents), eqx.is_array)
 
-    def plan(models: Any, *seen: Any) -> Plan:
-        return _score(*eqx.combine(models, fixed), *seen, gamma=gamma, config=config)
+    def score(world: Any, opponents: Any, *seen: Any) -> Plan:
+        belief, obs, legal, present, key = seen
+        found = outcomes(
+            world, opponents, belief, world.encode(obs), obs, legal, present, key, gamma=gamma, config=config
+        )
+        beliefs = jax.vmap(opponents.posterior)(found.belief)  # [M, N-1, G]
+        worth = jax.vmap(jax.vmap(lambda z, b: world.values_of(z, b).max()), in_axes=(0, None))(
+            found.z, beliefs
+        )
+        return make_plan(found, worth, legal, present, belief)
 
-    joint = joint_count(world.num_actions, len(present) - 1, config)
-    return in_chunks(plan, max(ROWS // (world.num_actions * joint), 1))(
-        models, belief, obs, legal, present, key
-    )
+    leaves = world.num_actions * joint_count(world.num_actions, len(present) - 1, config)
+    return planned_in_chunks(score, leaves, world, opponents, belief, obs, legal, present, key)
+
+
+def make_plan(found: Outcomes, worth: Array, legal: Array, present: Array, belief: Any) -> Plan:
+    """The plan from what the candidates lead to and what the next states are `worth` [A, M]."""
+    reward, value = found.reward @ found.weights, (found.discount * worth) @ found.weights
+    scores = jnp.where(legal, reward + value, -jnp.inf)
+    shown = jnp.where(present[1:, None], found.probs, 0.0)
+    return Plan(scores, reward, value, jnp.argmax(scores).astype(jnp.int32), shown, belief)
 
 
 ROWS = 1024
 """How many outcomes to ask the networks about at a time."""
 
 
-def joint_count(actions: int, players: int, config: PlannerConfig) -> int:
-    """How many joint actions of the others `joint_actions` gives."""
-    return actions**players if actions**players <= config.joint_limit else config.samples
+def planned_in_chunks(score: Any, leaves: int, world: Any, opponents: Any, *seen: Any) -> Plan:
+    """`score(world, opponents, *seen)`, whose `vmap` asks about no more than `ROWS` outcomes at a time; `leaves` for one plan."""
+    models, fixed = eqx.partition((world, opponents), eqx.is_array)
 
+    def plan(models: Any, *seen: Any) -> Plan:
+        return score(*eqx.combine(models, fixed), *seen)
 
-def _score(
-    world: WorldModel,
-    opponents: OpponentModel,
-    belief: Any,
-    obs: Array,
-    legal: Array,
-    present: Array,
-    key: Array,
-    *,
-    gamma: float,
-    config: PlannerConfig,
-) -> Plan:
-    probs = opponents.predict(belief, obs, legal)
-    joint, weights = joint_actions(probs, present[1:], key, config)
-    z = world.encode(obs)
-
-    def believed(others: Array) -> Array:
-        own_action_does_not_matter = jnp.zeros(1, jnp.int32)
-        return opponents.posterior(
-            opponents.update(belief, obs, jnp.concatenate([own_action_does_not_matter, others]), present)
-        )
-
-    beliefs = jax.vmap(believed)(joint)  # [M, N-1, G]
-
-    def outcome(action: Array, others: Array, after: Array) -> tuple[Array, Array]:
-        continues = jax.nn.sigmoid(world.continues(z, action, others))
-        value = world.values_of(world.next(z, action, others), after).max()
-        return world.reward(z, action, others), gamma * continues * value
-
-    candidates = jnp.arange(world.num_actions)
-    reward, value = jax.vmap(lambda a: jax.vmap(lambda o, b: outcome(a, o, b))(joint, beliefs))(
-        candidates
-    )  # [A, M]
-    reward, value = reward @ weights, value @ weights
-    scores = jnp.where(legal, reward + value, -jnp.inf)
-    shown = jnp.where(present[1:, None], probs, 0.0)
-    return Plan(scores, reward, value, jnp.argmax(scores).astype(jnp.int32), shown, belief)
+    return in_chunks(plan, max(ROWS // leaves, 1))(models, *seen)
