@@ -50,9 +50,10 @@ def heldout_losses(run: "Run", buffer: BufferState, index: Index) -> dict[str, f
     """Each loss of training over held-out transitions."""
     learner: Any = run.learner
     windows = gather_window(buffer, index, 1)
-    losses = jax.jit(lambda w, at: jax.tree.map(jnp.mean, jax.vmap(partial(world_losses, w))(at)))(
-        learner.world, windows
-    )
+    limit_ends = run.config.train.at_limit == "zero"
+    losses = jax.jit(
+        lambda w, at: jax.tree.map(jnp.mean, jax.vmap(partial(world_losses, w, limit_ends=limit_ends))(at))
+    )(learner.world, windows)
     at = jax.tree.map(lambda x: x[:, 0], windows)
     log_loss = jax.jit(opponent_loss)(learner.opponents, at, labels(run.config, at))
     return {name: float(value) for name, value in losses.items()} | {"log_loss": float(log_loss)}

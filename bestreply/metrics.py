@@ -24,15 +24,12 @@ class MetricsLog:
     """
 
     def __init__(
-        self, folder: Path, env_steps: int, opponent_updates: int, updates: int, before: Path | None = None
+        self, folder: Path, env_steps: int, updates: dict[str, int], before: Path | None = None
     ) -> None:
-        """`env_steps`: those of all the data; the updates of the two phases; `before`: the directory of the run begun from."""
+        """`env_steps`: those of all the data; `updates` of each phase; `before`: the directory of the run begun from."""
         self.path = folder / "metrics.parquet"
         earlier = pq.read_table(before / "metrics.parquet").to_pylist() if before else []
-        self._folder, self._updates = (
-            folder / "tensorboard",
-            {"opponents": opponent_updates, "world": updates},
-        )
+        self._folder, self._updates = folder / "tensorboard", updates
         self._first_step, self._last_step = max((r["env_steps"] for r in earlier), default=0), env_steps
         self._first = {phase: self._last_update(earlier, phase) for phase in self._updates}
         self._rows = pq.read_table(self.path).to_pylist() if self.path.exists() else earlier
@@ -40,14 +37,14 @@ class MetricsLog:
 
     @staticmethod
     def _phase(name: str) -> str:
-        return "opponents" if name.startswith("opponent/") else "world"
+        kind = name.partition("/")[0]
+        return "opponents" if kind == "opponent" else kind
 
     def _last_update(self, rows: list[dict[str, Any]], phase: str) -> int:
         return max((r["update"] for r in rows if self._phase(r["name"]) == phase), default=0)
 
-    def rewind(self, opponent_updates: int, updates: int) -> None:
-        """Forgets what was logged after the checkpoint that training goes on from."""
-        done = {"opponents": opponent_updates, "world": updates}
+    def rewind(self, done: dict[str, int]) -> None:
+        """Forgets what was logged after the checkpoint that training goes on from: so many updates of each phase were `done`."""
         self._rows = [
             r for r in self._rows if r["update"] <= self._first[p := self._phase(r["name"])] + done[p]
         ]

@@ -16,16 +16,19 @@ from bestreply import checkpoint
 from bestreply.compilation import cache_compilations
 from bestreply.config import RunConfig, TrainConfig
 from bestreply.console import meter
-from bestreply.data.augment import draw_symmetry, turn
-from bestreply.data.moa_buffer import BufferState, all_indices, draw_index, fill, gather, gather_window
+from bestreply.data.augment import draw_symmetry, turn, turn_action, turn_obs
+from bestreply.data.moa_buffer import BufferState, Index, all_indices, draw_index, fill, gather, gather_window
 from bestreply.games.base import Game
 from bestreply.metrics import MetricsLog
+from bestreply.model.dreams import Dream, Dreamt, begin_many, dream_batch, no_dreams
 from bestreply.model.losses import opponent_losses, total_loss, value_loss, world_losses
 from bestreply.model.opponent import LearnedOpponents
 from bestreply.model.targets import (
     Minds,
     Targets,
     follow_beliefs,
+    improved_target,
+    logged_steps,
     n_step_return,
     policy_ratios,
     value_targets,
@@ -46,8 +49,11 @@ class Learner(eqx.Module):
     slow: WorldModel  # the slow target network
     opponent_optimiser: Any
     world_optimiser: Any
+    value_optimiser: Any  # of the phase that fits the value alone
+    dreams: Dream | None  # [D, ...], the imagined games of that phase
     opponent_updates: Array  # [] int32, gradient steps made
     updates: Array  # [] int32
+    value_updates: Array  # [] int32
 
 
 # -- beginnings ----------------------------------------------------------------------------------------------------------------
@@ -63,8 +69,7 @@ def goals_of(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -> tup
 def start_learner(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -> Learner:
     """Untrained networks for `game`, drawn from the run's seed."""
     goals = len(goals_of(config, game, roster))
-    heads = len(roster) if config.model.value_heads == "player" else 1
-    return _fresh(config, game, goals, heads, jax.random.key(config.seed))
+    return _fresh(config, game, goals, len(roster), jax.random.key(config.seed))
 
 
 @partial(
@@ -81,8 +86,11 @@ def _fresh(config: RunConfig, game: Game, goals: int, heads: int, key: Array) ->
         slow=world,
         opponent_optimiser=opponent_transform.init(_weights(opponents.net)),
         world_optimiser=optimiser(config.train, config.train.updates).init(_weights(world)),
+        value_optimiser=optimiser(config.train, config.train.value_updates).init(_weights(world.value_net)),
+        dreams=no_dreams(config.train, game, goals) if config.train.target == "improved" else None,
         opponent_updates=jnp.int32(0),
         updates=jnp.int32(0),
+        value_updates=jnp.int32(0),
     )
 
 
@@ -112,16 +120,13 @@ def set_units(learner: Learner, config: RunConfig, episodes: Episodes) -> Learne
     """Takes from `episodes` what the networks count in: how often each goal was met, and each value head's returns.
 
     The prior of the model of the others becomes the share of each goal or type; the units of a head the mean and deviation of the
-    discounted returns that its player had.
+    discounted returns that its player had; those of values of actions, for each goal or type, of the returns had among such others.
     """
     index = all_indices(episodes)
     whole = partial(n_step_return, config.train, n_step=episodes.action.shape[1])
     returns = np.asarray(jax.jit(whole)(episodes, index)[0])
     player = np.asarray(episodes.player)[index.row, index.seat]
-    head = player if config.model.value_heads == "player" else np.zeros_like(player)
-    mine = [returns[head == k] for k in range(learner.world.value_scale.shape[0])]
-    mean = jnp.asarray([x.mean() if len(x) else NO_VALUE for x in mine], jnp.float32)
-    scale = jnp.asarray([max(x.std(), 1e-2) if len(x) else 1.0 for x in mine], jnp.float32)
+    mean, scale = _units(learner, config, episodes, index, returns)
     met = {"none": np.zeros_like(player), "goal": np.asarray(episodes.goal)[index], "player": player}[
         config.model.opponent_goal
     ]
@@ -138,6 +143,32 @@ def set_units(learner: Learner, config: RunConfig, episodes: Episodes) -> Learne
         )
 
     return eqx.tree_at(places, learner, (prior, mean, scale, jnp.copy(mean), jnp.copy(scale)))
+
+
+def _units(
+    learner: Learner, config: RunConfig, episodes: Episodes, index: Index, returns: np.ndarray
+) -> tuple[Array, Array]:
+    """Means and deviations of `returns` [B], as `WorldModel.value_mean` and `value_scale` want them."""
+    count, player = learner.world.value_scale.shape[0], np.asarray(episodes.player)[index.row]  # [B, N]
+    own = np.arange(player.shape[1]) == index.seat[:, None]
+    if config.model.value_heads == "action":
+        kinds = {
+            "none": np.zeros_like(player),
+            "goal": np.asarray(episodes.goal)[index.row, index.step],
+            "player": player,
+        }[config.model.opponent_goal]
+        weights = np.stack([((kinds == k) & ~own).sum(1) for k in range(count)]).astype(np.float64)
+    elif config.model.value_heads == "player":
+        weights = np.stack([((player == k) & own).sum(1) for k in range(count)]).astype(np.float64)
+    else:
+        weights = np.ones((1, len(returns)))
+    total = weights.sum(1)
+    there, total = total > 0, np.maximum(total, 1e-9)
+    mean = weights @ returns / total
+    deviation = np.sqrt(np.maximum(weights @ returns**2 / total - mean**2, 0))
+    nothing = 0.0 if config.model.value_heads == "action" else NO_VALUE
+    mean, scale = np.where(there, mean, nothing), np.where(there, np.maximum(deviation, 1e-2), 1.0)
+    return jnp.asarray(mean, jnp.float32), jnp.asarray(scale, jnp.float32)
 
 
 # -- one gradient step of each phase -------------------------------------------------------------------------------------------
@@ -197,10 +228,17 @@ def turned(
 
 
 def world_loss(
-    world: WorldModel, config: RunConfig, windows: Transition, obs: Array, targets: Targets
+    world: WorldModel, config: RunConfig, windows: Transition, obs: Array, targets: Targets | None
 ) -> tuple[Array, dict[str, Array]]:
-    """The weighted sum of all losses and each by name: the value's over `obs` [V, ...], the others' over windows [B, L, ...]."""
-    losses = jax.tree.map(jnp.mean, jax.vmap(partial(world_losses, world))(windows))
+    """The weighted sum of all losses and each by name: the value's over `obs` [V, ...], the others' over windows [B, L, ...].
+
+    Without `targets` the value is left alone: it has a phase of its own.
+    """
+    each_window = partial(world_losses, world, limit_ends=config.train.at_limit == "zero")
+    losses = jax.tree.map(jnp.mean, jax.vmap(each_window)(windows))
+    if targets is None:
+        losses = losses | {"value": jnp.float32(0)}
+        return total_loss(losses, config.train.weights), losses
     heads = jnp.arange(targets.y.shape[1])
     each = jax.vmap(lambda o, b, y: jax.vmap(partial(value_loss, world, o, b))(heads, y))(
         obs, targets.belief, targets.y
@@ -212,16 +250,18 @@ def world_loss(
 def world_step(
     config: RunConfig, buffer: BufferState, minds: Minds, learner: Learner, key: Array
 ) -> tuple[Learner, dict[str, Array]]:
-    """One gradient step for the world model and its value; the target network follows slowly."""
+    """One gradient step for the world model and, unless it has a phase of its own, its value; the target network follows slowly."""
     window_key, value_key, target_key, turn_key, turn_value_key = jax.random.split(key, 5)
     game = learner.opponents.game
     windows = gather_window(buffer, draw_index(buffer, window_key, config.train.batch), config.train.unroll)
     windows, _ = turned(config, game, windows, None, turn_key)
-    index = draw_index(buffer, value_key, config.train.value_batch)
-    at = gather(buffer, index)
-    targets = value_targets(config, learner.slow, learner.opponents, buffer, minds, index, at, target_key)
-    at, belief = turned(config, game, at, targets.belief, turn_value_key)
-    targets = targets._replace(belief=belief)
+    at, targets = windows, None
+    if config.train.target != "improved":
+        index = draw_index(buffer, value_key, config.train.value_batch)
+        at = gather(buffer, index)
+        targets = value_targets(config, learner.slow, learner.opponents, buffer, minds, index, at, target_key)
+        at, belief = turned(config, game, at, targets.belief, turn_value_key)
+        targets = targets._replace(belief=belief)
     (_, losses), gradient = eqx.filter_value_and_grad(world_loss, has_aux=True)(
         learner.world, config, windows, at.obs, targets
     )
@@ -230,16 +270,71 @@ def world_step(
         gradient, learner.world_optimiser, _weights(learner.world)
     )
     world = eqx.apply_updates(learner.world, change)
-    rate = config.train.target_rate
-    slow = jax.tree.map(
-        lambda old, new: old + rate * (new - old) if eqx.is_inexact_array(old) else old, learner.slow, world
-    )
+    slow = follow(config, learner.slow, world)
     learner = eqx.tree_at(
         lambda s: (s.world, s.slow, s.world_optimiser, s.updates),
         learner,
         (world, slow, state, learner.updates + 1),
     )
     return learner, {f"world/{name}": value for name, value in losses.items()}
+
+
+def follow(config: RunConfig, slow: Any, online: Any) -> Any:
+    """The slow target network, a little nearer to the online one."""
+    rate = config.train.target_rate
+    return jax.tree.map(
+        lambda old, new: old + rate * (new - old) if eqx.is_inexact_array(old) else old, slow, online
+    )
+
+
+def value_step(
+    config: RunConfig, buffer: BufferState, minds: Minds, learner: Learner, key: Array
+) -> tuple[Learner, dict[str, Array]]:
+    """One gradient step for the values of actions, on logged and on imagined steps; every imagined game goes one step further."""
+    index_key, told_key, dream_key, turn_key = jax.random.split(key, 4)
+    game, world = learner.opponents.game, learner.world
+    index = draw_index(buffer, index_key, config.train.value_batch)
+    at = gather(buffer, index)
+    logged = logged_steps(config.train, minds, at, index, labels(config, at), told_key)
+    assert learner.dreams is not None
+    dreams, dreamt = dream_batch(config.train, world, learner.opponents, buffer, learner.dreams, dream_key)
+    steps = jax.tree.map(lambda *x: jnp.concatenate(x), logged, dreamt)
+    steps = turned_steps(config, game, steps, turn_key)
+    y = jax.vmap(partial(improved_target, config.train, world, learner.slow, game))(steps)
+
+    def loss(net: Any) -> Array:
+        fitted = eqx.tree_at(lambda w: w.value_net, world, net)
+        return jax.vmap(partial(value_loss, fitted))(steps.obs, steps.belief, steps.action, y).mean()
+
+    value, gradient = eqx.filter_value_and_grad(loss)(world.value_net)
+    transform = optimiser(config.train, config.train.value_updates)
+    change, state = transform.update(gradient, learner.value_optimiser, _weights(world.value_net))
+    net = eqx.apply_updates(world.value_net, change)
+    learner = eqx.tree_at(
+        lambda s: (s.world.value_net, s.slow.value_net, s.value_optimiser, s.dreams, s.value_updates),
+        learner,
+        (net, follow(config, learner.slow.value_net, net), state, dreams, learner.value_updates + 1),
+    )
+    return learner, {"value/value": value}
+
+
+def turned_steps(config: RunConfig, game: Game, steps: Dreamt, key: Array) -> Dreamt:
+    """Steps [B, ...], each under a random symmetry of the game."""
+    symmetries = game.symmetries() if config.train.symmetries else None
+    if symmetries is None:
+        return steps
+
+    def one(which: Array, step: Dreamt) -> Dreamt:
+        order = jnp.asarray(symmetries.others)[which]
+        return step._replace(
+            obs=turn_obs(symmetries, which, step.obs),
+            belief=step.belief[order],
+            action=turn_action(symmetries, which, step.action),
+            next_obs=turn_obs(symmetries, which, step.next_obs),
+            next_belief=step.next_belief[order],
+        )
+
+    return jax.vmap(one)(draw_symmetry(symmetries, key, len(steps.action)), steps)
 
 
 # -- the loop ------------------------------------------------------------------------------------------------------------------
@@ -269,13 +364,26 @@ def _world_phase(config: RunConfig, data: Any, learner: Learner, key: Array) -> 
     return world_step(config, buffer, minds, learner, key)
 
 
+def _value_phase(config: RunConfig, data: Any, learner: Learner, key: Array) -> Any:
+    buffer, minds = data
+    return value_step(config, buffer, minds, learner, key)
+
+
 class Phase(NamedTuple):
-    """A stretch of training."""
+    """A stretch of training. `counter` names its updates, both those to make (`TrainConfig`) and those made (`Learner`)."""
 
     name: str
     step: Step
-    counter: str  # the field of `Learner` that counts its updates
-    updates: int
+    counter: str
+
+
+OPPONENTS = Phase("opponents", _opponent_phase, "opponent_updates")
+WORLD = Phase("world", _world_phase, "updates")
+VALUE = Phase("value", _value_phase, "value_updates")
+
+
+def _phases(config: TrainConfig) -> tuple[Phase, ...]:
+    return (OPPONENTS, WORLD, VALUE) if config.target == "improved" else (OPPONENTS, WORLD)
 
 
 def _run_phase(
@@ -287,15 +395,17 @@ def _run_phase(
     log: MetricsLog,
 ) -> Learner:
     """Trains to the end of `phase` in blocks of `log_every`; logs after each block, saves after each `checkpoint_every`."""
-    done = int(getattr(learner, phase.counter))
-    seed = jax.random.fold_in(jax.random.key(config.seed), {"opponents": 1, "world": 2}[phase.name])
-    with meter(f"train: {phase.name}", phase.updates - done, "updates") as progress:
-        while done < phase.updates:
-            block = min(config.train.log_every, phase.updates - done)
+    done, updates = int(getattr(learner, phase.counter)), getattr(config.train, phase.counter)
+    seed = jax.random.fold_in(
+        jax.random.key(config.seed), {"opponents": 1, "world": 2, "value": 3}[phase.name]
+    )
+    with meter(f"train: {phase.name}", updates - done, "updates") as progress:
+        while done < updates:
+            block = min(config.train.log_every, updates - done)
             learner, metrics = _updates(config, phase.step, data, learner, seed, jnp.int32(done), block)
             done += block
             log.write(phase.name, done, {name: float(value) for name, value in metrics.items()})
-            saving = done % config.train.checkpoint_every < block or done == phase.updates
+            saving = done % config.train.checkpoint_every < block or done == updates
             if saving:
                 save(learner)
             progress.advance(block)
@@ -348,6 +458,11 @@ def train(
     from bestreply.diagnostics import diagnose
     from bestreply.run import open_run
 
+    if (config.train.target == "improved") != (config.model.value_heads == "action"):
+        raise ValueError(
+            f'train.target="{config.train.target}" with model.value_heads="{config.model.value_heads}"; wanted: "improved" with '
+            '"action", or neither'
+        )
     cache_compilations()
     run = open_run(path, config, data, resume=resume, command=command)
     episodes, held_out = split_episodes(data.episodes(), config.train.holdout, config.seed)
@@ -355,30 +470,37 @@ def train(
     learner = _begin(run, start, episodes)
     if resume and checkpoint.list_checkpoints(run.path / "checkpoints"):
         learner = run.restore(learner)
-    log = MetricsLog(
-        run.path,
-        data.manifest.steps,
-        config.train.opponent_updates,
-        config.train.updates,
-        start and start.path,
-    )
-    log.rewind(int(learner.opponent_updates), int(learner.updates))
+    phases = _phases(config.train)
+
+    def made(learner: Learner) -> dict[str, int]:
+        return {phase.name: int(getattr(learner, phase.counter)) for phase in phases}
+
+    wanted = {phase.name: getattr(config.train, phase.counter) for phase in phases}
+    log = MetricsLog(run.path, data.manifest.steps, wanted, start and start.path)
+    log.rewind(made(learner))
 
     def save(learner: Learner) -> None:
         log.flush()
-        checkpoint.save_checkpoint(
-            run.path / "checkpoints", int(learner.opponent_updates) + int(learner.updates), learner
-        )
+        checkpoint.save_checkpoint(run.path / "checkpoints", sum(made(learner).values()), learner)
 
-    opponents = Phase("opponents", _opponent_phase, "opponent_updates", config.train.opponent_updates)
-    learner = _run_phase(opponents, config, buffer, learner, save, log)
+    learner = _run_phase(OPPONENTS, config, buffer, learner, save, log)
     minds = read_minds(config, learner.opponents, buffer.episodes)
-    world = Phase("world", _world_phase, "updates", config.train.updates)
-    learner = _run_phase(world, config, (buffer, minds), learner, save, log)
+    for phase in phases[1:]:
+        if phase is VALUE and not int(learner.value_updates):
+            learner = _fall_asleep(config, learner, buffer)
+        learner = _run_phase(phase, config, (buffer, minds), learner, save, log)
     log.close()
     run = run.with_learner(learner)
     diagnose(run, held_out)
     return run
+
+
+def _fall_asleep(config: RunConfig, learner: Learner, buffer: BufferState) -> Learner:
+    """The first imagined games, and a slow value network that starts as the online one."""
+    key = jax.random.fold_in(jax.random.key(config.seed), 4)
+    dreams = begin_many(config.train, learner.opponents, buffer, key, config.train.dreams)
+    slow = jax.tree.map(jnp.copy, learner.world)
+    return eqx.tree_at(lambda s: (s.dreams, s.slow), learner, (dreams, slow))
 
 
 def _begin(run: "Run", start: "Run | None", episodes: Episodes) -> Learner:

@@ -1,5 +1,7 @@
 """The same play seen from every side: symmetries of the game applied to logged steps."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,17 +13,10 @@ from bestreply.types import ABSENT, Transition
 
 def turn(symmetries: Symmetries, which: Array, at: Transition) -> Transition:
     """One step, or a window [L, ...] of steps, under symmetry number `which` [] int32."""
-    obs_map, action_map, others = (jnp.asarray(x)[which] for x in symmetries)
-    inverse = jnp.argsort(action_map)
+    others = jnp.asarray(symmetries.others)[which]
+    inverse = jnp.argsort(jnp.asarray(symmetries.action)[which])
     seats = jnp.concatenate([jnp.zeros(1, jnp.int32), 1 + others])
-
-    def turned_obs(obs: Array) -> Array:
-        entries = obs_map.shape[0]
-        lead = obs.shape[: obs.ndim - _trailing(obs.shape, entries)]
-        return obs.reshape(*lead, entries)[..., obs_map].reshape(obs.shape)
-
-    def turned_action(action: Array) -> Array:
-        return jnp.where(action == ABSENT, ABSENT, action_map[jnp.maximum(action, 0)])
+    turned_obs, turned_action = partial(turn_obs, symmetries, which), partial(turn_action, symmetries, which)
 
     return eqx.tree_at(
         lambda t: (t.obs, t.next_obs, t.action, t.others, t.legal, t.next_legal, t.present, t.player, t.goal),
@@ -38,6 +33,20 @@ def turn(symmetries: Symmetries, which: Array, at: Transition) -> Transition:
             at.goal[..., seats],
         ),
     )
+
+
+def turn_obs(symmetries: Symmetries, which: Array, obs: Array) -> Array:
+    """Observations [..., *obs_shape] under symmetry number `which`."""
+    obs_map = jnp.asarray(symmetries.obs)[which]
+    entries = obs_map.shape[0]
+    lead = obs.shape[: obs.ndim - _trailing(obs.shape, entries)]
+    return obs.reshape(*lead, entries)[..., obs_map].reshape(obs.shape)
+
+
+def turn_action(symmetries: Symmetries, which: Array, action: Array) -> Array:
+    """Actions [...] under symmetry number `which`."""
+    action_map = jnp.asarray(symmetries.action)[which]
+    return jnp.where(action == ABSENT, ABSENT, action_map[jnp.maximum(action, 0)])
 
 
 def _trailing(shape: tuple[int, ...], entries: int) -> int:

@@ -28,8 +28,10 @@ def bernoulli(logit: Array, truth: Array) -> Array:
     return jax.nn.softplus(logit) - truth * logit
 
 
-def world_losses(world: WorldModel, window: Transition) -> dict[str, Array]:
+def world_losses(world: WorldModel, window: Transition, *, limit_ends: bool = False) -> dict[str, Array]:
     """Every supervised loss but the value's, over a window [L, ...] of one seat, averaged over its valid steps.
+
+    `limit_ends`: what counts ends with the step limit, so that the continuation is 0 there (training's `at_limit`).
 
     Step k starts from the latent that k steps of the dynamics led to from enc(o_t), under the actions that the data holds; L = 1 is
     the specification.
@@ -38,7 +40,7 @@ def world_losses(world: WorldModel, window: Transition) -> dict[str, Array]:
     def step(z: Array, at: Transition) -> tuple[Array, dict[str, Array]]:
         after = world.next(z, at.action, at.others)
         encoded = world.encode(at.next_obs)
-        goes_on = ~at.terminated
+        goes_on = ~(jnp.asarray(at.terminated) | (jnp.asarray(at.truncated) & limit_ends))
         legal = bernoulli(world.legal(z), at.legal.astype(jnp.float32)).mean()
         next_legal = bernoulli(world.legal(after), at.next_legal.astype(jnp.float32)).mean()
         losses = {
@@ -65,11 +67,11 @@ def world_losses(world: WorldModel, window: Transition) -> dict[str, Array]:
 
 
 def value_loss(world: WorldModel, obs: Array, belief: Array, head: Array, target: Array) -> Float[Array, ""]:
-    """L_V = || V(z_t) - stop_grad(y_t) ||^2, for the head of the player that acted, in units of that head's returns."""
+    """L_V = || V(z_t) - stop_grad(y_t) ||^2, for the head of the player that acted or of the action taken, in units of its returns."""
     values = world.value(world.encode(obs), obs, belief)
-    return (
-        (values[head] - jax.lax.stop_gradient(target)) / jax.lax.stop_gradient(world.value_scale[head])
-    ) ** 2
+    _, scale = world.units(belief)
+    scale = jnp.broadcast_to(scale, values.shape)[head]
+    return ((values[head] - jax.lax.stop_gradient(target)) / scale) ** 2
 
 
 def data_target(reward: Array, discount: Array, next_value: Array) -> Array:

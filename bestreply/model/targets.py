@@ -10,6 +10,8 @@ from jaxtyping import Array, Float
 
 from bestreply.config import RunConfig, TrainConfig
 from bestreply.data.moa_buffer import BufferState, Index
+from bestreply.games.base import Game
+from bestreply.model.dreams import Dreamt, own_legal
 from bestreply.model.losses import data_target, expected_target
 from bestreply.model.opponent import LearnedOpponents
 from bestreply.model.world import WorldModel
@@ -29,7 +31,7 @@ class Minds(eqx.Module):
 
 
 class Targets(NamedTuple):
-    """What the value is fitted to, for a batch."""
+    """What the value is fitted to, for a batch. Heads are players, or one for all."""
 
     y: Array  # [B, K] float32
     weight: Array  # [B, K] float32: how much this step tells each head
@@ -123,6 +125,37 @@ def _expected(
         return expected_target(slow, at, joint, weights, moved, head, goes_on * config.train.gamma)
 
     return jax.vmap(one)(at, belief, head, goes_on, jax.random.split(key, len(head)))
+
+
+def improved_target(
+    config: TrainConfig, world: WorldModel, slow: WorldModel, game: Game, step: Dreamt
+) -> Array:
+    """y = r_t + gamma (1 - done) Q_slow(o_{t+1}, b_{t+1}, a*), a* = argmax over legal a of Q(o_{t+1}, b_{t+1}, a).
+
+    The online network chooses and the slow one judges, so that a slip of one is not taken for a gain (van Hasselt et al., Deep
+    Reinforcement Learning with Double Q-learning, 2016).
+    """
+    obs, belief = step.next_obs, step.next_belief
+    z = world.encode(obs)
+    chosen = jnp.argmax(jnp.where(own_legal(world, game, obs), world.value(z, obs, belief), -jnp.inf))
+    return data_target(step.reward, config.gamma * step.goes_on, slow.value(z, obs, belief)[chosen])
+
+
+def logged_steps(
+    config: TrainConfig, minds: Minds, at: Transition, index: Index, truth: Array, key: Array
+) -> Dreamt:
+    """Logged transitions [B] in the shape of imagined ones; in a share `config.told` of them the agent is told the others' true
+    goals or types `truth` [B, N-1]."""
+    told = jax.random.bernoulli(key, config.told, at.seat.shape)
+    certain = jax.nn.one_hot(truth, minds.beliefs.shape[-1])
+    row, step, seat = index
+
+    def believed(step: Array) -> Array:
+        return jnp.where(told[:, None, None], certain, minds.beliefs[row, step, seat])
+
+    ends = jnp.asarray(at.terminated) | (jnp.asarray(at.truncated) & (config.at_limit == "zero"))
+    goes_on = (~ends).astype(jnp.float32)
+    return Dreamt(at.obs, believed(step), at.action, at.reward, goes_on, at.next_obs, believed(step + 1))
 
 
 # -- what the model of the others makes of logged play -------------------------------------------------------------------------

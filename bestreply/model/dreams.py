@@ -1,0 +1,138 @@
+"""Imagined play: the learned world model and the learned others stand in for the game, and the planner's own choices are tried out.
+
+Values of the best action, learned from logged play alone, are too high wherever a slip of the network looks good and nobody ever
+went to see. Here the agent goes and sees, in a model that is cheap to play (Sutton, Dyna, 1991; Janner et al., When to Trust Your
+Model, 2019; Hafner et al., Dreamer, 2020).
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from bestreply.config import TrainConfig
+from bestreply.data.moa_buffer import BufferState
+from bestreply.games.base import Game
+from bestreply.model.opponent import LearnedOpponents
+from bestreply.model.world import WorldModel
+from bestreply.players.base import draw, uniform
+from bestreply.types import ABSENT
+
+
+class Dream(eqx.Module):
+    """One imagined game, at one step, as its focal seat sees it; batched outside."""
+
+    obs: Array  # [*obs_shape]
+    present: Array  # [N] bool, ego first
+    truth: Array  # [N-1] int32, the goals or types that the others really have
+    told: Array  # [] bool: in this game the agent is told the truth
+    belief: Array  # [N-1, G]
+    explore: Array  # [] float32, how often a uniform action is tried in this game
+
+
+class Dreamt(NamedTuple):
+    """One imagined step."""
+
+    obs: Array  # [*obs_shape]
+    belief: Array  # [N-1, G], at `obs`
+    action: Array  # [] int32
+    reward: Array  # []
+    goes_on: Array  # [] float32, 0 or 1
+    next_obs: Array  # [*obs_shape]
+    next_belief: Array  # [N-1, G]
+
+
+def begin(config: TrainConfig, model: LearnedOpponents, buffer: BufferState, key: Array) -> Dream:
+    """A game from the first observation of a random logged episode and seat, among others drawn from the prior."""
+    row_key, seat_key, truth_key, told_key, explore_key = jax.random.split(key, 5)
+    episodes: Any = buffer.episodes
+    count, _, seats = episodes.action.shape
+    row, seat = jax.random.randint(row_key, (), 0, count), jax.random.randint(seat_key, (), 0, seats)
+    keys = jax.random.split(truth_key, seats - 1)
+    truth = jax.vmap(lambda k: draw(k, model.prior))(keys)
+    told = jax.random.bernoulli(told_key, config.told)
+    return Dream(
+        obs=episodes.obs[row, 0, seat],
+        present=jnp.ones(seats, bool),
+        truth=truth,
+        told=told,
+        belief=jnp.where(told, jax.nn.one_hot(truth, model.goals), model.init()),
+        explore=config.explore
+        * 10.0 ** (-2 * jax.random.uniform(explore_key)),  # from 1 % of it to all of it
+    )
+
+
+def dream_on(world: WorldModel, model: LearnedOpponents, dream: Dream, key: Array) -> tuple[Dream, Dreamt]:
+    """One step of an imagined game: the agent takes its best action or tries another, the others act as their types do."""
+    own_key, try_key, others_key, end_key = jax.random.split(key, 4)
+    z, mask = world.encode(dream.obs), own_legal(world, model.game, dream.obs)
+    values = jnp.where(mask, world.value(z, dream.obs, dream.belief), -jnp.inf)
+    tried = jax.random.bernoulli(try_key, dream.explore)
+    action = jnp.where(tried, draw(own_key, uniform(mask)), jnp.argmax(values)).astype(jnp.int32)
+    others = act_as(model, dream, others_key)
+    goes_on = jax.random.bernoulli(end_key, jax.nn.sigmoid(world.continues(z, action, others)))
+    seen = world.imagine(world.next(z, action, others))
+    moved = model.update(dream.belief, dream.obs, jnp.concatenate([action[None], others]), dream.present)
+    belief = jnp.where(dream.told, dream.belief, moved)
+    reward, goes_on = world.reward(z, action, others), goes_on.astype(jnp.float32)
+    step = Dreamt(dream.obs, dream.belief, action, reward, goes_on, seen, belief)
+    told = model.game.present_in(seen)
+    present = dream.present if told is None else dream.present & jnp.asarray(told)
+    return eqx.tree_at(lambda d: (d.obs, d.belief, d.present), dream, (seen, belief, present)), step
+
+
+def own_legal(world: WorldModel, game: Game, obs: Array) -> Array:
+    """[A] bool: the actions that an observation shows to be legal, or else those predicted to be."""
+    told = game.legal_in(obs)
+    return world.allowed(world.encode(obs)) if told is None else jnp.asarray(told)
+
+
+def act_as(model: LearnedOpponents, dream: Dream, key: Array) -> Array:
+    """[N-1] int32: what others of the types `dream.truth` do; ABSENT for a seat that has left."""
+    logits = model.logits(dream.obs)[jnp.arange(len(dream.truth)), dream.truth]
+    drawn = jax.vmap(jax.random.categorical)(jax.random.split(key, len(logits)), logits)
+    return jnp.where(dream.present[1:], drawn, ABSENT).astype(jnp.int32)
+
+
+def no_dreams(config: TrainConfig, game: Game, goals: int) -> Dream:
+    """[D, ...] games that have not begun."""
+    others, count = game.num_players - 1, config.dreams
+    return Dream(
+        obs=jnp.zeros((count, *game.obs_shape)),
+        present=jnp.ones((count, others + 1), bool),
+        truth=jnp.zeros((count, others), jnp.int32),
+        told=jnp.zeros(count, bool),
+        belief=jnp.zeros((count, others, goals)),
+        explore=jnp.zeros(count),
+    )
+
+
+@partial(jax.jit, static_argnames=("config", "count"))
+def begin_many(
+    config: TrainConfig, model: LearnedOpponents, buffer: BufferState, key: Array, count: int
+) -> Dream:
+    """[count, ...] games."""
+    return jax.vmap(partial(begin, config, model, buffer))(jax.random.split(key, count))
+
+
+def dream_batch(
+    config: TrainConfig,
+    world: WorldModel,
+    model: LearnedOpponents,
+    buffer: BufferState,
+    dreams: Dream,
+    key: Array,
+) -> tuple[Dream, Dreamt]:
+    """One step of many games [D, ...]; a game that has ended begins anew."""
+    step_key, begin_key = jax.random.split(key)
+    count = len(dreams.explore)
+    after, steps = jax.vmap(partial(dream_on, world, model))(dreams, jax.random.split(step_key, count))
+    fresh = begin_many(config, model, buffer, begin_key, count)
+
+    def choose(new: Array, old: Array) -> Array:
+        return jnp.where(jnp.reshape(steps.goes_on, (-1, *(1,) * (new.ndim - 1))) > 0, old, new)
+
+    return jax.tree.map(choose, fresh, after), steps
