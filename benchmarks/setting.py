@@ -10,9 +10,10 @@ from bestreply.collect import play, seat_players
 from bestreply.config import RunConfig, preset
 from bestreply.data.moa_buffer import BufferState, fill
 from bestreply.games import make_game
+from bestreply.learner import Learner, set_units, start_learner
 from bestreply.model.targets import Minds
 from bestreply.plan.agent import Agent
-from bestreply.train import Learner, read_minds, set_units, start_learner
+from bestreply.train import read_minds
 
 PLAYERS = ("nearest_stag", "nearest_hare", "random")
 

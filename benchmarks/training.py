@@ -18,10 +18,12 @@ import optax
 from benchmarks import setting
 from benchmarks.timing import Job, take_turns
 from bestreply.data.moa_buffer import draw_index, gather, gather_window
+from bestreply.learner import Learner, optimiser, trainable
 from bestreply.model.losses import data_target
 from bestreply.model.targets import Targets, n_step_return
-from bestreply.train import Learner, _updates, _weights, _world_phase, optimiser, world_loss
+from bestreply.train import _updates, _world_phase
 from bestreply.types import Transition
+from bestreply.updates import world_loss
 
 BATCHES = 16
 CHECKED = 8
@@ -81,8 +83,8 @@ def our_step(learner: Learner, batch: Batch) -> tuple[Learner, jax.Array]:
     (total, _), gradient = eqx.filter_value_and_grad(world_loss, has_aux=True)(
         learner.world, config, batch.windows, batch.obs, targets
     )
-    weights = _weights(learner.world)
-    gradient = _weights(gradient, learner.world)
+    weights = trainable(learner.world)
+    gradient = trainable(gradient, learner.world)
     change, state = optimiser(config.train, config.train.updates).update(
         gradient, learner.world_optimiser, weights
     )

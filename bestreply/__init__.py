@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bestreply import exact as exact
     from bestreply.collect import collect as collect
     from bestreply.config import RunConfig as RunConfig
     from bestreply.config import preset as preset
@@ -52,6 +53,7 @@ __all__ = [
     "check_player",
     "collect",
     "evaluate",
+    "exact",
     "list_games",
     "list_players",
     "load_run",
@@ -66,6 +68,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "exact":
+        return importlib.import_module("bestreply.exact")
     if name not in _WHERE:
         raise AttributeError(f"module 'bestreply' has no attribute {name!r}; it has: {', '.join(__all__)}")
     return getattr(importlib.import_module(f"bestreply.{_WHERE[name]}"), name)

@@ -213,6 +213,30 @@ class Evaluate:
         _say(self.run_dir / "scores.parquet")
 
 
+@command("diagnose", "what a run's agent loses to the best possible reply, part by part")
+@dataclasses.dataclass(frozen=True)
+class Diagnose:
+    run_dir: Path
+    """The run directory."""
+    opponents: tuple[str, ...] = ()
+    """Opponent sets: each a name for all other seats, or N-1 names with commas; by default the players that made the data."""
+    episodes: int = 256
+    """Episodes for every opponent set."""
+    planner: Literal["one_step", "look_ahead", "search"] | None = None
+    """How the agent plans; by default as the run's configuration says."""
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from bestreply.regret import diagnose_run, regret_table
+        from bestreply.run import load_run
+
+        run = load_run(self.run_dir)
+        path = diagnose_run(run, self.opponents, self.episodes, planner=self.planner)
+        Console().print(regret_table(path))
+        _say(path)
+
+
 @command("report", "one self-contained page from a run's files")
 @dataclasses.dataclass(frozen=True)
 class Report:

@@ -14,8 +14,11 @@ from bestreply.games.base import Game
 from bestreply.model.losses import world_losses
 from bestreply.model.targets import follow_beliefs, n_step_return
 from bestreply.model.world import WorldModel
-from bestreply.train import labels, opponent_loss
+from bestreply.players.base import ScriptedPlayer
+from bestreply.players.scripted import Mixture
+from bestreply.players.zoo import ZOO, make_player
 from bestreply.types import ABSENT, Episodes, Transition
+from bestreply.updates import labels, opponent_loss
 
 if TYPE_CHECKING:
     from bestreply.run import Run
@@ -33,7 +36,9 @@ def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
         "heldout": heldout_losses(run, buffer, index),
         "open_loop": open_loop(run.game, run.learner.world, buffer, index),
         "opponent": opponent_table(run, buffer, beliefs, index),
-        "value": value_table(run, buffer, beliefs, index),
+        "value": value_table(run, buffer, beliefs, index)
+        if run.config.model.value_heads != "action"
+        else agent_value_table(run),
     }
     write_json(run.path / "diagnostics.json", result)
     return result
@@ -153,6 +158,35 @@ def opponent_table(run: "Run", buffer: BufferState, beliefs: Array, index: Index
     return rows
 
 
+PLAYED = 256
+"""Episodes of the agent's own play to judge its values by."""
+
+
+def agent_value_table(run: "Run") -> list[dict[str, Any]]:
+    """The value of the agent's choice against the discounted returns that it then had, in play among the players of the data.
+
+    Values of the best action are about the agent's own play: what the data's players had is no measure of them. Empty where none of
+    those players can be made again.
+    """
+    from bestreply.collect import PLANNING_CHUNK, play, seat_players
+
+    others = [make_player(e["name"], run.game) for e in run.roster if e["name"].partition("(")[0] in ZOO]
+    scripted = tuple(p for p in others if isinstance(p, ScriptedPlayer))
+    if not scripted:
+        return []
+    drawn = Mixture(players=scripted, weights=(1.0,) * len(scripted), name="anyone")
+    lineup = seat_players(
+        run.game, [run.agent(), *[drawn] * (run.game.num_players - 1)], PLAYED, run.config.seed
+    )
+    played = play(run.game, lineup, run.config.seed, watch=int(lineup.seating[0, 0]), chunk=PLANNING_CHUNK)
+    log, value = played.episodes, played.thoughts.plan.scores[:, :, 0].max(-1)  # [E, T]
+    acted, later = log.action[:, :, 0] != ABSENT, np.zeros(PLAYED)
+    returns = np.zeros(acted.shape)
+    for t in reversed(range(acted.shape[1])):
+        returns[:, t] = later = log.reward[:, t, 0] + run.config.train.gamma * later
+    return [_value_row("agent", value[acted], returns[acted])]
+
+
 def value_table(run: "Run", buffer: BufferState, beliefs: Array, index: Index) -> list[dict[str, Any]]:
     """For each player of the data: its value head against the discounted returns that it then had."""
     learner: Any = run.learner
@@ -170,15 +204,17 @@ def value_table(run: "Run", buffer: BufferState, beliefs: Array, index: Index) -
         mine = player == number
         if not mine.any():
             continue
-        error = value[mine] - returns[mine]
-        varies = value[mine].std() > 0 and returns[mine].std() > 0
-        rows.append(
-            {
-                "player": entry["name"],
-                "rmse": float(np.sqrt((error**2).mean())),
-                "bias": float(error.mean()),
-                "correlation": float(np.corrcoef(value[mine], returns[mine])[0, 1]) if varies else None,
-                "count": int(mine.sum()),
-            }
-        )
+        rows.append(_value_row(entry["name"], value[mine], returns[mine]))
     return rows
+
+
+def _value_row(player: str, value: np.ndarray, returns: np.ndarray) -> dict[str, Any]:
+    error = value - returns
+    varies = value.std() > 0 and returns.std() > 0
+    return {
+        "player": player,
+        "rmse": float(np.sqrt((error**2).mean())),
+        "bias": float(error.mean()),
+        "correlation": float(np.corrcoef(value, returns)[0, 1]) if varies else None,
+        "count": len(value),
+    }

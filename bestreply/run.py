@@ -11,10 +11,10 @@ from bestreply.console import fresh_path
 from bestreply.files import write_json
 from bestreply.games import make_game
 from bestreply.games.base import Game
+from bestreply.learner import Learner, goals_of, start_learner
 from bestreply.model.opponent import OpponentModel, UniformOpponents
 from bestreply.plan.agent import PLANNERS, Agent
 from bestreply.provenance import provenance
-from bestreply.train import Learner, goals_of, start_learner
 
 if TYPE_CHECKING:
     from bestreply.data.store import Store

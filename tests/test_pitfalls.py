@@ -232,7 +232,7 @@ def tensorboard_steps(folder):
 
 
 def test_8_the_x_axis_is_environment_steps(tmp_path):
-    log = MetricsLog(tmp_path, env_steps=9000, opponent_updates=20, updates=60)
+    log = MetricsLog(tmp_path, env_steps=9000, updates={"opponents": 20, "world": 60})
     for update in (10, 20):
         log.write("opponents", update, {"opponent/log_loss": 1.0})
     log.write("world", 15, {"world/obs": 2.0})

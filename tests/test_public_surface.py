@@ -17,6 +17,7 @@ NAMES = [
     "train",
     "load_run",
     "evaluate",
+    "exact",
     "check_game",
     "check_player",
     "Scores",

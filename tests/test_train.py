@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from bestreply import RunConfig, collect, evaluate, load_run, make_game, train
 from bestreply.checkpoint import list_checkpoints
 from bestreply.config import ModelConfig, PlannerConfig, TrainConfig, to_dict
 from bestreply.evaluate import record_matches
-from bestreply.train import split_episodes, start_learner
+from bestreply.learner import start_learner
+from bestreply.train import split_episodes
 
 CHICKEN = "matrix(table=chicken, rounds=4)"
 MODEL = ModelConfig(latent=8, width=16, depth=1)
@@ -193,12 +195,65 @@ def test_a_damaged_run_is_refused(data, whole, tmp_path):
     (tmp_path / "provenance.json").write_text((whole.path / "provenance.json").read_text())
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         load_run(tmp_path)
-    with pytest.raises(ValueError, match="planner='mcts'; there is"):
+    with pytest.raises(ValueError, match="planner='mcts'; there are: one_step, look_ahead, search"):
         whole.agent(planner="mcts")
     with pytest.raises(ValueError, match=r"a planner has no setting eps; it has: .*epsilon"):
         whole.agent(eps=0.1)
     with pytest.raises(ValueError, match="opponents='me'; there are: learned, uniform"):
         whole.agent(opponents="me")
+
+
+IMPROVED = dataclasses.replace(
+    CONFIG,
+    model=dataclasses.replace(MODEL, value_heads="action"),
+    train=dataclasses.replace(
+        FEW, target="improved", value_updates=9, dreams=8, opponent_updates=3, updates=3
+    ),
+)
+
+
+def test_imagined_games_go_on_after_a_break(data, tmp_path):
+    """As if killed in the value's phase: without its last checkpoint, a run comes to the same bits again."""
+    run = train(data, IMPROVED, path=tmp_path / "run")
+    before = bits(run.learner), metrics(run)
+    last = list_checkpoints(run.path / "checkpoints")[-1]
+    assert last == 15 and int(run.learner.value_updates) == 9
+    shutil.rmtree(run.path / "checkpoints" / f"{last:09d}")
+    again = train(data, IMPROVED, path=run.path, resume=True)
+    assert (bits(again.learner), metrics(again)) == before
+
+
+def test_an_improved_value_goes_with_values_of_actions(data, tmp_path):
+    wrong = dataclasses.replace(IMPROVED, model=MODEL)
+    with pytest.raises(
+        ValueError,
+        match=r'target="improved" with model.value_heads="player"; wanted: "improved" with "action"',
+    ):
+        train(data, wrong, path=tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_it_learns_what_pays_later(tmp_path):
+    """Against tit for tat one defects in the last round alone: the value of a round that nobody in the data played so is learned."""
+    spec = "matrix(table=prisoners_dilemma, rounds=3, memory=1)"
+    data = collect(make_game(spec), ["random", "tit_for_tat"], 500, 0, path=tmp_path / "data", rotate=True)
+    train_config = dataclasses.replace(
+        IMPROVED.train,
+        opponent_updates=300,
+        updates=400,
+        value_updates=600,
+        batch=64,
+        value_batch=64,
+        dreams=64,
+        learning_rate=5e-3,
+        gamma=1.0,
+        target_rate=0.05,
+        at_limit="zero",
+        log_every=200,
+        checkpoint_every=10_000,
+    )
+    run = train(data, dataclasses.replace(IMPROVED, game=spec, train=train_config), path=tmp_path / "run")
+    assert evaluate(run.game, [run.agent(), "tit_for_tat"], 2, 0).mean() == 3 + 3 + 5
 
 
 TINY = "stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=3)"
@@ -218,9 +273,16 @@ def hunts(tmp_path_factory):
             {"likelihood": "squared", "value_of": "z", "value_heads": "single", "opponent_goal": "goal"},
             {"target": "expected", "unroll": 2, "symmetries": False},
         ),
-        ({"value_belief": False}, {"n_step": 3, "at_limit": "zero", "unroll": 3}),
+        pytest.param(
+            {"value_belief": False}, {"n_step": 3, "at_limit": "zero", "unroll": 3}, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"value_heads": "action"},
+            {"target": "improved", "value_updates": 2, "dreams": 4, "at_limit": "zero"},
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["expected", "n_step"],
+    ids=["expected", "n_step", "improved"],
 )
 def test_every_choice_trains_on_a_grid_game(hunts, model, changes, tmp_path):
     """Two updates each, nothing but finite numbers under every loss's name, and an agent that can plan."""

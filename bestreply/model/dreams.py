@@ -17,7 +17,7 @@ from bestreply.config import TrainConfig
 from bestreply.data.moa_buffer import BufferState
 from bestreply.games.base import Game
 from bestreply.model.opponent import LearnedOpponents
-from bestreply.model.world import WorldModel
+from bestreply.model.world import PlanningModel
 from bestreply.players.base import draw, uniform
 from bestreply.types import ABSENT
 
@@ -46,13 +46,17 @@ class Dreamt(NamedTuple):
 
 
 def begin(config: TrainConfig, model: LearnedOpponents, buffer: BufferState, key: Array) -> Dream:
-    """A game from the first observation of a random logged episode and seat, among others drawn from the prior."""
-    row_key, seat_key, truth_key, told_key, explore_key = jax.random.split(key, 5)
+    """A game from the first observation of a random logged episode and seat, among others drawn from the prior.
+
+    In half of the games all others are of one type: such company is rare where each is drawn alone, and often what is asked about.
+    """
+    row_key, seat_key, truth_key, alike_key, told_key, explore_key = jax.random.split(key, 6)
     episodes: Any = buffer.episodes
     count, _, seats = episodes.action.shape
     row, seat = jax.random.randint(row_key, (), 0, count), jax.random.randint(seat_key, (), 0, seats)
     keys = jax.random.split(truth_key, seats - 1)
     truth = jax.vmap(lambda k: draw(k, model.prior))(keys)
+    truth = jnp.where(jax.random.bernoulli(alike_key), truth[:1], truth)
     told = jax.random.bernoulli(told_key, config.told)
     return Dream(
         obs=episodes.obs[row, 0, seat],
@@ -65,7 +69,7 @@ def begin(config: TrainConfig, model: LearnedOpponents, buffer: BufferState, key
     )
 
 
-def dream_on(world: WorldModel, model: LearnedOpponents, dream: Dream, key: Array) -> tuple[Dream, Dreamt]:
+def dream_on(world: PlanningModel, model: LearnedOpponents, dream: Dream, key: Array) -> tuple[Dream, Dreamt]:
     """One step of an imagined game: the agent takes its best action or tries another, the others act as their types do."""
     own_key, try_key, others_key, end_key = jax.random.split(key, 4)
     z, mask = world.encode(dream.obs), own_legal(world, model.game, dream.obs)
@@ -84,7 +88,7 @@ def dream_on(world: WorldModel, model: LearnedOpponents, dream: Dream, key: Arra
     return eqx.tree_at(lambda d: (d.obs, d.belief, d.present), dream, (seen, belief, present)), step
 
 
-def own_legal(world: WorldModel, game: Game, obs: Array) -> Array:
+def own_legal(world: PlanningModel, game: Game, obs: Array) -> Array:
     """[A] bool: the actions that an observation shows to be legal, or else those predicted to be."""
     told = game.legal_in(obs)
     return world.allowed(world.encode(obs)) if told is None else jnp.asarray(told)
@@ -120,7 +124,7 @@ def begin_many(
 
 def dream_batch(
     config: TrainConfig,
-    world: WorldModel,
+    world: PlanningModel,
     model: LearnedOpponents,
     buffer: BufferState,
     dreams: Dream,

@@ -14,7 +14,7 @@ from bestreply.games.base import Game
 from bestreply.model.dreams import Dreamt, own_legal
 from bestreply.model.losses import data_target, expected_target
 from bestreply.model.opponent import LearnedOpponents
-from bestreply.model.world import WorldModel
+from bestreply.model.world import PlanningModel, WorldModel
 from bestreply.plan.one_step import joint_actions
 from bestreply.types import ABSENT, Episodes, Transition, ego_order
 
@@ -128,7 +128,7 @@ def _expected(
 
 
 def improved_target(
-    config: TrainConfig, world: WorldModel, slow: WorldModel, game: Game, step: Dreamt
+    config: TrainConfig, world: PlanningModel, slow: PlanningModel, game: Game, step: Dreamt
 ) -> Array:
     """y = r_t + gamma (1 - done) Q_slow(o_{t+1}, b_{t+1}, a*), a* = argmax over legal a of Q(o_{t+1}, b_{t+1}, a).
 

@@ -1,6 +1,6 @@
 """The agent: a player that remembers what it believes about the others and answers with the best reply."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -18,7 +18,14 @@ from bestreply.plan.one_step import one_step
 from bestreply.players.base import Player, uniform
 from bestreply.types import Array, Plan, Thought
 
-PLANNERS = {"one_step": one_step, "look_ahead": look_ahead}
+
+def _search(*seen: Any, **settings: Any) -> Plan:
+    from bestreply.plan.search import search  # mctx takes seconds to import
+
+    return search(*seen, **settings)
+
+
+PLANNERS: dict[str, Callable[..., Plan]] = {"one_step": one_step, "look_ahead": look_ahead, "search": _search}
 """By name (`PlannerConfig.planner`), all with the same arguments and the same plan."""
 
 

@@ -122,7 +122,8 @@ def one_step(
         found = outcomes(
             world, opponents, belief, world.encode(obs), obs, legal, present, key, gamma=gamma, config=config
         )
-        beliefs = jax.vmap(opponents.posterior)(found.belief)  # [M, N-1, G]
+        count = len(found.weights)  # a belief can be empty
+        beliefs = jax.vmap(opponents.posterior, axis_size=count)(found.belief)  # [M, N-1, G]
         worth = jax.vmap(jax.vmap(lambda z, b: world.values_of(z, b).max()), in_axes=(0, None))(
             found.z, beliefs
         )

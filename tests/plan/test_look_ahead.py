@@ -60,12 +60,11 @@ def slow_scores(world, players, obs, depth, worth):
     return scores
 
 
-@pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize(
-    "spec, others",
+    "spec, others, depth",
     [
-        ("stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=4)", ["nearest_stag"]),
-        ("snowdrift(height=1, width=3, players=2, drifts=2, max_steps=4)", ["noisy(nearest_drift, 0.5)"]),
+        ("stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=4)", ["nearest_stag"], 2),
+        ("snowdrift(height=1, width=3, players=2, drifts=2, max_steps=4)", ["noisy(nearest_drift, 0.5)"], 1),
     ],
 )
 def test_scores_are_those_of_slow_recursion(spec, others, depth):
@@ -143,13 +142,13 @@ def test_the_belief_moves_inside_the_plan():
 
 
 def test_rows_of_a_batch_do_not_touch():
-    game = make_game("stag_hunt(height=2, width=2, hunters=3, stags=1, hares=1, max_steps=4)")
+    game = make_game("stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=4)")
     world = TrueWorld(learned=nothing_learned(), game=game)
-    rules = RuleOpponents(players=(make_player("random", game),) * 2, game=game)
+    rules = RuleOpponents(players=(make_player("random", game),), game=game)
     shown = jax.vmap(lambda k: game.reset(k)[1])(jax.random.split(jax.random.key(0), 5))
     masks = shown.legal[:, 0] & (jnp.arange(7) != jnp.arange(5)[:, None])
     masks = masks.at[:, 4].set(True)
-    settings = {"depth": 2, "joint_limit": 1, "samples": 4, "deeper_samples": 2}
+    settings = {"depth": 2, "joint_limit": 1, "samples": 2, "deeper_samples": 2}
     whole = jax.vmap(lambda o, m: plan(world, rules, o, m, **settings))(shown.obs[:, 0], masks)
     for row in range(5):
         alone = plan(world, rules, shown.obs[row, 0], masks[row], **settings)

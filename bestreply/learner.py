@@ -1,0 +1,160 @@
+"""What training changes: the networks, their optimisers, and the units that values count in."""
+
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from bestreply.config import RunConfig, TrainConfig
+from bestreply.data.moa_buffer import Index, all_indices
+from bestreply.games.base import Game
+from bestreply.model.dreams import Dream, no_dreams
+from bestreply.model.opponent import LearnedOpponents
+from bestreply.model.targets import (
+    n_step_return,
+)
+from bestreply.model.world import WorldModel
+from bestreply.types import Episodes
+
+
+class Learner(eqx.Module):
+    """All that training changes: what a checkpoint holds."""
+
+    opponents: LearnedOpponents
+    world: WorldModel
+    slow: WorldModel  # the slow target network
+    opponent_optimiser: Any
+    world_optimiser: Any
+    value_optimiser: Any  # of the phase that fits the value alone
+    dreams: Dream | None  # [D, ...], the imagined games of that phase
+    opponent_updates: Array  # [] int32, gradient steps made
+    updates: Array  # [] int32
+    value_updates: Array  # [] int32
+
+
+def goals_of(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -> tuple[str, ...]:
+    """What the model of the others is conditioned on, by name."""
+    return {"none": ("anyone",), "goal": game.goals, "player": tuple(p["name"] for p in roster)}[
+        config.model.opponent_goal
+    ]
+
+
+def start_learner(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -> Learner:
+    """Untrained networks for `game`, drawn from the run's seed."""
+    goals = len(goals_of(config, game, roster))
+    return _fresh(config, game, goals, len(roster), jax.random.key(config.seed))
+
+
+@partial(
+    jax.jit, static_argnames=("config", "game", "goals", "heads")
+)  # else every weight's shape compiles apart
+def _fresh(config: RunConfig, game: Game, goals: int, heads: int, key: Array) -> Learner:
+    opponent_key, world_key = jax.random.split(key)
+    opponents = LearnedOpponents.create(game, config.model, goals, key=opponent_key, leak=config.planner.leak)
+    world = WorldModel(game, config.model, goals=goals, heads=heads, key=world_key)
+    opponent_transform = optimiser(config.train, config.train.opponent_updates)
+    return Learner(
+        opponents=opponents,
+        world=world,
+        slow=world,
+        opponent_optimiser=opponent_transform.init(trainable(opponents.net)),
+        world_optimiser=optimiser(config.train, config.train.updates).init(trainable(world)),
+        value_optimiser=optimiser(config.train, config.train.value_updates).init(trainable(world.value_net)),
+        dreams=no_dreams(config.train, game, goals) if config.train.target == "improved" else None,
+        opponent_updates=jnp.int32(0),
+        updates=jnp.int32(0),
+        value_updates=jnp.int32(0),
+    )
+
+
+def optimiser(config: TrainConfig, updates: int) -> optax.GradientTransformation:
+    """AdamW under a clipped gradient, with warm-up and cosine decay to a tenth."""
+    peak, warm = config.learning_rate, max(updates // 50, 1)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, peak, warm, max(updates, warm + 1), peak / 10)
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip), optax.adamw(schedule, weight_decay=config.weight_decay)
+    )
+
+
+def trainable(tree: Any, like: Any = None) -> Any:
+    """The trainable leaves of `tree`: all floats but the units of the value. `like`: the model that a gradient belongs to."""
+    model = tree if like is None else like
+    floats = jax.tree.map(eqx.is_inexact_array, model)
+    if isinstance(model, WorldModel):
+        floats = eqx.tree_at(lambda w: (w.value_mean, w.value_scale), floats, (False, False))
+    return eqx.filter(tree, floats)
+
+
+NO_VALUE = -1e6
+"""The value of a head whose player has no play in the data yet: no planner follows it."""
+
+
+def set_units(learner: Learner, config: RunConfig, episodes: Episodes) -> Learner:
+    """Takes from `episodes` what the networks count in: how often each goal was met, and each value head's returns.
+
+    The prior of the model of the others becomes the share of each goal or type; the units of a head the mean and deviation of the
+    discounted returns that its player had; those of values of actions, for each goal or type, of the returns had among such others.
+    """
+    index = all_indices(episodes)
+    whole = partial(n_step_return, config.train, n_step=episodes.action.shape[1])
+    returns = np.asarray(jax.jit(whole)(episodes, index)[0])
+    player = np.asarray(episodes.player)[index.row, index.seat]
+    mean, scale = _units(learner, config, episodes, index, returns)
+    met = {"none": np.zeros_like(player), "goal": np.asarray(episodes.goal)[index], "player": player}[
+        config.model.opponent_goal
+    ]
+    counts = np.bincount(met[met >= 0], minlength=learner.opponents.goals)
+    prior = jnp.asarray(counts / counts.sum(), jnp.float32)
+
+    def places(s: Learner) -> Any:
+        return (
+            s.opponents.prior,
+            s.world.value_mean,
+            s.world.value_scale,
+            s.slow.value_mean,
+            s.slow.value_scale,
+        )
+
+    return eqx.tree_at(places, learner, (prior, mean, scale, jnp.copy(mean), jnp.copy(scale)))
+
+
+def _units(
+    learner: Learner, config: RunConfig, episodes: Episodes, index: Index, returns: np.ndarray
+) -> tuple[Array, Array]:
+    """Means and deviations of `returns` [B], as `WorldModel.value_mean` and `value_scale` want them."""
+    count, player = learner.world.value_scale.shape[0], np.asarray(episodes.player)[index.row]  # [B, N]
+    own = np.arange(player.shape[1]) == index.seat[:, None]
+    if config.model.value_heads == "action":
+        kinds = {
+            "none": np.zeros_like(player),
+            "goal": np.asarray(episodes.goal)[index.row, index.step],
+            "player": player,
+        }[config.model.opponent_goal]
+        weights = np.stack([_among(kinds == k, own) for k in range(count)])
+    elif config.model.value_heads == "player":
+        weights = np.stack([((player == k) & own).sum(1) for k in range(count)]).astype(np.float64)
+    else:
+        weights = np.ones((1, len(returns)))
+    total = weights.sum(1)
+    there, total = total > 0, np.maximum(total, 1e-9)
+    mean = weights @ returns / total
+    deviation = np.sqrt(np.maximum(weights @ returns**2 / total - mean**2, 0))
+    nothing = 0.0 if config.model.value_heads == "action" else NO_VALUE
+    mean, scale = np.where(there, mean, nothing), np.where(there, np.maximum(deviation, 1e-2), 1.0)
+    return jnp.asarray(mean, jnp.float32), jnp.asarray(scale, jnp.float32)
+
+
+def _among(them: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """[B] float64: how much each step tells of a seat `own` [B, N] among `them`: those where all others are, if there are enough."""
+    count = (them & ~own).sum(1).astype(np.float64)
+    all_of_them = (count == own.shape[1] - 1).astype(np.float64)
+    return all_of_them if all_of_them.sum() >= ENOUGH else count
+
+
+ENOUGH = 100
+"""Steps to take a mean and a deviation from."""

@@ -1,0 +1,255 @@
+"""Regret, taken apart: which part of an agent costs how much of the best possible return.
+
+At every decision that the agent came to, against others whose distributions are known, five actions are compared by the exact Q*:
+
+    a_0  the agent's own
+    a_1  its planner's, with the true policies (and types) of the others in place of the model of them
+    a_2  the same, with the true game in place of the learned dynamics, reward and continuation
+    a_3  the same, looking one step further
+    a_4  the best reply's
+
+With rho_k = V* - Q*(a_k) the return lost, E[V*(s_0)] - E[sum_t gamma^t r_t], is E[sum_t gamma^t rho_0], and that is the sum of four parts
+that add up exactly: rho_0 - rho_1 (the model of the others), rho_1 - rho_2 (dynamics and reward), rho_2 - rho_3 (depth of planning) and
+rho_3 (the value). A part can be negative: two wrongs can make a right.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.table import Table
+
+from bestreply import exact
+from bestreply.collect import PLANNING_CHUNK, play, seat_players
+from bestreply.console import meter
+from bestreply.exact import BestReply, Decisions
+from bestreply.files import write_json
+from bestreply.games.base import Game
+from bestreply.model.opponent import LearnedOpponents, OpponentModel, RuleOpponents, ToldOpponents
+from bestreply.model.truth import TrueWorld
+from bestreply.plan.agent import Agent
+from bestreply.players.base import ScriptedPlayer
+from bestreply.players.zoo import make_player
+from bestreply.provenance import provenance
+from bestreply.spec import parse_specs
+from bestreply.types import ABSENT, Array, Episodes
+
+if TYPE_CHECKING:
+    from bestreply.run import Run
+
+PARTS = ("others", "dynamics", "depth", "value")
+"""What return is lost to, in the order in which the truth is put in: the model of the others, dynamics and reward, planning depth,
+the value."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Regret:
+    """What one agent lost against one set of others, by episode."""
+
+    opponents: str
+    best: np.ndarray  # [E], V*(s_0): what the best reply has from this first state
+    parts: np.ndarray  # [E, 4], discounted return lost to each of `PARTS`
+    returns: np.ndarray  # [E], undiscounted, as played
+    costliest: list[dict[str, Any]]  # decisions as plain data, the most costly first
+
+    @property
+    def share(self) -> float:
+        """What the agent has of the best reply's return, in expectation."""
+        return float(1 - self.parts.sum(1).mean() / self.best.mean())
+
+    def summary(self) -> dict[str, Any]:
+        """Means and standard errors over episodes as plain data."""
+        count = max(len(self.best) - 1, 1)
+        lost = self.parts.sum(1)
+        return {
+            "opponents": self.opponents,
+            "episodes": len(self.best),
+            "best": float(self.best.mean()),
+            "lost": float(lost.mean()),
+            "lost_stderr": float(lost.std() / count**0.5),
+            "share": self.share,
+            "share_stderr": float(lost.std() / count**0.5 / self.best.mean()),
+            "return": float(self.returns.mean()),
+            "parts": dict(zip(PARTS, self.parts.mean(0).tolist(), strict=True)),
+            "parts_stderr": dict(zip(PARTS, (self.parts.std(0) / count**0.5).tolist(), strict=True)),
+            "costliest": self.costliest,
+        }
+
+
+class TrueOthers(OpponentModel):
+    """The others' true policies; who they are is told, or believed as the agent believes it."""
+
+    rules: RuleOpponents
+    types: OpponentModel  # gives the belief that the value is told
+    game: Game = eqx.field(static=True)
+
+    def init(self) -> Any:
+        return self.types.init()
+
+    def predict(self, belief: Any, obs: Array, legal: Array) -> Array:
+        return self.rules.predict(self.rules.init(), obs, legal)
+
+    def update(self, belief: Any, obs: Array, actions: Array, present: Array) -> Any:
+        return self.types.update(belief, obs, actions, present)
+
+    def posterior(self, belief: Any) -> Array:
+        return self.types.posterior(belief)
+
+
+def take_apart(
+    run: "Run",
+    others: Sequence[str],
+    *,
+    agent: Agent | None = None,
+    episodes: int = 256,
+    seed: int = 0,
+    most: int = 8,
+) -> Regret:
+    """Plays a run's agent against `others` (one name for all seats, or one each) and takes what it loses apart.
+
+    Args:
+        agent: another agent of this run, e.g. with a fault planted; by default the run's own.
+        most: how many of the costliest decisions to describe.
+
+    Raises ValueError for a game or others that cannot be solved exactly, or a game that does not show its state.
+    """
+    game, agent = run.game, agent or run.agent()
+    names = list(others) * (game.num_players - 1) if len(others) == 1 else list(others)
+    best = exact.best_reply(game, 0, names, gamma=agent.gamma, layouts=1)
+    lineup = seat_players(game, [agent, *names], episodes, seed)
+    with meter(f"diagnose: {', '.join(others)}", episodes * game.max_steps, "steps") as progress:
+        played = play(game, lineup, seed, watch=0, chunk=PLANNING_CHUNK, progress=progress)
+    log, thoughts = played.episodes, played.thoughts
+    decided = best.decisions(log)
+    beliefs = jax.tree.map(lambda x: np.asarray(x)[:, :, 0], thoughts.plan.belief)
+    actions = [log.action[:, :, 0]]
+    for better in improved(agent, run, names):
+        actions.append(replan(better, log, beliefs))
+    rho = np.stack([decided.regret(a) for a in actions])  # [4, E, T]
+    discounts = agent.gamma ** np.arange(rho.shape[2])
+    lost = (rho * discounts).sum(2)  # [4, E]
+    parts = np.stack([lost[0] - lost[1], lost[1] - lost[2], lost[2] - lost[3], lost[3]], 1)
+    return Regret(
+        opponents=", ".join(others),
+        best=decided.value[:, 0],
+        parts=parts,
+        returns=log.reward[:, :, 0].sum(1),
+        costliest=describe(game, best, decided, log, thoughts, most),
+    )
+
+
+def diagnose_run(
+    run: "Run", opponents: Sequence[str] = (), episodes: int = 256, *, planner: str | None = None
+) -> Path:
+    """Takes a run's regret apart against each opponent set (by default every player that made the data) and writes ``regret.json``
+    into the run directory (docs/files.md). Raises ValueError as `take_apart` does."""
+    sets = opponents or tuple(entry["name"] for entry in run.roster)
+    agent = run.agent(planner)
+    found = [
+        take_apart(
+            run, list(map(str, parse_specs(text))), agent=agent, episodes=episodes, seed=run.config.seed + 3
+        )
+        for text in sets
+    ]
+    path = run.path / "regret.json"
+    facts = {"planner": agent.config.planner, "gamma": agent.gamma, "against": [r.summary() for r in found]}
+    write_json(path, facts | {"provenance": provenance(run.config.seed + 3)})
+    return path
+
+
+def regret_table(path: Path) -> Table:
+    """``regret.json`` for a terminal."""
+    found = json.loads(path.read_text())
+    table = Table(
+        title=f"{path.parent.name}: discounted return lost to the exact best reply ({found['planner']}, gamma {found['gamma']})",
+        caption="Mean ± standard error over episodes. One training seed: no claim about others.",
+    )
+    for name in ("against", "best reply", "share", "lost", *PARTS):
+        table.add_column(name, justify="left" if name == "against" else "right")
+    for row in found["against"]:
+        parts = [f"{row['parts'][p]:.3f} ± {row['parts_stderr'][p]:.3f}" for p in PARTS]
+        share = f"{row['share']:.3f} ± {row['share_stderr']:.3f}"
+        lost = f"{row['lost']:.3f} ± {row['lost_stderr']:.3f}"
+        table.add_row(row["opponents"], f"{row['best']:.3f}", share, lost, *parts)
+    return table
+
+
+def improved(agent: Agent, run: "Run", names: Sequence[str]) -> list[Agent]:
+    """The agent with the truth put in, one part after another: the others; the game; one more step."""
+    players = tuple(make_player(name, agent.game) for name in names)
+    rules = tuple(p for p in players if isinstance(p, ScriptedPlayer))
+    learned = agent.opponents
+    roster = [entry["name"] for entry in run.roster]
+    if isinstance(learned, LearnedOpponents) and run.config.model.opponent_goal == "player":
+        known = [roster.index(name) for name in names if name in roster]
+        if len(known) == len(names):
+            learned = ToldOpponents(model=learned, truth=jnp.asarray(known))  # pyright: ignore[reportCallIssue]
+    true = TrueOthers(rules=RuleOpponents(players=rules, game=agent.game), types=learned, game=agent.game)
+    with_others = dataclasses.replace(agent, opponents=true)
+    world = TrueWorld(learned=agent.world, game=agent.game, limit_ends=run.config.train.at_limit == "zero")
+    with_game = dataclasses.replace(with_others, world=world)
+    depth = 1 if agent.config.planner == "one_step" else agent.config.depth
+    deeper = dataclasses.replace(agent.config, planner="look_ahead", depth=depth + 1)
+    return [with_others, with_game, dataclasses.replace(with_game, config=deeper)]
+
+
+def replan(agent: Agent, log: Episodes, beliefs: Any) -> np.ndarray:
+    """[E, T] int32: what `agent` would have done at each logged decision of seat 0, believing what was believed then."""
+    action = np.asarray(log.action)[:, :, 0]
+    rows, steps = np.nonzero(action != ABSENT)
+    obs, legal = np.asarray(log.obs)[rows, steps, 0], np.asarray(log.legal)[rows, steps, 0]
+    present = np.asarray(log.present)[rows, steps]
+    told = isinstance(agent.opponents, TrueOthers) and isinstance(agent.opponents.types, ToldOpponents)
+    believed = None if told else jax.tree.map(lambda x: x[rows, steps], beliefs)
+    keys = jax.random.split(jax.random.key(0), len(rows))
+    chosen = np.full(action.shape, ABSENT, np.int32)
+    chosen[rows, steps] = np.asarray(
+        _plan_all(agent, jnp.asarray(obs), jnp.asarray(legal), jnp.asarray(present), believed, keys)
+    )
+    return chosen
+
+
+@jax.jit
+def _plan_all(agent: Agent, obs: Array, legal: Array, present: Array, belief: Any, keys: Array) -> Array:
+    def one(at: Any) -> Array:
+        obs, legal, present, belief, key = at
+        start = agent.opponents.init() if belief is None else belief
+        return agent.plan(obs, legal, belief=start, present=present, key=key).action
+
+    return jax.lax.map(one, (obs, legal, present, belief, keys), batch_size=PLANNING_CHUNK)
+
+
+def describe(
+    game: Game, best: BestReply, decided: Decisions, log: Episodes, thoughts: Any, most: int
+) -> list[dict[str, Any]]:
+    """The decisions that cost most, as plain data: the board, the agent's scores beside the exact Q*, what was done and what was best."""
+    discounts = best.gamma ** np.arange(log.action.shape[1])
+    cost = decided.regret(log.action[:, :, 0]) * discounts
+    order = np.argsort(-cost, axis=None, kind="stable")[:most]
+    found = []
+    for row, step in zip(*np.unravel_index(order, cost.shape), strict=True):
+        if cost[row, step] <= 0:
+            break
+        scores = np.asarray(thoughts.plan.scores[row, step, 0])
+        q = decided.q[row, step]
+        found.append(
+            {
+                "episode": int(row),
+                "step": int(step),
+                "cost": float(cost[row, step]),
+                "text": game.text(log.obs[row, step, 0], 0),
+                "picture": game.picture(log.obs[row, step, 0], 0),
+                "actions": list(game.action_names),
+                "scores": [round(float(x), 5) if np.isfinite(x) else None for x in scores],
+                "exact": [round(float(x), 5) if np.isfinite(x) else None for x in q],
+                "action": int(log.action[row, step, 0]),
+                "best": int(np.nanargmax(np.where(np.isfinite(q), q, np.nan))),
+            }
+        )
+    return found

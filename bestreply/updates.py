@@ -1,0 +1,190 @@
+"""One gradient step of each phase of training."""
+
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from bestreply.config import RunConfig
+from bestreply.data.augment import draw_symmetry, turn, turn_action, turn_obs
+from bestreply.data.moa_buffer import BufferState, draw_index, gather, gather_window
+from bestreply.games.base import Game
+from bestreply.learner import Learner, optimiser, trainable
+from bestreply.model.dreams import Dreamt, dream_batch
+from bestreply.model.losses import opponent_losses, total_loss, value_loss, world_losses
+from bestreply.model.opponent import LearnedOpponents
+from bestreply.model.targets import (
+    Minds,
+    Targets,
+    improved_target,
+    logged_steps,
+    value_targets,
+)
+from bestreply.model.world import WorldModel
+from bestreply.types import Transition
+
+
+def labels(config: RunConfig, at: Transition) -> Array:
+    """[..., N-1] int32: the goal or type of each other player, as the model of the others counts them."""
+    others = {"none": jnp.zeros_like(at.player), "goal": at.goal, "player": at.player}[
+        config.model.opponent_goal
+    ]
+    return others[..., 1:]
+
+
+def opponent_loss(model: LearnedOpponents, batch: Transition, goal: Array) -> Array:
+    """Mean of -log pi_hat_j(a_j | o, g_j) over those that acted."""
+    losses, acted = jax.vmap(partial(opponent_losses, model))(batch.obs, batch.others, goal)
+    return losses.sum() / jnp.maximum(acted.sum(), 1)
+
+
+def opponent_step(
+    config: RunConfig, buffer: BufferState, learner: Learner, key: Array
+) -> tuple[Learner, dict[str, Array]]:
+    """One gradient step for the model of the others."""
+    draw_key, turn_key = jax.random.split(key)
+    batch = gather(buffer, draw_index(buffer, draw_key, config.train.batch))
+    batch, _ = turned(config, learner.opponents.game, batch, None, turn_key)
+
+    def loss(net: Any) -> Array:
+        return opponent_loss(
+            eqx.tree_at(lambda m: m.net, learner.opponents, net), batch, labels(config, batch)
+        )
+
+    value, gradient = eqx.filter_value_and_grad(loss)(learner.opponents.net)
+    transform = optimiser(config.train, config.train.opponent_updates)
+    change, state = transform.update(gradient, learner.opponent_optimiser, trainable(learner.opponents.net))
+    net = eqx.apply_updates(learner.opponents.net, change)
+    learner = eqx.tree_at(
+        lambda s: (s.opponents.net, s.opponent_optimiser, s.opponent_updates),
+        learner,
+        (net, state, learner.opponent_updates + 1),
+    )
+    return learner, {"opponent/log_loss": value}
+
+
+def turned(
+    config: RunConfig, game: Game, batch: Transition, belief: Any, key: Array
+) -> tuple[Transition, Any]:
+    """A batch [B, ...] of steps or windows and the beliefs [B, N-1, G] at their start, each under a random symmetry of the game."""
+    symmetries = game.symmetries() if config.train.symmetries else None
+    if symmetries is None:
+        return batch, belief
+    which = draw_symmetry(symmetries, key, batch.obs.shape[0])
+    batch = jax.vmap(partial(turn, symmetries))(which, batch)
+    if belief is not None:
+        belief = jnp.take_along_axis(belief, jnp.asarray(symmetries.others)[which][..., None], 1)
+    return batch, belief
+
+
+def world_loss(
+    world: WorldModel, config: RunConfig, windows: Transition, obs: Array, targets: Targets | None
+) -> tuple[Array, dict[str, Array]]:
+    """The weighted sum of all losses and each by name: the value's over `obs` [V, ...], the others' over windows [B, L, ...].
+
+    Without `targets` the value is left alone: it has a phase of its own.
+    """
+    each_window = partial(world_losses, world, limit_ends=config.train.at_limit == "zero")
+    losses = jax.tree.map(jnp.mean, jax.vmap(each_window)(windows))
+    if targets is None:
+        losses = losses | {"value": jnp.float32(0)}
+        return total_loss(losses, config.train.weights), losses
+    heads = jnp.arange(targets.y.shape[1])
+    each = jax.vmap(lambda o, b, y: jax.vmap(partial(value_loss, world, o, b))(heads, y))(
+        obs, targets.belief, targets.y
+    )
+    losses = losses | {"value": (targets.weight * each).sum(1).mean()}
+    return total_loss(losses, config.train.weights), losses
+
+
+def world_step(
+    config: RunConfig, buffer: BufferState, minds: Minds, learner: Learner, key: Array
+) -> tuple[Learner, dict[str, Array]]:
+    """One gradient step for the world model and, unless it has a phase of its own, its value; the target network follows slowly."""
+    window_key, value_key, target_key, turn_key, turn_value_key = jax.random.split(key, 5)
+    game = learner.opponents.game
+    windows = gather_window(buffer, draw_index(buffer, window_key, config.train.batch), config.train.unroll)
+    windows, _ = turned(config, game, windows, None, turn_key)
+    at, targets = windows, None
+    if config.train.target != "improved":
+        index = draw_index(buffer, value_key, config.train.value_batch)
+        at = gather(buffer, index)
+        targets = value_targets(config, learner.slow, learner.opponents, buffer, minds, index, at, target_key)
+        at, belief = turned(config, game, at, targets.belief, turn_value_key)
+        targets = targets._replace(belief=belief)
+    (_, losses), gradient = eqx.filter_value_and_grad(world_loss, has_aux=True)(
+        learner.world, config, windows, at.obs, targets
+    )
+    gradient = trainable(gradient, learner.world)
+    change, state = optimiser(config.train, config.train.updates).update(
+        gradient, learner.world_optimiser, trainable(learner.world)
+    )
+    world = eqx.apply_updates(learner.world, change)
+    slow = follow(config, learner.slow, world)
+    learner = eqx.tree_at(
+        lambda s: (s.world, s.slow, s.world_optimiser, s.updates),
+        learner,
+        (world, slow, state, learner.updates + 1),
+    )
+    return learner, {f"world/{name}": value for name, value in losses.items()}
+
+
+def follow(config: RunConfig, slow: Any, online: Any) -> Any:
+    """The slow target network, a little nearer to the online one."""
+    rate = config.train.target_rate
+    return jax.tree.map(
+        lambda old, new: old + rate * (new - old) if eqx.is_inexact_array(old) else old, slow, online
+    )
+
+
+def value_step(
+    config: RunConfig, buffer: BufferState, minds: Minds, learner: Learner, key: Array
+) -> tuple[Learner, dict[str, Array]]:
+    """One gradient step for the values of actions, on logged and on imagined steps; every imagined game goes one step further."""
+    index_key, told_key, dream_key, turn_key = jax.random.split(key, 4)
+    game, world = learner.opponents.game, learner.world
+    index = draw_index(buffer, index_key, config.train.value_batch)
+    at = gather(buffer, index)
+    logged = logged_steps(config.train, minds, at, index, labels(config, at), told_key)
+    assert learner.dreams is not None
+    dreams, dreamt = dream_batch(config.train, world, learner.opponents, buffer, learner.dreams, dream_key)
+    steps = jax.tree.map(lambda *x: jnp.concatenate(x), logged, dreamt)
+    steps = turned_steps(config, game, steps, turn_key)
+    y = jax.vmap(partial(improved_target, config.train, world, learner.slow, game))(steps)
+
+    def loss(net: Any) -> Array:
+        fitted = eqx.tree_at(lambda w: w.value_net, world, net)
+        return jax.vmap(partial(value_loss, fitted))(steps.obs, steps.belief, steps.action, y).mean()
+
+    value, gradient = eqx.filter_value_and_grad(loss)(world.value_net)
+    transform = optimiser(config.train, config.train.value_updates)
+    change, state = transform.update(gradient, learner.value_optimiser, trainable(world.value_net))
+    net = eqx.apply_updates(world.value_net, change)
+    learner = eqx.tree_at(
+        lambda s: (s.world.value_net, s.slow.value_net, s.value_optimiser, s.dreams, s.value_updates),
+        learner,
+        (net, follow(config, learner.slow.value_net, net), state, dreams, learner.value_updates + 1),
+    )
+    return learner, {"value/value": value}
+
+
+def turned_steps(config: RunConfig, game: Game, steps: Dreamt, key: Array) -> Dreamt:
+    """Steps [B, ...], each under a random symmetry of the game."""
+    symmetries = game.symmetries() if config.train.symmetries else None
+    if symmetries is None:
+        return steps
+
+    def one(which: Array, step: Dreamt) -> Dreamt:
+        order = jnp.asarray(symmetries.others)[which]
+        return step._replace(
+            obs=turn_obs(symmetries, which, step.obs),
+            belief=step.belief[order],
+            action=turn_action(symmetries, which, step.action),
+            next_obs=turn_obs(symmetries, which, step.next_obs),
+            next_belief=step.next_belief[order],
+        )
+
+    return jax.vmap(one)(draw_symmetry(symmetries, key, len(steps.action)), steps)
