@@ -1,4 +1,4 @@
-"""`python -m benchmarks [games|training|planning|all] [--quick]`: measures, writes results/benchmarks/*.json and a table."""
+"""`python -m benchmarks [games|training|planning|search|all] [--quick]`: measures, writes results/benchmarks/*.json and a table."""
 
 import argparse
 import importlib.metadata
@@ -10,16 +10,17 @@ from typing import Any
 
 import jax
 
-from benchmarks import games, planning, timing, training
+from benchmarks import games, planning, search, timing, training
 from bestreply.compilation import cache_compilations
 from bestreply.files import write_json
 
-SUITES = {"games": games, "training": training, "planning": planning}
+SUITES = {"games": games, "training": training, "planning": planning, "search": search}
 OUT = Path("results") / "benchmarks"
 TITLES = {
     "games": "Environment steps a second, random play",
     "training": "Gradient steps of the world model a second",
     "planning": "One-step plans a second",
+    "search": "Decisions by tree search a second",
 }
 
 
@@ -34,7 +35,8 @@ def jobs_for_memory() -> dict[str, Any]:
         for name, make in planning.contenders().items()
         if name.endswith(f"{planning.MANY} observations")
     }
-    return made | {f"planning: {name}": make for name, make in many.items()}
+    made |= {f"planning: {name}": make for name, make in many.items()}
+    return made | {f"search: {name}": make for name, make in search.contenders().items()}
 
 
 def surroundings() -> dict[str, Any]:

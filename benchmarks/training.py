@@ -103,6 +103,7 @@ def our_updates(learner: Learner, batches: Batch) -> tuple[Learner, jax.Array]:
 
 def batches() -> Batch:
     """[BATCHES, ...]."""
+    setting.logged()  # made before the trace, not inside it
     return jax.block_until_ready(jax.jit(jax.vmap(draw_batch))(jax.random.split(jax.random.key(0), BATCHES)))
 
 

@@ -195,6 +195,7 @@ def test_the_best_action_and_its_score(certain):
     assert short < (0.01 if certain else 0.05)
 
 
+@pytest.mark.slow
 def test_more_simulations_come_closer():
     tables, opponents = random_table(7), one_type(np.random.default_rng(1).dirichlet([1, 1], 16))
     wanted = expectimax(tables, opponents, 0, 3)
@@ -245,6 +246,7 @@ GAMBLE = table(
 DICE = one_type([[0.7, 0.3]] * 3)
 
 
+@pytest.mark.slow
 def test_a_gamble_is_worth_its_mean_and_not_what_it_pays_when_it_is_won():
     """Its inner choice is worth max(.4, .3). Who knew the other's move would think it .3 x 1 + .7 x .4 = .58, more than .45."""
     found = plans(Table(GAMBLE), DICE, 0, keys=100, simulations=32)
@@ -256,6 +258,7 @@ def test_a_gamble_is_worth_its_mean_and_not_what_it_pays_when_it_is_won():
     ).mean() > 0.2  # the weakness of a single draw an edge: it follows those it is shown to win
 
 
+@pytest.mark.slow
 def test_where_only_some_draws_go_on_the_mean_is_right():
     """Half the time the game ends; where it goes on 10 follow. The node goes on from a draw that does: 5 x gamma, no less, no more."""
     tables = table(
@@ -417,6 +420,7 @@ def test_another_key_draws_otherwise():
     assert (one != other).any()
 
 
+@pytest.mark.slow
 def test_many_models_are_one_vmap():
     """Seeds are a batch of models."""
     opponents = one_type([[0.5, 0.5]] * 16)
