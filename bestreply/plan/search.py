@@ -18,7 +18,8 @@ so that the tree's few draws add no noise of their own about the next reward, an
 score.
 
 Why draws, and not the plainer ways (from trials while this was written, which are not kept as a benchmark): regret of the action
-chosen in small random games against stochastic others (5 x 5 actions, 15 states, noisy values at the leaves; nearly uniform, matching and nearly certain others; two steps taken exactly: .059, .016, .172)
+chosen in small random games against stochastic others (5 x 5 actions, 15 states, noisy values at the leaves; nearly uniform,
+matching and nearly certain others; two steps taken exactly: .059, .016, .172)
 
     one step of look-ahead, taken exactly                                        .181  .160  .261
     a single draw an edge, the tree as `mctx` has it    32 simulations           .277  .223  .307   (64: .312 in the first)
