@@ -30,8 +30,9 @@ def best_reply(
         gamma: discount; 1 is the return within the step limit.
         know: "types": the reply is told which mode each other is in (whom a mixture drew, whether a switch has come), the most that
             anybody could know; "belief": it knows what play has shown.
-        settings: ``layouts=64``, how many first layouts of a grid game `value` averages over; for all other games, and beliefs,
-            ``limit=2_000_000`` positions and ``first``, the first states of a game that cannot list its own (`tree.solve`).
+        settings: ``layouts=64``, how many first layouts of a grid game `value` averages over, and with beliefs ``resolution=12``, the
+            steps in which they are held (`believed.solve_believed`); for all other games, and a grid game from given first states
+            on, ``limit=2_000_000`` positions and ``first``, the first states of a game that cannot list its own (`tree.solve`).
 
     Raises ValueError where the game is too large to be solved, or a player gives no exact distribution.
     """
@@ -49,6 +50,10 @@ def best_reply(
         from bestreply.exact.grid import solve_grid
 
         return solve_grid(game, scripted, seat=seat, gamma=gamma, **settings)
+    if isinstance(game, GridGame) and know == "belief" and "first" not in settings:
+        from bestreply.exact.believed import solve_believed
+
+        return solve_believed(game, scripted, seat=seat, gamma=gamma, **settings)
     from bestreply.exact.tree import solve
 
     return solve(game, seat, scripted, gamma=gamma, know=know, **settings)

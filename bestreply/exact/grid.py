@@ -114,17 +114,23 @@ def solve_grid(
 
     Raises ValueError for a board with too many positions, or a player with a memory of its own.
     """
+    modes = memoryless_modes(game, others)
+    names = tuple(player.name for player in others)
+    reply = GridReply(game, seat, names, gamma, "types", np.nan, np.nan, modes, number_positions(game))
+    drawn, every = draw_layouts(game, layouts)
+    value, stderr = reply.value_of_starts(drawn)
+    return dataclasses.replace(reply, value=value, stderr=0.0 if every else stderr)
+
+
+def memoryless_modes(game: GridGame, others: Sequence[ScriptedPlayer]) -> tuple[Modes, ...]:
+    """The modes of `others`. Raises ValueError for a player with a memory of its own."""
     modes = tuple(modes_of(player) for player in others)
     for player in (p for m in modes for p in m.players):
         if jax.tree.leaves(player.start()):
             raise ValueError(
                 f"{player.name} remembers; wanted in {game.name}: players that choose by what they see"
             )
-    names = tuple(player.name for player in others)
-    reply = GridReply(game, seat, names, gamma, "types", np.nan, np.nan, modes, number_positions(game))
-    drawn, every = draw_layouts(game, layouts)
-    value, stderr = reply.value_of_starts(drawn)
-    return dataclasses.replace(reply, value=value, stderr=0.0 if every else stderr)
+    return modes
 
 
 def draw_layouts(game: GridGame, count: int, seed: int = 0) -> tuple[list[Layout], bool]:
