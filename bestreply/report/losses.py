@@ -61,8 +61,8 @@ def losses_section(document: dict[str, Any], texts: Texts) -> dict[str, Any]:
             sets.append(_against(entry, texts))
         except ValueError as error:
             left_out.append(texts("losses_bad", number=number_ + 1, reason=error))
-    head = [texts("opponents_column"), texts("best_reply"), *(texts(f"part_{p}") for p in PARTS)]
-    head += [texts("lost"), texts("agent"), texts("share")]
+    head = [texts("opponents_column"), texts("best_reply_column"), *(texts(f"part_{p}") for p in PARTS)]
+    head += [texts("lost"), texts("agent_column"), texts("share")]
     planner, types = str(document.get("planner", "?")), document.get("types")
     types = types if types in ("told", "inferred") else "inferred"
     gamma = number(document.get("gamma"))
