@@ -97,7 +97,7 @@ class Scores:
                 self.table.replace_schema_metadata({"provenance": json.dumps(self.provenance)}), beside
             )
         if self.references:
-            facts = provenance(self.provenance.get("seed"))
+            facts = provenance(self.provenance.get("seed", 0))
             save_references(Path(path).with_name(FILE), self.references.values(), facts)
         return Path(path)
 
