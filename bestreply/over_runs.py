@@ -142,5 +142,5 @@ def _caption(found: dict[str, Any]) -> str:
 
 def _cell(value: dict[str, float], bare: bool) -> str:
     if "low" in value and not bare:
-        return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+        return f"{value['mean']:.3f}\n[{value['low']:.2f}, {value['high']:.2f}]"  # two lines: a terminal is narrow
     return f"{value['mean']:.3f}" + (f" ± {value['stderr']:.3f}" if "stderr" in value else "")
