@@ -213,28 +213,48 @@ class Evaluate:
         _say(self.run_dir / "scores.parquet")
 
 
-@command("diagnose", "what a run's agent loses to the best possible reply, part by part")
+@command(
+    "diagnose",
+    "what agents lose to the best possible reply, part by part; several runs of one configuration in one table",
+)
 @dataclasses.dataclass(frozen=True)
 class Diagnose:
-    run_dir: Path
-    """The run directory."""
+    run_dirs: tuple[Path, ...] = dataclasses.field(kw_only=True)
+    """The run directory, or several that differ in their seed alone."""
     opponents: tuple[str, ...] = ()
     """Opponent sets: each a name for all other seats, or N-1 names with commas; by default the players that made the data."""
     episodes: int = 256
     """Episodes for every opponent set."""
     planner: Literal["one_step", "look_ahead", "search"] | None = None
     """How the agent plans; by default as the run's configuration says."""
+    types: Literal["inferred", "told"] = "inferred"
+    """Whether the agent finds out from play who the others are, or is told."""
+    out: Path | None = None
+    """Where to write the table as JSON too."""
 
     def run(self) -> None:
         from rich.console import Console
 
-        from bestreply.regret import diagnose_run, regret_table
+        from bestreply.files import write_json
+        from bestreply.over_runs import check_comparable, over_runs, regret_table
+        from bestreply.provenance import provenance
+        from bestreply.regret import diagnose_run
         from bestreply.run import load_run
 
-        run = load_run(self.run_dir)
-        path = diagnose_run(run, self.opponents, self.episodes, planner=self.planner)
-        Console().print(regret_table(path))
-        _say(path)
+        if not self.run_dirs:
+            raise ValueError(
+                "no run directory given; wanted: one, or several that differ in their seed alone"
+            )
+        runs = [load_run(path) for path in self.run_dirs]
+        check_comparable(runs)
+        settings: dict[str, Any] = {"planner": self.planner, "types": self.types}
+        paths = [diagnose_run(run, self.opponents, self.episodes, **settings) for run in runs]
+        found = over_runs(paths, [run.config.seed for run in runs])
+        Console().print(regret_table(found))
+        _say(*paths)
+        if self.out:
+            write_json(self.out, found | {"provenance": provenance(runs[0].config.seed)})
+            _say(self.out)
 
 
 @command("report", "one self-contained page from a run's files")

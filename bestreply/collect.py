@@ -303,6 +303,8 @@ def play(
         )  # the last chunk is filled up: one compiled size
         args = (game, lineup.pool, tuple(s[index] for s in seats), keys[index], series, watch)
         logs, end = jax.device_get(_play_compiled(*args, lean) if game.compiled else _play_host(*args))
+        if lean and not game.compiled:
+            logs, end = logs._replace(shown=(logs.shown.present,)), (end.present,)
         kept = min(size, total - begin)
         logs, end = jax.tree.map(
             lambda x, kept=kept: x[:kept].reshape(kept * series, *x.shape[2:]), (logs, end)

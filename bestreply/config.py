@@ -156,6 +156,9 @@ class EvaluateConfig:
     """Episodes for every method and opponent set, all seats in turn."""
     methods: tuple[str, ...] = ("agent", "uniform_others", "data_players", "random")
     """Who plays the focal seat: the agent; its planner with uniform others; each player that made the data; the random player."""
+    reference_layouts: int = 32
+    """First layouts of a grid game to solve for the exact best reply that returns are held against, for every opponent set; fewer or
+    none where one takes long; 0: none, and in no other game either."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from bestreply.games.base import Game
 from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.players.zoo import make_player
 from bestreply.provenance import provenance
+from bestreply.references import FILE, Reference, load_references, save_references
 from bestreply.spec import Spec, parse_specs
 from bestreply.types import ABSENT, ego_order
 
@@ -40,9 +41,44 @@ class Scores:
 
     table: pa.Table  # columns of `SCHEMA`
     provenance: dict[str, Any]
+    references: Mapping[str, Reference] = dataclasses.field(default_factory=dict)  # by opponent set
 
     def mean(self, method: str | None = None, opponents: str | None = None) -> float:
         """Mean return over the rows of `method` against `opponents`; by default over all rows."""
+        return float(self.table["return"].to_numpy()[self._rows(method, opponents)].mean())
+
+    def stderr(self, method: str | None = None, opponents: str | None = None) -> float:
+        """Standard error of `mean`: over the means of seeds where there are several, otherwise over episodes. NaN for one episode."""
+        rows = self._rows(method, opponents)
+        values, seeds = self.table["return"].to_numpy()[rows], self.table["seed"].to_numpy()[rows]
+        if len(each := np.unique(seeds)) > 1:
+            values = np.array([values[seeds == seed].mean() for seed in each])
+        return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+
+    def share(self, method: str, opponents: str) -> tuple[float, float]:
+        """Mean return / the best reply's, and its standard error (delta method, see `bestreply.references`).
+
+        Where the reference's kind is "upper bound", the true share is at least this. Raises ValueError where there is no reference.
+        """
+        return self._held_against("share", method, opponents)
+
+    def normalised(self, method: str, opponents: str) -> tuple[float, float]:
+        """(Mean return - random) / (best reply - random), and its standard error, as `share`: 0 is the random player, 1 the best reply."""
+        return self._held_against("normalised", method, opponents)
+
+    def _held_against(self, what: str, method: str, opponents: str) -> tuple[float, float]:
+        mean, stderr = self.mean(method, opponents), self.stderr(method, opponents)
+        reference = self.references.get(opponents)
+        found = getattr(reference, what)(mean, stderr) if reference else None
+        if found is None:
+            why = f": {reference.missing} {reference.reason}".rstrip() if reference else ""
+            there = [name for name, known in self.references.items() if not known.missing]
+            raise ValueError(
+                f"{what} against {opponents!r} has no reference{why}; wanted: one of {there}, or scores that `refer` was given"
+            )
+        return found
+
+    def _rows(self, method: str | None, opponents: str | None) -> np.ndarray:
         keep = np.ones(len(self.table), bool)
         for name, wanted in (("method", method), ("opponents", opponents)):
             if wanted is not None:
@@ -52,25 +88,31 @@ class Scores:
             raise ValueError(
                 f"no scores of method={method!r} against opponents={opponents!r}; there are {there}"
             )
-        return float(self.table["return"].to_numpy()[keep].mean())
+        return keep
 
     def save(self, path: str | Path) -> Path:
-        """Writes Parquet with the provenance in the file's metadata; atomic."""
+        """Writes Parquet with the provenance in the file's metadata, and the references beside it; atomic."""
         with replacing(Path(path)) as beside:
             pq.write_table(
                 self.table.replace_schema_metadata({"provenance": json.dumps(self.provenance)}), beside
             )
+        if self.references:
+            facts = provenance(self.provenance.get("seed", 0))
+            save_references(Path(path).with_name(FILE), self.references.values(), facts)
         return Path(path)
 
     @classmethod
     def load(cls, path: str | Path) -> "Scores":
         table = pq.read_table(path)
         facts = (table.schema.metadata or {}).get(b"provenance", b"{}")
-        return cls(table.replace_schema_metadata(None), json.loads(facts))
+        beside = Path(path).with_name(FILE)
+        references = load_references(beside) if beside.exists() else {}
+        return cls(table.replace_schema_metadata(None), json.loads(facts), references)
 
     @classmethod
     def concat(cls, parts: Sequence["Scores"]) -> "Scores":
-        return cls(pa.concat_tables([p.table for p in parts]), parts[0].provenance)
+        references = {name: known for p in parts for name, known in p.references.items()}
+        return cls(pa.concat_tables([p.table for p in parts]), parts[0].provenance, references)
 
 
 def evaluate(
@@ -128,6 +170,36 @@ def evaluate_all(
         ) as progress:
             parts.append(_scores(game, lineup, seed, labels, chunk if len(names) == 1 else 1024, progress))
     return Scores.concat(parts)
+
+
+def refer(game: Game, scores: Scores, opponents: Sequence[str], layouts: int = 32) -> Scores:
+    """`scores` with what the returns against each opponent set are held against, solved exactly where that can be.
+
+    Args:
+        opponents: the sets as `evaluate_all` was given them.
+        layouts: the most first layouts of a grid game to solve for a set; 0: none, no reference.
+
+    The random player's return is solved too in grid games, and otherwise what "random" has in `scores`, if it played.
+    """
+    from bestreply.exact.against import find_reference
+
+    found = {}
+    for text in opponents:
+        others = fill_seats(game, text)
+        reference = find_reference(game, name_opponents(others), others, layouts)
+        if not reference.missing and reference.random is None:
+            reference = _with_measured_random(reference, scores)
+        found[reference.opponents] = reference
+    return dataclasses.replace(scores, references=found)
+
+
+def _with_measured_random(reference: Reference, scores: Scores) -> Reference:
+    try:
+        mean = scores.mean("random", reference.opponents)
+    except ValueError:  # it did not play
+        return reference
+    spread = np.nan_to_num(scores.stderr("random", reference.opponents))
+    return dataclasses.replace(reference, random=mean, random_stderr=float(spread), random_from="measured")
 
 
 def _scores(

@@ -8,7 +8,7 @@ from bestreply.collect import PLANNING_CHUNK, collect
 from bestreply.config import RunConfig
 from bestreply.console import fresh_path
 from bestreply.data.store import Store, open_store
-from bestreply.evaluate import Scores, evaluate_all, fill_seats, record_matches
+from bestreply.evaluate import Scores, evaluate_all, fill_seats, record_matches, refer
 from bestreply.files import write_json
 from bestreply.games import make_game
 from bestreply.games.base import Game
@@ -98,7 +98,8 @@ def _agent_name(number: int) -> str:
 
 
 def evaluate_run(run: Run, command: str | None = None) -> Scores:
-    """Plays the run's methods against its opponent sets; writes ``scores.parquet`` and ``matches.json`` into the run."""
+    """Plays the run's methods against its opponent sets; writes ``scores.parquet``, ``references.json`` and
+    ``matches.json`` into the run."""
     config, agent = resolve(run.config), run.agent()
     methods: dict[str, Any] = {}
     for method in config.evaluate.methods:
@@ -114,6 +115,7 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
     scores.provenance.update(
         run=run.path.name, config=run.provenance, command=command or scores.provenance["command"]
     )
+    scores = refer(run.game, scores, config.evaluate.opponents, config.evaluate.reference_layouts)
     scores.save(run.path / "scores.parquet")
     sets = [fill_seats(run.game, opponents) for opponents in config.evaluate.opponents]
     matches = record_matches(run.game, agent, sets, run.config.seed + 2, run.goals)

@@ -14,7 +14,6 @@ rho_3 (the value). A part can be negative: two wrongs can make a right.
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.table import Table
 
 from bestreply import exact
 from bestreply.collect import PLANNING_CHUNK, play, seat_players
@@ -145,51 +143,68 @@ def take_apart(
 
 
 def diagnose_run(
-    run: "Run", opponents: Sequence[str] = (), episodes: int = 256, *, planner: str | None = None
+    run: "Run",
+    opponents: Sequence[str] = (),
+    episodes: int = 256,
+    *,
+    planner: str | None = None,
+    types: str = "inferred",
 ) -> Path:
     """Takes a run's regret apart against each opponent set (by default every player that made the data) and writes ``regret.json``
-    into the run directory (docs/files.md). Raises ValueError as `take_apart` does."""
+    into the run directory (docs/files.md).
+
+    Args:
+        types: "inferred": the agent believes what play has shown of who the others are; "told": it is told.
+
+    Raises ValueError as `take_apart` and `told_types` do.
+    """
     sets = opponents or tuple(entry["name"] for entry in run.roster)
-    agent = run.agent(planner)
-    found = [
-        take_apart(
-            run, list(map(str, parse_specs(text))), agent=agent, episodes=episodes, seed=run.config.seed + 3
-        )
-        for text in sets
-    ]
+    agent, seed = run.agent(planner), run.config.seed + 3
+    found = []
+    for text in sets:
+        names = list(map(str, parse_specs(text)))
+        player = told_types(agent, run, names) if types == "told" else agent
+        found.append(take_apart(run, names, agent=player, episodes=episodes, seed=seed))
     path = run.path / "regret.json"
-    facts = {"planner": agent.config.planner, "gamma": agent.gamma, "against": [r.summary() for r in found]}
-    write_json(path, facts | {"provenance": provenance(run.config.seed + 3)})
+    facts = {"planner": agent.config.planner, "gamma": agent.gamma, "types": types}
+    write_json(
+        path, facts | {"against": [r.summary() for r in found], "provenance": provenance(run.config.seed + 3)}
+    )
     return path
 
 
-def regret_table(path: Path) -> Table:
-    """``regret.json`` for a terminal."""
-    found = json.loads(path.read_text())
-    table = Table(
-        title=f"{path.parent.name}: discounted return lost to the exact best reply ({found['planner']}, gamma {found['gamma']})",
-        caption="Mean ± standard error over episodes. One training seed: no claim about others.",
-    )
-    for name in ("against", "best reply", "share", "lost", *PARTS):
-        table.add_column(name, justify="left" if name == "against" else "right")
-    for row in found["against"]:
-        parts = [f"{row['parts'][p]:.3f} ± {row['parts_stderr'][p]:.3f}" for p in PARTS]
-        share = f"{row['share']:.3f} ± {row['share_stderr']:.3f}"
-        lost = f"{row['lost']:.3f} ± {row['lost_stderr']:.3f}"
-        table.add_row(row["opponents"], f"{row['best']:.3f}", share, lost, *parts)
-    return table
+def told_types(agent: Agent, run: "Run", names: Sequence[str]) -> Agent:
+    """`agent`, its learned model of the others told that they are `names` (one for all seats, or one each).
+
+    Raises ValueError where the model does not tell players apart, or was not taught one of them.
+    """
+    names = list(names) * (agent.game.num_players - 1) if len(names) == 1 else list(names)
+    told = _told(agent, run, names)
+    if told is None:
+        known = [entry["name"] for entry in run.roster]
+        raise ValueError(
+            f"types=told against {', '.join(names)}; wanted: players that the model was taught ({', '.join(known)}), and a model that "
+            f"tells them apart (model.opponent_goal=player; here {run.config.model.opponent_goal}). Otherwise: types=inferred"
+        )
+    return dataclasses.replace(agent, opponents=told)
+
+
+def _told(agent: Agent, run: "Run", names: Sequence[str]) -> ToldOpponents | None:
+    """The learned model told that the others are `names`, one each; None where it does not know them by name."""
+    roster = [entry["name"] for entry in run.roster]
+    if not isinstance(agent.opponents, LearnedOpponents) or run.config.model.opponent_goal != "player":
+        return None
+    if not set(names) <= set(roster):
+        return None
+    truth = jnp.asarray([roster.index(name) for name in names])
+    return ToldOpponents(model=agent.opponents, truth=truth)  # pyright: ignore[reportCallIssue]
 
 
 def improved(agent: Agent, run: "Run", names: Sequence[str]) -> list[Agent]:
     """The agent with the truth put in, one part after another: the others; the game; one more step."""
     players = tuple(make_player(name, agent.game) for name in names)
     rules = tuple(p for p in players if isinstance(p, ScriptedPlayer))
-    learned = agent.opponents
-    roster = [entry["name"] for entry in run.roster]
-    if isinstance(learned, LearnedOpponents) and run.config.model.opponent_goal == "player":
-        known = [roster.index(name) for name in names if name in roster]
-        if len(known) == len(names):
-            learned = ToldOpponents(model=learned, truth=jnp.asarray(known))  # pyright: ignore[reportCallIssue]
+    learned = _told(agent, run, names) or agent.opponents
     true = TrueOthers(rules=RuleOpponents(players=rules, game=agent.game), types=learned, game=agent.game)
     with_others = dataclasses.replace(agent, opponents=true)
     world = TrueWorld(learned=agent.world, game=agent.game, limit_ends=run.config.train.at_limit == "zero")

@@ -62,6 +62,13 @@ def test_first_states_are_the_same_whoever_plays():
     assert returns[:40] == returns[40:] and set(returns) == {0, 1}
 
 
+def test_a_game_that_is_not_compiled_is_evaluated_too():
+    pytest.importorskip("pyspiel")
+    game = make_game("openspiel:goofspiel(num_cards=2)")
+    scores = evaluate_all(game, {"random": "random"}, ["random"], 4, 0)
+    assert len(scores.table) == 4 and set(scores.table["length"].to_pylist()) <= {1, 2}
+
+
 def test_means_of_parts_and_what_is_not_there():
     scores = evaluate(PD, ["always_c", "always_c"], 2, 0)
     assert scores.mean() == scores.mean("always_c") == scores.mean(opponents="1 always_c") == 12

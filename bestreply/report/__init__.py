@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 __all__ = ["summary_table", "write_report"]
 
@@ -27,9 +27,9 @@ def write_report(run_dir: str | Path, lang: str = "en") -> Path:
     return write_page(Path(run_dir), lang)
 
 
-def summary_table(run_dir: str | Path, lang: str = "en") -> "Table":
-    """Methods x opponent sets for the terminal: mean return ± standard error, over seeds if there are
-    several.
+def summary_table(run_dir: str | Path, lang: str = "en") -> "Group":
+    """Methods x opponent sets for the terminal: mean return ± standard error, over seeds if there are several,
+    and the same held against the best reply where the run has references.
 
     Raises FileNotFoundError where ``scores.parquet`` is missing, ValueError that says why where it cannot be
     read.

@@ -4,6 +4,7 @@ Each is drawn for a width of 360 units: a phone's column, or one of two or three
 natural size.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -218,6 +219,60 @@ def dots(rows: list[Dot], label: str) -> Markup:
             el("text", fixed(r.mean), class_=f"name {style}", x=WIDTH - 2, y=y + 4, text_anchor="end")
         )
     return el("svg", *parts, class_="figure", viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=label)
+
+
+# -- a waterfall -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fall:
+    """What one cause takes away; negative: what it adds."""
+
+    name: str
+    lost: float
+    error: float | None  # standard error
+
+
+def waterfall(first: tuple[str, float], falls: list[Fall], last: tuple[str, float], label: str) -> Markup:
+    """From the value of `first` down a bar for each of `falls` to that of `last`, a row each on one axis; lines are 95 % intervals."""
+    row, left, right, top, bottom = 24, 132, 48, 4, 24
+    floor = top + row * (len(falls) + 2)
+    levels = list(itertools.accumulate((-f.lost for f in falls), initial=first[1]))
+    spans = [1.96 * (f.error or 0.0) for f in falls]
+    ends = [v + d for v, span in zip(levels[1:], spans, strict=True) for d in (-span, span)]
+    x = fit(np.array([*levels, *ends, last[1]]), left + 6, WIDTH - right)
+    parts = []
+    for value in x.ticks(4):
+        parts.append(el("line", class_="grid", x1=x(value), x2=x(value), y1=top, y2=floor))
+        parts.append(
+            el("text", compact(value), class_="tick", x=x(value), y=floor + 16, text_anchor="middle")
+        )
+    for k, level in enumerate(levels):  # where one row ends the next begins
+        middle = top + row * (k + 0.5)
+        parts.append(el("line", class_="mark", x1=x(level), x2=x(level), y1=middle, y2=middle + row))
+    parts += _waterfall_row(first[0], fixed(first[1]), "other", left, top + row * 0.5)
+    parts.append(el("circle", class_="dot other", cx=x(first[1]), cy=top + row * 0.5, r=4))
+    for k, fall in enumerate(falls):
+        y, style = top + row * (k + 1.5), "loss" if fall.lost > 0 else "gain"
+        low, high = sorted((x(levels[k]), x(levels[k + 1])))
+        parts.append(el("rect", class_=style, x=low, y=y - 6, width=max(high - low, 1.0), height=12))
+        if fall.error:
+            whisker = [x(levels[k + 1] + d) for d in (-spans[k], spans[k])]
+            parts.append(el("line", class_="whisker", x1=whisker[0], x2=whisker[1], y1=y, y2=y))
+        parts += _waterfall_row(fall.name, fixed(-fall.lost, sign=True), style, left, y)
+    y = top + row * (len(falls) + 1.5)
+    parts += _waterfall_row(last[0], fixed(last[1]), "own", left, y)
+    parts.append(el("circle", class_="dot own", cx=x(last[1]), cy=y, r=4))
+    box = f"0 0 {WIDTH} {floor + bottom}"
+    return el("svg", *parts, class_="figure", viewBox=box, role="img", aria_label=label)
+
+
+def _waterfall_row(name: str, value: str, style: str, left: float, y: float) -> list[Markup]:
+    """The name on the left and the number on the right of a row."""
+    return [
+        el("text", name, class_=f"name {style}", x=left, y=y + 4, text_anchor="end"),
+        el("text", value, class_=f"name {style}", x=WIDTH - 2, y=y + 4, text_anchor="end"),
+    ]
 
 
 # -- several named lines ---------------------------------------------------------------------------

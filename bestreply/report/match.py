@@ -9,12 +9,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bestreply.report.checks import ABSENT, board, place_of, row_of, rows_of, strings, want
 from bestreply.report.figures import el, share_bar
-from bestreply.report.picture import Refused, safe_svg
 from bestreply.report.read import number
 from bestreply.report.texts import Texts, fixed
 
-ABSENT = -1
 MAX_STEPS_SHOWN = 1000  # of all matches together, to keep the page openable
 
 
@@ -82,45 +81,6 @@ def read_matches(documents: list[Any], texts: Texts) -> tuple[list[Match], list[
     return matches, left_out
 
 
-# -- checks ----------------------------------------------------------------------------------------
-
-
-def _want(condition: bool, what: str, given: Any) -> None:
-    if not condition:
-        raise ValueError(f"{what}; given: {str(given)[:60]}")
-
-
-def _strings(document: dict[str, Any], key: str, empty: bool = False) -> list[str]:
-    value = document.get(key, [] if empty else None)
-    fits = isinstance(value, list) and all(isinstance(v, str) for v in value) and (empty or value)
-    _want(bool(fits), f"{key} wants a list of strings", value)
-    return value  # type: ignore[return-value]
-
-
-def _row(step: dict[str, Any], key: str, size: int) -> list[float | None]:
-    """[size] numbers, None where there is none; all None where the step has no such row."""
-    value = step.get(key)
-    if value is None:
-        return [None] * size
-    _want(isinstance(value, list) and len(value) == size, f"{key} wants {size} entries", value)
-    return [number(v) for v in value]
-
-
-def _rows(step: dict[str, Any], key: str, count: int, size: int) -> list[list[float | None]]:
-    value = step.get(key)
-    if value is None or value == []:
-        return [[None] * size] * count
-    _want(isinstance(value, list) and len(value) == count, f"{key} wants {count} rows", value)
-    return [_row({key: row}, key, size) for row in value]
-
-
-def _index(value: Any, size: int, key: str, low: int = 0) -> int:
-    _want(
-        type(value) is int and low <= value < size, f"{key} wants an integer from {low} to {size - 1}", value
-    )
-    return value
-
-
 # -- a match ---------------------------------------------------------------------------------------
 
 
@@ -137,12 +97,12 @@ class _Frame:
 
 
 def _match(document: Any, texts: Texts) -> Match:
-    _want(isinstance(document, dict), "a match wants to be an object", document)
-    players, actions = _strings(document, "players"), _strings(document, "actions")
-    goals = _strings(document, "goals", empty=True)
-    seat = _index(document.get("seat"), len(players), "seat")
+    want(isinstance(document, dict), "a match wants to be an object", document)
+    players, actions = strings(document, "players"), strings(document, "actions")
+    goals = strings(document, "goals", empty=True)
+    seat = place_of(document.get("seat"), len(players), "seat")
     raw = document.get("steps")
-    _want(
+    want(
         isinstance(raw, list) and bool(raw) and all(isinstance(s, dict) for s in raw),
         "steps wants a list of objects",
         raw,
@@ -168,7 +128,7 @@ def _span(steps: list[dict[str, Any]], size: int) -> tuple[float, float]:
     """Least and greatest end of any candidate's bar: one scale for a match makes its steps comparable."""
     low = high = 0.0
     for step in steps:
-        for r, v in zip(_row(step, "reward", size), _row(step, "value", size), strict=True):
+        for r, v in zip(row_of(step, "reward", size), row_of(step, "value", size), strict=True):
             parts = [r or 0.0, v or 0.0]
             low = min(low, sum(p for p in parts if p < 0))
             high = max(high, sum(p for p in parts if p > 0))
@@ -176,17 +136,11 @@ def _span(steps: list[dict[str, Any]], size: int) -> tuple[float, float]:
 
 
 def _step(step: dict[str, Any], index: int, total: float, frame: _Frame, texts: Texts) -> Step:
-    picture, refused = None, ""
-    if isinstance(step.get("picture"), str) and step["picture"]:
-        try:
-            picture = Markup(safe_svg(step["picture"]))
-        except Refused as error:
-            refused = str(error)
+    picture, text, refused = board(step)
     candidates, chosen = _candidates(step, frame)
     others = _others(step, frame, texts)
-    text = step.get("text", "")
     return Step(
-        text=text if isinstance(text, str) else "",
+        text=text,
         picture=picture,
         refused=refused,
         candidates=candidates,
@@ -200,10 +154,10 @@ def _step(step: dict[str, Any], index: int, total: float, frame: _Frame, texts: 
 
 def _candidates(step: dict[str, Any], frame: _Frame) -> tuple[list[Candidate], Candidate]:
     size = len(frame.actions)
-    scores, rewards, values = (_row(step, key, size) for key in ("scores", "reward", "value"))
-    action = _index(step.get("action"), size, "action")
+    scores, rewards, values = (row_of(step, key, size) for key in ("scores", "reward", "value"))
+    action = place_of(step.get("action"), size, "action")
     legal = step.get("legal", [True] * size)
-    _want(isinstance(legal, list) and len(legal) == size, f"legal wants {size} entries", legal)
+    want(isinstance(legal, list) and len(legal) == size, f"legal wants {size} entries", legal)
     best = max((s for s, ok in zip(scores, legal, strict=True) if ok and s is not None), default=None)
     rows = []
     for k, name in enumerate(frame.actions):
@@ -232,18 +186,18 @@ def _parts_bar(reward: float | None, value: float | None, span: tuple[float, flo
 def _others(step: dict[str, Any], frame: _Frame, texts: Texts) -> list[Other]:
     seats = [s for s in range(len(frame.players)) if s != frame.seat]
     size = len(frame.actions)
-    predicted = _rows(step, "predicted", len(seats), size)
-    belief = _rows(step, "belief", len(seats), len(frame.goals))
+    predicted = rows_of(step, "predicted", len(seats), size)
+    belief = rows_of(step, "belief", len(seats), len(frame.goals))
     actual = step.get("actual")
     if actual is not None:
-        _want(
+        want(
             isinstance(actual, list) and len(actual) == len(seats),
             f"actual wants {len(seats)} entries",
             actual,
         )
     others = []
     for k, seat in enumerate(seats):
-        did = None if actual is None else _index(actual[k], size, "actual", ABSENT)
+        did = None if actual is None else place_of(actual[k], size, "actual", ABSENT)
         bars = [
             Bar(name, fixed(p), a == did, share_bar(p, "actual" if a == did else "guess"))
             for a, (name, p) in enumerate(zip(frame.actions, predicted[k], strict=True))

@@ -12,11 +12,14 @@ from markupsafe import Markup
 
 from bestreply.files import write_text
 from bestreply.report import sections
+from bestreply.report.losses import losses_section
 from bestreply.report.match import read_matches
 from bestreply.report.read import Problem, RunFiles, clean, read_run
 from bestreply.report.texts import HERE, file_size, load_texts
 
 PAGE = "report.html"
+OPTIONAL = ("references", "regret")
+"""Files that a run can do without: they are named on the page only where they are broken."""
 
 
 def write_page(run_dir: Path, lang: str) -> Path:
@@ -30,10 +33,14 @@ def render(run: RunFiles, lang: str) -> str:
     texts = load_texts(lang)
     found = {
         key: getattr(run, key)
-        for key in ("config", "provenance", "metrics", "diagnostics", "scores", "matches")
+        for key in ("config", "provenance", "metrics", "diagnostics", "scores", "matches", *OPTIONAL)
     }
-    problems = {key: value for key, value in found.items() if isinstance(value, Problem)}
-    there = {key: value for key, value in found.items() if value and key not in problems}
+    problems = {
+        key: value
+        for key, value in found.items()
+        if isinstance(value, Problem) and (value.reason or key not in OPTIONAL)
+    }
+    there = {key: value for key, value in found.items() if value and not isinstance(value, Problem)}
     style, script = (
         (HERE / "templates" / name).read_text(encoding="utf-8") for name in ("style.css", "viewer.js")
     )
@@ -43,6 +50,7 @@ def render(run: RunFiles, lang: str) -> str:
         "curves": None,
         "matches": [],
         "matches_left_out": [],
+        "losses": None,
     }
     if "scores" in there:
         page["scores"] = sections.scores_section(run, there["scores"], texts)
@@ -50,6 +58,8 @@ def render(run: RunFiles, lang: str) -> str:
         page["curves"] = sections.curves_section(there["metrics"], texts)
     if "matches" in there:
         page["matches"], page["matches_left_out"] = read_matches(there["matches"], texts)
+    if "regret" in there:
+        page["losses"] = losses_section(there["regret"], texts)
     if "diagnostics" in there:
         first = page["matches"][0].steps[0].candidates if page["matches"] else []
         page["diagnostics"] = sections.diagnostics_section(there["diagnostics"], len(first) or None, texts)

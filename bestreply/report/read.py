@@ -7,13 +7,15 @@ What cannot be used becomes a `Problem` in its place, so that the page shows the
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from bestreply.references import Reference, load_references
 
 MAKERS = {
     "config.json": "train",
@@ -22,6 +24,8 @@ MAKERS = {
     "diagnostics.json": "train",
     "scores.parquet": "evaluate",
     "matches.json": "evaluate",
+    "references.json": "evaluate",
+    "regret.json": "diagnose",
 }
 """The files that the report reads, and the subcommand of `bestreply` that makes each."""
 
@@ -75,6 +79,8 @@ class RunFiles:
     diagnostics: dict[str, Any] | Problem
     scores: Scores | Problem
     matches: list[Any] | Problem
+    references: dict[str, Reference] | Problem
+    regret: dict[str, Any] | Problem
 
 
 def read_run(run_dir: Path) -> RunFiles:
@@ -91,11 +97,17 @@ def read_run(run_dir: Path) -> RunFiles:
         diagnostics=_read(run_dir, "diagnostics.json", _json_of(dict)),
         scores=read_scores(run_dir),
         matches=_read(run_dir, "matches.json", _json_of(list)),
+        references=read_references(run_dir),
+        regret=_read(run_dir, "regret.json", _json_of(dict)),
     )
 
 
 def read_scores(run_dir: Path) -> Scores | Problem:
     return _read(run_dir, "scores.parquet", _scores)
+
+
+def read_references(run_dir: Path) -> dict[str, Reference] | Problem:
+    return _read(run_dir, "references.json", _references)
 
 
 def clean(value: Any) -> Any:
@@ -159,6 +171,13 @@ def _json_of(kind: type) -> Callable[[Path], Any]:
         return clean(document)
 
     return read
+
+
+def _references(path: Path) -> dict[str, Reference]:
+    _json_of(dict)(path)  # its size and root
+    found = load_references(path).values()
+    cleaned = [replace(r, opponents=clean(r.opponents), reason=clean(r.reason)) for r in found]
+    return {reference.opponents: reference for reference in cleaned}
 
 
 def _columns(path: Path, wanted: dict[str, pa.DataType]) -> dict[str, np.ndarray]:

@@ -6,16 +6,19 @@ one trained agent was measured and nothing about what another training would giv
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bestreply.report.read import Problem, Scores, read_scores
+from bestreply.references import Reference
+from bestreply.report.read import Problem, Scores, read_references, read_scores
 from bestreply.report.texts import Texts, fixed, load_texts
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
 OWN_METHODS = ("agent", "bestreply")
@@ -67,6 +70,17 @@ class ScoreTable:
     methods: list[str]  # `own` first, then as in the file
     opponents: list[str]
     cells: dict[tuple[str, str], Cell]
+    references: Mapping[str, Reference] = field(default_factory=dict)  # by opponent set
+
+    @property
+    def held_against(self) -> list[str]:
+        """The opponent sets that have a best reply to hold returns against."""
+        return [o for o in self.opponents if o in self.references and not self.references[o].missing]
+
+    def ratio(self, what: str, method: str, opponents: str) -> tuple[float, float | None] | None:
+        """ "share" or "normalised" of a cell with its standard error; None where either does not exist."""
+        cell, reference = self.cells.get((method, opponents)), self.references.get(opponents)
+        return getattr(reference, what)(cell.mean, cell.error) if cell and reference else None
 
     def best(self, opponents: str) -> set[str]:
         """The method with the highest mean, or several that tie exactly."""
@@ -82,7 +96,9 @@ class ScoreTable:
         return {cell.unit for cell in self.cells.values()}
 
 
-def score_table(scores: Scores, own: str | None = None) -> ScoreTable:
+def score_table(
+    scores: Scores, own: str | None = None, references: Mapping[str, Reference] | None = None
+) -> ScoreTable:
     """The table of all rows. The run's method is `own` if it is there, else of OWN_METHODS, else row 0's."""
     methods = list(dict.fromkeys(scores.method.tolist()))
     focal = next((m for m in (own, *OWN_METHODS) if m is not None and m in methods), methods[0])
@@ -94,7 +110,7 @@ def score_table(scores: Scores, own: str | None = None) -> ScoreTable:
             rows = np.flatnonzero((scores.method == method) & (scores.opponents == against))
             if len(rows):
                 cells[method, against] = _cell(scores, rows)
-    return ScoreTable(focal, methods, opponents, cells)
+    return ScoreTable(focal, methods, opponents, cells, references or {})
 
 
 def compare(a: Cell, b: Cell) -> Difference:
@@ -159,8 +175,52 @@ def table_note(table: ScoreTable, texts: Texts) -> str:
     return texts(key, seeds=seeds, episodes=episodes)
 
 
-def terminal_table(run_dir: Path, lang: str = "en") -> "Table":
-    from rich.table import Table
+RATIOS = ("normalised", "share")
+
+
+def ratio_text(table: ScoreTable, what: str, method: str, opponents: str) -> str:
+    """``0.84 ± 0.02``."""
+    found = table.ratio(what, method, opponents)
+    if found is None:
+        return "–"
+    return fixed(found[0]) + (f" ± {fixed(found[1])}" if found[1] is not None else "")
+
+
+def best_reply_row(table: ScoreTable, texts: Texts, value: str | None = None) -> list[str]:
+    """The best reply's own row, which says how it was come by: its return, or `value` in the tables of ratios."""
+    row = []
+    for against in table.opponents:
+        reference = table.references.get(against)
+        if reference is None or reference.missing:
+            row.append("–")
+            continue
+        shown = value or fixed(reference.best)
+        if value is None and reference.best_stderr:
+            shown += f" ± {fixed(reference.best_stderr)}"
+        row.append(f"{shown} ({texts('kind_' + reference.kind.replace(' ', '_'))})")
+    return row
+
+
+def reference_notes(table: ScoreTable, texts: Texts) -> list[str]:
+    """What the best reply and the ratios are, and for each opponent set without one, why."""
+    notes = []
+    known = [table.references[against] for against in table.held_against]
+    if known:
+        notes.append(texts("note_ratios"))
+    if any(reference.kind == "upper bound" for reference in known):
+        notes.append(texts("note_upper_bound"))
+    if any(reference.random_from == "measured" for reference in known):
+        notes.append(texts("note_measured"))
+    for against in table.opponents:
+        reference = table.references.get(against)
+        if reference is not None and reference.missing:
+            reason = texts("reason", reason=reference.reason) if reference.reason else ""
+            notes.append(texts(f"missing_{reference.missing}", opponents=against, reason=reason))
+    return notes
+
+
+def terminal_table(run_dir: Path, lang: str = "en") -> "Group":
+    from rich.console import Group
     from rich.text import Text
 
     texts = load_texts(lang)
@@ -170,15 +230,24 @@ def terminal_table(run_dir: Path, lang: str = "en") -> "Table":
         if not scores.reason:
             raise FileNotFoundError(f"{where} is missing; `bestreply {scores.maker}` makes it")
         raise ValueError(f"{where} cannot be used: {scores.reason}; `bestreply {scores.maker}` makes it anew")
-    table = score_table(scores)
+    references = read_references(run_dir)
+    broken = isinstance(references, Problem)
+    table = score_table(scores, references={} if broken else references)
+    parts: list[Any] = [_terminal_returns(table, run_dir.name, texts)]
+    if table.held_against:
+        parts += [_terminal_ratios(table, what, texts) for what in RATIOS]
+    parts += [Text(note) for note in reference_notes(table, texts)]
+    if broken and references.reason:
+        parts.append(Text(texts("broken", file=references.file, reason=references.reason)))
+    return Group(*parts)
+
+
+def _terminal_returns(table: ScoreTable, name: str, texts: Texts) -> "Table":
+    from rich.text import Text
+
     mixed = len(table.units) > 1
-    title = Text(f"{run_dir.name}: {texts('mean_return')}")
-    shown = Table(
-        title=title, caption=Text(table_note(table, texts)), title_justify="left", caption_justify="left"
-    )
-    shown.add_column(Text(texts("method")))
-    for against in table.opponents:
-        shown.add_column(Text(texts("against", opponents=against)), justify="right")
+    shown = _terminal_frame(table, f"{name}: {texts('mean_return')}", texts)
+    shown.caption = Text(table_note(table, texts))
     best = {against: table.best(against) for against in table.opponents}
     for method in table.methods:
         row = [Text(method, style="bold" if method == table.own else "")]
@@ -186,4 +255,30 @@ def terminal_table(run_dir: Path, lang: str = "en") -> "Table":
             style = "bold" if method in best[against] else ""
             row.append(Text(cell_text(table.cells.get((method, against)), mixed), style=style))
         shown.add_row(*row)
+    if table.held_against:
+        shown.add_section()
+        shown.add_row(*map(Text, (texts("best_reply"), *best_reply_row(table, texts))))
+    return shown
+
+
+def _terminal_ratios(table: ScoreTable, what: str, texts: Texts) -> "Table":
+    from rich.text import Text
+
+    shown = _terminal_frame(table, texts(f"title_{what}"), texts)
+    for method in table.methods:
+        row = [Text(method, style="bold" if method == table.own else "")]
+        shown.add_row(*row, *(Text(ratio_text(table, what, method, a)) for a in table.opponents))
+    shown.add_section()
+    shown.add_row(*map(Text, (texts("best_reply"), *best_reply_row(table, texts, value="1"))))
+    return shown
+
+
+def _terminal_frame(table: ScoreTable, title: str, texts: Texts) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=Text(title), title_justify="left", caption_justify="left")
+    shown.add_column(Text(texts("method")))
+    for against in table.opponents:
+        shown.add_column(Text(texts("against", opponents=against)), justify="right")
     return shown

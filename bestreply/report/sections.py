@@ -9,7 +9,17 @@ from markupsafe import Markup
 
 from bestreply.report import figures
 from bestreply.report.read import Problem, RunFiles, Scores, Series, lookup, number
-from bestreply.report.scores import ScoreTable, cell_text, compare, score_table, table_note
+from bestreply.report.scores import (
+    RATIOS,
+    ScoreTable,
+    best_reply_row,
+    cell_text,
+    compare,
+    ratio_text,
+    reference_notes,
+    score_table,
+    table_note,
+)
 from bestreply.report.texts import Texts, duration, fixed, moment, show
 
 MAX_PANELS = 60  # learning curves on one page
@@ -124,12 +134,15 @@ def own_method(run: RunFiles) -> str | None:
 
 def scores_section(run: RunFiles, scores: Scores, texts: Texts) -> dict[str, Any]:
     own = own_method(run)
-    table = score_table(scores, own if isinstance(own, str) else None)
+    references = run.references if isinstance(run.references, dict) else {}
+    table = score_table(scores, own if isinstance(own, str) else None, references)
     mixed = len(table.units) > 1
     rows, bold, pictures = [], set(), []
     for r, method in enumerate(table.methods):
         rows.append([method] + [cell_text(table.cells.get((method, a)), mixed) for a in table.opponents])
         bold |= {(r, c + 1) for c, a in enumerate(table.opponents) if method in table.best(a)}
+    if table.held_against:
+        rows.append([texts("best_reply"), *best_reply_row(table, texts)])
     for against in table.opponents:
         played = [(m, table.cells[m, against]) for m in table.methods if (m, against) in table.cells]
         dots = [figures.Dot(m, c.mean, c.interval(), m == table.own) for m, c in played]
@@ -146,7 +159,19 @@ def scores_section(run: RunFiles, scores: Scores, texts: Texts) -> dict[str, Any
         "note": table_note(table, texts),
         "one_seed": table.units == {"episodes"},
         "pictures": pictures,
+        "ratios": _ratios(table, head, texts) if table.held_against else [],
+        "reference_notes": reference_notes(table, texts),
     }
+
+
+def _ratios(table: ScoreTable, head: list[str], texts: Texts) -> list[tuple[str, Table]]:
+    """A table each of normalised returns and of shares of the best reply, with their titles."""
+    found = []
+    for what in RATIOS:
+        rows = [[m, *(ratio_text(table, what, m, a) for a in table.opponents)] for m in table.methods]
+        rows.append([texts("best_reply"), *best_reply_row(table, texts, value="1")])
+        found.append((texts(f"title_{what}"), Table(head, rows, own=0)))
+    return found
 
 
 # -- learning curves -------------------------------------------------------------------------------

@@ -148,6 +148,61 @@ def make_match(opponents="3 nearest_stag", steps=9, seat=1):
     }
 
 
+PARTS = ("others", "dynamics", "depth", "value")
+
+
+def make_decision(cost=1.8):
+    game = make_game("stag_hunt", height=4, width=4)
+    step = make_match(steps=1)["steps"][0]
+    return {
+        "episode": 2,
+        "step": 3,
+        "cost": cost,
+        "text": step["text"],
+        "picture": step["picture"],
+        "actions": list(game.action_names),
+        "scores": [3.1, None, 2.5, 1.0, 0.5, None, None],
+        "exact": [1.25, None, 3.05, 1.5, 0.75, None, None],
+        "action": 0,
+        "best": 2,
+    }
+
+
+def make_regret(path, types="inferred"):
+    """Parts that add up; one of them negative."""
+    against = []
+    for k, name in enumerate(("nearest_stag", "nearest_hare", "random")):
+        parts = dict(zip(PARTS, (0.42 + k, 0.11, -0.07, 0.24), strict=True))
+        against.append(
+            {
+                "opponents": name,
+                "episodes": 64,
+                "best": 4.1 + k,
+                "return": 3.6 + k / 10,
+                "lost": sum(parts.values()),
+                "lost_stderr": 0.06,
+                "share": 1 - sum(parts.values()) / (4.1 + k),
+                "share_stderr": 0.02,
+                "parts": parts,
+                "parts_stderr": dict.fromkeys(PARTS, 0.05),
+                "costliest": [make_decision(1.8 - 0.2 * n) for n in range(4)],
+            }
+        )
+    document = {"planner": "one_step", "gamma": 0.98, "types": types, "against": against, "provenance": {}}
+    (path / "regret.json").write_text(json.dumps(document))
+
+
+def make_references(path):
+    """Exact, an upper bound, no best reply, and (for the third set) none at all."""
+    exact = {"best": 4.0, "best_stderr": 0.1, "kind": "exact", "layouts": 32}
+    exact |= {"random": 1.0, "random_stderr": 0.05, "random_from": "exact"}
+    bound = exact | {"best": 2.0, "kind": "upper bound", "random": 0.5, "random_from": "measured"}
+    large = {"opponents": SETS[1], "missing": "too_large", "reason": "one layout is 2e+09 outcomes"}
+    against = [exact | {"opponents": SETS[0]}, large, bound | {"opponents": SETS[3]}]
+    document = {"gamma": 1.0, "against": against, "provenance": {}}
+    (path / "references.json").write_text(json.dumps(document))
+
+
 def make_run(path, seeds=(0,), episodes=50, steps=9):
     path.mkdir(exist_ok=True)
     config = {

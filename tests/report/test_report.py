@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from run_files import Page, make_match, make_metrics, make_run, read_page, words
+from run_files import Page, make_match, make_metrics, make_references, make_regret, make_run, read_page, words
 
 from bestreply.report import write_report
-from bestreply.report.figures import Scale, ticks
+from bestreply.report.figures import Fall, Scale, ticks, waterfall
 from bestreply.report.picture import Refused, safe_svg
 from bestreply.report.read import Problem, read_run
 from bestreply.report.sections import curves_section
@@ -111,6 +111,8 @@ def poisoned(value):
 
 def test_a_strangers_run_directory_is_safe_to_open(tmp_path):
     run = make_run(tmp_path / "r", steps=3, episodes=3)
+    make_regret(run)
+    make_references(run)
     clean = read_page(write_report(run))
     for file in run.glob("*.json"):
         file.write_text(json.dumps(poisoned(json.loads(file.read_text()))))
@@ -256,6 +258,66 @@ def test_ticks_are_few_round_and_inside(low, high):
     assert 2 <= len(found) <= 6 and low <= found[0] and found[-1] <= high * (1 + 1e-9)
     assert len(set(np.round(np.diff(found) / (found[1] - found[0]), 6))) == 1
     assert Scale(low, high, 0, 100)(high) == 100
+
+
+# -- where return is lost --------------------------------------------------------------------------
+
+
+def test_losses_are_drawn_told_and_shown_decision_by_decision(tmp_path):
+    make_regret(tmp_path, types="told")
+    html = write_report(tmp_path).read_text(encoding="utf-8")
+    page = Page(html)
+    said = words(page)
+    assert "Where return is lost" in said and "The agent was told who the others were." in said
+    # the first set: 4.10 down to 3.40 by four parts, of which one wins back
+    labels = [a["aria-label"] for a in page.of("svg", "figure")]
+    assert labels[0] == (
+        "Against nearest_stag: best reply 4.10; model of the others −0.42, dynamics, reward −0.11, "
+        "planning depth +0.07, value −0.24; agent 3.40"
+    )
+    assert len(labels) == 3 and len(page.of("rect", "loss")) == 9 and len(page.of("rect", "gain")) == 3
+    row = (
+        "nearest_stag 4.10 −0.42 ± 0.05 −0.11 ± 0.05 +0.07 ± 0.05 −0.24 ± 0.05 −0.70 ± 0.06 3.40 0.83 ± 0.02"
+    )
+    assert row in " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    assert len(page.of("article", "card")) == 12 and page.of("svg", "board")
+    text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    assert "Episode 3, step 4: cost 1.80" in text
+    assert "UP chosen 3.10 1.25 −1.80" in text and "LEFT best 2.50 3.05 0.00" in text
+    assert "回报损失在哪里" in words(read_page(write_report(tmp_path, "zh")))
+
+
+def test_a_waterfall_leads_from_the_best_reply_to_the_agent():
+    shown = waterfall(("a", 4.0), [Fall("b", 1.0, None), Fall("c", -0.5, 0.1)], ("d", 3.5), "x")
+    found = {c: float(x) for c, x in re.findall(r'class="dot (\w+)" cx="([\d.]+)"', shown)}
+    bars = [
+        (style, float(x), float(x) + float(width))
+        for style, x, width in re.findall(
+            r'class="(loss|gain)" x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', shown
+        )
+    ]
+    (_, low, high), (_, begin, end) = bars
+    assert [style for style, *_ in bars] == ["loss", "gain"]
+    assert high == pytest.approx(found["other"], abs=0.2) and begin == pytest.approx(low, abs=0.2)
+    assert end == pytest.approx(found["own"], abs=0.2)
+    assert end - begin == pytest.approx((high - low) / 2, abs=0.2)
+
+
+def test_a_broken_set_is_left_out_with_the_reason_and_no_file_no_section(tmp_path):
+    make_regret(tmp_path)
+    document = json.loads((tmp_path / "regret.json").read_text())
+    document["against"][1]["parts"]["depth"] = "much"
+    document["against"][2]["costliest"][0]["best"] = 99
+    (tmp_path / "regret.json").write_text(json.dumps(document))
+    said = words(read_page(write_report(tmp_path)))
+    assert "Opponent set 2 of regret.json is left out: depth wants a number; given: much." in said
+    assert "Opponent set 3 of regret.json is left out: best wants an integer from 0 to 6; given: 99." in said
+    (tmp_path / "regret.json").write_text("{")
+    said = words(read_page(write_report(tmp_path)))
+    assert "regret.json cannot be used" in said and "bestreply diagnose" in said
+    (tmp_path / "regret.json").unlink()
+    page = read_page(write_report(tmp_path))
+    assert "regret.json" not in words(page) and not [a for a in page.of("a") if a["href"] == "#losses"]
 
 
 # -- matches ---------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
-from run_files import make_scores, read_page, words
+from run_files import make_references, make_scores, read_page, words
 from scipy.stats import ttest_ind
 
 from bestreply.report import summary_table, write_report
@@ -113,3 +113,27 @@ def test_terminal_table_without_scores_says_what_makes_them(tmp_path):
     write_rows(tmp_path / "r", [("agent", "x", 0, 0, math.nan)])
     with pytest.raises(ValueError, match="column return has 1 entries that are empty or not finite"):
         summary_table(tmp_path / "r")
+
+
+def test_returns_are_held_against_the_best_reply_where_there_is_one(tmp_path):
+    """4 ± 0.1 exact, random 1; 2 ± 0.1 told who was drawn, random 0.5 measured; one too large; one that nobody asked about."""
+    run = tmp_path / "r"
+    run.mkdir()
+    sets = ("3 nearest_stag", "3 nearest_hare", "other", "mixture(nearest_stag, nearest_hare, random)")
+    rows = [("agent", o, 0, e, v) for o in sets for e, v in enumerate((1.0, 3.0))]
+    write_rows(run, rows)
+    without = printed(run)
+    assert "best reply" not in without and "Normalised" not in without
+    make_references(run)
+    said, page = printed(run), words(read_page(write_report(run)))
+    # mean 2, error 1: share 2/4, error hypot(1, 0.05)/4; normalised 1/3 ± hypot(1, 0.1/3 + 0.05 * 2/3)/3
+    for text in (said, page):
+        assert "0.50 ± 0.25" in text and "0.33 ± 0.33" in text
+        assert "4.00 ± 0.10 (exact)" in text and "2.00 ± 0.10 (upper bound)" in text
+        assert "1 (exact)" in text and "1 (upper bound)" in text
+        assert "the best reply was told who was drawn" in text and "delta method" in text
+        assert "No best reply against 3 nearest_hare: the game is too large to be solved here (one" in text
+    assert "No best reply against other" not in said
+    (run / "references.json").write_text('{"against": 3}')
+    assert "references.json cannot be used: it has no list `against`" in printed(run)
+    assert "references.json cannot be used" in words(read_page(write_report(run)))

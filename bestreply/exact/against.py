@@ -1,0 +1,105 @@
+"""The references of opponent sets (`bestreply.references`): the best reply's and the random player's return, by the exact solvers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bestreply import exact
+from bestreply.exact.grid import GridReply, draw_layouts
+from bestreply.exact.modes import modes_of
+from bestreply.games.base import Game
+from bestreply.games.grid import GridGame
+from bestreply.players.base import ScriptedPlayer
+from bestreply.players.zoo import make_player
+from bestreply.references import Reference
+from bestreply.types import ego_order
+
+MOST_WORK = 5e9
+"""Outcomes (see `work`) of all layouts together that a reference may cost: seconds on two cores."""
+
+FEWEST_LAYOUTS = 4
+"""With fewer a mean over layouts has no error worth the name, and there is no reference."""
+
+MOST_POSITIONS = 100_000
+"""Positions of a game that is no grid game."""
+
+
+def find_reference(game: Game, name: str, others: Sequence[Any], layouts: int) -> Reference:
+    """The reference against `others`, who follow the focal player around the table as `evaluate` seats them.
+
+    Args:
+        name: of the opponent set, as in the scores.
+        layouts: the most first layouts of a grid game to solve, fewer where one costs much; 0: no reference.
+
+    Never raises for a game or others that cannot be solved: the reference then says why.
+    """
+    if not layouts:
+        return Reference(name, missing="off")
+    players = [make_player(player, game) for player in others]
+    if wrong := sorted({p.name for p in players if not isinstance(p, ScriptedPlayer)}):
+        return Reference(name, missing="no_distribution", reason=", ".join(wrong))
+    if isinstance(game, GridGame):
+        return _grid_reference(game, name, [p for p in players if isinstance(p, ScriptedPlayer)], layouts)
+    return _seat_by_seat(game, name, others)
+
+
+def work(game: GridGame, others: Sequence[ScriptedPlayer]) -> float:
+    """Outcomes that solving one layout may look at: positions x joint actions x steps x joint modes of the others, at most."""
+    modes = float(np.prod([len(modes_of(player).players) for player in others]))
+    everybody = float(game.cells * game.num_actions) ** game.num_players
+    return everybody * game.max_steps * modes
+
+
+def _grid_reference(game: GridGame, name: str, others: Sequence[ScriptedPlayer], layouts: int) -> Reference:
+    each = work(game, others)
+    count = min(layouts, int(MOST_WORK / each))
+    if count < min(FEWEST_LAYOUTS, layouts):
+        told = f"one layout is {each:.0e} outcomes, at most {MOST_WORK / FEWEST_LAYOUTS:.0e} are computed"
+        return Reference(name, missing="too_large", reason=told)
+    try:
+        reply = exact.best_reply(game, 0, others, gamma=1.0, layouts=count)
+        assert isinstance(reply, GridReply)
+        drawn, all_of_them = draw_layouts(game, count)
+        random, spread = reply.value_of(_random(game), drawn)
+    except ValueError as error:
+        return Reference(name, missing="not_solved", reason=str(error))
+    return Reference(
+        opponents=name,
+        best=reply.value,
+        best_stderr=_finite(reply.stderr),
+        kind=reply.kind,
+        layouts=len(drawn),
+        random=random,
+        random_stderr=0.0 if all_of_them else _finite(spread),
+        random_from="exact",
+    )
+
+
+def _seat_by_seat(game: Game, name: str, others: Sequence[Any]) -> Reference:
+    """The mean over the seats, in which others can sit, and payoffs can be, differently."""
+    n = game.num_players
+    replies = []
+    try:
+        for seat in range(n):
+            around = [others[(int(other) - seat) % n - 1] for other in ego_order(n)[seat][1:]]
+            replies.append(exact.best_reply(game, seat, around, gamma=1.0, limit=MOST_POSITIONS))
+    except ValueError as error:
+        missing = "too_large" if "positions of" in str(error) else "not_solved"
+        return Reference(name, missing=missing, reason=str(error))
+    kinds = {reply.kind for reply in replies}
+    return Reference(
+        opponents=name,
+        best=float(np.mean([reply.value for reply in replies])),
+        kind="exact" if kinds == {"exact"} else "upper bound",
+    )
+
+
+def _random(game: Game) -> ScriptedPlayer:
+    player = make_player("random", game)
+    assert isinstance(player, ScriptedPlayer)
+    return player
+
+
+def _finite(stderr: float) -> float:
+    return float(stderr) if np.isfinite(stderr) else 0.0
