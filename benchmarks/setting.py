@@ -1,5 +1,6 @@
 """What is trained and planned with: the sizes of the preset `demo`, on play of its game by its players."""
 
+import dataclasses
 from functools import cache
 from typing import Any
 
@@ -20,8 +21,11 @@ PLAYERS = ("nearest_stag", "nearest_hare", "random")
 
 @cache
 def config() -> RunConfig:
-    """The preset."""
-    return preset("demo")
+    """The preset, with the optimiser that both sides have."""
+    demo = preset("demo")
+    return dataclasses.replace(
+        demo, train=dataclasses.replace(demo.train, optimiser="adamw", learning_rate=1e-3)
+    )
 
 
 @cache

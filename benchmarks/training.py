@@ -169,7 +169,7 @@ def trainer(compiled: bool) -> tuple[Any, list[dict[str, Any]]]:
 
     config = setting.config().train
     peak, warm = config.learning_rate, max(config.updates // 50, 1)
-    schedule = optax.warmup_cosine_decay_schedule(0.0, peak, warm, config.updates, peak / 10)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, peak, warm, config.updates, peak / 20)
     rates = np.asarray(schedule(jnp.arange(config.updates)))
     data = batches()
     each = [tensors(jax.tree.map(lambda x, k=k: x[k], data)) for k in range(BATCHES)]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 from jaxtyping import Array
 
 from bestreply.config import RunConfig, TrainConfig
@@ -15,9 +16,7 @@ from bestreply.data.moa_buffer import Index, all_indices
 from bestreply.games.base import Game
 from bestreply.model.dreams import Dream, no_dreams
 from bestreply.model.opponent import LearnedOpponents
-from bestreply.model.targets import (
-    n_step_return,
-)
+from bestreply.model.targets import n_step_return
 from bestreply.model.world import WorldModel
 from bestreply.types import Episodes
 
@@ -73,12 +72,14 @@ def _fresh(config: RunConfig, game: Game, goals: int, heads: int, key: Array) ->
 
 
 def optimiser(config: TrainConfig, updates: int) -> optax.GradientTransformation:
-    """AdamW under a clipped gradient, with warm-up and cosine decay to a tenth."""
-    peak, warm = config.learning_rate, max(updates // 50, 1)
-    schedule = optax.warmup_cosine_decay_schedule(0.0, peak, warm, max(updates, warm + 1), peak / 10)
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip), optax.adamw(schedule, weight_decay=config.weight_decay)
-    )
+    """Muon (Jordan et al., 2024) or AdamW under a clipped gradient, with warm-up and cosine decay to a twentieth."""
+    peak, warm, decay = config.learning_rate, max(updates // 50, 1), config.weight_decay
+    schedule = optax.warmup_cosine_decay_schedule(0.0, peak, warm, max(updates, warm + 1), peak / 20)
+    if config.optimiser == "adamw":
+        step = optax.adamw(schedule, weight_decay=decay)
+    else:  # biases and norms are left to Adam
+        step = optax.contrib.muon(schedule, weight_decay=decay, adam_weight_decay=decay)
+    return optax.chain(optax.clip_by_global_norm(config.clip), step)
 
 
 def trainable(tree: Any, like: Any = None) -> Any:

@@ -16,7 +16,6 @@ CONFIG = br.RunConfig(
         updates=1500,
         batch=128,
         value_batch=256,
-        learning_rate=3e-3,
         gamma=0.9,
         n_step=3,
     ),
