@@ -45,6 +45,11 @@ GAMES = {
 }
 OUT = Path("results") / "shares"
 EPISODES = 256
+"""Games against each type."""
+FEWER = 96
+"""Games against others whose type is to be believed: each of their layouts takes the exact reply seconds."""
+CUT = 8
+"""Beliefs of the exact reply are held in steps of 1/CUT."""
 
 
 def config(game: str, seed: int) -> RunConfig:
@@ -62,7 +67,7 @@ def config(game: str, seed: int) -> RunConfig:
                 gamma=0.95,
                 target="improved",
                 at_limit="zero",
-                value_updates=10_000,
+                value_updates=12_000,
                 value_batch=256,
                 target_rate=0.02,
                 checkpoint_every=5000,
@@ -106,19 +111,29 @@ def told_shares(run: Run) -> list[dict[str, Any]]:
 
 
 def believed_shares(run: Run) -> list[dict[str, Any]]:
-    """Shares of the reply that believes, the type drawn anew for each game."""
-    drawn = f"mixture({', '.join(run.config.collect.players)})"
-    best = exact.best_reply(run.game, 0, [drawn], gamma=run.config.train.gamma, know="belief", layouts=1)
-    row = {"reply": "believed", "against": drawn, "types": "inferred", "planner": "look_ahead"}
-    return [row | share(run, run.agent("look_ahead"), drawn, best)]
+    """Shares of the reply that believes: the type drawn anew for each game, and a change of type at a step drawn from the first half."""
+    types = run.config.collect.players
+    rows = []
+    for drawn in (
+        f"mixture({', '.join(types)})",
+        f"switching({types[0]}, {types[1]}, random={run.game.max_steps // 2})",
+    ):
+        best = exact.best_reply(
+            run.game, 0, [drawn], gamma=run.config.train.gamma, know="belief", layouts=1, resolution=CUT
+        )
+        row = {"reply": "believed", "against": drawn, "types": "inferred", "planner": "look_ahead"}
+        rows.append(row | share(run, run.agent("look_ahead"), drawn, best, FEWER))
+    return rows
 
 
-def share(run: Run, agent: Agent, against: str, best: exact.BestReply) -> dict[str, float]:
+def share(
+    run: Run, agent: Agent, against: str, best: exact.BestReply, episodes: int = EPISODES
+) -> dict[str, float]:
     """What `agent` has of `best`, and the standard error over episodes."""
     seed = run.config.seed + 3
-    lineup = seat_players(run.game, [agent, against], EPISODES, seed)
+    lineup = seat_players(run.game, [agent, against], episodes, seed)
     with meter(
-        f"{agent.config.planner} against {against}", EPISODES * run.game.max_steps, "steps"
+        f"{agent.config.planner} against {against}", episodes * run.game.max_steps, "steps"
     ) as progress:
         log = play(run.game, lineup, seed, watch=0, chunk=PLANNING_CHUNK, progress=progress).episodes
     decided = best.decisions(log)
