@@ -60,6 +60,7 @@ class Outcomes(NamedTuple):
     """What each candidate leads to, for each of M joint actions of the others."""
 
     probs: Array  # [N-1, A], predicted of the others
+    joint: Array  # [M, N-1], their joint actions
     weights: Array  # [M], of the joint actions
     reward: Array  # [A, M]
     discount: Array  # [A, M], gamma times the chance to go on
@@ -94,7 +95,7 @@ def outcomes(
 
     candidates = jnp.arange(world.num_actions)
     each = jax.vmap(lambda a: jax.vmap(lambda o: outcome(a, o))(joint))(candidates)
-    return Outcomes(probs, weights, *each, jax.vmap(believed)(joint))
+    return Outcomes(probs, joint, weights, *each, jax.vmap(believed)(joint))
 
 
 def one_step(
@@ -122,15 +123,17 @@ def one_step(
         found = outcomes(
             world, opponents, belief, world.encode(obs), obs, legal, present, key, gamma=gamma, config=config
         )
-        count = len(found.weights)  # a belief can be empty
-        beliefs = jax.vmap(opponents.posterior, axis_size=count)(found.belief)  # [M, N-1, G]
-        worth = jax.vmap(jax.vmap(lambda z, b: world.values_of(z, b).max()), in_axes=(0, None))(
-            found.z, beliefs
-        )
-        return make_plan(found, worth, legal, present, belief)
+        return make_plan(found, worth_of(world, opponents, found), legal, present, belief)
 
     leaves = world.num_actions * joint_count(world.num_actions, len(present) - 1, config)
     return planned_in_chunks(score, leaves, world, opponents, belief, obs, legal, present, key)
+
+
+def worth_of(world: PlanningModel, opponents: OpponentModel, found: Outcomes) -> Float[Array, "A M"]:
+    """V(o') of every outcome, told the belief that it leaves."""
+    beliefs = jax.vmap(opponents.posterior, axis_size=len(found.weights))(found.belief)  # a belief can be empty
+    worth = jax.vmap(jax.vmap(lambda z, b: world.values_of(z, b).max()), in_axes=(0, None))
+    return worth(found.z, beliefs)
 
 
 def make_plan(found: Outcomes, worth: Array, legal: Array, present: Array, belief: Any) -> Plan:
