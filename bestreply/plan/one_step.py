@@ -131,7 +131,9 @@ def one_step(
 
 def worth_of(world: PlanningModel, opponents: OpponentModel, found: Outcomes) -> Float[Array, "A M"]:
     """V(o') of every outcome, told the belief that it leaves."""
-    beliefs = jax.vmap(opponents.posterior, axis_size=len(found.weights))(found.belief)  # a belief can be empty
+    beliefs = jax.vmap(opponents.posterior, axis_size=len(found.weights))(
+        found.belief
+    )  # a belief can be empty
     worth = jax.vmap(jax.vmap(lambda z, b: world.values_of(z, b).max()), in_axes=(0, None))
     return worth(found.z, beliefs)
 
@@ -148,11 +150,11 @@ ROWS = 1024
 """How many outcomes to ask the networks about at a time."""
 
 
-def planned_in_chunks(score: Any, leaves: int, world: Any, opponents: Any, *seen: Any) -> Plan:
+def planned_in_chunks(score: Any, leaves: int, world: Any, opponents: Any, *seen: Any) -> Any:
     """`score(world, opponents, *seen)`, whose `vmap` asks about no more than `ROWS` outcomes at a time; `leaves` for one plan."""
     models, fixed = eqx.partition((world, opponents), eqx.is_array)
 
-    def plan(models: Any, *seen: Any) -> Plan:
+    def plan(models: Any, *seen: Any) -> Any:
         return score(*eqx.combine(models, fixed), *seen)
 
     return in_chunks(plan, max(ROWS // leaves, 1))(models, *seen)
