@@ -60,12 +60,31 @@ class Outcomes(NamedTuple):
     """What each candidate leads to, for each of M joint actions of the others."""
 
     probs: Array  # [N-1, A], predicted of the others
-    joint: Array  # [M, N-1], their joint actions
     weights: Array  # [M], of the joint actions
     reward: Array  # [A, M]
     discount: Array  # [A, M], gamma times the chance to go on
     z: Any  # [A, M, ...], the next latent
     belief: Any  # [M, ...], after seeing the joint action
+
+
+def what_others_do(
+    opponents: OpponentModel,
+    belief: Any,
+    obs: Array,
+    legal: Array,
+    present: Array,
+    key: Array,
+    config: PlannerConfig,
+) -> tuple[Array, Array, Array, Any]:
+    """Their predicted probabilities [N-1, A], M joint actions [M, N-1] with their weights [M], and the belief after each [M, ...]."""
+    probs = opponents.predict(belief, obs, legal)
+    joint, weights = joint_actions(probs, present[1:], key, config)
+
+    def believed(others: Array) -> Any:
+        own_action_does_not_matter = jnp.zeros(1, jnp.int32)
+        return opponents.update(belief, obs, jnp.concatenate([own_action_does_not_matter, others]), present)
+
+    return probs, joint, weights, jax.vmap(believed)(joint)
 
 
 def outcomes(
@@ -82,12 +101,7 @@ def outcomes(
     config: PlannerConfig,
 ) -> Outcomes:
     """Every candidate against the others' joint actions, from the latent `z` of `obs`; the belief moves with what they do."""
-    probs = opponents.predict(belief, obs, legal)
-    joint, weights = joint_actions(probs, present[1:], key, config)
-
-    def believed(others: Array) -> Any:
-        own_action_does_not_matter = jnp.zeros(1, jnp.int32)
-        return opponents.update(belief, obs, jnp.concatenate([own_action_does_not_matter, others]), present)
+    probs, joint, weights, after = what_others_do(opponents, belief, obs, legal, present, key, config)
 
     def outcome(action: Array, others: Array) -> tuple[Array, Array, Any]:
         goes_on = jax.nn.sigmoid(world.continues(z, action, others))
@@ -95,7 +109,7 @@ def outcomes(
 
     candidates = jnp.arange(world.num_actions)
     each = jax.vmap(lambda a: jax.vmap(lambda o: outcome(a, o))(joint))(candidates)
-    return Outcomes(probs, joint, weights, *each, jax.vmap(believed)(joint))
+    return Outcomes(probs, weights, *each, after)
 
 
 def one_step(
@@ -123,19 +137,15 @@ def one_step(
         found = outcomes(
             world, opponents, belief, world.encode(obs), obs, legal, present, key, gamma=gamma, config=config
         )
-        return make_plan(found, worth_of(world, opponents, found), legal, present, belief)
+        count = len(found.weights)  # a belief can be empty
+        beliefs = jax.vmap(opponents.posterior, axis_size=count)(found.belief)  # [M, N-1, G]
+        worth = jax.vmap(jax.vmap(lambda z, b: world.values_of(z, b).max()), in_axes=(0, None))(
+            found.z, beliefs
+        )
+        return make_plan(found, worth, legal, present, belief)
 
     leaves = world.num_actions * joint_count(world.num_actions, len(present) - 1, config)
     return planned_in_chunks(score, leaves, world, opponents, belief, obs, legal, present, key)
-
-
-def worth_of(world: PlanningModel, opponents: OpponentModel, found: Outcomes) -> Float[Array, "A M"]:
-    """V(o') of every outcome, told the belief that it leaves."""
-    beliefs = jax.vmap(opponents.posterior, axis_size=len(found.weights))(
-        found.belief
-    )  # a belief can be empty
-    worth = jax.vmap(jax.vmap(lambda z, b: world.values_of(z, b).max()), in_axes=(0, None))
-    return worth(found.z, beliefs)
 
 
 def make_plan(found: Outcomes, worth: Array, legal: Array, present: Array, belief: Any) -> Plan:

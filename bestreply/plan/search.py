@@ -3,8 +3,8 @@
 The root is `one_step`: every own action against many joint actions of the others. A simulation of `mctx` then follows one outcome of
 it, an own action with a draw of what the others do, and makes a node there: the predicted observation is read as the world would
 show it, the others are predicted from the belief that their move has left, and all own actions are scored against the same few draws
-of the others' next joint action. All of that is one batch for the networks, in which the others are predicted, the observation is
-encoded and the first layers are computed once.
+of the others' next joint action. All of that is one batch for the networks, for which the others are predicted and the observation is
+encoded once. Actions that are illegal, or predicted to be, are not scored at all: on a CPU the legal ones of a whole batch are gathered.
 
 The others' joint action is chance, not choice. It is drawn from the belief when a node is made, and is never a part of the action
 that is chosen: Q is the mean over a node's draws k, with their weights w_k,
@@ -36,7 +36,8 @@ from jaxtyping import Array, Bool, Float, Int
 from bestreply.config import PlannerConfig
 from bestreply.model.opponent import OpponentModel
 from bestreply.model.world import PlanningModel
-from bestreply.plan.one_step import joint_count, make_plan, outcomes, planned_in_chunks, worth_of
+from bestreply.plan.chunks import where_needed
+from bestreply.plan.one_step import Outcomes, joint_count, make_plan, planned_in_chunks, what_others_do
 from bestreply.types import Plan
 
 mctx: Any = _mctx  # a static checker can't follow the fields of chex's dataclasses
@@ -44,8 +45,8 @@ mctx: Any = _mctx  # a static checker can't follow the fields of chex's dataclas
 Tree = Any
 """`mctx.Tree`, of one example: arrays [nodes, edges], an edge an own action with a draw, A x M."""
 
-SHARPNESS = 4.0
-"""How much more often better actions are followed: e^4 for the best beside the worst."""
+SHARPNESS = 2.0
+"""How much more often better actions are followed: e^2 for the best beside the worst."""
 
 
 class Node(eqx.Module):
@@ -104,13 +105,8 @@ def search(
     count = joint_count(world.num_actions, len(present) - 1, at_root)
     plan_key, key = jax.random.split(key)
 
-    def start(world: Any, opponents: Any, *seen: Any) -> tuple[Plan, Node]:
-        belief, obs, legal, present, key = seen
-        made = partial(_made, world, opponents, gamma=gamma, config=at_root, room=max(count, draws))
-        return made(belief, world.encode(obs), obs, legal, present, jnp.float32(0), key)
-
-    leaves = world.num_actions * count
-    plan, root = planned_in_chunks(start, leaves, world, opponents, belief, obs, legal, present, plan_key)
+    start = partial(_made, world, opponents, gamma=gamma, config=at_root, room=max(count, draws))
+    plan, root = start(belief, world.encode(obs), obs, legal, present, jnp.float32(0), plan_key)
     if nodes == 0:
         return plan
 
@@ -147,17 +143,39 @@ def _made(
     room: int,
 ) -> tuple[Plan, Node]:
     """The one-step plan from the latent `z` of `obs`, and the node of it, with room for `room` draws."""
-    found = outcomes(world, opponents, belief, z, obs, legal, present, key, gamma=gamma, config=config)
-    worth = worth_of(world, opponents, found)
-    spare = room - len(found.weights)
+    probs, joint, weights, after = what_others_do(opponents, belief, obs, legal, present, key, config)
+    scored = _scored(world, opponents, gamma, z, joint, after, legal)
+    plan = make_plan(Outcomes(probs, weights, *scored[:2], None, after), scored[2], legal, present, belief)
 
     def padded(x: Array, axis: int = 0) -> Array:
-        return jnp.pad(x, [(0, spare if i == axis else 0) for i in range(x.ndim)])
+        return jnp.pad(x, [(0, room - len(weights) if i == axis else 0) for i in range(x.ndim)])
 
-    scored = (padded(x, 1) for x in (found.reward, found.discount, worth))
-    after = jax.tree.map(padded, found.belief)
-    node = Node(z, legal, present, padded(found.joint), padded(found.weights), after, *scored, was)
-    return make_plan(found, worth, legal, present, belief), node
+    scored, after = (padded(x, 1) for x in scored), jax.tree.map(padded, after)
+    return plan, Node(z, legal, present, padded(joint), padded(weights), after, *scored, was)
+
+
+def _scored(
+    world: Any, opponents: Any, gamma: float, z: Any, joint: Array, after: Any, legal: Array
+) -> tuple[Array, Array, Array]:
+    """Reward, discount and worth [A, M] of every legal action against `joint` [M, N-1], which leave the beliefs `after`; else 0."""
+    posterior = jax.vmap(opponents.posterior, axis_size=len(joint))(after)  # a belief can be empty
+    arrays, fixed = eqx.partition(world, eqx.is_array)
+
+    def of_action(arrays: Any, shared: Any, own: Array) -> tuple[Array, Array, Array]:
+        world, (z, joint, posterior) = eqx.combine(arrays, fixed), shared
+
+        def outcome(others: Array, posterior: Array) -> tuple[Array, Array, Array]:
+            discount = gamma * jax.nn.sigmoid(world.continues(z, own, others))
+            worth = world.values_of(world.next(z, own, others), posterior).max()
+            return world.reward(z, own, others), discount, worth
+
+        return jax.vmap(outcome)(joint, posterior)
+
+    return where_needed(of_action, SOME)(arrays, (z, joint, posterior), legal)
+
+
+SOME = 64
+"""How many actions, of all examples, are scored at a time against all draws: few, as the last lot is filled up."""
 
 
 def _expand(
@@ -197,7 +215,8 @@ def _grow(expand: Any, root: Node, prior: Array, key: Array, nodes: int, depth: 
     """The searched tree of one example. To `mctx` an action is an edge, A x M of them, and the batch is of one."""
 
     def recurrent(params: Any, key: Array, edge: Array, node: Any) -> Any:
-        return jax.vmap(expand)(jax.random.split(key, len(edge)), edge, node)
+        made = expand(key, edge[0], jax.tree.map(lambda x: x[0], node))
+        return jax.tree.map(lambda x: jnp.asarray(x)[None], made)
 
     def at_root(key: Array, tree: Tree, node: Array) -> Array:
         return _follow(tree, node, prior)
