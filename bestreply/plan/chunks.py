@@ -60,6 +60,7 @@ def where_needed(f: Callable[..., Any], size: int) -> Callable[..., Any]:
     @skipping.def_vmap
     def batched(count: int, has_batch: Any, models: Any, shared: Any, needed: Any) -> tuple[Any, Any]:
         of_models, of_shared, of_needed = has_batch
+        models, shared, needed = jax.tree.map(jnp.asarray, (models, shared, needed))
         if any(jax.tree.leaves(of_models)):
             axes = jax.tree.map(lambda m: 0 if m else None, (of_models, of_shared, of_needed))
             out = jax.vmap(plain, in_axes=axes, axis_size=count)(models, shared, needed)

@@ -13,8 +13,9 @@ that is chosen: Q is the mean over a node's draws k, with their weights w_k,
                                                     V(s) = V(o) + shift                       elsewhere,
 
 c the chance to go on, `shift` the mean over all nodes made of what making them changed, V(s) - V(o). Without it what was looked into
-would seem better than what was not, by what a maximum over noisy scores gains; so an action that was not looked into keeps its
-one-step score, beside the others as it was. What was found at one draw counts with the weight of that draw alone.
+would seem better than what was not, by what a maximum over noisy scores gains. It is one number for the whole tree: scores hold it,
+and are comparable with one another rather than with those of `one_step`. What was found at one draw counts with the weight of that
+draw alone: extending it to the draws that were not looked into decides worse than one step where next states differ much.
 
 Where to look next: down from the root, at every node the action whose share, softmax(`SHARPNESS` Q), has been followed least for what
 it is, p_a / (1 + visits_a), then so the draw, w_k c / (1 + visits_k). Visits are thus dealt out by how likely an outcome is to come
@@ -37,7 +38,7 @@ from bestreply.config import PlannerConfig
 from bestreply.model.opponent import OpponentModel
 from bestreply.model.world import PlanningModel
 from bestreply.plan.chunks import where_needed
-from bestreply.plan.one_step import Outcomes, joint_count, make_plan, planned_in_chunks, what_others_do
+from bestreply.plan.one_step import Outcomes, make_plan, planned_in_chunks, what_others_do
 from bestreply.types import Plan
 
 mctx: Any = _mctx  # a static checker can't follow the fields of chex's dataclasses
@@ -102,10 +103,9 @@ def search(
     nodes = 0 if depth == 1 else simulations // (world.num_actions * draws)
     at_root = dataclasses.replace(config, samples=min(config.samples, max(simulations // 4, 1)))
     below = dataclasses.replace(config, joint_limit=draws, samples=draws)
-    count = joint_count(world.num_actions, len(present) - 1, at_root)
     plan_key, key = jax.random.split(key)
 
-    start = partial(_made, world, opponents, gamma=gamma, config=at_root, room=max(count, draws))
+    start = partial(_made, world, opponents, gamma=gamma, config=at_root, room=draws)
     plan, root = start(belief, world.encode(obs), obs, legal, present, jnp.float32(0), plan_key)
     if nodes == 0:
         return plan
@@ -142,16 +142,21 @@ def _made(
     config: PlannerConfig,
     room: int,
 ) -> tuple[Plan, Node]:
-    """The one-step plan from the latent `z` of `obs`, and the node of it, with room for `room` draws."""
+    """The one-step plan from the latent `z` of `obs`, and the node of it, with room for `room` draws at least."""
     probs, joint, weights, after = what_others_do(opponents, belief, obs, legal, present, key, config)
-    scored = _scored(world, opponents, gamma, z, joint, after, legal)
-    plan = make_plan(Outcomes(probs, weights, *scored[:2], None, after), scored[2], legal, present, belief)
+    reward, discount, worth = _scored(world, opponents, gamma, z, joint, after, legal)
+    found = Outcomes(probs, weights, reward, discount, None, after)
+    plan = make_plan(found, worth, legal, present, belief)
+
+    spare = max(room - len(weights), 0)
 
     def padded(x: Array, axis: int = 0) -> Array:
-        return jnp.pad(x, [(0, room - len(weights) if i == axis else 0) for i in range(x.ndim)])
+        return jnp.pad(x, [(0, spare if i == axis else 0) for i in range(x.ndim)])
 
-    scored, after = (padded(x, 1) for x in scored), jax.tree.map(padded, after)
-    return plan, Node(z, legal, present, padded(joint), padded(weights), after, *scored, was)
+    drawn = padded(joint), padded(weights), jax.tree.map(padded, after)
+    return plan, Node(
+        z, legal, present, *drawn, padded(reward, 1), padded(discount, 1), padded(worth, 1), was
+    )
 
 
 def _scored(

@@ -255,7 +255,7 @@ def test_a_gamble_is_worth_its_mean_and_not_what_it_pays_when_it_is_won():
     """Its inner choice is worth max(.4, .3). Who knew the other's move would think it .3 x 1 + .7 x .4 = .58, more than .45."""
     found = plans(Table(GAMBLE), DICE, 0, keys=100, simulations=128)
     assert (found.action == 0).mean() > 0.95
-    assert found.scores[:, 1].mean() == pytest.approx(0.4 * GAMMA, abs=0.05)
+    assert found.scores[:, 1].mean() == pytest.approx(0.4 * GAMMA, abs=0.08)
     known = plans(Table(GAMBLE), DICE, 0, keys=100, simulations=128, draws=1)
     assert (
         known.action == 1
@@ -274,16 +274,17 @@ def test_where_only_some_draws_go_on_the_others_count_as_ended():
         np.testing.assert_allclose(found.scores, 5 * GAMMA, rtol=1e-4)
 
 
-def test_what_was_not_looked_into_keeps_its_score_beside_the_others():
-    """Every action leads to a state of its own, in which 1 waits for whoever takes it: one node alone changes no order."""
+def test_what_was_not_looked_into_is_shifted_by_what_was():
+    """Every action leads to a state of its own, in which 1 waits for whoever takes it; only action 0 is looked into."""
     lands = np.full((5, 3, 2), 4)
     lands[0] = [[1, 1], [2, 2], [3, 3]]
     pay = np.zeros(lands.shape)
     pay[0], pay[1:4] = [[0.3, 0.3], [0.2, 0.2], [0.1, 0.1]], 1.0
     tables, opponents = table(lands, pay), one_type([[0.5, 0.5]] * 5)
-    for simulations in (3, 6):
-        found = plan(Table(tables), opponents, 0, jax.random.key(0), simulations=simulations, draws=1)
-        np.testing.assert_allclose(found.scores, np.array([0.3, 0.2, 0.1]) + GAMMA, rtol=1e-4)
+    found = plan(Table(tables), opponents, 0, jax.random.key(0), simulations=3, draws=1)
+    np.testing.assert_allclose(found.scores[1:], np.array([0.2, 0.1]) + GAMMA, rtol=1e-4)
+    # half of its draws: 1 and, after it, the shift of 1; the other half: the shift alone
+    assert found.scores[0] == pytest.approx(0.3 + GAMMA * (0.5 * (1 + GAMMA) + 0.5), rel=1e-4)
 
 
 def test_where_joint_actions_are_drawn_a_small_budget_draws_few():
