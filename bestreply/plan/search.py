@@ -10,12 +10,12 @@ The others' joint action is chance, not choice. It is drawn from the belief when
 that is chosen: Q is the mean over a node's draws k, with their weights w_k,
 
     Q(s, a) = sum_k w_k [ r + gamma c V(s') ],      V(s) = max over legal a of Q(s, a)        where a node was made,
-                                                    V(s) = V(o) + shift                       elsewhere,
+                                                    V(s) = V(o) + shift_d                     elsewhere,
 
-c the chance to go on, `shift` the mean over all nodes made of what making them changed, V(s) - V(o). Without it what was looked into
-would seem better than what was not, by what a maximum over noisy scores gains. It is one number for the whole tree: scores hold it,
-and are comparable with one another rather than with those of `one_step`. What was found at one draw counts with the weight of that
-draw alone: extending it to the draws that were not looked into decides worse than one step where next states differ much.
+c the chance to go on, `shift_d` what making nodes of that depth d changed on average, V(s) - V(o). Without it what was looked into
+would seem better than what was not, by what a maximum over noisy scores gains; so an action that was not looked into keeps its
+one-step score, beside the others as it was. What was found at one draw counts with the weight of that
+draw alone: one draw doesn't speak for the others.
 
 Where to look next: down from the root, at every node the action whose share, softmax(`SHARPNESS` Q), has been followed least for what
 it is, p_a / (1 + visits_a), then so the draw, w_k c / (1 + visits_k). Visits are thus dealt out by how likely an outcome is to come
@@ -63,6 +63,7 @@ class Node(eqx.Module):
     discount: Float[Array, "*B A M"]  # gamma times the chance to go on
     worth: Float[Array, "*B A M"]  # V(o') of what follows
     was: Float[Array, "*B"]  # V(o) of the node itself before it was made
+    depth: Int[Array, "*B"]  # steps from the root
 
 
 def search(
@@ -106,7 +107,7 @@ def search(
     plan_key, key = jax.random.split(key)
 
     start = partial(_made, world, opponents, gamma=gamma, config=at_root, room=draws)
-    plan, root = start(belief, world.encode(obs), obs, legal, present, jnp.float32(0), plan_key)
+    plan, root = start(belief, world.encode(obs), obs, legal, present, jnp.float32(0), jnp.int32(0), plan_key)
     if nodes == 0:
         return plan
 
@@ -136,6 +137,7 @@ def _made(
     legal: Array,
     present: Array,
     was: Array,
+    depth: Array,
     key: Array,
     *,
     gamma: float,
@@ -154,9 +156,8 @@ def _made(
         return jnp.pad(x, [(0, spare if i == axis else 0) for i in range(x.ndim)])
 
     drawn = padded(joint), padded(weights), jax.tree.map(padded, after)
-    return plan, Node(
-        z, legal, present, *drawn, padded(reward, 1), padded(discount, 1), padded(worth, 1), was
-    )
+    parts = padded(reward, 1), padded(discount, 1), padded(worth, 1)
+    return plan, Node(z, legal, present, *drawn, *parts, was, depth)
 
 
 def _scored(
@@ -203,7 +204,7 @@ def _expand(
     here = node.present if told is None else jnp.asarray(told) & node.present
     belief, was = jax.tree.map(lambda x: x[place], node.belief), node.worth[own, place]
     made = partial(_made, world, opponents, gamma=gamma, config=config, room=room)
-    plan, after = made(belief, z, obs, world.allowed(z), here, was, key)
+    plan, after = made(belief, z, obs, world.allowed(z), here, was, node.depth + 1, key)
     output = mctx.RecurrentFnOutput(
         reward=node.reward[own, place],
         discount=node.discount[own, place],
@@ -252,7 +253,9 @@ def _follow(tree: Tree, index: Array, prior: Array) -> Int[Array, ""]:
     node: Node = jax.tree.map(lambda x: x[index], tree.embeddings)
     visits = tree.children_visits[index].reshape(node.worth.shape)
     values = tree.children_values[index].reshape(node.worth.shape)
-    q = _scores(node, jnp.where(visits > 0, values, node.worth + _shift(tree)))
+    q = _scores(
+        node, jnp.where(visits > 0, values, node.worth + _shift(tree)[jnp.minimum(node.depth, LEVELS)])
+    )
     best, worst = q.max(), jnp.where(node.legal, q, jnp.inf).min()
     logits = prior + SHARPNESS * (q - worst) / jnp.maximum(best - worst, 1e-8)
     share = jax.nn.softmax(jnp.where(node.legal, logits, -jnp.inf))
@@ -268,17 +271,33 @@ def _scores(node: Node, worth: Float[Array, "A M"]) -> Float[Array, " A"]:
     return jnp.where(node.legal, (node.reward + node.discount * worth) @ node.weights, -jnp.inf)
 
 
-def _shift(tree: Tree) -> Float[Array, ""]:
-    """What making a node changed, the mean of all that were made."""
+LEVELS = 8
+"""Depths that are told apart in what making a node changed; deeper ones are not shifted."""
+
+
+def _shift(tree: Tree) -> Float[Array, " levels"]:
+    """By the depth of a node, how much more a state after it is worth for having been made a node of.
+
+    The mean over the nodes made there of V(s) - V(o) when they were made, and what their own next states were shifted by since.
+    """
+    nodes: Node = tree.embeddings
     made = (tree.node_visits > 0).at[0].set(False)
-    return jnp.where(made, tree.raw_values - tree.embeddings.was, 0.0).sum() / jnp.maximum(made.sum(), 1)
+    level = (nodes.depth[:, None] == 1 + jnp.arange(LEVELS)) & made[:, None]
+    goes_on = jnp.einsum("nam,nm->n", nodes.discount, nodes.weights) / jnp.maximum(nodes.legal.sum(1), 1)
+    changed = jnp.stack([tree.raw_values - nodes.was, goes_on], 1)
+    gain, kept = jnp.where(level[..., None], changed[:, None], 0.0).sum(0).T / jnp.maximum(level.sum(0), 1)
+    total = [jnp.float32(0)]
+    for d in reversed(range(LEVELS)):
+        total.append(gain[d] + kept[d] * total[-1])
+    return jnp.stack(total[::-1])
 
 
 def _read(tree: Tree, plan: Plan) -> Plan:
     """The root's plan with what the tree found, backed up from the last node that was made to the first."""
     nodes: Node = tree.embeddings
     count = len(tree.node_visits)
-    flat = (nodes.worth + _shift(tree)).reshape(count, -1)
+    shift = _shift(tree)[jnp.minimum(nodes.depth, LEVELS)]
+    flat = (nodes.worth + shift[:, None, None]).reshape(count, -1)
 
     def back(i: Array, worth: Array) -> Array:
         index = count - 1 - i
