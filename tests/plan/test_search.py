@@ -408,6 +408,7 @@ def learned(obs, legal, present, key):
     )
 
 
+@pytest.mark.slow
 def test_a_batch_of_different_masks_is_what_each_is_alone():
     """Every row with a mask, an observation and others of its own, so that a leak between rows shows; the same keys, the same plans."""
     rng = np.random.default_rng(2)
