@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from benchmarks import games, planning, search, timing, training
+from benchmarks import games, planning, regret, search, timing, training
 from bestreply.compilation import cache_compilations
 from bestreply.files import write_json
 
@@ -114,7 +114,22 @@ def summary() -> str:
         ]
         memory = [[name, timing.short(megabytes)] for name, megabytes in found["peak_megabytes"].items()]
         parts += [timing.table(["", "MB"], memory), ""]
+        parts += quality(found)
     return "\n".join(parts)
+
+
+def quality(found: dict[str, Any]) -> list[str]:
+    """How well a search plays, where its suite says so."""
+    parts: list[str] = []
+    if "play" in found:
+        names = list(next(iter(found["play"].values())))
+        body = [[budget, *(timing.short(row[n]) for n in names)] for budget, row in found["play"].items()]
+        parts += ["Mean return from the same starts:", "", timing.table(["", *names], body), ""]
+    if "regret" in found:
+        heading, *body = regret.rows(found["regret"])
+        parts += ["Regret of the action chosen in small random games, by who the others are:", ""]
+        parts += [timing.table(heading, body), ""]
+    return parts
 
 
 def main() -> None:

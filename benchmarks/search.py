@@ -2,7 +2,8 @@
 
 Markov Stag Hunt of the preset `demo`, 64 positions of its play at once, 16, 32 and 64 simulations a decision.
 - `bestreply`: the learned model's sizes (untrained weights: what it costs does not depend on them), others predicted and believed.
-- `mctx alone`: the same networks, nobody else in the tree (the others stand still), one draw an edge, no one-step scores at the root.
+- `mctx alone`: the same networks, nobody else in the tree (the others stand still), no one-step scores at the root. A simulation
+  evaluates one outcome; ours evaluates as many below the root, and 7 x a quarter as many at it.
 - `process pool`: the usual script. The game's rules in Python objects, one tree a decision, the others drawn from scripted players,
   a random playout at every leaf, as many processes as cores. Written lean: a copy of three lists, no observation is ever made.
 - `process pool, an environment`: the same on an environment as such scripts are more often handed one: deep copies, and every step
@@ -10,6 +11,9 @@ Markov Stag Hunt of the preset `demo`, 64 positions of its play at once, 16, 32 
 - `bestreply, true game`: our search on the real rules, with the same scripted others, one draw and one random playout at every leaf
   (and 4 for each action at the root): what the process pool does, so that their play can be compared. Both play whole games from the
   same starts; mean returns and the error of their difference, start by start, are under "play".
+- `bestreply, one step`: what the search has to be better than to be worth its time; with its own number of draws, 16.
+
+How well the planners decide in small random games is under "regret" (`benchmarks/regret.py`; alone: `python -m benchmarks.regret`).
 
 First it is checked that the plain rules are those of the game: rewards and legal actions along random play. The peak memory of the
 process pool is that of its parent alone.
@@ -31,7 +35,7 @@ import jax.numpy as jnp
 import mctx as _mctx
 import numpy as np
 
-from benchmarks import setting
+from benchmarks import regret, setting
 from benchmarks.timing import Job, take_turns
 from bestreply.games.grid import STAY
 from bestreply.model.opponent import RuleOpponents
@@ -46,6 +50,7 @@ BATCH = 64
 BUDGETS = (16, 32, 64)
 OTHERS = ("nearest_stag", "nearest_hare", "random")
 CHECKED = 50
+ONE_STEP = "bestreply, one step"
 
 
 @cache
@@ -119,6 +124,18 @@ def our_job(true: bool, simulations: int) -> Job:
 
     def job() -> float:
         jax.block_until_ready(decide(models, obs, legal, keys, simulations))
+        return BATCH
+
+    return job
+
+
+def one_step_job() -> Job:
+    agent = setting.agent()
+    obs, legal = positions()
+    plan = jax.jit(jax.vmap(agent.plan))
+
+    def job() -> float:
+        jax.block_until_ready(plan(obs, legal))
         return BATCH
 
     return job
@@ -408,7 +425,7 @@ def play(simulations: int, episodes: int) -> dict[str, float]:
 
 
 def contenders() -> dict[str, Callable[[], Job]]:
-    made: dict[str, Callable[[], Job]] = {}
+    made: dict[str, Callable[[], Job]] = {ONE_STEP: one_step_job}
     for n in BUDGETS:
         made[f"bestreply, {n} simulations"] = partial(our_job, False, n)
         made[f"mctx alone, {n} simulations"] = partial(alone_job, n)
@@ -424,8 +441,16 @@ def measure(quick: bool) -> dict[str, Any]:
     rates = take_turns(jobs, rounds=2 if quick else 5, seconds=0.1 if quick else 1.0)
     rows = {}
     for name, figures in rates.items():
-        ours = rates[f"bestreply, {name.rpartition(', ')[2]}"]["per_second"]
+        budget = f"{max(BUDGETS)} simulations" if name == ONE_STEP else name.rpartition(", ")[2]
+        ours = rates[f"bestreply, {budget}"]["per_second"]
         rows[name] = {**figures, "ours_to_this": ours / figures["per_second"]}
     budgets = BUDGETS[:1] if quick else BUDGETS
     played = {f"{n} simulations": play(n, 8 if quick else 400) for n in budgets}
-    return {"unit": "decisions a second", "scores_agree_to": apart, "rows": rows, "play": played}
+    lost = regret.measure(40 if quick else 2000)
+    return {
+        "unit": "decisions a second",
+        "scores_agree_to": apart,
+        "rows": rows,
+        "play": played,
+        "regret": lost,
+    }

@@ -117,8 +117,9 @@ class PlannerConfig:
     """Steps of look_ahead."""
     deeper_samples: int = 4
     """Joint actions drawn beyond the limit at each later step of look_ahead."""
-    simulations: int = 32
-    """Budget of search: nodes added to the tree of one decision."""
+    simulations: int = 128
+    """Budget of search: outcomes (an own action, a draw of the others' actions) evaluated below the root of one decision. The root
+    takes at most a quarter as many draws."""
     leak: float = 0.01
     """Share of the prior that flows back into the belief at each step, so that nothing is ever ruled out for good."""
     epsilon: float = 0.0

@@ -1,9 +1,11 @@
-"""Large batches a few at a time, so that what is computed in between stays in a processor's cache."""
+"""Large batches a few at a time, so that what is computed in between stays in a processor's cache; and only what is needed of them."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
 
@@ -38,3 +40,61 @@ def in_chunks(f: Callable[..., Any], size: int) -> Callable[..., Any]:
         return out, jax.tree.map(lambda _: True, out)
 
     return chunked
+
+
+def where_needed(f: Callable[..., Any], size: int) -> Callable[..., Any]:
+    """`f(models, shared, row)`, of arrays alone, for each row that is needed: called with models, shared and `needed` [R] bool.
+
+    Rows that are not needed are zeros. Under `vmap` on a CPU they aren't computed either: the needed rows of all examples go through
+    `f` together, about `size` at a time. (Not where the models differ from example to example; nor elsewhere than on a CPU.)
+    """
+
+    def plain(models: Any, shared: Any, needed: Any) -> Any:
+        out = jax.vmap(lambda row: f(models, shared, row))(jnp.arange(len(needed)))
+        return jax.tree.map(partial(_only, needed), out)
+
+    if jax.default_backend() != "cpu":
+        return plain
+    skipping = custom_vmap(plain)
+
+    @skipping.def_vmap
+    def batched(count: int, has_batch: Any, models: Any, shared: Any, needed: Any) -> tuple[Any, Any]:
+        of_models, of_shared, of_needed = has_batch
+        models, shared, needed = jax.tree.map(jnp.asarray, (models, shared, needed))
+        if any(jax.tree.leaves(of_models)):
+            axes = jax.tree.map(lambda m: 0 if m else None, (of_models, of_shared, of_needed))
+            out = jax.vmap(plain, in_axes=axes, axis_size=count)(models, shared, needed)
+        else:
+            needed = needed if of_needed else jnp.broadcast_to(needed, (count, *needed.shape))
+
+            def one(example: Any, row: Any) -> Any:
+                mine = jax.tree.map(lambda x, m: x[example] if m else x, shared, of_shared)
+                return f(models, mine, row)
+
+            out = _gathered(one, needed, size)
+        return out, jax.tree.map(lambda _: True, out)
+
+    return skipping
+
+
+def _only(needed: Any, x: Any) -> Any:
+    return jnp.where(needed.reshape(-1, *(1,) * (x.ndim - 1)), x, jnp.zeros((), x.dtype))
+
+
+def _gathered(one: Callable[..., Any], needed: Any, size: int) -> Any:
+    """[B, R, ...]: `one(example, row)` for those of `needed` [B, R], gathered from all examples, `size` at a time; else zeros."""
+    count, rows = needed.shape
+    size, flat = min(size, count * rows), needed.reshape(-1)
+    order = jnp.argsort(~flat, stable=True)  # the needed ones first
+    order = jnp.pad(order, (0, -len(order) % size), mode="edge")
+    zero = jax.eval_shape(one, 0, 0)
+    out = jax.tree.map(lambda x: jnp.zeros((count * rows, *x.shape), x.dtype), zero)
+
+    def some(carry: Any) -> Any:
+        done, out = carry
+        at = jax.lax.dynamic_slice(order, (done,), (size,))
+        found = jax.vmap(one)(at // rows, at % rows)
+        return done + size, jax.tree.map(lambda x, y: x.at[at].set(_only(flat[at], y)), out, found)
+
+    out = jax.lax.while_loop(lambda carry: carry[0] < flat.sum(), some, (0, out))[1]
+    return jax.tree.map(lambda x: x.reshape(count, rows, *x.shape[1:]), out)

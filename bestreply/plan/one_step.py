@@ -67,6 +67,26 @@ class Outcomes(NamedTuple):
     belief: Any  # [M, ...], after seeing the joint action
 
 
+def what_others_do(
+    opponents: OpponentModel,
+    belief: Any,
+    obs: Array,
+    legal: Array,
+    present: Array,
+    key: Array,
+    config: PlannerConfig,
+) -> tuple[Array, Array, Array, Any]:
+    """Their predicted probabilities [N-1, A], M joint actions [M, N-1] with their weights [M], and the belief after each [M, ...]."""
+    probs = opponents.predict(belief, obs, legal)
+    joint, weights = joint_actions(probs, present[1:], key, config)
+
+    def believed(others: Array) -> Any:
+        own_action_does_not_matter = jnp.zeros(1, jnp.int32)
+        return opponents.update(belief, obs, jnp.concatenate([own_action_does_not_matter, others]), present)
+
+    return probs, joint, weights, jax.vmap(believed)(joint)
+
+
 def outcomes(
     world: PlanningModel,
     opponents: OpponentModel,
@@ -81,12 +101,7 @@ def outcomes(
     config: PlannerConfig,
 ) -> Outcomes:
     """Every candidate against the others' joint actions, from the latent `z` of `obs`; the belief moves with what they do."""
-    probs = opponents.predict(belief, obs, legal)
-    joint, weights = joint_actions(probs, present[1:], key, config)
-
-    def believed(others: Array) -> Any:
-        own_action_does_not_matter = jnp.zeros(1, jnp.int32)
-        return opponents.update(belief, obs, jnp.concatenate([own_action_does_not_matter, others]), present)
+    probs, joint, weights, after = what_others_do(opponents, belief, obs, legal, present, key, config)
 
     def outcome(action: Array, others: Array) -> tuple[Array, Array, Any]:
         goes_on = jax.nn.sigmoid(world.continues(z, action, others))
@@ -94,7 +109,7 @@ def outcomes(
 
     candidates = jnp.arange(world.num_actions)
     each = jax.vmap(lambda a: jax.vmap(lambda o: outcome(a, o))(joint))(candidates)
-    return Outcomes(probs, weights, *each, jax.vmap(believed)(joint))
+    return Outcomes(probs, weights, *each, after)
 
 
 def one_step(
@@ -145,11 +160,11 @@ ROWS = 1024
 """How many outcomes to ask the networks about at a time."""
 
 
-def planned_in_chunks(score: Any, leaves: int, world: Any, opponents: Any, *seen: Any) -> Plan:
+def planned_in_chunks(score: Any, leaves: int, world: Any, opponents: Any, *seen: Any) -> Any:
     """`score(world, opponents, *seen)`, whose `vmap` asks about no more than `ROWS` outcomes at a time; `leaves` for one plan."""
     models, fixed = eqx.partition((world, opponents), eqx.is_array)
 
-    def plan(models: Any, *seen: Any) -> Plan:
+    def plan(models: Any, *seen: Any) -> Any:
         return score(*eqx.combine(models, fixed), *seen)
 
     return in_chunks(plan, max(ROWS // leaves, 1))(models, *seen)

@@ -15,7 +15,7 @@ from bestreply.config import ModelConfig, PlannerConfig
 from bestreply.model.opponent import LearnedOpponents, OpponentModel
 from bestreply.model.world import WorldModel
 from bestreply.plan.one_step import one_step
-from bestreply.plan.search import drawn, search
+from bestreply.plan.search import search
 from bestreply.types import ABSENT
 
 GAMMA, CERTAIN = 0.9, 30.0
@@ -117,7 +117,7 @@ def one_type(probs):
     return Types(jnp.asarray(probs, jnp.float32)[None])
 
 
-@partial(jax.jit, static_argnames=("simulations", "width", "draws", "depth", "reencode"))
+@partial(jax.jit, static_argnames=("simulations", "draws", "depth", "reencode"))
 def plan(world, opponents, state, key, legal=None, **settings):
     legal = jnp.ones(world.num_actions, bool) if legal is None else legal
     obs, here = jax.nn.one_hot(state, world.obs_shape[0]), jnp.ones(2, bool)
@@ -184,8 +184,7 @@ def test_the_best_action_and_its_score(certain):
         assert (np.isinf(found.scores) == np.isinf(wanted)).all()
         short += (wanted.max() - wanted[found.action]).mean() / 4
         best = found.scores[:, wanted.argmax()]
-        # a mean over simulations, those that explored among them: never more than the best, and less the fewer they are
-        assert -0.4 < best.mean() - wanted.max() < 0.1
+        assert abs(best.mean() - wanted.max()) < 0.3
         np.testing.assert_allclose(
             found.reward + found.value,
             jnp.where(legal, found.scores, found.reward + found.value),
@@ -213,7 +212,7 @@ def test_more_simulations_come_closer():
 
 
 def test_one_step_deep_is_one_step():
-    """What was not looked into has its one-step score, to the last bit that rounding leaves."""
+    """The root is the one-step plan, to the last bit that rounding leaves."""
     tables = random_table(3) | {"value": np.random.default_rng(2).normal(size=16).astype(np.float32)}
     world, opponents = Table(tables), one_type(np.random.default_rng(1).dirichlet([1, 1], 16))
     legal = jnp.asarray(tables["legal"][0])
@@ -229,11 +228,15 @@ def test_one_step_deep_is_one_step():
         gamma=GAMMA,
         config=CONFIG,
     )
-    for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(flat), strict=True):
-        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+    allowed = np.flatnonzero(legal)  # an illegal action isn't asked about here
+    for name in ("scores", "reward", "value"):
+        x, y = getattr(found, name), getattr(flat, name)
+        np.testing.assert_allclose(x[allowed], y[allowed], rtol=1e-5, atol=1e-6)
+    assert found.action == flat.action and np.array_equal(np.isinf(found.scores), np.isinf(flat.scores))
+    np.testing.assert_allclose(found.others, flat.others)
     np.testing.assert_allclose(found.scores, expectimax(tables, opponents, 0, 1), rtol=1e-4, atol=1e-5)
-    single = plan(world, opponents, 0, jax.random.key(0), legal, simulations=1)
-    assert (single.scores != flat.scores).sum() == 0  # one node, at the leaf of which nothing has changed
+    none = plan(world, opponents, 0, jax.random.key(0), legal, simulations=1)  # not enough for a node
+    assert (none.scores != found.scores).sum() == 0
 
 
 # -- chance ----------------------------------------------------------------------------------------------------
@@ -249,29 +252,54 @@ DICE = one_type([[0.7, 0.3]] * 3)
 @pytest.mark.slow
 def test_a_gamble_is_worth_its_mean_and_not_what_it_pays_when_it_is_won():
     """Its inner choice is worth max(.4, .3). Who knew the other's move would think it .3 x 1 + .7 x .4 = .58, more than .45."""
-    found = plans(Table(GAMBLE), DICE, 0, keys=100, simulations=32)
+    found = plans(Table(GAMBLE), DICE, 0, keys=100, simulations=128)
     assert (found.action == 0).mean() > 0.95
     assert found.scores[:, 1].mean() == pytest.approx(0.4 * GAMMA, abs=0.04)
-    known = plans(Table(GAMBLE), DICE, 0, keys=100, simulations=32, width=1, draws=1)
+    known = plans(Table(GAMBLE), DICE, 0, keys=100, simulations=128, draws=1)
     assert (
         known.action == 1
-    ).mean() > 0.2  # the weakness of a single draw an edge: it follows those it is shown to win
+    ).mean() > 0.2  # the weakness of a single draw: it chooses what wins against that
 
 
-@pytest.mark.slow
-def test_where_only_some_draws_go_on_the_mean_is_right():
-    """Half the time the game ends; where it goes on 10 follow. The node goes on from a draw that does: 5 x gamma, no less, no more."""
+def test_where_only_some_draws_go_on_the_others_count_as_ended():
+    """Half the time the game ends; where it goes on 10 follow: 5 x gamma. What has ended is not looked into."""
     tables = table(
         [[[2, 1]], [[2, 2]], [[2, 2]]],
         [[[0, 0]], [[10, 10]], [[0, 0]]],
         goes_on=[[[0, 1]], [[1, 1]], [[0, 0]]],
     )
-    for draws in (1, 4):
-        found = plans(Table(tables), one_type([[0.5, 0.5]] * 3), 0, keys=200, simulations=24, draws=draws)
-        error = float(found.scores.std()) / 200**0.5
-        # the leaf itself, which knows nothing of the 10, is in the mean of a node's visits
-        assert found.scores.mean() == pytest.approx(5 * GAMMA, abs=5 * error + 1)
-        assert found.scores.mean() < 5 * GAMMA + 3 * error
+    for draws in (1, 2):
+        found = plans(Table(tables), one_type([[0.5, 0.5]] * 3), 0, simulations=2, draws=draws)
+        np.testing.assert_allclose(found.scores, 5 * GAMMA, rtol=1e-4)
+
+
+def test_what_was_not_looked_into_keeps_its_score_beside_the_others():
+    """Every action leads to a state of its own, in which 1 waits for whoever takes it: looking into some changes no order."""
+    lands = np.full((5, 3, 2), 4)
+    lands[0] = [[1, 1], [2, 2], [3, 3]]
+    pay = np.zeros(lands.shape)
+    pay[0], pay[1:4] = [[0.3, 0.3], [0.2, 0.2], [0.1, 0.1]], 1.0
+    tables, opponents = table(lands, pay), one_type([[0.5, 0.5]] * 5)
+    for simulations in (3, 6, 60):
+        found = plan(Table(tables), opponents, 0, jax.random.key(0), simulations=simulations, draws=1)
+        np.testing.assert_allclose(found.scores, np.array([0.3, 0.2, 0.1]) + GAMMA, rtol=1e-4)
+
+
+def test_where_joint_actions_are_drawn_a_small_budget_draws_few():
+    """One step deep, so that the draws of the root are all there is: at most a quarter of the simulations."""
+    tables, opponents = random_table(3), one_type(np.random.default_rng(1).dirichlet([1, 1], 16))
+    legal = jnp.asarray(tables["legal"][0])
+    config = PlannerConfig(joint_limit=1, samples=32)
+    args = Table(tables), opponents, opponents.init(), jnp.eye(16)[0], legal, jnp.ones(2, bool)
+    found = {
+        n: jax.jit(
+            jax.vmap(lambda k, n=n: search(*args, k, gamma=GAMMA, config=config, simulations=n, depth=1))
+        )(jax.random.split(jax.random.key(0), 50)).reward
+        for n in (8, 128, 1024)
+    }
+    apart = {n: float(x.std(0).max()) for n, x in found.items()}
+    assert apart[128] < 0.5 * apart[8]
+    np.testing.assert_array_equal(found[128], found[1024])  # `samples` is the most
 
 
 def test_what_the_other_does_first_tells_what_it_does_next():
@@ -291,22 +319,6 @@ def test_what_the_other_does_first_tells_what_it_does_next():
     assert (stuck.action == 1).all() and stuck.scores[:, 0].max() < 0.6
     np.testing.assert_allclose(found.others[:, 0], 0.5)
     np.testing.assert_allclose(found.belief[:, 0], 0.5)  # the belief it was planned from
-
-
-@pytest.mark.parametrize("players", [1, 3])
-def test_draws_are_right_on_average_and_the_first_few_are_spread(players):
-    probs = jnp.array([[0.5, 0.3, 0.0, 0.2], [0.1, 0.0, 0.9, 0.0], [0.25, 0.25, 0.25, 0.25]])[:players]
-    starts = jax.random.uniform(jax.random.key(0), (4000, players))
-    found = np.asarray(jax.vmap(lambda s: jax.vmap(lambda i: drawn(probs, s, i))(jnp.arange(8)))(starts))
-    for place, player in itertools.product(range(8), range(players)):
-        share = np.bincount(found[:, place, player], minlength=4) / 4000
-        assert (share[np.asarray(probs[player]) == 0] == 0).all()
-        np.testing.assert_allclose(share, probs[player], atol=0.04)
-    among_eight = (found[..., 0] == 0).mean(1)  # independent draws: deviation .177
-    assert among_eight.std() < 0.13
-    if players == 3:  # independent of each other at every place
-        both = ((found[..., 0] == 0) & (found[..., 2] == 0)).mean(0)
-        np.testing.assert_allclose(both, 0.5 * 0.25, atol=0.03)
 
 
 # -- masks, ends, who is there ---------------------------------------------------------------------------------
@@ -367,13 +379,17 @@ def test_illegal_candidates_are_never_chosen():
 
 
 def test_a_prior_says_where_to_look_first():
-    """With room for one node it goes to the likeliest action; all scores stay what they are about."""
-    tables = random_table(5) | {"legal": np.ones((16, 3), bool)}
-    world, opponents = Table(tables), one_type([[0.5, 0.5]] * 16)
+    """Every action leads to a state of its own, and one of them to much more than it shows: known where one looks there."""
+    lands = np.full((5, 3, 2), 4)
+    lands[0] = [[1, 1], [2, 2], [3, 3]]
+    pay = np.zeros(lands.shape)
+    pay[2] = 10.0
+    tables, opponents = table(lands, pay, value=[0, 0.2, 0.1, 0, 0]), one_type([[0.5, 0.5]] * 5)
     for favourite in range(3):
         prior = 50.0 * jax.nn.one_hot(favourite, 3)
-        found = plan(world, opponents, 0, jax.random.key(1), simulations=1, prior=prior)
-        assert found.action == favourite
+        found = plan(Table(tables), opponents, 0, jax.random.key(1), simulations=6, draws=1, prior=prior)
+        assert found.scores[favourite] == pytest.approx([0, 10 * GAMMA, 0][favourite], abs=1e-3)
+        assert (found.scores[1] > 1) == (favourite == 1)
 
 
 # -- with networks: rows of a batch ----------------------------------------------------------------------------
@@ -392,6 +408,7 @@ def learned(obs, legal, present, key):
     )
 
 
+@pytest.mark.slow
 def test_a_batch_of_different_masks_is_what_each_is_alone():
     """Every row with a mask, an observation and others of its own, so that a leak between rows shows; the same keys, the same plans."""
     rng = np.random.default_rng(2)
@@ -432,7 +449,7 @@ def test_many_models_are_one_vmap():
         np.testing.assert_allclose(found.scores[row], one.scores, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["simulations", "width", "draws", "depth"])
+@pytest.mark.parametrize("name", ["simulations", "draws", "depth"])
 def test_a_tree_of_nothing_is_refused(name):
     with pytest.raises(ValueError, match=f"search: {name}=0; wanted: 1 or more"):
         search(
