@@ -89,24 +89,27 @@ def _ends(game: GridGame, group: Group, case: Case) -> tuple[jax.Array, jax.Arra
     there = case.states(
         group.begin + _stage_size(game, group) * np.arange(group.stages)
     ).thing_there  # [Z, K]
-    kind, thing_cell = jnp.asarray(game.thing_kind), jnp.asarray(case.layout.thing_cell)
-    seats, nobody = jnp.asarray(group.seats), jnp.zeros(game.num_players, jnp.int32)
+    thing_cell, seats = jnp.asarray(case.layout.thing_cell), jnp.asarray(group.seats)
+    nobody = jnp.zeros(game.num_players, jnp.int32)
     left = jnp.ones(game.num_players, bool).at[seats].set(False)
 
-    def after(there: Array, outcome: Array) -> tuple[Array, Array]:
-        thing = jnp.maximum(outcome - game.cells, 0)
-        moves = outcome < game.cells
-        cell = nobody.at[seats].set(jnp.where(moves, outcome, thing_cell[thing]))
-        action = (nobody + STAY).at[seats].set(jnp.where(moves, STAY, STAY + 1 + kind[thing]))
+    def after(there: Array, *chosen: tuple[Array, Array]) -> tuple[Array, Array]:
+        """For where each who plays stands and what it does."""
+        cell, action = (jnp.stack(x) for x in zip(*chosen, strict=True))
+        cell, action = nobody.at[seats].set(cell), (nobody + STAY).at[seats].set(action)
         state = GridState(cell, left, jnp.asarray(case.layout.blocks), thing_cell, there, jnp.int32(0))
         state, reward = game.advance(state, action, jax.random.key(0))
         number = number_of(game, case.positions, state.cell, state.left, state.thing_there)
         return number, reward[0]
 
-    shape = (game.cells + len(kind),) * len(group.seats)
-    combined = jnp.asarray(np.indices(shape, np.int32).reshape(len(shape), -1).T)
-    following, reward = jax.vmap(lambda t: jax.vmap(partial(after, t))(combined))(there)
-    return following.reshape(-1, *shape), reward.reshape(-1, *shape)
+    every = after
+    for place in reversed(range(len(group.seats))):
+        every = jax.vmap(every, in_axes=(None, *(0 if k == place else None for k in range(len(group.seats)))))
+    outcome = (
+        jnp.concatenate([jnp.arange(game.cells), thing_cell]).astype(jnp.int32),
+        jnp.asarray(np.append(np.full(game.cells, STAY), STAY + 1 + game.thing_kind), jnp.int32),
+    )
+    return jax.vmap(lambda t: every(t, *[outcome] * len(group.seats)))(there)
 
 
 def _outcomes(game: GridGame, thing_cell: Array, there: Array) -> jax.Array:

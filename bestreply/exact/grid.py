@@ -97,12 +97,14 @@ class GridReply(BestReply):
         obs, action = np.asarray(episodes.obs)[rows, :, seats], np.asarray(episodes.action)[rows, :, seats]
         layouts = read_layout(self.game, obs[:, 0])
         number = np.asarray(_read_numbers(self.game, self.positions, layouts, obs[:, :-1]))  # [E, T]
-        steps, acted = np.arange(action.shape[1]), action != ABSENT
+        acted = action != ABSENT
         q = np.full((*action.shape, self.game.num_actions), np.nan)
-        for row in np.lexsort(layouts.thing_cell.T):  # equal layouts after one another
+        boards = np.concatenate([layouts.blocks, layouts.thing_cell], 1)
+        _, first, board = np.unique(boards, axis=0, return_index=True, return_inverse=True)
+        for k, row in enumerate(first):
             table = self.tables(Layout(layouts.blocks[row], layouts.thing_cell[row]))[:, :, 0]
-            here = steps[acted[row]]
-            q[row, here] = table[here, number[row, here]]
+            rows, times = np.nonzero(acted & (board == k)[:, None])
+            q[rows, times] = table[times, number[rows, times]]
         return Decisions(np.where(acted, q.max(-1), np.nan), q)
 
     def value_of(self, player: ScriptedPlayer, layouts: Sequence[Layout]) -> tuple[float, float]:
@@ -143,7 +145,7 @@ class GridReply(BestReply):
         return self.way is Way.APART
 
 
-ROOM = 4 * 2**30
+ROOM = 2**30
 """Bytes of tables that one best reply keeps."""
 
 SAME = 1e-6

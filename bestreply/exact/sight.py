@@ -99,9 +99,9 @@ def _hidden(line: Any, args: list[Known]) -> np.ndarray | None:
     """Which elements of an operation's one result may depend; None: not known for this one."""
     name, first = line.primitive.name, args[0]
     if name in ELEMENT_BY_ELEMENT:
-        return np.any(np.stack(np.broadcast_arrays(*(a.hidden for a in args))), 0)
+        return np.asarray(np.any(np.stack(np.broadcast_arrays(*(a.hidden for a in args))), 0))
     if name in REDUCED and len(args) == 1:
-        return first.hidden.any(tuple(line.params["axes"]))
+        return np.asarray(first.hidden.any(tuple(line.params["axes"])))
     if name in REARRANGED:
         return np.asarray(line.primitive.bind(*(jnp.asarray(a.hidden) for a in args), **line.params))
     if name in PICKED and all(a.value is not None for a in args[1:]):
@@ -109,5 +109,5 @@ def _hidden(line: Any, args: list[Known]) -> np.ndarray | None:
         return np.asarray(out)
     if name == "gather":  # each by a row of indices of its own
         rows = np.expand_dims(args[1].hidden.any(-1), tuple(line.params["dimension_numbers"].offset_dims))
-        return rows | first.hidden.any()
+        return np.asarray(rows | first.hidden.any())
     return None
