@@ -103,7 +103,7 @@ class GridReply(BestReply):
         _, first, board = np.unique(boards, axis=0, return_index=True, return_inverse=True)
         for k, row in enumerate(first):
             table = self.tables(Layout(layouts.blocks[row], layouts.thing_cell[row]))[:, :, 0]
-            rows, times = np.nonzero(acted & (board == k)[:, None])
+            rows, times = np.nonzero(acted & (board.reshape(-1, 1) == k))
             q[rows, times] = table[times, number[rows, times]]
         return Decisions(np.where(acted, q.max(-1), np.nan), q)
 
@@ -121,9 +121,8 @@ class GridReply(BestReply):
         free = ~np.asarray(layout.blocks)
         where = functools.reduce(np.kron, [free / free.sum()] * self.game.num_players)
         value = np.asarray(self._solve(layout, keep=False, own=own))
-        return float(
-            where @ value[: len(where)].astype(np.float64) @ first
-        )  # nobody has left: the first ones
+        value = value[: len(where)].astype(np.float64)  # nobody has left: the first positions
+        return float(where @ value @ first)
 
     def _solve(self, layout: Layout, keep: bool, own: ScriptedPlayer | None = None) -> Array:
         """As `backward`, of the best reply or of a player `own` in its place."""

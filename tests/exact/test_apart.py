@@ -91,9 +91,15 @@ def test_one_at_a_time_is_as_all_joint_draws(name):
     game, _, reply = solved(*CASES[name])
     jointly = dataclasses.replace(reply, way=Way.JOINTLY, kept={})
     assert reply.way is Way.APART
-    layouts, _ = draw_layouts(game, 2)
-    for layout in layouts:
+    for layout in draw_layouts(game, 2)[0]:
         close(reply.tables(layout), jointly.tables(layout))
+
+
+def test_values_are_those_of_joint_draws():
+    """The best reply's, and those of a player in its place."""
+    game, _, reply = solved(*CASES["they stay, two kinds of modes"])
+    layouts, _ = draw_layouts(game, 2)
+    jointly = dataclasses.replace(reply, way=Way.JOINTLY, kept={})
     assert reply.value == pytest.approx(jointly.value_of_starts(layouts)[0], rel=1e-5)
     random = make_player("random", game)
     assert reply.value_of(random, layouts)[0] == pytest.approx(jointly.value_of(random, layouts)[0], rel=1e-5)
