@@ -17,21 +17,27 @@ from bestreply.exact.positions import number_of
 from bestreply.games.grid import GridGame, GridState
 from bestreply.types import Array
 
-LIMIT = 2**30
-"""Outcomes (position, own action, joint draw) of one layout that are held in memory, 8 bytes each and more."""
+LIMIT = 2**28
+"""Numbers of a kind that are held in memory for one layout."""
 
 
 def solve_jointly(game: GridGame, case: Case, keep: bool) -> jax.Array:
     """As `backward`. Raises ValueError where the others' joint draws do not fit in memory."""
+    positions, modes = case.positions.total, [len(players) for players in case.modes]
+    _refuse_large(game, positions * game.max_steps * game.num_actions * sum(modes), "probabilities")
     choices = _choices(game, case)
     widths = tuple(int(w) for w in choices.widths)
-    outcomes = case.positions.total * game.num_actions * math.prod(widths)
-    if outcomes > LIMIT:
-        raise ValueError(
-            f"{game.name} against players that look at one another has {outcomes:,} outcomes of a step for one layout; wanted: at "
-            f"most {LIMIT:,}. Use players that choose by their own cell and the things that are there, or a smaller game"
-        )
+    draws = positions * math.prod(widths)
+    _refuse_large(game, draws * max(game.num_actions, math.prod(modes)), "outcomes of a step")
     return _tables(game, case, choices, widths, keep)
+
+
+def _refuse_large(game: GridGame, count: int, what: str) -> None:
+    if count > LIMIT:
+        raise ValueError(
+            f"{game.name} against players that look at one another has {count:,} {what} for one layout; wanted: at most {LIMIT:,}. "
+            "Use players that choose by their own cell and the things that are there, or a smaller game"
+        )
 
 
 class Choices(NamedTuple):

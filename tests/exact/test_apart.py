@@ -109,7 +109,7 @@ def test_a_player_that_looks_at_others_is_weighed_jointly_and_right():
     """Beside the solver of any game, position by position."""
     game, players, reply = solved(STAGS + "hunters=2, hares=1)", [Shy()])
     assert reply.way is Way.TRIED and not reply._apart(case_of(game, [Shy()], draw_layouts(game, 1)[0][0]))
-    episodes = play(game, seat_players(game, ["random", "random"], 6, 0), 0).episodes
+    episodes = play(game, seat_players(game, ["random", *players], 6, 0), 0).episodes
     states = jax.vmap(game.state_in)(episodes.obs[:, 0, 0])
     first = Outcomes(np.full(6, 1 / 6), states, jax.vmap(game.look)(states, jnp.zeros((6, 2))))
     close(reply.decisions(episodes).q, solve(game, 0, players, gamma=0.9, first=first).decisions(episodes).q)
@@ -147,10 +147,14 @@ def test_a_game_of_more_than_outcomes_is_solved_jointly():
     assert solve_grid(game, [make_player("random", game)], layouts=1).way is Way.JOINTLY
 
 
-def test_joint_draws_beyond_memory_are_refused():
-    game = make_game("stag_hunt(leave=False)")
-    with pytest.raises(ValueError, match=r"players that look at one another has .* wanted: at most"):
-        solve_grid(game, [Shy()] * 3, layouts=1)
+def test_joint_draws_beyond_memory_are_refused(monkeypatch):
+    game = make_game(STAGS + "hunters=2, hares=1)")
+    for limit, what in ((700, "882 probabilities"), (1000, "1,176 outcomes of a step")):
+        monkeypatch.setattr("bestreply.exact.joint.LIMIT", limit)
+        with pytest.raises(
+            ValueError, match=f"players that look at one another has {what} .* wanted: at most"
+        ):
+            solve_grid(game, [Shy()], layouts=1)
 
 
 FUNCTIONS = {  # of [4] int32, whose last two elements are hidden
