@@ -1,4 +1,4 @@
-"""`python -m benchmarks [games|training|planning|search|all] [--quick]`: measures, writes results/benchmarks/*.json and a table."""
+"""`python -m benchmarks [games|training|planning|search|exact|all] [--quick]`: measures, writes results/benchmarks/*.json and a table."""
 
 import argparse
 import importlib.metadata
@@ -10,17 +10,18 @@ from typing import Any
 
 import jax
 
-from benchmarks import games, planning, regret, search, timing, training
+from benchmarks import exact, games, planning, regret, search, timing, training
 from bestreply.compilation import cache_compilations
 from bestreply.files import write_json
 
-SUITES = {"games": games, "training": training, "planning": planning, "search": search}
+SUITES = {"games": games, "training": training, "planning": planning, "search": search, "exact": exact}
 OUT = Path("results") / "benchmarks"
 TITLES = {
     "games": "Environment steps a second, random play",
     "training": "Gradient steps of the world model a second",
     "planning": "One-step plans a second",
     "search": "Decisions by tree search a second",
+    "exact": "Layouts of grid games solved exactly a second",
 }
 
 
@@ -36,7 +37,8 @@ def jobs_for_memory() -> dict[str, Any]:
         if name.endswith(f"{planning.MANY} observations")
     }
     made |= {f"planning: {name}": make for name, make in many.items()}
-    return made | {f"search: {name}": make for name, make in search.contenders().items()}
+    made |= {f"search: {name}": make for name, make in search.contenders().items()}
+    return made | {f"exact: {name}": make for name, make in exact.contenders().items()}
 
 
 def surroundings() -> dict[str, Any]:

@@ -212,8 +212,8 @@ def preset(name: str) -> RunConfig:
 # What was found best on Markov Stag Hunt 4x4 (results/learning.md).
 _MODEL = ModelConfig(latent=64, width=128)
 _TRAIN = TrainConfig(
-    opponent_updates=1500,
-    updates=8000,
+    opponent_updates=1000,
+    updates=4000,
     batch=128,
     gamma=0.98,
     n_step=3,
@@ -243,6 +243,8 @@ PRESETS = {
         model=dataclasses.replace(_MODEL, value_heads="action"),
         train=dataclasses.replace(
             _TRAIN,
+            optimiser="adamw",  # as measured in results/full; Muon is to be tried here
+            learning_rate=1e-3,
             opponent_updates=3000,
             updates=12_000,
             target="improved",

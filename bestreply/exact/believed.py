@@ -22,12 +22,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bestreply.exact.backward import Case
 from bestreply.exact.base import BestReply, Decisions
-from bestreply.exact.grid import Choices, _choices, _mean, _read_numbers, draw_layouts, memoryless_modes
+from bestreply.exact.grid import (
+    draw_layouts,
+    mean_and_error,
+    memoryless_modes,
+    mode_transitions,
+    read_numbers,
+)
+from bestreply.exact.joint import Choices, list_choices, list_outcomes
 from bestreply.exact.modes import Modes
-from bestreply.exact.positions import Layout, Positions, number_of, number_positions, read_layout
+from bestreply.exact.positions import Layout, Positions, number_positions, read_layout
 from bestreply.exact.simplex import Simplex, corners, cut_simplex
-from bestreply.games.grid import GridGame, GridState
+from bestreply.games.grid import GridGame
 from bestreply.players.base import ScriptedPlayer
 from bestreply.types import ABSENT, Array, Episodes
 
@@ -59,7 +67,7 @@ class BelievedReply(BestReply):
         action = np.take_along_axis(np.asarray(episodes.action), order[:, None], 2)  # ego first
         obs = np.asarray(episodes.obs)[rows, :, seats]
         layouts = read_layout(self.game, obs[:, 0])
-        number = np.asarray(_read_numbers(self.game, self.positions, layouts, obs[:, :-1]))  # [E, T]
+        number = np.asarray(read_numbers(self.game, self.positions, layouts, obs[:, :-1]))  # [E, T]
         q = np.full((*number.shape, self.game.num_actions), np.nan, np.float32)
         for row in rows:
             solved = self._solve(Layout(layouts.blocks[row], layouts.thing_cell[row]))
@@ -77,7 +85,7 @@ class BelievedReply(BestReply):
 
     def value_of_starts(self, layouts: Sequence[Layout]) -> tuple[float, float]:
         """Its expected discounted return over first states of `layouts`, and its standard error over layouts."""
-        return _mean([self._start_value(layout) for layout in layouts])
+        return mean_and_error([self._start_value(layout) for layout in layouts])
 
     def _start_value(self, layout: Layout) -> float:
         free = ~np.asarray(layout.blocks)
@@ -91,21 +99,15 @@ class BelievedReply(BestReply):
         return functools.reduce(np.kron, [m.initial @ m.transition(0) for m in self.modes], np.ones(1))
 
     def _solve(self, layout: Layout) -> "Solved":
-        choices = _choices(self.game, tuple(m.players for m in self.modes), self.positions, layout)
-        widths = tuple(int(w) for w in choices.widths)
-        times = range(self.game.max_steps + 1)
-        joint = [functools.reduce(np.kron, [m.transition(t) for m in self.modes], np.eye(1)) for t in times]
-        transitions = jnp.asarray(np.stack(joint), jnp.float32)
-        return _solve_layout(
-            self.game,
-            choices,
-            transitions,
-            self.positions,
-            layout,
-            self.simplex,
-            jnp.float32(self.gamma),
-            widths,
+        case = Case(
+            modes=tuple(m.players for m in self.modes),
+            transitions=mode_transitions(self.game, self.modes),
+            positions=self.positions,
+            layout=layout,
+            gamma=np.float32(self.gamma),
         )
+        choices = list_choices(self.game, case)
+        return _solve_layout(self.game, case, choices, self.simplex, tuple(int(w) for w in choices.widths))
 
 
 def solve_believed(
@@ -158,17 +160,13 @@ class Solved(NamedTuple):
 
 @partial(jax.jit, static_argnames=("game", "widths"))
 def _solve_layout(
-    game: GridGame,
-    choices: Choices,
-    transitions: Array,
-    positions: Positions,
-    layout: Layout,
-    simplex: Simplex,
-    gamma: Array,
-    widths: tuple[int, ...],
+    game: GridGame, case: Case, choices: Choices, simplex: Simplex, widths: tuple[int, ...]
 ) -> Solved:
+    """`widths` as in `Choices`, fixed."""
     acts, weights = _joint_actions(choices, widths)
-    following, reward = _outcomes(game, positions, layout, acts)
+    following, reward = list_outcomes(game, case, acts)
+    legal = jax.vmap(game.legal)(case.states(slice(None)))[:, 0]
+    transitions, gamma = jnp.asarray(case.transitions), jnp.asarray(case.gamma)
     points = jnp.asarray(simplex.points)
 
     def backup(later: Array, time: Array) -> tuple[Array, Array]:
@@ -181,15 +179,15 @@ def _solve_layout(
             )(points)
             return jnp.where(legal, q, -jnp.inf).max(-1)
 
-        each = (choices.legal, weights[time], jnp.moveaxis(following, 1, 0), jnp.moveaxis(reward, 1, 0))
+        each = (legal, weights[time], jnp.moveaxis(following, 1, 0), jnp.moveaxis(reward, 1, 0))
         value = jax.lax.map(position, each, batch_size=64)
         value = jnp.concatenate([value, jnp.zeros((1, len(points)))])
         return value, value
 
-    nothing = jnp.zeros((len(positions.cell) + 1, len(points)))
+    nothing = jnp.zeros((len(legal) + 1, len(points)))
     value = jax.lax.scan(backup, nothing, jnp.arange(game.max_steps), reverse=True)[1]
     value = jnp.concatenate([value, nothing[None]])
-    return Solved(value, choices.legal, acts, weights, following, reward, transitions)
+    return Solved(value, legal, acts, weights, following, reward, transitions)
 
 
 def _scores(
@@ -222,21 +220,6 @@ def _joint_actions(choices: Choices, widths: tuple[int, ...]) -> tuple[Array, Ar
         for j, (p, f) in enumerate(zip(choices.policies, firsts, strict=True))
     ]
     return acts, jnp.moveaxis(functools.reduce(jnp.multiply, each), 0, -1)
-
-
-def _outcomes(game: GridGame, positions: Positions, layout: Layout, acts: Array) -> tuple[Array, Array]:
-    """`following` and `reward` as in `Solved`."""
-
-    def outcome(action: Array) -> tuple[Array, Array]:
-        def one(cell: Array, left: Array, there: Array, others: Array) -> tuple[Array, Array]:
-            state = GridState(cell, left, layout.blocks, layout.thing_cell, there, jnp.int32(0))
-            after, reward = game.advance(state, jnp.concatenate([action[None], others]), jax.random.key(0))
-            return number_of(game, positions, after.cell, after.left, after.thing_there), reward[0]
-
-        cell, left, there, _ = map(jnp.asarray, positions)
-        return jax.vmap(lambda c, f, h, o: jax.vmap(partial(one, c, f, h))(o))(cell, left, there, acts)
-
-    return jax.lax.map(outcome, jnp.arange(game.num_actions))
 
 
 @jax.jit

@@ -5,36 +5,51 @@ For others whose modes m (see `modes`) choose by what they see, with no memory o
     Q_t(s, m, a) = E_{a_j ~ pi_m(. | s, t)} [ r(s, a, a_j) + gamma E_{m' ~ P_{t+1}(m, .)} [ V_{t+1}(s', m') ] ]
     V_t(s, m) = max over legal a of Q_t(s, m, a)
 
-backwards from V = 0 at the step limit and wherever seat 0 no longer plays (Bellman, 1957). A layout's tables are made when they are
-first asked for.
+backwards from V = 0 at the step limit and wherever seat 0 no longer plays (Bellman, 1957). The expectation over the others' moves is
+taken one player at a time where that is the same (`apart`), otherwise over their joint draws (`joint`). A layout's tables are made
+when they are first asked for.
 """
 
 import dataclasses
+import enum
 import functools
 import itertools
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bestreply.exact.apart import dependence, solve_apart, steps_by_outcome
+from bestreply.exact.backward import Case
 from bestreply.exact.base import BestReply, Decisions
+from bestreply.exact.joint import solve_jointly
 from bestreply.exact.modes import Modes, modes_of
 from bestreply.exact.positions import (
+    Group,
     Layout,
     Positions,
+    groups_of,
     number_of,
     number_positions,
     read_layout,
     read_position,
     read_things,
 )
-from bestreply.games.grid import GridGame, GridState
+from bestreply.exact.sight import keeps_to_its_cell
+from bestreply.games.grid import GridGame
 from bestreply.players.base import ScriptedPlayer
 from bestreply.types import ABSENT, Array, Episodes
+
+
+class Way(enum.Enum):
+    """How the others' moves are weighed."""
+
+    APART = "one player at a time: each provably looks at its own cell and the things alone"
+    TRIED = "one player at a time in layouts where trying every position shows that each does so, jointly in others"
+    JOINTLY = "over all joint draws"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +65,8 @@ class GridReply(BestReply):
     stderr: float
     modes: tuple[Modes, ...] = dataclasses.field(repr=False)
     positions: Positions = dataclasses.field(repr=False)
+    groups: tuple[Group, ...] = dataclasses.field(repr=False)
+    way: Way
     kept: dict[bytes, np.ndarray] = dataclasses.field(
         default_factory=dict, repr=False
     )  # layout -> Q [T, S, M, A]
@@ -63,7 +80,7 @@ class GridReply(BestReply):
         """Q* [T, S, M, A] float32 of one layout, -inf for illegal actions; made when first asked for, kept while there is room."""
         name = np.asarray(layout.blocks).tobytes() + np.asarray(layout.thing_cell).tobytes()
         if name not in self.kept:
-            table = _solve_layout(self.game, self.modes, self.positions, layout, self.gamma)
+            table = np.asarray(self._solve(layout, keep=True))
             if (len(self.kept) + 1) * table.nbytes > ROOM:
                 return table
             self.kept[name] = table
@@ -79,32 +96,59 @@ class GridReply(BestReply):
         seats = np.full(len(rows), self.seat) if seats is None else np.asarray(seats)
         obs, action = np.asarray(episodes.obs)[rows, :, seats], np.asarray(episodes.action)[rows, :, seats]
         layouts = read_layout(self.game, obs[:, 0])
-        number = np.asarray(_read_numbers(self.game, self.positions, layouts, obs[:, :-1]))  # [E, T]
-        steps, acted = np.arange(action.shape[1]), action != ABSENT
+        number = np.asarray(read_numbers(self.game, self.positions, layouts, obs[:, :-1]))  # [E, T]
+        acted = action != ABSENT
         q = np.full((*action.shape, self.game.num_actions), np.nan)
-        for row in np.lexsort(layouts.thing_cell.T):  # equal layouts after one another
+        boards = np.concatenate([layouts.blocks, layouts.thing_cell], 1)
+        _, first, board = np.unique(boards, axis=0, return_index=True, return_inverse=True)
+        for k, row in enumerate(first):
             table = self.tables(Layout(layouts.blocks[row], layouts.thing_cell[row]))[:, :, 0]
-            here = steps[acted[row]]
-            q[row, here] = table[here, number[row, here]]
+            rows, times = np.nonzero(acted & (board.reshape(-1, 1) == k))
+            q[rows, times] = table[times, number[rows, times]]
         return Decisions(np.where(acted, q.max(-1), np.nan), q)
 
     def value_of(self, player: ScriptedPlayer, layouts: Sequence[Layout]) -> tuple[float, float]:
         """Expected discounted return of a scripted `player` in the place of the best reply, and its standard error over layouts."""
-        values = [
-            _value_of_layout(self.game, self.modes, self.positions, layout, self.gamma, player)
-            for layout in layouts
-        ]
-        return _mean(values)
+        return mean_and_error([self._start_value(layout, player) for layout in layouts])
 
     def value_of_starts(self, layouts: Sequence[Layout]) -> tuple[float, float]:
         """The best reply's own expected discounted return over first states of `layouts`, and its standard error over layouts."""
-        return _mean(
-            [_start_value(self.game, self.modes, layout, self.tables(layout).max(-1)) for layout in layouts]
+        return mean_and_error([self._start_value(layout) for layout in layouts])
+
+    def _start_value(self, layout: Layout, own: ScriptedPlayer | None = None) -> float:
+        """The mean over where everybody may begin and the others' modes at the first step."""
+        first = functools.reduce(np.kron, [m.initial @ m.transition(0) for m in self.modes], np.ones(1))
+        free = ~np.asarray(layout.blocks)
+        where = functools.reduce(np.kron, [free / free.sum()] * self.game.num_players)
+        value = np.asarray(self._solve(layout, keep=False, own=own))
+        value = value[: len(where)].astype(np.float64)  # nobody has left: the first positions
+        return float(where @ value @ first)
+
+    def _solve(self, layout: Layout, keep: bool, own: ScriptedPlayer | None = None) -> Array:
+        """As `backward`, of the best reply or of a player `own` in its place."""
+        case = Case(
+            modes=tuple(m.players for m in self.modes),
+            transitions=mode_transitions(self.game, self.modes),
+            positions=self.positions,
+            layout=layout,
+            gamma=np.float32(self.gamma),
+            own=own,
         )
+        if self._apart(case):
+            return solve_apart(self.game, self.groups, case, keep)
+        return solve_jointly(self.game, case, keep)
+
+    def _apart(self, case: Case) -> bool:
+        if self.way is Way.TRIED:
+            return float(dependence(self.game, self.groups, case)) < SAME
+        return self.way is Way.APART
 
 
-ROOM = 4 * 2**30
+ROOM = 2**30
 """Bytes of tables that one best reply keeps."""
+
+SAME = 1e-6
+"""Probabilities that differ by less are taken for one, rounded differently."""
 
 
 def solve_grid(
@@ -116,7 +160,9 @@ def solve_grid(
     """
     modes = memoryless_modes(game, others)
     names = tuple(player.name for player in others)
-    reply = GridReply(game, seat, names, gamma, "types", np.nan, np.nan, modes, number_positions(game))
+    positions = number_positions(game)
+    groups, way = groups_of(game, positions), _way(game, modes)
+    reply = GridReply(game, seat, names, gamma, "types", np.nan, np.nan, modes, positions, groups, way)
     drawn, every = draw_layouts(game, layouts)
     value, stderr = reply.value_of_starts(drawn)
     return dataclasses.replace(reply, value=value, stderr=0.0 if every else stderr)
@@ -154,59 +200,27 @@ def draw_layouts(game: GridGame, count: int, seed: int = 0) -> tuple[list[Layout
     return [Layout(np.zeros(game.cells, bool), np.array(c, np.int32)) for c in chosen], True
 
 
-# -- one layout ----------------------------------------------------------------------------------------------------------------
+def _way(game: GridGame, modes: Sequence[Modes]) -> Way:
+    if not steps_by_outcome(game):
+        return Way.JOINTLY
+    proved = [keeps_to_its_cell(game, p, j) for j, m in enumerate(modes, start=1) for p in m.players]
+    return Way.APART if all(proved) else Way.TRIED
 
 
-def _solve_layout(
-    game: GridGame,
-    modes: tuple[Modes, ...],
-    positions: Positions,
-    layout: Layout,
-    gamma: float,
-    own: Array | None = None,
-) -> np.ndarray:
-    """Q [T, S, M, A] of the best reply, or of a seat 0 that plays `own` [T, S, A]."""
-    choices = _choices(game, tuple(m.players for m in modes), positions, layout)
-    widths = tuple(int(w) for w in choices.widths)
+def mode_transitions(game: GridGame, modes: Sequence[Modes]) -> np.ndarray:
+    """[T+1, M, M] float32: of the others' joint mode, before acting at each step."""
     times = range(game.max_steps + 1)
-    joint = jnp.asarray(
-        [functools.reduce(np.kron, [m.transition(t) for m in modes], np.eye(1)) for t in times]
-    )
-    return np.asarray(_tables(game, choices, joint, positions, layout, jnp.float32(gamma), widths, own))
+    joint = [functools.reduce(np.kron, [m.transition(t) for m in modes], np.eye(1)) for t in times]
+    return np.array(joint, np.float32)
 
 
-def _value_of_layout(
-    game: GridGame,
-    modes: tuple[Modes, ...],
-    positions: Positions,
-    layout: Layout,
-    gamma: float,
-    player: ScriptedPlayer,
-) -> float:
-    own = _policies(game, 0, (player,), positions, layout)[0]
-    q = _solve_layout(game, modes, positions, layout, gamma, own)
-    chosen = np.asarray(own[0])[:, None]  # [S, 1, A]
-    played = np.multiply(q[0], chosen, where=chosen > 0, out=np.zeros_like(q[0]))  # -inf where nobody goes
-    return _start_value(game, modes, layout, played.sum(-1)[None])
-
-
-def _start_value(game: GridGame, modes: tuple[Modes, ...], layout: Layout, value: np.ndarray) -> float:
-    """The mean of `value` [T, S, M] at time 0 over where everybody may begin and the others' modes at the first step."""
-    first = functools.reduce(np.kron, [m.initial @ m.transition(0) for m in modes], np.ones(1))
-    free = ~np.asarray(layout.blocks)
-    where = functools.reduce(
-        np.kron, [free / free.sum()] * game.num_players
-    )  # everybody is in the game: the first positions
-    return float(where @ value[0, : len(where)].astype(np.float64) @ first)
-
-
-def _mean(values: Sequence[float]) -> tuple[float, float]:
+def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     spread = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return float(np.mean(values)), float(spread)
 
 
 @partial(jax.jit, static_argnames=("game",))
-def _read_numbers(game: GridGame, positions: Positions, layouts: Layout, obs: Array) -> Array:
+def read_numbers(game: GridGame, positions: Positions, layouts: Layout, obs: Array) -> Array:
     """[E, T] int32: the positions that observations [E, T, *obs_shape] of play on `layouts` [E, ...] show."""
 
     def one(layout: Layout, obs: Array) -> Array:
@@ -214,104 +228,3 @@ def _read_numbers(game: GridGame, positions: Positions, layouts: Layout, obs: Ar
         return number_of(game, positions, cell, left, read_things(game, layout, obs))
 
     return jax.vmap(lambda layout, row: jax.vmap(partial(one, layout))(row))(layouts, jnp.asarray(obs))
-
-
-class Choices(NamedTuple):
-    """What everybody may do in each position of one layout."""
-
-    legal: Array  # [S, A] bool, of seat 0
-    policies: tuple[Array, ...]  # for each other [M_j, T, S, A]
-    widths: Array  # [N-1] int32, the most actions that each may choose among in any position
-
-
-@partial(jax.jit, static_argnames=("game",))
-def _choices(
-    game: GridGame, modes: tuple[tuple[Any, ...], ...], positions: Positions, layout: Layout
-) -> Choices:
-    """`modes`: the players of each other's modes."""
-    policies = tuple(
-        _policies(game, j, players, positions, layout) for j, players in enumerate(modes, start=1)
-    )
-
-    def legal(cell: Array, left: Array, there: Array) -> Array:
-        return game.legal(GridState(cell, left, layout.blocks, layout.thing_cell, there, jnp.int32(0)))[0]
-
-    widths = jnp.stack([(p > 0).any((0, 1)).sum(-1).max() for p in policies])
-    cell, left, there, _ = map(jnp.asarray, positions)
-    return Choices(jax.vmap(legal)(cell, left, there), policies, widths)
-
-
-@partial(jax.jit, static_argnames=("game", "seat"))
-def _policies(
-    game: GridGame, seat: int, players: tuple[Any, ...], positions: Positions, layout: Layout
-) -> Array:
-    """[M, T, S, A]: what each of `players` does in `seat`."""
-
-    def at(time: Array) -> Array:
-        def one(cell: Array, left: Array, there: Array) -> Array:
-            state = GridState(cell, left, layout.blocks, layout.thing_cell, there, time)
-            obs, legal = game.observe(state)[seat], game.legal(state)[seat]
-            return jnp.stack([p.policy(p.start(), obs, legal) for p in players])
-
-        return jax.vmap(one)(*map(jnp.asarray, positions[:3]))
-
-    return jnp.moveaxis(jax.lax.map(at, jnp.arange(game.max_steps)), 2, 0)
-
-
-@partial(jax.jit, static_argnames=("game", "widths"))
-def _tables(
-    game: GridGame,
-    choices: Choices,
-    transitions: Array,
-    positions: Positions,
-    layout: Layout,
-    gamma: Array,
-    widths: tuple[int, ...],
-    own: Array | None = None,
-) -> Array:
-    """Q [T, S, M, A] for one layout: of the best reply, or of a seat 0 that plays `own` [T, S, A].
-
-    `transitions` [T+1, M, M] of the others' joint mode, `widths` as in `Choices`, fixed.
-    """
-    slots = jnp.asarray(list(itertools.product(*map(range, widths))), jnp.int32).reshape(-1, len(widths))
-    likely = [(p > 0).any((0, 1)) for p in choices.policies]  # [S, A]: ever chosen
-    firsts = [jnp.argsort(~x, axis=1, stable=True)[:, :k] for x, k in zip(likely, widths, strict=True)]
-    acts = jnp.stack([f[:, s] for f, s in zip(firsts, slots.T, strict=True)], -1)  # [S, slots, N-1]
-    probs = [jnp.take_along_axis(p, f[None, None], 3) for p, f in zip(choices.policies, firsts, strict=True)]
-
-    def outcome(action: Array) -> tuple[Array, Array]:
-        """The next position and the reward of seat 0, [S, slots] each, if it takes `action`."""
-
-        def one(cell: Array, left: Array, there: Array, others: Array) -> tuple[Array, Array]:
-            state = GridState(cell, left, layout.blocks, layout.thing_cell, there, jnp.int32(0))
-            joint = jnp.concatenate([action[None], others])
-            after, reward = game.advance(state, joint, jax.random.key(0))
-            return number_of(game, positions, after.cell, after.left, after.thing_there), reward[0]
-
-        cell, left, there, _ = map(jnp.asarray, positions)
-        return jax.vmap(lambda c, f, h, o: jax.vmap(partial(one, c, f, h))(o))(cell, left, there, acts)
-
-    following, reward = jax.lax.map(outcome, jnp.arange(game.num_actions))  # [A, S, slots]
-    modes = jnp.asarray(list(itertools.product(*(range(len(p)) for p in choices.policies))))  # [M, N-1]
-
-    def backup(value: Array, time: Array) -> tuple[Array, Array]:
-        """Values [S+1, M] at `time` from those a step later."""
-        later = value @ transitions[time + 1].T
-
-        def weigh(slot: Array) -> Array:  # [S, M]
-            each = [p[modes[:, j], time][..., slot[j]] for j, p in enumerate(probs)]
-            return jnp.stack(each).prod(0).T
-
-        weights = jax.vmap(weigh, out_axes=1)(slots)  # [S, slots, M]
-
-        def score(at: tuple[Array, Array]) -> Array:
-            after, gain = at
-            return (weights * (gain[..., None] + gamma * later[after])).sum(1)  # [S, M]
-
-        q = jnp.moveaxis(jax.lax.map(score, (following, reward)), 0, -1)  # [S, M, A]
-        best = jnp.where(choices.legal[:, None], q, -jnp.inf)
-        value = best.max(-1) if own is None else (own[time][:, None] * q).sum(-1)
-        return jnp.concatenate([value, jnp.zeros((1, len(modes)))]), best
-
-    nothing = jnp.zeros((len(positions.cell) + 1, len(modes)))
-    return jax.lax.scan(backup, nothing, jnp.arange(game.max_steps), reverse=True)[1]

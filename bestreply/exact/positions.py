@@ -36,9 +36,21 @@ class Positions(NamedTuple):
         return len(self.cell)
 
 
-def number_positions(game: GridGame, limit: int = 3_000_000) -> Positions:
+class Group(NamedTuple):
+    """Stages (who has left, what is there) in which the same players are left in the game, one after another among all positions.
+
+    Their positions are numbered like the elements of an array [stages, cells, cells, ...], a `cells` for each of `seats`.
+    """
+
+    seats: tuple[int, ...]  # who still plays, in seat order: 0 first
+    begin: int  # number of the first position
+    stages: int
+
+
+def number_positions(game: GridGame, limit: int = 5_000_000) -> Positions:
     """All positions of `game` that play can reach. Raises ValueError for more than `limit`."""
-    n, stages = game.num_players, _stages(game)
+    n = game.num_players
+    stages = sorted(_stages(game), key=lambda stage: stage[0].tolist())  # nobody has left, all there: first
     sizes = [game.cells ** int((~left).sum()) for left, _ in stages]
     total = sum(sizes)
     if total > limit:
@@ -55,6 +67,16 @@ def number_positions(game: GridGame, limit: int = 3_000_000) -> Positions:
         lefts.append(np.broadcast_to(left, (size, n)))
         theres.append(np.broadcast_to(there, (size, len(there))))
     return Positions(np.concatenate(cells), np.concatenate(lefts), np.concatenate(theres), offset)
+
+
+def groups_of(game: GridGame, positions: Positions) -> tuple[Group, ...]:
+    """All positions as groups of stages, in order of their numbers."""
+    begins = np.flatnonzero(np.append(True, (positions.left[1:] != positions.left[:-1]).any(1)))
+    groups = []
+    for begin, end in itertools.pairwise([*begins.tolist(), positions.total]):
+        seats = tuple(np.flatnonzero(~positions.left[begin]).tolist())
+        groups.append(Group(seats, begin, (end - begin) // game.cells ** len(seats)))
+    return tuple(groups)
 
 
 def _code(left: np.ndarray, there: np.ndarray) -> int:

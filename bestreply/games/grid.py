@@ -102,7 +102,11 @@ class GridGame(Game):
         raise NotImplementedError
 
     def take(self, state: GridState, actions: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Rewards [n] float32, who leaves [n] bool, which things go [K] bool; who takes stays where it is."""
+        """Rewards [n] float32, who leaves [n] bool, which things go [K] bool; who takes stays where it is.
+
+        Of who has left, which things are there and who takes which of them alone, the exact solver is fast. Anything else, such as
+        where those stand that take nothing, is allowed too.
+        """
         raise NotImplementedError
 
     def check_settings(self) -> None:
