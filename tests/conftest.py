@@ -24,3 +24,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "filterwarnings", "ignore:Error (reading|writing) persistent compilation cache entry"
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs():
+    """Every compiled program holds memory maps, of which a process has 65,530: hundreds of tests are too many for one."""
+    yield
+    jax.clear_caches()

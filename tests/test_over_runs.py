@@ -109,6 +109,7 @@ def call(monkeypatch, *arguments):
     cli.main()
 
 
+@pytest.mark.slow
 def test_diagnose_over_two_runs(monkeypatch, capsys, tmp_path, two_runs):
     out = tmp_path / "table.json"
     options = ("--opponents", "nearest_stag", "--episodes", 8, "--types", "told", "--out", out)

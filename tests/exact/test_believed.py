@@ -97,6 +97,7 @@ def test_a_plain_player_leaves_nothing_to_be_believed():
     assert believed.value == pytest.approx(told.value, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_others_that_leave_tell_nothing_more():
     game = make_game("stag_hunt(height=1, width=3, hunters=3, stags=1, hares=2, max_steps=3)")
     others = ["mixture(nearest_hare, random)", "nearest_hare"]

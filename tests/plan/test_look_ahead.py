@@ -141,6 +141,7 @@ def test_the_belief_moves_inside_the_plan():
     )
 
 
+@pytest.mark.slow
 def test_rows_of_a_batch_do_not_touch():
     game = make_game("stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=4)")
     world = TrueWorld(learned=nothing_learned(), game=game)
