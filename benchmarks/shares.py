@@ -193,11 +193,11 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs") / "shares", help="where data and runs go")
     parser.add_argument("--table", action="store_true", help="only write the table")
     arguments = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
     for seed in () if arguments.table or not arguments.game else arguments.seeds:
         path = OUT / f"{arguments.game}-{seed}.json"
         if not path.exists():
             found = measure(arguments.game, seed, arguments.runs / f"{arguments.game}-{seed}")
-            OUT.mkdir(parents=True, exist_ok=True)
             write_json(path, found)
             jax.clear_caches()
     (OUT / "README.md").write_text(summary())
