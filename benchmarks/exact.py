@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import Job, take_turns
-from bestreply.exact.grid import GridReply, Way, draw_layouts, solve_grid
+from bestreply.exact.grid import GridReply, Way, solve_grid
+from bestreply.exact.on_grid import draw_layouts
 from bestreply.games import make_game
 from bestreply.games.grid import GridGame
 from bestreply.players.base import ScriptedPlayer

@@ -7,6 +7,8 @@ import pytest
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Tests compile far longer than they compute: a quarter of their time goes with LLVM's optimisations.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 # An int is a fine float, as for pyright (PEP 484's numeric tower); beartype alone refuses `stag_reward=10`.
 install_import_hook("bestreply", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")

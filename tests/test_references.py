@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from bestreply import Scores, make_game
+from bestreply import Scores, make_game, make_player
 from bestreply.evaluate import SCHEMA, evaluate_all, refer
+from bestreply.exact import against
 from bestreply.exact.against import find_reference
 from bestreply.players.base import Player
 from bestreply.references import Reference, load_references, save_references
@@ -115,10 +116,21 @@ class Silent(Player):
 
 def test_what_cannot_be_solved_has_no_reference_and_says_why():
     assert find_reference(LARGE, "x", ["random"] * 3, 32).missing == "too_large"
-    assert "outcomes" in find_reference(LARGE, "x", ["random"] * 3, 32).reason
+    assert "positions" in find_reference(LARGE, "x", ["random"] * 3, 32).reason
     assert find_reference(LARGE, "x", ["random"] * 3, 0).missing == "off"
     found = find_reference(PD, "x", [Silent()], 32)
     assert (found.missing, found.reason) == ("no_distribution", "silent")
+
+
+def test_where_much_is_to_be_weighed_fewer_layouts_are_solved_and_below_four_none(monkeypatch):
+    game = make_game("stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=2)")
+    each = against.work(game, [make_player("nearest_stag", game)])
+    monkeypatch.setattr(against, "MOST_WORK", 5.5 * each)
+    assert find_reference(game, "x", ["nearest_stag"], 32).layouts == 5
+    monkeypatch.setattr(against, "MOST_WORK", 3.5 * each)
+    found = find_reference(game, "x", ["nearest_stag"], 32)
+    assert found.missing == "too_large" and "outcomes" in found.reason
+    assert find_reference(game, "x", ["nearest_stag"], 3).layouts == 3
 
 
 def test_through_a_file_and_back_and_files_without(tmp_path):

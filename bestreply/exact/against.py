@@ -1,13 +1,15 @@
 """The references of opponent sets (`bestreply.references`): the best reply's and the random player's return, by the exact solvers."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from bestreply import exact
-from bestreply.exact.grid import GridReply, draw_layouts
-from bestreply.exact.modes import modes_of
+from bestreply.exact.grid import GridReply, Way, way_of
+from bestreply.exact.on_grid import draw_layouts, memoryless_modes
+from bestreply.exact.positions import number_positions
 from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
 from bestreply.players.base import ScriptedPlayer
@@ -15,8 +17,11 @@ from bestreply.players.zoo import make_player
 from bestreply.references import Reference
 from bestreply.types import ego_order
 
-MOST_WORK = 5e9
-"""Outcomes (see `work`) of all layouts together that a reference may cost: seconds on two cores."""
+MOST_WORK = 3e10
+"""Outcomes (see `work`) of all layouts together that a reference may weigh: half a minute or so on two cores."""
+
+JOINT_WORK = 20
+"""How many times as long a joint draw takes as an outcome of one player."""
 
 FEWEST_LAYOUTS = 4
 """With fewer a mean over layouts has no error worth the name, and there is no reference."""
@@ -45,25 +50,30 @@ def find_reference(game: Game, name: str, others: Sequence[Any], layouts: int) -
 
 
 def work(game: GridGame, others: Sequence[ScriptedPlayer]) -> float:
-    """Outcomes that solving one layout may look at: positions x joint actions x steps x joint modes of the others, at most."""
-    modes = float(np.prod([len(modes_of(player).players) for player in others]))
-    everybody = float(game.cells * game.num_actions) ** game.num_players
-    return everybody * game.max_steps * modes
+    """Outcomes that solving one layout weighs, over all positions, steps and joint modes of the others: each other's outcomes one
+    after another where that will do, otherwise all their joint draws. ValueError as `memoryless_modes` and `number_positions`."""
+    modes = memoryless_modes(game, others)
+    each = float(number_positions(game).total * game.max_steps) * math.prod(len(m.players) for m in modes)
+    if way_of(game, modes) is Way.APART:
+        return each * len(others) * (game.cells + len(game.thing_kind))
+    return each * game.num_actions**game.num_players * JOINT_WORK
 
 
 def _grid_reference(game: GridGame, name: str, others: Sequence[ScriptedPlayer], layouts: int) -> Reference:
-    each = work(game, others)
-    count = min(layouts, int(MOST_WORK / each))
-    if count < min(FEWEST_LAYOUTS, layouts):
-        told = f"one layout is {each:.0e} outcomes, at most {MOST_WORK / FEWEST_LAYOUTS:.0e} are computed"
-        return Reference(name, missing="too_large", reason=told)
     try:
+        each = work(game, others)
+        count = min(layouts, int(MOST_WORK / each))
+        if count < min(FEWEST_LAYOUTS, layouts):
+            told = (
+                f"one layout weighs {each:.0e} outcomes, at most {MOST_WORK / FEWEST_LAYOUTS:.0e} are weighed"
+            )
+            return Reference(name, missing="too_large", reason=told)
         reply = exact.best_reply(game, 0, others, gamma=1.0, layouts=count)
         assert isinstance(reply, GridReply)
         drawn, all_of_them = draw_layouts(game, count)
         random, spread = reply.value_of(_random(game), drawn)
     except ValueError as error:
-        return Reference(name, missing="not_solved", reason=str(error))
+        return Reference(name, missing=_missing(error), reason=str(error))
     return Reference(
         opponents=name,
         best=reply.value,
@@ -76,6 +86,10 @@ def _grid_reference(game: GridGame, name: str, others: Sequence[ScriptedPlayer],
     )
 
 
+def _missing(error: ValueError) -> str:
+    return "too_large" if "positions" in str(error) else "not_solved"
+
+
 def _seat_by_seat(game: Game, name: str, others: Sequence[Any]) -> Reference:
     """The mean over the seats, in which others can sit, and payoffs can be, differently."""
     n = game.num_players
@@ -85,8 +99,7 @@ def _seat_by_seat(game: Game, name: str, others: Sequence[Any]) -> Reference:
             around = [others[(int(other) - seat) % n - 1] for other in ego_order(n)[seat][1:]]
             replies.append(exact.best_reply(game, seat, around, gamma=1.0, limit=MOST_POSITIONS))
     except ValueError as error:
-        missing = "too_large" if "positions of" in str(error) else "not_solved"
-        return Reference(name, missing=missing, reason=str(error))
+        return Reference(name, missing=_missing(error), reason=str(error))
     kinds = {reply.kind for reply in replies}
     return Reference(
         opponents=name,

@@ -1,6 +1,7 @@
 """What an exact best reply is: values of every position and time, whoever computed them."""
 
 import abc
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ class Decisions(NamedTuple):
         return np.where(action == ABSENT, 0.0, np.nan_to_num(self.value - taken))
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class BestReply(abc.ABC):
     """The exact best reply of a seat to fixed others, who give their action distributions.
 

@@ -24,16 +24,9 @@ import numpy as np
 
 from bestreply.exact.backward import Case
 from bestreply.exact.base import BestReply, Decisions
-from bestreply.exact.grid import (
-    draw_layouts,
-    mean_and_error,
-    memoryless_modes,
-    mode_transitions,
-    read_numbers,
-)
 from bestreply.exact.joint import Choices, list_choices, list_outcomes
-from bestreply.exact.modes import Modes
-from bestreply.exact.positions import Layout, Positions, number_positions, read_layout
+from bestreply.exact.on_grid import ReplyOnGrid, memoryless_modes, valued
+from bestreply.exact.positions import Layout, number_positions
 from bestreply.exact.simplex import Simplex, corners, cut_simplex
 from bestreply.games.grid import GridGame
 from bestreply.players.base import ScriptedPlayer
@@ -43,69 +36,36 @@ LIMIT = 60_000_000
 """Values of one step, over positions, beliefs and modes, that a solution holds unless told otherwise."""
 
 
-@dataclasses.dataclass(frozen=True)
-class BelievedReply(BestReply):
+@dataclasses.dataclass(frozen=True, eq=False)
+class BelievedReply(ReplyOnGrid):
     """The best reply of one who knows the prior over the others' modes and what play has shown; `solve_believed` makes it."""
 
-    game: GridGame  # pyright: ignore[reportIncompatibleVariableOverride]  # this solver's games
-    seat: int
-    others: tuple[str, ...]
-    gamma: float
-    know: str
-    kind: str
-    value: float
-    stderr: float
-    modes: tuple[Modes, ...] = dataclasses.field(repr=False)
-    positions: Positions = dataclasses.field(repr=False)
     simplex: Simplex = dataclasses.field(repr=False)
 
     def decisions(self, episodes: Episodes, seats: Array | None = None) -> Decisions:
         """As `BestReply.decisions`; the values are those of what was believed at each step."""
-        rows = np.arange(len(episodes.length))
-        seats = np.full(len(rows), self.seat) if seats is None else np.asarray(seats)
+        seats = np.full(len(episodes.length), self.seat) if seats is None else np.asarray(seats)
         order = (seats[:, None] + np.arange(self.game.num_players)) % self.game.num_players
         action = np.take_along_axis(np.asarray(episodes.action), order[:, None], 2)  # ego first
-        obs = np.asarray(episodes.obs)[rows, :, seats]
-        layouts = read_layout(self.game, obs[:, 0])
-        number = np.asarray(read_numbers(self.game, self.positions, layouts, obs[:, :-1]))  # [E, T]
+        layouts, number, board = self._read(episodes, seats)
+        first, gamma = jnp.asarray(self._first_modes(), jnp.float32), jnp.float32(self.gamma)
         q = np.full((*number.shape, self.game.num_actions), np.nan, np.float32)
-        for row in rows:
+        for row in np.unique(board, return_index=True)[1]:
             solved = self._solve(Layout(layouts.blocks[row], layouts.thing_cell[row]))
-            q[row] = _along(
-                solved,
-                self.simplex,
-                jnp.asarray(self._first(), jnp.float32),
-                number[row],
-                action[row, :, 1:],
-                jnp.float32(self.gamma),
-            )
+            for same in np.flatnonzero(board == board[row]):
+                q[same] = _along(solved, self.simplex, first, number[same], action[same, :, 1:], gamma)
         acted = action[..., 0] != ABSENT
         q = np.where(acted[..., None], q, np.nan)
         return Decisions(np.where(acted, q.max(-1), np.nan), q)
 
-    def value_of_starts(self, layouts: Sequence[Layout]) -> tuple[float, float]:
-        """Its expected discounted return over first states of `layouts`, and its standard error over layouts."""
-        return mean_and_error([self._start_value(layout) for layout in layouts])
-
     def _start_value(self, layout: Layout) -> float:
-        free = ~np.asarray(layout.blocks)
-        where = functools.reduce(np.kron, [free / free.sum()] * self.game.num_players)
-        k, w = map(np.asarray, corners(self.simplex, jnp.asarray(self._first(), jnp.float32)))
+        where = self._first_positions(layout)
+        k, w = map(np.asarray, corners(self.simplex, jnp.asarray(self._first_modes(), jnp.float32)))
         value = np.asarray(self._solve(layout).value[0, : len(where)])
         return float(where @ (value[:, k] @ w))
 
-    def _first(self) -> np.ndarray:
-        """[M]: what is believed of the joint mode when the first step is acted in."""
-        return functools.reduce(np.kron, [m.initial @ m.transition(0) for m in self.modes], np.ones(1))
-
     def _solve(self, layout: Layout) -> "Solved":
-        case = Case(
-            modes=tuple(m.players for m in self.modes),
-            transitions=mode_transitions(self.game, self.modes),
-            positions=self.positions,
-            layout=layout,
-            gamma=np.float32(self.gamma),
-        )
+        case = self._case(layout)
         choices = list_choices(self.game, case)
         return _solve_layout(self.game, case, choices, self.simplex, tuple(int(w) for w in choices.widths))
 
@@ -134,13 +94,20 @@ def solve_believed(
             f"{positions.total:,} positions of {game.name} with beliefs over {count} joint modes in steps of 1/{resolution} make {held:,} "
             f"values; wanted: at most {LIMIT:,}. Give a coarser resolution, fewer modes, or know='types' for an upper bound"
         )
-    names = tuple(player.name for player in others)
-    kind = "exact" if count == 1 else "upper bound"
-    simplex = cut_simplex(count, resolution)
-    reply = BelievedReply(game, seat, names, gamma, "belief", kind, np.nan, np.nan, modes, positions, simplex)
-    drawn, every = draw_layouts(game, layouts)
-    value, stderr = reply.value_of_starts(drawn)
-    return dataclasses.replace(reply, value=value, stderr=0.0 if every else stderr)
+    reply = BelievedReply(
+        game=game,
+        seat=seat,
+        others=tuple(player.name for player in others),
+        gamma=gamma,
+        know="belief",
+        kind="exact" if count == 1 else "upper bound",
+        value=np.nan,
+        stderr=np.nan,
+        modes=modes,
+        positions=positions,
+        simplex=cut_simplex(count, resolution),
+    )
+    return valued(reply, layouts)
 
 
 # -- one layout ----------------------------------------------------------------------------------------------------------------

@@ -12,32 +12,17 @@ when they are first asked for.
 
 import dataclasses
 import enum
-import functools
-import itertools
-import math
 from collections.abc import Sequence
-from functools import partial
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bestreply.exact.apart import dependence, solve_apart, steps_by_outcome
 from bestreply.exact.backward import Case
-from bestreply.exact.base import BestReply, Decisions
+from bestreply.exact.base import Decisions
 from bestreply.exact.joint import solve_jointly
-from bestreply.exact.modes import Modes, modes_of
-from bestreply.exact.positions import (
-    Group,
-    Layout,
-    Positions,
-    groups_of,
-    number_of,
-    number_positions,
-    read_layout,
-    read_position,
-    read_things,
-)
+from bestreply.exact.modes import Modes
+from bestreply.exact.on_grid import ReplyOnGrid, mean_and_error, memoryless_modes, valued
+from bestreply.exact.positions import Group, Layout, groups_of, number_positions
 from bestreply.exact.sight import keeps_to_its_cell
 from bestreply.games.grid import GridGame
 from bestreply.players.base import ScriptedPlayer
@@ -52,29 +37,15 @@ class Way(enum.Enum):
     JOINTLY = "over all joint draws"
 
 
-@dataclasses.dataclass(frozen=True)
-class GridReply(BestReply):
-    """The best reply in a grid game; `solve_grid` makes it. Seats of a grid game differ in nothing, so one solution serves all."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class GridReply(ReplyOnGrid):
+    """The best reply in a grid game that is told the others' modes; `solve_grid` makes it."""
 
-    game: GridGame  # pyright: ignore[reportIncompatibleVariableOverride]  # this solver's games
-    seat: int
-    others: tuple[str, ...]
-    gamma: float
-    know: str
-    value: float
-    stderr: float
-    modes: tuple[Modes, ...] = dataclasses.field(repr=False)
-    positions: Positions = dataclasses.field(repr=False)
     groups: tuple[Group, ...] = dataclasses.field(repr=False)
     way: Way
     kept: dict[bytes, np.ndarray] = dataclasses.field(
         default_factory=dict, repr=False
     )  # layout -> Q [T, S, M, A]
-
-    @property
-    def kind(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Told modes that nobody could see, it is more than can be had."""
-        return "exact" if all(len(m.players) == 1 for m in self.modes) else "upper bound"
 
     def tables(self, layout: Layout) -> np.ndarray:
         """Q* [T, S, M, A] float32 of one layout, -inf for illegal actions; made when first asked for, kept while there is room."""
@@ -94,16 +65,13 @@ class GridReply(BestReply):
             )
         rows = np.arange(len(episodes.length))
         seats = np.full(len(rows), self.seat) if seats is None else np.asarray(seats)
-        obs, action = np.asarray(episodes.obs)[rows, :, seats], np.asarray(episodes.action)[rows, :, seats]
-        layouts = read_layout(self.game, obs[:, 0])
-        number = np.asarray(read_numbers(self.game, self.positions, layouts, obs[:, :-1]))  # [E, T]
+        layouts, number, board = self._read(episodes, seats)
+        action = np.asarray(episodes.action)[rows, :, seats]
         acted = action != ABSENT
         q = np.full((*action.shape, self.game.num_actions), np.nan)
-        boards = np.concatenate([layouts.blocks, layouts.thing_cell], 1)
-        _, first, board = np.unique(boards, axis=0, return_index=True, return_inverse=True)
-        for k, row in enumerate(first):
+        for row in np.unique(board, return_index=True)[1]:
             table = self.tables(Layout(layouts.blocks[row], layouts.thing_cell[row]))[:, :, 0]
-            rows, times = np.nonzero(acted & (board.reshape(-1, 1) == k))
+            rows, times = np.nonzero(acted & (board == board[row])[:, None])
             q[rows, times] = table[times, number[rows, times]]
         return Decisions(np.where(acted, q.max(-1), np.nan), q)
 
@@ -111,29 +79,15 @@ class GridReply(BestReply):
         """Expected discounted return of a scripted `player` in the place of the best reply, and its standard error over layouts."""
         return mean_and_error([self._start_value(layout, player) for layout in layouts])
 
-    def value_of_starts(self, layouts: Sequence[Layout]) -> tuple[float, float]:
-        """The best reply's own expected discounted return over first states of `layouts`, and its standard error over layouts."""
-        return mean_and_error([self._start_value(layout) for layout in layouts])
-
     def _start_value(self, layout: Layout, own: ScriptedPlayer | None = None) -> float:
         """The mean over where everybody may begin and the others' modes at the first step."""
-        first = functools.reduce(np.kron, [m.initial @ m.transition(0) for m in self.modes], np.ones(1))
-        free = ~np.asarray(layout.blocks)
-        where = functools.reduce(np.kron, [free / free.sum()] * self.game.num_players)
-        value = np.asarray(self._solve(layout, keep=False, own=own))
-        value = value[: len(where)].astype(np.float64)  # nobody has left: the first positions
-        return float(where @ value @ first)
+        where = self._first_positions(layout)
+        value = np.asarray(self._solve(layout, keep=False, own=own))[: len(where)].astype(np.float64)
+        return float(where @ value @ self._first_modes())
 
     def _solve(self, layout: Layout, keep: bool, own: ScriptedPlayer | None = None) -> Array:
         """As `backward`, of the best reply or of a player `own` in its place."""
-        case = Case(
-            modes=tuple(m.players for m in self.modes),
-            transitions=mode_transitions(self.game, self.modes),
-            positions=self.positions,
-            layout=layout,
-            gamma=np.float32(self.gamma),
-            own=own,
-        )
+        case = self._case(layout, own)
         if self._apart(case):
             return solve_apart(self.game, self.groups, case, keep)
         return solve_jointly(self.game, case, keep)
@@ -158,73 +112,26 @@ def solve_grid(
 
     Raises ValueError for a board with too many positions, or a player with a memory of its own.
     """
-    modes = memoryless_modes(game, others)
-    names = tuple(player.name for player in others)
-    positions = number_positions(game)
-    groups, way = groups_of(game, positions), _way(game, modes)
-    reply = GridReply(game, seat, names, gamma, "types", np.nan, np.nan, modes, positions, groups, way)
-    drawn, every = draw_layouts(game, layouts)
-    value, stderr = reply.value_of_starts(drawn)
-    return dataclasses.replace(reply, value=value, stderr=0.0 if every else stderr)
+    modes, positions = memoryless_modes(game, others), number_positions(game)
+    reply = GridReply(
+        game=game,
+        seat=seat,
+        others=tuple(player.name for player in others),
+        gamma=gamma,
+        know="types",
+        kind="exact" if all(len(m.players) == 1 for m in modes) else "upper bound",  # nobody can see modes
+        value=np.nan,
+        stderr=np.nan,
+        modes=modes,
+        positions=positions,
+        groups=groups_of(game, positions),
+        way=way_of(game, modes),
+    )
+    return valued(reply, layouts)
 
 
-def memoryless_modes(game: GridGame, others: Sequence[ScriptedPlayer]) -> tuple[Modes, ...]:
-    """The modes of `others`. Raises ValueError for a player with a memory of its own."""
-    modes = tuple(modes_of(player) for player in others)
-    for player in (p for m in modes for p in m.players):
-        if jax.tree.leaves(player.start()):
-            raise ValueError(
-                f"{player.name} remembers; wanted in {game.name}: players that choose by what they see"
-            )
-    return modes
-
-
-def draw_layouts(game: GridGame, count: int, seed: int = 0) -> tuple[list[Layout], bool]:
-    """`count` layouts as games begin with, or every one where there are no more; and whether these are all."""
-    kinds, free = list(game.kinds.values()), game.cells
-    total = 1 if not game.blocks else 10**9
-    for size in kinds:
-        total, free = total * math.comb(free, size), free - size
-    if total > count:
-        states = jax.vmap(game.start)(jax.random.split(jax.random.key(seed), count))
-        first = np.asarray(jax.vmap(game.observe)(states))[:, 0]
-        found = read_layout(game, first)
-        return [Layout(b, c) for b, c in zip(*found, strict=True)], False
-    chosen: list[tuple[int, ...]] = [()]
-    for size in kinds:
-        chosen = [
-            (*before, *more)
-            for before in chosen
-            for more in itertools.combinations([c for c in range(game.cells) if c not in before], size)
-        ]
-    return [Layout(np.zeros(game.cells, bool), np.array(c, np.int32)) for c in chosen], True
-
-
-def _way(game: GridGame, modes: Sequence[Modes]) -> Way:
+def way_of(game: GridGame, modes: Sequence[Modes]) -> Way:
     if not steps_by_outcome(game):
         return Way.JOINTLY
     proved = [keeps_to_its_cell(game, p, j) for j, m in enumerate(modes, start=1) for p in m.players]
     return Way.APART if all(proved) else Way.TRIED
-
-
-def mode_transitions(game: GridGame, modes: Sequence[Modes]) -> np.ndarray:
-    """[T+1, M, M] float32: of the others' joint mode, before acting at each step."""
-    times = range(game.max_steps + 1)
-    joint = [functools.reduce(np.kron, [m.transition(t) for m in modes], np.eye(1)) for t in times]
-    return np.array(joint, np.float32)
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    spread = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return float(np.mean(values)), float(spread)
-
-
-@partial(jax.jit, static_argnames=("game",))
-def read_numbers(game: GridGame, positions: Positions, layouts: Layout, obs: Array) -> Array:
-    """[E, T] int32: the positions that observations [E, T, *obs_shape] of play on `layouts` [E, ...] show."""
-
-    def one(layout: Layout, obs: Array) -> Array:
-        cell, left, _ = read_position(game, obs)
-        return number_of(game, positions, cell, left, read_things(game, layout, obs))
-
-    return jax.vmap(lambda layout, row: jax.vmap(partial(one, layout))(row))(layouts, jnp.asarray(obs))

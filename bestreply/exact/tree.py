@@ -35,16 +35,8 @@ LIMIT = 2_000_000
 class TreeReply(BestReply):
     """The best reply, position by position; `solve` makes it."""
 
-    game: Game
-    seat: int
-    others: tuple[str, ...]
-    gamma: float
-    know: str
-    kind: str
-    value: float
     layers: tuple[Layer, ...] = dataclasses.field(repr=False)
     q: tuple[np.ndarray, ...] = dataclasses.field(repr=False)  # for each layer [P, C, A] float64
-    stderr: float = 0.0
 
     @property
     def positions(self) -> int:
@@ -123,6 +115,7 @@ def solve(
         know=know,
         kind="upper bound" if hidden else "exact",
         value=float(np.average(start, weights=first.probability)),
+        stderr=0.0,
         layers=tuple(layers),
         q=tuple(q[::-1]),
     )

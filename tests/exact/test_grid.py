@@ -10,7 +10,7 @@ import pytest
 
 from bestreply import exact, make_game, make_player
 from bestreply.collect import play, seat_players
-from bestreply.exact.grid import draw_layouts
+from bestreply.exact.on_grid import draw_layouts
 from bestreply.exact.positions import number_of, number_positions
 from bestreply.games.grid import GridState
 from bestreply.types import ABSENT
