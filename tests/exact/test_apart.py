@@ -12,7 +12,8 @@ from bestreply import make_game, make_player
 from bestreply.collect import play, seat_players
 from bestreply.exact.apart import dependence, steps_by_outcome
 from bestreply.exact.backward import Case
-from bestreply.exact.grid import Way, draw_layouts, solve_grid
+from bestreply.exact.grid import Way, solve_grid
+from bestreply.exact.on_grid import draw_layouts
 from bestreply.exact.positions import groups_of, number_positions
 from bestreply.exact.sight import depends, keeps_to_its_cell
 from bestreply.exact.tree import solve
