@@ -117,6 +117,8 @@ class PlannerConfig:
     """Steps of look_ahead."""
     deeper_samples: int = 4
     """Joint actions drawn beyond the limit at each later step of look_ahead."""
+    unlikely: float = 0.01
+    """What is less likely than this to come about is not looked into by look_ahead, but valued as it is. 0: all is looked into."""
     simulations: int = 128
     """Budget of search: outcomes (an own action, a draw of the others' actions) evaluated below the root of one decision. The root
     takes at most a quarter as many draws."""

@@ -37,8 +37,7 @@ from jaxtyping import Array, Bool, Float, Int
 from bestreply.config import PlannerConfig
 from bestreply.model.opponent import OpponentModel
 from bestreply.model.world import PlanningModel
-from bestreply.plan.chunks import where_needed
-from bestreply.plan.one_step import Outcomes, make_plan, planned_in_chunks, what_others_do
+from bestreply.plan.one_step import Outcomes, make_plan, planned_in_chunks, scored, what_others_do
 from bestreply.types import Plan
 
 mctx: Any = _mctx  # a static checker can't follow the fields of chex's dataclasses
@@ -146,7 +145,7 @@ def _made(
 ) -> tuple[Plan, Node]:
     """The one-step plan from the latent `z` of `obs`, and the node of it, with room for `room` draws at least."""
     probs, joint, weights, after = what_others_do(opponents, belief, obs, legal, present, key, config)
-    reward, discount, worth = _scored(world, opponents, gamma, z, joint, after, legal)
+    reward, discount, worth = scored(world, opponents, gamma, z, joint, after, legal)
     found = Outcomes(probs, weights, reward, discount, None, after)
     plan = make_plan(found, worth, legal, present, belief)
 
@@ -158,31 +157,6 @@ def _made(
     drawn = padded(joint), padded(weights), jax.tree.map(padded, after)
     parts = padded(reward, 1), padded(discount, 1), padded(worth, 1)
     return plan, Node(z, legal, present, *drawn, *parts, was, depth)
-
-
-def _scored(
-    world: Any, opponents: Any, gamma: float, z: Any, joint: Array, after: Any, legal: Array
-) -> tuple[Array, Array, Array]:
-    """Reward, discount and worth [A, M] of every legal action against `joint` [M, N-1], which leave the beliefs `after`; else 0."""
-    posterior = jax.vmap(opponents.posterior, axis_size=len(joint))(after)  # a belief can be empty
-    arrays, fixed = eqx.partition(world, eqx.is_array)
-
-    def of_action(arrays: Any, shared: Any, own: Array) -> tuple[Array, Array, Array]:
-        world, (z, joint, posterior) = eqx.combine(arrays, fixed), shared
-
-        def outcome(others: Array, posterior: Array) -> tuple[Array, Array, Array]:
-            discount = gamma * jax.nn.sigmoid(world.continues(z, own, others))
-            worth = world.values_of(world.next(z, own, others), posterior).max()
-            return world.reward(z, own, others), discount, worth
-
-        return jax.vmap(outcome)(joint, posterior)
-
-    return where_needed(of_action, SOME)(arrays, (z, joint, posterior), legal)
-
-
-SOME = 160
-"""How many actions, of all examples, are scored at a time against all draws. Measured: fewer keep the processor less busy, more are
-filled up by what is not needed."""
 
 
 def _expand(

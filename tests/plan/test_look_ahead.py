@@ -37,7 +37,7 @@ def plan(world, opponents, obs, legal, planner=look_ahead, present=None, **setti
     )
 
 
-def slow_scores(world, players, obs, depth, worth):
+def slow_scores(world, players, obs, depth, worth, unlikely=0.0, reach=1.0):
     """[A] by recursion: every own action, every action the others may choose, all in Python."""
     game, z = world.game, world.encode(obs)
     shown = game.look(z, jnp.zeros(game.num_players))
@@ -51,23 +51,26 @@ def slow_scores(world, players, obs, depth, worth):
         for combination in itertools.product(*acts):
             others = jnp.array([a for a, _ in combination], jnp.int32)
             after = world.next(z, jnp.int32(action), others)
-            more = worth
-            if depth > 1:
-                more = slow_scores(world, players, world.imagine(after), depth - 1, worth).max()
-            more *= float(world.continues(z, jnp.int32(action), others)) > 0
+            chance = np.prod([p for _, p in combination])
+            goes_on = float(world.continues(z, jnp.int32(action), others)) > 0
+            more, reached = worth, reach * chance * goes_on
+            if depth > 1 and goes_on and reached >= unlikely:
+                seen = world.imagine(after)
+                more = slow_scores(world, players, seen, depth - 1, worth, unlikely, reached).max()
             reward = float(world.reward(z, jnp.int32(action), others))
-            scores[action] += np.prod([p for _, p in combination]) * (reward + GAMMA * more)
+            scores[action] += chance * (reward + GAMMA * more * goes_on)
     return scores
 
 
 @pytest.mark.parametrize(
-    "spec, others, depth",
+    "spec, others, depth, unlikely",
     [
-        ("stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=4)", ["nearest_stag"], 2),
-        ("snowdrift(height=1, width=3, players=2, drifts=2, max_steps=4)", ["noisy(nearest_drift, 0.5)"], 1),
+        ("stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=4)", ["nearest_stag"], 2, 0),
+        ("snowdrift(height=1, width=3, players=2, drifts=2, max_steps=4)", ["noisy(nearest_drift, 0.5)"], 1, 0),
+        ("snowdrift(height=1, width=3, players=2, drifts=2, max_steps=4)", ["noisy(nearest_drift, 0.5)"], 3, 0.3),
     ],
 )
-def test_scores_are_those_of_slow_recursion(spec, others, depth):
+def test_scores_are_those_of_slow_recursion(spec, others, depth, unlikely):
     game = make_game(spec)
     players = tuple(make_player(p, game) for p in others)
     world, rules = (
@@ -76,10 +79,9 @@ def test_scores_are_those_of_slow_recursion(spec, others, depth):
     )
     for seed in range(2):
         shown = game.reset(jax.random.key(seed))[1]
-        found = plan(world, rules, shown.obs[0], shown.legal[0], depth=depth)
-        np.testing.assert_allclose(
-            found.scores, slow_scores(world, players, shown.obs[0], depth, 0.5), rtol=1e-5
-        )
+        found = plan(world, rules, shown.obs[0], shown.legal[0], depth=depth, unlikely=unlikely)
+        slow = slow_scores(world, players, shown.obs[0], depth, 0.5, unlikely)
+        np.testing.assert_allclose(found.scores, slow, rtol=1e-5)
         np.testing.assert_allclose(
             np.asarray(found.reward + found.value)[shown.legal[0]], found.scores[shown.legal[0]]
         )
