@@ -57,24 +57,48 @@ def where_needed(f: Callable[..., Any], size: int) -> Callable[..., Any]:
         return plain
     skipping = custom_vmap(plain)
 
+    def gathered(models: Any, shared: Any, needed: Any) -> Any:
+        """Of examples [B]."""
+        return _gathered(lambda i, row: f(models, jax.tree.map(lambda x: x[i], shared), row), needed, size)
+
+    many = custom_vmap(gathered)
+
     @skipping.def_vmap
     def batched(count: int, has_batch: Any, models: Any, shared: Any, needed: Any) -> tuple[Any, Any]:
-        of_models, of_shared, of_needed = has_batch
-        models, shared, needed = jax.tree.map(jnp.asarray, (models, shared, needed))
-        if any(jax.tree.leaves(of_models)):
-            axes = jax.tree.map(lambda m: 0 if m else None, (of_models, of_shared, of_needed))
-            out = jax.vmap(plain, in_axes=axes, axis_size=count)(models, shared, needed)
-        else:
-            needed = needed if of_needed else jnp.broadcast_to(needed, (count, *needed.shape))
+        out = _apart_or(many, plain, count, has_batch, models, shared, needed)
+        return out, jax.tree.map(lambda _: True, out)
 
-            def one(example: Any, row: Any) -> Any:
-                mine = jax.tree.map(lambda x, m: x[example] if m else x, shared, of_shared)
-                return f(models, mine, row)
+    @many.def_vmap
+    def batched_again(count: int, has_batch: Any, models: Any, shared: Any, needed: Any) -> tuple[Any, Any]:
+        def flat(models: Any, *rows: Any) -> Any:
+            joined = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
+            out = many(models, *joined)
+            return jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), out)
 
-            out = _gathered(one, needed, size)
+        out = _apart_or(flat, gathered, count, has_batch, models, shared, needed)
         return out, jax.tree.map(lambda _: True, out)
 
     return skipping
+
+
+def _apart_or(
+    together: Callable[..., Any],
+    apart: Callable[..., Any],
+    count: int,
+    has_batch: Any,
+    models: Any,
+    shared: Any,
+    needed: Any,
+) -> Any:
+    """`together(models, shared, needed)` with a batch axis on all but the models; where they have one too, each example `apart`."""
+    models, shared, needed = jax.tree.map(jnp.asarray, (models, shared, needed))
+    if any(jax.tree.leaves(has_batch[0])):
+        axes = jax.tree.map(lambda m: 0 if m else None, tuple(has_batch))
+        return jax.vmap(apart, in_axes=axes, axis_size=count)(models, shared, needed)
+    rows = jax.tree.map(
+        lambda x, m: x if m else jnp.broadcast_to(x, (count, *x.shape)), (shared, needed), tuple(has_batch[1:])
+    )
+    return together(models, *rows)
 
 
 def _only(needed: Any, x: Any) -> Any:
