@@ -1,19 +1,23 @@
-"""`python -m benchmarks.shares GAME [--seeds 0 1 2]`: how much of the exact best reply an agent has that learned everything from logs.
+"""`python -m benchmarks.shares GAME train|judge`: how much of the exact best reply an agent has that learned everything from logs.
 
-For each seed: collect, train (target `improved`), and play the planner `look_ahead` in seat 0 against each type of other in turn,
-the type told or inferred. Shares are 1 - E[sum_t gamma^t (V*(s_t) - Q*(s_t, a_t))] / E[V*(s_0)], by the exact tables, of two replies:
+    train   for each of `--seeds`: collect, and train (target `improved`); `--without-goals` also a model that tells no players apart
+    judge   every run that is there plays in seat 0 against each type in turn, all runs the same games, and is held against the exact
+            tables; results/shares/GAME.json and README.md
+
+Shares are 1 - E[sum_t gamma^t (V*(s_t) - Q*(s_t, a_t))] / E[V*(s_0)], by the exact tables, of two replies:
 
     told      the exact reply that is told the type; nobody can do better
     believed  the exact reply that knows the prior and what play has shown (an upper bound of it, near by its fine cut of beliefs)
 
-Each seed's rows are a file under results/shares/, written when the seed is done; a seed whose file is there is not run again.
-`--table` writes results/shares/README.md from the files: means and 95 % intervals over seeds.
+A seed that is trained is not trained again, one that was stopped is taken up again; two processes with seeds of their own share a
+machine of two cores well.
 """
 
 import argparse
 import dataclasses
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from benchmarks.timing import table
-from bestreply import exact
+from bestreply import exact, load_run
 from bestreply.collect import PLANNING_CHUNK, play, seat_players
 from bestreply.config import CollectConfig, ModelConfig, PlannerConfig, RunConfig, TrainConfig
 from bestreply.console import meter
@@ -34,6 +38,7 @@ from bestreply.provenance import provenance
 from bestreply.regret import told_types
 from bestreply.run import Run
 from bestreply.train import train
+from bestreply.types import Episodes
 
 HUNT = "stag_hunt(height=5, width=5, hunters=2, stags=1, hares=2, max_steps=20, leave={})"
 STAG_TYPES = ("nearest_stag", "nearest_hare", "random")
@@ -43,25 +48,30 @@ GAMES = {
     "leave": (HUNT.format(True), STAG_TYPES),
     "snowdrift": ("snowdrift(height=4, width=4, players=2, drifts=6, max_steps=15)", DRIFT_TYPES),
 }
-OUT = Path("results") / "shares"
+OUT, RUNS = Path("results") / "shares", Path("runs") / "shares"
 EPISODES = 256
 """Games against each type."""
-FEWER = 96
+FEWER = 48
 """Games against others whose type is to be believed: each of their layouts takes the exact reply seconds."""
-CUT = 8
+CUT = 6
 """Beliefs of the exact reply are held in steps of 1/CUT."""
+SEED = 10_000
+"""Of the games that are judged: the same for every run."""
+KINDS = {"goals": "player", "no_goals": "none"}
+"""What a run's model of the others is conditioned on."""
 
 
-def config(game: str, seed: int) -> RunConfig:
+def config(game: str, seed: int, kind: str = "goals") -> RunConfig:
     spec, types = GAMES[game]
     return resolve(
         RunConfig(
             game=spec,
             seed=seed,
             collect=CollectConfig(players=types, episodes=20_000),
-            model=ModelConfig(latent=64, width=128, value_heads="action"),
+            model=ModelConfig(latent=64, width=128, value_heads="action", opponent_goal=KINDS[kind]),  # pyright: ignore[reportArgumentType]
             train=TrainConfig(
-                opponent_updates=1500,
+                opponent_updates=8000,
+                opponent_batch=1024,
                 updates=4000,
                 batch=256,
                 gamma=0.95,
@@ -72,76 +82,103 @@ def config(game: str, seed: int) -> RunConfig:
                 target_rate=0.02,
                 checkpoint_every=5000,
             ),
-            planner=PlannerConfig(planner="look_ahead", leak=0.002),
+            planner=PlannerConfig(planner="look_ahead", leak=0.002, views=8),
         )
     )
 
 
-def measure(game: str, seed: int, folder: Path) -> dict[str, Any]:
-    """Everything of one seed: minutes, environment steps, rows."""
-    wanted = config(game, seed)
-    begun = time.perf_counter()
-    data = folder / "data"
+def train_one(game: str, seed: int, kind: str) -> None:
+    """Collects and trains, unless that is done; what it took is added up beside the run."""
+    folder = RUNS / game / str(seed)
+    took = folder / f"{kind}.json"
+    if took.exists():
+        return
+    wanted, data, begun = (
+        config(game, seed, kind),
+        folder / "data",
+        (time.perf_counter(), time.process_time()),
+    )
     store = open_store(data) if (data / "manifest.json").exists() else collect_for(wanted, data)
-    run = train(store, wanted, path=folder / "run", resume=(folder / "run").exists())
-    minutes = (time.perf_counter() - begun) / 60
+    train(store, wanted, path=folder / kind, resume=(folder / kind).exists())
+    minutes, busy = (time.perf_counter() - begun[0]) / 60, (time.process_time() - begun[1]) / 60
+    write_json(took, {"minutes": minutes, "processor_minutes": busy, "env_steps": store.manifest.steps})
+
+
+# -- judged --------------------------------------------------------------------------------------------------------------------
+
+
+def judge(game: str) -> dict[str, Any]:
+    """Rows of shares, a number for every seed, of all runs that are there."""
+    folder = RUNS / game
+    seeds = sorted(int(p.parent.name) for p in folder.glob("*/goals.json"))
+    runs = {
+        kind: [load_run(folder / str(s) / kind) for s in seeds]
+        for kind in KINDS
+        if all((folder / str(s) / f"{kind}.json").exists() for s in seeds)
+    }
     return {
-        "game": wanted.game,
-        "seed": seed,
-        "minutes_to_collect_and_train": minutes,
-        "env_steps": store.manifest.steps,
-        "episodes": EPISODES,
-        "config": dataclasses.asdict(wanted),
-        "rows": [*told_shares(run), *believed_shares(run)],
-        "provenance": provenance(seed),
+        "game": GAMES[game][0],
+        "seeds": seeds,
+        "took": {
+            kind: [json.loads((folder / str(s) / f"{kind}.json").read_text()) for s in seeds] for kind in runs
+        },
+        "config": dataclasses.asdict(runs["goals"][0].config),
+        "rows": [*told_rows(game, runs), *believed_rows(game, runs)],
+        "provenance": provenance(SEED),
     }
 
 
-def told_shares(run: Run) -> list[dict[str, Any]]:
-    """Shares of the reply that is told the type, against each type: the agent told, and inferring."""
-    rows = []
-    for name in run.config.collect.players:
-        best = exact.best_reply(run.game, 0, [name], gamma=run.config.train.gamma, layouts=1)
+def told_rows(game: str, runs: dict[str, list[Run]]) -> Iterator[dict[str, Any]]:
+    """Shares of the reply that is told the type."""
+    spec, types = GAMES[game]
+    for name in types:
+        best = exact.best_reply(runs["goals"][0].game, 0, [name], gamma=0.95, layouts=1)
         for planner in ("one_step", "look_ahead"):
-            agent = run.agent(planner)
-            for types, player in (("told", told_types(agent, run, [name])), ("inferred", agent)):
-                rows.append({"reply": "told", "against": name, "types": types, "planner": planner})
-                rows[-1] |= share(run, player, name, best)
-    return rows
+            agents = [run.agent(planner) for run in runs["goals"]]
+            told = [told_types(agent, run, [name]) for agent, run in zip(agents, runs["goals"], strict=True)]
+            ways = {"told": told, "inferred": agents}
+            if "no_goals" in runs:
+                ways["not asked"] = [run.agent(planner) for run in runs["no_goals"]]
+            for types_are, players in ways.items():
+                row = {"reply": "told", "against": name, "types": types_are, "planner": planner}
+                yield row | shares(best, players, name, EPISODES)
 
 
-def believed_shares(run: Run) -> list[dict[str, Any]]:
+def believed_rows(game: str, runs: dict[str, list[Run]]) -> Iterator[dict[str, Any]]:
     """Shares of the reply that believes: the type drawn anew for each game, and a change of type at a step drawn from the first half."""
-    types = run.config.collect.players
-    rows = []
+    found, types = runs["goals"][0].game, GAMES[game][1]
     for drawn in (
         f"mixture({', '.join(types)})",
-        f"switching({types[0]}, {types[1]}, random={run.game.max_steps // 2})",
+        f"switching({types[0]}, {types[1]}, random={found.max_steps // 2})",
     ):
-        best = exact.best_reply(
-            run.game, 0, [drawn], gamma=run.config.train.gamma, know="belief", layouts=1, resolution=CUT
-        )
-        row = {"reply": "believed", "against": drawn, "types": "inferred", "planner": "look_ahead"}
-        rows.append(row | share(run, run.agent("look_ahead"), drawn, best, FEWER))
-    return rows
+        best = exact.best_reply(found, 0, [drawn], gamma=0.95, know="belief", layouts=1, resolution=CUT)
+        ways = {"inferred": "goals", "not asked": "no_goals"}
+        players = {way: [run.agent() for run in runs[kind]] for way, kind in ways.items() if kind in runs}
+        found_shares = shares(best, [p for ps in players.values() for p in ps], drawn, FEWER)
+        for k, way in enumerate(players):
+            n = len(players[way])
+            yield {"reply": "believed", "against": drawn, "types": way, "planner": "look_ahead"} | {
+                "share": found_shares["share"][k * n : (k + 1) * n],
+                "best": found_shares["best"],
+            }
 
 
-def share(
-    run: Run, agent: Agent, against: str, best: exact.BestReply, episodes: int = EPISODES
-) -> dict[str, float]:
-    """What `agent` has of `best`, and the standard error over episodes."""
-    seed = run.config.seed + 3
-    lineup = seat_players(run.game, [agent, against], episodes, seed)
+def shares(best: exact.BestReply, players: list[Agent], against: str, episodes: int) -> dict[str, Any]:
+    """What each of `players` has of `best` in the same games, which are solved but once."""
+    logs: list[Episodes] = []
     with meter(
-        f"{agent.config.planner} against {against}", episodes * run.game.max_steps, "steps"
+        f"{players[0].config.planner} against {against}", len(players) * episodes, "games"
     ) as progress:
-        log = play(run.game, lineup, seed, watch=0, chunk=PLANNING_CHUNK, progress=progress).episodes
-    decided = best.decisions(log)
-    regret = decided.regret(log.action[:, :, 0])
-    lost = (regret * agent.gamma ** np.arange(regret.shape[1])).sum(1)
-    worth = float(decided.value[:, 0].mean())
-    spread = float(lost.std(ddof=1)) / len(lost) ** 0.5
-    return {"share": 1 - float(lost.mean()) / worth, "stderr": spread / worth, "best": worth}
+        for player in players:
+            lineup = seat_players(best.game, [player, against], episodes, SEED)
+            logs.append(play(best.game, lineup, SEED, chunk=PLANNING_CHUNK).episodes)
+            progress.advance(episodes)
+    every = jax.tree.map(lambda *x: np.concatenate(x), *logs)
+    decided = best.decisions(every)
+    regret = decided.regret(every.action[:, :, 0])
+    lost = (regret * best.gamma ** np.arange(regret.shape[1])).sum(1).reshape(len(players), episodes)
+    worth = decided.value[:, 0].reshape(len(players), episodes).mean(1)
+    return {"share": (1 - lost.mean(1) / worth).tolist(), "best": float(worth.mean())}
 
 
 # -- over seeds ----------------------------------------------------------------------------------------------------------------
@@ -150,21 +187,18 @@ def share(
 def summary() -> str:
     """The tables, from the files alone."""
     parts = ["# Shares of the exact best reply", "", (__doc__ or "").partition("\n\n")[2].strip(), ""]
-    for game in GAMES:
-        files = sorted(OUT.glob(f"{game}-*.json"))
-        if not files:
-            continue
-        found = [json.loads(path.read_text()) for path in files]
-        minutes = [f["minutes_to_collect_and_train"] for f in found]
-        steps = max(f["env_steps"] for f in found)
+    for found in (json.loads(path.read_text()) for path in sorted(OUT.glob("*.json"))):
+        took = found["took"]["goals"]
         parts += [
-            f"## {found[0]['game']}",
+            f"## {found['game']}",
             "",
-            f"{len(found)} seeds, at most {steps:,} environment steps, {min(minutes):.1f} to {max(minutes):.1f} minutes to collect and "
-            f"train, {found[0]['episodes']} games a cell. Mean, 95 % interval over seeds, least seed.",
+            f"{len(found['seeds'])} seeds; at most {max(t['env_steps'] for t in took):,} environment steps; to collect and train "
+            f"{np.median([t['minutes'] for t in took]):.1f} minutes (median; two seeds side by side on two cores), "
+            f"{np.median([t['processor_minutes'] for t in took]):.1f} of processor time. The same {EPISODES} games for every seed and "
+            f"agent in a cell, {FEWER} against the reply that believes. Mean, 95 % interval over seeds, least seed.",
             "",
             table(
-                ["of the reply that is", "against", "the agent is", "planner", "share", "±", "least"],
+                ["of the reply that is", "against", "the type is", "planner", "share", "±", "least"],
                 _rows(found),
             ),
             "",
@@ -172,15 +206,15 @@ def summary() -> str:
     return "\n".join(parts)
 
 
-def _rows(found: list[dict[str, Any]]) -> list[list[str]]:
+def _rows(found: dict[str, Any]) -> list[list[str]]:
     rows = []
-    for k, row in enumerate(found[0]["rows"]):
-        shares = np.array([f["rows"][k]["share"] for f in found])
+    for row in found["rows"]:
+        each = np.array(row["share"])
         half = "-"
-        if len(shares) > 1:
-            half = f"{stdtrit(len(shares) - 1, 0.975) * shares.std(ddof=1) / len(shares) ** 0.5:.3f}"
+        if len(each) > 1:
+            half = f"{stdtrit(len(each) - 1, 0.975) * each.std(ddof=1) / len(each) ** 0.5:.3f}"
         names = [row["reply"], row["against"], row["types"], row["planner"]]
-        rows.append([*names, f"{shares.mean():.3f}", half, f"{shares.min():.3f}"])
+        rows.append([*names, f"{each.mean():.3f}", half, f"{each.min():.3f}"])
     return rows
 
 
@@ -188,21 +222,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.shares", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("game", choices=[*GAMES], nargs="?")
+    parser.add_argument("game", choices=[*GAMES])
+    parser.add_argument("do", choices=["train", "judge"])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
-    parser.add_argument("--runs", type=Path, default=Path("runs") / "shares", help="where data and runs go")
-    parser.add_argument("--table", action="store_true", help="only write the table")
+    parser.add_argument("--without-goals", action="store_true")
     arguments = parser.parse_args()
-    OUT.mkdir(parents=True, exist_ok=True)
-    for seed in () if arguments.table or not arguments.game else arguments.seeds:
-        path = OUT / f"{arguments.game}-{seed}.json"
-        if not path.exists():
-            found = measure(arguments.game, seed, arguments.runs / f"{arguments.game}-{seed}")
-            write_json(path, found)
-            jax.clear_caches()
-    (OUT / "README.md").write_text(summary())
-    print(OUT / "README.md")
+    if arguments.do == "train":
+        for seed in arguments.seeds:
+            for kind in KINDS if arguments.without_goals else ["goals"]:
+                train_one(arguments.game, seed, kind)
+                jax.clear_caches()
+    else:
+        write_json(OUT / f"{arguments.game}.json", judge(arguments.game))
+        (OUT / "README.md").write_text(summary())
+        print(OUT / "README.md")
 
 
 if __name__ == "__main__":
+    OUT.mkdir(parents=True, exist_ok=True)
     main()

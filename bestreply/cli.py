@@ -225,7 +225,7 @@ class Diagnose:
     """Opponent sets: each a name for all other seats, or N-1 names with commas; by default the players that made the data."""
     episodes: int = 256
     """Episodes for every opponent set."""
-    planner: Literal["one_step", "look_ahead", "search"] | None = None
+    planner: Literal["one_step", "look_ahead", "rollout", "search"] | None = None
     """How the agent plans; by default as the run's configuration says."""
     types: Literal["inferred", "told"] = "inferred"
     """Whether the agent finds out from play who the others are, or is told."""

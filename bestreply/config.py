@@ -33,6 +33,10 @@ class ModelConfig:
     """Units of a hidden layer."""
     depth: int = 2
     """Hidden layers of encoder, dynamics, decoder, value and opponent networks."""
+    value_width: int | None = None
+    """Units of a hidden layer of the value; by default `width`."""
+    value_depth: int | None = None
+    """Hidden layers of the value; by default `depth`."""
     likelihood: Literal["bernoulli", "squared"] = "bernoulli"
     """Loss of 0/1 entries of the observation; other entries are always under squared error."""
     value_of: Literal["z", "o"] = "o"
@@ -55,7 +59,9 @@ class TrainConfig:
     updates: int = 8000
     """Gradient steps for the world model."""
     batch: int = 512
-    """Windows a gradient step, for every loss but the value's."""
+    """Windows a gradient step, for every loss of the world model but the value's."""
+    opponent_batch: int = 512
+    """Steps a gradient step for the model of the others."""
     value_batch: int = 2048
     """Transitions a gradient step for the value, whose targets are noisy."""
     optimiser: Literal["muon", "adamw"] = "muon"
@@ -107,8 +113,8 @@ class TrainConfig:
 class PlannerConfig:
     """How an agent plans."""
 
-    planner: Literal["one_step", "look_ahead", "search"] = "one_step"
-    """One step ahead; every outcome over `depth` steps; or a tree search that follows the promising ones."""
+    planner: Literal["one_step", "look_ahead", "rollout", "search"] = "one_step"
+    """One step ahead; every outcome over `depth` steps; one step and then games played on from there; or a tree search."""
     joint_limit: int = 64
     """Enumerate the others' joint actions up to this many, draw samples beyond."""
     samples: int = 32
@@ -118,7 +124,14 @@ class PlannerConfig:
     deeper_samples: int = 4
     """Joint actions drawn beyond the limit at each later step of look_ahead."""
     unlikely: float = 0.01
-    """What is less likely than this to come about is not looked into by look_ahead, but valued as it is. 0: all is looked into."""
+    """What is less likely than this to come about is not looked into by look_ahead and rollout, but valued as it is. 0: all is
+    looked into."""
+    rollouts: int = 1
+    """Games that rollout plays on after each outcome."""
+    rollout_steps: int = 8
+    """Their steps."""
+    views: int = 1
+    """Symmetries of the game (turned boards, renamed others) that the value is averaged over, where the game declares any."""
     simulations: int = 128
     """Budget of search: outcomes (an own action, a draw of the others' actions) evaluated below the root of one decision. The root
     takes at most a quarter as many draws."""
@@ -215,6 +228,7 @@ def preset(name: str) -> RunConfig:
 _MODEL = ModelConfig(latent=64, width=128)
 _TRAIN = TrainConfig(
     opponent_updates=1000,
+    opponent_batch=128,
     updates=4000,
     batch=128,
     gamma=0.98,
@@ -228,7 +242,13 @@ PRESETS = {
         collect=CollectConfig(episodes=256),
         model=ModelConfig(latent=16, width=32, depth=1),
         train=TrainConfig(
-            opponent_updates=40, updates=60, batch=64, value_batch=128, log_every=20, checkpoint_every=40
+            opponent_updates=40,
+            opponent_batch=64,
+            updates=60,
+            batch=64,
+            value_batch=128,
+            log_every=20,
+            checkpoint_every=40,
         ),
         planner=PlannerConfig(samples=8),
         evaluate=EvaluateConfig(episodes=32),

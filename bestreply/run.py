@@ -13,6 +13,7 @@ from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.learner import Learner, goals_of, start_learner
 from bestreply.model.opponent import OpponentModel, UniformOpponents
+from bestreply.model.views import seen_from
 from bestreply.plan.agent import PLANNERS, Agent
 from bestreply.provenance import provenance
 
@@ -79,7 +80,7 @@ class Run:
             opponents = cast(OpponentModel, models[opponents])
         config = dataclasses.replace(self.config.planner, planner=planner, **settings)
         return Agent(
-            world=self.learner.world,
+            world=seen_from(config.views, self.learner.world, self.game),
             opponents=opponents,
             game=self.game,
             config=config,

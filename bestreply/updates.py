@@ -46,7 +46,7 @@ def opponent_step(
 ) -> tuple[Learner, dict[str, Array]]:
     """One gradient step for the model of the others."""
     draw_key, turn_key = jax.random.split(key)
-    batch = gather(buffer, draw_index(buffer, draw_key, config.train.batch))
+    batch = gather(buffer, draw_index(buffer, draw_key, config.train.opponent_batch))
     batch, _ = turned(config, learner.opponents.game, batch, None, turn_key)
 
     def loss(net: Any) -> Array:

@@ -67,7 +67,8 @@ class WorldModel(eqx.Module):
         self.continuation = JointMLP(latent, actions, hidden[:1], 1, key=keys[4])
         self.legal_net = MLP(latent, hidden[:1], game.num_actions, key=keys[5])
         heads = {"single": 1, "player": heads, "action": game.num_actions}[config.value_heads]
-        self.value_net = MLP(value_inputs, hidden, heads, key=keys[6])
+        layers = (config.value_width or config.width,) * (config.value_depth or config.depth)
+        self.value_net = MLP(value_inputs, layers, heads, key=keys[6])
         units = goals if config.value_heads == "action" else heads
         self.value_mean, self.value_scale = jnp.zeros(units), jnp.ones(units)
         self.binary = jnp.asarray(game.binary.reshape(-1))

@@ -15,6 +15,7 @@ from bestreply.model.opponent import OpponentModel
 from bestreply.model.world import PlanningModel
 from bestreply.plan.look_ahead import look_ahead
 from bestreply.plan.one_step import one_step
+from bestreply.plan.rollout import rollout
 from bestreply.players.base import Player, uniform
 from bestreply.types import Array, Plan, Thought
 
@@ -25,7 +26,12 @@ def _search(*seen: Any, **settings: Any) -> Plan:
     return search(*seen, **settings)
 
 
-PLANNERS: dict[str, Callable[..., Plan]] = {"one_step": one_step, "look_ahead": look_ahead, "search": _search}
+PLANNERS: dict[str, Callable[..., Plan]] = {
+    "one_step": one_step,
+    "look_ahead": look_ahead,
+    "rollout": rollout,
+    "search": _search,
+}
 """By name (`PlannerConfig.planner`), all with the same arguments and the same plan."""
 
 

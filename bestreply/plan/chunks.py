@@ -96,7 +96,9 @@ def _apart_or(
         axes = jax.tree.map(lambda m: 0 if m else None, tuple(has_batch))
         return jax.vmap(apart, in_axes=axes, axis_size=count)(models, shared, needed)
     rows = jax.tree.map(
-        lambda x, m: x if m else jnp.broadcast_to(x, (count, *x.shape)), (shared, needed), tuple(has_batch[1:])
+        lambda x, m: x if m else jnp.broadcast_to(x, (count, *x.shape)),
+        (shared, needed),
+        tuple(has_batch[1:]),
     )
     return together(models, *rows)
 

@@ -114,6 +114,4 @@ def _plan(
         shared = z, joint, after, present, reached, keys
         deeper = where_needed(of_outcome, AT_A_TIME)(models, shared, needed.reshape(-1))
         worth = jnp.where(needed, deeper.reshape(needed.shape), worth)
-    return make_plan(
-        Outcomes(probs, weights, reward, discount, None, after), worth, legal, present, belief
-    )
+    return make_plan(Outcomes(probs, weights, reward, discount, None, after), worth, legal, present, belief)
