@@ -13,6 +13,7 @@ CONFIG = br.RunConfig(
     model=ModelConfig(latent=32, width=64, depth=1),
     train=TrainConfig(
         opponent_updates=300,
+        opponent_batch=128,
         updates=1500,
         batch=128,
         value_batch=256,

@@ -24,7 +24,15 @@ from bestreply.train import split_episodes
 
 CHICKEN = "matrix(table=chicken, rounds=4)"
 MODEL = ModelConfig(latent=8, width=16, depth=1)
-FEW = TrainConfig(opponent_updates=6, updates=9, batch=16, value_batch=16, log_every=3, checkpoint_every=3)
+FEW = TrainConfig(
+    opponent_updates=6,
+    opponent_batch=16,
+    updates=9,
+    batch=16,
+    value_batch=16,
+    log_every=3,
+    checkpoint_every=3,
+)
 CONFIG = RunConfig(game=CHICKEN, model=MODEL, train=FEW, planner=PlannerConfig(samples=4))
 
 
@@ -56,6 +64,7 @@ def test_it_learns_to_answer_both_players_of_chicken(data, tmp_path):
         train=dataclasses.replace(
             FEW,
             opponent_updates=200,
+            opponent_batch=64,
             updates=500,
             batch=64,
             value_batch=128,
@@ -196,7 +205,7 @@ def test_a_damaged_run_is_refused(data, whole, tmp_path):
     (tmp_path / "provenance.json").write_text((whole.path / "provenance.json").read_text())
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         load_run(tmp_path)
-    with pytest.raises(ValueError, match="planner='mcts'; there are: one_step, look_ahead, search"):
+    with pytest.raises(ValueError, match="planner='mcts'; there are: one_step, look_ahead, rollout, search"):
         whole.agent(planner="mcts")
     with pytest.raises(ValueError, match=r"a planner has no setting eps; it has: .*epsilon"):
         whole.agent(eps=0.1)
@@ -241,6 +250,7 @@ def test_it_learns_what_pays_later(tmp_path):
     train_config = dataclasses.replace(
         IMPROVED.train,
         opponent_updates=300,
+        opponent_batch=64,
         updates=400,
         value_updates=600,
         batch=64,

@@ -66,8 +66,18 @@ def slow_scores(world, players, obs, depth, worth, unlikely=0.0, reach=1.0):
     "spec, others, depth, unlikely",
     [
         ("stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=4)", ["nearest_stag"], 2, 0),
-        ("snowdrift(height=1, width=3, players=2, drifts=2, max_steps=4)", ["noisy(nearest_drift, 0.5)"], 1, 0),
-        ("snowdrift(height=1, width=3, players=2, drifts=2, max_steps=4)", ["noisy(nearest_drift, 0.5)"], 3, 0.3),
+        (
+            "snowdrift(height=1, width=3, players=2, drifts=2, max_steps=4)",
+            ["noisy(nearest_drift, 0.5)"],
+            1,
+            0,
+        ),
+        (
+            "snowdrift(height=1, width=3, players=2, drifts=2, max_steps=4)",
+            ["noisy(nearest_drift, 0.5)"],
+            3,
+            0.3,
+        ),
     ],
 )
 def test_scores_are_those_of_slow_recursion(spec, others, depth, unlikely):

@@ -81,7 +81,9 @@ def test_scores_are_what_slow_play_brings(steps):
 
 
 def test_no_steps_is_one_step():
-    game, world, rules = parts("snowdrift(height=2, width=2, players=2, drifts=2, max_steps=4)", "random", jnp.sum)
+    game, world, rules = parts(
+        "snowdrift(height=2, width=2, players=2, drifts=2, max_steps=4)", "random", jnp.sum
+    )
     shown = game.reset(jax.random.key(0))[1]
     one, none = (planned(p, world, rules, shown, rollout_steps=0) for p in (one_step, rollout))
     np.testing.assert_allclose(one.scores, none.scores, rtol=1e-6)
