@@ -130,7 +130,7 @@ def judge(game: str) -> dict[str, Any]:
 
 def told_rows(game: str, runs: dict[str, list[Run]]) -> Iterator[dict[str, Any]]:
     """Shares of the reply that is told the type."""
-    spec, types = GAMES[game]
+    types = GAMES[game][1]
     for name in types:
         best = exact.best_reply(runs["goals"][0].game, 0, [name], gamma=0.95, layouts=1)
         for planner in ("one_step", "look_ahead"):
