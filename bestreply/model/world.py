@@ -17,7 +17,8 @@ from bestreply.model.nets import MLP, JointMLP, one_hot_actions
 class PlanningModel(Protocol):
     """What a planner asks of a world: `WorldModel` learned it, `TrueWorld` knows it. Latents `z` are any PyTree."""
 
-    num_actions: int
+    @property
+    def num_actions(self) -> int: ...
 
     def encode(self, obs: Any) -> Any: ...
     def next(self, z: Any, action: Any, others: Any) -> Any: ...
