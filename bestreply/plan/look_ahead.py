@@ -10,7 +10,6 @@ to come about is not looked into: where the others' moves and the chances to go 
 import dataclasses
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -18,19 +17,9 @@ from jaxtyping import Array, Float
 from bestreply.config import PlannerConfig
 from bestreply.model.opponent import OpponentModel
 from bestreply.model.world import PlanningModel
-from bestreply.plan.chunks import where_needed
-from bestreply.plan.one_step import (
-    Outcomes,
-    joint_count,
-    make_plan,
-    planned_in_chunks,
-    scored,
-    what_others_do,
-)
+from bestreply.plan.branches import arrive, branch, go_into, likely
+from bestreply.plan.one_step import joint_count, make_plan, planned_in_chunks
 from bestreply.types import Plan
-
-AT_A_TIME = 64
-"""How many outcomes, of all examples, are looked into at a time at each depth."""
 
 
 def look_ahead(
@@ -54,19 +43,8 @@ def look_ahead(
 
     def score(world: Any, opponents: Any, *seen: Any) -> Plan:
         belief, obs, legal, present, key = seen
-        return _plan(
-            world,
-            opponents,
-            belief,
-            obs,
-            legal,
-            present,
-            jnp.float32(1),
-            key,
-            depth=config.depth,
-            gamma=gamma,
-            config=config,
-        )
+        here = belief, world.encode(obs), obs, legal, present
+        return _plan(world, opponents, *here, jnp.float32(1), key, config.depth, gamma, config)
 
     outcomes = world.num_actions * joint_count(world.num_actions, len(present) - 1, config)
     return planned_in_chunks(score, outcomes, world, opponents, belief, obs, legal, present, key)
@@ -76,42 +54,32 @@ def _plan(
     world: Any,
     opponents: Any,
     belief: Any,
+    z: Any,
     obs: Array,
     legal: Array,
     present: Array,
     reach: Float[Array, ""],
     key: Array,
-    *,
     depth: int,
     gamma: float,
     config: PlannerConfig,
 ) -> Plan:
-    """`depth` steps from `obs`, which is reached with probability `reach` from where the planner stands."""
+    """`depth` steps from the latent `z` of `obs`, which is reached with probability `reach` from where the planner stands."""
     draw_key, key = jax.random.split(key)
-    z = world.encode(obs)
-    probs, joint, weights, after = what_others_do(opponents, belief, obs, legal, present, draw_key, config)
-    reward, discount, worth = scored(world, opponents, gamma, z, joint, after, legal)
+    here = belief, z, obs, legal, present
+    found = branch(world, opponents, *here, draw_key, gamma=gamma, config=config)
+    worth = found.worth
     if depth > 1:
-        reached = reach * weights * discount / gamma
-        needed = legal[:, None] & (reached >= config.unlikely) & (weights > 0)
-        models, fixed = eqx.partition((world, opponents), eqx.is_array)
+        needed, reached = likely(found, legal, gamma, config, reach)
         below = dataclasses.replace(config, samples=config.deeper_samples)
 
-        def of_outcome(models: Any, shared: Any, row: Array) -> Array:
-            world, opponents = eqx.combine(models, fixed)
-            z, joint, after, present, reached, keys = shared
-            own, others = row // len(joint), row % len(joint)
-            seen = world.imagine(world.next(z, own, joint[others]))
-            told = opponents.game.present_in(seen)
-            here = present if told is None else jnp.asarray(told) & present
-            believed = jax.tree.map(lambda x: x[others], after)
-            mask, chance = world.allowed(world.encode(seen)), reached[own, others]
-            arguments = believed, seen, mask, here, chance, keys[others]
-            plan = _plan(world, opponents, *arguments, depth=depth - 1, gamma=gamma, config=below)
-            return plan.scores.max()
+        def go(world: Any, opponents: Any, z: Any, belief: Any, each: Any, present: Array) -> Array:
+            reach, key = each
+            seen, z, legal, present = arrive(world, opponents, z, present)
+            there = belief, z, seen, legal, present
+            return _plan(world, opponents, *there, reach, key, depth - 1, gamma, below).scores.max()
 
-        keys = jax.random.split(key, len(weights))  # the same draws for every candidate
-        shared = z, joint, after, present, reached, keys
-        deeper = where_needed(of_outcome, AT_A_TIME)(models, shared, needed.reshape(-1))
-        worth = jnp.where(needed, deeper.reshape(needed.shape), worth)
-    return make_plan(Outcomes(probs, weights, reward, discount, None, after), worth, legal, present, belief)
+        keys = jax.random.split(key, len(found.weights))  # the same draws for every candidate
+        each = reached, jnp.broadcast_to(keys, reached.shape)
+        worth = jnp.where(needed, go_into(go, world, opponents, found, z, needed, each, present), worth)
+    return make_plan(found, worth, legal, present, belief)

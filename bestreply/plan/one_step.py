@@ -1,7 +1,7 @@
 """One step of look-ahead: a_i* = argmax over legal a_i of E_{a_j ~ pi_hat_j}[ r(o, a_i, a_j) + gamma V(o') ]."""
 
 import itertools
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,8 +12,11 @@ from jaxtyping import Array, Float
 from bestreply.config import PlannerConfig
 from bestreply.model.opponent import OpponentModel
 from bestreply.model.world import PlanningModel
-from bestreply.plan.chunks import in_chunks, where_needed
+from bestreply.plan.chunks import in_chunks
 from bestreply.types import ABSENT, Plan
+
+if TYPE_CHECKING:
+    from bestreply.plan.branches import Branches
 
 
 def joint_actions(
@@ -148,33 +151,8 @@ def one_step(
     return planned_in_chunks(score, leaves, world, opponents, belief, obs, legal, present, key)
 
 
-def scored(
-    world: Any, opponents: Any, gamma: float, z: Any, joint: Array, after: Any, legal: Array
-) -> tuple[Array, Array, Array]:
-    """Reward, discount and worth [A, M] of every legal action against `joint` [M, N-1], which leave the beliefs `after`; else 0."""
-    posterior = jax.vmap(opponents.posterior, axis_size=len(joint))(after)  # a belief can be empty
-    arrays, fixed = eqx.partition(world, eqx.is_array)
-
-    def of_action(arrays: Any, shared: Any, own: Array) -> tuple[Array, Array, Array]:
-        world, (z, joint, posterior) = eqx.combine(arrays, fixed), shared
-
-        def outcome(others: Array, posterior: Array) -> tuple[Array, Array, Array]:
-            discount = gamma * jax.nn.sigmoid(world.continues(z, own, others))
-            worth = world.values_of(world.next(z, own, others), posterior).max()
-            return world.reward(z, own, others), discount, worth
-
-        return jax.vmap(outcome)(joint, posterior)
-
-    return where_needed(of_action, SOME)(arrays, (z, joint, posterior), legal)
-
-
-SOME = 160
-"""How many actions, of all examples, are scored at a time against all draws. Measured: fewer keep the processor less busy, more are
-filled up by what is not needed."""
-
-
-def make_plan(found: Outcomes, worth: Array, legal: Array, present: Array, belief: Any) -> Plan:
-    """The plan from what the candidates lead to and what the next states are `worth` [A, M]."""
+def make_plan(found: "Outcomes | Branches", worth: Array, legal: Array, present: Array, belief: Any) -> Plan:
+    """The plan from what the candidates lead to (`Outcomes`, or `branches.Branches`) and what the next states are `worth` [A, M]."""
     reward, value = found.reward @ found.weights, (found.discount * worth) @ found.weights
     scores = jnp.where(legal, reward + value, -jnp.inf)
     shown = jnp.where(present[1:, None], found.probs, 0.0)

@@ -13,7 +13,6 @@ says what takes hundreds otherwise. A right V is left as it is, whatever is draw
 import dataclasses
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -21,19 +20,12 @@ from jaxtyping import Array, Float
 from bestreply.config import PlannerConfig
 from bestreply.model.opponent import OpponentModel
 from bestreply.model.world import PlanningModel
-from bestreply.plan.chunks import where_needed
-from bestreply.plan.one_step import (
-    Outcomes,
-    joint_count,
-    make_plan,
-    planned_in_chunks,
-    scored,
-    what_others_do,
-)
+from bestreply.plan.branches import arrive, branch, go_into, likely
+from bestreply.plan.one_step import joint_count, make_plan, planned_in_chunks
 from bestreply.types import Plan
 
-AT_A_TIME = 64
-"""How many outcomes, of all examples, are played on from at a time."""
+NOTHING = 1e-3
+"""A game that goes on with less than this weight is over."""
 
 
 def rollout(
@@ -59,28 +51,17 @@ def rollout(
         belief, obs, legal, present, key = seen
         draw_key, key = jax.random.split(key)
         z = world.encode(obs)
-        probs, joint, weights, after = what_others_do(
-            opponents, belief, obs, legal, present, draw_key, config
-        )
-        reward, discount, worth = scored(world, opponents, gamma, z, joint, after, legal)
-        needed = legal[:, None] & (weights * discount / gamma >= config.unlikely) & (weights > 0)
-        models, fixed = eqx.partition((world, opponents), eqx.is_array)
+        found = branch(world, opponents, belief, z, obs, legal, present, draw_key, gamma=gamma, config=config)
+        needed, _ = likely(found, legal, gamma, config)
 
-        def of_outcome(models: Any, shared: Any, row: Array) -> Array:
-            world, opponents = eqx.combine(models, fixed)
-            z, joint, after, present, worth, keys = shared
-            own, others = row // len(joint), row % len(joint)
-            z = world.next(z, own, joint[others])
-            believed = jax.tree.map(lambda x: x[others], after)
-            start = z, believed, present, worth[own, others]
+        def go(world: Any, opponents: Any, z: Any, belief: Any, worth: Array, shared: Any) -> Array:
+            present, keys = shared
+            start = z, belief, present, worth
             return jax.vmap(lambda k: _played_on(world, opponents, *start, k, gamma, config))(keys).mean()
 
-        shared = z, joint, after, present, worth, jax.random.split(key, config.rollouts)
-        change = where_needed(of_outcome, AT_A_TIME)(models, shared, needed.reshape(-1))
-        worth = worth + change.reshape(needed.shape)
-        return make_plan(
-            Outcomes(probs, weights, reward, discount, None, after), worth, legal, present, belief
-        )
+        shared = present, jax.random.split(key, config.rollouts)
+        change = go_into(go, world, opponents, found, z, needed, found.worth, shared)
+        return make_plan(found, found.worth + change, legal, present, belief)
 
     outcomes = world.num_actions * joint_count(world.num_actions, len(present) - 1, config)
     return planned_in_chunks(score, outcomes, world, opponents, belief, obs, legal, present, key)
@@ -103,27 +84,16 @@ def _played_on(
     def step(at: Any, key: Array) -> tuple[Any, Array]:
         z, belief, present, worth, weight = at
         draw_key, others_key = jax.random.split(key)
-        seen = world.imagine(z)
-        z = world.encode(seen)
-        told = opponents.game.present_in(seen)
-        present = present if told is None else jnp.asarray(told) & present
-        legal = world.allowed(z) & (weight > NOTHING)
-        probs, joint, weights, after = what_others_do(
-            opponents, belief, seen, legal, present, draw_key, below
-        )
-        reward, discount, further = scored(world, opponents, gamma, z, joint, after, legal)
-        plan = make_plan(
-            Outcomes(probs, weights, reward, discount, None, after), further, legal, present, belief
-        )
-        own, others = plan.action, jax.random.categorical(others_key, jnp.log(weights))
+        seen, z, legal, present = arrive(world, opponents, z, present)
+        legal = legal & (weight > NOTHING)
+        found = branch(world, opponents, belief, z, seen, legal, present, draw_key, gamma=gamma, config=below)
+        plan = make_plan(found, found.worth, legal, present, belief)
+        own, others = plan.action, jax.random.categorical(others_key, jnp.log(found.weights))
         delta = jnp.where(legal.any(), weight * (plan.scores[own] - worth), 0.0)
-        moved = jax.tree.map(lambda x: x[others], after)
-        after_it = world.next(z, own, joint[others])
-        return (after_it, moved, present, further[own, others], weight * discount[own, others]), delta
+        moved = jax.tree.map(lambda x: x[others], found.belief)
+        after = world.next(z, own, found.joint[others])
+        weight = weight * found.discount[own, others]
+        return (after, moved, present, found.worth[own, others], weight), delta
 
     start = z, belief, present, worth, jnp.float32(1)
     return jax.lax.scan(step, start, jax.random.split(key, config.rollout_steps))[1].sum()
-
-
-NOTHING = 1e-3
-"""A game that goes on with less than this weight is over."""

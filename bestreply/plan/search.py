@@ -37,7 +37,8 @@ from jaxtyping import Array, Bool, Float, Int
 from bestreply.config import PlannerConfig
 from bestreply.model.opponent import OpponentModel
 from bestreply.model.world import PlanningModel
-from bestreply.plan.one_step import Outcomes, make_plan, planned_in_chunks, scored, what_others_do
+from bestreply.plan.branches import arrive, branch
+from bestreply.plan.one_step import make_plan, planned_in_chunks
 from bestreply.types import Plan
 
 mctx: Any = _mctx  # a static checker can't follow the fields of chex's dataclasses
@@ -144,18 +145,15 @@ def _made(
     room: int,
 ) -> tuple[Plan, Node]:
     """The one-step plan from the latent `z` of `obs`, and the node of it, with room for `room` draws at least."""
-    probs, joint, weights, after = what_others_do(opponents, belief, obs, legal, present, key, config)
-    reward, discount, worth = scored(world, opponents, gamma, z, joint, after, legal)
-    found = Outcomes(probs, weights, reward, discount, None, after)
-    plan = make_plan(found, worth, legal, present, belief)
-
-    spare = max(room - len(weights), 0)
+    found = branch(world, opponents, belief, z, obs, legal, present, key, gamma=gamma, config=config)
+    plan = make_plan(found, found.worth, legal, present, belief)
+    spare = max(room - len(found.weights), 0)
 
     def padded(x: Array, axis: int = 0) -> Array:
         return jnp.pad(x, [(0, spare if i == axis else 0) for i in range(x.ndim)])
 
-    drawn = padded(joint), padded(weights), jax.tree.map(padded, after)
-    parts = padded(reward, 1), padded(discount, 1), padded(worth, 1)
+    drawn = padded(found.joint), padded(found.weights), jax.tree.map(padded, found.belief)
+    parts = padded(found.reward, 1), padded(found.discount, 1), padded(found.worth, 1)
     return plan, Node(z, legal, present, *drawn, *parts, was, depth)
 
 
@@ -173,13 +171,10 @@ def _expand(
     room = len(node.weights)
     own, place = edge // room, edge % room
     z = world.next(node.z, own, node.joint[place])
-    obs = world.imagine(z)
-    z = world.encode(obs) if reencode else z
-    told = opponents.game.present_in(obs)
-    here = node.present if told is None else jnp.asarray(told) & node.present
+    obs, z, legal, here = arrive(world, opponents, z, node.present, reencode=reencode)
     belief, was = jax.tree.map(lambda x: x[place], node.belief), node.worth[own, place]
     made = partial(_made, world, opponents, gamma=gamma, config=config, room=room)
-    plan, after = made(belief, z, obs, world.allowed(z), here, was, node.depth + 1, key)
+    plan, after = made(belief, z, obs, legal, here, was, node.depth + 1, key)
     output = mctx.RecurrentFnOutput(
         reward=node.reward[own, place],
         discount=node.discount[own, place],
