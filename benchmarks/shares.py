@@ -49,9 +49,9 @@ GAMES = {
     "snowdrift": ("snowdrift(height=4, width=4, players=2, drifts=6, max_steps=15)", DRIFT_TYPES),
 }
 OUT, RUNS = Path("results") / "shares", Path("runs") / "shares"
-EPISODES = 256
+EPISODES = 128
 """Games against each type."""
-FEWER = 48
+FEWER = 32
 """Games against others whose type is to be believed: each of their layouts takes the exact reply seconds."""
 CUT = 6
 """Beliefs of the exact reply are held in steps of 1/CUT."""
@@ -88,20 +88,20 @@ def config(game: str, seed: int, kind: str = "goals") -> RunConfig:
 
 
 def train_one(game: str, seed: int, kind: str) -> None:
-    """Collects and trains, unless that is done; what it took is added up beside the run."""
+    """Collects and trains, unless that is done; beside the run goes what it took, since it was last taken up."""
     folder = RUNS / game / str(seed)
     took = folder / f"{kind}.json"
     if took.exists():
         return
-    wanted, data, begun = (
-        config(game, seed, kind),
-        folder / "data",
-        (time.perf_counter(), time.process_time()),
-    )
+    wanted, data = config(game, seed, kind), folder / "data"
+    begun, busy_before, again = time.perf_counter(), time.process_time(), (folder / kind).exists()
     store = open_store(data) if (data / "manifest.json").exists() else collect_for(wanted, data)
-    train(store, wanted, path=folder / kind, resume=(folder / kind).exists())
-    minutes, busy = (time.perf_counter() - begun[0]) / 60, (time.process_time() - begun[1]) / 60
-    write_json(took, {"minutes": minutes, "processor_minutes": busy, "env_steps": store.manifest.steps})
+    train(store, wanted, path=folder / kind, resume=again)
+    minutes, busy = (time.perf_counter() - begun) / 60, (time.process_time() - busy_before) / 60
+    steps = store.manifest.steps
+    write_json(
+        took, {"minutes": minutes, "processor_minutes": busy, "env_steps": steps, "taken_up_again": again}
+    )
 
 
 # -- judged --------------------------------------------------------------------------------------------------------------------
@@ -160,6 +160,7 @@ def believed_rows(game: str, runs: dict[str, list[Run]]) -> Iterator[dict[str, A
             yield {"reply": "believed", "against": drawn, "types": way, "planner": "look_ahead"} | {
                 "share": found_shares["share"][k * n : (k + 1) * n],
                 "best": found_shares["best"],
+                "games": FEWER,
             }
 
 
@@ -178,7 +179,7 @@ def shares(best: exact.BestReply, players: list[Agent], against: str, episodes: 
     regret = decided.regret(every.action[:, :, 0])
     lost = (regret * best.gamma ** np.arange(regret.shape[1])).sum(1).reshape(len(players), episodes)
     worth = decided.value[:, 0].reshape(len(players), episodes).mean(1)
-    return {"share": (1 - lost.mean(1) / worth).tolist(), "best": float(worth.mean())}
+    return {"share": (1 - lost.mean(1) / worth).tolist(), "best": float(worth.mean()), "games": episodes}
 
 
 # -- over seeds ----------------------------------------------------------------------------------------------------------------
@@ -194,11 +195,11 @@ def summary() -> str:
             "",
             f"{len(found['seeds'])} seeds; at most {max(t['env_steps'] for t in took):,} environment steps; to collect and train "
             f"{np.median([t['minutes'] for t in took]):.1f} minutes (median; two seeds side by side on two cores), "
-            f"{np.median([t['processor_minutes'] for t in took]):.1f} of processor time. The same {EPISODES} games for every seed and "
-            f"agent in a cell, {FEWER} against the reply that believes. Mean, 95 % interval over seeds, least seed.",
+            f"{np.median([t['processor_minutes'] for t in took]):.1f} of processor time. The same games for every seed and agent "
+            "in a cell. Mean, 95 % interval over seeds, least seed.",
             "",
             table(
-                ["of the reply that is", "against", "the type is", "planner", "share", "±", "least"],
+                ["of the reply that is", "against", "the type is", "planner", "games", "share", "±", "least"],
                 _rows(found),
             ),
             "",
@@ -213,7 +214,7 @@ def _rows(found: dict[str, Any]) -> list[list[str]]:
         half = "-"
         if len(each) > 1:
             half = f"{stdtrit(len(each) - 1, 0.975) * each.std(ddof=1) / len(each) ** 0.5:.3f}"
-        names = [row["reply"], row["against"], row["types"], row["planner"]]
+        names = [row["reply"], row["against"], row["types"], row["planner"], str(row["games"])]
         rows.append([*names, f"{each.mean():.3f}", half, f"{each.min():.3f}"])
     return rows
 
