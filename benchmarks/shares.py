@@ -18,8 +18,10 @@ import dataclasses
 import json
 import time
 from collections.abc import Iterator
+from functools import cache
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -33,6 +35,8 @@ from bestreply.console import meter
 from bestreply.data.store import open_store
 from bestreply.experiment import collect_for, resolve
 from bestreply.files import write_json
+from bestreply.games import make_game
+from bestreply.games.base import Game
 from bestreply.plan.agent import Agent
 from bestreply.provenance import provenance
 from bestreply.regret import told_types
@@ -107,61 +111,66 @@ def train_one(game: str, seed: int, kind: str) -> None:
 # -- judged --------------------------------------------------------------------------------------------------------------------
 
 
-def judge(game: str) -> dict[str, Any]:
-    """Rows of shares, a number for every seed, of all runs that are there."""
-    folder = RUNS / game
-    seeds = sorted(int(p.parent.name) for p in folder.glob("*/goals.json"))
-    runs = {
-        kind: [load_run(folder / str(s) / kind) for s in seeds]
-        for kind in KINDS
-        if all((folder / str(s) / f"{kind}.json").exists() for s in seeds)
-    }
-    return {
-        "game": GAMES[game][0],
-        "seeds": seeds,
-        "took": {
-            kind: [json.loads((folder / str(s) / f"{kind}.json").read_text()) for s in seeds] for kind in runs
-        },
-        "config": dataclasses.asdict(runs["goals"][0].config),
-        "rows": [*told_rows(game, runs), *believed_rows(game, runs)],
-        "provenance": provenance(SEED),
-    }
+def judge(game: str) -> None:
+    """Fills in the table of all runs that are there, row after row: one that was stopped goes on where it was."""
+    folder, out = RUNS / game, OUT / f"{game}.json"
+    seeds = sorted(int(path.parent.name) for path in folder.glob("*/goals.json"))
+    kinds = [k for k in KINDS if all((folder / str(s) / f"{k}.json").exists() for s in seeds)]
+    runs = {kind: [load_run(folder / str(s) / kind) for s in seeds] for kind in kinds}
+    took = {k: [json.loads((folder / str(s) / f"{k}.json").read_text()) for s in seeds] for k in kinds}
+    found = {"game": GAMES[game][0], "config": dataclasses.asdict(runs["goals"][0].config)}
+    found = json.loads(json.dumps(found | {"seeds": seeds, "took": took}))
+    before = json.loads(out.read_text()) if out.exists() else {}
+    rows: list[dict[str, Any]] = []
+    if all(before.get(part) == found[part] for part in ("game", "config", "seeds")):
+        rows = before["rows"]
+    done = [Cell(*(row[part] for part in Cell._fields)) for row in rows]
+    for cell in cells(game, kinds):
+        if cell not in done:
+            rows.append(cell._asdict() | judged(runs, cell))
+            write_json(out, found | {"rows": rows, "provenance": provenance(SEED)})
 
 
-def told_rows(game: str, runs: dict[str, list[Run]]) -> Iterator[dict[str, Any]]:
-    """Shares of the reply that is told the type."""
-    types = GAMES[game][1]
-    for name in types:
-        best = exact.best_reply(runs["goals"][0].game, 0, [name], gamma=0.95, layouts=1)
-        for planner in ("one_step", "look_ahead"):
-            agents = [run.agent(planner) for run in runs["goals"]]
-            told = [told_types(agent, run, [name]) for agent, run in zip(agents, runs["goals"], strict=True)]
-            ways = {"told": told, "inferred": agents}
-            if "no_goals" in runs:
-                ways["not asked"] = [run.agent(planner) for run in runs["no_goals"]]
-            for types_are, players in ways.items():
-                row = {"reply": "told", "against": name, "types": types_are, "planner": planner}
-                yield row | shares(best, players, name, EPISODES)
+class Cell(NamedTuple):
+    """What a row is about."""
+
+    reply: str
+    """Whose shares are taken: `told` or `believed`."""
+    against: str
+    types: str
+    """What the agent knows of the type: `told`, `inferred` or, by a model that tells no players apart, `not asked`."""
+    planner: str
 
 
-def believed_rows(game: str, runs: dict[str, list[Run]]) -> Iterator[dict[str, Any]]:
-    """Shares of the reply that believes: the type drawn anew for each game, and a change of type at a step drawn from the first half."""
-    found, types = runs["goals"][0].game, GAMES[game][1]
-    for drawn in (
-        f"mixture({', '.join(types)})",
-        f"switching({types[0]}, {types[1]}, random={found.max_steps // 2})",
-    ):
-        best = exact.best_reply(found, 0, [drawn], gamma=0.95, know="belief", layouts=1, resolution=CUT)
-        ways = {"inferred": "goals", "not asked": "no_goals"}
-        players = {way: [run.agent() for run in runs[kind]] for way, kind in ways.items() if kind in runs}
-        found_shares = shares(best, [p for ps in players.values() for p in ps], drawn, FEWER)
-        for k, way in enumerate(players):
-            n = len(players[way])
-            yield {"reply": "believed", "against": drawn, "types": way, "planner": "look_ahead"} | {
-                "share": found_shares["share"][k * n : (k + 1) * n],
-                "best": found_shares["best"],
-                "games": FEWER,
-            }
+def cells(game: str, kinds: list[str]) -> Iterator[Cell]:
+    """Rows of the table: each type; the type drawn anew for each game; a change of type at a step drawn from the first half."""
+    spec, types = GAMES[game]
+    half = make_game(spec).max_steps // 2
+    unasked = ["not asked"] if "no_goals" in kinds else []
+    for name, planner in product(types, ("one_step", "look_ahead")):
+        for known in ("told", "inferred", *unasked):
+            yield Cell("told", name, known, planner)
+    drawn = f"mixture({', '.join(types)})", f"switching({types[0]}, {types[1]}, random={half})"
+    for mixed, known in product(drawn, ("inferred", *unasked)):
+        yield Cell("believed", mixed, known, "look_ahead")
+
+
+def judged(runs: dict[str, list[Run]], cell: Cell) -> dict[str, Any]:
+    """A number for every seed."""
+    ours = runs["no_goals" if cell.types == "not asked" else "goals"]
+    agents = [run.agent(cell.planner) for run in ours]
+    best = exact_reply(ours[0].game, cell.reply, cell.against)
+    if cell.types == "told":
+        players = [told_types(a, run, [cell.against]) for a, run in zip(agents, ours, strict=True)]
+        return shares(best, players, cell.against, EPISODES)
+    return shares(best, agents, cell.against, EPISODES if cell.reply == "told" else FEWER)
+
+
+@cache
+def exact_reply(game: Game, reply: str, against: str) -> exact.BestReply:
+    if reply == "told":
+        return exact.best_reply(game, 0, [against], gamma=0.95, layouts=1)
+    return exact.best_reply(game, 0, [against], gamma=0.95, know="belief", layouts=1, resolution=CUT)
 
 
 def shares(best: exact.BestReply, players: list[Agent], against: str, episodes: int) -> dict[str, Any]:
@@ -234,7 +243,7 @@ def main() -> None:
                 train_one(arguments.game, seed, kind)
                 jax.clear_caches()
     else:
-        write_json(OUT / f"{arguments.game}.json", judge(arguments.game))
+        judge(arguments.game)
         (OUT / "README.md").write_text(summary())
         print(OUT / "README.md")
 
