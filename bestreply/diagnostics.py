@@ -60,7 +60,9 @@ def heldout_losses(run: "Run", buffer: BufferState, index: Index) -> dict[str, f
         lambda w, at: jax.tree.map(jnp.mean, jax.vmap(partial(world_losses, w, limit_ends=limit_ends))(at))
     )(learner.world, windows)
     at = jax.tree.map(lambda x: x[:, 0], windows)
-    log_loss = jax.jit(opponent_loss)(learner.opponents, at, labels(run.config, at))
+    log_loss = jax.jit(opponent_loss)(
+        learner.opponents, at, jax.nn.one_hot(labels(run.config, at), learner.opponents.goals)
+    )
     return {name: float(value) for name, value in losses.items()} | {"log_loss": float(log_loss)}
 
 

@@ -19,6 +19,7 @@ from bestreply.data.moa_buffer import BufferState, fill
 from bestreply.learner import Learner, set_units, start_learner
 from bestreply.metrics import MetricsLog
 from bestreply.model.dreams import begin_many
+from bestreply.model.labels import label_weights
 from bestreply.model.opponent import LearnedOpponents
 from bestreply.model.targets import (
     Minds,
@@ -49,7 +50,8 @@ def _updates(
 
 
 def _opponent_phase(config: RunConfig, data: Any, learner: Learner, key: Array) -> Any:
-    return opponent_step(config, data, learner, key)
+    buffer, weights = data
+    return opponent_step(config, buffer, weights, learner, key)
 
 
 def _world_phase(config: RunConfig, data: Any, learner: Learner, key: Array) -> Any:
@@ -82,18 +84,23 @@ def _phases(config: TrainConfig) -> tuple[Phase, ...]:
 def _run_phase(
     phase: Phase,
     config: RunConfig,
-    data: Any,
+    data_for: Callable[[Learner], Any],
     learner: Learner,
     save: Callable[[Learner], None],
     log: MetricsLog,
 ) -> Learner:
-    """Trains to the end of `phase` in blocks of `log_every`; logs after each block, saves after each `checkpoint_every`."""
+    """Trains to the end of `phase` in blocks of `log_every`; logs after each block, saves after each `checkpoint_every`.
+
+    What to learn from is asked for at the start and after each save, so that a resumed run learns from the same.
+    """
     done, updates = int(getattr(learner, phase.counter)), getattr(config.train, phase.counter)
     seed = jax.random.fold_in(
         jax.random.key(config.seed), {"opponents": 1, "world": 2, "value": 3}[phase.name]
     )
+    data = None
     with meter(f"train: {phase.name}", updates - done, "updates") as progress:
         while done < updates:
+            data = data_for(learner) if data is None else data
             block = min(config.train.log_every, updates - done)
             learner, metrics = _updates(config, phase.step, data, learner, seed, jnp.int32(done), block)
             done += block
@@ -101,8 +108,31 @@ def _run_phase(
             saving = done % config.train.checkpoint_every < block or done == updates
             if saving:
                 save(learner)
+                data = None
             progress.advance(block)
     return learner
+
+
+def fit_opponents(
+    config: RunConfig,
+    buffer: BufferState,
+    learner: Learner,
+    save: Callable[[Learner], None],
+    log: MetricsLog,
+) -> Learner:
+    """The phase of the model of the others. Its prior becomes what the labels come to."""
+    fixed = config.model.opponent_goal != "goal" or config.train.labels != "posterior"
+    weights = jnp.asarray(label_weights(config, learner.opponents, buffer.episodes)) if fixed else None
+
+    def data_for(learner: Learner) -> Any:
+        known = weights is not None
+        return buffer, weights if known else jnp.asarray(
+            label_weights(config, learner.opponents, buffer.episodes)
+        )
+
+    learner = _run_phase(OPPONENTS, config, data_for, learner, save, log)
+    total = data_for(learner)[1].sum((0, 1, 2))
+    return eqx.tree_at(lambda s: s.opponents.prior, learner, total / jnp.maximum(total.sum(), 1e-6))
 
 
 def read_minds(config: RunConfig, model: LearnedOpponents, episodes: Episodes) -> Minds:
@@ -176,12 +206,12 @@ def train(
         log.flush()
         checkpoint.save_checkpoint(run.path / "checkpoints", sum(made(learner).values()), learner)
 
-    learner = _run_phase(OPPONENTS, config, buffer, learner, save, log)
+    learner = fit_opponents(config, buffer, learner, save, log)
     minds = read_minds(config, learner.opponents, buffer.episodes)
     for phase in phases[1:]:
         if phase is VALUE and not int(learner.value_updates):
             learner = _fall_asleep(config, learner, buffer)
-        learner = _run_phase(phase, config, (buffer, minds), learner, save, log)
+        learner = _run_phase(phase, config, lambda _: (buffer, minds), learner, save, log)
     log.close()
     run = run.with_learner(learner)
     diagnose(run, held_out)

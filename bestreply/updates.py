@@ -24,7 +24,7 @@ from bestreply.model.targets import (
     value_targets,
 )
 from bestreply.model.world import WorldModel
-from bestreply.types import Transition
+from bestreply.types import Transition, ego_order
 
 
 def labels(config: RunConfig, at: Transition) -> Array:
@@ -35,24 +35,24 @@ def labels(config: RunConfig, at: Transition) -> Array:
     return others[..., 1:]
 
 
-def opponent_loss(model: LearnedOpponents, batch: Transition, goal: Array) -> Array:
-    """Mean of -log pi_hat_j(a_j | o, g_j) over those that acted."""
-    losses, acted = jax.vmap(partial(opponent_losses, model))(batch.obs, batch.others, goal)
-    return losses.sum() / jnp.maximum(acted.sum(), 1)
+def opponent_loss(model: LearnedOpponents, batch: Transition, weights: Array) -> Array:
+    """Mean of -log pi_hat_j(a_j | o, g) over those that acted, by their weights [B, N-1, G] for each goal or type."""
+    losses, counts = jax.vmap(partial(opponent_losses, model))(batch.obs, batch.others, weights)
+    return losses.sum() / jnp.maximum(counts.sum(), 1e-6)
 
 
 def opponent_step(
-    config: RunConfig, buffer: BufferState, learner: Learner, key: Array
+    config: RunConfig, buffer: BufferState, weights: Array, learner: Learner, key: Array
 ) -> tuple[Learner, dict[str, Array]]:
-    """One gradient step for the model of the others."""
+    """One gradient step for the model of the others; `weights` [E, T, N, G] of each step for each goal or type."""
     draw_key, turn_key = jax.random.split(key)
-    batch = gather(buffer, draw_index(buffer, draw_key, config.train.opponent_batch))
-    batch, _ = turned(config, learner.opponents.game, batch, None, turn_key)
+    index = draw_index(buffer, draw_key, config.train.opponent_batch)
+    others = jnp.asarray(ego_order(weights.shape[2])[:, 1:])[index.seat]
+    counts = weights[index.row[:, None], index.step[:, None], others]  # [B, N-1, G]
+    batch, counts = turned(config, learner.opponents.game, gather(buffer, index), counts, turn_key)
 
     def loss(net: Any) -> Array:
-        return opponent_loss(
-            eqx.tree_at(lambda m: m.net, learner.opponents, net), batch, labels(config, batch)
-        )
+        return opponent_loss(eqx.tree_at(lambda m: m.net, learner.opponents, net), batch, counts)
 
     value, gradient = eqx.filter_value_and_grad(loss)(learner.opponents.net)
     transform = optimiser(config.train, config.train.opponent_updates)

@@ -53,11 +53,11 @@ def test_1_who_has_left_did_not_stay(hunts):
     assert gone.sum() > 20 and (found.others[gone] == ABSENT).all() and (found.others[~gone] != ABSENT).all()
     assert found.present[:, 0].all() and (found.action != ABSENT).all()
     model = LearnedOpponents.create(HUNT, SMALL, 1, key=jax.random.key(0))
-    goal = np.zeros_like(found.others)
-    losses, acted = jax.vmap(lambda o, a, g: opponent_losses(model, o, a, g))(found.obs, found.others, goal)
-    assert (np.asarray(acted) == ~gone).all() and (np.asarray(losses)[gone] == 0).all()
+    each = np.ones((*found.others.shape, 1))
+    losses, counts = jax.vmap(lambda o, a, w: opponent_losses(model, o, a, w))(found.obs, found.others, each)
+    assert (np.asarray(counts) == ~gone).all() and (np.asarray(losses)[gone] == 0).all()
     stayed = np.where(gone, STAY, found.others)  # were it stored so, it would count
-    assert jax.vmap(lambda o, a, g: opponent_losses(model, o, a, g))(found.obs, stayed, goal)[1].all()
+    assert jax.vmap(lambda o, a, w: opponent_losses(model, o, a, w))(found.obs, stayed, each)[1].all()
 
 
 def test_2_ego_first_everywhere():

@@ -100,12 +100,15 @@ def expected_target(
     return at.reward + discount * (weights * jax.vmap(worth)(joint, beliefs)).sum()
 
 
-def opponent_losses(model: LearnedOpponents, obs: Array, others: Array, goal: Array) -> tuple[Array, Array]:
-    """-log pi_hat_j(a_j | o, g_j) of each other player [N-1], and who counts [N-1] bool: a seat that had left did not act."""
-    logits = model.logits(obs)  # [N-1, G, A]
-    acted = (others != ABSENT) & (goal >= 0)
-    seats = jnp.arange(len(others))
-    return jnp.where(acted, -logits[seats, jnp.maximum(goal, 0), jnp.maximum(others, 0)], 0.0), acted
+def opponent_losses(
+    model: LearnedOpponents, obs: Array, others: Array, weights: Float[Array, "others G"]
+) -> tuple[Array, Array]:
+    """sum_g w_j(g) (-log pi_hat_j(a_j | o, g)) of each other player [N-1], and the sum of its weights: 0 for a seat that had left."""
+    taken = jnp.take_along_axis(model.logits(obs), jnp.maximum(others, 0)[:, None, None], 2)[
+        ..., 0
+    ]  # [N-1, G]
+    weights = jnp.where((others != ABSENT)[:, None], weights, 0.0)
+    return -(weights * taken).sum(1), weights.sum(1)
 
 
 def total_loss(losses: dict[str, Any], weights: Any) -> Array:

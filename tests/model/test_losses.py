@@ -190,15 +190,19 @@ def opponents(game, goals, logits):
 def test_opponents():
     """pi(. | goal 0) = (1/4, 3/4), pi(. | goal 1) = (1/2, 1/2)."""
     model = opponents(GAME, 2, [[0.0, math.log(3)], [1.0, 1.0]])
-    found, acted = opponent_losses(model, jnp.zeros(1), jnp.array([1, 0]), jnp.array([0, 1]))
-    np.testing.assert_allclose(found, [-math.log(0.75), -math.log(0.5)], rtol=1e-6)
-    assert acted.tolist() == [True, True]
+    weights = jnp.array([[1.0, 0.0], [0.5, 0.3]])
+    found, counts = opponent_losses(model, jnp.zeros(1), jnp.array([1, 0]), weights)
+    np.testing.assert_allclose(
+        found, [-math.log(0.75), -0.5 * math.log(0.25) - 0.3 * math.log(0.5)], rtol=1e-6
+    )
+    np.testing.assert_allclose(counts, [1, 0.8])
 
 
 def test_opponents_that_have_left_or_have_no_label_do_not_count():
     model = opponents(GAME, 2, [[0.0, 1.0], [1.0, 1.0]])
-    found, acted = opponent_losses(model, jnp.zeros(1), jnp.array([ABSENT, 1]), jnp.array([0, ABSENT]))
-    assert found.tolist() == [0, 0] and acted.tolist() == [False, False]
+    weights = jnp.array([[1.0, 0.0], [0.0, 0.0]])
+    found, counts = opponent_losses(model, jnp.zeros(1), jnp.array([ABSENT, 1]), weights)
+    assert found.tolist() == [0, 0] and counts.tolist() == [0, 0]
 
 
 def test_opponents_only_where_an_action_can_be_legal():
