@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from bestreply.config import RunConfig
 from bestreply.data.moa_buffer import BufferState, Index, all_indices, fill, gather, gather_window
 from bestreply.files import write_json
 from bestreply.games.base import Game
 from bestreply.model.losses import world_losses
+from bestreply.model.opponent import LearnedOpponents
 from bestreply.model.targets import follow_beliefs, n_step_return
 from bestreply.model.world import WorldModel
 from bestreply.players.base import ScriptedPlayer
@@ -35,7 +37,7 @@ def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
     result = {
         "heldout": heldout_losses(run, buffer, index),
         "open_loop": open_loop(run.game, run.learner.world, buffer, index),
-        "opponent": opponent_table(run, buffer, beliefs, index),
+        "opponent": opponent_table(run.config, run.learner.opponents, run.roster, buffer, beliefs, index),
         "value": value_table(run, buffer, beliefs, index)
         if run.config.model.value_heads != "action"
         else agent_value_table(run),
@@ -126,20 +128,26 @@ def _compare(game: Game, predicted: np.ndarray, truth: np.ndarray) -> list[dict[
 # -- the others, and the value -------------------------------------------------------------------------------------------------
 
 
-def opponent_table(run: "Run", buffer: BufferState, beliefs: Array, index: Index) -> list[dict[str, Any]]:
+def opponent_table(
+    config: RunConfig,
+    model: LearnedOpponents,
+    roster: list[dict[str, Any]],
+    buffer: BufferState,
+    beliefs: Array,
+    index: Index,
+) -> list[dict[str, Any]]:
     """For each player of the data as an opponent: how often its likeliest predicted action was played, and -log of what was played.
 
     Predicted from the belief at that step; `log_loss_told` is that of the model told the player's goal or type.
     """
-    learner: Any = run.learner
     at = gather(buffer, index)
-    predict = jax.jit(jax.vmap(learner.opponents.predict))
+    predict = jax.jit(jax.vmap(model.predict))
     believed = np.asarray(predict(beliefs[index], at.obs, at.legal))  # [B, N-1, A]
-    truth = jax.nn.one_hot(jnp.maximum(labels(run.config, at), 0), learner.opponents.goals)
+    truth = jax.nn.one_hot(jnp.maximum(labels(config, at), 0), model.goals)
     told = np.asarray(predict(truth, at.obs, at.legal))
     others, player = np.asarray(at.others), np.asarray(at.player)[:, 1:]
     rows = []
-    for number, entry in enumerate(run.roster):
+    for number, entry in enumerate(roster):
         mine = (player == number) & (others != ABSENT)
         if not mine.any():
             continue

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from bestreply.run import Run
 
 Step = Callable[[RunConfig, Any, Learner, Array], tuple[Learner, dict[str, Array]]]
+Write = Callable[[str, int, dict[str, float]], None]
+"""Takes a phase's name, its updates made, and what was measured (`MetricsLog.write`)."""
 
 
 @partial(jax.jit, static_argnames=("config", "step", "updates"), donate_argnames=("learner",))
@@ -87,7 +89,7 @@ def _run_phase(
     data_for: Callable[[Learner], Any],
     learner: Learner,
     save: Callable[[Learner], None],
-    log: MetricsLog,
+    write: Write,
 ) -> Learner:
     """Trains to the end of `phase` in blocks of `log_every`; logs after each block, saves after each `checkpoint_every`.
 
@@ -104,7 +106,7 @@ def _run_phase(
             block = min(config.train.log_every, updates - done)
             learner, metrics = _updates(config, phase.step, data, learner, seed, jnp.int32(done), block)
             done += block
-            log.write(phase.name, done, {name: float(value) for name, value in metrics.items()})
+            write(phase.name, done, {name: float(value) for name, value in metrics.items()})
             saving = done % config.train.checkpoint_every < block or done == updates
             if saving:
                 save(learner)
@@ -118,20 +120,27 @@ def fit_opponents(
     buffer: BufferState,
     learner: Learner,
     save: Callable[[Learner], None],
-    log: MetricsLog,
+    write: Write,
 ) -> Learner:
-    """The phase of the model of the others. Its prior becomes what the labels come to."""
-    fixed = config.model.opponent_goal != "goal" or config.train.labels != "posterior"
-    weights = jnp.asarray(label_weights(config, learner.opponents, buffer.episodes)) if fixed else None
+    """The phase of the model of the others. Where it tells goals apart, its prior becomes what the labels come to."""
 
-    def data_for(learner: Learner) -> Any:
-        known = weights is not None
-        return buffer, weights if known else jnp.asarray(
-            label_weights(config, learner.opponents, buffer.episodes)
-        )
+    def weights(learner: Learner) -> Array:
+        trained = int(learner.opponent_updates) > 0
+        return jnp.asarray(label_weights(config, learner.opponents, buffer.episodes, trained=trained))
 
-    learner = _run_phase(OPPONENTS, config, data_for, learner, save, log)
-    total = data_for(learner)[1].sum((0, 1, 2))
+    move = config.model.opponent_goal == "goal" and config.train.labels == "posterior"
+    fixed = None if move else weights(learner)
+    learner = _run_phase(
+        OPPONENTS,
+        config,
+        lambda learner: (buffer, weights(learner) if fixed is None else fixed),
+        learner,
+        save,
+        write,
+    )
+    if config.model.opponent_goal != "goal":
+        return learner
+    total = (weights(learner) if fixed is None else fixed).sum((0, 1, 2))
     return eqx.tree_at(lambda s: s.opponents.prior, learner, total / jnp.maximum(total.sum(), 1e-6))
 
 
@@ -206,12 +215,12 @@ def train(
         log.flush()
         checkpoint.save_checkpoint(run.path / "checkpoints", sum(made(learner).values()), learner)
 
-    learner = fit_opponents(config, buffer, learner, save, log)
+    learner = fit_opponents(config, buffer, learner, save, log.write)
     minds = read_minds(config, learner.opponents, buffer.episodes)
     for phase in phases[1:]:
         if phase is VALUE and not int(learner.value_updates):
             learner = _fall_asleep(config, learner, buffer)
-        learner = _run_phase(phase, config, lambda _: (buffer, minds), learner, save, log)
+        learner = _run_phase(phase, config, lambda _: (buffer, minds), learner, save, log.write)
     log.close()
     run = run.with_learner(learner)
     diagnose(run, held_out)

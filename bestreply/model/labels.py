@@ -5,9 +5,9 @@ step limit caught on its way. Here the steps after a player's last event, a *tai
 
     w(g) proportional to p(g) S_g(L) prod_t pi_hat_g(a_t | o_t),
 
-p(g) the share of the tails that are after g, S_g(L) the chance that a player after g has reached nothing in L steps (1 for "none": a tail
-without an event is evidence too), and the model of the others as it is so far: expectation maximisation (Dempster, Laird and Rubin, 1977),
-a mixture with a share that never reaches anything (Boag's cure model, 1949).
+p(g) the share of the tails that are after g, S_g(L) the chance that a player after g has reached nothing in L steps (1 for "none": a
+tail without an event is evidence too), and the model of the others as it is so far: expectation maximisation (Dempster, Laird and
+Rubin, 1977), a mixture with a share that never reaches anything (Boag's cure model, 1949).
 """
 
 from typing import NamedTuple
@@ -26,14 +26,18 @@ from bestreply.types import ABSENT, Episodes, ego_order
 ROUNDS = 20
 """Rounds in which the shares of the goals among tails, and their survival, come to rest."""
 
+RULES = ("event", "hindsight", "posterior")
+"""Names of `TrainConfig.labels`."""
+
 
 def label_weights(
-    config: RunConfig, model: LearnedOpponents, episodes: Episodes
+    config: RunConfig, model: LearnedOpponents, episodes: Episodes, *, trained: bool = True
 ) -> Float[np.ndarray, "E T N G"]:
     """What each step counts for each goal or type that the model of the others tells apart; 0 for a step that is not kept.
 
-    `config.train.labels`: "event" keeps what led to an event; "hindsight" calls the rest by the last goal, "none"; "posterior" weighs it,
-    by `model` as it is. Players, and a model that tells nobody apart, need no such thing: whoever plays is on record.
+    `config.train.labels`: "event" keeps what led to an event; "hindsight" calls the rest by the last goal, "none"; "posterior" weighs
+    it, by `model` as it is, or before that has learned anything (`trained` False) by survival alone, all goals alike. Players, and a
+    model that tells nobody apart, need no such thing: whoever plays is on record.
     """
     action, count = np.asarray(episodes.action), model.goals
     acted = (action != ABSENT)[..., None]
@@ -49,19 +53,22 @@ def label_weights(
     certain = np.where(tail[..., None], np.float32(0), certain)
     if config.train.labels == "event":
         return certain
-    likely = np.asarray(tail_likelihood(model, episodes, jnp.asarray(tail)))
-    return certain + tail[..., None] * tail_posterior(model.game, episodes, likely)[:, None]
+    if trained:
+        likely, rounds = np.asarray(tail_likelihood(model, episodes, jnp.asarray(tail))), ROUNDS
+    else:  # with nothing to tell goals apart, more rounds would give all to whoever survives best
+        likely, rounds = np.zeros((action.shape[0], action.shape[2], count)), 1
+    return certain + tail[..., None] * tail_posterior(model.game, episodes, likely, rounds)[:, None]
 
 
 def tail_posterior(
-    game: Game, episodes: Episodes, log_likelihood: Float[np.ndarray, "E N G"]
+    game: Game, episodes: Episodes, log_likelihood: Float[np.ndarray, "E N G"], rounds: int = ROUNDS
 ) -> Float[np.ndarray, "E N G"]:
-    """What each seat was after when its play broke off, given the log-likelihood of its tail's actions under each goal; 0 without a tail."""
+    """What each seat was after when its play broke off, given its tail's log-likelihood under each goal; 0 without a tail."""
     took, goals = ways(game, episodes), log_likelihood.shape[-1]
     length = (np.asarray(episodes.goal_source) == NO_EVENT).sum(1)  # [E, N]
     there = length > 0
     weight = np.full(log_likelihood.shape, 1 / goals)
-    for _ in range(ROUNDS if there.any() else 0):
+    for _ in range(rounds if there.any() else 0):
         share = np.maximum(weight[there].mean(0), 1e-6)
         alive = np.array([survival(k, length[there], w) for k, w in zip(took, weight[there].T, strict=True)])
         score = log_likelihood + np.log(share) + np.log(np.moveaxis(alive[:, length], 0, -1))
