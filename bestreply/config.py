@@ -85,9 +85,11 @@ class TrainConfig:
     """Share of them in which the agent is told who the others are; in the rest it believes what play has shown."""
     explore: float = 0.4
     """Most often that an imagined game tries a uniform action; from a hundredth of it to all of it, drawn for each game."""
-    labels: Literal["event", "hindsight", "posterior"] = "hindsight"
+    labels: Literal["event", "hindsight", "posterior"] = "posterior"
     """Which steps teach the model of the others what of each goal: those that led to an event alone; the rest too, as the goal
-    "none"; or the rest by its posterior over all goals, computed anew at each checkpoint. Only for opponent_goal "goal"."""
+    "none"; or the rest by its posterior over all goals (`bestreply.model.labels`). Only for opponent_goal "goal"."""
+    relabel_every: int = 200
+    """Updates after which that posterior is computed anew; a checkpoint is written then too."""
     off_policy: float = 1.0
     """How much everybody's steps teach every other player's value head, weighted by how likely that player was to act so; 0: not at
     all. Only for `data`, one head a player, in games whose observation tells what the others see."""

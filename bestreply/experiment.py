@@ -57,7 +57,7 @@ def collect_for(config: RunConfig, path: str | Path, command: str | None = None)
     ]
     return collect(
         game,
-        [_drawn(config)] * game.num_players,
+        [drawn_players(config)] * game.num_players,
         config.collect.episodes,
         config.seed,
         path=path,
@@ -70,7 +70,7 @@ def collect_round(run: Run, number: int, path: str | Path, command: str | None =
     """Adds play of the run's agent, in every seat in turn, among the players of `config.collect`."""
     config = run.config
     agent = run.agent(name=_agent_name(number), epsilon=config.improve.epsilon)
-    players = [agent, *[_drawn(config)] * (run.game.num_players - 1)]
+    players = [agent, *[drawn_players(config)] * (run.game.num_players - 1)]
     seed = config.seed + 1_000_003 * (number + 1)  # not the first play's
     return collect(
         run.game,
@@ -84,8 +84,9 @@ def collect_round(run: Run, number: int, path: str | Path, command: str | None =
     )
 
 
-def _drawn(config: RunConfig) -> str:
-    names = config.collect.players
+def drawn_players(config: RunConfig) -> str:
+    """Who sits in a seat of play to learn from: one of `config.collect.players`, drawn anew for every episode."""
+    names = resolve(config).collect.players
     return names[0] if len(names) == 1 else _mixture(names)
 
 

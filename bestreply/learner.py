@@ -98,17 +98,19 @@ NO_VALUE = -1e6
 def set_units(learner: Learner, config: RunConfig, episodes: Episodes) -> Learner:
     """Takes from `episodes` what the networks count in: how often each goal was met, and each value head's returns.
 
-    The prior of the model of the others becomes the share of each goal or type; the units of a head the mean and deviation of the
-    discounted returns that its player had; those of values of actions, for each goal or type, of the returns had among such others.
+    The prior of the model of the others becomes the share of each goal or type at first steps; the units of a head the mean and
+    deviation of the discounted returns that its player had; those of values of actions, for each goal or type, of the returns had
+    among such others.
     """
     index = all_indices(episodes)
     whole = partial(n_step_return, config.train, n_step=episodes.action.shape[1])
     returns = np.asarray(jax.jit(whole)(episodes, index)[0])
     player = np.asarray(episodes.player)[index.row, index.seat]
     mean, scale = _units(learner, config, episodes, index, returns)
+    first = index.step == 0  # a belief starts with who sits there, not with whose play is long
     met = {"none": np.zeros_like(player), "goal": np.asarray(episodes.goal)[index], "player": player}[
         config.model.opponent_goal
-    ]
+    ][first]
     counts = np.bincount(met[met >= 0], minlength=learner.opponents.goals)
     prior = jnp.asarray(counts / counts.sum(), jnp.float32)
 

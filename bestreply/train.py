@@ -90,8 +90,9 @@ def _run_phase(
     learner: Learner,
     save: Callable[[Learner], None],
     write: Write,
+    save_every: int,
 ) -> Learner:
-    """Trains to the end of `phase` in blocks of `log_every`; logs after each block, saves after each `checkpoint_every`.
+    """Trains to the end of `phase` in blocks of `log_every`; logs after each block, saves after each `save_every` updates.
 
     What to learn from is asked for at the start and after each save, so that a resumed run learns from the same.
     """
@@ -107,7 +108,7 @@ def _run_phase(
             learner, metrics = _updates(config, phase.step, data, learner, seed, jnp.int32(done), block)
             done += block
             write(phase.name, done, {name: float(value) for name, value in metrics.items()})
-            saving = done % config.train.checkpoint_every < block or done == updates
+            saving = done % save_every < block or done == updates
             if saving:
                 save(learner)
                 data = None
@@ -122,7 +123,7 @@ def fit_opponents(
     save: Callable[[Learner], None],
     write: Write,
 ) -> Learner:
-    """The phase of the model of the others. Where it tells goals apart, its prior becomes what the labels come to."""
+    """The phase of the model of the others. Where it tells goals apart, its prior becomes what the labels of first steps come to."""
 
     def weights(learner: Learner) -> Array:
         trained = int(learner.opponent_updates) > 0
@@ -137,10 +138,13 @@ def fit_opponents(
         learner,
         save,
         write,
+        min(config.train.relabel_every, config.train.checkpoint_every)
+        if move
+        else config.train.checkpoint_every,
     )
     if config.model.opponent_goal != "goal":
         return learner
-    total = (weights(learner) if fixed is None else fixed).sum((0, 1, 2))
+    total = (weights(learner) if fixed is None else fixed)[:, 0].sum((0, 1))
     return eqx.tree_at(lambda s: s.opponents.prior, learner, total / jnp.maximum(total.sum(), 1e-6))
 
 
@@ -220,7 +224,9 @@ def train(
     for phase in phases[1:]:
         if phase is VALUE and not int(learner.value_updates):
             learner = _fall_asleep(config, learner, buffer)
-        learner = _run_phase(phase, config, lambda _: (buffer, minds), learner, save, log.write)
+        learner = _run_phase(
+            phase, config, lambda _: (buffer, minds), learner, save, log.write, config.train.checkpoint_every
+        )
     log.close()
     run = run.with_learner(learner)
     diagnose(run, held_out)

@@ -12,8 +12,11 @@ from bestreply import make_game
 from bestreply.collect import play, seat_players
 from bestreply.config import ModelConfig, RunConfig, TrainConfig
 from bestreply.data.goals import EVENT, NO_EVENT
-from bestreply.model.labels import label_weights, survival, tail_likelihood, tail_posterior, ways
+from bestreply.data.moa_buffer import fill
+from bestreply.learner import start_learner
+from bestreply.model.labels import label_weights, tail_likelihood, tail_posterior
 from bestreply.model.opponent import LearnedOpponents
+from bestreply.train import fit_opponents
 from bestreply.types import ABSENT, ego_order
 
 GAME = make_game("stag_hunt(height=2, width=3, hunters=3, stags=1, hares=1, max_steps=6)")
@@ -61,33 +64,6 @@ def test_players_on_record_need_no_weighing(episodes):
     np.testing.assert_array_equal(found, np.eye(3)[episodes.player][:, None] * acted)
 
 
-def slow_ways(episodes, goal):
-    took = []
-    for episode, seat in itertools.product(range(40), range(3)):
-        paid = np.flatnonzero(
-            episodes.reward[episode, :, seat] > 0
-        )  # an event pays here, and the hunter leaves
-        took += [paid[0] + 1] if len(paid) and episodes.goal[episode, paid[0], seat] == goal else []
-    return took
-
-
-def test_how_long_the_ways_to_an_event_take(episodes):
-    found = ways(GAME, episodes)
-    for goal in range(len(GAME.goals)):
-        assert sorted(found[goal]) == sorted(slow_ways(episodes, goal))
-    assert len(found[NOTHING]) == 0 < min(map(len, found[:NOTHING]))
-
-
-def test_survival_by_hand():
-    """Ways of 1, 2 and 2 steps; tails of 1 and 3 steps, the second by half. At risk: 4.5, 2.5, .5, and one more each."""
-    found = survival(np.array([1, 2, 2]), np.array([1, 3]), np.array([1.0, 0.5]))
-    np.testing.assert_allclose(
-        found, [1, 1 - 1 / 5.5, (1 - 1 / 5.5) * (1 - 2 / 3.5), (1 - 1 / 5.5) * (1 - 2 / 3.5)]
-    )
-    nothing = np.array([], int)
-    np.testing.assert_allclose(survival(nothing, np.array([2]), np.array([1.0])), [1, 1, 1])
-
-
 def test_likelihood_of_tails_is_that_of_their_actions(model, episodes):
     tail = episodes.goal_source == NO_EVENT
     found = np.asarray(tail_likelihood(model, episodes, jnp.asarray(tail)))
@@ -101,30 +77,40 @@ def test_likelihood_of_tails_is_that_of_their_actions(model, episodes):
         np.testing.assert_allclose(found[episode, seat], total, rtol=1e-4, atol=1e-5)
 
 
-def test_posterior_of_tails_by_slow_expectation_maximisation(episodes):
+def test_posterior_of_tails_by_slow_expectation_maximisation():
     rng = np.random.default_rng(0)
-    likely = 8 * rng.normal(size=(40, 3, len(GAME.goals)))
-    found = tail_posterior(GAME, episodes, likely)
-    assert (found.sum((0, 1)) > 1).all()  # every goal is somebody's
-    tails = []
-    for episode, seat in itertools.product(range(40), range(3)):
-        length = int((episodes.goal_source[episode, :, seat] == NO_EVENT).sum())
-        tails += [(episode, seat, length, np.exp(likely[episode, seat]))] if length else []
-    each = [np.full(len(GAME.goals), 1 / len(GAME.goals)) for _ in tails]
-    lengths = np.array([length for _, _, length, _ in tails])
+    likely = 3 * rng.normal(size=(40, 3, 4))
+    there = rng.random((40, 3)) < 0.5
+    found = tail_posterior(likely, there)
+    assert (found[~there] == 0).all()
+    tails = np.exp(likely[there])
+    each = [np.full(4, 1 / 4) for _ in tails]
     for _ in range(20):
-        share = np.maximum(np.mean(each, 0), 1e-6)
-        alive = [
-            survival(np.array(slow_ways(episodes, g), int), lengths, np.array([w[g] for w in each]))
-            for g in range(len(GAME.goals))
-        ]
-        scores = [
-            [share[g] * chance[g] * alive[g][length] for g in range(len(GAME.goals))]
-            for _, _, length, chance in tails
-        ]
-        each = [np.array(score) / sum(score) for score in scores]
-    for (episode, seat, _, _), slow in zip(tails, each, strict=True):
-        np.testing.assert_allclose(found[episode, seat], slow, rtol=1e-4, atol=1e-6)
+        share = np.mean(each, 0)
+        each = [share * chance / sum(share * chance) for chance in tails]
+    np.testing.assert_allclose(found[there], each, rtol=1e-4, atol=1e-6)
+
+
+def test_hunters_whom_nobody_helped_are_told_from_random_play():
+    """Nobody catches a stag alone: a nearest-stag hunter among random ones leaves a tail, and so do these."""
+    game = make_game("stag_hunt(height=4, width=4, hunters=2, stags=1, hares=2, max_steps=12)")
+    config = RunConfig(
+        model=ModelConfig(opponent_goal="goal", width=32, depth=2),
+        train=TrainConfig(labels="posterior", opponent_updates=500, opponent_batch=128, relabel_every=100),
+    )
+    lineup = seat_players(game, ["mixture(nearest_stag, nearest_hare, random)"] * 2, 600, seed=0)
+    episodes = play(game, lineup, seed=0).episodes
+    learner = start_learner(config, game, lineup.roster)
+    learner = fit_opponents(config, fill(episodes), learner, lambda _: None, lambda *_: None)
+    found = label_weights(config, learner.opponents, episodes)
+    stag, nothing = game.goals.index("stag"), len(game.goals) - 1
+    tail = (episodes.goal_source == NO_EVENT)[:, 0]  # of whoever has not reached anything at all
+    for name, goal in (("nearest_stag", stag), ("random", nothing)):
+        number = [entry["name"] for entry in lineup.roster].index(name)
+        mine = found[:, 0][tail & (episodes.player == number)]
+        assert len(mine) > 50 and mine[:, goal].mean() > 0.8
+    prior = np.asarray(learner.opponents.prior)
+    np.testing.assert_allclose(prior, found[:, 0].mean((0, 1)), atol=1e-5)
 
 
 def test_play_without_an_event_is_nobodys_failure(model, episodes):
