@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from bestreply.data.strata import Balance, Strata, draw_places, importance, stratify
 from bestreply.types import ABSENT, Array, Episodes, Transition, ego_order
 
 
@@ -30,6 +31,7 @@ class BufferState(eqx.Module):
     number: Array  # [C] int32, the episode's number since the start
     ends: Array  # [C * N] int32, running count of transitions over rows and seats
     added: Array  # [] int32, episodes added since the start
+    strata: Strata | None = None  # where sampling is balanced
 
 
 class MoaBuffer(NamedTuple):
@@ -43,8 +45,13 @@ class MoaBuffer(NamedTuple):
     can_sample: Callable[[BufferState], Array]  # [] bool: it holds at least `minimum` transitions
 
 
-def make_moa_buffer(capacity: int, batch: int, *, window: int = 1, minimum: int = 1) -> MoaBuffer:
-    """A buffer of `capacity` episodes that samples `batch` windows of `window` steps, uniformly over all transitions.
+def make_moa_buffer(
+    capacity: int, batch: int, *, window: int = 1, minimum: int = 1, balance: Balance | None = None
+) -> MoaBuffer:
+    """A buffer of `capacity` episodes that samples `batch` windows of `window` steps.
+
+    All transitions are as likely to begin one, or with `balance` those of rare players, goals and rewards more so; `weight` then holds
+    the importance weights under which means stay unbiased.
 
     Raises ValueError for sizes below 1.
     """
@@ -57,7 +64,7 @@ def make_moa_buffer(capacity: int, batch: int, *, window: int = 1, minimum: int 
             return jnp.zeros((capacity, *x.shape[1:]), x.dtype)
 
         episodes = eqx.tree_at(lambda e: e.action, jax.tree.map(empty, like), empty(like.action) + ABSENT)
-        return BufferState(episodes, jnp.zeros(capacity, jnp.int32), _ends(episodes), jnp.int32(0))
+        return _state(episodes, jnp.zeros(capacity, jnp.int32), jnp.int32(0), balance)
 
     def add(state: BufferState, new: Episodes) -> BufferState:
         count = len(new.length)
@@ -68,7 +75,7 @@ def make_moa_buffer(capacity: int, batch: int, *, window: int = 1, minimum: int 
         number = state.added + jnp.arange(count, dtype=jnp.int32)
         rows = number % capacity
         episodes = jax.tree.map(lambda old, x: old.at[rows].set(x), state.episodes, new)
-        return BufferState(episodes, state.number.at[rows].set(number), _ends(episodes), state.added + count)
+        return _state(episodes, state.number.at[rows].set(number), state.added + count, balance)
 
     def sample(state: BufferState, key: Array) -> Transition:
         index = draw_index(state, key, batch)
@@ -80,18 +87,18 @@ def make_moa_buffer(capacity: int, batch: int, *, window: int = 1, minimum: int 
     return MoaBuffer(init, add, sample, can_sample)
 
 
-def fill(episodes: Episodes) -> BufferState:
+def fill(episodes: Episodes, balance: Balance | None = None) -> BufferState:
     """A full buffer of exactly these episodes."""
-    return (
-        make_moa_buffer(len(episodes.length), 1).init(episodes)
-        if len(episodes.length) == 0
-        else BufferState(
-            jax.tree.map(jnp.asarray, episodes),
-            jnp.arange(len(episodes.length), dtype=jnp.int32),
-            _ends(episodes),
-            jnp.int32(len(episodes.length)),
-        )
-    )
+    count = len(episodes.length)
+    if count == 0:
+        return make_moa_buffer(1, 1, balance=balance).init(episodes)
+    episodes = jax.tree.map(jnp.asarray, episodes)
+    return _state(episodes, jnp.arange(count, dtype=jnp.int32), jnp.int32(count), balance)
+
+
+def _state(episodes: Episodes, number: Array, added: Array, balance: Balance | None) -> BufferState:
+    strata = None if balance is None else stratify(balance, episodes)
+    return BufferState(episodes, number, _ends(episodes), added, strata)
 
 
 def _ends(episodes: Episodes) -> jax.Array:
@@ -102,7 +109,10 @@ def _ends(episodes: Episodes) -> jax.Array:
 
 
 def draw_index(state: BufferState, key: Array, batch: int) -> Index:
-    """`batch` transitions drawn uniformly, with replacement."""
+    """`batch` transitions drawn with replacement: uniformly, or as the buffer is balanced."""
+    if state.strata is not None:
+        place = draw_places(state.strata, key, batch)
+        return Index(*(x.astype(jnp.int32) for x in jnp.unravel_index(place, state.episodes.action.shape)))
     which = jax.random.randint(key, (batch,), 0, jnp.maximum(state.ends[-1], 1))
     run = jnp.searchsorted(state.ends, which, side="right").astype(jnp.int32)
     start = jnp.where(run > 0, state.ends[run - 1], 0)
@@ -141,6 +151,7 @@ def gather(state: BufferState, index: Index) -> Transition:
         step=t,
         seat=seat,
         valid=jnp.ones_like(t, bool),
+        weight=jnp.ones(jnp.shape(t)) if state.strata is None else importance(state.strata, e, index),
     )
 
 
@@ -151,4 +162,5 @@ def gather_window(state: BufferState, index: Index, window: int) -> Transition:
     valid = t < count[..., None]
     spread = Index(*(jnp.broadcast_to(x[..., None], t.shape) for x in index))
     found = gather(state, spread._replace(step=jnp.minimum(t, count[..., None] - 1)))
-    return eqx.tree_at(lambda f: f.valid, found, valid)
+    weight = jnp.broadcast_to(found.weight[..., :1], t.shape)  # a window was drawn by its first step
+    return eqx.tree_at(lambda f: (f.valid, f.weight), found, (valid, weight))
