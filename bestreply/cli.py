@@ -125,6 +125,20 @@ def _show_table(path: Path) -> None:
     Console().print(summary_table(path))
 
 
+def _show_changes(path: Path, opponents: tuple[str, ...]) -> None:
+    """What is told there about `opponents`, if anything is."""
+    import json
+
+    from rich.console import Console
+
+    from bestreply.changes import changes_table
+
+    if path.exists():
+        found = [one for one in json.loads(path.read_text())["against"] if one["opponents"] in opponents]
+        if found:
+            Console().print(changes_table(found))
+
+
 # -- what there is -------------------------------------------------------------------------------------------------------------
 
 
@@ -197,7 +211,8 @@ class Evaluate:
     run_dir: Path
     """The run directory."""
     opponents: tuple[str, ...] = ()
-    """Opponent sets: each a name for all other seats, or N-1 names with commas; by default the run's own."""
+    """Opponent sets: each a name for all other seats, or N-1 names with commas; by default the run's own. Of switching(a, b, step=5) or
+    random=n also how soon the change was noticed, and what it cost."""
     episodes: int = 0
     """Episodes for every method and opponent set; 0: the run's own number."""
 
@@ -210,6 +225,7 @@ class Evaluate:
         evaluation = dataclasses.replace(run.config.evaluate, **{k: v for k, v in asked.items() if v})
         evaluate_run(dataclasses.replace(run, config=dataclasses.replace(run.config, evaluate=evaluation)))
         _show_table(self.run_dir)
+        _show_changes(self.run_dir / "changes.json", evaluation.opponents)
         _say(self.run_dir / "scores.parquet")
 
 

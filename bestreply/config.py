@@ -145,8 +145,18 @@ class PlannerConfig:
     takes at most a quarter as many draws."""
     leak: float = 0.01
     """Share of the prior that flows back into the belief at each step, so that nothing is ever ruled out for good."""
+    hazard: float = 0.0
+    """Chance before each step that another player changes its mind and becomes another type (`bestreply.model.changing`)."""
+    memory: float = 0.0
+    """What an episode against the same others counts a further episode later, as a prior of who they are; 0: they are strangers."""
+    novelty: float = 0.0
+    """Prior probability that another player is none of the known types, but of habits that only its own actions tell."""
     epsilon: float = 0.0
     """Probability of a uniform legal action instead of the best one."""
+
+    @property
+    def expects_change(self) -> bool:
+        return max(self.hazard, self.memory, self.novelty) > 0
 
 
 @dataclass(frozen=True)

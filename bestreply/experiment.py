@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from bestreply.changes import evaluate_changes
 from bestreply.collect import PLANNING_CHUNK, collect
 from bestreply.config import RunConfig
 from bestreply.console import fresh_path
@@ -99,8 +100,8 @@ def _agent_name(number: int) -> str:
 
 
 def evaluate_run(run: Run, command: str | None = None) -> Scores:
-    """Plays the run's methods against its opponent sets; writes ``scores.parquet``, ``references.json`` and
-    ``matches.json`` into the run."""
+    """Plays the run's methods against its opponent sets; writes ``scores.parquet``, ``references.json`` and ``matches.json`` into the
+    run, and ``changes.json`` where some of the sets change their mind."""
     config, agent = resolve(run.config), run.agent()
     methods: dict[str, Any] = {}
     for method in config.evaluate.methods:
@@ -121,6 +122,7 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
     sets = [fill_seats(run.game, opponents) for opponents in config.evaluate.opponents]
     matches = record_matches(run.game, agent, sets, run.config.seed + 2, run.goals)
     write_json(run.path / "matches.json", matches)
+    evaluate_changes(run, config.evaluate.opponents, config.evaluate.episodes)
     return scores
 
 

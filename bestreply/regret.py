@@ -29,6 +29,7 @@ from bestreply.console import meter
 from bestreply.exact import BestReply, Decisions
 from bestreply.files import write_json
 from bestreply.games.base import Game
+from bestreply.model.changing import ChangingOpponents
 from bestreply.model.opponent import LearnedOpponents, OpponentModel, RuleOpponents, ToldOpponents
 from bestreply.model.truth import TrueWorld
 from bestreply.plan.agent import Agent
@@ -192,12 +193,13 @@ def told_types(agent: Agent, run: "Run", names: Sequence[str]) -> Agent:
 def _told(agent: Agent, run: "Run", names: Sequence[str]) -> ToldOpponents | None:
     """The learned model told that the others are `names`, one each; None where it does not know them by name."""
     roster = [entry["name"] for entry in run.roster]
-    if not isinstance(agent.opponents, LearnedOpponents) or run.config.model.opponent_goal != "player":
+    model = agent.opponents.model if isinstance(agent.opponents, ChangingOpponents) else agent.opponents
+    if not isinstance(model, LearnedOpponents) or run.config.model.opponent_goal != "player":
         return None
     if not set(names) <= set(roster):
         return None
     truth = jnp.asarray([roster.index(name) for name in names])
-    return ToldOpponents(model=agent.opponents, truth=truth)  # pyright: ignore[reportCallIssue]
+    return ToldOpponents(model=model, truth=truth)  # pyright: ignore[reportCallIssue]
 
 
 def improved(agent: Agent, run: "Run", names: Sequence[str]) -> list[Agent]:

@@ -12,7 +12,8 @@ from bestreply.files import write_json
 from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.learner import Learner, goals_of, start_learner
-from bestreply.model.opponent import OpponentModel, UniformOpponents
+from bestreply.model.changing import ChangingOpponents
+from bestreply.model.opponent import LearnedOpponents, OpponentModel, UniformOpponents
 from bestreply.model.views import seen_from
 from bestreply.plan.agent import PLANNERS, Agent
 from bestreply.provenance import provenance
@@ -79,6 +80,10 @@ class Run:
                 )
             opponents = cast(OpponentModel, models[opponents])
         config = dataclasses.replace(self.config.planner, planner=planner, **settings)
+        if isinstance(opponents, LearnedOpponents) and config.expects_change:
+            opponents = ChangingOpponents(  # pyright: ignore[reportCallIssue]
+                model=opponents, hazard=config.hazard, memory=config.memory, novelty=config.novelty
+            )
         return Agent(
             world=seen_from(config.views, self.learner.world, self.game),
             opponents=opponents,

@@ -80,6 +80,7 @@ def apart(steps, others=OTHER, **faults):
     return take_apart(run, [OTHER], agent=agent, episodes=200, seed=1)
 
 
+@pytest.mark.slow
 def test_without_a_fault_nothing_is_lost():
     found = apart(2)
     np.testing.assert_allclose(found.parts, 0, atol=1e-6)

@@ -35,6 +35,10 @@ class OpponentModel(eqx.Module):
         """The belief after seeing the joint action `actions` [N] taken at `obs`; `present` [N] bool. Both ego first."""
         return belief
 
+    def renew(self, belief: Any) -> Any:
+        """The belief at the start of a further episode against the same others; by default nothing is kept."""
+        return self.init()
+
     def posterior(self, belief: Any) -> Float[Array, "others G"]:
         """Probabilities of the goals or types of each other player."""
         return jnp.ones((self.game.num_players - 1, 1))
@@ -187,6 +191,34 @@ class ToldOpponents(OpponentModel):
 
     def posterior(self, belief: Array) -> Float[Array, "others G"]:
         return belief
+
+
+class ToldSwitching(OpponentModel):
+    """A learned model that is told the truth about others that change their mind: `before` [N-1] until step `at`, `after` from it on.
+
+    A belief counts the steps.
+    """
+
+    model: LearnedOpponents
+    before: Array
+    after: Array
+    at: Array | int  # [] int32
+
+    @property
+    def game(self) -> Game:  # type: ignore[override]
+        return self.model.game
+
+    def init(self) -> Array:
+        return jnp.int32(0)
+
+    def predict(self, belief: Array, obs: Array, legal: Array) -> Float[Array, "others A"]:
+        return self.model.predict(self.posterior(belief), obs, legal)
+
+    def update(self, belief: Array, obs: Array, actions: Array, present: Array) -> Array:
+        return belief + 1
+
+    def posterior(self, belief: Array) -> Float[Array, "others G"]:
+        return jax.nn.one_hot(jnp.where(belief >= self.at, self.after, self.before), self.model.goals)
 
 
 class MixedOpponents(OpponentModel):

@@ -47,9 +47,15 @@ class Agent(Player):
     version: int = eqx.field(static=True, default=1)
 
     def start(self) -> Any:
+        return self._begin(self.opponents.init())
+
+    def renew(self, carry: Any) -> Any:
+        return self._begin(self.opponents.renew(carry["belief"]))
+
+    def _begin(self, belief: Any) -> Any:
         n = self.game.num_players
         return {
-            "belief": self.opponents.init(),
+            "belief": belief,
             "obs": jnp.zeros(self.game.obs_shape),
             "action": jnp.int32(0),
             "present": jnp.ones(n, bool),

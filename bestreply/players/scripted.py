@@ -149,7 +149,7 @@ class Switching(ScriptedPlayer):
     first: ScriptedPlayer
     second: ScriptedPlayer
     name: str = field(static=True)
-    step_at: int | None = field(static=True, default=None)
+    step_at: Any = None  # int or [] int32
     random: int | None = field(static=True, default=None)
     hazard: float | None = field(static=True, default=None)
     episode: int | None = field(static=True, default=None)
