@@ -273,6 +273,47 @@ class Diagnose:
             _say(self.out)
 
 
+@command(
+    "compare",
+    "is the first method better than each of the others, over training seeds, and how sure is that?",
+)
+@dataclasses.dataclass(frozen=True)
+class Compare:
+    groups: tuple[str, ...] = dataclasses.field(kw_only=True)
+    """Two or more of [NAME=]PATH[:METHOD]: a run directory, a directory of runs or a pattern of these ('runs/goal-*'), each run one
+    training seed; METHOD of their scores (default: agent)."""
+    margin: float | None = None
+    """A difference in mean return that would not matter; by default 5 % of the other method's."""
+    seed: int = 0
+    """Of the bootstrap; the same input gives the same output."""
+    lang: Literal["en", "zh"] = "en"
+    """Language of what is said."""
+    out: Path | None = None
+    """Where to write the verdicts as JSON too."""
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from bestreply.compare import compare, read_group, sentence, verdict_table
+        from bestreply.files import write_json
+        from bestreply.provenance import provenance
+        from bestreply.report.texts import load_texts
+
+        if len(self.groups) < 2:
+            raise ValueError(
+                f"{len(self.groups)} given; wanted: at least two groups of runs, such as ours='runs/a-*' blue='runs/b-*'"
+            )
+        groups = [read_group(text) for text in self.groups]
+        overall = load_texts(self.lang)("verdicts_all")
+        found = compare(groups, margin=self.margin, seed=self.seed, overall=overall)
+        Console().print(verdict_table(found, self.lang))
+        _say(*(sentence(v, self.lang) for v in found))
+        if self.out:
+            rows = [dataclasses.asdict(v) | {"said": sentence(v, self.lang)} for v in found]
+            write_json(self.out, {"verdicts": rows, "provenance": provenance(self.seed)})
+            _say(self.out)
+
+
 @command("report", "one self-contained page from a run's files")
 @dataclasses.dataclass(frozen=True)
 class Report:

@@ -90,9 +90,6 @@ class TrainConfig:
     "none"; or the rest by its posterior over all goals (`bestreply.model.labels`). Only for opponent_goal "goal"."""
     relabel_every: int = 200
     """Updates after which that posterior is computed anew; a checkpoint is written then too."""
-    balance: float = 0.0
-    """How evenly steps for the model of the others are drawn over their players, goals and rewards: 0 as they come, 1 all alike;
-    importance weights keep the loss what it is (`bestreply.data.strata`)."""
     off_policy: float = 1.0
     """How much everybody's steps teach every other player's value head, weighted by how likely that player was to act so; 0: not at
     all. Only for `data`, one head a player, in games whose observation tells what the others see."""

@@ -1,6 +1,5 @@
 """Training: first the model of the others, then the world model and its value, which is told what that model believes."""
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,6 @@ from bestreply.compilation import cache_compilations
 from bestreply.config import RunConfig, TrainConfig
 from bestreply.console import meter
 from bestreply.data.moa_buffer import BufferState, fill
-from bestreply.data.strata import Balance, stratify
 from bestreply.learner import Learner, set_units, start_learner
 from bestreply.metrics import MetricsLog
 from bestreply.model.dreams import begin_many
@@ -131,10 +129,6 @@ def fit_opponents(
         trained = int(learner.opponent_updates) > 0
         return jnp.asarray(label_weights(config, learner.opponents, buffer.episodes, trained=trained))
 
-    if config.train.balance:
-        players = int(np.max(buffer.episodes.player)) + 1
-        balance = Balance(players, len(learner.opponents.game.goals), evenness=config.train.balance, of=1)
-        buffer = dataclasses.replace(buffer, strata=stratify(balance, buffer.episodes))
     move = config.model.opponent_goal == "goal" and config.train.labels == "posterior"
     fixed = None if move else weights(learner)
     learner = _run_phase(

@@ -50,7 +50,6 @@ def opponent_step(
     others = jnp.asarray(ego_order(weights.shape[2])[:, 1:])[index.seat]
     counts = weights[index.row[:, None], index.step[:, None], others]  # [B, N-1, G]
     batch = gather(buffer, index)
-    counts = counts * batch.weight[:, None, None]
     batch, counts = turned(config, learner.opponents.game, batch, counts, turn_key)
 
     def loss(net: Any) -> Array:

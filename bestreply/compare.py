@@ -1,0 +1,214 @@
+"""Methods held against each other over training seeds: reads the scores of many runs, refuses what is not comparable, and says in one
+sentence a comparison what can be said."""
+
+import dataclasses
+import glob
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from bestreply.evaluate import Scores
+from bestreply.over_runs import STEPS_APART
+from bestreply.report.texts import Texts, fixed, load_texts
+from bestreply.verdicts import Verdict, judge
+
+FILE = "scores.parquet"
+
+
+@dataclasses.dataclass(frozen=True)
+class Seed:
+    """What one training seed of a method was measured to have."""
+
+    path: Path
+    seed: int
+    mean: dict[str, float]
+    """Mean return by opponent set."""
+    facts: dict[str, Any]
+    """What has to be the same for all that is compared, by name."""
+    env_steps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """One method, or one configuration of it."""
+
+    name: str
+    seeds: list[Seed]  # in order of their seed
+
+
+def read_group(text: str) -> Group:
+    """The group that ``[NAME=]PATH[:METHOD]`` names.
+
+    PATH is a run directory, a directory of runs, or a pattern of these (``runs/goal-*``); METHOD a method of their scores, by default
+    "agent". NAME is by default the text itself.
+
+    Raises ValueError where there are no scores, no such method, or a seed twice.
+    """
+    named = "=" in text and not glob.glob(text.partition(":")[0])
+    name, _, rest = text.partition("=") if named else ("", "", text)
+    path, _, method = rest.partition(":")
+    method = method or "agent"
+    found = sorted(file for place in glob.glob(path) for file in _scores_in(Path(place)))
+    if not found:
+        raise ValueError(
+            f"{text!r}: no {FILE} at {path}; wanted: [NAME=]PATH[:METHOD], PATH a run directory, a directory of runs or a pattern of "
+            "these that `bestreply evaluate` has measured"
+        )
+    seeds = sorted((_read(file, method) for file in found), key=lambda s: s.seed)
+    for one, two in pairwise(seeds):
+        if one.seed == two.seed:
+            raise ValueError(
+                f"{text!r}: {one.path} and {two.path} both have seed {one.seed}; wanted: runs that differ in their seed"
+            )
+    return Group(name or text, seeds)
+
+
+def _scores_in(place: Path) -> list[Path]:
+    if place.is_file():
+        return [place]
+    return [place / FILE] if (place / FILE).exists() else sorted(place.glob(f"*/{FILE}"))
+
+
+def _read(file: Path, method: str) -> Seed:
+    scores = Scores.load(file)
+    columns = {
+        name: np.array(scores.table[name].to_pylist()) for name in ("method", "opponents", "seed", "return")
+    }
+    mine = columns["method"] == method
+    if not mine.any():
+        there = ", ".join(dict.fromkeys(columns["method"].tolist()))
+        raise ValueError(f"{file} has no method {method!r}; it has: {there}")
+    sets = list(dict.fromkeys(columns["opponents"][mine].tolist()))
+    rows = {name: mine & (columns["opponents"] == name) for name in sets}
+    run = scores.provenance.get("config", {})
+    game = run.get("game", {})
+    facts = {
+        "game": game.get("name"),
+        "version of the game": game.get("version"),
+        **{f"game.{name}": value for name, value in game.get("settings", {}).items()},
+        **{f"episodes against {name}": int(rows[name].sum()) for name in sets},
+    }
+    return Seed(
+        path=file.parent,
+        seed=int(run.get("seed", columns["seed"][mine][0])),
+        mean={name: float(columns["return"][rows[name]].mean()) for name in sets},
+        facts=facts,
+        env_steps=int(run.get("env_steps", 0)),
+    )
+
+
+def check_groups(groups: Sequence[Group]) -> None:
+    """Raises ValueError that names all that keeps `groups` from being compared: seeds, opponent sets, game, episodes, budget."""
+    problems: list[str] = []
+    names = [group.name for group in groups]
+    problems += [f"{name} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    first = groups[0]
+    every = sorted({s.seed for g in groups for s in g.seeds})
+    for group in groups:
+        missing = sorted(set(every) - {s.seed for s in group.seeds})
+        if missing:
+            problems.append(f"{group.name} has no seed {', '.join(map(str, missing))}")
+    reference = first.seeds[0]
+    for group in groups:
+        for seed in group.seeds:
+            problems += _differences(reference, seed)
+    if problems:
+        listed = "\n  ".join(dict.fromkeys(problems))
+        raise ValueError(
+            f"these cannot be compared:\n  {listed}\nWanted: the same game, opponent sets, episodes, seeds and environment steps"
+        )
+
+
+def _differences(one: Seed, two: Seed) -> list[str]:
+    found = [
+        f"{name}: {one.facts.get(name)} ({one.path}) and {two.facts.get(name)} ({two.path})"
+        for name in dict.fromkeys([*one.facts, *two.facts])
+        if one.facts.get(name) != two.facts.get(name)
+    ]
+    most = max(one.env_steps, two.env_steps)
+    if abs(one.env_steps - two.env_steps) > STEPS_APART * most:
+        found.append(f"environment steps: {one.env_steps:,} ({one.path}) and {two.env_steps:,} ({two.path})")
+    return found
+
+
+def compare(
+    groups: Sequence[Group], *, margin: float | None = None, seed: int = 0, overall: str = "all"
+) -> list[Verdict]:
+    """The first group against each other one (`bestreply.verdicts.judge`), if `check_groups` lets it."""
+    check_groups(groups)
+    sets = list(groups[0].seeds[0].mean)
+    scores = {g.name: {o: np.array([s.mean[o] for s in g.seeds]) for o in sets} for g in groups}
+    return judge(scores, np.random.default_rng(seed), margin=margin, overall=overall)
+
+
+# -- said ----------------------------------------------------------------------------------------------------------------------
+
+
+def sentence(verdict: Verdict, lang: str = "en") -> str:
+    """What can be said of a comparison, in one sentence."""
+    texts, v = load_texts(lang), verdict
+    values: dict[str, Any] = {
+        "a": v.a,
+        "b": v.b,
+        "opponents": v.opponents,
+        "difference": fixed(abs(v.difference)),
+        "low": fixed(v.low if v.verdict != "worse" else -v.high),
+        "high": fixed(v.high if v.verdict != "worse" else -v.low),
+        "p": _p(v.p_holm, texts),
+        "bound": fixed(v.bound),
+        "sought": fixed(v.sought),
+        "seeds": v.seeds,
+    }
+    if v.verdict != "not_enough":
+        return texts(f"verdict_{v.verdict}", **values)
+    if v.needed is None:
+        return texts("verdict_never" if v.seeds > 1 else "verdict_one_seed", **values)
+    more = max(v.needed - v.seeds, 1)
+    return texts("verdict_not_enough", more=f"{more:,}", **values)
+
+
+def _p(p: float, texts: Texts) -> str:
+    return texts("p_less", p="0.001") if p < 0.001 else texts("p_is", p=f"{p:.3f}")
+
+
+def verdict_table(verdicts: Sequence[Verdict], lang: str = "en") -> Table:
+    """All numbers, for a terminal."""
+    texts = load_texts(lang)
+    table = Table(
+        title=texts("verdicts_title", a=verdicts[0].a, seeds=verdicts[0].seeds),
+        caption=texts("verdicts_note"),
+    )
+    columns = (
+        "against",
+        "beside",
+        "means",
+        "iqms",
+        "difference",
+        "p",
+        "p_holm",
+        "improvement",
+        "effect",
+        "needed",
+    )
+    for name in columns:
+        table.add_column(
+            texts(f"verdicts_{name}"), justify="left" if name in ("against", "beside") else "right"
+        )
+    for v in verdicts:
+        table.add_row(
+            v.opponents,
+            v.b,
+            f"{fixed(v.mean_a)} / {fixed(v.mean_b)}",
+            f"{fixed(v.iqm_a)} / {fixed(v.iqm_b)}",
+            f"{fixed(v.difference, sign=True)}\n[{fixed(v.low)}, {fixed(v.high)}]",
+            f"{v.p:.3f}",
+            f"{v.p_holm:.3f}",
+            fixed(v.improvement),
+            fixed(v.effect),
+            "–" if v.needed is None else f"{v.needed:,}",
+        )
+    return table
