@@ -107,6 +107,7 @@ def measure(config: RunConfig, game: Game, played: TimedPlay) -> dict[str, dict[
         lambda _: None,
         lambda *_: None,
     )
+    label_weights(config, learner.opponents, played.episodes)  # compiled, as the play was
     begun = time.perf_counter()
     weights = label_weights(config, learner.opponents, played.episodes)
     seconds = played.seconds + time.perf_counter() - begun

@@ -49,8 +49,7 @@ def opponent_step(
     index = draw_index(buffer, draw_key, config.train.opponent_batch)
     others = jnp.asarray(ego_order(weights.shape[2])[:, 1:])[index.seat]
     counts = weights[index.row[:, None], index.step[:, None], others]  # [B, N-1, G]
-    batch = gather(buffer, index)
-    batch, counts = turned(config, learner.opponents.game, batch, counts, turn_key)
+    batch, counts = turned(config, learner.opponents.game, gather(buffer, index), counts, turn_key)
 
     def loss(net: Any) -> Array:
         return opponent_loss(eqx.tree_at(lambda m: m.net, learner.opponents, net), batch, counts)
