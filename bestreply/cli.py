@@ -31,7 +31,7 @@ def main() -> None:
 
 def _overview(arguments: list[str]) -> None:
     wrong = bool(arguments) and arguments[0] not in ("-h", "--help")
-    lines = [f"  {name:<15} {summary}" for name, (_, summary) in COMMANDS.items()]
+    lines = [f"  {name:<19} {summary}" for name, (_, summary) in COMMANDS.items()]
     text = "\n".join(
         [
             "bestreply: agents that answer with the best reply to what they believe the others will do",
@@ -271,6 +271,57 @@ class Diagnose:
         if self.out:
             write_json(self.out, found | {"provenance": provenance(runs[0].config.seed)})
             _say(self.out)
+
+
+@command("sweep", "methods x games x seeds from one file; the same command goes on with one that was stopped")
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    file: Path
+    """A TOML file (docs/sweeps.md)."""
+    out: Path | None = None
+    """Where the runs go; by default runs/ and the file's name."""
+    workers: int = 1
+    """Units at a time, each in a process of its own where there are several."""
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from bestreply.results import results_table, sweep_results
+        from bestreply.sweep import read_sweep, run_sweep
+
+        sweep = read_sweep(self.file, self.out)
+        failed = run_sweep(sweep, workers=self.workers)
+        if rows := sweep_results([sweep.path]):
+            Console().print(results_table(rows))
+        _say(*(f"failed: {unit.error}" for unit in failed), sweep.path)
+        if failed:
+            sys.exit(1)
+
+
+@command("results", "what the runs under some folders were measured to have, as one table")
+@dataclasses.dataclass(frozen=True)
+class Results:
+    folders: tuple[Path, ...] = dataclasses.field(kw_only=True)
+    """Folders of runs or sweeps, however deep."""
+    method: tuple[str, ...] = ()
+    """Only these methods of the scores, such as agent."""
+    opponents: tuple[str, ...] = ()
+    """Only against these, as the scores name them."""
+    out: Path | None = None
+    """A row for every run, method and opponent set: a .csv or a .parquet file."""
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from bestreply.results import results_table, save_results, sweep_results
+
+        rows = sweep_results(self.folders, self.method, self.opponents)
+        if not rows:
+            asked = ", ".join(map(str, self.folders))
+            raise ValueError(f"no scores under {asked}; wanted: folders of runs that have been evaluated")
+        Console().print(results_table(rows))
+        if self.out:
+            _say(save_results(rows, self.out))
 
 
 @command(

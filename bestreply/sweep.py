@@ -1,0 +1,253 @@
+"""Many runs from one file: methods x games x seeds, a directory each, which a stopped sweep takes up again.
+
+A unit is one method in one game with one seed: trained, and measured against all its opponent sets. Methods that ask for the same play
+learn from the same dataset, so that they are compared on equal environment steps.
+"""
+
+import dataclasses
+import hashlib
+import json
+import time
+import tomllib
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bestreply.config import RunConfig, from_dict, preset, to_dict
+from bestreply.console import console
+from bestreply.files import write_json, write_text
+from bestreply.games import make_game
+
+FIELDS = ("preset", "seeds", "game", "games", "config", "methods")
+"""What a sweep's file may hold."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """One run of a sweep."""
+
+    path: Path
+    data: Path
+    config: RunConfig
+
+    @property
+    def done(self) -> bool:
+        return (self.path / "unit.json").exists()
+
+    @property
+    def error(self) -> Path:
+        return self.path / "error.txt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """All units of a sweep, in the order in which they are run: seed after seed, so that a stopped one can be looked at."""
+
+    path: Path
+    units: tuple[Unit, ...]
+
+    @property
+    def data(self) -> dict[Path, RunConfig]:
+        """Every dataset, and a configuration that asks for it."""
+        return {unit.data: unit.config for unit in reversed(self.units)}
+
+
+def read_sweep(file: str | Path, out: str | Path | None = None) -> Sweep:
+    """The sweep that a TOML file describes (docs/sweeps.md); its runs go into `out`, by default ``runs/NAME`` of the file's name.
+
+    Raises ValueError that names what is wrong in the file.
+    """
+    file = Path(file)
+    try:
+        document = tomllib.loads(file.read_text("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{file} is not TOML: {error}") from None
+    if unknown := sorted(set(document) - set(FIELDS)):
+        raise ValueError(f"{file} has {', '.join(unknown)}; a sweep has: {', '.join(FIELDS)}")
+    path = Path(out) if out is not None else Path("runs") / file.stem
+    methods = document.get("methods", {})
+    if not methods or not all(isinstance(m, dict) for m in methods.values()):
+        raise ValueError(
+            f"{file} has no methods; wanted: a table [methods.NAME] for each, empty or with what it changes"
+        )
+    base = _merged(
+        to_dict(preset(document.get("preset", "demo"))), document.get("config", {}), f"{file}: config"
+    )
+    units = []
+    for seed in _seeds(file, document.get("seeds", 1)):
+        for game_name, game in _games(file, document).items():
+            for method, changes in methods.items():
+                merged = _merged(base, changes, f"{file}: methods.{method}") | {"game": game, "seed": seed}
+                config = _config(file, method, merged)
+                data = path / game_name / "data" / f"{_fingerprint(config)}-{seed}"
+                units.append(Unit(path / game_name / method / str(seed), data, config))
+    return Sweep(path, tuple(units))
+
+
+def _seeds(file: Path, seeds: Any) -> list[int]:
+    numbers: Any = list(range(seeds)) if type(seeds) is int else seeds
+    whole = isinstance(numbers, list) and all(type(s) is int and s >= 0 for s in numbers)
+    if not whole or not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(
+            f"{file} has seeds={seeds!r}; wanted: how many, or a list of different whole numbers"
+        )
+    return numbers
+
+
+def _games(file: Path, document: dict[str, Any]) -> dict[str, str]:
+    games = document.get("games", {})
+    if "game" in document:
+        games = {make_game(document["game"]).name.replace(":", "-"): document["game"], **games}
+    if not games:
+        raise ValueError(f"{file} names no game; wanted: game, or a table games of NAME = SPEC")
+    for name, spec in games.items():
+        if not name.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(
+                f"{file} calls a game {name!r}; wanted: letters, digits, - and _, since a folder is named so"
+            )
+        make_game(spec)
+    return games
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any], where: str) -> dict[str, Any]:
+    """`base` with the nested `changes`; a name that `base` has not is refused."""
+    merged = dict(base)
+    for name, value in changes.items():
+        if name not in base:
+            raise ValueError(f"{where} has {name}; there are: {', '.join(base)}")
+        nested = isinstance(base[name], dict)
+        if nested != isinstance(value, dict):
+            raise ValueError(
+                f"{where}.{name} is {value!r}; wanted: {'a table' if nested else 'a value like ' + repr(base[name])}"
+            )
+        merged[name] = _merged(base[name], value, f"{where}.{name}") if nested else value
+    return merged
+
+
+def _config(file: Path, method: str, merged: dict[str, Any]) -> RunConfig:
+    from bestreply.experiment import resolve
+
+    try:
+        return resolve(from_dict(RunConfig, merged))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file}: methods.{method}: {error}") from error
+
+
+def _fingerprint(config: RunConfig) -> str:
+    """Eight digits of what decides the play to learn from."""
+    asked = json.dumps([config.game, dataclasses.asdict(config.collect)], sort_keys=True)
+    return hashlib.sha256(asked.encode()).hexdigest()[:8]
+
+
+# -- run -----------------------------------------------------------------------------------------------------------------------
+
+
+def run_sweep(sweep: Sweep, *, workers: int = 1, command: str | None = None) -> list[Unit]:
+    """Plays, trains and measures what is not done yet, `workers` units at a time, each in a process of its own where there are several.
+
+    A unit that fails leaves ``error.txt`` in its directory and does not stop the rest; the next call tries it again.
+
+    Returns the units that failed.
+    """
+    missing = [unit for unit in sweep.units if not unit.done]
+    if len(missing) < len(sweep.units):
+        console.print(f"{len(sweep.units) - len(missing)} of {len(sweep.units)} units are done already")
+    wanted = {unit.data for unit in missing}
+    datasets = [(path, config) for path, config in sweep.data.items() if path in wanted]
+    _all(workers, "play", [Job(path.name, _collect, (path, config, command)) for path, config in datasets])
+    _all(workers, "runs", [Job(_name(sweep, unit), _run_unit, (unit, command)) for unit in missing])
+    return [unit for unit in sweep.units if not unit.done]
+
+
+def _name(sweep: Sweep, unit: Unit) -> str:
+    return str(unit.path.relative_to(sweep.path))
+
+
+def _collect(path: Path, config: RunConfig, command: str | None) -> None:
+    from bestreply.data.store import open_store
+    from bestreply.experiment import collect_for
+
+    if not ((path / "manifest.json").exists() and open_store(path).manifest.parts):
+        collect_for(config, path, command)
+
+
+def _run_unit(unit: Unit, command: str | None) -> None:
+    """Trains and measures one unit; what is there of it is taken up again."""
+    from bestreply.data.store import open_store
+    from bestreply.experiment import evaluate_run
+    from bestreply.report import write_report
+    from bestreply.train import train
+
+    begun = time.perf_counter()
+    unit.path.mkdir(parents=True, exist_ok=True)
+    try:
+        again = (unit.path / "config.json").exists()
+        run = train(open_store(unit.data), unit.config, path=unit.path, resume=again, command=command)
+        evaluate_run(run, command)
+        write_report(unit.path)
+    except Exception:
+        write_text(unit.error, traceback.format_exc())
+        raise
+    unit.error.unlink(missing_ok=True)
+    write_json(unit.path / "unit.json", {"seconds": time.perf_counter() - begun, "taken_up_again": again})
+
+
+class Job(NamedTuple):
+    """Something to be done, apart from all else."""
+
+    name: str
+    run: Callable[..., None]
+    arguments: tuple[Any, ...]
+
+
+def _all(workers: int, what: str, jobs: list[Job]) -> None:
+    """Does `jobs`; says as each ends how many there are still, and about how long they will take."""
+    begun = time.monotonic()
+    for done, (job, error) in enumerate(_ended(workers, jobs), 1):
+        left = (time.monotonic() - begun) / done * (len(jobs) - done)
+        state = "done" if error is None else f"failed: {error}"
+        time_left = f", about {left / 60:.0f} min left" if done < len(jobs) else ""
+        console.print(f"{what} {done}/{len(jobs)}{time_left}: {job.name} {state}", markup=False)
+
+
+def _ended(workers: int, jobs: list[Job]) -> Iterator[tuple[Job, str | None]]:
+    """Each job as it ends, and what went wrong. One worker is this process; several are a process for each job, so that one that dies
+    takes nothing with it."""
+    if workers < 1:
+        raise ValueError(f"{workers} workers; wanted: at least 1")
+    if workers == 1:
+        yield from ((job, _tried(job)) for job in jobs)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        futures = {pool.submit(_apart, job): job for job in jobs}
+        yield from ((futures[future], future.result()) for future in as_completed(futures))
+
+
+def _tried(job: Job) -> str | None:
+    try:
+        job.run(*job.arguments)
+    except Exception as error:
+        return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return None
+
+
+def _apart(job: Job) -> str | None:
+    context = get_context("spawn")  # a fork of a process that runs JAX can hang
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_tell, args=(there, job))
+    process.start()
+    there.close()
+    try:
+        return here.recv()
+    except EOFError:
+        process.join()
+        return f"its process ended with status {process.exitcode}"
+    finally:
+        process.join()
+
+
+def _tell(connection: Any, job: Job) -> None:
+    connection.send(_tried(job))
