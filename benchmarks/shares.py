@@ -57,6 +57,8 @@ EPISODES = 128
 """Games against each type."""
 FEWER = 32
 """Games against others whose type is to be believed: each of their layouts takes the exact reply seconds."""
+HAZARD = 0.05
+"""Of the agents that expect changes of type."""
 CUT = 6
 """Beliefs of the exact reply are held in steps of 1/CUT."""
 SEED = 10_000
@@ -122,13 +124,20 @@ def judge(game: str) -> None:
     found = json.loads(json.dumps(found | {"seeds": seeds, "took": took}))
     before = json.loads(out.read_text()) if out.exists() else {}
     rows: list[dict[str, Any]] = []
-    if all(before.get(part) == found[part] for part in ("game", "config", "seeds")):
+    if _holds(found, {part: before.get(part) for part in ("game", "config", "seeds")}):
         rows = before["rows"]
     done = [Cell(*(row[part] for part in Cell._fields)) for row in rows]
     for cell in cells(game, kinds):
         if cell not in done:
             rows.append(cell._asdict() | judged(runs, cell))
             write_json(out, found | {"rows": rows, "provenance": provenance(SEED)})
+
+
+def _holds(now: Any, before: Any) -> bool:
+    """Whether `now` says all that was said `before`; a configuration may have gained fields."""
+    if isinstance(now, dict) and isinstance(before, dict):
+        return all(name in now and _holds(now[name], value) for name, value in before.items())
+    return now == before
 
 
 class Cell(NamedTuple):
@@ -138,7 +147,8 @@ class Cell(NamedTuple):
     """Whose shares are taken: `told` or `believed`."""
     against: str
     types: str
-    """What the agent knows of the type: `told`, `inferred` or, by a model that tells no players apart, `not asked`."""
+    """What the agent knows of the type: `told`, `inferred`, inferred while `expecting` changes (at the hazard `HAZARD`) or, by a model
+    that tells no players apart, `not asked`."""
     planner: str
 
 
@@ -151,14 +161,15 @@ def cells(game: str, kinds: list[str]) -> Iterator[Cell]:
         for known in ("told", "inferred", *unasked):
             yield Cell("told", name, known, planner)
     drawn = f"mixture({', '.join(types)})", f"switching({types[0]}, {types[1]}, random={half})"
-    for mixed, known in product(drawn, ("inferred", *unasked)):
+    for mixed, known in product(drawn, ("inferred", "expecting", *unasked)):
         yield Cell("believed", mixed, known, "look_ahead")
 
 
 def judged(runs: dict[str, list[Run]], cell: Cell) -> dict[str, Any]:
     """A number for every seed."""
     ours = runs["no_goals" if cell.types == "not asked" else "goals"]
-    agents = [run.agent(cell.planner) for run in ours]
+    hazard = {"hazard": HAZARD} if cell.types == "expecting" else {}
+    agents = [run.agent(cell.planner, **hazard) for run in ours]
     best = exact_reply(ours[0].game, cell.reply, cell.against)
     if cell.types == "told":
         players = [told_types(a, run, [cell.against]) for a, run in zip(agents, ours, strict=True)]
