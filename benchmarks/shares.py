@@ -168,8 +168,8 @@ def cells(game: str, kinds: list[str]) -> Iterator[Cell]:
 def judged(runs: dict[str, list[Run]], cell: Cell) -> dict[str, Any]:
     """A number for every seed."""
     ours = runs["no_goals" if cell.types == "not asked" else "goals"]
-    hazard = {"hazard": HAZARD} if cell.types == "expecting" else {}
-    agents = [run.agent(cell.planner, **hazard) for run in ours]
+    settings: dict[str, Any] = {"hazard": HAZARD} if cell.types == "expecting" else {}
+    agents = [run.agent(cell.planner, **settings) for run in ours]
     best = exact_reply(ours[0].game, cell.reply, cell.against)
     if cell.types == "told":
         players = [told_types(a, run, [cell.against]) for a, run in zip(agents, ours, strict=True)]
