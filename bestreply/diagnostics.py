@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from bestreply.beliefs import belief_table
 from bestreply.config import RunConfig
 from bestreply.data.moa_buffer import BufferState, Index, all_indices, fill, gather, gather_window
 from bestreply.files import write_json
@@ -42,6 +43,8 @@ def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
         if run.config.model.value_heads != "action"
         else agent_value_table(run),
     }
+    if (believed := belief_table(run.config, run.learner.opponents, held_out, beliefs)) is not None:
+        result["belief"] = believed
     write_json(run.path / "diagnostics.json", result)
     return result
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from bestreply.files import write_text
 from bestreply.report import sections
+from bestreply.report.belief import belief_section
 from bestreply.report.losses import losses_section
 from bestreply.report.match import read_matches
 from bestreply.report.read import Problem, RunFiles, clean, read_run
@@ -46,6 +47,7 @@ def render(run: RunFiles, lang: str) -> str:
     )
     page: dict[str, Any] = {
         "diagnostics": None,
+        "belief": None,
         "scores": None,
         "curves": None,
         "matches": [],
@@ -62,6 +64,7 @@ def render(run: RunFiles, lang: str) -> str:
         page["losses"] = losses_section(there["regret"], texts)
     if "diagnostics" in there:
         first = page["matches"][0].steps[0].candidates if page["matches"] else []
+        page["belief"] = belief_section(there["diagnostics"].get("belief"), texts)
         page["diagnostics"] = sections.diagnostics_section(there["diagnostics"], len(first) or None, texts)
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),

@@ -94,6 +94,35 @@ def make_diagnostics(path):
         "open_loop": open_loop,
         "opponent": [{k: e[k] for k in ("player", "top1", "log_loss", "count")} for e in entries],
         "value": [{k: e[k] for k in ("player", "rmse", "bias", "correlation", "count")} for e in entries],
+        "belief": {
+            "moves": [
+                {
+                    "moves": k,
+                    "accuracy": 1 - 0.5 / (k + 1),
+                    "share": 0.5,
+                    "bits": 0.9,
+                    "entropy": 1.58,
+                    "count": 900,
+                }
+                for k in (0, 1, 2, 3, 5)
+            ],
+            "informative": [
+                {
+                    "moves": k,
+                    "accuracy": 1 - 0.4 / (2 * k + 1),
+                    "share": 0.5,
+                    "bits": 0.9,
+                    "entropy": 1.5,
+                    "count": 90,
+                }
+                for k in (0, 1, 2)
+            ],
+            "ece": 0.0234,
+            "reliability": [
+                {"confidence": 0.55, "accuracy": 0.5, "count": 70},
+                {"confidence": 0.95, "accuracy": 0.96, "count": 800},
+            ],
+        },
     }
     (path / "diagnostics.json").write_text(json.dumps(diagnostics))
 
