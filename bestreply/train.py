@@ -159,14 +159,17 @@ def read_minds(config: RunConfig, model: LearnedOpponents, episodes: Episodes) -
     return Minds(follow_beliefs(model, episodes), ratios)
 
 
+HELD_OUT = 1_299_709
+"""Tells the stream that draws held-out episodes from all others of the same seed."""
+
+
 def split_episodes(episodes: Episodes, holdout: float, seed: int) -> tuple[Episodes, Episodes]:
     """Training and held-out episodes, drawn by `seed`; at least one of each. ValueError for fewer than 2."""
     total = len(episodes.length)
     if total < 2:
         raise ValueError(f"{total} episodes to learn from; wanted: at least 2, one of them held out")
-    held = (
-        np.random.default_rng(seed).random(total) < holdout
-    )  # an episode's lot does not change when more are added
+    # A stream of its own: who played was drawn from `seed` too. An episode's lot does not change when more are added.
+    held = np.random.default_rng([seed, HELD_OUT]).random(total) < holdout
     if held.all() or not held.any():
         held = np.arange(total) == 0
     return jax.tree.map(lambda x: x[~held], episodes), jax.tree.map(lambda x: x[held], episodes)

@@ -17,6 +17,7 @@ import pytest
 
 from bestreply import RunConfig, collect, evaluate, load_run, make_game, train
 from bestreply.checkpoint import list_checkpoints
+from bestreply.collect import play, seat_players
 from bestreply.config import ModelConfig, PlannerConfig, TrainConfig, to_dict
 from bestreply.evaluate import record_matches
 from bestreply.learner import start_learner
@@ -323,3 +324,14 @@ def test_episodes_are_held_out_by_their_place_and_the_seed(data):
     assert [len(part.length) for part in split_episodes(two, 0.0, 0)] == [1, 1]
     with pytest.raises(ValueError, match="1 episodes to learn from; wanted: at least 2"):
         split_episodes(jax.tree.map(lambda x: x[:1], episodes), 0.25, 0)
+
+
+def test_who_is_held_out_has_nothing_to_do_with_who_played():
+    """Both are drawn from the run's seed: once every held-out episode had the first player in the first seat."""
+    game = make_game("matrix(table=chicken, rounds=1)")
+    lineup = seat_players(game, ["mixture(always_c, always_d, random)"] * 2, 6000, seed=0)
+    episodes = play(game, lineup, seed=0).episodes
+    _, held = split_episodes(episodes, 0.1, 0)
+    for seat in range(2):
+        share = np.bincount(held.player[:, seat], minlength=3) / len(held.length)
+        np.testing.assert_allclose(share, 1 / 3, atol=0.08)
