@@ -18,7 +18,7 @@ from bestreply.collect import PLANNING_CHUNK, play, seat_players
 from bestreply.console import meter
 from bestreply.files import write_json
 from bestreply.model.changing import ChangingOpponents
-from bestreply.model.opponent import LearnedOpponents, ToldSwitching
+from bestreply.model.opponent import ToldSwitching
 from bestreply.plan.agent import Agent
 from bestreply.players.base import ScriptedPlayer
 from bestreply.players.scripted import Switching
@@ -221,8 +221,6 @@ def _mean(values: np.ndarray) -> dict[str, float]:
 
 def evaluate_changes(run: "Run", opponents: Sequence[str], episodes: int) -> Path | None:
     """Writes ``changes.json`` into the run directory for the sets of `opponents` that `read_case` can read; None where there are none."""
-    if not isinstance(run.agent(hazard=0.0).opponents, LearnedOpponents):
-        return None
     found = [measure_changes(run, text, episodes, run.config.seed + 4) for text in opponents]
     found = [one for one in found if one is not None]
     if not found:
