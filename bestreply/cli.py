@@ -286,8 +286,8 @@ class Sweep:
     def run(self) -> None:
         from rich.console import Console
 
-        from bestreply.results import results_table, sweep_results
-        from bestreply.sweep import read_sweep, run_sweep
+        from bestreply.sweeps.results import results_table, sweep_results
+        from bestreply.sweeps.sweep import read_sweep, run_sweep
 
         sweep = read_sweep(self.file, self.out)
         failed = run_sweep(sweep, workers=self.workers)
@@ -313,7 +313,7 @@ class Results:
     def run(self) -> None:
         from rich.console import Console
 
-        from bestreply.results import results_table, save_results, sweep_results
+        from bestreply.sweeps.results import results_table, save_results, sweep_results
 
         rows = sweep_results(self.folders, self.method, self.opponents)
         if not rows:
@@ -345,10 +345,10 @@ class Compare:
     def run(self) -> None:
         from rich.console import Console
 
-        from bestreply.compare import compare, read_group, sentence, verdict_table
         from bestreply.files import write_json
         from bestreply.provenance import provenance
         from bestreply.report.texts import load_texts
+        from bestreply.sweeps.compare import compare, read_group, sentence, verdict_table
 
         if len(self.groups) < 2:
             raise ValueError(

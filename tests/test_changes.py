@@ -75,7 +75,12 @@ def test_a_run_against_others_that_change(run):
     path = evaluate_changes(run, sets, 8)
     assert path is not None
     [found] = json.loads(path.read_text())["against"]
-    assert found["opponents"] == sets[0] and found["steps"] == [0, 1] and found["games"] == 8 and found["hazard"] == 0.1
+    assert (
+        found["opponents"] == sets[0]
+        and found["steps"] == [0, 1]
+        and found["games"] == 8
+        and found["hazard"] == 0.1
+    )
     assert set(found["returns"]) == {"told", "expecting", "not expecting"} and found["calm_games"] == 8
     assert found["belief_since"]["told"] == [1.0] * 6  # told the truth, it believes it
     expecting = found["belief_since"]["expecting"]

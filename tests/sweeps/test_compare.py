@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from bestreply import cli
-from bestreply.compare import check_groups, compare, read_group, sentence
 from bestreply.evaluate import SCHEMA, Scores
 from bestreply.report.texts import HERE
-from bestreply.verdicts import Verdict
+from bestreply.sweeps.compare import check_groups, compare, read_group, sentence
+from bestreply.sweeps.verdicts import Verdict
 
 SETS = ("3 nearest_stag", "3 random")
 

@@ -7,9 +7,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from bestreply import cli, sweep
-from bestreply.results import save_results, sweep_results
-from bestreply.sweep import Job, _ended, read_sweep, run_sweep
+from bestreply import cli
+from bestreply.sweeps import sweep
+from bestreply.sweeps.results import save_results, sweep_results
+from bestreply.sweeps.sweep import Job, _ended, read_sweep, run_sweep
 
 TINY = """
 preset = "debug"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bestreply.verdicts import (
+from bestreply.sweeps.verdicts import (
     ALPHA,
     bootstrap_interval,
     hedges_g,

@@ -14,7 +14,7 @@ from rich.table import Table
 from bestreply.evaluate import Scores
 from bestreply.over_runs import STEPS_APART
 from bestreply.report.texts import Texts, fixed, load_texts
-from bestreply.verdicts import Verdict, judge
+from bestreply.sweeps.verdicts import Verdict, judge
 
 FILE = "scores.parquet"
 
@@ -138,7 +138,7 @@ def _differences(one: Seed, two: Seed) -> list[str]:
 def compare(
     groups: Sequence[Group], *, margin: float | None = None, seed: int = 0, overall: str = "all"
 ) -> list[Verdict]:
-    """The first group against each other one (`bestreply.verdicts.judge`), if `check_groups` lets it."""
+    """The first group against each other one (`bestreply.sweeps.verdicts.judge`), if `check_groups` lets it."""
     check_groups(groups)
     sets = list(groups[0].seeds[0].mean)
     scores = {g.name: {o: np.array([s.mean[o] for s in g.seeds]) for o in sets} for g in groups}
