@@ -13,13 +13,14 @@ from markupsafe import Markup
 from bestreply.files import write_text
 from bestreply.report import sections
 from bestreply.report.belief import belief_section
+from bestreply.report.changes import changes_section
 from bestreply.report.losses import losses_section
 from bestreply.report.match import read_matches
 from bestreply.report.read import Problem, RunFiles, clean, read_run
 from bestreply.report.texts import HERE, file_size, load_texts
 
 PAGE = "report.html"
-OPTIONAL = ("references", "regret")
+OPTIONAL = ("references", "regret", "changes")
 """Files that a run can do without: they are named on the page only where they are broken."""
 
 
@@ -53,6 +54,7 @@ def render(run: RunFiles, lang: str) -> str:
         "matches": [],
         "matches_left_out": [],
         "losses": None,
+        "changes": None,
     }
     if "scores" in there:
         page["scores"] = sections.scores_section(run, there["scores"], texts)
@@ -62,6 +64,8 @@ def render(run: RunFiles, lang: str) -> str:
         page["matches"], page["matches_left_out"] = read_matches(there["matches"], texts)
     if "regret" in there:
         page["losses"] = losses_section(there["regret"], texts)
+    if "changes" in there:
+        page["changes"] = changes_section(there["changes"], texts)
     if "diagnostics" in there:
         first = page["matches"][0].steps[0].candidates if page["matches"] else []
         page["belief"] = belief_section(there["diagnostics"].get("belief"), texts)

@@ -26,6 +26,7 @@ MAKERS = {
     "matches.json": "evaluate",
     "references.json": "evaluate",
     "regret.json": "diagnose",
+    "changes.json": "evaluate",
 }
 """The files that the report reads, and the subcommand of `bestreply` that makes each."""
 
@@ -81,6 +82,7 @@ class RunFiles:
     matches: list[Any] | Problem
     references: dict[str, Reference] | Problem
     regret: dict[str, Any] | Problem
+    changes: dict[str, Any] | Problem
 
 
 def read_run(run_dir: Path) -> RunFiles:
@@ -99,6 +101,7 @@ def read_run(run_dir: Path) -> RunFiles:
         matches=_read(run_dir, "matches.json", _json_of(list)),
         references=read_references(run_dir),
         regret=_read(run_dir, "regret.json", _json_of(dict)),
+        changes=_read(run_dir, "changes.json", _json_of(dict)),
     )
 
 

@@ -197,6 +197,27 @@ def make_decision(cost=1.8):
     }
 
 
+def make_changes(path):
+    def lost(mean):
+        return {"mean": mean, "stderr": 0.04}
+
+    entry = {
+        "opponents": "switching(nearest_stag, nearest_hare, random=10)",
+        "curve": [
+            {"threshold": 0.5, "false_alarms": 0.2, "noticed": 0.8, "delay": 3.3},
+            {"threshold": 0.9, "false_alarms": 0.005, "noticed": 0.47, "delay": 2.24},
+            {"threshold": 0.99, "false_alarms": 0.0, "noticed": 0.37, "delay": 3.5},
+        ],
+        "lost": {"expecting": lost(0.31), "not expecting": lost(0.34)},
+        "belief_since": {
+            "told": [1.0] * 15,
+            "expecting": [0.1, 0.4, 0.55, 0.66, 0.72, 0.74],
+            "not expecting": [0.08, 0.25, 0.36, 0.45, 0.52, 0.56],
+        },
+    }
+    (path / "changes.json").write_text(json.dumps({"against": [entry]}))
+
+
 def make_regret(path, types="inferred"):
     """Parts that add up; one of them negative."""
     against = []

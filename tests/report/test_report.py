@@ -10,7 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from run_files import Page, make_match, make_metrics, make_references, make_regret, make_run, read_page, words
+from run_files import (
+    Page,
+    make_changes,
+    make_match,
+    make_metrics,
+    make_references,
+    make_regret,
+    make_run,
+    read_page,
+    words,
+)
 
 from bestreply.report import write_report
 from bestreply.report.figures import Fall, Scale, ticks, waterfall
@@ -407,3 +417,23 @@ def test_strings_lose_what_could_drive_a_terminal(tmp_path):
     assert files.scores.method[0] == "a[2Jb" and files.config == {"game": "a[2Jb"}
     assert isinstance(files.matches, Problem)
     write_report(run)
+
+
+def test_others_that_change_their_mind(tmp_path):
+    """The alarm that is shown is the one that notices most among those that are hardly ever false."""
+    make_changes(tmp_path)
+    page = read_page(write_report(tmp_path))
+    assert "switching(nearest_stag, nearest_hare, random=10)0.34 ± 0.040.31 ± 0.040.472.2" in words(page)
+    assert [a for a in page.of("a") if a["href"] == "#changes"]
+    document = json.loads((tmp_path / "changes.json").read_text())
+    document["against"] += [{"opponents": "x"}, 7]
+    (tmp_path / "changes.json").write_text(json.dumps(document))
+    said = words(read_page(write_report(tmp_path)))
+    assert (
+        "Opponent set 2 of changes.json is left out: belief_since wants to be an object; given: None." in said
+    )
+    assert (
+        "Opponent set 3 of changes.json is left out: an opponent set wants to be an object; given: 7." in said
+    )
+    (tmp_path / "changes.json").unlink()
+    assert not [a for a in read_page(write_report(tmp_path)).of("a") if a["href"] == "#changes"]
