@@ -291,7 +291,7 @@ class Sweep:
 
         sweep = read_sweep(self.file, self.out)
         failed = run_sweep(sweep, workers=self.workers)
-        if rows := sweep_results([sweep.path]):
+        if rows := sweep_results([sweep.path], ["agent"]):
             Console().print(results_table(rows))
         _say(*(f"failed: {unit.error}" for unit in failed), sweep.path)
         if failed:

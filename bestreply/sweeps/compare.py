@@ -176,39 +176,23 @@ def _p(p: float, texts: Texts) -> str:
 
 
 def verdict_table(verdicts: Sequence[Verdict], lang: str = "en") -> Table:
-    """All numbers, for a terminal."""
+    """All numbers, for a terminal: two to a cell, since it is narrow."""
     texts = load_texts(lang)
-    table = Table(
-        title=texts("verdicts_title", a=verdicts[0].a, seeds=verdicts[0].seeds),
-        caption=texts("verdicts_note"),
-    )
-    columns = (
-        "against",
-        "beside",
-        "means",
-        "iqms",
-        "difference",
-        "p",
-        "p_holm",
-        "improvement",
-        "effect",
-        "needed",
-    )
-    for name in columns:
+    others = dict.fromkeys(v.b for v in verdicts)
+    title = texts("verdicts_title", a=verdicts[0].a, others=", ".join(others), seeds=verdicts[0].seeds)
+    table = Table(title=title, caption=texts("verdicts_note"))
+    for name in ("against", "means", "difference", "p", "improvement", "needed"):
+        left = name == "against"
         table.add_column(
-            texts(f"verdicts_{name}"), justify="left" if name in ("against", "beside") else "right"
+            texts(f"verdicts_{name}"), justify="left" if left else "right", overflow="fold", no_wrap=not left
         )
     for v in verdicts:
         table.add_row(
-            v.opponents,
-            v.b,
-            f"{fixed(v.mean_a)} / {fixed(v.mean_b)}",
-            f"{fixed(v.iqm_a)} / {fixed(v.iqm_b)}",
+            v.opponents + (f"\n({v.b})" if len(others) > 1 else ""),
+            f"{fixed(v.mean_a)} / {fixed(v.mean_b)}\n{fixed(v.iqm_a)} / {fixed(v.iqm_b)}",
             f"{fixed(v.difference, sign=True)}\n[{fixed(v.low)}, {fixed(v.high)}]",
-            f"{v.p:.3f}",
-            f"{v.p_holm:.3f}",
-            fixed(v.improvement),
-            fixed(v.effect),
+            f"{v.p:.3f}\n{v.p_holm:.3f}",
+            f"{fixed(v.improvement)}\n{fixed(v.effect)}",
             "–" if v.needed is None else f"{v.needed:,}",
         )
     return table

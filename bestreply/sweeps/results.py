@@ -1,5 +1,6 @@
 """What many runs were measured to have, as one table."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,9 @@ def results_table(rows: Sequence[dict[str, Any]]) -> Table:
         caption="Means over seeds ± their standard error; `bestreply compare` says what can be concluded."
     )
     for name in ("folder", "method", "against", "seeds", "mean return", "share"):
-        table.add_column(name, justify="left" if name in ("folder", "method", "against") else "right")
+        text = name in ("folder", "method", "against")
+        table.add_column(name, justify="left" if text else "right", overflow="fold", no_wrap=not text)
+    here = os.path.commonpath([row["folder"] for row in rows]) if rows else ""
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["folder"], row["method"], row["opponents"]), []).append(row)
@@ -96,7 +99,8 @@ def results_table(rows: Sequence[dict[str, Any]]) -> Table:
         shares = [row["share"] for row in found]
         bound = "≥ " if any(row["reference"] == "upper bound" for row in found) else ""
         share = "–" if None in shares else f"{bound}{np.mean(shares):.3f}"
-        table.add_row(folder, method, against, str(len(found)), f"{means.mean():.3f}{spread}", share)
+        place = os.path.relpath(folder, here)
+        table.add_row(place, method, against, str(len(found)), f"{means.mean():.3f}{spread}", share)
     return table
 
 
