@@ -1,9 +1,10 @@
-"""`python -m benchmarks.beliefs RUN [RUN ...]`: how soon trained models are right about who the others are, on play held out from them.
+"""`python -m benchmarks.beliefs RUN [RUN ...]`: how soon models are right about who the others are, on fresh play of the same players.
 
-For runs that `python -m benchmarks.shares GAME train` has made, the dataset beside them. Writes results/beliefs/NAME.json, prints a table.
+Writes results/beliefs/NAME.json and prints a table.
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,27 @@ import numpy as np
 from benchmarks.timing import table
 from bestreply import load_run
 from bestreply.beliefs import belief_table
-from bestreply.data.store import open_store
+from bestreply.collect import play, seat_players
+from bestreply.experiment import drawn_players
 from bestreply.files import write_json
 from bestreply.model.targets import follow_beliefs
 from bestreply.provenance import provenance
-from bestreply.train import split_episodes
 
 OUT = Path("results") / "beliefs"
+EPISODES, SEED = 2000, 20_000
+"""Of the play: no run was trained on it."""
 
 
 def of_run(path: Path) -> dict[str, Any]:
     run = load_run(path)
-    _, held_out = split_episodes(
-        open_store(path.parent / "data").episodes(), run.config.train.holdout, run.config.seed
-    )
     assert run.learner is not None
-    beliefs = follow_beliefs(run.learner.opponents, jax.device_put(held_out))
-    found = belief_table(run.config, run.learner.opponents, held_out, beliefs)
+    lineup = seat_players(run.game, [drawn_players(run.config)] * run.game.num_players, EPISODES, SEED)
+    played = play(run.game, lineup, SEED).episodes
+    names = [entry["name"] for entry in run.roster]  # as the model counts them
+    numbers = np.array([names.index(entry["name"]) for entry in lineup.roster], np.int32)
+    played = dataclasses.replace(played, player=numbers[played.player])
+    beliefs = follow_beliefs(run.learner.opponents, jax.device_put(played))
+    found = belief_table(run.config, run.learner.opponents, played, beliefs)
     assert found is not None
     return {"seed": run.config.seed, "game": run.config.game, **found}
 
