@@ -85,6 +85,8 @@ class TrainConfig:
     """Share of them in which the agent is told who the others are; in the rest it believes what play has shown."""
     explore: float = 0.4
     """Most often that an imagined game tries a uniform action; from a hundredth of it to all of it, drawn for each game."""
+    hazard: float = 0.0
+    """Chance before each step that another player of an imagined game becomes another; the value then knows what a change can bring."""
     labels: Literal["event", "hindsight", "posterior"] = "posterior"
     """Which steps teach the model of the others what of each goal: those that led to an event alone; the rest too, as the goal
     "none"; or the rest by its posterior over all goals (`bestreply.model.labels`). Only for opponent_goal "goal"."""

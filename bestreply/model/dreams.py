@@ -5,6 +5,7 @@ went to see. Here the agent goes and sees, in a model that is cheap to play (Sut
 Model, 2019; Hafner et al., Dreamer, 2020).
 """
 
+import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -69,9 +70,16 @@ def begin(config: TrainConfig, model: LearnedOpponents, buffer: BufferState, key
     )
 
 
-def dream_on(world: PlanningModel, model: LearnedOpponents, dream: Dream, key: Array) -> tuple[Dream, Dreamt]:
-    """One step of an imagined game: the agent takes its best action or tries another, the others act as their types do."""
+def dream_on(
+    world: PlanningModel, model: LearnedOpponents, dream: Dream, key: Array, hazard: float = 0.0
+) -> tuple[Dream, Dreamt]:
+    """One step of an imagined game: the agent takes its best action or tries another, the others act as their types do.
+
+    Where nobody told the agent who they are, each of the others becomes another with probability `hazard` before it acts.
+    """
     own_key, try_key, others_key, end_key = jax.random.split(key, 4)
+    if hazard:
+        dream = change_minds(model, dream, jax.random.fold_in(key, 4), hazard)
     z, mask = world.encode(dream.obs), own_legal(world, model.game, dream.obs)
     values = jnp.where(mask, world.value(z, dream.obs, dream.belief), -jnp.inf)
     tried = jax.random.bernoulli(try_key, dream.explore)
@@ -86,6 +94,14 @@ def dream_on(world: PlanningModel, model: LearnedOpponents, dream: Dream, key: A
     told = model.game.present_in(seen)
     present = dream.present if told is None else dream.present & jnp.asarray(told)
     return eqx.tree_at(lambda d: (d.obs, d.belief, d.present), dream, (seen, belief, present)), step
+
+
+def change_minds(model: LearnedOpponents, dream: Dream, key: Array, hazard: float) -> Dream:
+    """Some of the others are of another type from now on, drawn from the prior."""
+    when_key, what_key = jax.random.split(key)
+    moved = jax.random.bernoulli(when_key, hazard, dream.truth.shape) & ~dream.told
+    other = jax.vmap(lambda k: draw(k, model.prior))(jax.random.split(what_key, len(dream.truth)))
+    return eqx.tree_at(lambda d: d.truth, dream, jnp.where(moved, other, dream.truth))
 
 
 def own_legal(world: PlanningModel, game: Game, obs: Array) -> Array:
@@ -133,7 +149,10 @@ def dream_batch(
     """One step of many games [D, ...]; a game that has ended begins anew."""
     step_key, begin_key = jax.random.split(key)
     count = len(dreams.explore)
-    after, steps = jax.vmap(partial(dream_on, world, model))(dreams, jax.random.split(step_key, count))
+    if config.hazard:  # the belief expects it too
+        model = dataclasses.replace(model, leak=max(model.leak, config.hazard))
+    play_on = partial(dream_on, world, model, hazard=config.hazard)
+    after, steps = jax.vmap(play_on)(dreams, jax.random.split(step_key, count))
     fresh = begin_many(config, model, buffer, begin_key, count)
 
     def choose(new: Array, old: Array) -> Array:

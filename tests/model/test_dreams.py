@@ -1,5 +1,6 @@
 """Imagined play: in the true game it is play, and what it teaches is the best action's value."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import equinox as eqx
@@ -129,3 +130,20 @@ def test_logged_steps_are_the_transitions(at_limit):
         np.asarray(beliefs)[index.row, index.step + 1, index.seat][~told],
     )
     assert (LOG.action != ABSENT).sum() == len(found.action)
+
+
+def test_others_change_their_minds_as_often_as_asked_and_tell_nobody():
+    model = LearnedOpponents.create(
+        GAME, ModelConfig(latent=4, width=4, depth=1), 4, key=jax.random.key(0), leak=0.01
+    )
+    dreams = begin_many(CONFIG, model, BUFFER, jax.random.key(1), 4000)
+    config = dataclasses.replace(CONFIG, hazard=0.2, dreams=4000)
+    after, steps = dream_batch(config, true_world(), model, BUFFER, dreams, jax.random.key(2))
+    went_on = np.asarray(steps.goes_on) > 0
+    moved = np.asarray(after.truth != dreams.truth)[went_on]
+    told = np.asarray(dreams.told)[went_on]
+    assert not moved[told].any()
+    # one in four changes into what it was
+    np.testing.assert_allclose(moved[~told].mean(), 0.2 * 3 / 4, atol=0.02)
+    stays, steps = dream_batch(CONFIG, true_world(), model, BUFFER, dreams, jax.random.key(2))
+    assert np.asarray(stays.truth == dreams.truth)[np.asarray(steps.goes_on) > 0].all()
