@@ -8,9 +8,9 @@ import pytest
 
 from bestreply import make_game, preset
 from bestreply.changes import Games, after_change, alarm_curve, changes_table, evaluate_changes, read_case
-from bestreply.collect import collect
 from bestreply.experiment import resolve
-from bestreply.train import train
+from bestreply.learner import start_learner
+from bestreply.run import Run
 
 NAN = np.nan
 
@@ -56,18 +56,16 @@ def test_what_a_change_costs_by_hand():
     assert found["reward_since"] == {"told": [1.5, 0.5], "not expecting": [0.5, 0.5]}
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("changes")
-    debug = preset("debug")
+@pytest.fixture
+def run(tmp_path):
+    """A run whose networks have learned nothing yet: what is counted does not ask for more."""
     hunt = "stag_hunt(height=3, width=3, hunters=2, stags=1, hares=1, max_steps=6, leave=False)"
-    config = resolve(dataclasses.replace(debug, game=hunt))
-    data = collect(
-        make_game(hunt), ["mixture(nearest_stag, nearest_hare, random)"] * 2, 64, 0, path=folder / "data"
-    )
-    return train(data, config, path=folder / "run")
+    config = resolve(dataclasses.replace(preset("debug"), game=hunt))
+    game, roster = make_game(hunt), [{"name": name, "version": 1} for name in config.collect.players]
+    return Run(tmp_path, config, game, {"data": {"roster": roster}}, start_learner(config, game, roster))
 
 
+@pytest.mark.slow
 def test_a_run_against_others_that_change(run):
     sets = ["switching(nearest_stag, nearest_hare, random=2)", "nearest_stag"]
     doubtful = dataclasses.replace(run.config.planner, novelty=0.05, hazard=0.1)

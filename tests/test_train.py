@@ -57,6 +57,7 @@ def metrics(run):
     return pq.read_table(run.path / "metrics.parquet").to_pylist()
 
 
+@pytest.mark.slow
 def test_it_learns_to_answer_both_players_of_chicken(data, tmp_path):
     """Best replies: straight against who always swerves (4), swerve against who never does (1). Which it is has to be seen."""
     config = dataclasses.replace(
@@ -224,6 +225,7 @@ IMPROVED = dataclasses.replace(
 )
 
 
+@pytest.mark.slow
 def test_imagined_games_go_on_after_a_break(data, tmp_path):
     """As if killed in the value's phase: without its last checkpoint, a run comes to the same bits again."""
     run = train(data, IMPROVED, path=tmp_path / "run")

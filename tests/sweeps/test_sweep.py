@@ -124,6 +124,7 @@ def test_a_job_that_dies_takes_nothing_with_it():
         list(_ended(0, jobs))
 
 
+@pytest.mark.slow
 def test_the_commands(file, tmp_path, monkeypatch, capsys):
     """A sweep as it is typed: run, broken off in the middle of a unit, taken up again; and its table."""
     out = tmp_path / "out"

@@ -95,11 +95,27 @@ def test_false_alarms_are_no_more_than_said(n, draw):
         "skewed": lambda: source.exponential(1, n),
         "heavy": lambda: source.standard_t(3, n),
     }[draw]
-    sweeps, alarms = 300, 0
+    sweeps, alarms = 1000, 0
     for _ in range(sweeps):
-        scores = {m: {o: each() for o in "pqr"} for m in ("a", "b")}
-        alarms += any(v.verdict in ("better", "worse") for v in judge(scores, source, margin=0.1))
+        apart = [each() - each() for _ in range(3)]
+        apart.append(np.mean(apart, 0))
+        alarms += min(holm([permutation_test(d, source) for d in apart])) <= ALPHA
     assert alarms / sweeps <= ALPHA + 3 * (ALPHA * (1 - ALPHA) / sweeps) ** 0.5
+
+
+def test_a_verdict_is_by_the_adjusted_p():
+    source = rng(0)
+    scores = {m: {o: source.normal(shift, 1, 8) for o in "pqr"} for m, shift in (("a", 0.9), ("b", 0.0))}
+    found = judge(scores, source, margin=0.01)
+    ps = [permutation_test(np.subtract(*pair), source) for pair in _pairs(scores)]
+    np.testing.assert_allclose([v.p_holm for v in found], holm(ps))
+    assert [v.verdict in ("better", "worse") for v in found] == [q <= ALPHA for q in holm(ps)]
+    assert 0 < sum(q <= ALPHA for q in holm(ps)) < 4  # some are, some are not
+
+
+def _pairs(scores):
+    pairs = list(zip(scores["a"].values(), scores["b"].values(), strict=True))
+    return [*pairs, tuple(np.mean(list(scores[m].values()), 0) for m in "ab")]
 
 
 def test_a_lone_comparison_is_as_sharp_as_said():
