@@ -131,9 +131,15 @@ def _config(file: Path, method: str, merged: dict[str, Any]) -> RunConfig:
     from bestreply.experiment import resolve
 
     try:
-        return resolve(from_dict(RunConfig, merged))
+        config = resolve(from_dict(RunConfig, merged))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{file}: methods.{method}: {error}") from error
+    if config.improve.rounds:
+        raise ValueError(
+            f"{file}: methods.{method} has improve.rounds={config.improve.rounds}; wanted: 0. A sweep learns from the first play, which "
+            "its methods share; rounds of own play are for `bestreply run`"
+        )
+    return config
 
 
 def _fingerprint(config: RunConfig) -> str:

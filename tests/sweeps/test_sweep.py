@@ -85,6 +85,10 @@ def test_other_play_is_another_dataset(file, tmp_path):
         ('game = "stag_hunt"\n[methods.a.train]\nupdates = {x = 1}\n', "wanted: a value like"),
         ('[games]\n"a/b" = "stag_hunt"\n[methods.a]\n', "calls a game 'a/b'; wanted: letters"),
         ("[methods.a]\n", "names no game"),
+        (
+            'game = "stag_hunt"\n[methods.a.improve]\nrounds = 2\n',
+            "methods.a has improve.rounds=2; wanted: 0",
+        ),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(tmp_path, change, told):
