@@ -27,12 +27,12 @@ LEAST = 1e-6
 """Least probability that a model gives to an action that was taken, and of a type that can come back."""
 
 
-class Minds(NamedTuple):
+class RunLengths(NamedTuple):
     """What is believed about each other player. K types: the model's G, and "none of these" where it is told apart."""
 
     joint: Float[
         Array, "others R K"
-    ]  # for how many steps (the last bin: so many or more) it has been of which type
+    ]  # of which type it has been for how many steps; the last bin: so many or more
     seen: Array  # [N-1] int32, steps of it seen in this episode
     habits: Float[Array, "others A"]  # counts of its actions
     prior: Float[Array, "others K"]
@@ -64,7 +64,7 @@ class ChangingOpponents(OpponentModel):
     def lengths(self) -> int:
         return self.game.max_steps + 1 if self.hazard else 1
 
-    def init(self) -> Minds:
+    def init(self) -> RunLengths:
         others, actions = self.game.num_players - 1, self.game.num_actions
         prior = (1 - self.novelty) * self.model.prior
         if self.novelty:
@@ -72,40 +72,41 @@ class ChangingOpponents(OpponentModel):
         prior = jnp.broadcast_to(prior, (others, len(prior)))
         return self._begin(prior, jnp.zeros((others, actions)), jnp.zeros_like(prior))
 
-    def _begin(self, prior: Array, habits: Array, counts: Array) -> Minds:
+    def _begin(self, prior: Array, habits: Array, counts: Array) -> RunLengths:
         joint = jnp.zeros((len(prior), self.lengths, prior.shape[1])).at[:, 0].set(prior)
-        return Minds(joint, jnp.zeros(len(prior), jnp.int32), habits, prior, counts)
+        return RunLengths(joint, jnp.zeros(len(prior), jnp.int32), habits, prior, counts)
 
-    def renew(self, belief: Minds) -> Minds:
+    def renew(self, belief: RunLengths) -> RunLengths:
         """The belief at the start of a further episode against the same others: counts of whom they were, as prior."""
         counts = self.memory * (belief.counts + belief.joint.sum(1))
         prior = self.init().prior + counts
         prior = prior / prior.sum(1, keepdims=True)
         return self._begin(prior, self.memory * belief.habits, counts)
 
-    def each(self, belief: Minds, obs: Array) -> Float[Array, "others K A"]:
+    def each(self, belief: RunLengths, obs: Array) -> Float[Array, "others K A"]:
         """What each type would do now."""
         known = jnp.exp(self.model.logits(obs))
         if not self.novelty:
             return known
         legal = legal_of_others(self.game, obs)
         habits = (belief.habits + 0.5) * legal  # Krichevsky and Trofimov, 1981
-        return jnp.concatenate([known, (habits / habits.sum(1, keepdims=True))[:, None]], 1)
+        total = jnp.maximum(habits.sum(1, keepdims=True), LEAST)  # who has left has no legal action
+        return jnp.concatenate([known, (habits / total)[:, None]], 1)
 
-    def predict(self, belief: Minds, obs: Array, legal: Array) -> Float[Array, "others A"]:
+    def predict(self, belief: RunLengths, obs: Array, legal: Array) -> Float[Array, "others A"]:
         return jnp.einsum("jk,jka->ja", belief.joint.sum(1), self.each(belief, obs))
 
-    def update(self, belief: Minds, obs: Array, actions: Array, present: Array) -> Minds:
+    def update(self, belief: RunLengths, obs: Array, actions: Array, present: Array) -> RunLengths:
         others = jnp.maximum(actions[1:], 0)
         acted = present[1:] & (actions[1:] != ABSENT)
         taken = jnp.take_along_axis(self.each(belief, obs), others[:, None, None], 2)[..., 0]  # [N-1, K]
         after = belief.joint * jnp.maximum(taken, LEAST)[:, None]
         after = after / after.sum((1, 2), keepdims=True)
         habits = (1 - self.hazard) * belief.habits + jax.nn.one_hot(others, belief.habits.shape[1])
-        moved = Minds(
+        moved = RunLengths(
             jax.vmap(self._go_on)(after, belief.prior), belief.seen + 1, habits, belief.prior, belief.counts
         )
-        return Minds(
+        return RunLengths(
             *(
                 jnp.where(acted.reshape(-1, *[1] * (new.ndim - 1)), new, old)
                 for new, old in zip(moved, belief, strict=True)
@@ -126,18 +127,18 @@ class ChangingOpponents(OpponentModel):
         longer = jnp.roll(joint, 1, 0).at[0].set(0.0).at[-1].add(joint[-1])
         return ((1 - self.hazard) * longer).at[0].set(self.hazard * changed / changed.sum())
 
-    def posterior(self, belief: Minds) -> Float[Array, "others G"]:
+    def posterior(self, belief: RunLengths) -> Float[Array, "others G"]:
         """Of the known types; what is believed to be none of these is shared out as the model's prior says."""
         now = belief.joint.sum(1)
         known = now[:, : self.model.goals]
         return known + (1 - known.sum(1, keepdims=True)) * self.model.prior
 
-    def strange(self, belief: Minds) -> Float[Array, " others"]:
+    def strange(self, belief: RunLengths) -> Float[Array, " others"]:
         """P(none of these) for each other player."""
         now = belief.joint.sum(1)
         return now[:, self.model.goals :].sum(1)
 
-    def changed(self, belief: Minds) -> Float[Array, " others"]:
+    def changed(self, belief: RunLengths) -> Float[Array, " others"]:
         """P(it is not whom it was when the episode began) for each other player."""
         if not self.hazard:
             return jnp.zeros(len(belief.joint))
@@ -146,6 +147,6 @@ class ChangingOpponents(OpponentModel):
         )
         return 1 - still[:, 0]
 
-    def since(self, belief: Minds) -> Array:
+    def since(self, belief: RunLengths) -> Array:
         """[N-1] int32: the likeliest number of steps since each other player last changed, or since the episode began."""
         return belief.joint.sum(2).argmax(1)
