@@ -38,6 +38,6 @@ def _entries(found: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def _table(entries: list[dict[str, Any]], keys: tuple[str, ...], texts: Texts, bars: Any = None) -> Table:
-    names = {"share": "share_of_truth"}
+    names = {"share": "share_of_truth", "accuracy": "right"}
     rows = [[fixed(number(e.get(k)), 0 if k in ("moves", "count") else 3) for k in keys] for e in entries]
     return Table([texts(f"column_{names.get(k, k)}") for k in keys], rows, shares=bars)
