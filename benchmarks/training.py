@@ -21,7 +21,8 @@ from bestreply.data.moa_buffer import draw_index, gather, gather_window
 from bestreply.learner import Learner, optimiser, trainable
 from bestreply.model.losses import data_target
 from bestreply.model.targets import Targets, n_step_return
-from bestreply.train import _updates, _world_phase
+from bestreply.phases import run_updates
+from bestreply.train import _world_phase
 from bestreply.types import Transition
 from bestreply.updates import world_loss
 
@@ -128,7 +129,7 @@ def whole_job() -> Job:
 
     def job() -> float:
         nonlocal learner
-        learner, metrics = _updates(config, _world_phase, (buffer, minds), learner, seed, jnp.int32(0), 50)
+        learner, metrics = run_updates(config, _world_phase, (buffer, minds), learner, seed, jnp.int32(0), 50)
         jax.block_until_ready(metrics)
         return 50
 

@@ -122,6 +122,8 @@ class PlannerConfig:
 
     planner: Literal["one_step", "look_ahead", "rollout", "search"] = "one_step"
     """One step ahead; every outcome over `depth` steps; one step and then games played on from there; or a tree search."""
+    world: Literal["learned", "true"] = "learned"
+    """What is planned in: the learned model, or the game itself (what follows is still valued by the learned value)."""
     joint_limit: int = 64
     """Enumerate the others' joint actions up to this many, draw samples beyond."""
     samples: int = 32
@@ -159,6 +161,30 @@ class PlannerConfig:
 
 
 @dataclass(frozen=True)
+class BaselineConfig:
+    """What only the other methods have; sizes, updates, batches and gamma are the agent's."""
+
+    expectile: float = 0.8
+    """iql: of its value; 0.5 is the mean of what the data did, near 1 the best of it."""
+    temperature: float = 3.0
+    """iql: how much more the policy follows actions of a greater advantage, in deviations of it."""
+    episodes: int = 64
+    """ppo: games between two rounds of learning."""
+    epochs: int = 4
+    """ppo: how often it learns from each of them."""
+    minibatches: int = 4
+    """ppo: gradient steps an epoch."""
+    learning_rate: float = 1e-3
+    """ppo: of Adam; it falls to nothing with the budget."""
+    clip_ratio: float = 0.2
+    """ppo: how far a ratio of probabilities counts."""
+    entropy: float = 0.01
+    """ppo: weight of the entropy at first; it falls to nothing with the budget."""
+    gae: float = 0.95
+    """ppo: lambda of generalised advantage estimates."""
+
+
+@dataclass(frozen=True)
 class CollectConfig:
     """Play to learn from."""
 
@@ -190,7 +216,8 @@ class EvaluateConfig:
     episodes: int = 1000
     """Episodes for every method and opponent set, all seats in turn."""
     methods: tuple[str, ...] = ("agent", "uniform_others", "data_players", "random")
-    """Who plays the focal seat: the agent; its planner with uniform others; each player that made the data; the random player."""
+    """Who plays the focal seat: the agent; its planner with uniform others (uniform_others), or told the others' types (told_types,
+    against players of the data alone); each player that made the data; the random player, or any other by name."""
     reference_layouts: int = 32
     """First layouts of a grid game to solve for the exact best reply that returns are held against, for every opponent set; fewer or
     none where one takes long; 0: none, and in no other game either."""
@@ -204,11 +231,14 @@ class RunConfig:
     """A game by name, with settings."""
     seed: int = 0
     """Seed of everything."""
+    method: Literal["agent", "behaviour_cloning", "iql", "ppo", "ppo_recurrent", "hop"] = "agent"
+    """What is trained: the agent, or what it is compared with (`bestreply.baselines`)."""
     collect: CollectConfig = field(default_factory=CollectConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     improve: ImproveConfig = field(default_factory=ImproveConfig)
+    baseline: BaselineConfig = field(default_factory=BaselineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
 

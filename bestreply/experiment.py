@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from bestreply.baselines import POLICIES, configure
 from bestreply.changes import evaluate_changes
 from bestreply.collect import PLANNING_CHUNK, collect
 from bestreply.config import RunConfig
@@ -15,6 +16,7 @@ from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.plan.agent import Agent
 from bestreply.players.zoo import make_player, standard_players
+from bestreply.regret import told_types
 from bestreply.report import write_report
 from bestreply.run import Run, load_run
 from bestreply.spec import Spec
@@ -22,7 +24,8 @@ from bestreply.train import train
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """The configuration with every default that depends on the game written out."""
+    """The configuration with every default that depends on the game or the method written out."""
+    config = configure(config)
     players = config.collect.players or standard_players(make_game(config.game))
     opponents = config.evaluate.opponents or (*players, *([_mixture(players)] if len(players) > 1 else []))
     return dataclasses.replace(
@@ -102,18 +105,23 @@ def _agent_name(number: int) -> str:
 def evaluate_run(run: Run, command: str | None = None) -> Scores:
     """Plays the run's methods against its opponent sets; writes ``scores.parquet``, ``references.json`` and ``matches.json`` into the
     run, and ``changes.json`` where some of the sets change their mind."""
-    config, agent = resolve(run.config), run.agent()
+    config, agent = resolve(run.config), run.player()
     methods: dict[str, Any] = {}
     for method in config.evaluate.methods:
-        if method == "data_players":
+        if method == "agent":
+            methods["agent"] = agent
+        elif method == "data_players":
             methods |= {name: name for name in config.collect.players}
-        else:
-            methods[method] = {"agent": agent, "uniform_others": None}.get(method, method)
-    if "uniform_others" in methods:
-        methods["uniform_others"] = run.agent(opponents="uniform")
-    scores = evaluate_all(
-        run.game, methods, config.evaluate.opponents, config.evaluate.episodes, run.config.seed + 1
-    )
+        elif method == "uniform_others":
+            methods |= {method: run.agent(opponents="uniform")} if run.plans else {}
+        elif method != "told_types":
+            methods[method] = method
+    episodes, seed = config.evaluate.episodes, run.config.seed + 1
+    scores = evaluate_all(run.game, methods, config.evaluate.opponents, episodes, seed)
+    if "told_types" in config.evaluate.methods:
+        told = _told(run, config.evaluate.opponents)
+        parts = [evaluate_all(run.game, {"told_types": a}, [s], episodes, seed) for s, a in told.items()]
+        scores = Scores.concat([scores, *parts])
     scores.provenance.update(
         run=run.path.name, config=run.provenance, command=command or scores.provenance["command"]
     )
@@ -122,8 +130,18 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
     sets = [fill_seats(run.game, opponents) for opponents in config.evaluate.opponents]
     matches = record_matches(run.game, agent, sets, run.config.seed + 2, run.goals)
     write_json(run.path / "matches.json", matches)
-    evaluate_changes(run, config.evaluate.opponents, config.evaluate.episodes)
+    if run.plans:
+        evaluate_changes(run, config.evaluate.opponents, config.evaluate.episodes)
     return scores
+
+
+def _told(run: Run, opponents: tuple[str, ...]) -> dict[str, Agent]:
+    """For each opponent set that the run's model knows player by player, the agent that is told who they are."""
+    known = {entry["name"] for entry in run.roster}
+    if not run.plans or run.config.model.opponent_goal != "player":
+        return {}
+    seats = {text: [str(spec) for spec in fill_seats(run.game, text)] for text in opponents}
+    return {text: told_types(run.agent(), run, names) for text, names in seats.items() if set(names) <= known}
 
 
 def run_all(
@@ -134,6 +152,10 @@ def run_all(
     With rounds of improvement, the runs in between lie in ``rounds/`` inside it, and all play is one dataset.
     """
     config = resolve(config)
+    if config.improve.rounds and config.method in POLICIES:
+        raise ValueError(
+            f"improve.rounds={config.improve.rounds} with method={config.method}; wanted: 0. Rounds of own play are for methods that plan"
+        )
     path = fresh_path("runs", make_game(config.game).name.replace(":", "-")) if path is None else Path(path)
     if (path / "config.json").exists() and not resume:
         raise FileExistsError(f"{path} holds a run already. Give another path, or go on with it (--resume)")

@@ -209,7 +209,8 @@ def improved(agent: Agent, run: "Run", names: Sequence[str]) -> list[Agent]:
     learned = _told(agent, run, names) or agent.opponents
     true = TrueOthers(rules=RuleOpponents(players=rules, game=agent.game), types=learned, game=agent.game)
     with_others = dataclasses.replace(agent, opponents=true)
-    world = TrueWorld(learned=agent.world, game=agent.game, limit_ends=run.config.train.at_limit == "zero")
+    valued: Any = agent.world.learned if isinstance(agent.world, TrueWorld) else agent.world
+    world = TrueWorld(learned=valued, game=agent.game, limit_ends=run.config.train.at_limit == "zero")
     with_game = dataclasses.replace(with_others, world=world)
     depth = 1 if agent.config.planner == "one_step" else agent.config.depth
     deeper = dataclasses.replace(agent.config, planner="look_ahead", depth=depth + 1)

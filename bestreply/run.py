@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bestreply import checkpoint
+from bestreply.baselines import POLICIES, policy_player, start_policy
 from bestreply.config import RunConfig, from_dict, to_dict
 from bestreply.console import fresh_path
 from bestreply.files import write_json
 from bestreply.games import make_game
 from bestreply.games.base import Game
-from bestreply.learner import Learner, goals_of, start_learner
+from bestreply.learner import goals_of, start_learner
 from bestreply.model.changing import ChangingOpponents
 from bestreply.model.opponent import LearnedOpponents, OpponentModel, UniformOpponents
+from bestreply.model.truth import TrueWorld
 from bestreply.model.views import seen_from
 from bestreply.plan.agent import PLANNERS, Agent
+from bestreply.players.base import Player
 from bestreply.provenance import provenance
 
 if TYPE_CHECKING:
@@ -30,7 +33,8 @@ class Run:
     config: RunConfig
     game: Game
     provenance: dict[str, Any]
-    learner: Learner | None = None
+    learner: Any = None
+    """All that training changes: a `Learner`, or what a baseline trains."""
 
     @property
     def roster(self) -> list[dict[str, Any]]:
@@ -40,7 +44,25 @@ class Run:
     @property
     def goals(self) -> tuple[str, ...]:
         """What the model of the others tells apart, by name."""
-        return goals_of(self.config, self.game, self.roster)
+        return goals_of(self.config, self.game, self.roster) if self.plans else ()
+
+    @property
+    def plans(self) -> bool:
+        """Whether its method learns models and plans with them, rather than a policy."""
+        return self.config.method not in POLICIES
+
+    def player(self, name: str = "bestreply") -> Player:
+        """What was trained, as a player: the agent, or a baseline's policy."""
+        if self.plans:
+            return self.agent(name=name)
+        return policy_player(self.config, self.game, self._trained(), name)
+
+    def _trained(self) -> Any:
+        if self.learner is None:
+            raise ValueError(
+                f"{self.path} holds no checkpoint yet; train it first: bestreply train --run {self.path}"
+            )
+        return self.learner
 
     def agent(
         self,
@@ -57,12 +79,14 @@ class Run:
             opponents: "learned", "uniform", or any `OpponentModel`.
             settings: fields of `PlannerConfig` to change, e.g. ``epsilon=0.1``.
 
-        Raises ValueError for an unknown planner, model or setting, or a run without a checkpoint.
+        Raises ValueError for an unknown planner, model or setting, a run without a checkpoint, or one of a method that does not plan.
         """
-        if self.learner is None:
+        if not self.plans:
             raise ValueError(
-                f"{self.path} holds no checkpoint yet; train it first: bestreply train --run {self.path}"
+                f"{self.path} is a run of method={self.config.method}, which plans nothing; wanted: a run of the agent. Its player: "
+                "run.player()"
             )
+        learner = self._trained()
         planner = planner or self.config.planner.planner
         if planner not in PLANNERS:
             raise ValueError(f"planner={planner!r}; there are: {', '.join(PLANNERS)}")
@@ -70,7 +94,7 @@ class Run:
         if unknown := sorted(set(settings) - set(known)):
             raise ValueError(f"a planner has no setting {', '.join(unknown)}; it has: {', '.join(known)}")
         models = {
-            "learned": self.learner.opponents,
+            "learned": learner.opponents,
             "uniform": UniformOpponents(game=self.game, goals=len(self.goals)),
         }
         if isinstance(opponents, str):
@@ -84,8 +108,11 @@ class Run:
             opponents = ChangingOpponents(  # pyright: ignore[reportCallIssue]
                 model=opponents, hazard=config.hazard, memory=config.memory, novelty=config.novelty
             )
+        world = seen_from(config.views, learner.world, self.game)
+        if config.world == "true":
+            world = TrueWorld(world, self.game, limit_ends=self.config.train.at_limit == "zero")
         return Agent(
-            world=seen_from(config.views, self.learner.world, self.game),
+            world=world,
             opponents=opponents,
             game=self.game,
             config=config,
@@ -93,11 +120,19 @@ class Run:
             name=name,
         )
 
-    def restore(self, learner: Learner) -> Learner:
+    def start(self) -> Any:
+        """All that training changes, untrained."""
+        return (
+            start_learner(self.config, self.game, self.roster)
+            if self.plans
+            else start_policy(self.config, self.game)
+        )
+
+    def restore(self, learner: Any) -> Any:
         """The networks of the newest checkpoint, shaped as `learner`."""
         return checkpoint.load_checkpoint(self.path / "checkpoints", learner)[1]
 
-    def with_learner(self, learner: Learner) -> "Run":
+    def with_learner(self, learner: Any) -> "Run":
         return dataclasses.replace(self, learner=learner)
 
 
@@ -132,7 +167,7 @@ def open_run(
         "roster": list(data.roster),
         "episodes": data.manifest.episodes,
     }
-    facts |= {"method": "agent", "env_steps": data.manifest.steps, "data": source}
+    facts |= {"method": config.method, "env_steps": data.manifest.steps, "data": source}
     path.mkdir(parents=True, exist_ok=True)
     write_json(path / "provenance.json", facts)
     write_json(path / "config.json", to_dict(config))
@@ -161,4 +196,4 @@ def load_run(path: str | Path) -> Run:
     Raises ValueError, FileNotFoundError with what is missing or does not fit.
     """
     run = _read(Path(path))
-    return run.with_learner(run.restore(start_learner(run.config, run.game, run.roster)))
+    return run.with_learner(run.restore(run.start()))

@@ -1,9 +1,8 @@
-"""Training: first the model of the others, then the world model and its value, which is told what that model believes."""
+"""Training. Of the agent: first the model of the others, then the world model and its value, which is told what that model believes."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -12,9 +11,9 @@ import numpy as np
 from jaxtyping import Array
 
 from bestreply import checkpoint
+from bestreply.baselines import configure, fit_policy, policy_updates
 from bestreply.compilation import cache_compilations
 from bestreply.config import RunConfig, TrainConfig
-from bestreply.console import meter
 from bestreply.data.moa_buffer import BufferState, fill
 from bestreply.learner import Learner, set_units, start_learner
 from bestreply.metrics import MetricsLog
@@ -26,29 +25,13 @@ from bestreply.model.targets import (
     follow_beliefs,
     policy_ratios,
 )
+from bestreply.phases import Phase, Write, run_phase
 from bestreply.types import Episodes
 from bestreply.updates import opponent_step, value_step, world_step
 
 if TYPE_CHECKING:
     from bestreply.data.store import Store
     from bestreply.run import Run
-
-Step = Callable[[RunConfig, Any, Learner, Array], tuple[Learner, dict[str, Array]]]
-Write = Callable[[str, int, dict[str, float]], None]
-"""Takes a phase's name, its updates made, and what was measured (`MetricsLog.write`)."""
-
-
-@partial(jax.jit, static_argnames=("config", "step", "updates"), donate_argnames=("learner",))
-def _updates(
-    config: RunConfig, step: Step, data: Any, learner: Learner, seed: Array, first: Array, updates: int
-) -> Any:
-    """`updates` gradient steps as one program; update number u draws from a key made of (seed, u) alone."""
-
-    def body(learner: Learner, number: Array) -> tuple[Learner, dict[str, Array]]:
-        return step(config, data, learner, jax.random.fold_in(seed, number))
-
-    learner, metrics = jax.lax.scan(body, learner, first + jnp.arange(updates))
-    return learner, jax.tree.map(lambda x: x.mean(0), metrics)
 
 
 def _opponent_phase(config: RunConfig, data: Any, learner: Learner, key: Array) -> Any:
@@ -66,54 +49,13 @@ def _value_phase(config: RunConfig, data: Any, learner: Learner, key: Array) -> 
     return value_step(config, buffer, minds, learner, key)
 
 
-class Phase(NamedTuple):
-    """A stretch of training. `counter` names its updates, both those to make (`TrainConfig`) and those made (`Learner`)."""
-
-    name: str
-    step: Step
-    counter: str
-
-
-OPPONENTS = Phase("opponents", _opponent_phase, "opponent_updates")
-WORLD = Phase("world", _world_phase, "updates")
-VALUE = Phase("value", _value_phase, "value_updates")
+OPPONENTS = Phase("opponents", _opponent_phase, "opponent_updates", stream=1)
+WORLD = Phase("world", _world_phase, "updates", stream=2)
+VALUE = Phase("value", _value_phase, "value_updates", stream=3)
 
 
 def _phases(config: TrainConfig) -> tuple[Phase, ...]:
     return (OPPONENTS, WORLD, VALUE) if config.target == "improved" else (OPPONENTS, WORLD)
-
-
-def _run_phase(
-    phase: Phase,
-    config: RunConfig,
-    data_for: Callable[[Learner], Any],
-    learner: Learner,
-    save: Callable[[Learner], None],
-    write: Write,
-    save_every: int,
-) -> Learner:
-    """Trains to the end of `phase` in blocks of `log_every`; logs after each block, saves after each `save_every` updates.
-
-    What to learn from is asked for at the start and after each save, so that a resumed run learns from the same.
-    """
-    done, updates = int(getattr(learner, phase.counter)), getattr(config.train, phase.counter)
-    seed = jax.random.fold_in(
-        jax.random.key(config.seed), {"opponents": 1, "world": 2, "value": 3}[phase.name]
-    )
-    data = None
-    with meter(f"train: {phase.name}", updates - done, "updates") as progress:
-        while done < updates:
-            data = data_for(learner) if data is None else data
-            block = min(config.train.log_every, updates - done)
-            learner, metrics = _updates(config, phase.step, data, learner, seed, jnp.int32(done), block)
-            done += block
-            write(phase.name, done, {name: float(value) for name, value in metrics.items()})
-            saving = done % save_every < block or done == updates
-            if saving:
-                save(learner)
-                data = None
-            progress.advance(block)
-    return learner
 
 
 def fit_opponents(
@@ -131,7 +73,7 @@ def fit_opponents(
 
     move = config.model.opponent_goal == "goal" and config.train.labels == "posterior"
     fixed = None if move else weights(learner)
-    learner = _run_phase(
+    learner = run_phase(
         OPPONENTS,
         config,
         lambda learner: (buffer, weights(learner) if fixed is None else fixed),
@@ -197,6 +139,7 @@ def train(
     from bestreply.diagnostics import diagnose
     from bestreply.run import open_run
 
+    config = configure(config)
     if (config.train.target == "improved") != (config.model.value_heads == "action"):
         raise ValueError(
             f'train.target="{config.train.target}" with model.value_heads="{config.model.value_heads}"; wanted: "improved" with '
@@ -205,35 +148,49 @@ def train(
     cache_compilations()
     run = open_run(path, config, data, resume=resume, command=command)
     episodes, held_out = split_episodes(data.episodes(), config.train.holdout, config.seed)
-    buffer = fill(episodes)
-    learner = _begin(run, start, episodes)
+    learner = _begin(run, start, episodes) if run.plans else run.start()
     if resume and checkpoint.list_checkpoints(run.path / "checkpoints"):
         learner = run.restore(learner)
-    phases = _phases(config.train)
+    counted = _counted if run.plans else policy_updates
+    wanted = {name: total for name, (_, total) in counted(config, learner, data).items()}
 
-    def made(learner: Learner) -> dict[str, int]:
-        return {phase.name: int(getattr(learner, phase.counter)) for phase in phases}
+    def made(learner: Any) -> dict[str, int]:
+        return {name: done for name, (done, _) in counted(config, learner, data).items()}
 
-    wanted = {phase.name: getattr(config.train, phase.counter) for phase in phases}
     log = MetricsLog(run.path, data.manifest.steps, wanted, start and start.path)
     log.rewind(made(learner))
 
-    def save(learner: Learner) -> None:
+    def save(learner: Any) -> None:
         log.flush()
         checkpoint.save_checkpoint(run.path / "checkpoints", sum(made(learner).values()), learner)
 
-    learner = fit_opponents(config, buffer, learner, save, log.write)
+    if run.plans:
+        learner = _fit(config, fill(episodes), learner, save, log.write)
+        diagnose(run.with_learner(learner), held_out)
+    else:
+        learner = fit_policy(run, data, (episodes, held_out), learner, save, log.write)
+    log.close()
+    return run.with_learner(learner)
+
+
+def _counted(config: RunConfig, learner: Learner, data: "Store") -> dict[str, tuple[int, int]]:
+    """For each phase, the updates made and those to make."""
+    counters = {phase.name: phase.counter for phase in _phases(config.train)}
+    return {name: (int(getattr(learner, c)), getattr(config.train, c)) for name, c in counters.items()}
+
+
+def _fit(
+    config: RunConfig, buffer: BufferState, learner: Learner, save: Callable[[Learner], None], write: Write
+) -> Learner:
+    """All phases of the agent's training, from where `learner` is."""
+    learner = fit_opponents(config, buffer, learner, save, write)
     minds = read_minds(config, learner.opponents, buffer.episodes)
-    for phase in phases[1:]:
+    for phase in _phases(config.train)[1:]:
         if phase is VALUE and not int(learner.value_updates):
             learner = _fall_asleep(config, learner, buffer)
-        learner = _run_phase(
-            phase, config, lambda _: (buffer, minds), learner, save, log.write, config.train.checkpoint_every
-        )
-    log.close()
-    run = run.with_learner(learner)
-    diagnose(run, held_out)
-    return run
+        every = config.train.checkpoint_every
+        learner = run_phase(phase, config, lambda _: (buffer, minds), learner, save, write, every)
+    return learner
 
 
 def _fall_asleep(config: RunConfig, learner: Learner, buffer: BufferState) -> Learner:

@@ -1,0 +1,184 @@
+"""Proximal policy optimisation (Schulman et al., 2017): a best reply by trial and error in the game itself, without a model.
+
+It plays a seat, all in turn, among players drawn as in the data, for as many environment steps as the data has; advantages are
+generalised advantage estimates (Schulman et al., 2016). Recurrent, it can find out by play who the others are.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from bestreply.baselines.policy import ActorCritic, PolicyPlayer
+from bestreply.collect import play, seat_players
+from bestreply.config import BaselineConfig, RunConfig
+from bestreply.console import meter
+from bestreply.games.base import Game
+from bestreply.learner import trainable
+from bestreply.phases import Write
+from bestreply.types import ABSENT, Array, Episodes, ego_order
+
+GREEDY = True
+STREAM = 1_500_450_271
+"""Tells the play it learns from apart from all other play of the same seed."""
+
+
+class Tried(eqx.Module):
+    """What training changes."""
+
+    net: ActorCritic
+    optimiser: Any
+    unit: Array  # [] float32, what the critic's values count in: about the deviation of returns
+    env_steps: Array  # [] int32, played so far
+    updates: Array  # [] int32, batches of play learned from
+
+
+def start(config: RunConfig, game: Game, key: Array, *, recurrent: bool) -> Tried:
+    net = ActorCritic.create(game, config.model, recurrent=recurrent, key=key)
+    state = _optimiser(config.baseline).init(trainable(net))
+    return Tried(net, state, jnp.float32(0), jnp.int32(0), jnp.int32(0))
+
+
+def _optimiser(config: BaselineConfig) -> optax.GradientTransformation:
+    """Adam; the rate, which falls to nothing with the budget, is multiplied in where it is used."""
+    return optax.chain(optax.clip_by_global_norm(0.5), optax.adam(config.learning_rate, eps=1e-5))
+
+
+def fit(
+    config: RunConfig,
+    game: Game,
+    budget: int,
+    learner: Tried,
+    save: Callable[[Tried], None],
+    write: Write,
+) -> Tried:
+    """Plays and learns until `budget` environment steps are played."""
+    from bestreply.experiment import drawn_players
+
+    drawn = drawn_players(config)
+    every = max(config.train.checkpoint_every // 10, 1)
+    with meter("train: policy", budget - int(learner.env_steps), "steps") as progress:
+        while int(learner.env_steps) < budget:
+            played, steps = _play(config, game, drawn, learner)
+            left = jnp.float32(max(1 - int(learner.env_steps) / budget, 0))
+            learner, metrics = _learn(config, learner, played, left, jnp.int32(steps))
+            write("policy", int(learner.env_steps), {name: float(x) for name, x in metrics.items()})
+            if int(learner.updates) % every == 0 or int(learner.env_steps) >= budget:
+                save(learner)
+            progress.advance(steps)
+    return learner
+
+
+class Batch(NamedTuple):
+    """Play of the learner's own seat: E episodes of T steps."""
+
+    obs: Array  # [E, T+1, *obs_shape]
+    legal: Array  # [E, T+1, A]
+    before: Array  # [E, T+1, N] int32, the joint action of the step before, ego first
+    action: Array  # [E, T] int32, ABSENT where it did not act
+    prob: Array  # [E, T]
+    reward: Array  # [E, T]
+    ends: Array  # [E, T] bool, no value counts after this step
+
+
+def _play(config: RunConfig, game: Game, drawn: str, learner: Tried) -> tuple[Batch, int]:
+    player = PolicyPlayer(net=learner.net, game=game, name="ppo")
+    seats = [player, *[drawn] * (game.num_players - 1)]
+    seed = int(np.random.default_rng([config.seed, STREAM, int(learner.updates)]).integers(2**31))
+    lineup = seat_players(game, seats, config.baseline.episodes, seed, rotate=True)
+    episodes = play(game, lineup, seed, chunk=config.baseline.episodes).episodes
+    own = np.arange(len(episodes.length)) % game.num_players  # where `rotate` seats the first player
+    return own_play(episodes, own, config.train.at_limit == "zero"), int(episodes.length.sum())
+
+
+def own_play(episodes: Episodes, seat: np.ndarray, limit_ends: bool) -> Batch:
+    """What the player of `seat` [E] saw, did and got."""
+
+    def mine(x: Array) -> Array:  # [E, T, N, ...] -> [E, T, ...]
+        return np.asarray(x)[np.arange(len(seat)), :, seat]
+
+    action = np.asarray(episodes.action)
+    ego = ego_order(action.shape[2])[seat]  # [E, N]
+    joint = np.take_along_axis(action, ego[:, None], 2)
+    before = np.concatenate([np.full_like(joint[:, :1], ABSENT), joint], 1)
+    ends = mine(episodes.terminated) | (np.asarray(episodes.truncated) & limit_ends)
+    own = map(mine, (episodes.obs, episodes.legal, episodes.action, episodes.prob, episodes.reward))
+    obs, legal, acted, prob, reward = own
+    return Batch(obs, legal, before, acted, np.nan_to_num(prob, nan=1.0), reward, ends)
+
+
+@partial(jax.jit, static_argnames=("config",))
+def _learn(
+    config: RunConfig, learner: Tried, batch: Batch, left: Array, steps: Array
+) -> tuple[Tried, dict[str, Array]]:
+    """Some epochs over one batch of play; `left` is the share of the budget that is still to be played."""
+    settings = config.baseline
+    values = jax.vmap(learner.net.along)(batch.obs, batch.legal, batch.before)[1] * learner.unit
+    acted = batch.action != ABSENT
+    advantage = gae(batch, values, config.train.gamma, settings.gae)
+    returns = advantage + values[:, :-1]
+    deviation = jnp.sqrt(jnp.where(acted, returns**2, 0).sum() / jnp.maximum(acted.sum(), 1))
+    unit = jnp.where(learner.unit == 0, deviation, 0.95 * learner.unit + 0.05 * deviation)
+    unit = jnp.maximum(unit, 1e-2)
+
+    def update(carry: Any, rows: Array) -> Any:
+        net, state = carry
+        part, adv, y = jax.tree.map(lambda x: x[rows], (batch, advantage, returns / unit))
+        (_, parts), gradient = eqx.filter_value_and_grad(loss, has_aux=True)(
+            net, settings, part, adv, y, left
+        )
+        change, state = _optimiser(settings).update(gradient, state, trainable(net))
+        return (eqx.apply_updates(net, jax.tree.map(lambda x: left * x, change)), state), parts
+
+    count = len(batch.action)
+    key = jax.random.fold_in(jax.random.key(config.seed), learner.updates)
+    orders = jax.vmap(lambda k: jax.random.permutation(k, count))(jax.random.split(key, settings.epochs))
+    size = max(count // settings.minibatches, 1)
+    rows = orders[:, : count // size * size].reshape(-1, size)
+    (net, state), parts = jax.lax.scan(update, (learner.net, learner.optimiser), rows)
+    metrics = {f"policy/{name}": value.mean() for name, value in parts.items()}
+    metrics["policy/return"] = jnp.where(acted, batch.reward, 0).sum(1).mean()
+    return Tried(net, state, unit, learner.env_steps + steps, learner.updates + 1), metrics
+
+
+def gae(batch: Batch, values: Array, gamma: float, lam: float) -> Array:
+    """[E, T]: generalised advantage estimates from values [E, T+1]; 0 at steps that were not acted."""
+    acted = batch.action != ABSENT
+    discount = gamma * ~batch.ends
+    delta = jnp.where(acted, batch.reward + discount * values[:, 1:] - values[:, :-1], 0)
+
+    def back(after: Array, at: Any) -> Any:
+        delta, discount = at
+        advantage = delta + lam * discount * after
+        return advantage, advantage
+
+    last = jnp.zeros(len(delta))
+    return jax.lax.scan(back, last, (delta.T, jnp.where(acted, discount, 0).T), reverse=True)[1].T
+
+
+def loss(
+    net: ActorCritic, settings: BaselineConfig, batch: Batch, advantage: Array, y: Array, left: Array
+) -> tuple[Array, dict[str, Array]]:
+    """Clipped surrogate (eq. 7), the critic's squared error and the entropy bonus over episodes [E, T]; `y` in the critic's units."""
+    acted = batch.action != ABSENT
+
+    def mean(x: Array) -> Array:
+        return jnp.where(acted, x, 0).sum() / jnp.maximum(acted.sum(), 1)
+
+    logs, values = jax.vmap(net.along)(batch.obs, batch.legal, batch.before)
+    logs, values = logs[:, :-1], values[:, :-1]
+    chosen = jnp.take_along_axis(logs, jnp.maximum(batch.action, 0)[..., None], 2)[..., 0]
+    ratio = jnp.exp(chosen - jnp.log(jnp.maximum(batch.prob, 1e-8)))
+    middle = mean(advantage)
+    advantage = (advantage - middle) / (jnp.sqrt(mean((advantage - middle) ** 2)) + 1e-8)
+    clipped = jnp.clip(ratio, 1 - settings.clip_ratio, 1 + settings.clip_ratio)
+    policy = -mean(jnp.minimum(ratio * advantage, clipped * advantage))
+    value = mean((values - y) ** 2)
+    entropy = mean(-(jnp.exp(logs) * jnp.maximum(logs, -30)).sum(2))
+    total = policy + 0.5 * value - left * settings.entropy * entropy
+    return total, {"surrogate": policy, "value": value, "entropy": entropy}
