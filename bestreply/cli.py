@@ -282,6 +282,10 @@ class Sweep:
     """Where the runs go; by default runs/ and the file's name."""
     workers: int = 1
     """Units at a time, each in a process of its own where there are several."""
+    executor: Literal["local", "ray"] = "local"
+    """Where the units run: on this machine, or on a Ray cluster (the extra ray), one for each of its processors."""
+    address: str | None = None
+    """Of the Ray cluster; by default a local one. All of its machines have to see the same folder."""
 
     def run(self) -> None:
         from rich.console import Console
@@ -290,7 +294,7 @@ class Sweep:
         from bestreply.sweeps.sweep import read_sweep, run_sweep
 
         sweep = read_sweep(self.file, self.out)
-        failed = run_sweep(sweep, workers=self.workers)
+        failed = run_sweep(sweep, workers=self.workers, executor=self.executor, address=self.address)
         if rows := sweep_results([sweep.path], ["agent"]):
             Console().print(results_table(rows))
         _say(*(f"failed: {unit.error}" for unit in failed), sweep.path)

@@ -114,6 +114,8 @@ class TrainConfig:
     """Gradient steps between two lines of metrics."""
     checkpoint_every: int = 1000
     """Gradient steps between two checkpoints."""
+    wandb: str = ""
+    """Project of Weights & Biases that metrics go to as well (the extra wandb; WANDB_MODE=offline is respected). None given: nowhere."""
 
 
 @dataclass(frozen=True)

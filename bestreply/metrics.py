@@ -1,16 +1,17 @@
-"""Metrics of a run: TensorBoard while it lasts, Parquet to keep.
+"""Metrics of a run: TensorBoard while it lasts, Parquet to keep, and Weights & Biases where it is asked for.
 
 The x-axis is environment steps: training uses its data at a fixed ratio of updates to environment steps, so update u of U of a phase
 stands for ``u / U`` of the data's environment steps. The update is kept beside it.
 """
 
+import secrets
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bestreply.files import replacing
+from bestreply.files import replacing, write_text
 
 SCHEMA = pa.schema(
     [("env_steps", pa.int64()), ("update", pa.int64()), ("name", pa.string()), ("value", pa.float64())]
@@ -24,9 +25,20 @@ class MetricsLog:
     """
 
     def __init__(
-        self, folder: Path, env_steps: int, updates: dict[str, int], before: Path | None = None
+        self,
+        folder: Path,
+        env_steps: int,
+        updates: dict[str, int],
+        before: Path | None = None,
+        *,
+        wandb: str = "",
+        config: dict[str, Any] | None = None,
     ) -> None:
-        """`env_steps`: those of all the data; `updates` of each phase; `before`: the directory of the run begun from."""
+        """`env_steps`: those of all the data; `updates` of each phase; `before`: the directory of the run begun from; `wandb`: a project
+        of Weights & Biases, which is told `config`.
+
+        Raises ValueError where that package is asked for and not installed.
+        """
         self.path = folder / "metrics.parquet"
         earlier = pq.read_table(before / "metrics.parquet").to_pylist() if before else []
         self._folder, self._updates = folder / "tensorboard", updates
@@ -34,6 +46,7 @@ class MetricsLog:
         self._first = {phase: self._last_update(earlier, phase) for phase in self._updates}
         self._rows = pq.read_table(self.path).to_pylist() if self.path.exists() else earlier
         self._writer = None
+        self._wandb = begin_wandb(wandb, folder, config or {}) if wandb else None
 
     @staticmethod
     def _phase(name: str) -> str:
@@ -62,6 +75,8 @@ class MetricsLog:
             self._writer = SummaryWriter(str(self._folder))
         for name, value in values.items():
             self._writer.add_scalar(name, value, steps)
+        if self._wandb is not None:
+            self._wandb.log(values | {"env_steps": steps})
 
     def flush(self) -> None:
         with replacing(self.path) as beside:
@@ -72,3 +87,25 @@ class MetricsLog:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        if self._wandb is not None:
+            self._wandb.finish()
+            self._wandb = None
+
+
+def begin_wandb(project: str, folder: Path, config: dict[str, Any]) -> Any:
+    """A run of Weights & Biases, the same one whenever the run in `folder` goes on; every metric against environment steps."""
+    try:
+        import wandb as _wandb  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ValueError(
+            f'train.wandb={project!r} needs the package wandb: pip install "bestreply[wandb]"; or leave train.wandb empty'
+        ) from error
+    wandb: Any = _wandb
+    known = folder / "wandb_id"
+    name = known.read_text().strip() if known.exists() else secrets.token_hex(8)
+    write_text(known, name + "\n")
+    run = wandb.init(
+        project=project, dir=str(folder), name=folder.name, id=name, resume="allow", config=config
+    )
+    run.define_metric("*", step_metric="env_steps")
+    return run

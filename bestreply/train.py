@@ -13,7 +13,7 @@ from jaxtyping import Array
 from bestreply import checkpoint
 from bestreply.baselines import configure, fit_policy, policy_updates
 from bestreply.compilation import cache_compilations
-from bestreply.config import RunConfig, TrainConfig
+from bestreply.config import RunConfig, TrainConfig, to_dict
 from bestreply.data.moa_buffer import BufferState, fill
 from bestreply.learner import Learner, set_units, start_learner
 from bestreply.metrics import MetricsLog
@@ -157,7 +157,14 @@ def train(
     def made(learner: Any) -> dict[str, int]:
         return {name: done for name, (done, _) in counted(config, learner, data).items()}
 
-    log = MetricsLog(run.path, data.manifest.steps, wanted, start and start.path)
+    log = MetricsLog(
+        run.path,
+        data.manifest.steps,
+        wanted,
+        start and start.path,
+        wandb=config.train.wandb,
+        config=to_dict(config),
+    )
     log.rewind(made(learner))
 
     def save(learner: Any) -> None:

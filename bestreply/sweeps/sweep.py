@@ -10,16 +10,16 @@ import json
 import time
 import tomllib
 import traceback
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bestreply.config import RunConfig, from_dict, preset, to_dict
 from bestreply.console import console
 from bestreply.files import write_json, write_text
 from bestreply.games import make_game
+from bestreply.sweeps.executors import Ended, Job, here, on_ray, processes
 
 FIELDS = ("preset", "seeds", "game", "games", "config", "methods")
 """What a sweep's file may hold."""
@@ -151,25 +151,46 @@ def _fingerprint(config: RunConfig) -> str:
 # -- run -----------------------------------------------------------------------------------------------------------------------
 
 
-def run_sweep(sweep: Sweep, *, workers: int = 1, command: str | None = None) -> list[Unit]:
-    """Plays, trains and measures what is not done yet, `workers` units at a time, each in a process of its own where there are several.
+EXECUTORS = ("local", "ray")
+Executor = Callable[[Sequence[Job]], Ended]
+
+
+def run_sweep(
+    sweep: Sweep,
+    *,
+    workers: int = 1,
+    executor: str = "local",
+    address: str | None = None,
+    command: str | None = None,
+) -> list[Unit]:
+    """Plays, trains and measures what is not done yet.
 
     A unit that fails leaves ``error.txt`` in its directory and does not stop the rest; the next call tries it again.
 
+    Args:
+        workers: units at a time on this machine, each in a process of its own where there are several.
+        executor: "local", or "ray", which sends the same units to the Ray cluster at `address`, by default a local one.
+
     Returns the units that failed.
     """
+    run = _executor(executor, workers, address)
     missing = [unit for unit in sweep.units if not unit.done]
     if len(missing) < len(sweep.units):
         console.print(f"{len(sweep.units) - len(missing)} of {len(sweep.units)} units are done already")
     wanted = {unit.data for unit in missing}
     datasets = [(path, config) for path, config in sweep.data.items() if path in wanted]
-    _all(workers, "play", [Job(path.name, _collect, (path, config, command)) for path, config in datasets])
-    _all(workers, "runs", [Job(_name(sweep, unit), _run_unit, (unit, command)) for unit in missing])
+    _all("play", [Job(p.name, _collect, (p.absolute(), config, command)) for p, config in datasets], run)
+    _all("runs", [Job(_name(sweep, unit), _run_unit, (_absolute(unit), command)) for unit in missing], run)
     return [unit for unit in sweep.units if not unit.done]
 
 
 def _name(sweep: Sweep, unit: Unit) -> str:
     return str(unit.path.relative_to(sweep.path))
+
+
+def _absolute(unit: Unit) -> Unit:
+    """As a process that runs elsewhere sees it."""
+    return dataclasses.replace(unit, path=unit.path.absolute(), data=unit.data.absolute())
 
 
 def _collect(path: Path, config: RunConfig, command: str | None) -> None:
@@ -201,59 +222,25 @@ def _run_unit(unit: Unit, command: str | None) -> None:
     write_json(unit.path / "unit.json", {"seconds": time.perf_counter() - begun, "taken_up_again": again})
 
 
-class Job(NamedTuple):
-    """Something to be done, apart from all else."""
-
-    name: str
-    run: Callable[..., None]
-    arguments: tuple[Any, ...]
-
-
-def _all(workers: int, what: str, jobs: list[Job]) -> None:
+def _all(what: str, jobs: list[Job], run: Executor) -> None:
     """Does `jobs`; says as each ends how many there are still, and about how long they will take."""
     begun = time.monotonic()
-    for done, (job, error) in enumerate(_ended(workers, jobs), 1):
+    for done, (job, error) in enumerate(run(jobs), 1):
         left = (time.monotonic() - begun) / done * (len(jobs) - done)
         state = "done" if error is None else f"failed: {error}"
         time_left = f", about {left / 60:.0f} min left" if done < len(jobs) else ""
         console.print(f"{what} {done}/{len(jobs)}{time_left}: {job.name} {state}", markup=False)
 
 
-def _ended(workers: int, jobs: list[Job]) -> Iterator[tuple[Job, str | None]]:
-    """Each job as it ends, and what went wrong. One worker is this process; several are a process for each job, so that one that dies
-    takes nothing with it."""
+def _executor(executor: str, workers: int, address: str | None) -> Executor:
+    if executor not in EXECUTORS:
+        raise ValueError(f"executor={executor!r}; there are: {', '.join(EXECUTORS)}")
     if workers < 1:
         raise ValueError(f"{workers} workers; wanted: at least 1")
-    if workers == 1:
-        yield from ((job, _tried(job)) for job in jobs)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        futures = {pool.submit(_apart, job): job for job in jobs}
-        yield from ((futures[future], future.result()) for future in as_completed(futures))
-
-
-def _tried(job: Job) -> str | None:
-    try:
-        job.run(*job.arguments)
-    except Exception as error:
-        return (str(error).strip() or type(error).__name__).splitlines()[0]
-    return None
-
-
-def _apart(job: Job) -> str | None:
-    context = get_context("spawn")  # a fork of a process that runs JAX can hang
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_tell, args=(there, job))
-    process.start()
-    there.close()
-    try:
-        return here.recv()
-    except EOFError:
-        process.join()
-        return f"its process ended with status {process.exitcode}"
-    finally:
-        process.join()
-
-
-def _tell(connection: Any, job: Job) -> None:
-    connection.send(_tried(job))
+    if executor == "ray":
+        return partial(on_ray, address=address)
+    if address:
+        raise ValueError(
+            f"address={address!r} with executor={executor}; wanted: an address with executor=ray alone"
+        )
+    return here if workers == 1 else partial(processes, workers=workers)

@@ -9,8 +9,9 @@ import pytest
 
 from bestreply import cli
 from bestreply.sweeps import sweep
+from bestreply.sweeps.executors import Job, on_ray, processes
 from bestreply.sweeps.results import save_results, sweep_results
-from bestreply.sweeps.sweep import Job, _ended, read_sweep, run_sweep
+from bestreply.sweeps.sweep import read_sweep, run_sweep
 
 TINY = """
 preset = "debug"
@@ -105,7 +106,7 @@ def test_failures_are_a_units_own(file, tmp_path, monkeypatch):
     def run_unit(unit, command):
         ran.append(unit.path)
         unit.path.mkdir(parents=True, exist_ok=True)
-        if unit is found.units[1] and broken[0]:
+        if unit == found.units[1] and broken[0]:
             raise ValueError("no luck\nat all")
         (unit.path / "unit.json").write_text("{}")
 
@@ -118,14 +119,34 @@ def test_failures_are_a_units_own(file, tmp_path, monkeypatch):
     assert run_sweep(found) == [] and len(ran) == 6
 
 
-def test_a_job_that_dies_takes_nothing_with_it():
+def _on_ray(jobs):
+    pytest.importorskip("ray", reason='Ray is not installed: pip install "bestreply[ray]"')
+    return on_ray(jobs)
+
+
+@pytest.mark.parametrize(
+    "run", [lambda jobs: processes(jobs, 2), pytest.param(_on_ray, marks=pytest.mark.slow)]
+)
+def test_a_job_that_dies_takes_nothing_with_it(run):
     jobs = [Job("dies", os._exit, (3,)), Job("fails", int, ("x",)), Job("works", int, ("7",))]
-    found = {job.name: error for job, error in _ended(2, jobs)}
+    found = {job.name: error for job, error in run(jobs)}
+    assert set(found) == {"dies", "fails", "works"}
     assert found["works"] is None
-    assert found["dies"] == "its process ended with status 3"
+    assert found["dies"]
     assert "invalid literal" in str(found["fails"])
-    with pytest.raises(ValueError, match="0 workers; wanted: at least 1"):
-        list(_ended(0, jobs))
+
+
+@pytest.mark.parametrize(
+    "asked, wanted",
+    [
+        ({"workers": 0}, "0 workers; wanted: at least 1"),
+        ({"executor": "cloud"}, "executor='cloud'; there are: local, ray"),
+        ({"address": "10.0.0.1:6379"}, "address='10.0.0.1:6379' with executor=local; wanted"),
+    ],
+)
+def test_executors_that_there_are_not(file, tmp_path, asked, wanted):
+    with pytest.raises(ValueError, match=wanted):
+        run_sweep(read_sweep(file, tmp_path / "out"), **asked)
 
 
 @pytest.mark.slow
