@@ -31,7 +31,7 @@ def test_what_is_not_given_keeps_its_default():
 @pytest.mark.parametrize(
     "data, told",
     [
-        ({"sead": 1}, "RunConfig has no field sead; it has: game, seed, collect"),
+        ({"sead": 1}, "RunConfig has no field sead; it has: game, seed, method, collect"),
         ({"train": {"updtes": 1}}, "train has no field updtes; it has: opponent_updates, updates"),
         ({"train": {"weights": {"lambda": 1}}}, "train.weights has no field lambda; it has: obs, reward"),
     ],

@@ -97,7 +97,7 @@ def test_what_the_library_imports_is_declared():
         "orbax": "orbax-checkpoint",
         "pyspiel": "open_spiel",
     }
-    optional = {"open_spiel"}
+    optional = {"open_spiel", "ray", "wandb"}
     found = set().union(*map(imports, CODE)) - set(sys.stdlib_module_names) - {"bestreply"}
     assert not {names.get(name, name) for name in found} - declared - optional
     used = {names.get(name, name) for name in found}
