@@ -82,6 +82,50 @@ def by_moves(
     return rows
 
 
+def code_table(
+    roster: list[dict[str, Any]], episodes: Episodes, beliefs: Float[Array, "E T1 N others G"]
+) -> dict[str, Any]:
+    """What learned codes tell of who played, whom no code was shown (docs/files.md, `diagnostics.json`).
+
+    Returns the shares of codes by player as believed after the last move, and after each of `MOVES` the information about players that the
+    belief holds, H(player) - E[-log sum_c b(c) P(player | c)], in bits: a lower bound of the mutual information. P(player | c) is counted
+    in the same play.
+    """
+    action = np.asarray(episodes.action)
+    others = ego_order(action.shape[2])[:, 1:]
+    player = np.broadcast_to(np.asarray(episodes.player)[:, None, others], (*action.shape, others.shape[1]))
+    there = (action != ABSENT)[..., None] & (action[:, :, others] != ABSENT)
+    moves = np.broadcast_to(np.arange(action.shape[1])[:, None, None], there.shape)[there]
+    last = np.broadcast_to(np.asarray(beliefs)[:, -1:], (*there.shape, beliefs.shape[-1]))
+    count, first = len(roster), moves == 0
+    who = np.eye(count)[player[there]]
+    joint = last[there][first].T @ who[first] / max(first.sum(), 1)  # [G, players]
+    given = joint / np.maximum(joint.sum(1, keepdims=True), 1e-9)
+    now = np.asarray(beliefs)[:, :-1][there]
+    rows = []
+    for k in MOVES:
+        here = moves == k
+        if here.any():
+            rows.append({"moves": k, "count": int(here.sum())} | _bits(now[here] @ given, who[here]))
+    return {
+        "players": [entry["name"] for entry in roster],
+        "shares": joint.tolist(),
+        "moves": rows,
+        "end": _bits(last[there][first] @ given, who[first]),
+    }
+
+
+def _bits(believed: Float[np.ndarray, "M P"], who: Float[np.ndarray, "M P"]) -> dict[str, float]:
+    frequency = who.mean(0)
+    entropy = -(frequency[frequency > 0] * np.log2(frequency[frequency > 0])).sum()
+    share = (believed * who).sum(1)
+    return {
+        "bits": float(entropy + np.log2(np.maximum(share, 1e-9)).mean()),
+        "entropy": float(entropy),
+        "accuracy": float((believed.argmax(1) == who.argmax(1)).mean()),
+    }
+
+
 def true_types(config: RunConfig, episodes: Episodes) -> Int[np.ndarray, "E T N others"]:
     """The type or goal of each other player as each seat has it, ego first; ABSENT where one of the two did not act or none is known."""
     action = np.asarray(episodes.action)

@@ -46,8 +46,11 @@ class ModelConfig:
     value_heads: Literal["single", "player", "action"] = "player"
     """One value of the data's mixed behaviour; one for each player that made the data; or (for `improved`) one for each own action.
     The planner takes the best of them."""
-    opponent_goal: Literal["none", "goal", "player"] = "player"
-    """What the model of the others is conditioned on: nothing, the goal labelled by hindsight, or which logged player it is."""
+    opponent_goal: Literal["none", "goal", "player", "code"] = "player"
+    """What the model of the others is conditioned on: nothing, the goal labelled by hindsight, which logged player it is, or a code
+    learned from what players go on to do, which takes no labels (`bestreply.model.codes`)."""
+    codes: int = 6
+    """How many codes, of which it may leave some unused. Only for opponent_goal "code"."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,9 @@ class TrainConfig:
     """Which steps teach the model of the others what of each goal: those that led to an event alone; the rest too, as the goal
     "none"; or the rest by its posterior over all goals (`bestreply.model.labels`). Only for opponent_goal "goal"."""
     relabel_every: int = 200
-    """Updates after which that posterior is computed anew; a checkpoint is written then too."""
+    """Updates after which that posterior, or that of the codes, is computed anew; a checkpoint is written then too."""
+    code_hazard: float = 0.01
+    """Chance before each step that a player's code is drawn anew, where codes are learned."""
     off_policy: float = 1.0
     """How much everybody's steps teach every other player's value head, weighted by how likely that player was to act so; 0: not at
     all. Only for `data`, one head a player, in games whose observation tells what the others see."""

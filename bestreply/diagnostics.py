@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from bestreply.beliefs import belief_table
+from bestreply.beliefs import belief_table, code_table
 from bestreply.config import RunConfig
 from bestreply.data.moa_buffer import BufferState, Index, all_indices, fill, gather, gather_window
 from bestreply.files import write_json
@@ -36,14 +36,16 @@ def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
     buffer, index = fill(held_out), _some(all_indices(held_out), MOST, run.config.seed)
     beliefs = follow_beliefs(run.learner.opponents, buffer.episodes)
     result = {
-        "heldout": heldout_losses(run, buffer, index),
+        "heldout": heldout_losses(run, buffer, beliefs, index),
         "open_loop": open_loop(run.game, run.learner.world, buffer, index),
         "opponent": opponent_table(run.config, run.learner.opponents, run.roster, buffer, beliefs, index),
         "value": value_table(run, buffer, beliefs, index)
         if run.config.model.value_heads != "action"
         else agent_value_table(run),
     }
-    if (believed := belief_table(run.config, run.learner.opponents, held_out, beliefs)) is not None:
+    if run.config.model.opponent_goal == "code":
+        result["codes"] = code_table(run.roster, held_out, beliefs)
+    elif (believed := belief_table(run.config, run.learner.opponents, held_out, beliefs)) is not None:
         result["belief"] = believed
     write_json(run.path / "diagnostics.json", result)
     return result
@@ -56,7 +58,15 @@ def _some(index: Index, most: int, seed: int) -> Index:
     return Index(*(x[chosen] for x in index))
 
 
-def heldout_losses(run: "Run", buffer: BufferState, index: Index) -> dict[str, float]:
+def told(
+    config: RunConfig, model: LearnedOpponents, at: Transition, beliefs: Array, index: Index
+) -> Float[Array, "B others G"]:
+    """Certainty of the goals or types of the others, or, where nobody labels them, what is believed of them at the episode's end."""
+    truth = labels(config, at)
+    return beliefs[index.row, -1, index.seat] if truth is None else jax.nn.one_hot(truth, model.goals)
+
+
+def heldout_losses(run: "Run", buffer: BufferState, beliefs: Array, index: Index) -> dict[str, float]:
     """Each loss of training over held-out transitions."""
     learner: Any = run.learner
     windows = gather_window(buffer, index, 1)
@@ -66,7 +76,7 @@ def heldout_losses(run: "Run", buffer: BufferState, index: Index) -> dict[str, f
     )(learner.world, windows)
     at = jax.tree.map(lambda x: x[:, 0], windows)
     log_loss = jax.jit(opponent_loss)(
-        learner.opponents, at, jax.nn.one_hot(labels(run.config, at), learner.opponents.goals)
+        learner.opponents, at, told(run.config, learner.opponents, at, beliefs, index)
     )
     return {name: float(value) for name, value in losses.items()} | {"log_loss": float(log_loss)}
 
@@ -146,8 +156,7 @@ def opponent_table(
     at = gather(buffer, index)
     predict = jax.jit(jax.vmap(model.predict))
     believed = np.asarray(predict(beliefs[index], at.obs, at.legal))  # [B, N-1, A]
-    truth = jax.nn.one_hot(jnp.maximum(labels(config, at), 0), model.goals)
-    told = np.asarray(predict(truth, at.obs, at.legal))
+    knowing = np.asarray(predict(told(config, model, at, beliefs, index), at.obs, at.legal))
     others, player = np.asarray(at.others), np.asarray(at.player)[:, 1:]
     rows = []
     for number, entry in enumerate(roster):
@@ -157,7 +166,8 @@ def opponent_table(
         taken = others[mine][:, None]
         right = (believed[mine].argmax(-1) == taken[:, 0]).mean()
         loss, loss_told = (
-            -np.log(np.maximum(np.take_along_axis(p[mine], taken, 1), 1e-9)).mean() for p in (believed, told)
+            -np.log(np.maximum(np.take_along_axis(p[mine], taken, 1), 1e-9)).mean()
+            for p in (believed, knowing)
         )
         rows.append(
             {

@@ -38,9 +38,12 @@ class Learner(eqx.Module):
 
 def goals_of(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -> tuple[str, ...]:
     """What the model of the others is conditioned on, by name."""
-    return {"none": ("anyone",), "goal": game.goals, "player": tuple(p["name"] for p in roster)}[
-        config.model.opponent_goal
-    ]
+    return {
+        "none": ("anyone",),
+        "goal": game.goals,
+        "player": tuple(p["name"] for p in roster),
+        "code": tuple(f"code {number + 1}" for number in range(config.model.codes)),
+    }[config.model.opponent_goal]
 
 
 def start_learner(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -> Learner:
@@ -108,11 +111,15 @@ def set_units(learner: Learner, config: RunConfig, episodes: Episodes) -> Learne
     player = np.asarray(episodes.player)[index.row, index.seat]
     mean, scale = _units(learner, config, episodes, index, returns)
     first = index.step == 0  # a belief starts with who sits there, not with whose play is long
-    met = {"none": np.zeros_like(player), "goal": np.asarray(episodes.goal)[index], "player": player}[
-        config.model.opponent_goal
-    ][first]
-    counts = np.bincount(met[met >= 0], minlength=learner.opponents.goals)
-    prior = jnp.asarray(counts / counts.sum(), jnp.float32)
+    goals = learner.opponents.goals
+    if config.model.opponent_goal == "code":  # nobody has been met: they are all alike until they are learned
+        prior = jnp.full(goals, 1 / goals)
+    else:
+        met = {"none": np.zeros_like(player), "goal": np.asarray(episodes.goal)[index], "player": player}[
+            config.model.opponent_goal
+        ][first]
+        counts = np.bincount(met[met >= 0], minlength=goals)
+        prior = jnp.asarray(counts / counts.sum(), jnp.float32)
 
     def places(s: Learner) -> Any:
         return (
@@ -132,7 +139,9 @@ def _units(
     """Means and deviations of `returns` [B], as `WorldModel.value_mean` and `value_scale` want them."""
     count, player = learner.world.value_scale.shape[0], np.asarray(episodes.player)[index.row]  # [B, N]
     own = np.arange(player.shape[1]) == index.seat[:, None]
-    if config.model.value_heads == "action":
+    if config.model.value_heads == "action" and config.model.opponent_goal == "code":
+        weights = np.ones((count, len(returns)))
+    elif config.model.value_heads == "action":
         kinds = {
             "none": np.zeros_like(player),
             "goal": np.asarray(episodes.goal)[index.row, index.step],

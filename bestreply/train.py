@@ -71,7 +71,8 @@ def fit_opponents(
         trained = int(learner.opponent_updates) > 0
         return jnp.asarray(label_weights(config, learner.opponents, buffer.episodes, trained=trained))
 
-    move = config.model.opponent_goal == "goal" and config.train.labels == "posterior"
+    goal = config.model.opponent_goal
+    move = goal == "code" or (goal == "goal" and config.train.labels == "posterior")
     fixed = None if move else weights(learner)
     learner = run_phase(
         OPPONENTS,
@@ -84,7 +85,7 @@ def fit_opponents(
         if move
         else config.train.checkpoint_every,
     )
-    if config.model.opponent_goal != "goal":
+    if goal not in ("goal", "code"):
         return learner
     total = (weights(learner) if fixed is None else fixed)[:, 0].sum((0, 1))
     return eqx.tree_at(lambda s: s.opponents.prior, learner, total / jnp.maximum(total.sum(), 1e-6))

@@ -27,8 +27,11 @@ from bestreply.model.world import WorldModel
 from bestreply.types import Transition, ego_order
 
 
-def labels(config: RunConfig, at: Transition) -> Array:
-    """[..., N-1] int32: the goal or type of each other player, as the model of the others counts them."""
+def labels(config: RunConfig, at: Transition) -> Array | None:
+    """[..., N-1] int32: the goal or type of each other player, as the model of the others counts them; None where codes are learned,
+    which nobody labels."""
+    if config.model.opponent_goal == "code":
+        return None
     others = {"none": jnp.zeros_like(at.player), "goal": at.goal, "player": at.player}[
         config.model.opponent_goal
     ]

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float
 
 from bestreply.config import RunConfig
 from bestreply.data.goals import NO_EVENT
+from bestreply.model.codes import first_codes, smooth_codes
 from bestreply.model.opponent import LearnedOpponents
 from bestreply.types import ABSENT, Episodes, ego_order
 
@@ -34,11 +35,16 @@ def label_weights(
     """What each step counts for each goal or type that the model of the others tells apart; 0 for a step that is not kept.
 
     `config.train.labels`: "event" keeps what led to an event; "hindsight" calls the rest by the last goal, "none"; "posterior" weighs
-    it, by `model` as it is, or before that has learned anything (`trained` False) by all goals alike. Players, and a
-    model that tells nobody apart, need no such thing: whoever plays is on record.
+    it, by `model` as it is, or before that has learned anything (`trained` False) by all goals alike. Codes are weighed like this at
+    every step (`bestreply.model.codes`). Players, and a model that tells nobody apart, need no such thing: whoever plays is on record.
     """
     action, count = np.asarray(episodes.action), model.goals
     acted = (action != ABSENT)[..., None]
+    if config.model.opponent_goal == "code":
+        if not trained:
+            return first_codes(acted[..., 0], count, config.seed)
+        likely = np.asarray(step_likelihood(model, episodes))
+        return smooth_codes(likely, acted[..., 0], config.train.code_hazard).weight
     if config.model.opponent_goal != "goal":
         player = np.asarray(episodes.player)[:, None]
         known = np.zeros_like(player) if config.model.opponent_goal == "none" else player
@@ -53,7 +59,7 @@ def label_weights(
         return certain
     if not trained:
         return certain + tail[..., None] / np.float32(count)
-    likely = np.asarray(tail_likelihood(model, episodes, jnp.asarray(tail)))
+    likely = (np.asarray(step_likelihood(model, episodes)) * tail[..., None]).sum(1)
     return certain + tail[..., None] * tail_posterior(likely, tail.any(1))[:, None]
 
 
@@ -76,14 +82,11 @@ class _Seat(NamedTuple):
     obs: Array  # [T, *obs_shape] of a seat that looks on
     place: Array  # [] int32, where the seat that is watched stands among that one's others
     action: Array  # [T]
-    tail: Array  # [T] bool
 
 
 @jax.jit
-def tail_likelihood(
-    model: LearnedOpponents, episodes: Episodes, tail: Bool[Array, "E T N"]
-) -> Float[Array, "E N G"]:
-    """sum over a seat's tail of log pi_hat_g(a_t | o_t), as the next seat sees it."""
+def step_likelihood(model: LearnedOpponents, episodes: Episodes) -> Float[Array, "E T N G"]:
+    """log pi_hat_g(a_t | o_t) of every step of every seat, as the next seat sees it; 0 where it did not act."""
     n = episodes.action.shape[2]
     order = ego_order(n)
     watcher = [(j + 1) % n for j in range(n)]
@@ -92,11 +95,11 @@ def tail_likelihood(
     def seat(s: _Seat) -> Array:
         logits = jax.vmap(model.logits)(s.obs)[:, s.place]  # [T, G, A]
         taken = jnp.take_along_axis(logits, jnp.maximum(s.action, 0)[:, None, None], 2)[..., 0]
-        return jnp.where(s.tail[:, None], jnp.maximum(taken, -20.0), 0.0).sum(0)
+        return jnp.where((s.action != ABSENT)[:, None], jnp.maximum(taken, -20.0), 0.0)
 
-    def episode(args: tuple[Array, Array, Array]) -> Array:
-        obs, action, tail = args
-        seats = _Seat(jnp.moveaxis(obs[:-1, jnp.array(watcher)], 1, 0), jnp.array(place), action.T, tail.T)
-        return jax.vmap(seat)(seats)
+    def episode(args: tuple[Array, Array]) -> Array:
+        obs, action = args
+        seats = _Seat(jnp.moveaxis(obs[:-1, jnp.array(watcher)], 1, 0), jnp.array(place), action.T)
+        return jnp.moveaxis(jax.vmap(seat)(seats), 0, 1)
 
-    return jax.lax.map(episode, (episodes.obs, episodes.action, tail), batch_size=64)
+    return jax.lax.map(episode, (episodes.obs, episodes.action), batch_size=64)

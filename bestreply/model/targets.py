@@ -142,13 +142,15 @@ def improved_target(
 
 
 def logged_steps(
-    config: TrainConfig, minds: Minds, at: Transition, index: Index, truth: Array, key: Array
+    config: TrainConfig, minds: Minds, at: Transition, index: Index, truth: Array | None, key: Array
 ) -> Dreamt:
     """Logged transitions [B] in the shape of imagined ones; in a share `config.told` of them the agent is told the others' true
-    goals or types `truth` [B, N-1]."""
+    goals or types `truth` [B, N-1]; where it is None, what was believed of them at the end."""
     told = jax.random.bernoulli(key, config.told, at.seat.shape)
-    certain = jax.nn.one_hot(truth, minds.beliefs.shape[-1])
     row, step, seat = index
+    certain = (
+        minds.beliefs[row, -1, seat] if truth is None else jax.nn.one_hot(truth, minds.beliefs.shape[-1])
+    )
 
     def believed(step: Array) -> Array:
         return jnp.where(told[:, None, None], certain, minds.beliefs[row, step, seat])

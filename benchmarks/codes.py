@@ -1,0 +1,131 @@
+"""`python -m benchmarks.codes`: what codes that nobody labelled tell of who plays, beside labels of who plays, of the same play.
+
+For each seed the model of the others is trained on the same games with players on record, with goals labelled by the game, with nobody told
+apart, and with learned codes, and is measured on fresh games. Writes results/codes/GAME.json; `--show` prints the table of all.
+"""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.shares import GAMES
+from benchmarks.timing import table
+from bestreply.beliefs import belief_table, code_table
+from bestreply.collect import play, seat_players
+from bestreply.config import CollectConfig, ModelConfig, PlannerConfig, RunConfig, TrainConfig
+from bestreply.data.moa_buffer import all_indices, fill
+from bestreply.diagnostics import opponent_table
+from bestreply.experiment import drawn_players
+from bestreply.files import write_json
+from bestreply.games import make_game
+from bestreply.learner import set_units, start_learner
+from bestreply.model.targets import follow_beliefs
+from bestreply.provenance import provenance
+from bestreply.train import fit_opponents
+
+OUT = Path("results") / "codes"
+HUNT4 = "stag_hunt(height=4, width=4, hunters=4, stags=1, hares=4, max_steps=15)"
+PLAYS = GAMES | {"hunt4": (HUNT4, ("nearest_stag", "nearest_hare", "random"))}
+FRESH = 10_000
+"""Added to the seed of the games that models are measured on."""
+
+
+def config(name: str, seed: int, goal: Any, updates: int) -> RunConfig:
+    game, players = PLAYS[name]
+    return RunConfig(
+        game=game,
+        seed=seed,
+        collect=CollectConfig(players=players),
+        model=ModelConfig(latent=8, width=128, opponent_goal=goal),
+        train=TrainConfig(opponent_updates=updates, opponent_batch=512, relabel_every=100),
+        planner=PlannerConfig(leak=0.002),
+    )
+
+
+def measure(name: str, seed: int, goal: str, episodes: int, updates: int) -> dict[str, Any]:
+    wanted = config(name, seed, goal, updates)
+    game = make_game(wanted.game)
+    lineup = seat_players(game, [drawn_players(wanted)] * game.num_players, episodes, seed)
+    logged = play(game, lineup, seed).episodes
+    fresh = seat_players(game, [drawn_players(wanted)] * game.num_players, episodes // 10, seed + FRESH)
+    names = [entry["name"] for entry in lineup.roster]
+    numbers = np.array([names.index(entry["name"]) for entry in fresh.roster], np.int32)
+    held = play(game, fresh, seed + FRESH).episodes
+    held = dataclasses.replace(held, player=numbers[held.player])
+    learner = set_units(start_learner(wanted, game, lineup.roster), wanted, logged)
+    learner = fit_opponents(wanted, fill(logged), learner, lambda _: None, lambda *_: None)
+    buffer = fill(held)
+    beliefs = follow_beliefs(learner.opponents, buffer.episodes)
+    judged = opponent_table(wanted, learner.opponents, lineup.roster, buffer, beliefs, all_indices(held))
+    counts = [row["count"] for row in judged]
+    means = {
+        key: float(np.average([row[key] for row in judged], weights=counts)) for key in ("log_loss", "top1")
+    }
+    found = {"seed": seed, "goal": goal, **means}
+    if goal == "code":
+        found |= code_table(lineup.roster, held, beliefs)
+    elif goal == "player":
+        told = belief_table(wanted, learner.opponents, held, beliefs)
+        assert told is not None
+        found["moves"] = told["moves"]
+    jax.clear_caches()
+    return found
+
+
+def summary() -> str:
+    """Means over seeds, least seed in brackets."""
+    parts = []
+    for path in sorted(OUT.glob("*.json")):
+        found = json.loads(path.read_text())
+        by_goal: dict[str, list[Any]] = {}
+        for row in found["rows"]:
+            by_goal.setdefault(row["goal"], []).append(row)
+        lines = [
+            [goal, *(f"{np.mean([r[k] for r in rows]):.4f}" for k in ("log_loss", "top1"))]
+            for goal, rows in by_goal.items()
+        ]
+        bits = []
+        for k, row in enumerate(by_goal["code"][0]["moves"]):
+            each = {g: np.array([r["moves"][k]["bits"] for r in by_goal[g]]) for g in ("player", "code")}
+            share = each["code"] / np.maximum(each["player"], 1e-9)
+            cells = [f"{each[g].mean():.3f} ({each[g].min():.3f})" for g in ("player", "code")]
+            bits.append([str(row["moves"]), *cells, f"{share.mean():.2f}" if row["moves"] else "-"])
+        parts += [
+            f"## {path.stem}: {PLAYS[path.stem][0]}",
+            f"    {found['provenance']['command']}",
+            table(["told apart", "log-loss", "top-1"], lines),
+            "Bits about who plays (least seed), after so many moves:",
+            table(["moves", "players on record", "codes", "share"], bits),
+        ]
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.codes", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--game", choices=PLAYS, default="stay")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--episodes", type=int, default=10_000)
+    parser.add_argument("--updates", type=int, default=4000)
+    parser.add_argument("--goals", nargs="+", default=["none", "goal", "player", "code"])
+    parser.add_argument("--show", action="store_true")
+    asked = parser.parse_args()
+    if not asked.show:
+        rows = []
+        for seed in range(asked.first, asked.first + asked.seeds):
+            rows += [measure(asked.game, seed, goal, asked.episodes, asked.updates) for goal in asked.goals]
+            write_json(OUT / f"{asked.game}.json", {"rows": rows, "provenance": provenance(seed)})
+        return
+    print(summary())
+
+
+if __name__ == "__main__":
+    OUT.mkdir(parents=True, exist_ok=True)
+    main()
