@@ -225,3 +225,19 @@ def _scores(path: Path) -> Scores:
     if not len(columns["return"]):
         raise ValueError("it has no rows; wanted: one per episode")
     return Scores(value=columns.pop("return"), **columns)
+
+
+# -- one file at a time, for a report over many runs ---------------------------------------------------
+
+
+def read_with(run_dir: Path, file: str, reader: Callable[[Path], Any]) -> Any:
+    """What `reader` makes of a file, or the `Problem` with it."""
+    return _read(run_dir, file, reader)
+
+
+def read_json(run_dir: Path, file: str) -> dict[str, Any] | Problem:
+    return _read(run_dir, file, _json_of(dict))
+
+
+def read_metrics(run_dir: Path) -> dict[str, Series] | Problem:
+    return _read(run_dir, "metrics.parquet", _metrics)
