@@ -11,6 +11,7 @@ from bestreply.sweeps.verdicts import student_t
 
 NEAR = 0.95
 """Share of the way from its first to its final level at which a curve counts as converged."""
+ALONG = (0.25, 0.5, 0.75)
 GRID = 120
 
 
@@ -28,9 +29,11 @@ class Mean:
 
 @dataclass(frozen=True)
 class Speed:
-    """Of each seed: first and final level, and the x at which it was near the final one; None where it did not move."""
+    """Of each seed: its first level, that at `ALONG` of the way, its final one, and the x at which it was near that; None where it did
+    not move."""
 
     first: list[float]
+    along: list[list[float]]
     final: list[float]
     reached: list[float | None]
 
@@ -113,12 +116,13 @@ def _mean(name: str, lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Mean:
 
 
 def _speed(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Speed:
-    first, final, reached = [], [], []
+    first, along, final, reached = [], [], [], []
     for x, y in lines:
+        along.append([float(y[np.abs(x - (x[0] + part * (x[-1] - x[0]))).argmin()]) for part in ALONG])
         end = float(y[-max(1, len(y) // 10) :].mean())
         first.append(float(y[0]))
         final.append(end)
         gone = (y - y[0]) / (end - y[0]) if end != y[0] else np.zeros(len(y))
         there = np.flatnonzero(gone >= NEAR)
         reached.append(float(x[there[0]]) if len(there) else None)
-    return Speed(first, final, reached)
+    return Speed(first, along, final, reached)

@@ -49,7 +49,8 @@ def line(*parts: str | Link | Code | Anchor) -> Line:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; `style` is "lead", "note", "caveat", "sub" or nothing."""
+    """A paragraph; `style` is "lead", "note", "caveat", "sub", "figure" (a note on figures, with which it comes and goes) or
+    nothing."""
 
     kind: ClassVar[str] = "text"
     line: Line

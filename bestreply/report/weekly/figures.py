@@ -34,14 +34,14 @@ def bands(lines: list[Band], label: str, *, diagonal: bool = False, unit: bool =
 
     y is logarithmic where all of it is positive and spans a factor of 30.
     """
-    lines = [b for b in (_thinned(b) for b in lines) if len(b.x)]
+    lines = [b for b in (_thinned(b, unit) for b in lines) if len(b.x)]
     if not lines:
         return Markup("")
     height, left, right, top, bottom = 178, 46, 14, 8, 24
     floor = height - bottom
     means = np.concatenate([b.y for b in lines])
     log = bool(means.min() > 0 and means.max() > 30 * means.min()) and not unit
-    least = means.min() / 10 if log else -np.inf  # an interval may reach below 0
+    least = means.min() / 3 if log else -np.inf  # an interval may reach below 0
     ends = [np.maximum(v, least) for b in lines for v in (b.y, b.low, b.high) if v is not None]
     y = fit(np.concatenate(ends), floor, top, log)
     if unit:
@@ -69,8 +69,8 @@ def bands(lines: list[Band], label: str, *, diagonal: bool = False, unit: bool =
     return el("svg", *parts, class_="figure", viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=label)
 
 
-def _thinned(b: Band) -> Band:
-    """Without what is not finite, and at most MAX_POINTS points."""
+def _thinned(b: Band, unit: bool) -> Band:
+    """Without what is not finite, at most MAX_POINTS points, and intervals of shares cut off where shares end."""
     whole = np.isfinite(b.y) & np.isfinite(b.x)
     for edge in (b.low, b.high):
         whole &= np.isfinite(edge) if edge is not None else True
@@ -78,6 +78,8 @@ def _thinned(b: Band) -> Band:
     if len(kept) > MAX_POINTS:
         kept = kept[np.unique(np.linspace(0, len(kept) - 1, MAX_POINTS).astype(int))]
     low, high = (None if edge is None else edge[kept] for edge in (b.low, b.high))
+    if unit:
+        low, high = (None if edge is None else np.clip(edge, 0.0, 1.0) for edge in (low, high))
     return Band(b.name, b.style, b.x[kept], b.y[kept], low, high)
 
 

@@ -1,7 +1,7 @@
 """Methods held against each other, as far as they can be; where they cannot, what differs."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -27,7 +27,7 @@ class Comparison:
     only_a: tuple[int, ...] = ()  # seeds that the other has not, which are left out
     only_b: tuple[int, ...] = ()
     apart: tuple[Apart, ...] = ()
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()  # over single sets, then over all
 
     @property
     def overall(self) -> Verdict:
@@ -66,7 +66,7 @@ def hold(family: Family, baseline: str | None = None) -> Held:
     within = {}
     for group in groups:
         others = [m for m in group.methods if m != group.method]
-        if baseline in others:
+        if baseline is not None and baseline in others:
             others = [baseline]
         own = of_group[group.name]
         within[group.name] = _judged([_compared(group.method, own, m, seeds_of(group, m)) for m in others])
@@ -74,7 +74,7 @@ def hold(family: Family, baseline: str | None = None) -> Held:
 
 
 def _pairs(names: Sequence[str], baseline: str | None) -> tuple[list[tuple[str, str]], str]:
-    if baseline in names:
+    if baseline is not None and baseline in names:
         return [(name, baseline) for name in names if name != baseline], baseline
     if len(names) > MOST_PAIRED:
         return [(name, names[0]) for name in names[1:]], names[0]
@@ -98,15 +98,15 @@ def _compared(a: str, of_a: list[Seed], b: str, of_b: list[Seed]) -> tuple[Compa
     """A comparison without its verdicts, and what they are to be about: on the seeds that both have."""
     first, second = ({s.seed: s for s in seeds} for seeds in (of_a, of_b))
     both = sorted(first.keys() & second.keys())
-    only = [tuple(sorted(one.keys() - other.keys())) for one, other in ((first, second), (second, first))]
-    found = Comparison(a, b, tuple(both), *only)
+    only_a, only_b = (tuple(sorted(x.keys() - y.keys())) for x, y in ((first, second), (second, first)))
+    found = Comparison(a, b, tuple(both), only_a, only_b)
     if not both:
         return found, []
     reference = first[both[0]]
     differs = [d for seeds in (first, second) for k in both for d in apart(reference, seeds[k])]
     if differs:
         by_fact = {d.fact: d for d in differs}
-        return Comparison(a, b, tuple(both), *only, apart=tuple(by_fact.values())), []
+        return replace(found, apart=tuple(by_fact.values())), []
     means = [
         {o: np.array([seeds[k].mean[o] for k in both]) for o in reference.mean} for seeds in (first, second)
     ]
@@ -116,7 +116,4 @@ def _compared(a: str, of_a: list[Seed], b: str, of_b: list[Seed]) -> tuple[Compa
 def _judged(compared: list[tuple[Comparison, list[Pair]]]) -> list[Comparison]:
     """With their verdicts, all adjusted together."""
     verdicts = iter(judge_pairs([p for _, pairs in compared for p in pairs], np.random.default_rng(0)))
-    return [
-        Comparison(c.a, c.b, c.seeds, c.only_a, c.only_b, c.apart, tuple(next(verdicts) for _ in pairs))
-        for c, pairs in compared
-    ]
+    return [replace(c, verdicts=tuple(next(verdicts) for _ in pairs)) for c, pairs in compared]

@@ -27,6 +27,8 @@ def _block(block: Block, level: int) -> list[str]:
     match block.kind:
         case "heading":
             return [f"{'#' * level} {escape(block.text)}"]  # type: ignore[union-attr]
+        case "text" if block.style == "figure":  # type: ignore[union-attr]
+            return []
         case "text":
             text = _line(block.line)  # type: ignore[union-attr]
             return [f"> {text}" if block.style == "caveat" else text]  # type: ignore[union-attr]

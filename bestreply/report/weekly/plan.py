@@ -1,15 +1,16 @@
 """The next runs that would settle what is open, each with the command or the setting that asks for it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from bestreply.report.texts import Texts, fixed
-from bestreply.report.weekly.document import Code, Line, Part, Plain, line
+from bestreply.report.texts import Texts, duration, fixed
+from bestreply.report.weekly.document import Code, Line, line
 from bestreply.report.weekly.groups import NEAREST_STAG, Family, Group, bare
-from bestreply.report.weekly.held import Comparison
+from bestreply.report.weekly.held import Comparison, Held
 from bestreply.report.weekly.problems import MOST_OF_A_KIND, lost_entities, miscalibrated, missing_seeds
 from bestreply.report.weekly.section_opponents import diagnose, losses_of
-from bestreply.report.weekly.week import Week, mean_of
+from bestreply.report.weekly.week import Week, joined, mean_of
 
 LEAST_SEEDS = 6
 """Fewer than so many can never show a difference at 5 %."""
@@ -37,13 +38,15 @@ def _unfinished(week: Week, texts: Texts) -> Iterator[Line]:
         if record.state == "done":
             continue
         file = sweep_file(record.command)
-        place = week.place(record)
+        place = week.typed(record.path)
         if record.path.name.isdecimal():
             yield (*line(texts("weekly_do_sweep_again")), Code(f"bestreply sweep {file or 'FILE.toml'}"))
         elif record.state == "unmeasured":
             yield (*line(texts("weekly_do_evaluate")), Code(f"bestreply evaluate {place}"))
         else:
-            again = Code(f"bestreply run --config {place}/config.json --out {place} --resume")
+            again = Code(
+                f"bestreply run --config {week.typed(record.path / 'config.json')} --out {place} --resume"
+            )
             yield (*line(texts("weekly_do_resume")), again)
 
 
@@ -56,54 +59,66 @@ def sweep_file(command: str) -> str | None:
 # -- seeds -----------------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Open:
+    """A comparison that more seeds would settle: so many in all."""
+
+    said: str
+    groups: tuple[Group, ...]
+    wanted: int
+
+
 def _seeds(week: Week, texts: Texts) -> Iterator[Line]:
-    """Of what is not settled between methods, how many seeds would."""
+    """Of what is not settled between methods, how many seeds would; what one sweep would settle, together."""
+    by_file: dict[str, list[Open]] = {}
     for family, held in week.pairs:
-        for comparison in held.between:
-            yield from _more_seeds(week, family, comparison, texts)
-    for family, held in week.pairs:
-        for name, comparisons in held.within.items():
-            group = next(g for g in family.groups if g.name == name)
-            for comparison in comparisons:
-                if comparison.b == "uniform_others" and comparison.verdicts:
-                    yield from _more_seeds(week, family, comparison, texts, group)
+        for c, groups in _compared(family, held):
+            v = c.overall
+            if v.verdict != "not_enough":
+                continue
+            names = {"a": groups[0].name, "b": c.b}
+            if v.seeds > 1 and v.needed is None:
+                yield line(texts("weekly_do_not", difference=fixed(v.sought), **names))
+                continue
+            wanted = max(v.needed or LEAST_SEEDS, v.seeds + 1)
+            said = texts("weekly_do_seeds", seeds=f"{wanted:,}", **names)
+            if all(g.sweep for g in groups):
+                file = next((f for g in groups for r in g.runs if (f := sweep_file(r.command))), "FILE.toml")
+                by_file.setdefault(file, []).append(Open(said, groups, wanted))
+            else:
+                yield (*line(texts("weekly_do_more", open=said)), *_one_by_one(week, groups, texts))
+    for file, found in by_file.items():
+        yield _one_sweep(file, sorted(found, key=lambda o: -o.wanted), texts)
 
 
-def _more_seeds(
-    week: Week, family: Family, c: Comparison, texts: Texts, group: Group | None = None
-) -> Iterator[Line]:
-    if not c.verdicts or c.overall.verdict != "not_enough":
-        return
-    v = c.overall
-    names = {"a": c.a if group is None else group.name, "b": c.b}
-    if v.seeds > 1 and v.needed is None:
-        yield line(texts("weekly_do_not", difference=fixed(v.sought), **names))
-        return
-    wanted = max(v.needed or LEAST_SEEDS, v.seeds + 1)
-    groups = [g for g in family.groups if g.name in (c.a, c.b)] if group is None else [group]
-    key = "weekly_do_seeds" if v.seeds > 1 else "weekly_do_first_seeds"
-    said = texts(key, seeds=f"{wanted:,}", more=f"{wanted - v.seeds:,}", **names)
-    yield (*line(said), *_how(week, groups, wanted, texts))
+def _compared(family: Family, held: Held) -> Iterator[tuple[Comparison, tuple[Group, ...]]]:
+    """Comparisons whose outcome is worth more seeds: of methods with each other, and of each with its own model of the others left out."""
+    by_name = {g.name: g for g in family.groups}
+    yield from ((c, (by_name[c.a], by_name[c.b])) for c in held.between if c.verdicts)
+    for name, comparisons in held.within.items():
+        yield from ((c, (by_name[name],)) for c in comparisons if c.verdicts and c.b == "uniform_others")
 
 
-def _how(week: Week, groups: list[Group], wanted: int, texts: Texts) -> tuple[Part, ...]:
-    """What to change or to type, so that there are `wanted` seeds in all."""
-    file = next((f for g in groups for r in g.runs if (f := sweep_file(r.command))), None)
-    if all(g.sweep for g in groups):
-        seeds = f"seeds = {wanted}"
-        return (
-            Plain(texts("weekly_in_sweep")), Code(seeds), Plain(texts("weekly_in_file", file=file or "FILE.toml")),
-            Code(f"bestreply sweep {file or 'FILE.toml'}"),
-        )  # fmt: skip
+def _one_sweep(file: str, found: list[Open], texts: Texts) -> Line:
+    """The setting that settles all of `found`, and what it costs at the time that runs have taken."""
+    wanted = found[0].wanted
+    groups = {id(g): g for o in found for g in o.groups}.values()
+    runs = sum(wanted - len(g.measured) for g in groups)
+    seconds = [r.seconds for g in groups for r in g.runs if r.seconds is not None]
+    said = texts("weekly_list_gap").join(o.said for o in found[:MOST_OF_A_KIND])
+    parts = [texts("weekly_do_more", open=said), texts("weekly_in_sweep"), Code(f"seeds = {wanted}")]
+    parts += [texts("weekly_in_file", file=file), Code(f"bestreply sweep {file}")]
+    long = duration(runs * (mean_of(seconds) or 0.0), texts)
+    parts += [texts("weekly_cost", runs=f"{runs:,}", time=long)] if seconds and long else []
+    return line(*parts)
+
+
+def _one_by_one(week: Week, groups: Sequence[Group], texts: Texts) -> Line:
+    """The command that adds a seed to each method."""
     runs = [g.runs[0] for g in groups if g.runs[0].config]
-    if not runs:
-        return ()
     seed = max(r.seed for g in groups for r in g.runs) + 1
-    parts: list[Part] = [Plain(texts("weekly_by_run"))]
-    for k, record in enumerate(runs):
-        parts += [Plain(texts("list_gap"))] if k else []
-        parts.append(Code(f"bestreply run --config {week.place(record)}/config.json --seed {seed}"))
-    return tuple(parts)
+    typed = [Code(f"bestreply run --config {week.typed(r.path / 'config.json')} --seed {seed}") for r in runs]
+    return (*line(texts("weekly_by_run")), *joined(typed, texts("list_gap"))) if typed else ()
 
 
 def _same_budget(week: Week, texts: Texts) -> Iterator[Line]:

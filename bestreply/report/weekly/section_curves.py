@@ -4,7 +4,7 @@ import numpy as np
 
 from bestreply.report.read import number
 from bestreply.report.texts import Texts, compact, fixed, show
-from bestreply.report.weekly.curves import Curves, Metric, Speed, learning_curves
+from bestreply.report.weekly.curves import ALONG, Curves, Metric, Speed, learning_curves
 from bestreply.report.weekly.document import (
     Block,
     Fold,
@@ -54,7 +54,8 @@ def _curves(family: Family, found: Curves, texts: Texts) -> list[Block]:
     blocks.append(Pictures(pictures, keys=keys_of(family)))
     if len(family.groups) > MOST_LINES:
         blocks.append(Text(line(texts("weekly_lines_left_out", count=MOST_LINES)), "note"))
-    head = [texts(f"weekly_curve_{name}") for name in ("metric", "method", "seeds", "first", "final")]
+    head = [texts(f"weekly_curve_{name}") for name in ("metric", "method", "seeds", "first")]
+    head += [*(f"{100 * part:.0f}%" for part in ALONG), texts("weekly_curve_final")]
     head.append(texts("weekly_curve_reached_steps" if found.by_steps else "weekly_curve_reached_updates"))
     rows = [_speed(m.name, name, speed, texts) for m in found.metrics for name, speed in m.speeds.items()]
     note = texts("weekly_note_speed", every=f"{found.every:,.0f}")
@@ -79,6 +80,7 @@ def _speed(metric: str, name: str, speed: Speed, texts: Texts) -> list[Line]:
         name,
         str(len(speed.final)),
         show(mean_of(speed.first)),
+        *(show(mean_of([run[k] for run in speed.along])) for k in range(len(ALONG))),
         _shown(speed.final),
         _whole(reached) + short,
     )

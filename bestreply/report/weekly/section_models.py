@@ -3,9 +3,10 @@
 from typing import Any
 
 from bestreply.report.read import number
-from bestreply.report.texts import Texts
+from bestreply.report.texts import Texts, fixed
 from bestreply.report.weekly.document import (
     Block,
+    Fold,
     Grid,
     Heading,
     Line,
@@ -76,8 +77,10 @@ def _beliefs(family: Family, told: list[Group], texts: Texts) -> list[Block]:
     rows = [_belief_row(g, points[g.name], after) for g in told]
     return [
         Pictures(pictures, wide=True, keys=[k for k in keys_of(family) if k[1] in points]),
-        Text(line(texts("weekly_note_belief")), "note"),
+        Text(line(texts("weekly_note_belief")), "figure"),
         Grid(head, rows),
+        Text(line(texts("weekly_note_ece")), "note"),
+        _sure_table(told, texts),
     ]
 
 
@@ -112,6 +115,19 @@ def _reliability(group: Group, style: str) -> Band:
                 bin_[k] += value
     means = np.array([[s / n, r / n] for _, (s, r, n) in sorted(sums.items())]).reshape(-1, 2)
     return Band(group.name, style, means[:, 0], means[:, 1])
+
+
+def _sure_table(told: list[Group], texts: Texts) -> Fold:
+    """The numbers of the reliability figure."""
+    rows = []
+    for group in told:
+        band = _reliability(group, "")
+        rows += [
+            cells(group.name, fixed(a), fixed(b))
+            for a, b in zip(band.x.tolist(), band.y.tolist(), strict=True)
+        ]
+    head = [texts("method"), texts("column_confidence"), texts("column_right")]
+    return Fold(texts("weekly_belief_sure"), [Grid(head, rows)])
 
 
 def _predictions(family: Family, texts: Texts) -> list[Block]:

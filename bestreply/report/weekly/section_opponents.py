@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from bestreply.report.losses import PARTS
 from bestreply.report.read import number
 from bestreply.report.texts import Texts, fixed
-from bestreply.report.weekly.document import Block, Code, Grid, Heading, Line, Section, Text, cells, line
+from bestreply.report.weekly.document import (
+    Block,
+    Code,
+    Fold,
+    Grid,
+    Heading,
+    Line,
+    Section,
+    Text,
+    cells,
+    line,
+)
 from bestreply.report.weekly.groups import NEAREST_STAG, Family, Group, bare
 from bestreply.report.weekly.week import Week, interval_of, joined, mean_of, stderr_of, with_error
 
@@ -54,7 +65,7 @@ def section_opponents(week: Week, texts: Texts) -> Section:
     for family in week.families:
         if not family.opponents:
             continue
-        blocks += [Heading(family.title), _table(week, family, texts)]
+        blocks += [Heading(family.title), *_tables(week, family, texts)]
         blocks += _lost(week, family, texts)
     return Section("opponents", texts("weekly_title_opponents"), blocks)
 
@@ -82,31 +93,29 @@ def share_of(group: Group, method: str, opponents: str) -> float | None:
     return None if best is None or mean is None or best[0] <= 0 else mean / best[0]
 
 
-def _table(week: Week, family: Family, texts: Texts) -> Grid:
-    names = ("against", "method", "seeds", "mean", "best", "share", "lost_to", "each")
-    rows, bold = [], set()
+def _tables(week: Week, family: Family, texts: Texts) -> list[Block]:
+    """What each method's own agent had; and, folded away, what else its runs measured."""
+    names = ["against", "method", "seeds", "mean", "best", "share", "lost_to", "each"]
+    own, bold, others = [], set(), []
     for against in family.opponents:
-        first = True
-        for group, method, told in _players(family, against):
-            found = group.cells(method, against)
-            if not found:
-                continue
-            if first and bare(against) == NEAREST_STAG:
-                bold.add(len(rows))
-            rows.append(_row(week, family, group, (method, told, against), texts, first))
-            first = False
-    return Grid(
-        [texts(f"weekly_opponent_{name}") for name in names],
-        rows,
-        text=2,
-        bold=frozenset(bold),
-        words=frozenset({6, 7}),
-    )
+        for k, group in enumerate(g for g in family.groups if g.cells(g.method, against)):
+            if bare(against) == NEAREST_STAG:
+                bold.add(len(own))
+            own.append(_row(week, family, group, (group.method, group.name, against), texts, k == 0))
+        for k, (group, method, told) in enumerate(_others(family, against)):
+            row = _row(week, family, group, (method, told, against), texts, k == 0)
+            others.append([*row[:6], row[7]])
+    head = [texts(f"weekly_opponent_{name}") for name in names]
+    blocks: list[Block] = [Grid(head, own, text=2, bold=frozenset(bold), words=frozenset({6, 7}))]
+    if others:
+        rest = Grid([*head[:6], head[7]], others, text=2, words=frozenset({6}))
+        blocks.append(Fold(texts("weekly_others_measured"), [rest]))
+    return blocks
 
 
-def _players(family: Family, against: str) -> list[tuple[Group, str, str]]:
-    """(group, method, name): each method's own agent, then what else was measured; once, where all groups have the same of it."""
-    rows = [(g, g.method, g.name) for g in family.groups]
+def _others(family: Family, against: str) -> list[tuple[Group, str, str]]:
+    """(group, method, name) of what was measured beside the groups' own methods; once, where all groups have the same of it."""
+    rows = []
     others: dict[str, list[tuple[Group, dict[int, float]]]] = {}
     for group in family.groups:
         for method in group.methods:
@@ -146,7 +155,11 @@ def _row(
         line(week.to_group(family, group)) if own else told,
         str(len(means)),
         mean,
-        "–" if best is None else f"{fixed(best[0])} ({texts('kind_' + best[1])})",
+        ""
+        if best and not first
+        else "–"
+        if best is None
+        else f"{fixed(best[0])} ({texts('kind_' + best[1])})",
         "–" if share is None else ("≥ " if best and best[1] == "upper_bound" else "") + fixed(share),
         _lost_to(losses, texts),
         (*joined(links, "  "), *line(more)),
@@ -154,13 +167,13 @@ def _row(
 
 
 def _lost_to(losses: Losses | None, texts: Texts) -> str:
-    """The parts that cost something, the dearest first."""
+    """The two parts that cost most, if any cost something."""
     if losses is None:
         return "–"
     costs = {part: mean_of(values) or 0.0 for part, values in losses.parts.items()}
     dear = sorted((p for p in PARTS if costs[p] > 0.005), key=lambda p: -costs[p])
-    told = [f"{texts(f'fall_{p}')} {fixed(costs[p])}" for p in dear]
-    return texts("list_gap").join(told) or texts("weekly_nothing_lost")
+    told = [f"{texts(f'fall_{p}')} {fixed(costs[p])}" for p in dear[:2]]
+    return texts("weekly_list_gap").join(told) or texts("weekly_nothing_lost")
 
 
 # -- where return is lost --------------------------------------------------------------------------------------------------------
@@ -197,7 +210,7 @@ def _lost(week: Week, family: Family, texts: Texts) -> list[Block]:
 
 def diagnose(group: Group, week: Week) -> Code:
     """The command that would say where a method loses."""
-    return Code("bestreply diagnose " + " ".join(week.place(r) for r in group.measured[:6]))
+    return Code("bestreply diagnose " + " ".join(week.typed(r.path) for r in group.measured[:6]))
 
 
 def _losses_row(

@@ -73,8 +73,9 @@ def _worded(verdict: Verdict, texts: Texts) -> Verdict:
 
 
 def _between(family: Family, held: Held, texts: Texts) -> list[Block]:
-    if len(family.groups) < 2:
-        return [Text(line(texts("weekly_one_method", method=family.groups[0].name)), "note")]
+    first, *others = family.groups
+    if not others:
+        return [Text(line(texts("weekly_one_method", method=first.name)), "note")]
     if not held.between:
         return [Text(line(texts("weekly_one_measured")), "caveat")]
     blocks: list[Block] = []
@@ -118,7 +119,7 @@ def _pictures(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
         Picture(title, differences(rows, texts("weekly_differences_label", title=title)))
         for title, rows in panels
     ]
-    return [Pictures(pictures, wide=True), Text(line(texts("weekly_note_differences")), "note")]
+    return [Pictures(pictures, wide=True), Text(line(texts("weekly_note_differences")), "figure")]
 
 
 def _apart(name: str, v: Verdict) -> Apart:

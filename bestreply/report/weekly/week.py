@@ -1,6 +1,7 @@
 """All that a report is about, read and worked out; sections take what they say from it."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from urllib.parse import quote
 from bestreply.report.page import PAGE
 from bestreply.report.read import clean
 from bestreply.report.texts import Texts, fixed
-from bestreply.report.weekly.document import Line, Link, Plain, line
+from bestreply.report.weekly.document import Code, Line, Link, Plain, line
 from bestreply.report.weekly.find import find
 from bestreply.report.weekly.groups import Family, Group, families
 from bestreply.report.weekly.held import Held, hold
@@ -45,6 +46,10 @@ class Week:
 
     def place(self, record: Record) -> str:
         return clean(os.path.relpath(record.path, self.out))
+
+    def typed(self, path: Path) -> str:
+        """A path as a command would name it, where the report is made."""
+        return shlex.quote(clean(os.path.relpath(path)))
 
     def to_group(self, family: Family, group: Group) -> Link:
         """To where the page says what was run."""
@@ -111,7 +116,7 @@ def interval_of(values: Sequence[float]) -> tuple[float, float] | None:
     return mean - half, mean + half
 
 
-def joined(parts: Sequence[Line | Link | str], gap: str) -> Line:
+def joined(parts: Sequence[Line | Link | Code | str], gap: str) -> Line:
     """Parts with `gap` between them."""
     found: list = []
     for part in parts:
