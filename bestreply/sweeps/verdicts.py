@@ -232,11 +232,16 @@ def permutation_tests(differences: np.ndarray, rng: Generator) -> np.ndarray:
     least = seen - 1e-9 * np.maximum(seen, 1)
     parts = np.array_split(differences, -(-len(signs) * len(differences) // MOST_AT_ONCE))
     counts = [
-        (np.abs(signs @ part.T) >= at_least).sum(0)
+        (np.abs(_products(part, signs)) >= at_least[:, None]).sum(1)
         for part, at_least in zip(parts, np.array_split(least, len(parts)), strict=True)
     ]
     count = np.concatenate(counts)
     return count / len(signs) if n <= MOST_EXACT else (1 + count) / (1 + FLIPS)
+
+
+def _products(rows: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """``rows @ by.T``, of few seeds. Not by BLAS: on a busy machine its threads wait for one another longer than they work."""
+    return np.einsum("ks,sd->kd", rows, np.ascontiguousarray(by.T))
 
 
 def bootstrap_interval(
@@ -269,15 +274,15 @@ def _intervals(differences: np.ndarray, times: np.ndarray, levels: Sequence[floa
     n, mean = differences.shape[1], differences.mean(1)
     apart = differences - mean[:, None]
     error = differences.std(1, ddof=1) / n**0.5
-    means = times @ apart.T / n  # [D, K], of the draws
-    variances = (times @ (apart**2).T - n * means**2) / (n - 1)
+    means = _products(apart, times) / n  # [K, D], of the draws
+    variances = (_products(apart**2, times) - n * means**2) / (n - 1)
     errors = np.sqrt(np.maximum(variances, 0) / n)
     found = np.repeat(mean[:, None, None], len(levels), 1) + np.zeros(2)
     ends = [[(1 + level) / 2 for level in levels], [(1 - level) / 2 for level in levels]]
     least = np.array([student_t(n - 1, (1 + level) / 2) for level in levels])
     for k in np.flatnonzero(error >= 1e-12):
-        whole = errors[:, k] > 1e-3 * error[k]  # a draw of one seed over and over has no error
-        t = means[whole, k] / errors[whole, k]
+        whole = errors[k] > 1e-3 * error[k]  # a draw of one seed over and over has no error
+        t = means[k, whole] / errors[k, whole]
         highest, lowest = np.quantile(t, ends)
         found[k, :, 0] -= np.maximum(highest, least) * error[k]
         found[k, :, 1] -= np.minimum(lowest, -least) * error[k]
@@ -331,11 +336,28 @@ def seeds_needed(
     effect = difference / deviation
     if power(MOST_SEEDS, effect, alpha) < wanted:
         return None
-    low, high = least - 1, MOST_SEEDS  # power(low) may be enough: the least number of seeds is `least`
+    low, high = _about(least, effect, alpha, wanted)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if power(middle, effect, alpha) >= wanted else (middle, high)
     return high
+
+
+def _about(least: int, effect: float, alpha: float, wanted: float) -> tuple[int, int]:
+    """Numbers of seeds between which the one sought is, found from where the normal distribution would have it."""
+    from scipy.special import ndtri
+
+    guess = int(min(max(((ndtri(1 - alpha / 2) + ndtri(wanted)) / effect) ** 2 + 2, least), MOST_SEEDS))
+    step = 1
+    if power(guess, effect, alpha) >= wanted:
+        low, high = guess - step, guess
+        while low >= least and power(low, effect, alpha) >= wanted:
+            low, high, step = low - 2 * step, low, 2 * step
+        return max(low, least - 1), high  # power(least - 1) may be enough: `least` is the least
+    low, high = guess, guess + step
+    while high < MOST_SEEDS and power(high, effect, alpha) < wanted:
+        low, high, step = high, high + 2 * step, 2 * step
+    return low, min(high, MOST_SEEDS)
 
 
 @lru_cache(4096)

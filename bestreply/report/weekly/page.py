@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bestreply.files import write_text
 from bestreply.report.page import PAGE, hash_of
 from bestreply.report.texts import HERE, Texts, load_texts
 from bestreply.report.weekly.document import (
+    Anchor,
     Block,
+    Code,
     Document,
     Grid,
     Heading,
+    Line,
+    Link,
+    Part,
     Points,
     Section,
     Text,
@@ -120,12 +125,28 @@ def to_html(document: Document, known: list[tuple[str, str]], texts: Texts) -> s
     )  # fmt: skip
 
 
+def said(parts: Line) -> Markup:
+    """A line as HTML, everything in it escaped. Not a macro of the template: a report has tens of thousands."""
+    return Markup("").join(_part(part) for part in parts)
+
+
+def _part(part: Part) -> Markup:
+    text = escape(part.text)
+    if isinstance(part, Link):
+        return Markup('<a href="%s">%s</a>') % (part.to, text)
+    if isinstance(part, Anchor):
+        return Markup('<span id="%s">%s</span>') % (part.name, text)
+    return Markup("<code>%s</code>") % text if isinstance(part, Code) else text
+
+
 @cache
 def _environment() -> Any:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["said"] = said
+    return environment

@@ -4,6 +4,7 @@ named in its place."""
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Cell:
     returns: np.ndarray  # [episodes] float64
     seats: np.ndarray  # [episodes] int64
 
-    @property
+    @cached_property
     def mean(self) -> float:
         return float(self.returns.mean())
 

@@ -26,6 +26,8 @@ from bestreply.sweeps.compare import sentence
 from bestreply.sweeps.verdicts import Verdict
 
 MOST_PANELS = 6
+MOST_ROWS = 300
+"""Comparisons in a table of all numbers; with more, only those over all opponents stand there."""
 STYLES = {"better": "better", "worse": "worse", "no_larger": "unclear", "not_enough": "open"}
 
 
@@ -140,10 +142,11 @@ def _left_out(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
 def _numbers(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
     names = ("pair", "against", "verdict", "seeds", "means", "difference", "p", "improvement", "needed")
     head = [texts(f"weekly_verdict_{name}") for name in names]
-    rows = [_numbers_row(v, texts) for c in comparisons for v in c.verdicts]
+    many = sum(len(c.verdicts) for c in comparisons) > MOST_ROWS
+    rows = [_numbers_row(v, texts) for c in comparisons for v in (c.verdicts[-1:] if many else c.verdicts)]
     if not rows:
         return []
-    title = texts("weekly_all_numbers", count=f"{len(rows):,}")
+    title = texts("weekly_overall_numbers" if many else "weekly_all_numbers", count=f"{len(rows):,}")
     return [Fold(title, [Grid(head, rows, text=3), Text(line(texts("verdicts_note")), "note")])]
 
 
@@ -180,5 +183,10 @@ def _within(held: Held, texts: Texts) -> list[Block]:
             blocks.append(Points([("open", line(one))]))
         else:
             blocks.append(Points(_sentences(comparisons, texts)))
-        blocks += _numbers(comparisons, texts)
-    return blocks
+    named = [_named(c, name) for name, comparisons in shown.items() for c in comparisons]
+    return blocks + _numbers(named, texts)
+
+
+def _named(c: Comparison, group: str) -> Comparison:
+    """For a table in which several groups' agents stand."""
+    return replace(c, verdicts=tuple(replace(v, a=f"{group}: {v.a}") for v in c.verdicts))

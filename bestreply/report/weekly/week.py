@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
@@ -41,8 +42,15 @@ class Week:
 
     def to_run(self, record: Record, text: str | None = None) -> Link:
         """To the run's own page where it has one, else to its folder."""
-        page = record.path / PAGE
-        return self.to(page if page.is_file() else record.path, text or self.place(record))
+        return Link(clean(text or self.place(record)), self._addresses[record.path])
+
+    @cached_property
+    def _addresses(self) -> dict[Path, str]:
+        """Of every run; it is linked to from many places."""
+        pages = {
+            r.path: r.path / PAGE for f in self.families for g in f.groups for r in (*g.runs, *g.repeats)
+        }
+        return {path: self.to(page if page.is_file() else path, "").to for path, page in pages.items()}
 
     def place(self, record: Record) -> str:
         return clean(os.path.relpath(record.path, self.out))
