@@ -115,13 +115,13 @@ def _returns(found: list[Spread], texts: Texts) -> list[Block]:
     blocks: list[Block] = []
     for spread in apart:
         title = texts("against", opponents=spread.opponents)
-        last = "" if alone else texts("weekly_distance", distance=fixed(spread.distance))
         label = texts("weekly_returns_label", opponents=spread.opponents)
         keys = [(shade_of(k, len(spread.bins)), _bin(b)) for k, b in enumerate(spread.bins)]
-        blocks.append(Pictures([Picture(title, shares(spread.shares, label), last)], wide=True, keys=keys))
-    if alike:
-        names = texts("weekly_list_gap").join(f"{s.opponents} ({fixed(s.distance)})" for s in alike)
-        blocks.append(Text(line(texts("weekly_alike", opponents=names)), ""))
+        blocks.append(Pictures([Picture(title, shares(spread.shares, label))], wide=True, keys=keys))
+    for key, some in (("weekly_unlike", [] if alone else apart), ("weekly_alike", alike)):
+        if some:
+            names = texts("weekly_list_gap").join(f"{s.opponents} ({fixed(s.distance)})" for s in some)
+            blocks.append(Text(line(texts(key, opponents=names)), "note"))
     inside: list[Block] = []
     for spread in found:
         head = [texts("against", opponents=spread.opponents), *(_bin(b) for b in spread.bins)]
