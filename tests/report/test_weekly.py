@@ -157,7 +157,7 @@ def test_since(sweep, tmp_path):
     make_unit(tmp_path / "new-1", 0, (1, 1))
     undated = make_unit(tmp_path / "undated-1", 0, (1, 1), started=None)
     page, text = report(tmp_path, since="2026-11-01")
-    assert "Report over 1 runs" in page and "2 runs are left out" in page and "2 runs are left out" in text
+    assert "Report over one run" in page and "2 runs are left out" in page and "2 runs are left out" in text
     assert "Report over 3 runs" in report(tmp_path)[0] and undated.exists()
     with pytest.raises(ValueError, match="none of the 3 runs"):
         report(tmp_path, since="2027-01-01")

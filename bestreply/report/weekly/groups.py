@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bestreply.report.weekly.find import natural
-from bestreply.report.weekly.record import Cell, Game, Record
+from bestreply.report.weekly.record import UNKNOWN, Cell, Game, Record
 
 
 @dataclass(frozen=True)
@@ -75,16 +75,22 @@ def bare(opponents: str) -> str:
 def families(records: Sequence[Record]) -> list[Family]:
     """Records by game, and within a game by method: where they lie, and what they are configured to be."""
     by_game: dict[Game, dict[tuple[Path, str, frozenset[tuple[str, str]]], list[Record]]] = defaultdict(dict)
+    typed = {r.spec: r.game for r in records if r.spec and r.game.settings}
     for record in records:
+        game = record.game if record.game.settings else typed.get(record.spec, record.game)
+        if game.name == UNKNOWN and not record.cells:
+            continue  # it failed before it wrote what it is a run of
         folder, name = _label(record)
         key = folder, name, frozenset(record.config.items())
-        by_game[record.game].setdefault(key, []).append(record)
+        by_game[game].setdefault(key, []).append(record)
     found = []
     for game, groups in by_game.items():
         named = _named([_group(name, folder, runs) for (folder, name, _), runs in groups.items()])
         specs = {r.spec for g in named for r in g.runs if r.spec}
         title = next(iter(specs)) if len(specs) == 1 else _spec(game)
         found.append(Family(game, title, tuple(sorted(named, key=lambda g: natural(g.name)))))
+    alike = Counter(f.title for f in found)
+    found = [f if alike[f.title] == 1 else replace(f, title=_spec(f.game, version=True)) for f in found]
     return sorted(found, key=lambda f: natural(f.title))
 
 
@@ -128,6 +134,7 @@ def _sweep(group: Group) -> str:
     return group.folder.parent.parent.name if group.sweep else group.folder.name
 
 
-def _spec(game: Game) -> str:
+def _spec(game: Game, version: bool = False) -> str:
     settings = ", ".join(f"{name}={value}" for name, value in game.settings)
-    return f"{game.name}({settings})" if settings else game.name
+    spec = f"{game.name}({settings})" if settings else game.name
+    return f"{spec} v{game.version}" if version and game.version else spec

@@ -98,7 +98,8 @@ def compose(week: Week, texts: Texts) -> Document:
         Section("plan", texts("weekly_title_plan"), last),
         section_runs(week, texts),
     ]
-    title = texts("weekly_title", count=f"{len(week.records):,}")
+    count = len(week.records)
+    title = texts("weekly_title", count=f"{count:,}") if count > 1 else texts("weekly_title_one")
     return Document(texts("weekly_brand"), title, sections)
 
 

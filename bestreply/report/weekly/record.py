@@ -29,6 +29,9 @@ from bestreply.report.weekly.since import as_moment
 
 Document = dict[str, Any]
 
+UNKNOWN = "?"
+"""The name of a game that no file tells."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -173,11 +176,11 @@ def _problems(files: dict[str, Any], state: str) -> tuple[Problem, ...]:
 def _game(facts: Document, config: Document) -> Game:
     game = facts.get("game")
     if not isinstance(game, dict):
-        return Game(_short(config.get("game")) or "?", "", ())
+        return Game(_short(config.get("game")) or UNKNOWN, "", ())
     settings = game.get("settings")
     pairs = sorted(settings.items()) if isinstance(settings, dict) else []
     return Game(
-        _short(game.get("name")) or "?",
+        _short(game.get("name")) or UNKNOWN,
         _short(game.get("version")),
         tuple((_short(k), _short(v)) for k, v in pairs),
     )

@@ -83,7 +83,7 @@ def best_of(group: Group, opponents: str) -> tuple[float, str] | None:
     if not known:
         return None
     mean = mean_of([reference.best for reference in known]) or 0.0
-    return mean, "upper_bound" if "upper bound" in kinds else "exact"
+    return mean, "upper bound" if "upper bound" in kinds else "exact"
 
 
 def share_of(group: Group, method: str, opponents: str) -> float | None:
@@ -146,6 +146,7 @@ def _row(
             else ""
         )
     best, share = best_of(group, against), share_of(group, method, against)
+    bound = "≤ " if best is not None and best[1] == "upper bound" else ""
     by_seed = {r.seed: r for r in group.runs}
     links = [week.to_run(by_seed[seed], fixed(c.mean)) for seed, c in list(found.items())[:MOST_SEEDS]]
     more = texts("weekly_more", count=len(found) - MOST_SEEDS) if len(found) > MOST_SEEDS else ""
@@ -155,12 +156,8 @@ def _row(
         line(week.to_group(family, group)) if own else told,
         str(len(means)),
         mean,
-        ""
-        if best and not first
-        else "–"
-        if best is None
-        else f"{fixed(best[0])} ({texts('kind_' + best[1])})",
-        "–" if share is None else ("≥ " if best and best[1] == "upper_bound" else "") + fixed(share),
+        "–" if best is None else bound + fixed(best[0]),
+        "–" if share is None else ("≥ " if bound else "") + fixed(share),
         _lost_to(losses, texts),
         (*joined(links, "  "), *line(more)),
     )

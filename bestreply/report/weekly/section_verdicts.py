@@ -183,7 +183,10 @@ def _within(held: Held, texts: Texts) -> list[Block]:
             blocks.append(Points([("open", line(one))]))
         else:
             blocks.append(Points(_sentences(comparisons, texts)))
-    named = [_named(c, name) for name, comparisons in shown.items() for c in comparisons]
+    several = [
+        (name, c) for name, found in shown.items() for c in found if c.verdicts and c.overall.seeds > 1
+    ]
+    named = [_named(c, name) for name, c in several]
     return blocks + _numbers(named, texts)
 
 
