@@ -6,7 +6,7 @@ Returns are drawn, so that methods differ and verdicts of every kind come out.
 """
 
 import json
-import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from benchmarks import timing
 
 METHODS, SEEDS = 10, 10
 SETS = ("1 nearest_stag", "1 nearest_hare", "1 random", "1 mixture(nearest_stag, nearest_hare, random)")
@@ -166,22 +168,22 @@ def losses(rng: np.random.Generator) -> dict[str, Any]:
 
 
 CODE = """
-import sys, time
-begun = time.perf_counter()
+import sys
 from bestreply.report import write_report_over_runs
 pages = write_report_over_runs([sys.argv[1]], sys.argv[2])
-print(time.perf_counter() - begun, *(page.stat().st_size for page in pages))
+print(*(page.stat().st_size for page in pages))
 """
 
 
-def timed(folder: Path, lang: str) -> tuple[float, list[float]]:
-    """(seconds of the whole process, what it says of itself: seconds from the first import, bytes of page and text)."""
-    begun = time.perf_counter()
+def timed(folder: Path, lang: str) -> tuple[float, float, list[float]]:
+    """(seconds, seconds of processor, bytes of page and text) of a process that makes the report."""
+    begun, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     said = subprocess.run(
-        [sys.executable, "-c", CODE, str(folder), lang], capture_output=True, text=True, check=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])},
-    ).stdout.split()  # fmt: skip
-    return time.perf_counter() - begun, [float(x) for x in said]
+        [sys.executable, "-c", CODE, str(folder), lang], capture_output=True, text=True, check=True
+    ).stdout.split()
+    spent, now = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = now.ru_utime - used.ru_utime + now.ru_stime - used.ru_stime
+    return spent, cpu, [float(x) for x in said]
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -192,15 +194,24 @@ def measure(quick: bool) -> dict[str, Any]:
         try:
             make_runs(folder, count)
             timed(folder, "en")
-            rounds = [timed(folder, "zh" if k % 2 else "en") for k in range(2 if quick else 5)]
+            rounds = [timed(folder, "zh" if k % 2 else "en") for k in range(2 if quick else 3)]
         finally:
             shutil.rmtree(folder)
-        seconds = [spent for spent, _ in rounds]
+        seconds = [spent for spent, *_ in rounds]
         rows[f"{count} runs"] = {
             "seconds": statistics.median(seconds),
             "least": min(seconds),
             "greatest": max(seconds),
-            "page_kilobytes": rounds[0][1][1] / 1000,
-            "text_kilobytes": rounds[0][1][2] / 1000,
+            "cpu_seconds": statistics.median(cpu for _, cpu, _ in rounds),
+            "page_kilobytes": rounds[0][2][0] / 1000,
+            "text_kilobytes": rounds[0][2][1] / 1000,
         }
     return {"unit": "seconds", "rows": rows}
+
+
+def table(found: dict[str, Any]) -> str:
+    """The rows as Markdown."""
+    columns = ["", "median", "least", "greatest", "of processor", "page, kB", "Markdown, kB"]
+    names = ("seconds", "least", "greatest", "cpu_seconds", "page_kilobytes", "text_kilobytes")
+    rows = [[name, *(timing.short(row[k]) for k in names)] for name, row in found["rows"].items()]
+    return timing.table(columns, rows)
