@@ -250,7 +250,8 @@ def test_failed_and_unfinished_runs_are_named_and_the_rest_is_shown(tmp_path):
     )
     half = tmp_path / "hunt" / "blue" / "2"
     half.mkdir()
-    (half / "config.json").write_text(json.dumps({"game": "stag_hunt(height=4, width=4)", "seed": 2}))
+    same = json.loads((tmp_path / "hunt" / "blue" / "0" / "config.json").read_text())
+    (half / "config.json").write_text(json.dumps(same | {"seed": 2}))
     trained = make_unit(
         tmp_path / "hunt" / "blue" / "3", 3, (1, 1), config={"model": {"opponent_goal": "none"}}
     )
