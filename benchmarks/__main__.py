@@ -1,4 +1,4 @@
-"""`python -m benchmarks [games|training|planning|search|exact|all] [--quick]`: measures, writes results/benchmarks/*.json and a table."""
+"""`python -m benchmarks [SUITE|all] [--quick]`: measures, writes results/benchmarks/*.json and a table."""
 
 import argparse
 import importlib.metadata
@@ -10,11 +10,18 @@ from typing import Any
 
 import jax
 
-from benchmarks import exact, games, planning, regret, search, timing, training
+from benchmarks import exact, games, planning, regret, report, search, timing, training
 from bestreply.compilation import cache_compilations
 from bestreply.files import write_json
 
-SUITES = {"games": games, "training": training, "planning": planning, "search": search, "exact": exact}
+SUITES = {
+    "games": games,
+    "training": training,
+    "planning": planning,
+    "search": search,
+    "exact": exact,
+    "report": report,
+}
 OUT = Path("results") / "benchmarks"
 TITLES = {
     "games": "Environment steps a second, random play",
@@ -22,6 +29,7 @@ TITLES = {
     "planning": "One-step plans a second",
     "search": "Decisions by tree search a second",
     "exact": "Layouts of grid games solved exactly a second",
+    "report": "Seconds for a report over many runs",
 }
 
 
@@ -96,6 +104,9 @@ def summary() -> str:
         ]
         if found["quick"]:
             parts += ["**A quick run, to try the script: no figure here is to be quoted.**", ""]
+        if suite == "report":
+            parts += [report.table(found), ""]
+            continue
         if suite == "games":
             parts += [f"Ratio: to {found['fastest_of_jaxmarl']}.", ""]
             columns = ["game", "batch", "median", "least", "greatest", "ratio"]

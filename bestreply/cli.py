@@ -369,18 +369,36 @@ class Compare:
             _say(self.out)
 
 
-@command("report", "one self-contained page from a run's files")
+@command(
+    "report", "one self-contained page from a run's files; of several runs, or a folder of them, one over all"
+)
 @dataclasses.dataclass(frozen=True)
 class Report:
-    run_dir: Path
-    """The run directory."""
+    folders: tuple[Path, ...] = dataclasses.field(kw_only=True)
+    """A run directory, for its own page; or several, or folders of runs or sweeps, for a page and a Markdown text over all of them.
+    None given: runs/."""
     lang: Literal["en", "zh"] = "en"
     """Language of the page."""
+    since: str | None = None
+    """Over several: only runs made since then, such as 7d, 24h or 2026-11-01; by default all."""
+    baseline: str | None = None
+    """Over several: the method that all others are held against; by default every pair is compared."""
+    out: Path | None = None
+    """Over several: the folder to write report.html and report.md to; by default the one that holds all of them."""
 
     def run(self) -> None:
-        from bestreply.report import write_report
+        from bestreply.report import write_report, write_report_over_runs
+        from bestreply.report.weekly.find import holds_run
 
-        _say(write_report(self.run_dir, self.lang))
+        asked = {"since": self.since, "baseline": self.baseline, "out": self.out}
+        if len(self.folders) == 1 and holds_run(self.folders[0]):
+            if given := [f"--{name}" for name, value in asked.items() if value is not None]:
+                raise ValueError(
+                    f"{', '.join(given)} with one run directory; wanted: several, or a folder of runs"
+                )
+            _say(write_report(self.folders[0], self.lang))
+            return
+        _say(*write_report_over_runs(self.folders or (Path("runs"),), self.lang, **asked))
 
 
 @command("run", "collect, train, evaluate and report, from one configuration")

@@ -11,15 +11,13 @@ from rich.table import Table
 
 from bestreply.config import to_dict
 from bestreply.regret import PARTS
+from bestreply.sweeps.compare import STEPS_APART
 
 if TYPE_CHECKING:
     from bestreply.run import Run
 
 COLUMNS = ("best", "share", "lost", *PARTS)
 """What the table tells of each opponent set."""
-
-STEPS_APART = 0.1
-"""Runs that collect the same number of episodes play about as many steps; more apart than this share is another budget."""
 
 
 def check_comparable(runs: Sequence["Run"]) -> None:

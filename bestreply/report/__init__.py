@@ -1,4 +1,4 @@
-"""The report of a run: one page and one terminal table, from the files of its run directory alone.
+"""The report of a run, or over many: one page and one terminal table, from the files of run directories alone.
 
 Figures are SVG drawn by `figures`, not Plotly: a demo's page is about an eighth of Plotly's script alone,
 follows the reader's colour scheme through CSS, prints, and needs no more script than a step slider and a
@@ -6,13 +6,14 @@ readout. So its content security policy can forbid every script and style but ou
 keeps the report of a stranger's run directory safe to open.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-__all__ = ["summary_table", "write_report"]
+__all__ = ["summary_table", "write_report", "write_report_over_runs"]
 
 
 def write_report(run_dir: str | Path, lang: str = "en") -> Path:
@@ -37,3 +38,32 @@ def summary_table(run_dir: str | Path, lang: str = "en") -> "Group":
     from bestreply.report.scores import terminal_table
 
     return terminal_table(Path(run_dir), lang)
+
+
+def write_report_over_runs(
+    folders: Sequence[str | Path],
+    lang: str = "en",
+    *,
+    out: str | Path | None = None,
+    since: str | None = None,
+    baseline: str | None = None,
+) -> tuple[Path, Path]:
+    """Writes ``report.html`` and ``report.md``, of the same content, about all runs in `folders`; returns their paths.
+
+    Args:
+        folders: run directories, or folders of runs or sweeps, however deep.
+        lang: "en" or "zh".
+        out: the folder to write to; by default the one that holds all of `folders`.
+        since: only runs made since then by their provenance: "7d", "24h", "2w", or an ISO 8601 date.
+        baseline: a method that all others are held against, instead of every pair of methods.
+
+    Only reads files, and runs nothing. A run that is broken is named with what is wrong, and the rest is shown. Raises
+    FileNotFoundError for a folder that is not there; ValueError for no runs, an unknown `lang` or `baseline`, or a `since` that is
+    no time.
+    """
+    from bestreply.report.weekly.page import write_pages
+    from bestreply.report.weekly.since import parse_since
+
+    begin = parse_since(since) if since is not None else None
+    places = [Path(folder) for folder in folders]
+    return write_pages(places, lang, Path(out) if out is not None else None, begin, baseline)

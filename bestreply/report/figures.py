@@ -130,7 +130,7 @@ def curves(
     x = Scale(
         *(x_range if x_range[1] > x_range[0] else (x_range[0] - 1, x_range[0] + 1)), left, WIDTH - right
     )
-    parts = [_axes(x, y, height - bottom, left)]
+    parts = [axes(x, y, height - bottom, left)]
     if log:
         parts.append(el("text", "log", class_="tick", x=x.end, y=top + 8, text_anchor="end"))
     parts += [el("line", class_="mark", x1=x(m), x2=x(m), y1=top, y2=height - bottom) for m in marks or []]
@@ -139,10 +139,10 @@ def curves(
         if low is not py:
             band = [(x(a), y(b)) for a, b in zip(px, high, strict=True)]
             band += [(x(a), y(b)) for a, b in zip(px[::-1], low[::-1], strict=True)]
-            parts.append(el("polygon", class_=f"band {curve.style}", points=_points(band)))
+            parts.append(el("polygon", class_=f"band {curve.style}", points=points_text(band)))
         points = [(x(a), y(b)) for a, b in zip(px, py, strict=True)]
         parts.append(
-            el("polyline", class_=f"line {curve.style}", points=_points(points), data_label=curve.label)
+            el("polyline", class_=f"line {curve.style}", points=points_text(points), data_label=curve.label)
         )
         dots = points if len(points) <= 12 else points[-1:]
         parts += [el("circle", class_=f"dot {curve.style}", cx=a, cy=b, r=2.5) for a, b in dots]
@@ -152,7 +152,7 @@ def curves(
     )  # fmt: skip
 
 
-def _axes(x: Scale, y: Scale, floor: float, left: float) -> Markup:
+def axes(x: Scale, y: Scale, floor: float, left: float) -> Markup:
     end = x.end
     parts = []
     for value in y.ticks(3):
@@ -168,7 +168,7 @@ def _axes(x: Scale, y: Scale, floor: float, left: float) -> Markup:
     return Markup("").join(parts)
 
 
-def _points(points: list[tuple[float, float]]) -> str:
+def points_text(points: list[tuple[float, float]]) -> str:
     return " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
 
 
@@ -302,9 +302,9 @@ def named_lines(lines: dict[str, list[tuple[float, float]]], label: str) -> Mark
         style = f"c{k % 8}" + (" dashed" if k >= 8 else "")
         pixels = [(x(a), y(b)) for a, b in points]
         end_x, end_y = pixels[-1]
-        parts.append(el("polyline", class_=f"line {style}", points=_points(pixels)))
+        parts.append(el("polyline", class_=f"line {style}", points=points_text(pixels)))
         parts += [el("circle", class_=f"dot {style}", cx=a, cy=b, r=2.5) for a, b in pixels]
-        leader = _points([(end_x + 5, end_y), (WIDTH - right + 12, place), (WIDTH - right + 16, place)])
+        leader = points_text([(end_x + 5, end_y), (WIDTH - right + 12, place), (WIDTH - right + 16, place)])
         parts.append(el("polyline", class_=f"leader {style}", points=leader))
         short = name if len(name) <= 15 else name[:14] + "…"
         parts.append(

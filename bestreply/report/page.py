@@ -88,13 +88,13 @@ def render(run: RunFiles, lang: str) -> str:
         files=_files(run.path, texts),
         style=Markup(style),
         script=Markup(script),
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+        style_hash=hash_of(style),
+        script_hash=hash_of(script),
         **page,
     )
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
     """What a content security policy calls an inline style or script: no other of its kind may run."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 

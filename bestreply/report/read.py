@@ -35,6 +35,8 @@ MAX_SIZE = 1e100  # of a number; beyond it arithmetic on the way to a figure cou
 # Control characters could drive a terminal, and direction overrides could make a name read as another.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_ESCAPED = re.compile(r"\\[bfru]")  # how JSON may write such characters
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -168,10 +170,12 @@ def _json_of(kind: type) -> Callable[[Path], Any]:
         size = path.stat().st_size
         if size > MAX_JSON_BYTES:
             raise ValueError(f"it has {size:,} bytes; wanted: at most {MAX_JSON_BYTES:,}")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text)
         if not isinstance(document, kind):
             raise ValueError(f"its root is a {type(document).__name__}; wanted: a {kind.__name__}")
-        return clean(document)
+        harmless = not (_ESCAPED.search(text) or _CONTROL.search(text))  # found faster than string by string
+        return document if harmless else clean(document)
 
     return read
 
@@ -225,3 +229,19 @@ def _scores(path: Path) -> Scores:
     if not len(columns["return"]):
         raise ValueError("it has no rows; wanted: one per episode")
     return Scores(value=columns.pop("return"), **columns)
+
+
+# -- one file at a time, for a report over many runs ---------------------------------------------------
+
+
+def read_with(run_dir: Path, file: str, reader: Callable[[Path], Any]) -> Any:
+    """What `reader` makes of a file, or the `Problem` with it."""
+    return _read(run_dir, file, reader)
+
+
+def read_json(run_dir: Path, file: str) -> dict[str, Any] | Problem:
+    return _read(run_dir, file, _json_of(dict))
+
+
+def read_metrics(run_dir: Path) -> dict[str, Series] | Problem:
+    return _read(run_dir, "metrics.parquet", _metrics)

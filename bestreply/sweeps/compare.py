@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from bestreply.evaluate import Scores
-from bestreply.over_runs import STEPS_APART
 from bestreply.report.texts import Texts, fixed, load_texts
 from bestreply.sweeps.verdicts import Verdict, judge
 
 FILE = "scores.parquet"
+
+STEPS_APART = 0.1
+"""Runs that collect the same number of episodes play about as many steps; more apart than this share is another budget."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +75,10 @@ def _scores_in(place: Path) -> list[Path]:
 
 
 def _read(file: Path, method: str) -> Seed:
+    from bestreply.evaluate import (
+        Scores,
+    )  # which takes JAX; a report holds runs against each other without it
+
     scores = Scores.load(file)
     columns = {
         name: np.array(scores.table[name].to_pylist()) for name in ("method", "opponents", "seed", "return")
@@ -115,7 +120,10 @@ def check_groups(groups: Sequence[Group]) -> None:
     reference = first.seeds[0]
     for group in groups:
         for seed in group.seeds:
-            problems += _differences(reference, seed)
+            problems += [
+                f"{a.fact}: {a.one} ({reference.path}) and {a.two} ({seed.path})"
+                for a in apart(reference, seed)
+            ]
     if problems:
         listed = "\n  ".join(dict.fromkeys(problems))
         raise ValueError(
@@ -123,15 +131,24 @@ def check_groups(groups: Sequence[Group]) -> None:
         )
 
 
-def _differences(one: Seed, two: Seed) -> list[str]:
+@dataclasses.dataclass(frozen=True)
+class Apart:
+    """A fact that differs between two runs and must not."""
+
+    fact: str
+    one: Any
+    two: Any
+
+
+def apart(one: Seed, two: Seed) -> list[Apart]:
+    """All that keeps two runs from being compared."""
     found = [
-        f"{name}: {one.facts.get(name)} ({one.path}) and {two.facts.get(name)} ({two.path})"
+        Apart(name, one.facts.get(name), two.facts.get(name))
         for name in dict.fromkeys([*one.facts, *two.facts])
         if one.facts.get(name) != two.facts.get(name)
     ]
-    most = max(one.env_steps, two.env_steps)
-    if abs(one.env_steps - two.env_steps) > STEPS_APART * most:
-        found.append(f"environment steps: {one.env_steps:,} ({one.path}) and {two.env_steps:,} ({two.path})")
+    if abs(one.env_steps - two.env_steps) > STEPS_APART * max(one.env_steps, two.env_steps):
+        found.append(Apart("environment steps", f"{one.env_steps:,}", f"{two.env_steps:,}"))
     return found
 
 

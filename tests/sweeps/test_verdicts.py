@@ -8,13 +8,18 @@ from scipy import stats
 
 from bestreply.sweeps.verdicts import (
     ALPHA,
+    DRAWS,
+    Pair,
     bootstrap_interval,
+    bootstrap_intervals,
     hedges_g,
     holm,
     improvement,
     iqm,
     judge,
+    judge_pairs,
     permutation_test,
+    permutation_tests,
     power,
     seeds_needed,
 )
@@ -225,3 +230,37 @@ def test_flips_are_all_counted():
         for signs in itertools.product((1, -1), repeat=9)
     ]
     assert permutation_test(d, rng()) == np.mean(np.array(flips) >= abs(d.sum()) - 1e-9)
+
+
+def test_many_comparisons_are_judged_as_each_would_be_alone():
+    """The vectorised tests and intervals beside loops over one draw at a time."""
+    source = rng(5)
+    for n in (2, 3, 7, 20):
+        apart = source.normal(0.4, 1, (4, n))
+        flips = list(itertools.product((1, -1), repeat=n)) if n < 10 else None
+        if flips is not None:
+            slow = [np.mean([abs(np.dot(f, d)) >= abs(d.sum()) - 1e-9 for f in flips]) for d in apart]
+            assert permutation_tests(apart, rng()).tolist() == pytest.approx(slow)
+        drawn = rng(9).integers(0, n, (DRAWS, n))
+        for d, (wide, narrow) in zip(apart, bootstrap_intervals(apart, rng(9), (0.95, 0.9)), strict=True):
+            assert wide == pytest.approx(_slow_interval(d, drawn, 0.95))
+            assert narrow == pytest.approx(_slow_interval(d, drawn, 0.9))
+
+
+def _slow_interval(d, drawn, level):
+    n, mean, error = len(d), d.mean(), d.std(ddof=1) / len(d) ** 0.5
+    again = [d[row] for row in drawn if len(set(row.tolist())) > 1]
+    t = [(x.mean() - mean) / (x.std(ddof=1) / n**0.5) for x in again]
+    least = stats.t.ppf((1 + level) / 2, n - 1)
+    high, low = np.quantile(t, [(1 + level) / 2, (1 - level) / 2])
+    return mean - max(high, least) * error, mean - min(low, -least) * error
+
+
+def test_pairs_of_different_numbers_of_seeds_are_adjusted_together():
+    long, short = rng(1).normal(1, 0.1, 12), rng(2).normal(1, 0.1, 6)
+    found = judge_pairs(
+        [Pair("a", "b", "p", long, 0 * long), Pair("a", "c", "p", short, 0 * short)], rng(), margin=0.1
+    )
+    assert [v.seeds for v in found] == [12, 6] and [v.b for v in found] == ["b", "c"]
+    assert [v.p for v in found] == [2 / 2**12, 2 / 2**6]
+    assert [v.p_holm for v in found] == [4 / 2**12, 2 / 2**6]

@@ -1,0 +1,128 @@
+"""Learning curves over seeds, and how soon they are near their end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bestreply.report.read import Series
+from bestreply.report.weekly.groups import Family, Group
+from bestreply.sweeps.verdicts import student_t
+
+NEAR = 0.95
+"""Share of the way from its first to its final level at which a curve counts as converged."""
+ALONG = (0.25, 0.5, 0.75)
+GRID = 120
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A metric's mean over seeds, with its 95 % interval by Student's t where there are several."""
+
+    name: str  # of the group
+    seeds: int
+    x: np.ndarray  # [points]
+    mean: np.ndarray
+    low: np.ndarray | None
+    high: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of each seed: its first level, that at `ALONG` of the way, its final one, and the x at which it was near that; None where it did
+    not move."""
+
+    first: list[float]
+    along: list[list[float]]
+    final: list[float]
+    reached: list[float | None]
+
+
+@dataclass(frozen=True)
+class Metric:
+    name: str
+    means: list[Mean]
+    speeds: dict[str, Speed]  # by group
+
+
+@dataclass(frozen=True)
+class Curves:
+    """`by_steps`: x is environment steps; otherwise updates, all at the same few numbers of environment steps."""
+
+    by_steps: bool
+    metrics: list[Metric]
+    steps: tuple[int, int]  # least and greatest of all
+    every: float  # points of x between two that were logged, at most
+
+
+def learning_curves(family: Family) -> Curves | None:
+    logged = [r.metrics for r in family.runs if r.metrics]
+    if not logged:
+        return None
+    by_steps = all(_grows(metrics) for metrics in logged)
+    found = []
+    for name in dict.fromkeys(name for metrics in logged for name in metrics):
+        means, speeds = [], {}
+        for group in family.groups:
+            lines = _lines(group, name, by_steps)
+            if lines:
+                means.append(_mean(group.name, lines))
+                speeds[group.name] = _speed(lines)
+        if means:
+            found.append(Metric(name, means, speeds))
+    steps = [int(s.env_steps[k]) for metrics in logged for s in metrics.values() for k in (0, -1)]
+    gaps = [float(np.diff(m.x).max()) for metric in found for m in metric.means if len(m.x) > 1]
+    return Curves(by_steps, found, (min(steps), max(steps)), max(gaps, default=0.0))
+
+
+def _grows(metrics: dict[str, Series]) -> bool:
+    """Whether environment steps grow with updates; data that was all there before training has one number of them, or one a round."""
+    steps = np.unique(np.concatenate([s.env_steps for s in metrics.values()]))
+    updates = np.unique(np.concatenate([s.update for s in metrics.values()]))
+    return len(steps) > 1 and 2 * len(steps) >= len(updates)
+
+
+def _lines(group: Group, name: str, by_steps: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(x, value) of every seed, x growing."""
+    lines = []
+    for record in group.runs:
+        series = record.metrics.get(name)
+        if series is None:
+            continue
+        x = (series.env_steps if by_steps else series.update).astype(float)
+        whole = np.isfinite(series.value)
+        x, y = x[whole], series.value[whole]
+        order = np.argsort(x, kind="stable")
+        last = np.append(np.diff(x[order]) > 0, True)[: len(x)]  # of several values at one x, the last
+        if len(x):
+            lines.append((x[order][last], y[order][last]))
+    return lines
+
+
+def _mean(name: str, lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Mean:
+    """Point by point where the seeds logged equally often; otherwise between points, where all seeds have been."""
+    if len({len(x) for x, _ in lines}) == 1:
+        x = np.mean([x for x, _ in lines], 0)
+        values = np.array([y for _, y in lines])
+    else:
+        low, high = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
+        x = np.linspace(low, max(high, low), GRID)
+        values = np.array([np.interp(x, a, b) for a, b in lines])
+    seeds, mean = len(lines), values.mean(0)
+    if seeds < 2:
+        return Mean(name, seeds, x, mean, None, None)
+    half = student_t(seeds - 1, 0.975) * values.std(0, ddof=1) / seeds**0.5
+    return Mean(name, seeds, x, mean, mean - half, mean + half)
+
+
+def _speed(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Speed:
+    first, along, final, reached = [], [], [], []
+    for x, y in lines:
+        along.append([float(y[np.abs(x - (x[0] + part * (x[-1] - x[0]))).argmin()]) for part in ALONG])
+        end = float(y[-max(1, len(y) // 10) :].mean())
+        first.append(float(y[0]))
+        final.append(end)
+        gone = (y - y[0]) / (end - y[0]) if end != y[0] else np.zeros(len(y))
+        there = np.flatnonzero(gone >= NEAR)
+        reached.append(float(x[there[0]]) if len(there) else None)
+    return Speed(first, along, final, reached)

@@ -1,0 +1,125 @@
+"""What was run: facts in short, a table of methods with links to every run, and in what their configurations differ."""
+
+from collections import Counter
+
+from bestreply.report.texts import Texts, duration, moment
+from bestreply.report.weekly.document import (
+    Anchor,
+    Block,
+    Fold,
+    Grid,
+    Heading,
+    Line,
+    Section,
+    Text,
+    cells,
+    line,
+)
+from bestreply.report.weekly.groups import Family, Group
+from bestreply.report.weekly.record import Record
+from bestreply.report.weekly.week import Week, joined, listed, mean_of
+
+MOST_LINKS = 40  # of one method's runs in the table; the rest are counted
+MOST_FIELDS = 40
+
+
+def facts(week: Week, texts: Texts) -> list[tuple[str, str]]:
+    """How many runs of what, when, and by which code."""
+    states = Counter(r.state for r in week.records)
+    runs = texts("list_gap").join(
+        texts(f"weekly_state_{state}", count=f"{states[state]:,}")
+        for state in ("done", "unmeasured", "unfinished", "failed")
+        if states[state]
+    )
+    times = sorted(r.started for r in week.records if r.started)
+    steps = [r.env_steps for r in week.records if r.env_steps]
+    opponents = dict.fromkeys(o for f in week.families for o in f.opponents)
+    found = {
+        "runs": runs,
+        "methods": f"{sum(len(f.groups) for f in week.families):,}",
+        "games": listed(list(dict.fromkeys(f.game.name for f in week.families)), texts, 6),
+        "opponents": f"{len(opponents):,}" if opponents else None,
+        "seeds": f"{len({r.seed for r in week.records}):,}",
+        "steps": texts.count(min(steps), max(steps)) if steps else None,
+        "made": texts("range", low=moment(times[0]), high=moment(times[-1])) if times else None,
+        "revision": listed(revisions(week.records), texts, 3) or None,
+    }
+    return [(texts(f"weekly_fact_{key}"), value) for key, value in found.items() if value]
+
+
+def revisions(records: list[Record]) -> list[str]:
+    """The first ten digits of each, and whether files differed from it."""
+    return list(dict.fromkeys(short_revision(r.revision) for r in records if r.revision))
+
+
+def short_revision(revision: str) -> str:
+    number, plus, rest = revision.partition("+")
+    return number[:10] + plus + rest
+
+
+def section_runs(week: Week, texts: Texts) -> Section:
+    blocks: list[Block] = [Text(line(texts("weekly_note_runs")), "note")]
+    for family in week.families:
+        blocks.append(Heading(family.title))
+        head = ["method", "seeds", "episodes", "steps", "opponents", "evaluated", "revision", "made", "took"]
+        rows = [_row(week, family, group, texts) for group in family.groups]
+        blocks.append(
+            Grid([texts(f"weekly_column_{name}") for name in head], rows, text=2, words=frozenset({6, 7}))
+        )
+        blocks += _settings(family, texts)
+        blocks += _differences(family, texts)
+    return Section("runs", texts("weekly_title_runs"), blocks)
+
+
+def _row(week: Week, family: Family, group: Group, texts: Texts) -> list[Line]:
+    runs = sorted((*group.runs, *group.repeats), key=lambda r: r.seed)
+    links = [week.to_run(r, str(r.seed)) for r in runs[:MOST_LINKS]]
+    more = texts("weekly_more", count=f"{len(runs) - MOST_LINKS:,}") if len(runs) > MOST_LINKS else ""
+    episodes = [r.episodes for r in runs if r.episodes is not None]
+    steps = [r.env_steps for r in runs if r.env_steps]
+    measured = [len(c.returns) for r in runs for c in r.cells.values()]
+    times = sorted(r.started for r in runs if r.started)
+    return cells(
+        line(Anchor(group.name, week.anchor(family, group))),
+        (*joined(links, " "), *line(more)),
+        texts.count(min(episodes), max(episodes)) if episodes else "–",
+        texts.count(min(steps), max(steps)) if steps else "–",
+        f"{len({o for r in runs for o in r.opponents})}",
+        texts.count(min(measured), max(measured)) if measured else "–",
+        listed(revisions(runs), texts, 2) or "–",
+        moment(times[0].isoformat()) or "–" if times else "–",
+        duration(mean_of([r.seconds for r in runs if r.seconds is not None]), texts) or "–",
+    )
+
+
+def _settings(family: Family, texts: Texts) -> list[Block]:
+    """The game's version and settings, and against whom."""
+    settings = texts("list_gap").join(f"{name} = {value}" for name, value in family.game.settings)
+    version = texts("version", version=family.game.version) if family.game.version else ""
+    said = texts("list_gap").join(part for part in (family.game.name, version, settings) if part)
+    note = texts("weekly_game", game=said)
+    if family.opponents:
+        note += texts("sentence_gap") + texts(
+            "weekly_against", opponents=texts("weekly_list_gap").join(family.opponents)
+        )
+    return [Text(line(note), "note")]
+
+
+def _differences(family: Family, texts: Texts) -> list[Block]:
+    """The fields of the configuration that are not the same in all methods."""
+    known = [g for g in family.groups if g.runs[0].config]
+    configs = [g.runs[0].config for g in known]
+    fields = [
+        name
+        for name in dict.fromkeys(name for c in configs for name in c)
+        if len({c.get(name) for c in configs}) > 1
+    ]
+    if len(known) < 2:
+        return []
+    if not fields:
+        return [Text(line(texts("weekly_same_config")), "note")]
+    rows = [cells(name, *(c.get(name, "–") for c in configs)) for name in fields[:MOST_FIELDS]]
+    head = [texts("weekly_column_field"), *(g.name for g in known)]
+    table = Grid(head, rows, text=len(head))
+    title = texts("weekly_config_differs", count=f"{len(fields):,}")
+    return [Fold(title, [table])] if len(known) > 4 else [Text(line(title), "note"), table]
