@@ -379,6 +379,30 @@ class Report:
         _say(write_report(self.run_dir, self.lang))
 
 
+@command("view", "chosen episodes step by step on one page: scores, exact Q, predictions, beliefs")
+@dataclasses.dataclass(frozen=True)
+class View:
+    run_dir: Path
+    """The run directory."""
+    opponents: tuple[str, ...] = ()
+    """Opponent sets: each a name for all other seats, or N-1 names with commas; by default the run's own."""
+    episodes: int = 2
+    """Episodes against every opponent set."""
+    seed: int | None = None
+    """Seed of play; by default that of the report's matches."""
+    planner: Literal["one_step", "look_ahead", "rollout", "search"] | None = None
+    """How the agent plans; by default as the run's configuration says."""
+    lang: Literal["en", "zh"] = "en"
+    """Language of the page."""
+
+    def run(self) -> None:
+        from bestreply.run import load_run
+        from bestreply.view import view_run
+
+        settings: dict[str, Any] = {"seed": self.seed, "planner": self.planner, "lang": self.lang}
+        _say(view_run(load_run(self.run_dir), self.opponents, self.episodes, **settings))
+
+
 @command("run", "collect, train, evaluate and report, from one configuration")
 @dataclasses.dataclass(frozen=True)
 class Run(RunConfig):
