@@ -438,7 +438,7 @@ class PlaySeat:
         settings: dict[str, Any] = {"planner": self.planner, "seed": self.seed, "out": self.out}
         sitting, goals = open_sitting(game, self.against, self.others, self.seat, **settings)
         told: dict[str, Any] = {"goals": goals, "beliefs": self.show_beliefs, "lang": self.lang}
-        serve(sitting, port=self.port, browser=self.browser, say=_say, **told)
+        serve(sitting, port=self.port, browser=self.browser, **told)
         if sitting.kept:
             _say(sitting.out)
 

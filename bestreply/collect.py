@@ -213,9 +213,9 @@ def _play_compiled(
         return renewed(pool, seat, carries), (logs, (shown.present,) if lean else shown)
 
     def match(seat: Any, key: jax.Array) -> Any:
-        return jax.lax.scan(
-            partial(episode, seat), first_carries(pool, seat), jax.random.split(key, series)
-        )[1]
+        return jax.lax.scan(partial(episode, seat), first_carries(pool, seat), jax.random.split(key, series))[
+            1
+        ]
 
     return jax.vmap(match)(seats, keys)
 
@@ -269,7 +269,9 @@ class Played(NamedTuple):
 
     episodes: Episodes  # [M * series, ...], matches in order; in a lean one obs and legal end in an axis of length 0
     thoughts: Any  # [M * series, T, m, ...] of the player watched, or None
-    modes: Any = None  # [M * series, T, N] int32, which of its modes each seat's player was in, where one is watched
+    modes: Any = (
+        None  # [M * series, T, N] int32, which of its modes each seat's player was in, where one is watched
+    )
 
 
 def play(

@@ -2,9 +2,10 @@
 
 import contextlib
 import secrets
+import sys
 import tempfile
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -86,12 +87,12 @@ def serve(
     *,
     port: int = 0,
     browser: bool = True,
-    say: Callable[..., None] = print,
     **told: Any,
 ) -> None:
     """Serves the page until the person stops it by Ctrl-C; `told` as for `Server`."""
     with Server(sitting, port=port, **told) as server, contextlib.ExitStack() as stack:
-        say(f"Play at {server.url}", "Ctrl-C ends it.")
+        sys.stdout.write(f"Play at {server.url}\nCtrl-C ends it.\n")
+        sys.stdout.flush()
         if browser:
             webbrowser.open(stack.enter_context(_signpost(server.url)).as_uri())
         with contextlib.suppress(KeyboardInterrupt):

@@ -56,14 +56,10 @@ def _said(sitting: Sitting, texts: Texts) -> str:
     said = []
     if not sitting.step:
         others = [
-            _player(sitting, seat, texts)
-            for seat in range(sitting.game.num_players)
-            if seat != sitting.seat
+            _player(sitting, seat, texts) for seat in range(sitting.game.num_players) if seat != sitting.seat
         ]
         listed = texts("list_gap").join(others)
-        said.append(
-            texts("play_seat", seat=sitting.seat + 1, count=sitting.game.num_players, others=listed)
-        )
+        said.append(texts("play_seat", seat=sitting.seat + 1, count=sitting.game.num_players, others=listed))
     else:
         said += _moves(sitting, texts)
     if sitting.over:

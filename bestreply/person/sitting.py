@@ -195,9 +195,7 @@ class Sitting:
         """By seat of each agent, [A]: the probabilities that it gives to the person's actions now."""
         if self.over or self.out_of_it:
             return {}
-        return {
-            seat: np.asarray(plan.others)[self._place(seat)] for seat, (plan, _) in self._plans().items()
-        }
+        return {seat: np.asarray(plan.others)[self._place(seat)] for seat, (plan, _) in self._plans().items()}
 
     def _step(self, action: int) -> None:
         chosen = np.array(self.choice.action)

@@ -44,9 +44,7 @@ def minds(belief: Sequence[Sequence[float | None]]) -> list[int | None]:
 
 def changes(made_up: Sequence[int | None]) -> list[int]:
     """The steps, from 0, at which the mind is another than it was; making it up for the first time is none."""
-    return [
-        t for t in range(1, len(made_up)) if made_up[t] != made_up[t - 1] and made_up[t - 1] is not None
-    ]
+    return [t for t in range(1, len(made_up)) if made_up[t] != made_up[t - 1] and made_up[t - 1] is not None]
 
 
 def strip(
