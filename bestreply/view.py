@@ -72,7 +72,7 @@ def view_matches(
     sets = [fill_seats(game, text) for text in opponents]
     lineup, played = watch_matches(game, agent, sets, seed, episodes)
     names = [name_opponents(others) for others in sets for _ in range(episodes)]
-    matches = [
+    matches: list[dict[str, Any]] = [
         tell_match(game, agent, lineup, played, k, name, run.goals) | {"gamma": agent.gamma}
         for k, name in enumerate(names)
     ]
@@ -83,7 +83,8 @@ def view_matches(
         for rows in groups.values():
             for k, found in zip(rows, _solved(game, lineup, played, rows, agent.gamma), strict=True):
                 matches[k] |= {name: value for name, value in found.items() if name != "q"}
-                for step, q in zip(matches[k]["steps"], found.get("q", ()), strict=False):
+                steps: list[dict[str, Any]] = matches[k]["steps"]
+                for step, q in zip(steps, found.get("q", ()), strict=False):
                     step["exact"] = numbers(q)
             progress.advance(len(rows))
     return matches

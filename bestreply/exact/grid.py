@@ -13,6 +13,7 @@ when they are first asked for.
 import dataclasses
 import enum
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class GridReply(ReplyOnGrid):
                 f"{', '.join(self.others)}: their modes are hidden and not logged; wanted: one plain player for each seat "
                 "(`collect` logs whom a mixture drew: solve for each of them), or `modes`"
             )
-        joint = np.zeros(np.shape(episodes.action)[:2], int)
+        joint: Any = np.zeros(np.shape(episodes.action)[:2], int)
         if modes is not None and sizes:
             joint = np.ravel_multi_index(tuple(np.moveaxis(np.maximum(modes, 0), -1, 0)), tuple(sizes))
         rows = np.arange(len(episodes.length))

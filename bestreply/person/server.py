@@ -152,7 +152,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _place(self) -> str:
         """What is asked for under the token. Raises `Refusal`."""
-        if self.headers.get_all("Host") not in ([host] for host in self.server.hosts):
+        if len(self.headers.get_all("Host", [])) != 1 or self.headers["Host"] not in self.server.hosts:
             raise Refusal(403, "wrong host; wanted: the address that `bestreply play` printed")
         _, _, rest = self.path.partition("/")
         token, _, place = rest.partition("/")

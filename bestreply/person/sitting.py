@@ -148,9 +148,9 @@ class Sitting:
 
     @property
     def rewards(self) -> np.ndarray:
-        """[steps, N]: what everybody got for what it did."""
+        """[steps, N] float64: what everybody got for what it did."""
         rows = [np.where(log.action[0] != ABSENT, log.reward[0], 0.0) for log in self.logs]
-        return np.array(rows).reshape(len(rows), self.game.num_players)
+        return np.array(rows, np.float64).reshape(len(rows), self.game.num_players)
 
     @property
     def names(self) -> list[str]:

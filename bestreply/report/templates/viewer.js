@@ -30,8 +30,10 @@ for (const viewer of document.querySelectorAll(".viewer")) {
     place(matches[pick.value].match, steps[at], at);
     jumps.forEach((jump) => { jump.setAttribute("aria-current", Number(jump.dataset.match) === Number(pick.value) && Number(jump.dataset.step) === at); });
     slide.setAttribute("aria-valuetext", `${at + 1} / ${steps.length}`);
+    const focused = [back, next].includes(document.activeElement);
     back.disabled = at === 0;
     next.disabled = at === steps.length - 1;
+    if (focused && document.activeElement.disabled !== false) slide.focus(); // keys go on working
   };
 
   const now = () => Number(slide.value);
