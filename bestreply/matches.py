@@ -1,4 +1,4 @@
-"""A few matches to look at, step by step as plain data (docs/files.md, `matches.json`): what an agent saw, scored, predicted, believed, did."""
+"""A few matches to look at, step by step as plain data: what an agent saw, scored, predicted, believed and did (docs/files.md)."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -127,7 +127,10 @@ def test_wrong_addresses_show_nothing(visit, server):
 def test_another_page_cannot_act(visit, server):
     """A form's request from elsewhere, even with the token, which it cannot know."""
     page = visit("about:blank")
-    send = "async ([to, kind]) => { await fetch(to, { method: 'POST', mode: 'no-cors', headers: { 'Content-Type': kind }, body: '{\"game\": 0, \"step\": 0, \"action\": 4}' }).catch(() => 0); }"
+    send = """async ([to, kind]) => {
+        const body = JSON.stringify({ game: 0, step: 0, action: 4 });
+        await fetch(to, { method: "POST", mode: "no-cors", headers: { "Content-Type": kind }, body }).catch(() => 0);
+    }"""
     for kind in ("text/plain", "application/json"):
         page.evaluate(send, [f"{server.url}act", kind])
     assert server.sitting.step == 0
