@@ -4,7 +4,6 @@ The exact tables are solved for the first boards of these few episodes alone, to
 reach the page says so and ranks nothing: no estimate of the agent's own stands in for them.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ def view_run(
         "seed": seed,
         "gamma": agent.gamma,
     }
-    page = render_view(run.path.resolve().name, json.loads(json.dumps(matches, allow_nan=False)), facts, lang)
+    page = render_view(run.path.resolve().name, matches, facts, lang)
     write_text(run.path / PAGE, page)
     return run.path / PAGE
 
@@ -100,7 +99,7 @@ def _solved(
     scripted = [p for p in others if isinstance(p, ScriptedPlayer)]
     try:
         count = _affordable(game, scripted, len(rows))
-        settings: dict[str, Any] = {"layouts": 1} if isinstance(game, GridGame) else {"limit": MOST_POSITIONS}
+        settings: dict[str, Any] = {"layouts": 0} if isinstance(game, GridGame) else {"limit": MOST_POSITIONS}
         reply = exact.best_reply(game, 0, scripted, gamma=gamma, **settings)
         log = jax.tree.map(lambda x: x[rows[:count]], played.episodes)
         told = {"modes": played.modes[rows[:count]][:, :, 1:]} if isinstance(reply, GridReply) else {}

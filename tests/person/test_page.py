@@ -99,6 +99,7 @@ def test_who_leaves_a_game_loses_it_and_is_told(visit, server, tmp_path):
     said(page, "choose.")
     page.keyboard.press("5")
     said(page, "Step 2")
+    page.keyboard.press("n")
     page.reload()
     said(page, "Step 2")
     page.get_by_role("button", name="New game").click()

@@ -89,8 +89,8 @@ document.addEventListener("keydown", (event) => {
   if (button) {
     event.preventDefault();
     act(button);
-  } else if (event.key === "n" || event.key === "N") {
-    renew();
+  } else if ((event.key === "n" || event.key === "N") && state?.over) {
+    renew(); // in the middle of a game only the button does: a slip would lose it
   }
 });
 ask("state");
