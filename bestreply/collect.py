@@ -104,6 +104,7 @@ class Choice(NamedTuple):
     action: jax.Array  # [N] int32
     prob: jax.Array  # [N] float32, NaN where the player does not tell
     thoughts: tuple[Any, ...]  # for each pool player, its thoughts [m, ...]
+    mode: jax.Array  # [N] int32, which of its modes each seat's player is in; ABSENT where it does not tell
 
 
 def choose(
@@ -117,7 +118,7 @@ def choose(
     """
     n = shown.present.shape[0]
     order = jnp.asarray(ego_order(n))
-    action, prob = jnp.zeros(n, jnp.int32), jnp.full(n, jnp.nan)
+    action, prob, mode = jnp.zeros(n, jnp.int32), jnp.full(n, jnp.nan), jnp.full(n, ABSENT)
     after, thoughts = [], []
     for index, (player, carry, held) in enumerate(zip(pool, carries, seats, strict=True)):
         seat = jnp.minimum(held, n - 1)
@@ -134,16 +135,18 @@ def choose(
         if thought.probs is not None:
             told = jnp.take_along_axis(thought.probs, chosen[:, None], 1)[:, 0]
             prob = prob.at[held].set(told, mode="drop")
+        if thought.mode is not None:
+            mode = mode.at[held].set(thought.mode, mode="drop")
         after.append(new)
         thoughts.append(thought)
-    return Choice(tuple(after), action, prob, tuple(thoughts))
+    return Choice(tuple(after), action, prob, tuple(thoughts), mode)
 
 
-def _first_carries(pool: tuple[Player, ...], seats: Any) -> tuple[Any, ...]:
+def first_carries(pool: tuple[Player, ...], seats: Any) -> tuple[Any, ...]:
     return tuple(player.init(held.shape[0]) for player, held in zip(pool, seats, strict=True))
 
 
-def _renewed(pool: tuple[Player, ...], seats: Any, carries: Any) -> tuple[Any, ...]:
+def renewed(pool: tuple[Player, ...], seats: Any, carries: Any) -> tuple[Any, ...]:
     renew = [
         jax.vmap(lambda _, carry, player=player: player.renew(carry)) for player in pool
     ]  # a carry can be empty
@@ -161,9 +164,10 @@ class Log(NamedTuple):
     cut: jax.Array  # [] bool, truncated by the action
     illegal: jax.Array  # [N] bool
     thoughts: Any  # of the pool player that is watched, or None
+    mode: Any  # [N] int32, which of its modes each seat's player was in; None where nobody is watched
 
 
-def _log(choice: Choice, before: TimeStep, after: TimeStep, watch: int | None) -> Log:
+def log_step(choice: Choice, before: TimeStep, after: TimeStep, watch: int | None) -> Log:
     over = jnp.all(before.terminated) | before.truncated
     acts = before.present & ~before.terminated & ~over
     legal = jnp.take_along_axis(before.legal, choice.action[:, None], 1)[:, 0]
@@ -176,6 +180,7 @@ def _log(choice: Choice, before: TimeStep, after: TimeStep, watch: int | None) -
         cut=after.truncated & ~over,
         illegal=acts & ~legal,
         thoughts=None if watch is None else choice.thoughts[watch],
+        mode=None if watch is None else choice.mode,
     )
 
 
@@ -193,7 +198,7 @@ def _play_compiled(
         act_key, move_key = jax.random.split(key)
         choice = choose(pool, carries, seat, shown, last, act_key)
         state, after = game.step(state, choice.action, move_key)
-        log = _log(choice, shown, after, watch)
+        log = log_step(choice, shown, after, watch)
         if lean:
             log = log._replace(shown=(log.shown.present,))
         return (state, after, log.action, choice.carries), log
@@ -205,25 +210,25 @@ def _play_compiled(
         (_, shown, _, carries), logs = jax.lax.scan(
             partial(step, seat), first, jax.random.split(key, game.max_steps)
         )
-        return _renewed(pool, seat, carries), (logs, (shown.present,) if lean else shown)
+        return renewed(pool, seat, carries), (logs, (shown.present,) if lean else shown)
 
     def match(seat: Any, key: jax.Array) -> Any:
-        return jax.lax.scan(
-            partial(episode, seat), _first_carries(pool, seat), jax.random.split(key, series)
-        )[1]
+        return jax.lax.scan(partial(episode, seat), first_carries(pool, seat), jax.random.split(key, series))[
+            1
+        ]
 
     return jax.vmap(match)(seats, keys)
 
 
 @jax.jit
-def _choose_batch(pool: Any, carries: Any, seats: Any, shown: Any, last: Any, keys: Any) -> Choice:
+def choose_batch(pool: Any, carries: Any, seats: Any, shown: Any, last: Any, keys: Any) -> Choice:
     return jax.vmap(partial(choose, pool))(carries, seats, shown, last, keys)
 
 
 def _play_host(game: Game, pool: Any, seats: Any, keys: jax.Array, series: int, watch: int | None) -> Any:
     """The same for a host game: players act for all matches in one compiled call, the games step one after another."""
     matches = len(keys)
-    carries = jax.vmap(partial(_first_carries, pool))(seats)
+    carries = jax.vmap(partial(first_carries, pool))(seats)
     episodes = []
     for index in range(series):
         episode_keys = jax.vmap(partial(jax.random.fold_in, data=index))(keys)
@@ -232,14 +237,14 @@ def _play_host(game: Game, pool: Any, seats: Any, keys: jax.Array, series: int, 
         last = np.full((matches, game.num_players), ABSENT, np.int32)
         for t in range(game.max_steps):
             step_keys = jax.vmap(lambda k, t=t: jax.random.split(jax.random.fold_in(k, t)))(episode_keys)
-            choice = _choose_batch(pool, carries, seats, shown, last, step_keys[:, 0])
+            choice = choose_batch(pool, carries, seats, shown, last, step_keys[:, 0])
             actions = np.asarray(choice.action)
             _refuse_on_host(game, pool, seats, shown, actions, t)
             states, steps = zip(*map(game.step, states, actions, step_keys[:, 1]), strict=True)
             after = _stack(steps)
-            logs.append(jax.vmap(partial(_log, watch=watch))(choice, shown, after))
+            logs.append(jax.vmap(partial(log_step, watch=watch))(choice, shown, after))
             shown, carries, last = after, choice.carries, logs[-1].action
-        carries = jax.vmap(partial(_renewed, pool))(seats, carries)
+        carries = jax.vmap(partial(renewed, pool))(seats, carries)
         episodes.append((jax.tree.map(lambda *x: jnp.stack(x, 1), *logs), shown))
     return jax.tree.map(lambda *x: jnp.stack(x, 1), *episodes)
 
@@ -264,6 +269,9 @@ class Played(NamedTuple):
 
     episodes: Episodes  # [M * series, ...], matches in order; in a lean one obs and legal end in an axis of length 0
     thoughts: Any  # [M * series, T, m, ...] of the player watched, or None
+    modes: Any = (
+        None  # [M * series, T, N] int32, which of its modes each seat's player was in, where one is watched
+    )
 
 
 def play(
@@ -309,16 +317,15 @@ def play(
         logs, end = jax.tree.map(
             lambda x, kept=kept: x[:kept].reshape(kept * series, *x.shape[2:]), (logs, end)
         )
-        part = _episodes(game, logs, end, np.repeat(lineup.seating[index[:kept]], series, 0), lean)
+        part = to_episodes(game, logs, end, np.repeat(lineup.seating[index[:kept]], series, 0), lean)
         _refuse_illegal(game, lineup, logs, part)
-        parts.append((part, logs.thoughts))
+        parts.append((part, logs.thoughts, logs.mode))
         if progress is not None:
             progress.advance(float(part.length.sum()))
-    episodes, thoughts = jax.tree.map(lambda *x: np.concatenate(x), *parts)
-    return Played(episodes, thoughts)
+    return Played(*jax.tree.map(lambda *x: np.concatenate(x), *parts))
 
 
-def _episodes(game: Game, logs: Log, end: Any, seating: np.ndarray, lean: bool) -> Episodes:
+def to_episodes(game: Game, logs: Log, end: Any, seating: np.ndarray, lean: bool) -> Episodes:
     """Logs [E, T, ...] and last steps [E, ...] as `Episodes`."""
 
     def joined(before: np.ndarray, last: np.ndarray) -> np.ndarray:
@@ -390,20 +397,35 @@ def collect(
 
     Raises ValueError for an illegal action, or where the store at `path` is of another game or does not know a player.
     """
-    from bestreply.data.store import create_store, open_store
-
     lineup = seat_players(game, players, episodes, seed, rotate=rotate)
     path = fresh_path("datasets", game.name.replace(":", "-")) if path is None else Path(path)
+    store = open_log(path, game, lineup.roster, roster)
+    with meter("collect", episodes * game.max_steps, "steps") as progress:
+        played = play(game, lineup, seed, chunk=chunk, progress=progress).episodes
+    store.append(named_in(store, lineup, played), seed=seed, command=command)
+    return store
+
+
+def open_log(
+    path: Path, game: Game, roster: Sequence[dict[str, Any]], later: Sequence[dict[str, Any]] = ()
+) -> "Store":
+    """The store at `path` for play of `roster`: a new one, which also knows the players `later`, or the one that is there.
+
+    Raises ValueError where that one is of another game or does not know a player.
+    """
+    from bestreply.data.store import create_store, open_store
+
     there = open_store(path).roster if (path / "manifest.json").exists() else None
-    known = [*lineup.roster, *(p for p in roster if p not in lineup.roster)] if there is None else there
-    missing = [p for p in lineup.roster if p not in known]
+    known = [*roster, *(p for p in later if p not in roster)] if there is None else there
+    missing = [p for p in roster if p not in known]
     if missing:
         raise ValueError(
             f"{path} logs play of {known}, not of {missing}; wanted: a store begun with these players, or a new one"
         )
-    store = create_store(path, game, known, append=True)
-    with meter("collect", episodes * game.max_steps, "steps") as progress:
-        played = play(game, lineup, seed, chunk=chunk, progress=progress).episodes
-    names = np.array([known.index(p) for p in lineup.roster], np.int32)
-    store.append(eqx.tree_at(lambda e: e.player, played, names[played.player]), seed=seed, command=command)
-    return store
+    return create_store(path, game, known, append=True)
+
+
+def named_in(store: "Store", lineup: Lineup, played: Episodes) -> Episodes:
+    """`played` with its players counted as the store's roster counts them."""
+    names = np.array([store.roster.index(p) for p in lineup.roster], np.int32)
+    return eqx.tree_at(lambda e: e.player, played, names[played.player])

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +19,6 @@ from bestreply.players.zoo import make_player
 from bestreply.provenance import provenance
 from bestreply.references import FILE, Reference, load_references, save_references
 from bestreply.spec import Spec, parse_specs
-from bestreply.types import ABSENT, ego_order
 
 SCHEMA = pa.schema(
     [
@@ -252,66 +250,3 @@ def join(lineups: Sequence[Lineup]) -> Lineup:
         places = [find_player(pool, player) for player in lineup.pool]
         seatings.append(np.array(places, np.int32)[lineup.seating])
     return Lineup(tuple(pool), np.concatenate(seatings))
-
-
-# -- a match to look at --------------------------------------------------------------------------------------------------------
-
-
-def record_matches(
-    game: Game,
-    agent: Player,
-    opponents: Sequence[Sequence[str | Spec | Player]],
-    seed: int,
-    goals: Sequence[str] = (),
-) -> list[dict[str, Any]]:
-    """One episode against each opponent set with `agent` in seat 0, step by step as plain data: what it saw, scored, predicted
-    and did (docs/files.md, `matches.json`). `goals` names what the agent's belief is about."""
-    lineup = join([seat_players(game, [agent, *others], 1, seed) for others in opponents])
-    played = play(game, lineup, seed, watch=int(lineup.seating[0, 0]))
-    matches = []
-    for number, others in enumerate(opponents):
-        episode, thoughts = jax.tree.map(lambda x, n=number: x[n], played)
-        acting = np.flatnonzero(episode.action[:, 0] != ABSENT).tolist()
-        matches.append(
-            {
-                "opponents": name_opponents(others),
-                "players": [lineup.pool[i].name for i in lineup.seating[number]],
-                "seat": 0,
-                "return": float(episode.reward[:, 0].sum()),
-                "actions": list(game.action_names),
-                "goals": list(goals),
-                "steps": [_step(game, episode, t) | _planned(thoughts, agent, t) for t in acting],
-            }
-        )
-    return matches
-
-
-def _step(game: Game, episode: Any, t: int) -> dict[str, Any]:
-    return {
-        "text": game.text(episode.obs[t, 0], 0),
-        "picture": game.picture(episode.obs[t, 0], 0),
-        "legal": episode.legal[t, 0].tolist(),
-        "action": int(episode.action[t, 0]),
-        "reward_got": float(episode.reward[t, 0]),
-        "actual": episode.action[t, ego_order(game.num_players)[0, 1:]].tolist(),
-    }
-
-
-def _planned(thoughts: Any, agent: Any, t: int) -> dict[str, Any]:
-    """What the agent, who holds the first of the watched seats, thought at step `t`; nothing for a player that does not plan."""
-    if thoughts.plan is None:
-        return {}
-    plan = jax.tree.map(lambda x: x[t, 0], thoughts.plan)
-
-    def numbers(x: Any) -> list[float | None]:
-        return [round(float(v), 5) if np.isfinite(v) else None for v in x]
-
-    return {
-        "scores": numbers(plan.scores),
-        "reward": numbers(plan.reward),
-        "value": numbers(plan.value),
-        "predicted": [numbers(row) for row in plan.others],
-        "belief": [
-            numbers(row) for row in np.asarray(agent.opponents.posterior(jax.device_put(plan.belief)))
-        ],
-    }

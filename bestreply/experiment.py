@@ -10,10 +10,11 @@ from bestreply.collect import PLANNING_CHUNK, collect
 from bestreply.config import RunConfig
 from bestreply.console import fresh_path
 from bestreply.data.store import Store, open_store
-from bestreply.evaluate import Scores, evaluate_all, fill_seats, record_matches, refer
+from bestreply.evaluate import Scores, evaluate_all, fill_seats, refer
 from bestreply.files import write_json
 from bestreply.games import make_game
 from bestreply.games.base import Game
+from bestreply.matches import record_matches
 from bestreply.plan.agent import Agent
 from bestreply.players.zoo import make_player, standard_players
 from bestreply.regret import told_types

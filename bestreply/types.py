@@ -110,7 +110,8 @@ class Plan(eqx.Module):
 
 
 class Thought(NamedTuple):
-    """What an actor tells beside its action; both parts can be None."""
+    """What an actor tells beside its action; every part can be None."""
 
     probs: Any = None  # [A] float32, the probabilities the action was drawn from
     plan: Any = None  # Plan, of an actor that plans
+    mode: Any = None  # [] int32, of a scripted player: which of its modes acted (`bestreply.exact.modes`)

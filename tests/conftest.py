@@ -1,6 +1,7 @@
 """Tests run with shapes and types checked in all of `bestreply`, on CPU, and keep their compiled programs."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,41 @@ def _forget_programs():
     """Every compiled program holds memory maps, of which a process has 65,530: hundreds of tests are too many for one."""
     yield
     jax.clear_caches()
+
+
+QUIET = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser without a window. A module that asks for it must not train: Playwright's loop and Orbax's cannot run in one thread."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=[*QUIET.split(), "--disable-sync"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Opens addresses, each in a page of its own; whatever a page's console says, or its script throws, fails the test, unless it is
+    taken off `page.said` before."""
+    pages = []
+
+    def open_page(address, width=1280, height=900, scheme="light"):
+        page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        page.set_default_timeout(20_000)
+        page.said = []
+        page.on("console", lambda message: page.said.append(message.text))
+        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.goto(address)
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        assert page.said == []
+        page.close()

@@ -10,7 +10,8 @@ import pytest
 
 from bestreply import Scores, evaluate, make_game, make_player
 from bestreply.config import ModelConfig, PlannerConfig
-from bestreply.evaluate import SCHEMA, evaluate_all, fill_seats, name_opponents, record_matches
+from bestreply.evaluate import SCHEMA, evaluate_all, fill_seats, name_opponents
+from bestreply.matches import record_matches
 from bestreply.model.opponent import UniformOpponents
 from bestreply.model.world import WorldModel
 from bestreply.plan.agent import Agent

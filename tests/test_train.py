@@ -19,8 +19,8 @@ from bestreply import RunConfig, collect, evaluate, load_run, make_game, train
 from bestreply.checkpoint import list_checkpoints
 from bestreply.collect import play, seat_players
 from bestreply.config import ModelConfig, PlannerConfig, TrainConfig, to_dict
-from bestreply.evaluate import record_matches
 from bestreply.learner import start_learner
+from bestreply.matches import record_matches
 from bestreply.train import split_episodes
 
 CHICKEN = "matrix(table=chicken, rounds=4)"

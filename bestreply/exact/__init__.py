@@ -30,9 +30,10 @@ def best_reply(
         gamma: discount; 1 is the return within the step limit.
         know: "types": the reply is told which mode each other is in (whom a mixture drew, whether a switch has come), the most that
             anybody could know; "belief": it knows what play has shown.
-        settings: ``layouts=64``, how many first layouts of a grid game `value` averages over, and with beliefs ``resolution=12``, the
-            steps in which they are held (`believed.solve_believed`); for all other games, and a grid game from given first states
-            on, ``limit=2_000_000`` positions and ``first``, the first states of a game that cannot list its own (`tree.solve`).
+        settings: ``layouts=64``, how many first layouts of a grid game `value` averages over (0: none, it is NaN), and with beliefs
+            ``resolution=12``, the steps in which they are held (`believed.solve_believed`); for all other games, and a grid game from
+            given first states on, ``limit=2_000_000`` positions and ``first``, the first states of a game that cannot list its own
+            (`tree.solve`).
 
     Raises ValueError where the game is too large to be solved, or a player gives no exact distribution.
     """

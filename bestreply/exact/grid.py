@@ -13,6 +13,7 @@ when they are first asked for.
 import dataclasses
 import enum
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -57,12 +58,19 @@ class GridReply(ReplyOnGrid):
             self.kept[name] = table
         return self.kept[name]
 
-    def decisions(self, episodes: Episodes, seats: Array | None = None) -> Decisions:
-        if any(len(modes.players) > 1 for modes in self.modes):
+    def decisions(
+        self, episodes: Episodes, seats: Array | None = None, modes: Array | None = None
+    ) -> Decisions:
+        """As `BestReply.decisions`. modes: [E, T, N-1] int, the others' at each step, of play that tells them (`Played.modes`)."""
+        sizes = [len(m.players) for m in self.modes]
+        if modes is None and max(sizes, default=1) > 1:
             raise ValueError(
                 f"{', '.join(self.others)}: their modes are hidden and not logged; wanted: one plain player for each seat "
-                "(`collect` logs whom a mixture drew: solve for each of them)"
+                "(`collect` logs whom a mixture drew: solve for each of them), or `modes`"
             )
+        joint: Any = np.zeros(np.shape(episodes.action)[:2], int)
+        if modes is not None and sizes:
+            joint = np.ravel_multi_index(tuple(np.moveaxis(np.maximum(modes, 0), -1, 0)), tuple(sizes))
         rows = np.arange(len(episodes.length))
         seats = np.full(len(rows), self.seat) if seats is None else np.asarray(seats)
         layouts, number, board = self._read(episodes, seats)
@@ -70,9 +78,9 @@ class GridReply(ReplyOnGrid):
         acted = action != ABSENT
         q = np.full((*action.shape, self.game.num_actions), np.nan)
         for row in np.unique(board, return_index=True)[1]:
-            table = self.tables(Layout(layouts.blocks[row], layouts.thing_cell[row]))[:, :, 0]
+            table = self.tables(Layout(layouts.blocks[row], layouts.thing_cell[row]))
             rows, times = np.nonzero(acted & (board == board[row])[:, None])
-            q[rows, times] = table[times, number[rows, times]]
+            q[rows, times] = table[times, number[rows, times], joint[rows, times]]
         return Decisions(np.where(acted, q.max(-1), np.nan), q)
 
     def value_of(self, player: ScriptedPlayer, layouts: Sequence[Layout]) -> tuple[float, float]:

@@ -70,7 +70,9 @@ Reply = TypeVar("Reply", bound=ReplyOnGrid)
 
 
 def valued(reply: Reply, layouts: int) -> Reply:
-    """The same reply, its `value` over `layouts` drawn layouts, all of them where there are no more."""
+    """The same reply, its `value` over `layouts` drawn layouts, all of them where there are no more; 0: it is left NaN."""
+    if not layouts:
+        return reply
     drawn, every = draw_layouts(reply.game, layouts)
     value, stderr = reply.value_of_starts(drawn)
     return dataclasses.replace(reply, value=value, stderr=0.0 if every else stderr)

@@ -79,6 +79,15 @@ class ScriptedPlayer(Player):
         """The carry after acting."""
         return carry
 
+    @property
+    def num_modes(self) -> int:
+        """How many players it may be at a step (`bestreply.exact.modes.modes_of` says which)."""
+        return 1
+
+    def mode(self, carry: Any) -> jax.Array:
+        """[] int32: which of them it is, for the carry after looking."""
+        return jnp.int32(0)
+
     def step(
         self,
         carry: Any,
@@ -94,7 +103,7 @@ class ScriptedPlayer(Player):
         carry = self.see(carry, obs, seen, see_key)
         probs = self.policy(carry, obs, legal)
         action = draw(act_key, probs)
-        return self.did(carry, action), action, Thought(probs=probs)
+        return self.did(carry, action), action, Thought(probs=probs, mode=self.mode(carry))
 
 
 def draw(key: jax.Array, probs: jax.Array) -> jax.Array:

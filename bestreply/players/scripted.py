@@ -106,6 +106,13 @@ class Noisy(ScriptedPlayer):
     def did(self, carry: Any, action: jax.Array) -> Any:
         return self.player.did(carry, action)
 
+    @property
+    def num_modes(self) -> int:
+        return self.player.num_modes
+
+    def mode(self, carry: Any) -> jax.Array:
+        return self.player.mode(carry)
+
 
 class Mixture(ScriptedPlayer):
     """Draws one of `players` by `weights` at the start of every episode and plays it.
@@ -137,6 +144,16 @@ class Mixture(ScriptedPlayer):
     def did(self, carry: Any, action: jax.Array) -> Any:
         chosen, inner = carry
         return chosen, tuple(p.did(c, action) for p, c in zip(self.players, inner, strict=True))
+
+    @property
+    def num_modes(self) -> int:
+        return sum(p.num_modes for p in self.players)
+
+    def mode(self, carry: Any) -> jax.Array:
+        chosen, inner = carry
+        before = np.cumsum([0, *(p.num_modes for p in self.players[:-1])])
+        each = [int(b) + p.mode(c) for b, p, c in zip(before, self.players, inner, strict=True)]
+        return jnp.stack(each)[chosen]
 
 
 class Switching(ScriptedPlayer):
@@ -206,6 +223,14 @@ class Switching(ScriptedPlayer):
             "first": self.first.did(carry["first"], action),
             "second": self.second.did(carry["second"], action),
         }
+
+    @property
+    def num_modes(self) -> int:
+        return self.first.num_modes + self.second.num_modes
+
+    def mode(self, carry: Any) -> jax.Array:
+        second = self.first.num_modes + self.second.mode(carry["second"])
+        return jnp.where(carry["switched"], second, self.first.mode(carry["first"]))
 
 
 # -- for matrix games ----------------------------------------------------------------------------------------------------------

@@ -12,9 +12,12 @@ from markupsafe import Markup
 from bestreply.report.checks import ABSENT, board, place_of, row_of, rows_of, strings, want
 from bestreply.report.figures import el, share_bar
 from bestreply.report.read import number
+from bestreply.report.strips import Strip, colour, strip
 from bestreply.report.texts import Texts, fixed
 
 MAX_STEPS_SHOWN = 1000  # of all matches together, to keep the page openable
+MAX_COSTLIEST = 8  # decisions to jump to
+WORTH_SHOWING = 0.005  # least cost of these; less is shown as 0.00
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class Candidate:
     reward: str
     value: str
     behind: str  # score less the best legal score
+    exact: str  # Q*
+    lost: str  # Q* less the best Q*
+    best: bool  # of the highest Q*
     bar: Markup
 
 
@@ -56,12 +62,26 @@ class Step:
     sentence: str
     reward: str
     total: str
+    exact: bool  # whether there is a Q* to be shown
+    cost: float  # return given up, discounted to the match's start; 0 where that is not known
 
 
 @dataclass(frozen=True)
 class Match:
     title: str
     steps: list[Step]
+    strips: list[Strip]  # belief over time, of each other player
+    legend: list[tuple[str, str]]  # goals and their colours
+    note: str  # what the exact Q is, or why there is none; empty where none was asked for
+
+
+@dataclass(frozen=True)
+class Jump:
+    """A costly decision, and where it is."""
+
+    match: int
+    step: int
+    text: str
 
 
 def read_matches(documents: list[Any], texts: Texts) -> tuple[list[Match], list[str]]:
@@ -81,6 +101,17 @@ def read_matches(documents: list[Any], texts: Texts) -> tuple[list[Match], list[
     return matches, left_out
 
 
+def costliest(matches: list[Match], texts: Texts) -> list[Jump]:
+    """The decisions that gave up most, the most costly first; none where no exact Q is known."""
+    found = [(s.cost, m, t) for m, match in enumerate(matches) for t, s in enumerate(match.steps)]
+    found = sorted((f for f in found if f[0] >= WORTH_SHOWING), key=lambda f: (-f[0], *f[1:]))
+    key = "jump_in_match" if len(matches) > 1 else "jump"
+    return [
+        Jump(m, t, texts(key, match=m + 1, step=t + 1, cost=fixed(cost)))
+        for cost, m, t in found[:MAX_COSTLIEST]
+    ]
+
+
 # -- a match ---------------------------------------------------------------------------------------
 
 
@@ -94,6 +125,7 @@ class _Frame:
     seat: int
     span: tuple[float, float]  # of the bars of the candidates
     count: int
+    gamma: float
 
 
 def _match(document: Any, texts: Texts) -> Match:
@@ -107,7 +139,9 @@ def _match(document: Any, texts: Texts) -> Match:
         "steps wants a list of objects",
         raw,
     )
-    frame = _Frame(players, actions, goals, seat, _span(raw, len(actions)), len(raw))
+    gamma = number(document.get("gamma"))
+    gamma = 1.0 if gamma is None or not 0 <= gamma <= 1 else gamma
+    frame = _Frame(players, actions, goals, seat, _span(raw, len(actions)), len(raw), gamma)
     steps, total = [], 0.0
     for index, step in enumerate(raw):
         total += number(step.get("reward_got")) or 0.0
@@ -121,7 +155,62 @@ def _match(document: Any, texts: Texts) -> Match:
         seat=seat + 1,
         value=fixed(number(document.get("return"))),
     )
-    return Match(title, steps)
+    strips = _strips(raw, frame, texts)
+    legend = [(name, colour(g)) for g, name in enumerate(goals)] if strips else []
+    return Match(title, steps, strips, legend, _exact_note(document, texts))
+
+
+def _exact_note(document: dict[str, Any], texts: Texts) -> str:
+    if document.get("kind") in ("exact", "upper bound"):
+        return texts("exact_is")
+    if "missing" not in document:
+        return ""
+    missing = str(document["missing"])
+    key = missing if missing in ("too_large", "no_distribution") else "not_solved"
+    reason = str(document.get("reason", ""))
+    return texts(f"exact_{key}", reason=texts("reason", reason=reason) if reason else "")
+
+
+def _strips(raw: list[dict[str, Any]], frame: _Frame, texts: Texts) -> list[Strip]:
+    """Belief over time about each other player, up to the step at which it is gone; none where it is of one goal only, or not logged."""
+    seats = [s for s in range(len(frame.players)) if s != frame.seat]
+    size = len(frame.goals)
+    if size < 2 or not any(step.get("belief") for step in raw):
+        return []
+    found = []
+    for k, seat in enumerate(seats):
+        rows, truth, who = [], [], []
+        for index, step in enumerate(raw):
+            actual = step.get("actual") or [0] * len(seats)
+            if actual[k] == ABSENT:
+                break
+            rows.append(rows_of(step, "belief", len(seats), size)[k])
+            try:
+                truth.append(_truth(step, "truth", k, len(seats), size))
+            except ValueError as error:
+                raise ValueError(f"step {index}: {error}") from None
+            who.append(_name(step, k, len(seats)))
+        if rows:
+            title = texts("player_at", seat=seat + 1, player=frame.players[seat])
+            found.append(strip(title, rows, truth, who, frame.goals, texts, frame.count))
+    return found
+
+
+def _truth(step: dict[str, Any], key: str, place: int, count: int, size: int) -> int | None:
+    value = step.get(key)
+    if value is None:
+        return None
+    want(isinstance(value, list) and len(value) == count, f"{key} wants {count} entries", value)
+    return None if value[place] is None else place_of(value[place], size, key)
+
+
+def _name(step: dict[str, Any], place: int, count: int) -> str | None:
+    value = step.get("who")
+    if value is None:
+        return None
+    fits = isinstance(value, list) and len(value) == count and all(isinstance(v, str) for v in value)
+    want(fits, f"who wants {count} names", value)
+    return value[place]
 
 
 def _span(steps: list[dict[str, Any]], size: int) -> tuple[float, float]:
@@ -138,6 +227,7 @@ def _span(steps: list[dict[str, Any]], size: int) -> tuple[float, float]:
 def _step(step: dict[str, Any], index: int, total: float, frame: _Frame, texts: Texts) -> Step:
     picture, text, refused = board(step)
     candidates, chosen = _candidates(step, frame)
+    exact, cost = _cost(step, frame)
     others = _others(step, frame, texts)
     return Step(
         text=text,
@@ -149,7 +239,19 @@ def _step(step: dict[str, Any], index: int, total: float, frame: _Frame, texts: 
         sentence=_sentence(index, chosen, others, frame, texts),
         reward=fixed(number(step.get("reward_got"))),
         total=fixed(total),
+        exact=exact,
+        cost=cost * frame.gamma**index,
     )
+
+
+def _cost(step: dict[str, Any], frame: _Frame) -> tuple[bool, float]:
+    """Whether there is an exact Q, and what the action gave up of it."""
+    size = len(frame.actions)
+    legal = step.get("legal", [True] * size)
+    row = [q if ok else None for q, ok in zip(row_of(step, "exact", size), legal, strict=True)]
+    known = [q for q in row if q is not None]
+    taken = row[place_of(step.get("action"), size, "action")]
+    return bool(known), 0.0 if taken is None else max(known) - taken
 
 
 def _candidates(step: dict[str, Any], frame: _Frame) -> tuple[list[Candidate], Candidate]:
@@ -159,12 +261,16 @@ def _candidates(step: dict[str, Any], frame: _Frame) -> tuple[list[Candidate], C
     legal = step.get("legal", [True] * size)
     want(isinstance(legal, list) and len(legal) == size, f"legal wants {size} entries", legal)
     best = max((s for s, ok in zip(scores, legal, strict=True) if ok and s is not None), default=None)
+    exact = row_of(step, "exact", size)
+    top = max((q for q, ok in zip(exact, legal, strict=True) if ok and q is not None), default=None)
     rows = []
     for k, name in enumerate(frame.actions):
-        score, r, v = (row[k] if legal[k] else None for row in (scores, rewards, values))
+        score, r, v, q = (row[k] if legal[k] else None for row in (scores, rewards, values, exact))
         behind = None if score is None or best is None else score - best
+        lost = None if q is None or top is None else q - top
+        told = map(fixed, (score, r, v, behind, q, lost))
         bar = _parts_bar(r, v, frame.span)
-        rows.append(Candidate(name, bool(legal[k]), k == action, *map(fixed, (score, r, v, behind)), bar=bar))
+        rows.append(Candidate(name, bool(legal[k]), k == action, *told, best=lost == 0, bar=bar))
     return rows, rows[action]
 
 
@@ -203,8 +309,8 @@ def _others(step: dict[str, Any], frame: _Frame, texts: Texts) -> list[Other]:
             for a, (name, p) in enumerate(zip(frame.actions, predicted[k], strict=True))
         ]
         goals = [
-            Bar(name, fixed(p), False, share_bar(p, "belief"))
-            for name, p in zip(frame.goals, belief[k], strict=True)
+            Bar(name, fixed(p), False, share_bar(p, colour(g)))
+            for g, (name, p) in enumerate(zip(frame.goals, belief[k], strict=True))
             if p is not None
         ]
         title = texts("player_at", seat=seat + 1, player=frame.players[seat])

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from bestreply.report import sections
 from bestreply.report.belief import belief_section
 from bestreply.report.changes import changes_section
 from bestreply.report.losses import losses_section
-from bestreply.report.match import read_matches
+from bestreply.report.match import costliest, read_matches
 from bestreply.report.read import Problem, RunFiles, clean, read_run
 from bestreply.report.texts import HERE, file_size, load_texts
 
@@ -43,9 +44,6 @@ def render(run: RunFiles, lang: str) -> str:
         if isinstance(value, Problem) and (value.reason or key not in OPTIONAL)
     }
     there = {key: value for key, value in found.items() if value and not isinstance(value, Problem)}
-    style, script = (
-        (HERE / "templates" / name).read_text(encoding="utf-8") for name in ("style.css", "viewer.js")
-    )
     page: dict[str, Any] = {
         "diagnostics": None,
         "belief": None,
@@ -53,6 +51,7 @@ def render(run: RunFiles, lang: str) -> str:
         "curves": None,
         "matches": [],
         "matches_left_out": [],
+        "jumps": [],
         "losses": None,
         "changes": None,
     }
@@ -62,6 +61,7 @@ def render(run: RunFiles, lang: str) -> str:
         page["curves"] = sections.curves_section(there["metrics"], texts)
     if "matches" in there:
         page["matches"], page["matches_left_out"] = read_matches(there["matches"], texts)
+        page["jumps"] = costliest(page["matches"], texts)
     if "regret" in there:
         page["losses"] = losses_section(there["regret"], texts)
     if "changes" in there:
@@ -70,27 +70,42 @@ def render(run: RunFiles, lang: str) -> str:
         first = page["matches"][0].steps[0].candidates if page["matches"] else []
         page["belief"] = belief_section(there["diagnostics"].get("belief"), texts)
         page["diagnostics"] = sections.diagnostics_section(there["diagnostics"], len(first) or None, texts)
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(
-        t=texts,
-        lang=lang,
+    return self_contained(
+        "report.html",
+        lang,
         name=clean(run.path.resolve().name),
         problems=problems,
         facts=sections.facts(run, there.get("scores"), texts),
         config=sections.flat(run.config),
         provenance=sections.flat(run.provenance),
         files=_files(run.path, texts),
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=hash_of(style),
-        script_hash=hash_of(script),
         **page,
+    )
+
+
+def self_contained(
+    template: str, lang: str, *, templates: Sequence[Path] = (), script: str = "viewer.js", **values: Any
+) -> str:
+    """A page of our own with its style and script inside, and their hashes for its content security policy."""
+    folders = [*templates, HERE / "templates"]
+    environment = Environment(
+        loader=FileSystemLoader(folders),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    loader = environment.loader
+    assert loader is not None
+    style, code = (loader.get_source(environment, name)[0] for name in ("style.css", script))
+    return environment.get_template(template).render(
+        t=load_texts(lang),
+        lang=lang,
+        style=Markup(style),
+        script=Markup(code),
+        style_hash=hash_of(style),
+        script_hash=hash_of(code),
+        **values,
     )
 
 

@@ -18,7 +18,9 @@ from bestreply.model.codes import first_codes, smooth_codes
 from bestreply.model.targets import follow_beliefs
 from bestreply.train import fit_opponents
 
-DILEMMA = "matrix(table=prisoners_dilemma, rounds=8, memory=0)"  # with a memory, always the same is "as before"
+DILEMMA = (
+    "matrix(table=prisoners_dilemma, rounds=8, memory=0)"  # with a memory, always the same is "as before"
+)
 
 
 def test_smoothing_against_all_sequences_of_codes():

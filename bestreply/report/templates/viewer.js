@@ -1,12 +1,23 @@
 "use strict";
 // Only shows and hides what the page already holds, and reads numbers off curves. It makes no markup from data.
 
+// The strips of a match go with the step that is shown, under its board, and their cursors move to it.
+const place = (match, step, at) => {
+  const strips = match.querySelector(".strips");
+  if (!strips) return;
+  step.querySelector(".slot").append(strips);
+  for (const strip of strips.querySelectorAll(".strip"))
+    strip.querySelector(".cursor").setAttribute("x", Number(strip.dataset.left) + at * Number(strip.dataset.step));
+};
+
 for (const viewer of document.querySelectorAll(".viewer")) {
   const matches = [...viewer.querySelectorAll(".match")].map((match) => ({ match, steps: [...match.querySelectorAll(".step")] }));
   const pick = viewer.querySelector(".pick");
   const slide = viewer.querySelector(".slide");
   const [back, next] = [viewer.querySelector(".back"), viewer.querySelector(".next")];
   const live = viewer.querySelector(".live");
+  const jumps = [...viewer.querySelectorAll(".jump")];
+  const alone = viewer.classList.contains("alone");
 
   const show = (step) => {
     const { steps } = matches[pick.value];
@@ -16,23 +27,49 @@ for (const viewer of document.querySelectorAll(".viewer")) {
     slide.max = steps.length - 1;
     slide.value = at;
     live.textContent = steps[at].querySelector(".said").textContent;
+    place(matches[pick.value].match, steps[at], at);
+    jumps.forEach((jump) => { jump.setAttribute("aria-current", Number(jump.dataset.match) === Number(pick.value) && Number(jump.dataset.step) === at); });
     slide.setAttribute("aria-valuetext", `${at + 1} / ${steps.length}`);
+    const focused = [back, next].includes(document.activeElement);
     back.disabled = at === 0;
     next.disabled = at === steps.length - 1;
+    if (focused && document.activeElement.disabled !== false) slide.focus(); // keys go on working
   };
 
   const now = () => Number(slide.value);
+  const go = (match, step) => { pick.value = match; show(step); };
+  const follow = (jump) => go(jump.dataset.match, Number(jump.dataset.step));
+  // The next of the costliest decisions, or the one before: the one shown counts as the present one.
+  const hop = (by) => {
+    if (!jumps.length) return;
+    const here = jumps.findIndex((jump) => jump.getAttribute("aria-current") === "true");
+    follow(jumps[here < 0 ? (by > 0 ? 0 : jumps.length - 1) : (here + by + jumps.length) % jumps.length]);
+  };
   pick.addEventListener("change", () => show(0));
   slide.addEventListener("input", () => show(now()));
   back.addEventListener("click", () => show(now() - 1));
   next.addEventListener("click", () => show(now() + 1));
-  // Arrow keys work from anywhere on the page unless something that wants them itself has the focus.
+  for (const jump of jumps) jump.addEventListener("click", () => follow(jump));
+  for (const strip of viewer.querySelectorAll(".strip")) {
+    strip.addEventListener("click", (event) => {
+      const box = strip.getBoundingClientRect();
+      const at = ((event.clientX - box.left) * 300) / box.width;
+      show(Math.floor((at - strip.dataset.left) / strip.dataset.step));
+    });
+  }
+  // Keys work from anywhere on the page unless something that wants them itself has the focus.
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input, select, .scroll")) return;
-    const to = { ArrowLeft: now() - 1, ArrowRight: now() + 1 }[event.key];
-    if (to !== undefined) {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("select, .scroll[tabindex]")) return;
+    if (event.target.closest("input") && event.key.length > 1) return; // the slider moves itself
+    const mine = alone || viewer.contains(event.target); // elsewhere a long page needs these keys itself
+    const last = matches[pick.value].steps.length - 1;
+    const keys = { ArrowLeft: () => show(now() - 1), ArrowRight: () => show(now() + 1) };
+    if (mine) Object.assign(keys, {
+      Home: () => show(0), End: () => show(last), c: () => hop(1), C: () => hop(-1), m: () => go((Number(pick.value) + 1) % matches.length, 0),
+    });
+    if (Object.hasOwn(keys, event.key)) {
       event.preventDefault();
-      show(to);
+      keys[event.key]();
     }
   });
   show(0);

@@ -1,0 +1,115 @@
+"""A few matches to look at, step by step as plain data: what an agent saw, scored, predicted, believed and did (docs/files.md)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from bestreply.collect import Lineup, Played, play, seat_players
+from bestreply.evaluate import join, name_opponents
+from bestreply.exact.modes import modes_of
+from bestreply.games.base import Game
+from bestreply.players.base import Player, ScriptedPlayer
+from bestreply.spec import Spec
+from bestreply.types import ABSENT, GOAL_SOURCES, ego_order
+
+
+def record_matches(
+    game: Game,
+    agent: Player,
+    opponents: Sequence[Sequence[str | Spec | Player]],
+    seed: int,
+    goals: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """One episode against each opponent set with `agent` in seat 0. `goals` names what the agent's belief is about."""
+    lineup, played = watch_matches(game, agent, opponents, seed)
+    names = [name_opponents(others) for others in opponents]
+    return [tell_match(game, agent, lineup, played, k, name, goals) for k, name in enumerate(names)]
+
+
+def watch_matches(
+    game: Game,
+    agent: Player,
+    opponents: Sequence[Sequence[str | Spec | Player]],
+    seed: int,
+    episodes: int = 1,
+) -> tuple[Lineup, Played]:
+    """`episodes` episodes against each opponent set in turn, `agent` in seat 0, with its thoughts."""
+    lineup = join([seat_players(game, [agent, *others], episodes, seed) for others in opponents])
+    return lineup, play(game, lineup, seed, watch=int(lineup.seating[0, 0]))
+
+
+def tell_match(
+    game: Game, agent: Player, lineup: Lineup, played: Played, number: int, name: str, goals: Sequence[str]
+) -> dict[str, Any]:
+    """Match `number` of what `watch_matches` gave, against the opponent set `name`."""
+    episode, thoughts, modes = jax.tree.map(lambda x: x[number], tuple(played))
+    players = [lineup.pool[i] for i in lineup.seating[number]]
+    acting = np.flatnonzero(episode.action[:, 0] != ABSENT).tolist()
+    return {
+        "opponents": name,
+        "players": [p.name for p in players],
+        "seat": 0,
+        "return": float(episode.reward[:, 0].sum()),
+        "actions": list(game.action_names),
+        "goals": list(goals),
+        "steps": [
+            _step(game, episode, t)
+            | _planned(thoughts, agent, t)
+            | _who(game, players[1:], episode, modes[t, 1:], t, tuple(goals))
+            for t in acting
+        ],
+    }
+
+
+def _step(game: Game, episode: Any, t: int) -> dict[str, Any]:
+    return {
+        "text": game.text(episode.obs[t, 0], 0),
+        "picture": game.picture(episode.obs[t, 0], 0),
+        "legal": episode.legal[t, 0].tolist(),
+        "action": int(episode.action[t, 0]),
+        "reward_got": float(episode.reward[t, 0]),
+        "actual": episode.action[t, ego_order(game.num_players)[0, 1:]].tolist(),
+    }
+
+
+def _planned(thoughts: Any, agent: Any, t: int) -> dict[str, Any]:
+    """What the agent, who holds the first of the watched seats, thought at step `t`; nothing for a player that does not plan."""
+    if thoughts.plan is None:
+        return {}
+    plan = jax.tree.map(lambda x: x[t, 0], thoughts.plan)
+    return {
+        "scores": numbers(plan.scores),
+        "reward": numbers(plan.reward),
+        "value": numbers(plan.value),
+        "predicted": [numbers(row) for row in plan.others],
+        "belief": [
+            numbers(row) for row in np.asarray(agent.opponents.posterior(jax.device_put(plan.belief)))
+        ],
+    }
+
+
+def _who(
+    game: Game, others: Sequence[Player], episode: Any, modes: np.ndarray, t: int, goals: tuple[str, ...]
+) -> dict[str, Any]:
+    """Who each other really was at step `t`, by name, and which of `goals` that is: by the player's name where the goals are players,
+    by the label of the step where they are the game's; None where it is not known."""
+    who = [_acting(player, int(mode)) for player, mode in zip(others, modes, strict=True)]
+    if goals != tuple(game.goals):
+        return {"who": who, "truth": [goals.index(name) if name in goals else None for name in who]}
+    labels = zip(episode.goal[t, 1:].tolist(), episode.goal_source[t, 1:].tolist(), strict=True)
+    known = [goal if goal != ABSENT and GOAL_SOURCES[source] != "none" else None for goal, source in labels]
+    return {"who": who, "truth": known}
+
+
+def _acting(player: Player, mode: int) -> str:
+    """The name of the player that `player` was: of a switching one, whichever of the two acted."""
+    if not isinstance(player, ScriptedPlayer) or mode == ABSENT:
+        return player.name
+    return modes_of(player).players[mode].name
+
+
+def numbers(values: Any) -> list[float | None]:
+    """Finite numbers to five places, None for others."""
+    return [round(float(v), 5) if np.isfinite(v) else None for v in values]
