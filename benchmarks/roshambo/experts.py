@@ -1,8 +1,8 @@
 """Predictors of both players' throws that need no learning, and their mixture by Bayes' rule with forgetting.
 
-A context is what somebody threw last; a predictor counts what came after it, for both players. What is expected of ourselves matters
-too: a program that expects the same answers it, so that each such prediction stands three times, turned by 0, 1 and 2. Weights are
-those of fixed share (Herbster and Warmuth, 1998), for several rates of forgetting:
+A context is what somebody threw last; a predictor counts what came after it, for both players, as it was or counted from an earlier
+throw. What is expected of ourselves matters too: a program that expects the same answers it, so that each such prediction stands three
+times, turned by 0, 1 and 2. Weights are those of fixed share (Herbster and Warmuth, 1998), for several rates of forgetting:
 
     w'(e) = (1 - share) w(e) p_e(throw) / sum_f w(f) p_f(throw) + share / E
 
@@ -22,10 +22,13 @@ OUTER_SHARE = 0.02
 """Of the mixture of mixtures."""
 DECAYS = (1.0, 0.7)
 """What a count keeps when its context comes again."""
-OWN, THEIRS, JOINT, TURNED = 5, 5, 3, 3
-"""Longest contexts: of own throws, of theirs, of both, and of both as seen from their last throw."""
+OWN, THEIRS, JOINT, TURNED, LAGS = 4, 4, 3, 3, 3
+"""Longest contexts: of own throws, of theirs, of both, and of both as counted from their last throw; and how far back the throws lie
+from which the next ones are counted."""
 STRENGTH = 0.9
-"""Weight of a longest match's prediction beside the uniform one."""
+"""Weight of what is nearly certain beside the uniform distribution."""
+POWER = 8
+"""Of probabilities, where only the likeliest throw is to count."""
 SCORE_DECAY = 0.95
 PRIOR = 0.1
 """Added to every count."""
@@ -36,12 +39,16 @@ _SIZES = np.array(
     [1, *(3**k for k in range(1, OWN + 1)), *(3**k for k in range(1, THEIRS + 1))]
     + [9**k for k in range(1, JOINT + 1)]
     + [9**k for k in range(TURNED + 1)]
+    + [1] * (2 * LAGS - 1)  # their last throw is in TURNED already
 )
 _STARTS = np.cumsum(_SIZES) - _SIZES
 CONTEXTS = len(_SIZES)
-_IS_TURNED = np.arange(CONTEXTS) >= CONTEXTS - TURNED - 1
-COUNTED = CONTEXTS * len(DECAYS)
-EXPERTS = (COUNTED + 3) * 4 + 1
+_RECENT = max(OWN, THEIRS, JOINT, TURNED, LAGS)
+PLAIN = CONTEXTS * len(DECAYS)
+"""Predictors by counts; then come those of their likeliest throw alone (first decay), then the longest matches."""
+SHARP = CONTEXTS + 3
+PREDICTORS = PLAIN + SHARP
+EXPERTS = PREDICTORS * 4 + 1
 """Each predictor of their throw, and of ours turned thrice; the last is uniform."""
 
 
@@ -54,16 +61,14 @@ class Bank(NamedTuple):
     lengths: Array  # [3, T] int32: how long what ended at j is the same as what ended now, by own, theirs, both
     weights: Float[Array, "R E"]  # of the experts, for each rate of forgetting
     outer: Float[Array, " R"]  # of the mixtures
-    scores: Float[Array, " E"]  # of the experts: discounted mean of log p(throw) + log 3
+    offsets: Array  # [2, SHARP, 2, 3]: how far what we and they threw lay from each sharp prediction (of us, of them), discounted
     gains: Float[Array, " 2"]  # our payoff, mean and discounted mean
-    counted: Array  # [C, D, 2, 3] predictions of the next throws: ours, theirs
+    predicted: Array  # [PREDICTORS, 2, 3] of the next throws: ours, theirs
     seen: Float[Array, " C"]  # how often the present context was seen
-    matched: Array  # [3, 2, 3] predictions of the longest matches
-    longest: Array  # [3] int32, their lengths
+    longest: Array  # [3] int32, lengths of the longest matches
 
 
 def start(throws: int) -> Bank:
-    uniform = jnp.full((CONTEXTS, len(DECAYS), 2, 3), 1 / 3)
     return Bank(
         time=jnp.int32(0),
         history=jnp.zeros((throws, 2), jnp.int32),
@@ -71,19 +76,17 @@ def start(throws: int) -> Bank:
         lengths=jnp.zeros((3, throws), jnp.int32),
         weights=jnp.full((len(SHARES), EXPERTS), 1 / EXPERTS),
         outer=jnp.full(len(SHARES), 1 / len(SHARES)),
-        scores=jnp.zeros(EXPERTS),
+        offsets=jnp.full((2, SHARP, 2, 3), 1 / 3),
         gains=jnp.zeros(2),
-        counted=uniform,
+        predicted=jnp.full((PREDICTORS, 2, 3), 1 / 3),
         seen=jnp.zeros(CONTEXTS),
-        matched=jnp.full((3, 2, 3), 1 / 3),
         longest=jnp.zeros(3, jnp.int32),
     )
 
 
 def experts(bank: Bank) -> Float[Array, "E 3"]:
     """What each expects of the program's next throw."""
-    ours = jnp.concatenate([bank.counted[:, :, 0].reshape(-1, 3), bank.matched[:, 0]])
-    theirs = jnp.concatenate([bank.counted[:, :, 1].reshape(-1, 3), bank.matched[:, 1]])
+    ours, theirs = bank.predicted[:, 0], bank.predicted[:, 1]
     turned = [jnp.roll(ours, k, axis=1) for k in range(3)]
     return jnp.concatenate([theirs, *turned, jnp.full((1, 3), 1 / 3)])
 
@@ -108,29 +111,33 @@ def fixed_share(weights: Array, likelihood: Array, share: Any) -> Array:
 def update(bank: Bank, own: Array, theirs: Array) -> Bank:
     """The bank after both have thrown."""
     each = experts(bank)
-    taken = each[:, theirs]
-    mixed = (bank.weights @ each)[:, theirs]
-    weights = fixed_share(bank.weights, taken, jnp.array(SHARES)[:, None])
-    outer = fixed_share(bank.outer, mixed, OUTER_SHARE)
-    scores = SCORE_DECAY * bank.scores + (1 - SCORE_DECAY) * (jnp.log(jnp.maximum(taken, 0.01)) + np.log(3.0))
+    weights = fixed_share(bank.weights, each[:, theirs], jnp.array(SHARES)[:, None])
+    outer = fixed_share(bank.outer, (bank.weights @ each)[:, theirs], OUTER_SHARE)
     gain = ((own - theirs + 1) % 3 - 1).astype(jnp.float32)
     rate = jnp.maximum(1 / (bank.time + 1.0), jnp.array([0.0, 1 - SCORE_DECAY]))
     gains = bank.gains + rate * (gain - bank.gains)
 
     pair = jnp.stack([own, theirs]).astype(jnp.int32)
+    offsets = _offsets(bank, pair)
     tables = _count(bank, pair)
     history = bank.history.at[bank.time].set(pair)
     time = bank.time + 1
     lengths = _lengths(bank, history, pair)
-    slots, last = _slots(history, time), theirs
+    slots, since = _slots(history, time)
     found = tables[slots]  # [C, D, 2, 3]
     shown = (found + PRIOR) / (found + PRIOR).sum(-1, keepdims=True)
-    counted = jnp.where(_IS_TURNED[:, None, None, None], jnp.roll(shown, last, axis=-1), shown)
+    shown = jnp.take_along_axis(shown, ((jnp.arange(3) - since[:, None]) % 3)[:, None, None], 3)
     longest, matched = _matches(lengths, history, time)
+    predicted = jnp.concatenate([shown.reshape(-1, 2, 3), _sharp(shown[:, 0]), matched])
+    seen = found[:, 0, 0].sum(-1)
     return Bank(
-        time, history, tables, lengths, weights, outer, scores, gains,
-        counted, found[:, 0, 0].sum(-1), matched, longest,
+        time, history, tables, lengths, weights, outer, offsets, gains, predicted, seen, longest
     )  # fmt: skip
+
+
+def _sharp(probs: Array) -> Array:
+    high = (probs / probs.max(-1, keepdims=True)) ** POWER
+    return STRENGTH * high / high.sum(-1, keepdims=True) + (1 - STRENGTH) / 3
 
 
 def _last(history: Array, time: Array, count: int) -> Array:
@@ -139,30 +146,44 @@ def _last(history: Array, time: Array, count: int) -> Array:
     return jnp.where((at >= 0)[:, None], history[jnp.maximum(at, 0)], 0)
 
 
-def _slots(history: Array, time: Array) -> Array:
-    """[C] int32: the row of `tables` for each present context."""
-    recent = _last(history, time, max(OWN, THEIRS, JOINT, TURNED))
+def _slots(history: Array, time: Array) -> tuple[Array, Array]:
+    """For each context [C] int32: the row of `tables` it is in now, and the throw from which the next ones are counted."""
+    recent = _last(history, time, _RECENT)
     both = 3 * recent[:, 0] + recent[:, 1]
     turned = (recent - recent[0, 1]) % 3
     turned = 3 * turned[:, 0] + turned[:, 1]
+    nothing = jnp.zeros(1, jnp.int32)
 
     def codes(values: Array, base: int, count: int) -> Array:
         return jnp.cumsum(values[:count] * base ** jnp.arange(count))
 
-    inside = [jnp.zeros(1, jnp.int32), codes(recent[:, 0], 3, OWN), codes(recent[:, 1], 3, THEIRS)]
-    inside += [codes(both, 9, JOINT), jnp.zeros(1, jnp.int32), codes(turned, 9, TURNED)]
-    return jnp.concatenate(inside).astype(jnp.int32) + _STARTS
+    inside = [nothing, codes(recent[:, 0], 3, OWN), codes(recent[:, 1], 3, THEIRS)]
+    inside += [codes(both, 9, JOINT), nothing, codes(turned, 9, TURNED)]
+    inside += [jnp.zeros(2 * LAGS - 1, jnp.int32)]
+    lags = jnp.delete(recent[:LAGS].reshape(-1), 1)
+    plain = jnp.zeros(1 + OWN + THEIRS + JOINT, jnp.int32)
+    since = jnp.concatenate([plain, jnp.full(TURNED + 1, recent[0, 1]), lags])
+    return jnp.concatenate(inside).astype(jnp.int32) + _STARTS, since
 
 
 def _count(bank: Bank, pair: Array) -> Array:
     """The tables after `pair` [2] came."""
-    slots = _slots(bank.history, bank.time)
-    last = _last(bank.history, bank.time, 1)[0, 1]
-    came = jnp.where(_IS_TURNED[:, None], (pair - last) % 3, pair)  # [C, 2]
+    slots, since = _slots(bank.history, bank.time)
+    came = (pair - since[:, None]) % 3  # [C, 2]
     kept = jnp.array(DECAYS)[:, None, None] * bank.tables[slots]
     kept = jnp.where(kept < LEAST, 0.0, kept)
     new = kept + jax.nn.one_hot(came, 3)[:, None]
     return bank.tables.at[slots].set(new, unique_indices=True)
+
+
+def _offsets(bank: Bank, pair: Array) -> Array:
+    """How far what came lay from what each sharp predictor held likeliest; what held nothing likeliest says nothing."""
+    sharp = bank.predicted[PLAIN:]
+    far = jnp.stack([jnp.roll(sharp, -pair[who], axis=-1) for who in range(2)])[..., _BACKWARDS]
+    return SCORE_DECAY * bank.offsets + (1 - SCORE_DECAY) * far
+
+
+_BACKWARDS = np.array([0, 2, 1])  # after the roll, place k holds P(throw - prediction = -k)
 
 
 def _lengths(bank: Bank, history: Array, pair: Array) -> Array:
@@ -184,9 +205,9 @@ def _matches(lengths: Array, history: Array, time: Array) -> tuple[Array, Array]
     return longest, jnp.where((longest > 0)[:, None, None], sure, 1 / 3)
 
 
-TRIPLES = COUNTED * 2 + 6 + len(SHARES) + 1
+TRIPLES = PREDICTORS * 2 + len(SHARES) + 1
 """Distributions over throws among the features, which come first; the mixture is the last of them."""
-FEATURES = TRIPLES * 3 + CONTEXTS + 3 + EXPERTS - 1 + 30 + 3 + 4
+FEATURES = TRIPLES * 3 + 30 + CONTEXTS + 3 + SHARP * 12 + 3 + 4
 
 
 def features(bank: Bank) -> Float[Array, " F"]:
@@ -196,7 +217,7 @@ def features(bank: Bank) -> Float[Array, " F"]:
     was is told apart.
     """
     last = newest(bank)
-    triples = [bank.counted, bank.matched, mixtures(bank), mixture(bank)]
+    triples = [bank.predicted, mixtures(bank), mixture(bank)]
     seen = jax.nn.one_hot(_last(bank.history, bank.time, 5), 3)
     seen = seen * (bank.time > jnp.arange(5))[:, None, None]
     turned = jnp.concatenate([*(3 * t.reshape(-1, 3) - 1 for t in triples), seen.reshape(-1, 3)])
@@ -205,7 +226,7 @@ def features(bank: Bank) -> Float[Array, " F"]:
         jnp.roll(turned, -last, axis=1).reshape(-1),
         jnp.log1p(bank.seen) / 3,
         jnp.log1p(bank.longest) / 2,
-        bank.scores[:-1],
+        3 * bank.offsets.reshape(-1) - 1,
         jax.nn.one_hot(last, 3),
         jnp.stack([when, jnp.log1p(bank.time) / 3.5 - 1]),
         3 * bank.gains,

@@ -54,10 +54,20 @@ class Net(eqx.Module):
         """The carry, and log-probabilities [G + 1, 3] of the next throw counted from the last; the common read-out comes last."""
         e = self._enter(x)
         h = self.cell(e, h)
-        return h, self._read(x, e, h)
+        return h, self._read(x, e, h, jnp.ones(self.mix.out_features))
 
-    def unroll(self, x: Float[Array, "L F"]) -> Float[Array, "L G1 3"]:
-        """Log-probabilities over L throws from an empty carry."""
+    def unroll(
+        self, x: Float[Array, "L F"], *, drop: tuple[float, float] = (0.0, 0.0), key: Array | None = None
+    ) -> Float[Array, "L G1 3"]:
+        """Log-probabilities over L throws from an empty carry.
+
+        With a key: shares `drop` of what is told and of the last layer left out, for all of the segment (Srivastava et al., 2014).
+        """
+        keep = jnp.ones(self.mix.out_features)
+        if key is not None:
+            told_key, keep_key = jax.random.split(key)
+            x = self.mean + (x - self.mean) * _kept(told_key, drop[0], x.shape[1])
+            keep = _kept(keep_key, drop[1], len(keep))
         e = jax.vmap(self._enter)(x)
 
         def step(h: Array, e: Array) -> tuple[Array, Array]:
@@ -65,13 +75,13 @@ class Net(eqx.Module):
             return h, h
 
         _, h = jax.lax.scan(step, self.start(), e)
-        return jax.vmap(self._read)(x, e, h)
+        return jax.vmap(self._read, in_axes=(0, 0, 0, None))(x, e, h, keep)
 
     def _enter(self, x: Array) -> Array:
         return jax.nn.relu(self.enter((x - self.mean) * self.scale))
 
-    def _read(self, x: Array, e: Array, h: Array) -> Array:
-        z = jax.nn.relu(self.mix(jnp.concatenate([e, h])))
+    def _read(self, x: Array, e: Array, h: Array, keep: Array) -> Array:
+        z = keep * jax.nn.relu(self.mix(jnp.concatenate([e, h])))
         told = x[: 3 * experts.TRIPLES]
         every = jnp.concatenate([self.weigh_own, self.weigh[None]])
         matrix = every[:, :, _TURNS]  # [G + 1, triples, throw, throw told]
@@ -80,6 +90,10 @@ class Net(eqx.Module):
         common = self.common(z) + direct[-1]
         own = self.own(z).reshape(-1, 3) + direct[:-1]
         return jax.nn.log_softmax(jnp.concatenate([common + own, common[None]]))
+
+
+def _kept(key: Array, drop: float, count: int) -> Array:
+    return jax.random.bernoulli(key, 1 - drop, (count,)) / (1 - drop)
 
 
 def _silent(linear: eqx.nn.Linear) -> eqx.nn.Linear:
