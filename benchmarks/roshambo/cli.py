@@ -37,8 +37,8 @@ def references() -> None:
     for name, make in measure.REFERENCES.items():
         if name not in rows:
             began = time.process_time()
-            close = 5 * measure.CLOSE_MATCHES
-            rows[name] = measure.returns(make(), 5 * measure.MATCHES, close, measure.TEST_SEED)
+            each, seed = measure.REFERENCE_MATCHES, measure.TEST_SEED
+            rows[name] = measure.returns(make(), each, 5 * measure.CLOSE_MATCHES, seed)
             took = time.process_time() - began
             print(f"{name}: {measure.mean_over(rows[name], trained_on('all')):.1f}, {took:.0f} s", flush=True)
             write_json(out, {"rows": rows, "provenance": provenance(measure.TEST_SEED)})
@@ -84,13 +84,10 @@ def judge(kind: str) -> None:
             of_seed = rows.setdefault(name, {})
             if seed in of_seed:
                 continue
-            full = name == measure.FULL_AGENT
-            each, close = (
-                (measure.MATCHES, measure.CLOSE_MATCHES) if full else (measure.PART_MATCHES, measure.PART_MATCHES)
-            )
-            of_seed[seed] = measure.returns(
-                measure.agent(model, name), each, close, measure.TEST_SEED + int(seed)
-            )
+            each = measure.MATCHES if name == measure.FULL_AGENT else measure.PART_MATCHES
+            close = measure.CLOSE_MATCHES if name == measure.FULL_AGENT and kind == "all" else each
+            player, of_test = measure.agent(model, name), measure.TEST_SEED + 1 + int(seed)
+            of_seed[seed] = measure.returns(player, each, close, of_test)
             print(
                 f"{kind} {seed} {name}: {measure.mean_over(of_seed[seed], trained_on('all')):.1f}", flush=True
             )

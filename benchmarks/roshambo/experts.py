@@ -58,7 +58,9 @@ class Bank(NamedTuple):
     time: Array  # [] int32, throws seen
     history: Array  # [T, 2] int32, own and theirs
     tables: Array  # [S, D, 2, 3] counts of what came after each context, of ours and of theirs
-    lengths: Array  # [3, T] int32: how long what ended at j is the same as what ended now, by own, theirs, both
+    lengths: (
+        Array  # [3, T] int32: how long what ended at j is the same as what ended now, by own, theirs, both
+    )
     weights: Float[Array, "R E"]  # of the experts, for each rate of forgetting
     outer: Float[Array, " R"]  # of the mixtures
     offsets: Array  # [2, SHARP, 2, 3]: how far what we and they threw lay from each sharp prediction (of us, of them), discounted

@@ -151,7 +151,9 @@ class Trainer:
     def _loss(self, params: Any, key: Any, told: Any, throws: Any, known: Any, counts: Any) -> Any:
         net: Net = eqx.combine(params, self.fixed)
         unroll = lambda x, k: net.unroll(x, drop=self.settings.drop, key=k)  # noqa: E731
-        logs = jax.vmap(unroll)(told.astype(jnp.float32), jax.random.split(key, len(told)))  # [B, L, G + 1, 3]
+        logs = jax.vmap(unroll)(
+            told.astype(jnp.float32), jax.random.split(key, len(told))
+        )  # [B, L, G + 1, 3]
         taken = jnp.take_along_axis(logs, throws[..., None, None], 3)[..., 0]
         own = jnp.take_along_axis(taken, known[:, None, None], 2)[..., 0]
         both = -jnp.stack([(own * counts).sum(), (taken[..., -1] * counts).sum()]) / counts.sum()

@@ -30,8 +30,9 @@ AGENTS: dict[str, dict[str, float]] = {
 FULL_AGENT = "full agent"
 CLOSE = ("iocainebot", "greenberg", "markovbails", "phasenbott", "randbot")
 """Whom no agent beats by much: more matches."""
-MATCHES, CLOSE_MATCHES, PART_MATCHES = 10, 20, 4
-"""Of the full agent and of references against each program; against the close ones; of agents that lack a part. For each seed."""
+MATCHES, CLOSE_MATCHES, PART_MATCHES, REFERENCE_MATCHES = 5, 20, 2, 20
+"""Of the full agent against each program; against the close ones where it knows all 43; of agents that lack a part; each for each
+seed. Of references."""
 TEST_SEED = 20_000
 
 

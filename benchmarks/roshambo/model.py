@@ -135,9 +135,7 @@ class Programs(OpponentModel):
     game: Game = eqx.field(static=True)
 
     @classmethod
-    def create(
-        cls, net: Net, tables: Any, parts: dict[str, float] = FULL, leak: float = 0.01
-    ) -> "Programs":
+    def create(cls, net: Net, tables: Any, parts: dict[str, float] = FULL, leak: float = 0.01) -> "Programs":
         """`parts`: prior weights of `PARTS`, within a part the same for all."""
         known = net.programs
         sizes = {"mixture": 1, "common": 1, "programs": known, "tables": known}

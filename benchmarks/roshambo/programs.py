@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 THROWS = 1000
-"""Of a match, by the published protocol."""
+"""Of a match, by the published protocol; some programs rely on it."""
 SPLITS = {"train": 1, "develop": 2, "test": 3}
 """What matches are for: each has draws of its own."""
 HELD_OUT = 13
@@ -54,7 +54,6 @@ class Matches:
         seed: int,
         seat: int = 1,
         first: int = 0,
-        throws: int = THROWS,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split={split!r}; wanted: {', '.join(SPLITS)}")
@@ -62,12 +61,12 @@ class Matches:
         if unknown:
             raise ValueError(f"programs {unknown}; wanted: some of {', '.join(names())}")
         pyspiel = _pyspiel()
-        game = pyspiel.load_game(f"repeated_game(stage_game=matrix_rps(),num_repetitions={throws})")
-        self.seat, self.length, self.time = seat, throws, 0
+        game = pyspiel.load_game(f"repeated_game(stage_game=matrix_rps(),num_repetitions={THROWS})")
+        self.seat, self.time = seat, 0
         self._states = [game.new_initial_state() for _ in programs]
-        self._bots = [pyspiel.make_roshambo_bot(seat, name, throws) for name in programs]
+        self._bots = [pyspiel.make_roshambo_bot(seat, name, THROWS) for name in programs]
         draws = [
-            np.random.default_rng([SPLITS[split], seed, seat, first + m]).integers(2**32, size=throws)
+            np.random.default_rng([SPLITS[split], seed, seat, first + m]).integers(2**32, size=THROWS)
             for m in range(len(programs))
         ]
         self._seeds = np.array(draws).T.tolist()  # [T][M]
