@@ -141,7 +141,13 @@ class Programs(OpponentModel):
         sizes = {"mixture": 1, "common": 1, "programs": known, "tables": known}
         prior = np.concatenate([np.full(sizes[p], parts.get(p, 0.0) / sizes[p]) for p in PARTS])
         prior = jnp.asarray(prior / prior.sum(), jnp.float32)
-        return cls(net, jnp.asarray(tables, jnp.float32), prior, jnp.float32(leak), throws_game(len(tables)))
+        return cls(
+            net=net,
+            tables=jnp.asarray(tables, jnp.float32),
+            prior=prior,
+            leak=jnp.asarray(leak, jnp.float32),
+            game=throws_game(len(tables)),
+        )
 
     def init(self) -> Belief:
         bank = experts.start(self.tables.shape[0])
