@@ -1,4 +1,7 @@
-"""`python -m benchmarks [SUITE|all] [--quick]`: measures, writes results/benchmarks/*.json and a table."""
+"""`python -m benchmarks [SUITE|all] [--quick]`: measures, writes results/benchmarks/*.json and a table.
+
+`python -m benchmarks roshambo ...` is another matter: see `benchmarks/roshambo/cli.py`.
+"""
 
 import argparse
 import importlib.metadata
@@ -11,6 +14,7 @@ from typing import Any
 import jax
 
 from benchmarks import exact, games, planning, regret, report, search, timing, training
+from benchmarks.roshambo import cli as roshambo
 from bestreply.compilation import cache_compilations
 from bestreply.files import write_json
 
@@ -146,6 +150,8 @@ def quality(found: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["roshambo"]:
+        return roshambo.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("suite", choices=[*SUITES, "all", "memory-of"])
     parser.add_argument("name", nargs="?", help="with memory-of: the contender")

@@ -126,11 +126,15 @@ def judge(game: str) -> None:
     rows: list[dict[str, Any]] = []
     if _holds(found, {part: before.get(part) for part in ("game", "config", "seeds")}):
         rows = before["rows"]
-    done = [Cell(*(row[part] for part in Cell._fields)) for row in rows]
+    done = [*map(_cell, rows)]
     for cell in cells(game, kinds):
         if cell not in done:
             rows.append(cell._asdict() | judged(runs, cell))
             write_json(out, found | {"rows": rows, "provenance": provenance(SEED)})
+
+
+def _cell(row: dict[str, Any]) -> "Cell":
+    return Cell(*(row[part] for part in Cell._fields))
 
 
 def _holds(now: Any, before: Any) -> bool:
@@ -208,8 +212,12 @@ def shares(best: exact.BestReply, players: list[Agent], against: str, episodes: 
 def summary() -> str:
     """The tables, from the files alone."""
     parts = ["# Shares of the exact best reply", "", (__doc__ or "").partition("\n\n")[2].strip(), ""]
-    for found in (json.loads(path.read_text()) for path in sorted(OUT.glob("*.json"))):
+    for path in sorted(OUT.glob("*.json")):
+        found = json.loads(path.read_text())
         took = found["took"]["goals"]
+        missing = [
+            cell for cell in cells(path.stem, list(found["took"])) if cell not in map(_cell, found["rows"])
+        ]
         parts += [
             f"## {found['game']}",
             "",
@@ -223,6 +231,16 @@ def summary() -> str:
                 _rows(found),
             ),
             "",
+            *(
+                [
+                    "Not judged yet: "
+                    + "; ".join(f"{c.reply}, {c.against}, {c.types}" for c in missing)
+                    + ".",
+                    "",
+                ]
+                if missing
+                else []
+            ),
         ]
     return "\n".join(parts)
 

@@ -28,6 +28,12 @@ from bestreply.report.weekly.returns import spreads
 from bestreply.report.weekly.since import parse_since
 
 
+@pytest.fixture(autouse=True)
+def _in_the_folder(tmp_path, monkeypatch):
+    """Commands that the report suggests are relative to where it was made."""
+    monkeypatch.chdir(tmp_path)
+
+
 def report(folder, *more, **settings):
     """(words of the page, Markdown) of the report over `folder`."""
     page, text = write_report_over_runs([folder, *more], **settings)
