@@ -5,6 +5,7 @@ Writes results/beliefs/NAME.json and prints a table.
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,33 @@ from benchmarks.timing import table
 from bestreply import load_run
 from bestreply.beliefs import belief_table
 from bestreply.collect import play, seat_players
+from bestreply.config import RunConfig
 from bestreply.experiment import drawn_players
 from bestreply.files import write_json
+from bestreply.games.base import Game
 from bestreply.model.targets import follow_beliefs
 from bestreply.provenance import provenance
+from bestreply.types import Episodes
 
 OUT = Path("results") / "beliefs"
 EPISODES, SEED = 2000, 20_000
 """Of the play: no run was trained on it."""
 
 
+def fresh_play(
+    config: RunConfig, game: Game, roster: Sequence[dict[str, Any]], episodes: int, seed: int
+) -> Episodes:
+    """Play of the players of `config`, numbered as in `roster`, by which a model counts them."""
+    lineup = seat_players(game, [drawn_players(config)] * game.num_players, episodes, seed)
+    played = play(game, lineup, seed).episodes
+    names = [entry["name"] for entry in roster]
+    numbers = np.array([names.index(entry["name"]) for entry in lineup.roster], np.int32)
+    return dataclasses.replace(played, player=numbers[played.player])
+
+
 def of_run(path: Path) -> dict[str, Any]:
     run = load_run(path)
-    assert run.learner is not None
-    lineup = seat_players(run.game, [drawn_players(run.config)] * run.game.num_players, EPISODES, SEED)
-    played = play(run.game, lineup, SEED).episodes
-    names = [entry["name"] for entry in run.roster]  # as the model counts them
-    numbers = np.array([names.index(entry["name"]) for entry in lineup.roster], np.int32)
-    played = dataclasses.replace(played, player=numbers[played.player])
+    played = fresh_play(run.config, run.game, run.roster, EPISODES, SEED)
     beliefs = follow_beliefs(run.learner.opponents, jax.device_put(played))
     found = belief_table(run.config, run.learner.opponents, played, beliefs)
     assert found is not None

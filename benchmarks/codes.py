@@ -5,7 +5,6 @@ apart, and with learned codes, and is measured on fresh games. Writes results/co
 """
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks.beliefs import fresh_play
 from benchmarks.shares import GAMES
 from benchmarks.timing import table
 from bestreply.beliefs import belief_table, code_table
@@ -52,11 +52,7 @@ def measure(name: str, seed: int, goal: str, episodes: int, updates: int) -> dic
     game = make_game(wanted.game)
     lineup = seat_players(game, [drawn_players(wanted)] * game.num_players, episodes, seed)
     logged = play(game, lineup, seed).episodes
-    fresh = seat_players(game, [drawn_players(wanted)] * game.num_players, episodes // 10, seed + FRESH)
-    names = [entry["name"] for entry in lineup.roster]
-    numbers = np.array([names.index(entry["name"]) for entry in fresh.roster], np.int32)
-    held = play(game, fresh, seed + FRESH).episodes
-    held = dataclasses.replace(held, player=numbers[held.player])
+    held = fresh_play(wanted, game, lineup.roster, episodes // 10, seed + FRESH)
     learner = set_units(start_learner(wanted, game, lineup.roster), wanted, logged)
     learner = fit_opponents(wanted, fill(logged), learner, lambda _: None, lambda *_: None)
     buffer = fill(held)

@@ -1,7 +1,7 @@
 """Metrics of a run: TensorBoard while it lasts, Parquet to keep, and Weights & Biases where it is asked for.
 
 The x-axis is environment steps: training uses its data at a fixed ratio of updates to environment steps, so update u of U of a phase
-stands for ``u / U`` of the data's environment steps. The update is kept beside it.
+stands for ``u / U`` of the data's environment steps; a method that plays itself counts its own. The update is kept beside it.
 """
 
 import secrets
@@ -62,9 +62,11 @@ class MetricsLog:
             r for r in self._rows if r["update"] <= self._first[p := self._phase(r["name"])] + done[p]
         ]
 
-    def write(self, phase: str, update: int, values: dict[str, float]) -> None:
+    def write(self, phase: str, update: int, values: dict[str, float], env_steps: int | None = None) -> None:
+        """What `values` were after so many updates of `phase`; `env_steps` where training plays itself and knows better."""
         share = update / max(self._updates[phase], 1)
         steps = round(self._first_step + share * (self._last_step - self._first_step))
+        steps = steps if env_steps is None else env_steps
         number = self._first[phase] + update
         self._rows += [
             {"env_steps": steps, "update": number, "name": n, "value": v} for n, v in values.items()

@@ -13,8 +13,8 @@ from bestreply.console import meter
 
 Step = Callable[[RunConfig, Any, Any, Array], tuple[Any, dict[str, Array]]]
 """One gradient step: (config, data, learner, key) -> the learner, and what was measured by name."""
-Write = Callable[[str, int, dict[str, float]], None]
-"""Takes a phase's name, its updates made, and what was measured (`MetricsLog.write`)."""
+Write = Callable[..., None]
+"""Takes a phase's name, its updates made, what was measured, and the environment steps if they are known (`MetricsLog.write`)."""
 
 
 class Phase(NamedTuple):

@@ -153,10 +153,10 @@ def train(
     if resume and checkpoint.list_checkpoints(run.path / "checkpoints"):
         learner = run.restore(learner)
     counted = _counted if run.plans else policy_updates
-    wanted = {name: total for name, (_, total) in counted(config, learner, data).items()}
+    wanted = {name: total for name, (_, total) in counted(config, learner).items()}
 
     def made(learner: Any) -> dict[str, int]:
-        return {name: done for name, (done, _) in counted(config, learner, data).items()}
+        return {name: done for name, (done, _) in counted(config, learner).items()}
 
     log = MetricsLog(
         run.path,
@@ -181,7 +181,7 @@ def train(
     return run.with_learner(learner)
 
 
-def _counted(config: RunConfig, learner: Learner, data: "Store") -> dict[str, tuple[int, int]]:
+def _counted(config: RunConfig, learner: Learner) -> dict[str, tuple[int, int]]:
     """For each phase, the updates made and those to make."""
     counters = {phase.name: phase.counter for phase in _phases(config.train)}
     return {name: (int(getattr(learner, c)), getattr(config.train, c)) for name, c in counters.items()}

@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from bestreply import cli, collect, make_game, open_store, preset
+from bestreply.commands import flow
+from bestreply.commands.registry import config_of, read
 from bestreply.config import PRESETS, to_dict
 
 
@@ -137,14 +139,14 @@ def test_a_config_file_is_where_options_start_from(tmp_path):
     config = dataclasses.replace(preset("debug"), seed=7, game="matrix")
     path = tmp_path / "config.json"
     path.write_text(json.dumps(to_dict(config)))
-    found = cli._read("run", "", cli.Run, ["--config", str(path), "--train.batch", "9", "--out", "there"])
+    found = read("run", "", flow.Run, ["--config", str(path), "--train.batch", "9", "--out", "there"])
     wanted = dataclasses.replace(config, train=dataclasses.replace(config.train, batch=9))
-    assert cli._config_of(found) == wanted and str(found.out) == "there"
+    assert config_of(found) == wanted and str(found.out) == "there"
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(name):
-    assert cli._config_of(cli._read("run", "", cli.Run, [f"--preset={name}"])) == preset(name)
+    assert config_of(read("run", "", flow.Run, [f"--preset={name}"])) == preset(name)
 
 
 def test_a_config_with_an_unknown_field_is_refused(tmp_path, monkeypatch, capsys):

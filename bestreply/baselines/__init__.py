@@ -47,11 +47,9 @@ def policy_player(config: RunConfig, game: Game, learner: Any, name: str) -> Pol
     return PolicyPlayer(net=learner.net, game=game, name=name, greedy=greedy)
 
 
-def policy_updates(config: RunConfig, learner: Any, data: "Store") -> dict[str, tuple[int, int]]:
-    """What was made and what is to be made: gradient steps, or of `ppo` the environment steps played."""
-    if config.method in OFFLINE:
-        return {"policy": (int(learner.updates), config.train.updates)}
-    return {"policy": (int(learner.env_steps), data.manifest.steps)}
+def policy_updates(config: RunConfig, learner: Any) -> dict[str, tuple[int, int]]:
+    """The updates made and those to make; how many `ppo` will make is not known before its play is over: 0."""
+    return {"policy": (int(learner.updates), config.train.updates if config.method in OFFLINE else 0)}
 
 
 def fit_policy(

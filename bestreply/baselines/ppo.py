@@ -67,7 +67,8 @@ def fit(
             played, steps = _play(config, game, drawn, learner)
             left = jnp.float32(max(1 - int(learner.env_steps) / budget, 0))
             learner, metrics = _learn(config, learner, played, left, jnp.int32(steps))
-            write("policy", int(learner.env_steps), {name: float(x) for name, x in metrics.items()})
+            measured = {name: float(x) for name, x in metrics.items()}
+            write("policy", int(learner.updates), measured, int(learner.env_steps))
             if int(learner.updates) % every == 0 or int(learner.env_steps) >= budget:
                 save(learner)
             progress.advance(steps)

@@ -120,6 +120,7 @@ def render(sitting: Sitting, lang: str) -> str:
         lang,
         templates=[HERE / "templates"],
         script="play.js",
+        connects=True,
         name=sitting.game.name,
         actions=actions,
         keys=texts("play_keys", keys=texts("list_gap").join(keys)),

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -84,28 +85,47 @@ def render(run: RunFiles, lang: str) -> str:
 
 
 def self_contained(
-    template: str, lang: str, *, templates: Sequence[Path] = (), script: str = "viewer.js", **values: Any
+    template: str,
+    lang: str,
+    *,
+    templates: Sequence[Path] = (),
+    styles: Sequence[str] = ("style.css",),
+    script: str | None = "viewer.js",
+    connects: bool = False,
+    **values: Any,
 ) -> str:
-    """A page of our own with its style and script inside, and their hashes for its content security policy."""
-    folders = [*templates, HERE / "templates"]
-    environment = Environment(
-        loader=FileSystemLoader(folders),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """A page of our own with its styles and script inside, and their hashes for its content security policy.
+
+    Args:
+        templates: folders to look into before the report's own.
+        script: its file; None: the page has no script, and none may run.
+        connects: the script may ask the server that the page came from.
+    """
+    environment = _environment((*templates, HERE / "templates"))
     loader = environment.loader
     assert loader is not None
-    style, code = (loader.get_source(environment, name)[0] for name in ("style.css", script))
+    style = "".join(loader.get_source(environment, name)[0] for name in styles)
+    code = loader.get_source(environment, script)[0] if script else ""
     return environment.get_template(template).render(
         t=load_texts(lang),
         lang=lang,
         style=Markup(style),
         script=Markup(code),
         style_hash=hash_of(style),
-        script_hash=hash_of(code),
+        script_hash=hash_of(code) if script else "",
+        connects=connects,
         **values,
+    )
+
+
+@cache
+def _environment(folders: tuple[Path, ...]) -> Environment:
+    return Environment(
+        loader=FileSystemLoader(folders),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

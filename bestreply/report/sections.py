@@ -52,6 +52,7 @@ def facts(run: RunFiles, scores: Scores | None, texts: Texts) -> list[tuple[str,
         "settings": ", ".join(f"{k} = {v}" for k, v in settings.items())
         if isinstance(settings, dict)
         else None,
+        "method": lookup(documents, "method"),
         "budget": _budget(run, documents, texts),
         "seed": ", ".join(map(str, seeds)) if isinstance(seeds, list) else seeds,
         "evaluated": _evaluated(scores, texts) if scores else None,

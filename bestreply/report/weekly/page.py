@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from bestreply.files import write_text
-from bestreply.report.page import PAGE, hash_of
-from bestreply.report.texts import HERE, Texts, load_texts
+from bestreply.report.page import PAGE, self_contained
+from bestreply.report.texts import Texts, load_texts
 from bestreply.report.weekly.document import (
     Anchor,
     Block,
@@ -113,17 +110,16 @@ def _with_facts(document: Document, known: list[tuple[str, str]], texts: Texts) 
 
 def to_html(document: Document, known: list[tuple[str, str]], texts: Texts) -> str:
     """The page. The template escapes every value but figures, which are made of escaped parts."""
-    style = "".join(
-        (HERE / "templates" / name).read_text(encoding="utf-8") for name in ("style.css", "weekly.css")
-    )
-    return _environment().get_template("weekly.html").render(
-        t=texts,
-        lang=texts.lang,
+    return self_contained(
+        "weekly.html",
+        texts.lang,
+        styles=("style.css", "weekly.css"),
+        script=None,
+        name=document.title,
         document=document,
         facts=known,
-        style=Markup(style),
-        style_hash=hash_of(style),
-    )  # fmt: skip
+        said=said,
+    )
 
 
 def said(parts: Line) -> Markup:
@@ -138,16 +134,3 @@ def _part(part: Part) -> Markup:
     if isinstance(part, Anchor):
         return Markup('<span id="%s">%s</span>') % (part.name, text)
     return Markup("<code>%s</code>") % text if isinstance(part, Code) else text
-
-
-@cache
-def _environment() -> Any:
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["said"] = said
-    return environment
