@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "examples" / "quickstart.py"
 
 
+@pytest.mark.slow
 def test_the_quickstart_learns_to_hunt_with_a_hunter_that_waits_for_it(tmp_path, capsys):
     runpy.run_path(str(QUICKSTART))["main"](tmp_path)
     out = capsys.readouterr().out

@@ -74,6 +74,7 @@ def test_truth_of_a_games_own_goals_is_the_steps_label():
     assert HUNT.goals.index("hare") in labels <= {0, 1, 2, None}, "None once it has left"
 
 
+@pytest.mark.slow
 def test_more_episodes_are_played_from_other_first_states():
     lineup, played = watch_matches(HUNT, make_player("random", HUNT), [["random"], ["nearest_hare"]], 0, 3)
     assert [lineup.pool[i].name for i in lineup.seating[:, 1]] == ["random"] * 3 + ["nearest_hare"] * 3
@@ -133,6 +134,7 @@ def test_where_exact_is_out_of_reach_the_page_says_so_and_ranks_nothing(hunt, mo
     assert "at most 1e+01 are weighed" in page and 'class="jump"' not in page
 
 
+@pytest.mark.slow
 def test_a_player_with_a_memory_is_solved_and_the_page_shows_it(tmp_path):
     run = untrained(tmp_path, PD, ("tit_for_tat", "always_d"))
     (match,) = view_matches(run, ["tit_for_tat"], 1, seed=0)

@@ -318,6 +318,7 @@ def test_throw_after_throw_is_what_is_trained():
         np.testing.assert_allclose(logs, wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_segments_do_not_leave_their_match_and_learning_lowers_the_loss():
     logs = Logs(4, 2)
     for program, known in (("rockbot", 0), ("rotatebot", 1)):

@@ -62,6 +62,7 @@ def exact_rounds(game):
     return shown.obs[0], state, found
 
 
+@pytest.mark.slow
 def test_iql_improves_on_the_data_as_far_as_the_best_reply(tmp_path):
     run = learn("iql", DILEMMA, (NOISY,), 1500, tmp_path, model=dataclasses.replace(MODEL, depth=2))
     best = exact.best_reply(run.game, 0, [NOISY], gamma=1.0).value
@@ -84,6 +85,7 @@ def test_ppo_finds_the_best_reply(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_ppo_with_a_memory_finds_out_who_the_other_is(tmp_path):
     """Nothing is seen of the rounds before: whoever remembers them loses the first alone, whoever does not all of one player's."""
     game = "matrix(payoffs=(((1,-1),(-1,1)),((1,-1),(-1,1))), rounds=8, memory=0)"
