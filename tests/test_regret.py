@@ -90,7 +90,8 @@ def test_without_a_fault_nothing_is_lost():
 @pytest.mark.parametrize(
     "part, steps, fault",
     [
-        ("others", 2, {"others": "always(STAY)"}),  # nobody ever comes to the stag
+        # nobody ever comes to the stag
+        pytest.param("others", 2, {"others": "always(STAY)"}, marks=pytest.mark.slow),
         pytest.param("dynamics", 2, {"bonus": 9.0}, marks=pytest.mark.slow),
         # the last step is not worth anything: two steps see it
         pytest.param("depth", 2, {"trust": 0.0}, marks=pytest.mark.slow),

@@ -285,9 +285,10 @@ def hunts(tmp_path_factory):
 @pytest.mark.parametrize(
     "model, changes",
     [
-        (
+        pytest.param(
             {"likelihood": "squared", "value_of": "z", "value_heads": "single", "opponent_goal": "goal"},
             {"target": "expected", "unroll": 2, "symmetries": False},
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             {"value_belief": False}, {"n_step": 3, "at_limit": "zero", "unroll": 3}, marks=pytest.mark.slow

@@ -66,11 +66,12 @@ def slow_scores(world, players, obs, depth, worth, unlikely=0.0, reach=1.0):
     "spec, others, depth, unlikely",
     [
         ("stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=4)", ["nearest_stag"], 2, 0),
-        (
+        pytest.param(
             "snowdrift(height=1, width=3, players=2, drifts=2, max_steps=4)",
             ["noisy(nearest_drift, 0.5)"],
             1,
             0,
+            marks=pytest.mark.slow,
         ),
         (
             "snowdrift(height=1, width=3, players=2, drifts=2, max_steps=4)",

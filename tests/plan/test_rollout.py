@@ -64,7 +64,7 @@ def played_on(world, other, z, steps, worth):
     return float(after.reward[0]) + GAMMA * more
 
 
-@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("steps", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_scores_are_what_slow_play_brings(steps):
     spec = "stag_hunt(height=1, width=4, hunters=2, stags=1, hares=2, max_steps=6, leave=False)"
     game, world, rules = parts(spec, "always(STAY)", lambda obs: 0.25)

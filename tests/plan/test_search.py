@@ -169,7 +169,7 @@ def random_table(seed, layers=3, each=4, actions=3, others=2):
 # -- beside brute force ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("certain", [True, False])
+@pytest.mark.parametrize("certain", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_best_action_and_its_score(certain):
     """Three steps, masks and ends; the other's move certain, or drawn. Nothing but the search can know what the later steps pay."""
     rng, short = np.random.default_rng(0), 0.0
