@@ -24,7 +24,7 @@ from bestreply.experiment import drawn_players
 from bestreply.files import write_json
 from bestreply.games import make_game
 from bestreply.learner import set_units, start_learner
-from bestreply.model.targets import follow_beliefs
+from bestreply.model.targets import follow_beliefs, follow_predictions
 from bestreply.provenance import provenance
 from bestreply.train import fit_opponents
 
@@ -57,7 +57,10 @@ def measure(name: str, seed: int, goal: str, episodes: int, updates: int) -> dic
     learner = fit_opponents(wanted, fill(logged), learner, lambda _: None, lambda *_: None)
     buffer = fill(held)
     beliefs = follow_beliefs(learner.opponents, buffer.episodes)
-    judged = opponent_table(wanted, learner.opponents, lineup.roster, buffer, beliefs, all_indices(held))
+    expected = follow_predictions(learner.opponents, buffer.episodes)
+    judged = opponent_table(
+        wanted, learner.opponents, lineup.roster, buffer, beliefs, expected, all_indices(held)
+    )
     counts = [row["count"] for row in judged]
     means = {
         key: float(np.average([row[key] for row in judged], weights=counts)) for key in ("log_loss", "top1")

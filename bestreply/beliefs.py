@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from bestreply.config import RunConfig
 from bestreply.data.goals import EVENT
@@ -35,6 +35,20 @@ def belief_table(
     telling = np.asarray(informative(model, jax.device_put(episodes.obs[:, :-1])))  # [E, T, N, N-1]
     seen = np.cumsum(telling & told, 1) - (telling & told)  # before this step
     confidence, right = believed.max(1), believed.argmax(1) == truth
+    ece, reliability = calibration(confidence, right)
+    return {
+        "moves": by_moves(believed, truth, moves),
+        "informative": by_moves(believed, truth, seen[told]),
+        "ece": ece,
+        "reliability": reliability,
+    }
+
+
+def calibration(
+    confidence: Float[np.ndarray, " M"], right: Bool[np.ndarray, " M"]
+) -> tuple[float, list[dict[str, Any]]]:
+    """Expected calibration error of M guesses, and the reliability diagram that it sums up: one row for each bin of confidence that has
+    any (Guo et al., "On Calibration of Modern Neural Networks", 2017)."""
     edges = np.linspace(0, 1, BINS + 1)
     which = np.clip(np.digitize(confidence, edges) - 1, 0, BINS - 1)
     reliability = [
@@ -47,12 +61,7 @@ def belief_table(
         if (which == b).any()
     ]
     gaps = [r["count"] * abs(r["confidence"] - r["accuracy"]) for r in reliability]
-    return {
-        "moves": by_moves(believed, truth, moves),
-        "informative": by_moves(believed, truth, seen[told]),
-        "ece": float(sum(gaps) / len(truth)),
-        "reliability": reliability,
-    }
+    return float(sum(gaps) / len(right)), reliability
 
 
 def by_moves(

@@ -49,6 +49,14 @@ class ModelConfig:
     opponent_goal: Literal["none", "goal", "player", "code"] = "player"
     """What the model of the others is conditioned on: nothing, the goal labelled by hindsight, which logged player it is, or a code
     learned from what players go on to do, which takes no labels (`bestreply.model.codes`)."""
+    opponents: Literal["types", "recurrent", "in_context", "levels"] = "types"
+    """How the others are read: by Bayes' rule over what `opponent_goal` tells apart; by a recurrent network; by attention over the last
+    steps, earlier episodes included (`bestreply.model.history`); or by Bayes' rule over these types and players that reply best to them
+    (`bestreply.plan.levels`)."""
+    context: int = 64
+    """Steps of each other player that the attention looks back on. Only for opponents "in_context"."""
+    levels: int = 2
+    """How far players that reply to players are thought through. Only for opponents "levels"."""
     codes: int = 6
     """How many codes, of which it may leave some unused. Only for opponent_goal "code"."""
 
@@ -61,6 +69,10 @@ class TrainConfig:
     """Gradient steps for the model of the others."""
     updates: int = 8000
     """Gradient steps for the world model."""
+    history_updates: int = 3000
+    """Gradient steps for a model that reads the others' history by a network."""
+    history_batch: int = 64
+    """Histories a gradient step, each of a whole episode or of as many as `model.context` goes back."""
     batch: int = 512
     """Windows a gradient step, for every loss of the world model but the value's."""
     opponent_batch: int = 512

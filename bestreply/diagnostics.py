@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bestreply.beliefs import belief_table, code_table
+from bestreply.beliefs import belief_table, calibration, code_table
 from bestreply.config import RunConfig
 from bestreply.data.moa_buffer import BufferState, Index, all_indices, fill, gather, gather_window
 from bestreply.files import write_json
 from bestreply.games.base import Game
 from bestreply.model.losses import world_losses
 from bestreply.model.opponent import LearnedOpponents
-from bestreply.model.targets import follow_beliefs, n_step_return
+from bestreply.model.targets import follow_beliefs, follow_predictions, n_step_return
 from bestreply.model.world import WorldModel
 from bestreply.players.base import ScriptedPlayer
 from bestreply.players.scripted import Mixture
@@ -35,17 +35,21 @@ def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
     assert run.learner is not None
     buffer, index = fill(held_out), _some(all_indices(held_out), MOST, run.config.seed)
     beliefs = follow_beliefs(run.learner.opponents, buffer.episodes)
+    expected = follow_predictions(run.opponents(), buffer.episodes)
+    read = follow_beliefs(run.opponents(), buffer.episodes)
     result = {
         "heldout": heldout_losses(run, buffer, beliefs, index),
         "open_loop": open_loop(run.game, run.learner.world, buffer, index),
-        "opponent": opponent_table(run.config, run.learner.opponents, run.roster, buffer, beliefs, index),
+        "opponent": opponent_table(
+            run.config, run.learner.opponents, run.roster, buffer, beliefs, expected, index
+        ),
         "value": value_table(run, buffer, beliefs, index)
         if run.config.model.value_heads != "action"
         else agent_value_table(run),
     }
     if run.config.model.opponent_goal == "code":
         result["codes"] = code_table(run.roster, held_out, beliefs)
-    elif (believed := belief_table(run.config, run.learner.opponents, held_out, beliefs)) is not None:
+    elif (believed := belief_table(run.config, run.learner.opponents, held_out, read)) is not None:
         result["belief"] = believed
     write_json(run.path / "diagnostics.json", result)
     return result
@@ -147,15 +151,17 @@ def opponent_table(
     roster: list[dict[str, Any]],
     buffer: BufferState,
     beliefs: Array,
+    expected: Float[Array, "E T N others A"],
     index: Index,
 ) -> list[dict[str, Any]]:
-    """For each player of the data as an opponent: how often its likeliest predicted action was played, and -log of what was played.
+    """For each player of the data as an opponent: how often its likeliest `expected` action was played, -log of what was played, and how
+    far from their frequency the probabilities of the likeliest are (expected calibration error).
 
-    Predicted from the belief at that step; `log_loss_told` is that of the model told the player's goal or type.
+    `log_loss_told` is that of the `model` of types when told the player's goal or type.
     """
     at = gather(buffer, index)
     predict = jax.jit(jax.vmap(model.predict))
-    believed = np.asarray(predict(beliefs[index], at.obs, at.legal))  # [B, N-1, A]
+    believed = np.asarray(expected[index])  # [B, N-1, A]
     knowing = np.asarray(predict(told(config, model, at, beliefs, index), at.obs, at.legal))
     others, player = np.asarray(at.others), np.asarray(at.player)[:, 1:]
     rows = []
@@ -164,7 +170,7 @@ def opponent_table(
         if not mine.any():
             continue
         taken = others[mine][:, None]
-        right = (believed[mine].argmax(-1) == taken[:, 0]).mean()
+        right = believed[mine].argmax(-1) == taken[:, 0]
         loss, loss_told = (
             -np.log(np.maximum(np.take_along_axis(p[mine], taken, 1), 1e-9)).mean()
             for p in (believed, knowing)
@@ -172,7 +178,8 @@ def opponent_table(
         rows.append(
             {
                 "player": entry["name"],
-                "top1": float(right),
+                "top1": float(right.mean()),
+                "ece": calibration(believed[mine].max(-1), right)[0],
                 "log_loss": float(loss),
                 "log_loss_told": float(loss_told),
                 "count": int(mine.sum()),

@@ -18,7 +18,7 @@ from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.learner import start_learner
 from bestreply.model.labels import RULES, label_weights
-from bestreply.model.targets import follow_beliefs
+from bestreply.model.targets import follow_beliefs, follow_predictions
 from bestreply.train import fit_opponents, split_episodes
 from bestreply.types import ABSENT, Episodes
 
@@ -119,6 +119,7 @@ def measure(config: RunConfig, game: Game, played: TimedPlay) -> dict[str, dict[
         played.roster,
         held,
         follow_beliefs(learner.opponents, held.episodes),
+        follow_predictions(learner.opponents, held.episodes),
         all_indices(held_out),
     )
     counts = np.array([row["count"] for row in judged])

@@ -15,10 +15,19 @@ from bestreply.config import RunConfig, TrainConfig
 from bestreply.data.moa_buffer import Index, all_indices
 from bestreply.games.base import Game
 from bestreply.model.dreams import Dream, no_dreams
+from bestreply.model.history import HistoryOpponents
 from bestreply.model.opponent import LearnedOpponents
 from bestreply.model.targets import n_step_return
 from bestreply.model.world import WorldModel
 from bestreply.types import Episodes
+
+
+class Reader(eqx.Module):
+    """A model that reads the others' history, and what trains it."""
+
+    model: HistoryOpponents
+    optimiser: Any
+    updates: Array  # [] int32
 
 
 class Learner(eqx.Module):
@@ -34,6 +43,11 @@ class Learner(eqx.Module):
     opponent_updates: Array  # [] int32, gradient steps made
     updates: Array  # [] int32
     value_updates: Array  # [] int32
+    reader: Reader | None = None  # where `ModelConfig.opponents` asks for one
+
+    @property
+    def history_updates(self) -> Array | int:
+        return 0 if self.reader is None else self.reader.updates
 
 
 def goals_of(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -71,7 +85,16 @@ def _fresh(config: RunConfig, game: Game, goals: int, heads: int, key: Array) ->
         opponent_updates=jnp.int32(0),
         updates=jnp.int32(0),
         value_updates=jnp.int32(0),
+        reader=_reader(config, game, goals, jax.random.fold_in(key, 1)),
     )
+
+
+def _reader(config: RunConfig, game: Game, goals: int, key: Array) -> Reader | None:
+    if config.model.opponents not in ("recurrent", "in_context"):
+        return None
+    model = HistoryOpponents.create(game, config.model, goals, key=key)
+    state = optimiser(config.train, config.train.history_updates).init(trainable(model))
+    return Reader(model, state, jnp.int32(0))
 
 
 def optimiser(config: TrainConfig, updates: int) -> optax.GradientTransformation:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bestreply import checkpoint
 from bestreply.baselines import POLICIES, policy_player, start_policy
-from bestreply.config import RunConfig, from_dict, to_dict
+from bestreply.config import PlannerConfig, RunConfig, from_dict, to_dict
 from bestreply.console import fresh_path
 from bestreply.files import write_json
 from bestreply.games import make_game
@@ -18,6 +18,7 @@ from bestreply.model.opponent import LearnedOpponents, OpponentModel, UniformOpp
 from bestreply.model.truth import TrueWorld
 from bestreply.model.views import seen_from
 from bestreply.plan.agent import PLANNERS, Agent
+from bestreply.plan.levels import reason
 from bestreply.players.base import Player
 from bestreply.provenance import provenance
 
@@ -93,8 +94,9 @@ class Run:
         known = [f.name for f in dataclasses.fields(self.config.planner)]
         if unknown := sorted(set(settings) - set(known)):
             raise ValueError(f"a planner has no setting {', '.join(unknown)}; it has: {', '.join(known)}")
+        config = dataclasses.replace(self.config.planner, planner=planner, **settings)
         models = {
-            "learned": learner.opponents,
+            "learned": self.opponents(config),
             "uniform": UniformOpponents(game=self.game, goals=len(self.goals)),
         }
         if isinstance(opponents, str):
@@ -103,11 +105,8 @@ class Run:
                     f"opponents={opponents!r}; there are: {', '.join(models)}, or an OpponentModel"
                 )
             opponents = cast(OpponentModel, models[opponents])
-        config = dataclasses.replace(self.config.planner, planner=planner, **settings)
-        if isinstance(opponents, LearnedOpponents) and config.expects_change:
-            opponents = ChangingOpponents(  # pyright: ignore[reportCallIssue]
-                model=opponents, hazard=config.hazard, memory=config.memory, novelty=config.novelty
-            )
+        if isinstance(opponents, LearnedOpponents):
+            opponents = _changing(opponents, config)
         world = seen_from(config.views, learner.world, self.game)
         if config.world == "true":
             world = TrueWorld(world, self.game, limit_ends=self.config.train.at_limit == "zero")
@@ -119,6 +118,22 @@ class Run:
             gamma=self.config.train.gamma,
             name=name,
         )
+
+    def opponents(self, config: PlannerConfig | None = None) -> OpponentModel:
+        """The model of the others that a planner with the settings `config` reads play with, as `ModelConfig.opponents` says.
+
+        Raises ValueError for hazard, memory or novelty with a model that has no types to change between.
+        """
+        config, learner, kind = config or self.config.planner, self._trained(), self.config.model.opponents
+        if learner.reader is not None:
+            if config.expects_change:
+                raise ValueError(no_types_to_change(kind, config))
+            return learner.reader.model
+        types = _changing(learner.opponents, config)
+        if kind != "levels":
+            return types
+        settings = learner.world, self.game, config, self.config.train.gamma
+        return reason(types, *settings, levels=self.config.model.levels, leak=config.leak)
 
     def start(self) -> Any:
         """All that training changes, untrained."""
@@ -134,6 +149,21 @@ class Run:
 
     def with_learner(self, learner: Any) -> "Run":
         return dataclasses.replace(self, learner=learner)
+
+
+def no_types_to_change(kind: str, config: PlannerConfig) -> str:
+    return (
+        f"planner.hazard={config.hazard}, planner.memory={config.memory}, planner.novelty={config.novelty} with "
+        f'model.opponents="{kind}"; wanted: 0, or model.opponents="types": only a belief over types has them'
+    )
+
+
+def _changing(model: LearnedOpponents, config: PlannerConfig) -> OpponentModel:
+    if not config.expects_change:
+        return model
+    return ChangingOpponents(  # pyright: ignore[reportCallIssue]
+        model=model, hazard=config.hazard, memory=config.memory, novelty=config.novelty
+    )
 
 
 def open_run(

@@ -13,7 +13,8 @@ from jaxtyping import Array
 from bestreply import checkpoint
 from bestreply.baselines import configure, fit_policy, policy_updates
 from bestreply.compilation import cache_compilations
-from bestreply.config import RunConfig, TrainConfig, to_dict
+from bestreply.config import RunConfig, to_dict
+from bestreply.data.histories import seatings
 from bestreply.data.moa_buffer import BufferState, fill
 from bestreply.learner import Learner, set_units, start_learner
 from bestreply.metrics import MetricsLog
@@ -27,7 +28,7 @@ from bestreply.model.targets import (
 )
 from bestreply.phases import Phase, Write, run_phase
 from bestreply.types import Episodes
-from bestreply.updates import opponent_step, value_step, world_step
+from bestreply.updates import history_step, opponent_step, value_step, world_step
 
 if TYPE_CHECKING:
     from bestreply.data.store import Store
@@ -49,13 +50,20 @@ def _value_phase(config: RunConfig, data: Any, learner: Learner, key: Array) -> 
     return value_step(config, buffer, minds, learner, key)
 
 
+def _history_phase(config: RunConfig, data: Any, learner: Learner, key: Array) -> Any:
+    return history_step(config, *data, learner, key)
+
+
 OPPONENTS = Phase("opponents", _opponent_phase, "opponent_updates", stream=1)
 WORLD = Phase("world", _world_phase, "updates", stream=2)
 VALUE = Phase("value", _value_phase, "value_updates", stream=3)
+HISTORY = Phase("history", _history_phase, "history_updates", stream=6)
 
 
-def _phases(config: TrainConfig) -> tuple[Phase, ...]:
-    return (OPPONENTS, WORLD, VALUE) if config.target == "improved" else (OPPONENTS, WORLD)
+def _phases(config: RunConfig) -> tuple[Phase, ...]:
+    value = (VALUE,) if config.train.target == "improved" else ()
+    history = (HISTORY,) if config.model.opponents in ("recurrent", "in_context") else ()
+    return (OPPONENTS, WORLD, *value, *history)
 
 
 def fit_opponents(
@@ -89,6 +97,16 @@ def fit_opponents(
         return learner
     total = (weights(learner) if fixed is None else fixed)[:, 0].sum((0, 1))
     return eqx.tree_at(lambda s: s.opponents.prior, learner, total / jnp.maximum(total.sum(), 1e-6))
+
+
+def fit_history(
+    config: RunConfig, buffer: BufferState, learner: Learner, save: Callable[[Learner], None], write: Write
+) -> Learner:
+    """The phase of the model that reads the others' history, after that of their types."""
+    weights = jnp.asarray(label_weights(config, learner.opponents, buffer.episodes))
+    where = seatings(buffer.episodes, int(np.asarray(buffer.episodes.player).max()) + 1)
+    data, every = (buffer, where, weights), config.train.checkpoint_every
+    return run_phase(HISTORY, config, lambda _: data, learner, save, write, every)
 
 
 def read_minds(config: RunConfig, model: LearnedOpponents, episodes: Episodes) -> Minds:
@@ -138,7 +156,7 @@ def train(
     Raises ValueError where the configuration names another game than the store's, or `resume` finds another configuration.
     """
     from bestreply.diagnostics import diagnose
-    from bestreply.run import open_run
+    from bestreply.run import no_types_to_change, open_run
 
     config = configure(config)
     if (config.train.target == "improved") != (config.model.value_heads == "action"):
@@ -146,6 +164,8 @@ def train(
             f'train.target="{config.train.target}" with model.value_heads="{config.model.value_heads}"; wanted: "improved" with '
             '"action", or neither'
         )
+    if config.model.opponents in ("recurrent", "in_context") and config.planner.expects_change:
+        raise ValueError(no_types_to_change(config.model.opponents, config.planner))
     cache_compilations()
     run = open_run(path, config, data, resume=resume, command=command)
     episodes, held_out = split_episodes(data.episodes(), config.train.holdout, config.seed)
@@ -183,7 +203,7 @@ def train(
 
 def _counted(config: RunConfig, learner: Learner) -> dict[str, tuple[int, int]]:
     """For each phase, the updates made and those to make."""
-    counters = {phase.name: phase.counter for phase in _phases(config.train)}
+    counters = {phase.name: phase.counter for phase in _phases(config)}
     return {name: (int(getattr(learner, c)), getattr(config.train, c)) for name, c in counters.items()}
 
 
@@ -193,12 +213,12 @@ def _fit(
     """All phases of the agent's training, from where `learner` is."""
     learner = fit_opponents(config, buffer, learner, save, write)
     minds = read_minds(config, learner.opponents, buffer.episodes)
-    for phase in _phases(config.train)[1:]:
+    for phase in (WORLD, VALUE) if config.train.target == "improved" else (WORLD,):
         if phase is VALUE and not int(learner.value_updates):
             learner = _fall_asleep(config, learner, buffer)
         every = config.train.checkpoint_every
         learner = run_phase(phase, config, lambda _: (buffer, minds), learner, save, write, every)
-    return learner
+    return learner if learner.reader is None else fit_history(config, buffer, learner, save, write)
 
 
 def _fall_asleep(config: RunConfig, learner: Learner, buffer: BufferState) -> Learner:

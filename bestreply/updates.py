@@ -10,12 +10,14 @@ from jaxtyping import Array
 
 from bestreply.config import RunConfig
 from bestreply.data.augment import draw_symmetry, turn, turn_action, turn_obs
+from bestreply.data.histories import History, Seatings, draw_histories, turned_histories
 from bestreply.data.moa_buffer import BufferState, draw_index, gather, gather_window
 from bestreply.games.base import Game
-from bestreply.learner import Learner, optimiser, trainable
+from bestreply.learner import Learner, Reader, optimiser, trainable
 from bestreply.model.dreams import Dreamt, dream_batch
+from bestreply.model.history import HistoryOpponents
 from bestreply.model.losses import opponent_losses, total_loss, value_loss, world_losses
-from bestreply.model.opponent import LearnedOpponents
+from bestreply.model.opponent import LearnedOpponents, inputs_of_others, legal_of_others
 from bestreply.model.targets import (
     Minds,
     Targets,
@@ -24,7 +26,7 @@ from bestreply.model.targets import (
     value_targets,
 )
 from bestreply.model.world import WorldModel
-from bestreply.types import Transition, ego_order
+from bestreply.types import ABSENT, Transition, ego_order
 
 
 def labels(config: RunConfig, at: Transition) -> Array | None:
@@ -67,6 +69,50 @@ def opponent_step(
         (net, state, learner.opponent_updates + 1),
     )
     return learner, {"opponent/log_loss": value}
+
+
+def history_loss(model: HistoryOpponents, histories: History) -> tuple[Array, dict[str, Array]]:
+    """Mean of -log pi_hat_j(a_j | history, view) over the steps of `histories` [B, ...], and of -log P(goal or type) by its weights."""
+
+    def one(history: History) -> tuple[Array, Array, Array]:
+        obs = history.obs.reshape(-1, *history.obs.shape[2:])
+        which = jnp.repeat(history.other, history.action.shape[1])
+        seen = jax.vmap(lambda o, j: inputs_of_others(model.game, o)[j])(obs, which)
+        legal = jax.vmap(lambda o, j: legal_of_others(model.game, o)[j])(obs, which)
+        action = history.action.reshape(-1)
+        weight = history.weight.reshape(len(action), -1) * (action != ABSENT)[:, None]
+        read = model.along(seen, legal, action)
+        taken = jnp.take_along_axis(read.action, jnp.maximum(action, 0)[:, None], 1)[:, 0]
+        return jnp.where(action != ABSENT, taken, 0.0).sum(), (weight * read.who).sum(), weight.sum()
+
+    taken, who, weight = jax.vmap(one)(histories)
+    acted = jnp.maximum((histories.action != ABSENT).sum(), 1)
+    losses = {"log_loss": -taken.sum() / acted, "who": -who.sum() / jnp.maximum(weight.sum(), 1e-6)}
+    return losses["log_loss"] + losses["who"], losses
+
+
+def history_step(
+    config: RunConfig, buffer: BufferState, where: Seatings, weights: Array, learner: Learner, key: Array
+) -> tuple[Learner, dict[str, Array]]:
+    """One gradient step for the model that reads the others' history; `weights` [E, T, N, G] as in `opponent_step`."""
+    reader = learner.reader
+    assert reader is not None
+    draw_key, turn_key = jax.random.split(key)
+    length = episodes_read(config, buffer.episodes.action.shape[1])
+    histories = draw_histories(buffer, where, weights, draw_key, config.train.history_batch, length)
+    if config.train.symmetries:
+        histories = turned_histories(learner.opponents.game, histories, turn_key)
+    (_, losses), gradient = eqx.filter_value_and_grad(history_loss, has_aux=True)(reader.model, histories)
+    transform = optimiser(config.train, config.train.history_updates)
+    change, state = transform.update(gradient, reader.optimiser, trainable(reader.model))
+    model = eqx.apply_updates(reader.model, change)
+    learner = eqx.tree_at(lambda s: s.reader, learner, Reader(model, state, reader.updates + 1))
+    return learner, {f"history/{name}": value for name, value in losses.items()}
+
+
+def episodes_read(config: RunConfig, steps: int) -> int:
+    """How many episodes of `steps` steps a history holds at most."""
+    return 1 if config.model.opponents == "recurrent" else 1 + -(-config.model.context // steps)
 
 
 def turned(

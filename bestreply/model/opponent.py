@@ -128,8 +128,7 @@ class LearnedOpponents(OpponentModel):
         cls, game: Game, config: ModelConfig, goals: int, *, key: jax.Array, leak: float = 0.01
     ) -> "LearnedOpponents":
         """An untrained model with a uniform prior over `goals` goals."""
-        inputs = views_of_others(game, jnp.zeros(game.obs_shape)).reshape(game.num_players - 1, -1).shape[1]
-        inputs += 0 if _sees_others(game) else game.num_players - 1
+        inputs = inputs_of_others(game, jnp.zeros(game.obs_shape)).shape[1]
         net = MLP(inputs, (config.width,) * config.depth, goals * game.num_actions, key=key)
         return cls(net=net, prior=jnp.full(goals, 1 / goals), game=game, leak=leak)
 
@@ -139,15 +138,13 @@ class LearnedOpponents(OpponentModel):
 
     def logits(self, obs: Array) -> Float[Array, "others G A"]:
         """log pi_hat_j(a | o, g), normalised over the actions that can be legal."""
-        views = views_of_others(self.game, obs).reshape(self.game.num_players - 1, -1)
-        if not _sees_others(self.game):  # the same view for all: tell the network whose action is asked for
-            views = jnp.concatenate([views, jnp.eye(len(views))], axis=1)
+        views = inputs_of_others(self.game, obs)
         raw = jax.vmap(self.net)(views).reshape(len(views), self.goals, self.game.num_actions)
         return jax.nn.log_softmax(jnp.where(legal_of_others(self.game, obs)[:, None], raw, -1e9))
 
     def own_logits(self, obs: Array) -> Float[Array, "G A"] | None:
         """log pi_hat(a | o, g) for whoever sees `obs` itself; None where the model was only taught to look at others."""
-        if not _sees_others(self.game):
+        if not sees_others(self.game):
             return None
         raw = self.net(jnp.reshape(obs, -1)).reshape(self.goals, self.game.num_actions)
         legal = self.game.legal_in(obs)
@@ -238,6 +235,10 @@ class MixedOpponents(OpponentModel):
             m.init() for m in self.models
         )
 
+    def renew(self, belief: Any) -> Any:
+        inner = tuple(m.renew(b) for m, b in zip(self.models, belief[1], strict=True))
+        return self.init()[0], inner
+
     def predict(self, belief: Any, obs: Array, legal: Array) -> Float[Array, "others A"]:
         weights, inner = belief
         each = jnp.stack(
@@ -267,21 +268,28 @@ class MixedOpponents(OpponentModel):
 # -- what one's own observation tells about the others -----------------------------------------------------------------------------
 
 
-def _sees_others(game: Game) -> bool:
+def sees_others(game: Game) -> bool:
+    """Whether one's own observation tells what the others see."""
     return jax.eval_shape(lambda: game.perspective(jnp.zeros(game.obs_shape), 1)) is not None
 
 
 def views_of_others(game: Game, obs: Array) -> Float[Array, "others *obs"]:
     """What each other player sees, where the game can tell; otherwise one's own observation for each."""
     others = range(1, game.num_players)
-    if _sees_others(game):
+    if sees_others(game):
         return jnp.stack([jnp.asarray(game.perspective(obs, j)) for j in others])
     return jnp.broadcast_to(obs, (len(others), *jnp.shape(obs)))
+
+
+def inputs_of_others(game: Game, obs: Array) -> Float[Array, "others inputs"]:
+    """What a network is told of the situation of each other player: its view; where that is one's own, also whose action is asked for."""
+    views = views_of_others(game, obs).reshape(game.num_players - 1, -1)
+    return views if sees_others(game) else jnp.concatenate([views, jnp.eye(len(views))], axis=1)
 
 
 def legal_of_others(game: Game, obs: Array) -> Array:
     """[N-1, A] bool: what is legal for each other player, where the game can tell; otherwise every action."""
     views = views_of_others(game, obs)
-    if _sees_others(game) and jax.eval_shape(game.legal_in, views[0]) is not None:
+    if sees_others(game) and jax.eval_shape(game.legal_in, views[0]) is not None:
         return jax.vmap(lambda view: jnp.asarray(game.legal_in(view)))(views)
     return jnp.ones((len(views), game.num_actions), bool)

@@ -1,7 +1,8 @@
 """What the value is fitted to: the TD targets of the specification, for batches drawn from a buffer."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,7 +14,7 @@ from bestreply.data.moa_buffer import BufferState, Index
 from bestreply.games.base import Game
 from bestreply.model.dreams import Dreamt, own_legal
 from bestreply.model.losses import data_target, expected_target
-from bestreply.model.opponent import LearnedOpponents
+from bestreply.model.opponent import LearnedOpponents, OpponentModel
 from bestreply.model.world import PlanningModel, WorldModel
 from bestreply.plan.one_step import joint_actions
 from bestreply.types import ABSENT, Episodes, Transition, ego_order
@@ -164,22 +165,34 @@ def logged_steps(
 
 
 @jax.jit
-def follow_beliefs(model: LearnedOpponents, episodes: Episodes) -> Array:
+def follow_beliefs(model: OpponentModel, episodes: Episodes) -> Array:
     """[E, T+1, N, N-1, G]: what every seat believes about the others before each step of every episode."""
+    return follow(model, episodes, lambda belief, obs, legal: model.posterior(belief))
+
+
+@jax.jit
+def follow_predictions(model: OpponentModel, episodes: Episodes) -> Array:
+    """[E, T, N, N-1, A]: with which probabilities every seat expects each action of the others, before each step of every episode."""
+    return follow(model, episodes, model.predict)[:, :-1]
+
+
+def follow(model: OpponentModel, episodes: Episodes, tell: Callable[[Any, Array, Array], Array]) -> Array:
+    """[E, T+1, N, ...]: what `tell(belief, obs, legal)` makes of every seat's belief before each step, and after the last."""
     order = jnp.asarray(ego_order(episodes.action.shape[2]))
 
-    def seat(obs: Array, action: Array, present: Array, ego: Array) -> Array:
-        def step(belief: Array, at: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-            o, a, p = at
-            return model.update(belief, o[ego[0]], a[ego], p[ego]), model.posterior(belief)
+    def seat(obs: Array, legal: Array, action: Array, present: Array, ego: Array) -> Array:
+        def step(belief: Any, at: tuple[Array, Array, Array, Array]) -> tuple[Any, Array]:
+            o, m, a, p = at
+            return model.update(belief, o[ego[0]], a[ego], p[ego]), tell(belief, o[ego[0]], m[ego[0]])
 
-        last, before = jax.lax.scan(step, model.init(), (obs[:-1], action, present[:-1]))
-        return jnp.concatenate([before, model.posterior(last)[None]])
+        last, before = jax.lax.scan(step, model.init(), (obs[:-1], legal[:-1], action, present[:-1]))
+        return jnp.concatenate([before, tell(last, obs[-1, ego[0]], legal[-1, ego[0]])[None]])
 
-    def episode(args: tuple[Array, Array, Array]) -> Array:
+    def episode(args: tuple[Array, ...]) -> Array:
         return jax.vmap(partial(seat, *args))(order).swapaxes(0, 1)
 
-    return jax.lax.map(episode, (episodes.obs, episodes.action, episodes.present), batch_size=256)
+    played = episodes.obs, episodes.legal, episodes.action, episodes.present
+    return jax.lax.map(episode, played, batch_size=256)
 
 
 @jax.jit

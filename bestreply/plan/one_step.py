@@ -1,6 +1,7 @@
 """One step of look-ahead: a_i* = argmax over legal a_i of E_{a_j ~ pi_hat_j}[ r(o, a_i, a_j) + gamma V(o') ]."""
 
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
@@ -135,20 +136,23 @@ def one_step(
     Under `vmap` on a CPU a large batch is planned a few observations at a time: twice as fast as all at once, by its cache.
     """
 
-    def score(world: Any, opponents: Any, *seen: Any) -> Plan:
-        belief, obs, legal, present, key = seen
-        found = outcomes(
-            world, opponents, belief, world.encode(obs), obs, legal, present, key, gamma=gamma, config=config
-        )
-        count = len(found.weights)  # a belief can be empty
-        beliefs = jax.vmap(opponents.posterior, axis_size=count)(found.belief)  # [M, N-1, G]
-        worth = jax.vmap(jax.vmap(lambda z, b: world.values_of(z, b).max()), in_axes=(0, None))(
-            found.z, beliefs
-        )
-        return make_plan(found, worth, legal, present, belief)
-
+    score = partial(score_one_step, gamma=gamma, config=config)
     leaves = world.num_actions * joint_count(world.num_actions, len(present) - 1, config)
     return planned_in_chunks(score, leaves, world, opponents, belief, obs, legal, present, key)
+
+
+def score_one_step(
+    world: PlanningModel, opponents: OpponentModel, *seen: Any, gamma: float, config: PlannerConfig
+) -> Plan:
+    """`one_step` without chunks: `seen` is (belief, obs, legal, present, key)."""
+    belief, obs, legal, present, key = seen
+    found = outcomes(
+        world, opponents, belief, world.encode(obs), obs, legal, present, key, gamma=gamma, config=config
+    )
+    count = len(found.weights)  # a belief can be empty
+    beliefs = jax.vmap(opponents.posterior, axis_size=count)(found.belief)  # [M, N-1, G]
+    worth = jax.vmap(jax.vmap(lambda z, b: world.values_of(z, b).max()), in_axes=(0, None))(found.z, beliefs)
+    return make_plan(found, worth, legal, present, belief)
 
 
 def make_plan(found: "Outcomes | Branches", worth: Array, legal: Array, present: Array, belief: Any) -> Plan:
