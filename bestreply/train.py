@@ -51,7 +51,8 @@ def _value_phase(config: RunConfig, data: Any, learner: Learner, key: Array) -> 
 
 
 def _history_phase(config: RunConfig, data: Any, learner: Learner, key: Array) -> Any:
-    return history_step(config, *data, learner, key)
+    buffer, where, weights = data
+    return history_step(config, buffer, where, weights, learner, key)
 
 
 OPPONENTS = Phase("opponents", _opponent_phase, "opponent_updates", stream=1)

@@ -79,8 +79,8 @@ def reason(
     leak: float,
 ) -> MixedOpponents:
     """The players of `library` and `levels` levels of players above them, weighed by Bayes' rule for each other player."""
-    models = [library]
+    models: list[OpponentModel] = [library]
     for _ in range(levels):
-        models.append(Repliers(models[-1], world, game, config, gamma))
+        models.append(Repliers(below=models[-1], world=world, game=game, config=config, gamma=gamma))
     weights = jnp.asarray([float(RARER) ** -k for k in range(levels + 1)])
-    return MixedOpponents(tuple(models), weights / weights.sum(), game, leak)
+    return MixedOpponents(models=tuple(models), weights=weights / weights.sum(), game=game, leak=leak)
