@@ -103,7 +103,7 @@ def test_failures_are_a_units_own(file, tmp_path, monkeypatch):
     """Finished units are not run again, a failed one leaves its log and is tried again."""
     found, ran, broken = read_sweep(file, tmp_path / "out"), [], [True]
 
-    def run_unit(unit, command):
+    def run_unit(unit, command, *of_batch):
         ran.append(unit.path)
         unit.path.mkdir(parents=True, exist_ok=True)
         if unit == found.units[1] and broken[0]:
