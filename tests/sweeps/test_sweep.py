@@ -141,6 +141,11 @@ def test_a_job_that_dies_takes_nothing_with_it(run):
     [
         ({"workers": 0}, "0 workers; wanted: at least 1"),
         ({"executor": "cloud"}, "executor='cloud'; there are: local, ray"),
+        ({"batch": 0}, "batch=0; wanted: at least 1 seed at once"),
+        (
+            {"batch": 4, "workers": 2},
+            r"batch=4 with executor=local, workers=2; wanted: batches in this process alone",
+        ),
         ({"address": "10.0.0.1:6379"}, "address='10.0.0.1:6379' with executor=local; wanted"),
     ],
 )
