@@ -132,7 +132,9 @@ def test_every_transition_is_as_likely_as_any_other():
 def test_room_for_more_changes_no_draw():
     new = counters(0, 6, seed=3)
     full, roomy = fill(new), fill(new, capacity=9)
-    assert len(roomy.episodes.length) == 9 and roomy.added == 6 and (roomy.episodes.action[6:] == ABSENT).all()
+    assert (
+        len(roomy.episodes.length) == 9 and roomy.added == 6 and (roomy.episodes.action[6:] == ABSENT).all()
+    )
     drawn = [gather(state, draw_index(state, jax.random.key(0), 500)) for state in (full, roomy)]
     jax.tree.map(np.testing.assert_array_equal, *drawn)
 

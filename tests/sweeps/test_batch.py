@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import equinox as eqx
 import jax
@@ -17,6 +18,8 @@ from bestreply.sweeps.batch import by_setting, bytes_of_seed, seeds_at_once, tra
 from bestreply.sweeps.sweep import _collect, _remove_changed, read_sweep, run_sweep
 from bestreply.train import open_training, train_together
 
+TRAIN = sys.modules["bestreply.train"]  # `bestreply.train` is the function
+
 TINY = """
 preset = "debug"
 seeds = [0, 3, 5]
@@ -25,11 +28,20 @@ game = "matrix(table=chicken, rounds=3)"
 [config]
 collect = {episodes = 60, players = ["random", "always_c"]}
 model = {latent = 4, width = 8}
-train = {opponent_updates = 4, opponent_batch = 8, updates = 4, batch = 8, value_batch = 8, log_every = 2, checkpoint_every = 2}
 evaluate = {episodes = 8, methods = ["agent"], reference_layouts = 0}
+[config.train]
+optimiser = "adamw"
+opponent_updates = 4
+opponent_batch = 8
+updates = 4
+batch = 8
+value_batch = 8
+log_every = 2
+checkpoint_every = 2
 
 [methods.plain]
 """
+QUICK = TINY + 'method = "behaviour_cloning"\n'
 
 
 def sweep_of(folder, text=TINY):
@@ -39,8 +51,8 @@ def sweep_of(folder, text=TINY):
 
 @pytest.fixture
 def sweep(tmp_path):
-    """Three seeds whose play is there."""
-    found = sweep_of(tmp_path)
+    """Three seeds whose play is there, of a method that compiles soon."""
+    found = sweep_of(tmp_path, QUICK)
     for path, config in found.data.items():
         _collect(path, config, None)
     return found
@@ -97,7 +109,7 @@ def lots(monkeypatch):
         seeds.append([training.run.config.seed for training in lot])
         train_together(lot)
 
-    monkeypatch.setattr("bestreply.train.train_together", noted)
+    monkeypatch.setattr(TRAIN, "train_together", noted)
     return seeds
 
 
@@ -122,11 +134,11 @@ def test_units_that_were_stopped_at_different_places(sweep, lots):
     """Those that are as far as one another go on together; who is alone waits for its own turn."""
     for unit in sweep.units[:2]:
         training = open_training(open_store(unit.data), unit.config, path=unit.path)
-        counted = eqx.tree_at(lambda s: s.opponent_updates, training.learner, jnp.int32(2))
+        counted = eqx.tree_at(lambda s: s.updates, training.learner, jnp.int32(2))
         training.save(counted)
     assert train_batch(sweep.units, None, None) == 3 and lots == [[0, 3]]
     done = [list_checkpoints(unit.path / "checkpoints") for unit in sweep.units]
-    assert done == [[6, 8], [6, 8], []]
+    assert done == [[2, 4], [2, 4], []]
     assert train_batch(sweep.units, None, None) == 3 and lots == [[0, 3]]
 
 
@@ -134,7 +146,7 @@ def test_a_batch_that_fails_leaves_its_units_to_themselves(sweep, monkeypatch, c
     def fails(lot):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("bestreply.train.train_together", fails)
+    monkeypatch.setattr(TRAIN, "train_together", fails)
     assert train_batch(sweep.units, None, 2) == 2
     assert "the batch failed, its seeds are trained one by one: out of memory" in capsys.readouterr().err
 
@@ -168,7 +180,7 @@ def test_as_many_at_once_as_memory_allows(sweep, monkeypatch):
 def test_what_was_begun_before_the_file_was_changed(sweep, tmp_path):
     unit = sweep.units[0]
     open_training(open_store(unit.data), unit.config, path=unit.path)
-    changed = sweep_of(tmp_path, TINY.replace("width = 8", "width = 16")).units
+    changed = sweep_of(tmp_path, QUICK.replace("width = 8", "width = 16")).units
     with pytest.raises(ValueError, match=r"\(then and now: model.width: 8 and 16\).*--restart-changed"):
         open_training(open_store(unit.data), changed[0].config, path=unit.path, resume=True)
     _remove_changed(sweep.units)
