@@ -20,8 +20,8 @@ class Sweep:
     executor: Literal["local", "ray"] = "local"
     """Where the units run: on this machine, or on a Ray cluster (the extra ray), one for each of its processors."""
     batch: int | None = None
-    """Seeds of one setting that this process trains at once, as one compiled batch; by default as many as memory allows; 1: one after
-    another."""
+    """Most seeds of one setting that this process trains at once, as one compiled batch, if memory allows; 1: one after another. By default
+    as many as memory allows on an accelerator, and one on a processor, where a batch is no faster."""
     restart_changed: bool = False
     """Remove and begin anew what was begun before the file was changed, and not finished."""
     address: str | None = None

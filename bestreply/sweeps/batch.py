@@ -1,4 +1,8 @@
-"""Units of a sweep that differ in their seed alone, trained as one compiled batch: as many at once as memory allows."""
+"""Units of a sweep that differ in their seed alone, trained as one compiled batch: as many at once as memory allows.
+
+Batches are for accelerators. A processor does the same work either way, and a little more of it in a batch (docs/sweeps.md); and all
+seeds share one compiled program, in a batch or not.
+"""
 
 import dataclasses
 import os
@@ -38,8 +42,15 @@ def can_batch(config: RunConfig) -> bool:
     return (config.method in OFFLINE or config.method not in POLICIES) and not config.train.wandb
 
 
+def usual_batch() -> int | None:
+    """Seeds at once where nobody says: on a processor one after another, else as many as memory allows."""
+    import jax
+
+    return 1 if jax.default_backend() == "cpu" else None
+
+
 def train_batch(units: Sequence["Unit"], command: str | None, most: int | None) -> int:
-    """Trains the first of `units` of one setting, `most` or as many as memory allows, to their last checkpoints; how many those are.
+    """Trains the first of `units` of one setting, at most `most` and as many as memory allows, to their last checkpoints; how many.
 
     Those that have made as many updates as one another train side by side. What cannot be trained here is left as it is: a unit's own
     turn, which goes on from its newest checkpoint, will train it or say what is wrong.
@@ -78,7 +89,7 @@ def _open(units: Sequence["Unit"], command: str | None, most: int | None) -> tup
         except Exception:  # which its own turn will meet again, and tell
             continue
         found.append(training)
-        if len(found) == 1 and most is None:
+        if len(found) == 1:
             limit = min(limit, seeds_at_once(training))
     return found, tried
 

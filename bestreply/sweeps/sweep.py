@@ -20,7 +20,7 @@ from bestreply.config import RunConfig, differences, from_dict, preset, to_dict
 from bestreply.console import console
 from bestreply.files import write_json, write_text
 from bestreply.games import make_game
-from bestreply.sweeps.batch import by_setting, train_batch
+from bestreply.sweeps.batch import by_setting, train_batch, usual_batch
 from bestreply.sweeps.executors import Ended, Job, here, on_ray, processes, tried
 
 FIELDS = ("preset", "seeds", "game", "games", "config", "methods")
@@ -171,14 +171,15 @@ def run_sweep(
     restart_changed: bool = False,
     command: str | None = None,
 ) -> list[Unit]:
-    """Plays, trains and measures what is not done yet. In this process, the seeds of one setting are trained as one compiled batch.
+    """Plays, trains and measures what is not done yet; in this process, seeds of one setting as one compiled batch.
 
     A unit that fails leaves ``error.txt`` in its directory and does not stop the rest; the next call tries it again.
 
     Args:
         workers: units at a time on this machine, each in a process of its own where there are several.
         executor: "local", or "ray", which sends the same units to the Ray cluster at `address`, by default a local one.
-        batch: seeds to be trained at once in this process, by default as many as memory has room for; 1: one after another.
+        batch: most seeds to be trained at once in this process, as far as memory has room for them; 1: one after another. By default
+            all of them on an accelerator, and one on a processor, where a batch is no faster.
         restart_changed: whether a unit that was begun with another configuration and not finished is removed and begun anew.
 
     Returns the units that failed.
@@ -193,7 +194,8 @@ def run_sweep(
     datasets = [(path, config) for path, config in sweep.data.items() if path in wanted]
     _all("play", [Job(p.name, _collect, (p.absolute(), config, command)) for p, config in datasets], run)
     jobs = [Job(_name(sweep, unit), _run_unit, (_absolute(unit), command)) for unit in missing]
-    _all("runs", jobs, partial(_in_batches, most=batch) if run is here and batch != 1 else run)
+    most = usual_batch() if batch is None else batch
+    _all("runs", jobs, partial(_in_batches, most=most) if run is here and most != 1 else run)
     return [unit for unit in sweep.units if not unit.done]
 
 

@@ -1,5 +1,6 @@
 """Seeds as one batch: each as it would be alone, whatever becomes of the others."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -120,14 +121,14 @@ def test_a_sweep_in_batches(sweep, lots, tmp_path, monkeypatch):
     monkeypatch.setattr("bestreply.sweeps.sweep._collect", lambda path, config, command: None)
     first, _, lost = sweep.units
     shutil.move(lost.data, tmp_path / "kept")
-    assert run_sweep(sweep) == [lost] and lots == [[0, 3]] and lost.error.exists()
+    assert run_sweep(sweep, batch=8) == [lost] and lots == [[0, 3]] and lost.error.exists()
     told = json.loads((first.path / "unit.json").read_text())
     assert told["seconds"] > 0 and not told["taken_up_again"]
     assert json.loads((first.path / "provenance.json").read_text())["seed"] == 0
     assert (first.path / "diagnostics.json").exists()
     before = metrics(first.path)
     shutil.move(tmp_path / "kept", lost.data)
-    assert run_sweep(sweep) == [] and lots == [[0, 3]] and metrics(first.path) == before
+    assert run_sweep(sweep, batch=8) == [] and lots == [[0, 3]] and metrics(first.path) == before
 
 
 def test_units_that_were_stopped_at_different_places(sweep, lots):
@@ -140,6 +141,15 @@ def test_units_that_were_stopped_at_different_places(sweep, lots):
     done = [list_checkpoints(unit.path / "checkpoints") for unit in sweep.units]
     assert done == [[2, 4], [2, 4], []]
     assert train_batch(sweep.units, None, None) == 3 and lots == [[0, 3]]
+
+
+def test_a_seed_that_is_lost_leaves_the_others_alone(sweep):
+    """Numbers that are not finite stay with the seed that has them."""
+    lot = [open_training(open_store(unit.data), unit.config, path=unit.path) for unit in sweep.units[:2]]
+    lost = jax.tree.map(lambda x: x * jnp.nan if eqx.is_inexact_array(x) else x, lot[0].learner)
+    train_together([dataclasses.replace(lot[0], learner=lost), lot[1]])
+    finite = [np.isfinite([row["value"] for row in metrics(unit.path)]) for unit in sweep.units[:2]]
+    assert not finite[0].any() and finite[1].all()
 
 
 def test_a_batch_that_fails_leaves_its_units_to_themselves(sweep, monkeypatch, capsys):
@@ -173,6 +183,9 @@ def test_as_many_at_once_as_memory_allows(sweep, monkeypatch):
     for seeds, free in ((1, 0), (1, 3 * each), (2, 5 * each), (10, 20 * each)):
         monkeypatch.setattr(batch, "free_memory", lambda free=free: free)
         assert seeds_at_once(training) == seeds
+    assert train_batch(sweep.units, None, 8) == 3
+    monkeypatch.setattr(batch, "free_memory", lambda: 4 * each)
+    assert train_batch(sweep.units, None, 8) == 2
     monkeypatch.undo()
     assert batch.free_memory() > 0
 
