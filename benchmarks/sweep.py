@@ -174,11 +174,12 @@ def measure(quick: bool) -> dict[str, Any]:
         for how in executors:  # compiled once before anything is timed
             child("executor", how, seeds, cache=cache)
         found = {how: child("executor", how, seeds, cache=cache) for how in executors}
+        overhead = child("overhead", 2, rounds, cache=cache)
     return {
         "unit": "seconds",
         "updates": {name: 2 * count for name, count in SIZES.items()},
         "rows": rows,
-        "overhead": child("overhead", 2, rounds),
+        "overhead": overhead,
         "executors": found,
         "executor_units": seeds,
         "setting": to_dict(config("debug", GAME, 0))["game"],
