@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from benchmarks import exact, games, planning, regret, report, search, timing, training
+from benchmarks import exact, games, planning, regret, report, search, sweep, timing, training
 from benchmarks.roshambo import cli as roshambo
 from bestreply.compilation import cache_compilations
 from bestreply.files import write_json
@@ -25,6 +25,7 @@ SUITES = {
     "search": search,
     "exact": exact,
     "report": report,
+    "sweep": sweep,
 }
 OUT = Path("results") / "benchmarks"
 TITLES = {
@@ -34,6 +35,7 @@ TITLES = {
     "search": "Decisions by tree search a second",
     "exact": "Layouts of grid games solved exactly a second",
     "report": "Seconds for a report over many runs",
+    "sweep": "Seeds as one compiled batch, and what a sweep costs",
 }
 
 
@@ -108,8 +110,8 @@ def summary() -> str:
         ]
         if found["quick"]:
             parts += ["**A quick run, to try the script: no figure here is to be quoted.**", ""]
-        if suite == "report":
-            parts += [report.table(found), ""]
+        if suite in ("report", "sweep"):
+            parts += [SUITES[suite].table(found), ""]
             continue
         if suite == "games":
             parts += [f"Ratio: to {found['fastest_of_jaxmarl']}.", ""]

@@ -283,6 +283,18 @@ def from_dict(kind: Any, data: dict[str, Any], where: str = "") -> Any:
     return kind(**values)
 
 
+def differences(one: Any, other: Any, where: str = "") -> list[str]:
+    """Each field in which two configurations differ, as in ``train.updates: 2000 and 3000``."""
+    found = []
+    for field_ in dataclasses.fields(one):
+        name, a, b = f"{where}{field_.name}", getattr(one, field_.name), getattr(other, field_.name)
+        if dataclasses.is_dataclass(a):
+            found += differences(a, b, f"{name}.")
+        elif a != b:
+            found.append(f"{name}: {a!r} and {b!r}")
+    return found
+
+
 def preset(name: str) -> RunConfig:
     """A ready configuration: "debug" (seconds), "demo" (minutes, 2 cores) or "full" (the headline figures). ValueError otherwise."""
     if name not in PRESETS:

@@ -1,5 +1,6 @@
 """What training changes: the networks, their optimisers, and the units that values count in."""
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -62,8 +63,10 @@ def goals_of(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -> tup
 
 def start_learner(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -> Learner:
     """Untrained networks for `game`, drawn from the run's seed."""
-    goals = len(goals_of(config, game, roster))
-    return _fresh(config, game, goals, len(roster), jax.random.key(config.seed))
+    goals, key = len(goals_of(config, game, roster)), jax.random.key(config.seed)
+    return _fresh(
+        dataclasses.replace(config, seed=0), game, goals, len(roster), key
+    )  # one program for all seeds
 
 
 @partial(

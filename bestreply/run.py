@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bestreply import checkpoint
 from bestreply.baselines import POLICIES, policy_player, start_policy
-from bestreply.config import PlannerConfig, RunConfig, from_dict, to_dict
+from bestreply.config import PlannerConfig, RunConfig, differences, from_dict, to_dict
 from bestreply.console import fresh_path
 from bestreply.files import write_json
 from bestreply.games import make_game
@@ -184,11 +184,13 @@ def open_run(
         if not resume:
             raise FileExistsError(f"{path} holds a run already. Give another path, or resume it (--resume)")
         there = _read(path)
-        if there.config != config or there.provenance["data"]["fingerprint"] != data.fingerprint:
-            what = "configuration" if there.config != config else "data"
+        wanted = "Wanted: the same again; or another path; or remove this one, to begin anew (bestreply sweep --restart-changed)"
+        if apart := differences(there.config, config):
             raise ValueError(
-                f"{path} was begun with another {what}; a run can only be resumed as it was begun"
+                f"{path} was begun with another configuration (then and now: {'; '.join(apart)}). {wanted}"
             )
+        if there.provenance["data"]["fingerprint"] != data.fingerprint:
+            raise ValueError(f"{path} was begun with another data. {wanted}")
         return there
     facts = provenance(config.seed, command)
     facts["game"] = {"name": game.name, "version": game.version, "settings": game.settings}

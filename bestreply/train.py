@@ -1,6 +1,7 @@
 """Training. Of the agent: first the model of the others, then the world model and its value, which is told what that model believes."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,10 @@ import numpy as np
 from jaxtyping import Array
 
 from bestreply import checkpoint
-from bestreply.baselines import configure, fit_policy, policy_updates
+from bestreply.baselines import configure, diagnose_policy, fit_policy, policy_updates
 from bestreply.compilation import cache_compilations
 from bestreply.config import RunConfig, to_dict
-from bestreply.data.histories import seatings
+from bestreply.data.histories import Seatings, seatings
 from bestreply.data.moa_buffer import BufferState, fill
 from bestreply.learner import Learner, set_units, start_learner
 from bestreply.metrics import MetricsLog
@@ -26,7 +27,7 @@ from bestreply.model.targets import (
     follow_beliefs,
     policy_ratios,
 )
-from bestreply.phases import Phase, Write, run_phase
+from bestreply.phases import Phase, Seeds, Write, of_each, run_phase, stack, unstack, updates_made
 from bestreply.types import Episodes
 from bestreply.updates import history_step, opponent_step, value_step, world_step
 
@@ -62,9 +63,12 @@ HISTORY = Phase("history", _history_phase, "history_updates", stream=6)
 
 
 def _phases(config: RunConfig) -> tuple[Phase, ...]:
-    value = (VALUE,) if config.train.target == "improved" else ()
     history = (HISTORY,) if config.model.opponents in ("recurrent", "in_context") else ()
-    return (OPPONENTS, WORLD, *value, *history)
+    return (OPPONENTS, WORLD, *_value_phases(config), *history)
+
+
+def _value_phases(config: RunConfig) -> tuple[Phase, ...]:
+    return (VALUE,) if config.train.target == "improved" else ()
 
 
 def fit_opponents(
@@ -73,12 +77,12 @@ def fit_opponents(
     learner: Learner,
     save: Callable[[Learner], None],
     write: Write,
+    seeds: Seeds = None,
 ) -> Learner:
     """The phase of the model of the others. Where it tells goals apart, its prior becomes what the labels of first steps come to."""
 
     def weights(learner: Learner) -> Array:
-        trained = int(learner.opponent_updates) > 0
-        return jnp.asarray(label_weights(config, learner.opponents, buffer.episodes, trained=trained))
+        return of_each(_weights, config, seeds, learner, buffer)
 
     goal = config.model.opponent_goal
     move = goal == "code" or (goal == "goal" and config.train.labels == "posterior")
@@ -93,21 +97,39 @@ def fit_opponents(
         min(config.train.relabel_every, config.train.checkpoint_every)
         if move
         else config.train.checkpoint_every,
+        seeds,
     )
     if goal not in ("goal", "code"):
         return learner
-    total = (weights(learner) if fixed is None else fixed)[:, 0].sum((0, 1))
-    return eqx.tree_at(lambda s: s.opponents.prior, learner, total / jnp.maximum(total.sum(), 1e-6))
+    total = (weights(learner) if fixed is None else fixed)[..., 0, :, :].sum((-3, -2))
+    prior = total / jnp.maximum(total.sum(-1, keepdims=True), 1e-6)
+    return eqx.tree_at(lambda s: s.opponents.prior, learner, prior)
+
+
+def _weights(config: RunConfig, learner: Learner, buffer: BufferState) -> Array:
+    """[E, T, N, G] `label_weights`, by the model of the others as far as it is trained."""
+    trained = int(learner.opponent_updates) > 0
+    return jnp.asarray(label_weights(config, learner.opponents, buffer.episodes, trained=trained))
 
 
 def fit_history(
-    config: RunConfig, buffer: BufferState, learner: Learner, save: Callable[[Learner], None], write: Write
+    config: RunConfig,
+    buffer: BufferState,
+    learner: Learner,
+    save: Callable[[Learner], None],
+    write: Write,
+    seeds: Seeds = None,
 ) -> Learner:
     """The phase of the model that reads the others' history, after that of their types."""
-    weights = jnp.asarray(label_weights(config, learner.opponents, buffer.episodes))
-    where = seatings(buffer.episodes, int(np.asarray(buffer.episodes.player).max()) + 1)
-    data, every = (buffer, where, weights), config.train.checkpoint_every
-    return run_phase(HISTORY, config, lambda _: data, learner, save, write, every)
+    data = buffer, *of_each(_histories, config, seeds, learner, buffer)
+    return run_phase(
+        HISTORY, config, lambda _: data, learner, save, write, config.train.checkpoint_every, seeds
+    )
+
+
+def _histories(config: RunConfig, learner: Learner, buffer: BufferState) -> tuple[Seatings, Array]:
+    """Who sat where, and what each step counts for each goal or type."""
+    return seatings(buffer.episodes), _weights(config, learner, buffer)
 
 
 def read_minds(config: RunConfig, model: LearnedOpponents, episodes: Episodes) -> Minds:
@@ -137,6 +159,73 @@ def split_episodes(episodes: Episodes, holdout: float, seed: int) -> tuple[Episo
     return jax.tree.map(lambda x: x[~held], episodes), jax.tree.map(lambda x: x[held], episodes)
 
 
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A run that is opened for training, and all that it takes."""
+
+    run: "Run"
+    buffer: BufferState
+    held_out: Episodes
+    log: MetricsLog
+    learner: Any
+    """As it is when training begins, or goes on."""
+
+    @property
+    def left(self) -> int:
+        """The updates still to be made."""
+        return sum(max(total - done, 0) for done, total in _counted(self.run, self.learner).values())
+
+    def made(self, learner: Any) -> int:
+        """The updates of all phases that were made."""
+        return sum(done for done, _ in _counted(self.run, learner).values())
+
+    def save(self, learner: Any) -> None:
+        """Writes a checkpoint, and what was measured so far."""
+        self.log.flush()
+        checkpoint.save_checkpoint(self.run.path / "checkpoints", self.made(learner), learner)
+
+
+def open_training(
+    data: "Store",
+    config: RunConfig,
+    *,
+    path: str | Path | None = None,
+    start: "Run | None" = None,
+    resume: bool = False,
+    command: str | None = None,
+) -> Training:
+    """A new run, or with `resume` one as its newest checkpoint left it; as `train` takes them."""
+    from bestreply.run import no_types_to_change, open_run
+
+    config = configure(config)
+    if (config.train.target == "improved") != (config.model.value_heads == "action"):
+        raise ValueError(
+            f'train.target="{config.train.target}" with model.value_heads="{config.model.value_heads}"; wanted: "improved" with '
+            '"action", or neither'
+        )
+    if config.model.opponents in ("recurrent", "in_context") and config.planner.expects_change:
+        raise ValueError(no_types_to_change(config.model.opponents, config.planner))
+    run = open_run(path, config, data, resume=resume, command=command)
+    everything = data.episodes()
+    episodes, held_out = split_episodes(everything, config.train.holdout, config.seed)
+    learner = _begin(run, start, episodes) if run.plans else run.start()
+    if resume and checkpoint.list_checkpoints(run.path / "checkpoints"):
+        learner = run.restore(learner)
+    counted = _counted(run, learner)
+    log = MetricsLog(
+        run.path,
+        data.manifest.steps,
+        {name: total for name, (_, total) in counted.items()},
+        start and start.path,
+        wandb=config.train.wandb,
+        config=to_dict(config),
+    )
+    log.rewind({name: done for name, (done, _) in counted.items()})
+    # With room for all episodes: how many are held out differs by seed, and each shape would be compiled apart.
+    buffer = fill(episodes, capacity=len(everything.length))
+    return Training(run, buffer, held_out, log, learner)
+
+
 def train(
     data: "Store",
     config: RunConfig,
@@ -157,69 +246,75 @@ def train(
     Raises ValueError where the configuration names another game than the store's, or `resume` finds another configuration.
     """
     from bestreply.diagnostics import diagnose
-    from bestreply.run import no_types_to_change, open_run
 
-    config = configure(config)
-    if (config.train.target == "improved") != (config.model.value_heads == "action"):
-        raise ValueError(
-            f'train.target="{config.train.target}" with model.value_heads="{config.model.value_heads}"; wanted: "improved" with '
-            '"action", or neither'
-        )
-    if config.model.opponents in ("recurrent", "in_context") and config.planner.expects_change:
-        raise ValueError(no_types_to_change(config.model.opponents, config.planner))
     cache_compilations()
-    run = open_run(path, config, data, resume=resume, command=command)
-    episodes, held_out = split_episodes(data.episodes(), config.train.holdout, config.seed)
-    learner = _begin(run, start, episodes) if run.plans else run.start()
-    if resume and checkpoint.list_checkpoints(run.path / "checkpoints"):
-        learner = run.restore(learner)
-    counted = _counted if run.plans else policy_updates
-    wanted = {name: total for name, (_, total) in counted(config, learner).items()}
+    training = open_training(data, config, path=path, start=start, resume=resume, command=command)
+    learner = _fit(training.run, training.buffer, training.learner, training.save, training.log.write)
+    run = training.run.with_learner(learner)
+    (diagnose if run.plans else diagnose_policy)(run, training.held_out)
+    training.log.close()
+    return run
 
-    def made(learner: Any) -> dict[str, int]:
-        return {name: done for name, (done, _) in counted(config, learner).items()}
 
-    log = MetricsLog(
-        run.path,
-        data.manifest.steps,
-        wanted,
-        start and start.path,
-        wandb=config.train.wandb,
-        config=to_dict(config),
-    )
-    log.rewind(made(learner))
+def train_together(trainings: Sequence[Training]) -> None:
+    """Trains runs that differ in their seed alone and have made as many updates, as one compiled batch, to their last checkpoints.
+
+    Each run draws what it would draw alone; its numbers agree with those of a lone run to rounding. `train` with `resume` then finds
+    nothing left to train, and measures the models.
+    """
+    seeds = [training.run.config.seed for training in trainings]
 
     def save(learner: Any) -> None:
-        log.flush()
-        checkpoint.save_checkpoint(run.path / "checkpoints", sum(made(learner).values()), learner)
+        for training, one in zip(trainings, unstack(learner), strict=True):
+            training.save(one)
 
-    if run.plans:
-        learner = _fit(config, fill(episodes), learner, save, log.write)
-        diagnose(run.with_learner(learner), held_out)
-    else:
-        learner = fit_policy(run, data, (episodes, held_out), learner, save, log.write)
-    log.close()
-    return run.with_learner(learner)
+    def write(phase: str, update: int, values: dict[str, list[float]]) -> None:
+        for row, training in enumerate(trainings):
+            training.log.write(phase, update, {name: of_all[row] for name, of_all in values.items()})
+
+    buffer = stack([training.buffer for training in trainings])
+    learner = stack([training.learner for training in trainings])
+    _fit(trainings[0].run, buffer, learner, save, write, seeds)
+    for training in trainings:
+        training.log.close()
 
 
-def _counted(config: RunConfig, learner: Learner) -> dict[str, tuple[int, int]]:
+def _counted(run: "Run", learner: Any) -> dict[str, tuple[int, int]]:
     """For each phase, the updates made and those to make."""
-    counters = {phase.name: phase.counter for phase in _phases(config)}
-    return {name: (int(getattr(learner, c)), getattr(config.train, c)) for name, c in counters.items()}
+    if not run.plans:
+        return policy_updates(run.config, learner)
+    train = run.config.train
+    counters = {phase.name: phase.counter for phase in _phases(run.config)}
+    return {name: (updates_made(learner, c), getattr(train, c)) for name, c in counters.items()}
 
 
 def _fit(
-    config: RunConfig, buffer: BufferState, learner: Learner, save: Callable[[Learner], None], write: Write
-) -> Learner:
-    """All phases of the agent's training, from where `learner` is."""
-    learner = fit_opponents(config, buffer, learner, save, write)
-    minds = read_minds(config, learner.opponents, buffer.episodes)
-    for phase in (WORLD, VALUE) if config.train.target == "improved" else (WORLD,):
-        if phase is VALUE and not int(learner.value_updates):
-            learner = _fall_asleep(config, learner, buffer)
-        every = config.train.checkpoint_every
-        learner = run_phase(phase, config, lambda _: (buffer, minds), learner, save, write, every)
-    return learner if learner.reader is None else fit_history(config, buffer, learner, save, write)
+    run: "Run",
+    buffer: BufferState,
+    learner: Any,
+    save: Callable[[Any], None],
+    write: Write,
+    seeds: Seeds = None,
+) -> Any:
+    """All phases of training, from where `learner` is."""
+    if not run.plans:
+        return fit_policy(run, buffer, learner, save, write, seeds)
+    config, minds = run.config, None
+    learner = fit_opponents(config, buffer, learner, save, write, seeds)
+    for phase in (WORLD, *_value_phases(config)):
+        done = updates_made(learner, phase.counter)
+        if done >= getattr(config.train, phase.counter):
+            continue
+        minds = of_each(_minds, config, seeds, learner, buffer) if minds is None else minds
+        if phase is VALUE and not done:
+            learner = of_each(_fall_asleep, config, seeds, learner, buffer)
+        data, every = (buffer, minds), config.train.checkpoint_every
+        learner = run_phase(phase, config, lambda _, data=data: data, learner, save, write, every, seeds)
+    return learner if learner.reader is None else fit_history(config, buffer, learner, save, write, seeds)
+
+
+def _minds(config: RunConfig, learner: Learner, buffer: BufferState) -> Minds:
+    return read_minds(config, learner.opponents, buffer.episodes)
 
 
 def _fall_asleep(config: RunConfig, learner: Learner, buffer: BufferState) -> Learner:

@@ -5,7 +5,7 @@ with others whose types it is told.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,13 @@ import jax
 from bestreply.baselines import behaviour_cloning, hop, iql, ppo
 from bestreply.baselines.policy import PolicyPlayer
 from bestreply.config import RunConfig
-from bestreply.data.moa_buffer import fill
+from bestreply.data.moa_buffer import BufferState
 from bestreply.files import write_json
 from bestreply.games.base import Game
-from bestreply.phases import Phase, Write, run_phase
+from bestreply.phases import Phase, Seeds, Write, run_phase, updates_made
 from bestreply.types import Episodes
 
 if TYPE_CHECKING:
-    from bestreply.data.store import Store
     from bestreply.run import Run
 
 OFFLINE: dict[str, ModuleType] = {"behaviour_cloning": behaviour_cloning, "iql": iql}
@@ -49,33 +48,39 @@ def policy_player(config: RunConfig, game: Game, learner: Any, name: str) -> Pol
 
 def policy_updates(config: RunConfig, learner: Any) -> dict[str, tuple[int, int]]:
     """The updates made and those to make; how many `ppo` will make is not known before its play is over: 0."""
-    return {"policy": (int(learner.updates), config.train.updates if config.method in OFFLINE else 0)}
+    return {
+        "policy": (updates_made(learner, "updates"), config.train.updates if config.method in OFFLINE else 0)
+    }
 
 
 def fit_policy(
     run: "Run",
-    data: "Store",
-    episodes: tuple[Episodes, Episodes],
+    buffer: BufferState,
     learner: Any,
     save: Callable[[Any], None],
     write: Write,
+    seeds: Seeds = None,
 ) -> Any:
-    """Trains a policy on `episodes` of `data`, the others of which are held out, or, for as many environment steps, in the game; writes
-    ``diagnostics.json``."""
+    """Trains a policy on `buffer`, or, for as many environment steps as the data has, in the game."""
     config, game = run.config, run.game
-    if config.method in OFFLINE:
-        method = OFFLINE[config.method]
-        phase = Phase("policy", partial(_step, method, game), "updates", stream=5)
-        buffer = fill(episodes[0])
-        every = config.train.checkpoint_every
-        learner = run_phase(phase, config, lambda _: buffer, learner, save, write, every)
-        found = method.held_out(learner, episodes[1])
-    else:
-        learner = ppo.fit(config, game, data.manifest.steps, learner, save, write)
-        found = {}
-    write_json(run.path / "diagnostics.json", {"heldout": found} if found else {})
-    return learner
+    if config.method not in OFFLINE:
+        return ppo.fit(config, game, run.provenance["env_steps"], learner, save, write)
+    every = config.train.checkpoint_every
+    phase = _phase(config.method, game)
+    return run_phase(phase, config, lambda _: buffer, learner, save, write, every, seeds)
+
+
+@cache  # the same step again is the same program again
+def _phase(method: str, game: Game) -> Phase:
+    return Phase("policy", partial(_step, OFFLINE[method], game), "updates", stream=5)
 
 
 def _step(method: ModuleType, game: Game, config: RunConfig, buffer: Any, learner: Any, key: Any) -> Any:
     return method.step(config, game, buffer, learner, key)
+
+
+def diagnose_policy(run: "Run", held_out: Episodes) -> None:
+    """Measures a policy on episodes that it was not trained on, where there is anything to measure; writes ``diagnostics.json``."""
+    method = OFFLINE.get(run.config.method)
+    found = method.held_out(run.learner, held_out) if method else {}
+    write_json(run.path / "diagnostics.json", {"heldout": found} if found else {})

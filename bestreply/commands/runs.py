@@ -19,6 +19,11 @@ class Sweep:
     """Units at a time, each in a process of its own where there are several."""
     executor: Literal["local", "ray"] = "local"
     """Where the units run: on this machine, or on a Ray cluster (the extra ray), one for each of its processors."""
+    batch: int | None = None
+    """Most seeds of one setting that this process trains at once, as one compiled batch, if memory allows; 1: one after another. By default
+    as many as memory allows on an accelerator, and one on a processor, where a batch is no faster."""
+    restart_changed: bool = False
+    """Remove and begin anew what was begun before the file was changed, and not finished."""
     address: str | None = None
     """Of the Ray cluster; by default a local one. All of its machines have to see the same folder."""
 
@@ -29,7 +34,14 @@ class Sweep:
         from bestreply.sweeps.sweep import read_sweep, run_sweep
 
         sweep = read_sweep(self.file, self.out)
-        failed = run_sweep(sweep, workers=self.workers, executor=self.executor, address=self.address)
+        failed = run_sweep(
+            sweep,
+            workers=self.workers,
+            executor=self.executor,
+            address=self.address,
+            batch=self.batch,
+            restart_changed=self.restart_changed,
+        )
         if rows := sweep_results([sweep.path], ["agent"]):
             Console().print(results_table(rows))
         say(*(f"failed: {unit.error}" for unit in failed), sweep.path)

@@ -15,7 +15,7 @@ from bestreply.types import ABSENT, Episodes, ego_order
 
 
 class Seatings(eqx.Module):
-    """Where each player of the roster sat: places (episode * N + seat), sorted by player."""
+    """Where each player of the roster sat: places (episode * N + seat), sorted by player; last those where nobody acted."""
 
     place: Array  # [E * N] int32
     first: Array  # [P] int32, where a player's own begin
@@ -31,11 +31,13 @@ class History(NamedTuple):
     weight: Array  # [K, T, G], how much each step tells of each goal or type
 
 
-def seatings(episodes: Episodes, players: int) -> Seatings:
-    player = np.asarray(episodes.player).reshape(-1)
-    count = np.bincount(player, minlength=players)
+def seatings(episodes: Episodes) -> Seatings:
+    """Of a buffer's episodes, which may be empty."""
+    acted, player = (np.asarray(x).reshape(-1) for x in (episodes.action[:, 0] != ABSENT, episodes.player))
+    players = int(player.max()) + 1
+    count = np.bincount(player[acted], minlength=players)
     first = np.concatenate([[0], np.cumsum(count)[:-1]])
-    order = np.argsort(player, kind="stable")
+    order = np.argsort(np.where(acted, player, players), kind="stable")
     return Seatings(*(jnp.asarray(x, jnp.int32) for x in (order, first, count)))
 
 
@@ -47,12 +49,12 @@ def draw_histories(
     weights [E, T, N, G]: what each step counts for each goal or type.
     """
     episodes = buffer.episodes
-    count, steps, n = episodes.action.shape
+    _, steps, n = episodes.action.shape
     orders = jnp.asarray(ego_order(n))
 
     def one(key: Array) -> History:
         last_key, past_key, watch_key, many_key = jax.random.split(key, 4)
-        last = jax.random.randint(last_key, (1,), 0, count * n)
+        last = where.place[jax.random.randint(last_key, (1,), 0, where.count.sum())]
         player = episodes.player.reshape(-1)[last[0]]
         rank = jax.random.randint(past_key, (length - 1,), 0, where.count[player])
         row, seat = jnp.divmod(jnp.concatenate([where.place[where.first[player] + rank], last]), n)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bestreply.data.strata import Balance, Strata, draw_places, importance, stratify
 from bestreply.types import ABSENT, Array, Episodes, Transition, ego_order
@@ -87,13 +88,22 @@ def make_moa_buffer(
     return MoaBuffer(init, add, sample, can_sample)
 
 
-def fill(episodes: Episodes, balance: Balance | None = None) -> BufferState:
-    """A full buffer of exactly these episodes."""
+def fill(episodes: Episodes, balance: Balance | None = None, *, capacity: int = 1) -> BufferState:
+    """A buffer of exactly these episodes, with room for `capacity` at least; what is empty is never drawn.
+
+    Buffers of one capacity have one shape, however many episodes they hold, and programs over them compile once.
+    """
     count = len(episodes.length)
-    if count == 0:
-        return make_moa_buffer(1, 1, balance=balance).init(episodes)
-    episodes = jax.tree.map(jnp.asarray, episodes)
-    return _state(episodes, jnp.arange(count, dtype=jnp.int32), jnp.int32(count), balance)
+    rows = max(count, capacity)
+
+    def padded(x: Array, empty: int = 0) -> jax.Array:
+        if rows == count:
+            return jnp.asarray(x)
+        return jnp.asarray(np.pad(x, [(0, rows - count)] + [(0, 0)] * (x.ndim - 1), constant_values=empty))
+
+    whole = jax.tree.map(padded, episodes)
+    whole = eqx.tree_at(lambda e: e.action, whole, padded(episodes.action, ABSENT))
+    return _state(whole, jnp.arange(rows, dtype=jnp.int32), jnp.int32(count), balance)
 
 
 def _state(episodes: Episodes, number: Array, added: Array, balance: Balance | None) -> BufferState:
@@ -122,8 +132,6 @@ def draw_index(state: BufferState, key: Array, batch: int) -> Index:
 
 def all_indices(episodes: Episodes) -> Index:
     """Every transition, in order of episode, step, seat."""
-    import numpy as np
-
     rows, steps, seats = np.nonzero(np.asarray(episodes.action) != ABSENT)
     return Index(*(x.astype(np.int32) for x in (rows, steps, seats)))
 

@@ -53,7 +53,8 @@ def begin(config: TrainConfig, model: LearnedOpponents, buffer: BufferState, key
     """
     row_key, seat_key, truth_key, alike_key, told_key, explore_key = jax.random.split(key, 6)
     episodes: Any = buffer.episodes
-    count, _, seats = episodes.action.shape
+    rows, _, seats = episodes.action.shape
+    count = jnp.minimum(buffer.added, rows)  # the rest of them are empty
     row, seat = jax.random.randint(row_key, (), 0, count), jax.random.randint(seat_key, (), 0, seats)
     keys = jax.random.split(truth_key, seats - 1)
     truth = jax.vmap(lambda k: draw(k, model.prior))(keys)

@@ -12,6 +12,8 @@ class Job(NamedTuple):
     name: str
     run: Callable[..., None]
     arguments: tuple[Any, ...]
+    last: bool = True
+    """Whether it is the last of those that are done together, after which it can be told how long the rest will take."""
 
 
 Ended = Iterator[tuple[Job, str | None]]

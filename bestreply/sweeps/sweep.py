@@ -7,6 +7,7 @@ learn from the same dataset, so that they are compared on equal environment step
 import dataclasses
 import hashlib
 import json
+import shutil
 import time
 import tomllib
 import traceback
@@ -15,11 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bestreply.config import RunConfig, from_dict, preset, to_dict
+from bestreply.config import RunConfig, differences, from_dict, preset, to_dict
 from bestreply.console import console
 from bestreply.files import write_json, write_text
 from bestreply.games import make_game
-from bestreply.sweeps.executors import Ended, Job, here, on_ray, processes
+from bestreply.sweeps.batch import by_setting, train_batch, usual_batch
+from bestreply.sweeps.executors import Ended, Job, here, on_ray, processes, tried
 
 FIELDS = ("preset", "seeds", "game", "games", "config", "methods")
 """What a sweep's file may hold."""
@@ -36,6 +38,10 @@ class Unit:
     @property
     def done(self) -> bool:
         return (self.path / "unit.json").exists()
+
+    @property
+    def begun(self) -> bool:
+        return (self.path / "config.json").exists()
 
     @property
     def error(self) -> Path:
@@ -161,26 +167,35 @@ def run_sweep(
     workers: int = 1,
     executor: str = "local",
     address: str | None = None,
+    batch: int | None = None,
+    restart_changed: bool = False,
     command: str | None = None,
 ) -> list[Unit]:
-    """Plays, trains and measures what is not done yet.
+    """Plays, trains and measures what is not done yet; in this process, seeds of one setting as one compiled batch.
 
     A unit that fails leaves ``error.txt`` in its directory and does not stop the rest; the next call tries it again.
 
     Args:
         workers: units at a time on this machine, each in a process of its own where there are several.
         executor: "local", or "ray", which sends the same units to the Ray cluster at `address`, by default a local one.
+        batch: most seeds to be trained at once in this process, as far as memory has room for them; 1: one after another. By default
+            all of them on an accelerator, and one on a processor, where a batch is no faster.
+        restart_changed: whether a unit that was begun with another configuration and not finished is removed and begun anew.
 
     Returns the units that failed.
     """
-    run = _executor(executor, workers, address)
+    run = _executor(executor, workers, address, batch)
     missing = [unit for unit in sweep.units if not unit.done]
     if len(missing) < len(sweep.units):
         console.print(f"{len(sweep.units) - len(missing)} of {len(sweep.units)} units are done already")
+    if restart_changed:
+        _remove_changed(missing)
     wanted = {unit.data for unit in missing}
     datasets = [(path, config) for path, config in sweep.data.items() if path in wanted]
     _all("play", [Job(p.name, _collect, (p.absolute(), config, command)) for p, config in datasets], run)
-    _all("runs", [Job(_name(sweep, unit), _run_unit, (_absolute(unit), command)) for unit in missing], run)
+    jobs = [Job(_name(sweep, unit), _run_unit, (_absolute(unit), command)) for unit in missing]
+    most = usual_batch() if batch is None else batch
+    _all("runs", jobs, partial(_in_batches, most=most) if run is here and most != 1 else run)
     return [unit for unit in sweep.units if not unit.done]
 
 
@@ -201,8 +216,35 @@ def _collect(path: Path, config: RunConfig, command: str | None) -> None:
         collect_for(config, path, command)
 
 
-def _run_unit(unit: Unit, command: str | None) -> None:
-    """Trains and measures one unit; what is there of it is taken up again."""
+def _remove_changed(units: Sequence[Unit]) -> None:
+    """Removes what is there of those of `units` that were begun with another configuration."""
+    for unit in units:
+        if unit.begun:
+            there = from_dict(RunConfig, json.loads((unit.path / "config.json").read_text("utf-8")))
+            if differences(there, unit.config):
+                shutil.rmtree(unit.path)
+
+
+def _in_batches(jobs: Sequence[Job], most: int | None) -> Ended:
+    """One after another in this process, seeds of one setting once they have been trained together."""
+    of_unit = {job.arguments[0]: job for job in jobs}
+    for units in by_setting(list(of_unit)):
+        while units:
+            begun, again = time.perf_counter(), {unit: unit.begun for unit in units}
+            count = train_batch(units, jobs[0].arguments[1], most) if len(units) > 1 else 1
+            seconds = (time.perf_counter() - begun) / count
+            for number, unit in enumerate(units[:count], 1):
+                job = of_unit[unit]
+                job = job._replace(arguments=(*job.arguments, seconds, again[unit]), last=number == count)
+                yield job, tried(job)
+            units = units[count:]
+
+
+def _run_unit(unit: Unit, command: str | None, seconds: float = 0.0, again: bool | None = None) -> None:
+    """Trains and measures one unit; what is there of it is taken up again.
+
+    `seconds` were spent on it in a batch already; `again` is whether there was anything of it before that.
+    """
     from bestreply.data.store import open_store
     from bestreply.experiment import evaluate_run
     from bestreply.report import write_report
@@ -211,15 +253,16 @@ def _run_unit(unit: Unit, command: str | None) -> None:
     begun = time.perf_counter()
     unit.path.mkdir(parents=True, exist_ok=True)
     try:
-        again = (unit.path / "config.json").exists()
-        run = train(open_store(unit.data), unit.config, path=unit.path, resume=again, command=command)
+        again = unit.begun if again is None else again
+        run = train(open_store(unit.data), unit.config, path=unit.path, resume=True, command=command)
         evaluate_run(run, command)
         write_report(unit.path)
     except Exception:
         write_text(unit.error, traceback.format_exc())
         raise
     unit.error.unlink(missing_ok=True)
-    write_json(unit.path / "unit.json", {"seconds": time.perf_counter() - begun, "taken_up_again": again})
+    seconds += time.perf_counter() - begun
+    write_json(unit.path / "unit.json", {"seconds": seconds, "taken_up_again": again})
 
 
 def _all(what: str, jobs: list[Job], run: Executor) -> None:
@@ -228,15 +271,22 @@ def _all(what: str, jobs: list[Job], run: Executor) -> None:
     for done, (job, error) in enumerate(run(jobs), 1):
         left = (time.monotonic() - begun) / done * (len(jobs) - done)
         state = "done" if error is None else f"failed: {error}"
-        time_left = f", about {left / 60:.0f} min left" if done < len(jobs) else ""
+        time_left = f", about {left / 60:.0f} min left" if done < len(jobs) and job.last else ""
         console.print(f"{what} {done}/{len(jobs)}{time_left}: {job.name} {state}", markup=False)
 
 
-def _executor(executor: str, workers: int, address: str | None) -> Executor:
+def _executor(executor: str, workers: int, address: str | None, batch: int | None) -> Executor:
     if executor not in EXECUTORS:
         raise ValueError(f"executor={executor!r}; there are: {', '.join(EXECUTORS)}")
     if workers < 1:
         raise ValueError(f"{workers} workers; wanted: at least 1")
+    if batch is not None and batch < 1:
+        raise ValueError(f"batch={batch}; wanted: at least 1 seed at once")
+    if (batch or 1) > 1 and (executor == "ray" or workers > 1):
+        raise ValueError(
+            f"batch={batch} with executor={executor}, workers={workers}; wanted: batches in this process alone (workers=1), or units in "
+            "processes of their own (batch=1)"
+        )
     if executor == "ray":
         return partial(on_ray, address=address)
     if address:

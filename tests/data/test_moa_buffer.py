@@ -129,6 +129,16 @@ def test_every_transition_is_as_likely_as_any_other():
     assert stats.chisquare(counts[acted]).pvalue > 1e-3
 
 
+def test_room_for_more_changes_no_draw():
+    new = counters(0, 6, seed=3)
+    full, roomy = fill(new), fill(new, capacity=9)
+    assert (
+        len(roomy.episodes.length) == 9 and roomy.added == 6 and (roomy.episodes.action[6:] == ABSENT).all()
+    )
+    drawn = [gather(state, draw_index(state, jax.random.key(0), 500)) for state in (full, roomy)]
+    jax.tree.map(np.testing.assert_array_equal, *drawn)
+
+
 def test_all_indices_are_all_transitions_in_order():
     new = counters(0, 6, seed=3)
     index = all_indices(new)

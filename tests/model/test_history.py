@@ -110,7 +110,7 @@ def test_histories_are_of_one_player_as_another_seat_saw_it():
     lineup = seat_players(game, [f"mixture({', '.join(PLAYERS)})"] * 2, 30, 0)
     played = play(game, lineup, 0).episodes
     buffer, weights = fill(played), jnp.asarray(np.eye(2)[played.player][:, None] * np.ones((1, 6, 1, 1)))
-    where = seatings(played, 2)
+    where = seatings(played)
     drawn = drawing(buffer, where, weights, jax.random.key(0), 64, 3)
     acted = np.asarray(drawn.action) != ABSENT
     assert acted[:, -1].all()  # the last is never left out
@@ -127,7 +127,7 @@ def test_histories_are_of_one_player_as_another_seat_saw_it():
 def test_turned_histories_keep_the_player_in_sight():
     played = some_play(8)
     buffer, weights = fill(played), jnp.ones((*played.action.shape, 1))
-    drawn = drawing(buffer, seatings(played, 1), weights, jax.random.key(1), 32, 1)
+    drawn = drawing(buffer, seatings(played), weights, jax.random.key(1), 32, 1)
     turned = jax.jit(partial(turned_histories, HUNT))(drawn, jax.random.key(2))
 
     def standing(history):  # how many cells of its own view the player stands on, and what it may do

@@ -103,7 +103,7 @@ def test_failures_are_a_units_own(file, tmp_path, monkeypatch):
     """Finished units are not run again, a failed one leaves its log and is tried again."""
     found, ran, broken = read_sweep(file, tmp_path / "out"), [], [True]
 
-    def run_unit(unit, command):
+    def run_unit(unit, command, *of_batch):
         ran.append(unit.path)
         unit.path.mkdir(parents=True, exist_ok=True)
         if unit == found.units[1] and broken[0]:
@@ -141,6 +141,11 @@ def test_a_job_that_dies_takes_nothing_with_it(run):
     [
         ({"workers": 0}, "0 workers; wanted: at least 1"),
         ({"executor": "cloud"}, "executor='cloud'; there are: local, ray"),
+        ({"batch": 0}, "batch=0; wanted: at least 1 seed at once"),
+        (
+            {"batch": 4, "workers": 2},
+            r"batch=4 with executor=local, workers=2; wanted: batches in this process alone",
+        ),
         ({"address": "10.0.0.1:6379"}, "address='10.0.0.1:6379' with executor=local; wanted"),
     ],
 )
