@@ -6,6 +6,7 @@ natural size.
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,8 +169,8 @@ def axes(x: Scale, y: Scale, floor: float, left: float) -> Markup:
     return Markup("").join(parts)
 
 
-def points_text(points: list[tuple[float, float]]) -> str:
-    return " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+def points_text(points: Sequence[tuple[float, float]] | np.ndarray) -> str:
+    return " ".join(["%.1f,%.1f"] * len(points)) % tuple(itertools.chain.from_iterable(points))
 
 
 # -- dots and intervals ----------------------------------------------------------------------------

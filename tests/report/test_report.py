@@ -417,6 +417,9 @@ def test_strings_lose_what_could_drive_a_terminal(tmp_path):
     assert files.scores.method[0] == "a[2Jb" and files.config == {"game": "a[2Jb"}
     assert isinstance(files.matches, Problem)
     write_report(run)
+    for plain in ("a\x7fb", "a\u202eb", "é\x9bb"):  # not escaped
+        (run / "config.json").write_text(f'{{"game": "{plain}"}}', "utf-8")
+        assert not set(read_run(run).config["game"]) - set("abé")
 
 
 def test_others_that_change_their_mind(tmp_path):
