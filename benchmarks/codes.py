@@ -93,14 +93,14 @@ def summary() -> str:
             share = each["code"] / np.maximum(each["player"], 1e-9)
             cells = [f"{each[g].mean():.3f} ({each[g].min():.3f})" for g in ("player", "code")]
             hits = [r["moves"][k]["hit"] for r in by_goal["code"] if "hit" in r["moves"][k]]
-            hit = f"{np.mean(hits):.2f}" if hits else "-"  # results of before it was counted
-            bits.append([str(row["moves"]), *cells, f"{share.mean():.2f}" if row["moves"] else "-", hit])
+            hit = [f"{np.mean(hits):.2f}"] if hits else []  # older results have none
+            bits.append([str(row["moves"]), *cells, f"{share.mean():.2f}" if row["moves"] else "-", *hit])
         parts += [
             f"## {path.stem}: {PLAYS[path.stem][0]}",
             f"    {found['provenance']['command']}",
             table(["told apart", "log-loss", "top-1"], lines),
             "Bits about who plays (least seed), after so many moves:",
-            table(["moves", "players on record", "codes", "share", "hit ratio"], bits),
+            table(["moves", "players on record", "codes", "share", "hit ratio"][: len(bits[0])], bits),
         ]
     return "\n\n".join(parts)
 

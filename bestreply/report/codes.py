@@ -21,8 +21,9 @@ def codes_section(found: Any, texts: Texts) -> dict[str, Any] | None:
         texts("codes_row", player=player, shares=texts("list_gap").join(_told(shares, names, texts)))
         for player, shares in rows.items()
     ]
+    label = texts("codes_label", rows=" ".join(told))
     return {
-        "figure": figures.heat(rows, names, texts("codes_label", rows=" ".join(told))),
+        "figure": figures.heat(rows, names, texts("codes_corner"), label),
         "table": _by_moves(found, texts),
     }
 

@@ -279,14 +279,15 @@ def _waterfall_row(name: str, value: str, style: str, left: float, y: float) -> 
 # -- shares as a heat map ---------------------------------------------------------------------------
 
 
-def heat(rows: dict[str, list[float]], columns: list[str], label: str) -> Markup:
-    """A row of shares in [0, 1] each, as numbers in per cent on the deeper a ground the larger they are."""
+def heat(rows: dict[str, list[float]], columns: list[str], corner: str, label: str) -> Markup:
+    """A row of shares in [0, 1] each, as numbers in per cent on the deeper a ground the larger they are. `corner` says what columns are."""
     row, left, top = 26, 132, 24
     wide = max((WIDTH - left) / max(len(columns), 1), 30.0)
     parts = [
         el("text", name, class_="tick", x=left + wide * (k + 0.5), y=top - 8, text_anchor="middle")
         for k, name in enumerate(columns)
     ]
+    parts.append(el("text", corner, class_="tick", x=left - 8, y=top - 8, text_anchor="end"))
     for r, (name, shares) in enumerate(rows.items()):
         y = top + row * r
         short = name if len(name) <= 20 else name[:19] + "…"

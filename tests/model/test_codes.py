@@ -85,7 +85,7 @@ def test_who_plays_is_found_out_without_labels():
     weights = label_weights(config, model, jax.device_put(episodes))
     found = code_table(lineup.roster, episodes, beliefs, weights)
     assert found["end"]["bits"] > 0.85 * found["end"]["entropy"]
-    assert found["moves"][-1]["hit"] > 0.9 > found["moves"][0]["hit"]
+    assert found["moves"][-1]["hit"] > 0.8 > found["moves"][0]["hit"]
     assert found["end"]["accuracy"] > 0.95
     by_moves = [row["bits"] for row in found["moves"]]
     assert by_moves[0] < 0.05 and by_moves == sorted(by_moves)  # more moves tell more
