@@ -24,6 +24,7 @@ from bestreply.experiment import drawn_players
 from bestreply.files import write_json
 from bestreply.games import make_game
 from bestreply.learner import set_units, start_learner
+from bestreply.model.labels import label_weights
 from bestreply.model.targets import follow_beliefs, follow_predictions
 from bestreply.provenance import provenance
 from bestreply.train import fit_opponents
@@ -67,7 +68,8 @@ def measure(name: str, seed: int, goal: str, episodes: int, updates: int) -> dic
     }
     found = {"seed": seed, "goal": goal, **means}
     if goal == "code":
-        found |= code_table(lineup.roster, held, beliefs)
+        weights = label_weights(wanted, learner.opponents, buffer.episodes)
+        found |= code_table(lineup.roster, held, beliefs, weights)
     elif goal == "player":
         told = belief_table(wanted, learner.opponents, held, beliefs)
         assert told is not None
@@ -93,13 +95,15 @@ def summary() -> str:
             each = {g: np.array([r["moves"][k]["bits"] for r in by_goal[g]]) for g in ("player", "code")}
             share = each["code"] / np.maximum(each["player"], 1e-9)
             cells = [f"{each[g].mean():.3f} ({each[g].min():.3f})" for g in ("player", "code")]
-            bits.append([str(row["moves"]), *cells, f"{share.mean():.2f}" if row["moves"] else "-"])
+            hits = [r["moves"][k]["hit"] for r in by_goal["code"] if "hit" in r["moves"][k]]
+            hit = [f"{np.mean(hits):.2f}"] if hits else []  # older results have none
+            bits.append([str(row["moves"]), *cells, f"{share.mean():.2f}" if row["moves"] else "-", *hit])
         parts += [
             f"## {path.stem}: {PLAYS[path.stem][0]}",
             f"    {found['provenance']['command']}",
             table(["told apart", "log-loss", "top-1"], lines),
             "Bits about who plays (least seed), after so many moves:",
-            table(["moves", "players on record", "codes", "share"], bits),
+            table(["moves", "players on record", "codes", "share", "hit ratio"][: len(bits[0])], bits),
         ]
     return "\n\n".join(parts)
 

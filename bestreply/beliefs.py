@@ -92,13 +92,17 @@ def by_moves(
 
 
 def code_table(
-    roster: list[dict[str, Any]], episodes: Episodes, beliefs: Float[Array, "E T1 N others G"]
+    roster: list[dict[str, Any]],
+    episodes: Episodes,
+    beliefs: Float[Array, "E T1 N others G"],
+    weights: Float[np.ndarray, "E T N G"],
 ) -> dict[str, Any]:
     """What learned codes tell of who played, whom no code was shown (docs/files.md, `diagnostics.json`).
 
     Returns the shares of codes by player as believed after the last move, and after each of `MOVES` the information about players that the
     belief holds, H(player) - E[-log sum_c b(c) P(player | c)], in bits: a lower bound of the mutual information. P(player | c) is counted
-    in the same play.
+    in the same play. `hit` is how often the code believed likeliest is the one that the whole episode shows the player to follow from
+    there on: the likeliest by `weights` (`bestreply.model.labels.label_weights`), which know what it does later.
     """
     action = np.asarray(episodes.action)
     others = ego_order(action.shape[2])[:, 1:]
@@ -111,11 +115,13 @@ def code_table(
     joint = last[there][first].T @ who[first] / max(first.sum(), 1)  # [G, players]
     given = joint / np.maximum(joint.sum(1, keepdims=True), 1e-9)
     now = np.asarray(beliefs)[:, :-1][there]
+    hit = now.argmax(1) == np.asarray(weights).argmax(3)[:, :, others][there]
     rows = []
     for k in MOVES:
         here = moves == k
         if here.any():
-            rows.append({"moves": k, "count": int(here.sum())} | _bits(now[here] @ given, who[here]))
+            told = {"moves": k, "count": int(here.sum()), "hit": float(hit[here].mean())}
+            rows.append(told | _bits(now[here] @ given, who[here]))
     return {
         "players": [entry["name"] for entry in roster],
         "shares": joint.tolist(),

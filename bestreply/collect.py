@@ -4,6 +4,7 @@ Who plays is a pool of distinct players and, for every match, the player of each
 seats it holds and for no others, so one compiled program serves every line-up: a costly planner runs once a step, not once a seat.
 """
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -401,8 +402,10 @@ def collect(
     path = fresh_path("datasets", game.name.replace(":", "-")) if path is None else Path(path)
     store = open_log(path, game, lineup.roster, roster)
     with meter("collect", episodes * game.max_steps, "steps") as progress:
+        began = time.perf_counter()
         played = play(game, lineup, seed, chunk=chunk, progress=progress).episodes
-    store.append(named_in(store, lineup, played), seed=seed, command=command)
+        seconds = time.perf_counter() - began
+    store.append(named_in(store, lineup, played), seed=seed, command=command, seconds=seconds)
     return store
 
 

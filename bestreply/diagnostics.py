@@ -13,6 +13,7 @@ from bestreply.config import RunConfig
 from bestreply.data.moa_buffer import BufferState, Index, all_indices, fill, gather, gather_window
 from bestreply.files import write_json
 from bestreply.games.base import Game
+from bestreply.model.labels import label_weights
 from bestreply.model.losses import world_losses
 from bestreply.model.opponent import LearnedOpponents
 from bestreply.model.targets import follow_beliefs, follow_predictions, n_step_return
@@ -48,7 +49,8 @@ def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
         else agent_value_table(run),
     }
     if run.config.model.opponent_goal == "code":
-        result["codes"] = code_table(run.roster, held_out, beliefs)
+        weights = label_weights(run.config, run.learner.opponents, buffer.episodes)
+        result["codes"] = code_table(run.roster, held_out, beliefs, weights)
     elif (believed := belief_table(run.config, run.learner.opponents, held_out, read)) is not None:
         result["belief"] = believed
     write_json(run.path / "diagnostics.json", result)

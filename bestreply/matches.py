@@ -34,51 +34,62 @@ def watch_matches(
     opponents: Sequence[Sequence[str | Spec | Player]],
     seed: int,
     episodes: int = 1,
+    seat: int = 0,
 ) -> tuple[Lineup, Played]:
-    """`episodes` episodes against each opponent set in turn, `agent` in seat 0, with its thoughts."""
-    lineup = join([seat_players(game, [agent, *others], episodes, seed) for others in opponents])
-    return lineup, play(game, lineup, seed, watch=int(lineup.seating[0, 0]))
+    """`episodes` episodes against each opponent set in turn, `agent` in `seat` and the others in seat order, with its thoughts."""
+    seated = [[*others[:seat], agent, *others[seat:]] for others in opponents]
+    lineup = join([seat_players(game, players, episodes, seed) for players in seated])
+    return lineup, play(game, lineup, seed, watch=int(lineup.seating[0, seat]))
 
 
 def tell_match(
-    game: Game, agent: Player, lineup: Lineup, played: Played, number: int, name: str, goals: Sequence[str]
+    game: Game,
+    agent: Player,
+    lineup: Lineup,
+    played: Played,
+    number: int,
+    name: str,
+    goals: Sequence[str],
+    seat: int = 0,
 ) -> dict[str, Any]:
-    """Match `number` of what `watch_matches` gave, against the opponent set `name`."""
+    """Match `number` of what `watch_matches` gave for `seat`, against the opponent set `name`."""
     episode, thoughts, modes = jax.tree.map(lambda x: x[number], tuple(played))
-    players = [lineup.pool[i] for i in lineup.seating[number]]
-    acting = np.flatnonzero(episode.action[:, 0] != ABSENT).tolist()
+    seating, others = lineup.seating[number], ego_order(game.num_players)[seat, 1:]
+    players = [lineup.pool[i] for i in seating]
+    held = int((seating[:seat] == seating[seat]).sum())  # which of the watched seats it is
+    acting = np.flatnonzero(episode.action[:, seat] != ABSENT).tolist()
     return {
         "opponents": name,
         "players": [p.name for p in players],
-        "seat": 0,
-        "return": float(episode.reward[:, 0].sum()),
+        "seat": seat,
+        "return": float(episode.reward[:, seat].sum()),
         "actions": list(game.action_names),
         "goals": list(goals),
         "steps": [
-            _step(game, episode, t)
-            | _planned(thoughts, agent, t)
-            | _who(game, players[1:], episode, modes[t, 1:], t, tuple(goals))
+            _step(game, episode, t, seat)
+            | _planned(thoughts, agent, t, held)
+            | _who(game, [players[s] for s in others], episode, modes[t], t, tuple(goals), others)
             for t in acting
         ],
     }
 
 
-def _step(game: Game, episode: Any, t: int) -> dict[str, Any]:
+def _step(game: Game, episode: Any, t: int, seat: int) -> dict[str, Any]:
     return {
-        "text": game.text(episode.obs[t, 0], 0),
-        "picture": game.picture(episode.obs[t, 0], 0),
-        "legal": episode.legal[t, 0].tolist(),
-        "action": int(episode.action[t, 0]),
-        "reward_got": float(episode.reward[t, 0]),
-        "actual": episode.action[t, ego_order(game.num_players)[0, 1:]].tolist(),
+        "text": game.text(episode.obs[t, seat], seat),
+        "picture": game.picture(episode.obs[t, seat], seat),
+        "legal": episode.legal[t, seat].tolist(),
+        "action": int(episode.action[t, seat]),
+        "reward_got": float(episode.reward[t, seat]),
+        "actual": episode.action[t, ego_order(game.num_players)[seat, 1:]].tolist(),
     }
 
 
-def _planned(thoughts: Any, agent: Any, t: int) -> dict[str, Any]:
-    """What the agent, who holds the first of the watched seats, thought at step `t`; nothing for a player that does not plan."""
+def _planned(thoughts: Any, agent: Any, t: int, held: int) -> dict[str, Any]:
+    """What the agent thought at step `t` in that of the watched seats; nothing for a player that does not plan."""
     if thoughts.plan is None:
         return {}
-    plan = jax.tree.map(lambda x: x[t, 0], thoughts.plan)
+    plan = jax.tree.map(lambda x: x[t, held], thoughts.plan)
     return {
         "scores": numbers(plan.scores),
         "reward": numbers(plan.reward),
@@ -91,14 +102,20 @@ def _planned(thoughts: Any, agent: Any, t: int) -> dict[str, Any]:
 
 
 def _who(
-    game: Game, others: Sequence[Player], episode: Any, modes: np.ndarray, t: int, goals: tuple[str, ...]
+    game: Game,
+    others: Sequence[Player],
+    episode: Any,
+    modes: np.ndarray,
+    t: int,
+    goals: tuple[str, ...],
+    seats: np.ndarray,
 ) -> dict[str, Any]:
     """Who each other really was at step `t`, by name, and which of `goals` that is: by the player's name where the goals are players,
     by the label of the step where they are the game's; None where it is not known."""
-    who = [_acting(player, int(mode)) for player, mode in zip(others, modes, strict=True)]
+    who = [_acting(player, int(mode)) for player, mode in zip(others, modes[seats], strict=True)]
     if goals != tuple(game.goals):
         return {"who": who, "truth": [goals.index(name) if name in goals else None for name in who]}
-    labels = zip(episode.goal[t, 1:].tolist(), episode.goal_source[t, 1:].tolist(), strict=True)
+    labels = zip(episode.goal[t, seats].tolist(), episode.goal_source[t, seats].tolist(), strict=True)
     known = [goal if goal != ABSENT and GOAL_SOURCES[source] != "none" else None for goal, source in labels]
     return {"who": who, "truth": known}
 

@@ -71,7 +71,11 @@ def save_references(path: str | Path, found: Iterable[Reference], provenance: di
 
 def load_references(path: str | Path) -> dict[str, Reference]:
     """By opponent set. Raises ValueError that says what does not fit, OSError where there is no such file."""
-    document = json.loads(Path(path).read_text(encoding="utf-8"))
+    return references_in(json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def references_in(document: Any) -> dict[str, Reference]:
+    """The same of what the file holds."""
     entries = document.get("against") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise ValueError("it has no list `against`; wanted: one entry for each opponent set")

@@ -26,6 +26,7 @@ from bestreply.players.base import ScriptedPlayer
 from bestreply.report.view_page import render_view
 from bestreply.run import Run
 from bestreply.spec import Spec
+from bestreply.types import ego_order
 
 PAGE = "view.html"
 
@@ -36,6 +37,7 @@ def view_run(
     episodes: int = 2,
     *,
     seed: int | None = None,
+    seat: int = 0,
     planner: str | None = None,
     lang: str = "en",
 ) -> Path:
@@ -43,15 +45,19 @@ def view_run(
 
     Args:
         seed: of play; by default the one that the report's matches are played with.
+        seat: of the agent; the others sit in the rest in seat order.
 
-    Raises ValueError for unknown players, planners or languages, and for fewer than one episode.
+    Raises ValueError for unknown players, planners or languages, for a seat that the game has not, and for fewer than one episode.
     """
+    last = run.game.num_players - 1
+    if not 0 <= seat <= last:
+        raise ValueError(f"seat={seat} of {run.game.name}; wanted: 0 to {last}, 0 is the first player's")
     if episodes < 1:
         raise ValueError(f"{episodes} episodes; wanted: at least 1 for every opponent set")
     sets = tuple(opponents) or resolve(run.config).evaluate.opponents
     seed = run.config.seed + 2 if seed is None else seed
     agent = run.agent(planner)
-    matches = view_matches(run, sets, episodes, seed, planner)
+    matches = view_matches(run, sets, episodes, seed, planner, seat)
     facts = {
         "game": str(Spec(run.game.name, (), run.game.settings)),
         "planner": agent.config.planner,
@@ -64,23 +70,23 @@ def view_run(
 
 
 def view_matches(
-    run: Run, opponents: Sequence[str], episodes: int, seed: int, planner: str | None = None
+    run: Run, opponents: Sequence[str], episodes: int, seed: int, planner: str | None = None, seat: int = 0
 ) -> list[dict[str, Any]]:
     """Matches as in `matches.json` (docs/files.md), with the exact Q* of every candidate at every step where it can be had."""
     agent, game = run.agent(planner), run.game
     sets = [fill_seats(game, text) for text in opponents]
-    lineup, played = watch_matches(game, agent, sets, seed, episodes)
+    lineup, played = watch_matches(game, agent, sets, seed, episodes, seat)
     names = [name_opponents(others) for others in sets for _ in range(episodes)]
     matches: list[dict[str, Any]] = [
-        tell_match(game, agent, lineup, played, k, name, run.goals) | {"gamma": agent.gamma}
+        tell_match(game, agent, lineup, played, k, name, run.goals, seat) | {"gamma": agent.gamma}
         for k, name in enumerate(names)
     ]
     groups: dict[tuple[int, ...], list[int]] = {}
     for k, seating in enumerate(lineup.seating):
-        groups.setdefault(tuple(seating[1:].tolist()), []).append(k)
+        groups.setdefault(tuple(np.delete(seating, seat).tolist()), []).append(k)
     with meter("solve", len(matches), "matches") as progress:
         for rows in groups.values():
-            for k, found in zip(rows, _solved(game, lineup, played, rows, agent.gamma), strict=True):
+            for k, found in zip(rows, _solved(game, lineup, played, rows, agent.gamma, seat), strict=True):
                 matches[k] |= {name: value for name, value in found.items() if name != "q"}
                 steps: list[dict[str, Any]] = matches[k]["steps"]
                 for step, q in zip(steps, found.get("q", ()), strict=False):
@@ -90,19 +96,20 @@ def view_matches(
 
 
 def _solved(
-    game: Game, lineup: Lineup, played: Played, rows: list[int], gamma: float
+    game: Game, lineup: Lineup, played: Played, rows: list[int], gamma: float, seat: int
 ) -> list[dict[str, Any]]:
     """For each of the matches `rows`, all against the same others: `q` [T, A] and `kind`, or why there is none (`missing`, `reason`)."""
-    others = [lineup.pool[i] for i in lineup.seating[rows[0]][1:]]
+    seats = ego_order(game.num_players)[seat, 1:]
+    others = [lineup.pool[i] for i in lineup.seating[rows[0]][seats]]
     if wrong := sorted({p.name for p in others if not isinstance(p, ScriptedPlayer)}):
         return [{"missing": "no_distribution", "reason": ", ".join(wrong)}] * len(rows)
     scripted = [p for p in others if isinstance(p, ScriptedPlayer)]
     try:
         count = _affordable(game, scripted, len(rows))
         settings: dict[str, Any] = {"layouts": 0} if isinstance(game, GridGame) else {"limit": MOST_POSITIONS}
-        reply = exact.best_reply(game, 0, scripted, gamma=gamma, **settings)
+        reply = exact.best_reply(game, seat, scripted, gamma=gamma, **settings)
         log = jax.tree.map(lambda x: x[rows[:count]], played.episodes)
-        told = {"modes": played.modes[rows[:count]][:, :, 1:]} if isinstance(reply, GridReply) else {}
+        told = {"modes": played.modes[rows[:count]][:, :, seats]} if isinstance(reply, GridReply) else {}
         decided = reply.decisions(log, **told)
     except ValueError as error:
         reason = str(error)

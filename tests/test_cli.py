@@ -171,7 +171,8 @@ def test_collect_describe_validate(monkeypatch, capsys, tmp_path):
     assert store.manifest.episodes == 5 and store.game() == make_game(game)
     again = collect(make_game(game), ["tit_for_tat", "random"], 5, 3, path=tmp_path / "again")
     assert again.fingerprint == store.fingerprint
-    assert "chicken" in call(monkeypatch, capsys, "data", "describe", path)[1]
+    described = call(monkeypatch, capsys, "data", "describe", path)[1]
+    assert "chicken" in described and "environment steps a second" in described
     assert call(monkeypatch, capsys, "data", "validate", path)[:2] == (0, f"{path}: nothing wrong\n")
     part = path / "part-00000.parquet"
     part.write_bytes(part.read_bytes()[:-100])

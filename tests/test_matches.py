@@ -95,9 +95,9 @@ def viewed(hunt):
     return view_matches(hunt, SETS, 1, seed=0), played.episodes
 
 
-def by_tables(hunt, other, episodes, row):
+def by_tables(hunt, other, episodes, row, seat=0):
     """[T, A]: Q* of episode `row`, NaN for illegal actions."""
-    reply = exact.best_reply(HUNT, 0, [other], gamma=hunt.agent().gamma, layouts=1)
+    reply = exact.best_reply(HUNT, seat, [other], gamma=hunt.agent().gamma, layouts=1)
     q = reply.decisions(jax.tree.map(lambda x: x[row : row + 1], episodes)).q[0]
     return np.where(np.isfinite(q), q, np.nan)
 
@@ -115,6 +115,20 @@ def test_the_q_of_a_view_is_that_of_the_exact_tables(hunt, viewed, row):
     assert [[q is not None for q in step["exact"]] for step in match["steps"]] == [
         step["legal"] for step in match["steps"]
     ]
+
+
+def test_the_agent_can_have_another_seat(hunt):
+    """It is shown what that seat saw, and its Q* is that of the seat."""
+    (match,) = view_matches(hunt, SETS[:1], 1, seed=0, seat=1)
+    _, played = watch_matches(HUNT, hunt.agent(), [["nearest_stag"]], 0, seat=1)
+    log, steps = played.episodes, len(match["steps"])
+    assert (match["seat"], match["players"][0]) == (1, "nearest_stag")
+    assert [s["action"] for s in match["steps"]] == log.action[0, :steps, 1].tolist()
+    assert [s["actual"] for s in match["steps"]] == log.action[0, :steps, :1].tolist()
+    assert match["steps"][0]["text"] == HUNT.text(log.obs[0, 0, 1], 1)
+    np.testing.assert_allclose(told(match), by_tables(hunt, SETS[0], log, 0, seat=1)[:steps], atol=1e-5)
+    with pytest.raises(ValueError, match="seat=2 of stag_hunt; wanted: 0 to 1"):
+        view_run(hunt, seat=2)
 
 
 def test_against_who_switches_q_is_told_when(hunt, viewed):

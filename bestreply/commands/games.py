@@ -18,6 +18,8 @@ class View:
     """Episodes against every opponent set."""
     seed: int | None = None
     """Seed of play; by default that of the report's matches."""
+    seat: int = 0
+    """The agent's seat, counted from 0; the others sit in the rest in seat order."""
     planner: Literal["one_step", "look_ahead", "rollout", "search"] | None = None
     """How the agent plans; by default as the run's configuration says."""
     lang: Literal["en", "zh"] = "en"
@@ -28,7 +30,7 @@ class View:
         from bestreply.view import view_run
 
         settings: dict[str, Any] = {"seed": self.seed, "planner": self.planner, "lang": self.lang}
-        say(view_run(load_run(self.run_dir), self.opponents, self.episodes, **settings))
+        say(view_run(load_run(self.run_dir), self.opponents, self.episodes, seat=self.seat, **settings))
 
 
 @command("play", "play a seat yourself, in the browser; games that end are kept as data")

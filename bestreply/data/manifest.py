@@ -36,6 +36,8 @@ class Part:
     seed: int | None
     command: str | None
     created: str  # UTC, ISO 8601
+    seconds: float | None = None  # that play took; None where nobody took the time
+    labelled: int | None = None  # rows whose goal an event shows; None in older parts
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,12 @@ class Manifest:
     @property
     def rows(self) -> int:
         return sum(part.rows for part in self.parts)
+
+    @property
+    def rate(self) -> float | None:
+        """Environment steps a second of the parts whose play was timed; None where none was."""
+        timed = [part for part in self.parts if part.seconds]
+        return sum(part.steps for part in timed) / sum(part.seconds or 0 for part in timed) if timed else None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -124,7 +132,9 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, list[Problem]]:
     problems = list(_check(raw))
     if problems:
         return None, problems
-    parts = tuple(Part(**{f.name: part[f.name] for f in dataclasses.fields(Part)}) for part in raw["parts"])
+    parts = tuple(
+        Part(**{f.name: part.get(f.name) for f in dataclasses.fields(Part)}) for part in raw["parts"]
+    )
     known = {
         f.name: tuples(raw[f.name])
         for f in dataclasses.fields(Manifest)
@@ -140,6 +150,10 @@ def _refuse_constant(name: str) -> Any:
 
 def _is_count(value: Any, least: int = 0) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**63
+
+
+def _is_span(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12
 
 
 def _is_list(value: Any, check: Any, least: int = 0) -> bool:
@@ -185,6 +199,11 @@ PART_WANTED = {
     "command": (lambda v: v is None or _is_text(v), "text or null"),
     "created": (_is_text, "a time as text"),
 }
+PART_MAY_HOLD = {
+    "seconds": (lambda v: v is None or _is_span(v), "a number, at least 0, or null"),
+    "labelled": (lambda v: v is None or _is_count(v), "an int, at least 0, or null"),
+}
+"""Added since: older datasets have none."""
 
 
 def _check(raw: Any) -> Any:
@@ -211,6 +230,7 @@ def _check(raw: Any) -> Any:
             continue  # named above
         where = f"{FILE}: parts[{index}]"
         yield from _check_fields(part, PART_WANTED, where, mend)
+        yield from _check_fields({name: part.get(name) for name in PART_MAY_HOLD}, PART_MAY_HOLD, where, mend)
         name = part.get("file")
         if isinstance(name, str) and not PART_NAME.fullmatch(name):
             what = f"file {name!r:.120}; wanted: a name such as {part_name(0)} in the dataset's own folder"

@@ -105,6 +105,14 @@ def _check_padding(arrays: dict[str, np.ndarray], longest: int) -> None:
         raise ValueError(f"episodes.goal_source runs from {found}; wanted: an index into {GOAL_SOURCES}")
 
 
+def count_labelled(arrays: dict[str, np.ndarray]) -> int:
+    """Rows whose goal an event shows."""
+    from bestreply.types import GOAL_SOURCES
+
+    shown = arrays["goal_source"] == GOAL_SOURCES.index("event")
+    return int((shown & (arrays["action"] != -1)).sum())
+
+
 def to_tables(arrays: dict[str, np.ndarray], manifest: Manifest, first_episode: int) -> Iterator[pa.Table]:
     """Yields the rows of checked `arrays`, some whole episodes at a time, ids from `first_episode` on."""
     count, steps, seats = arrays["action"].shape

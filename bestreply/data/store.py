@@ -123,9 +123,16 @@ class Store:
 
     # -- writing ---------------------------------------------------------------------------------------------
 
-    def append(self, episodes: "Episodes", *, seed: int | None, command: str | None = None) -> None:
-        """Adds `episodes` as one more part; their ids follow on those that are there. `seed` and `command` go
-        into the manifest.
+    def append(
+        self,
+        episodes: "Episodes",
+        *,
+        seed: int | None,
+        command: str | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Adds `episodes` as one more part; their ids follow on those that are there. `seed`, `command` and the
+        `seconds` that play took go into the manifest, and not into the fingerprint.
 
         The part is written first and the manifest then, each whole or not at all: after a crash the dataset
         is as it was before. Other processes that append to the same folder wait (not on Windows). Steps that
@@ -140,10 +147,15 @@ class Store:
             _refuse_difference(now.identity, self.manifest.identity, self.path)
             for left in self.path.glob(".*.tmp"):
                 left.unlink()
-            self.manifest = self._append(now, arrays, seed, command)
+            self.manifest = self._append(now, arrays, seed, command, seconds)
 
     def _append(
-        self, manifest: Manifest, arrays: dict[str, np.ndarray], seed: int | None, command: str | None
+        self,
+        manifest: Manifest,
+        arrays: dict[str, np.ndarray],
+        seed: int | None,
+        command: str | None,
+        seconds: float | None,
     ) -> Manifest:
         name = part_name(len(manifest.parts))
         first = manifest.episodes
@@ -159,6 +171,8 @@ class Store:
             seed=plain(seed),
             command=command,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            seconds=None if seconds is None else round(float(seconds), 3),
+            labelled=rows.count_labelled(arrays),
         )
         manifest = dataclasses.replace(manifest, parts=(*manifest.parts, part), bestreply=_library_version())
         write_json(self.path / FILE, manifest.to_json())

@@ -46,6 +46,7 @@ def summarise(store: "Store") -> dict[str, Any]:
             "episodes": m.episodes,
             "steps": m.steps,
             "transitions": m.rows,
+            "rate": m.rate,
             "terminated": _share(over.sum(), len(play)),
             "truncated": _share(len(cut), m.episodes),
             "players": [
@@ -108,6 +109,7 @@ def describe(summary: dict[str, Any]) -> str:
         f"  seats       {s['seats']}, observations {'x'.join(map(str, s['obs_shape'])) or 'of one number'}",
         f"  play        {s['episodes']:,} episodes, {s['steps']:,} environment steps, "
         f"{s['transitions']:,} transitions",
+        f"  gathered    {'at an unknown rate' if s['rate'] is None else _a_second(s['rate'])}",
         f"  ended       {_percent(s['truncated'])} of the episodes by the step limit (truncated), "
         f"{_percent(s['terminated'])} of the seats by the game (terminated)",
         f"  on disk     {s['bytes'] / 1e6:,.2f} MB, parts {s['parts']}, seeds {_some(s['seeds'])}",
@@ -138,6 +140,10 @@ def describe(summary: dict[str, Any]) -> str:
 def _some(values: list[Any]) -> str:
     shown = ", ".join(str(value) for value in values[:8])
     return f"{shown}, ..." if len(values) > 8 else shown or "-"
+
+
+def _a_second(rate: float) -> str:
+    return f"{rate:,.0f} environment steps a second, compilation included"
 
 
 def _percent(share: float | None) -> str:

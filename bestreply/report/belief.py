@@ -8,8 +8,11 @@ from bestreply.report.sections import Table
 from bestreply.report.texts import Texts, fixed
 
 
-def belief_section(found: Any, texts: Texts) -> dict[str, Any] | None:
-    """A figure of accuracy against moves, a table of it, and one of confidence; None where there is nothing to draw."""
+def belief_section(found: Any, texts: Texts, goals: bool = False) -> dict[str, Any] | None:
+    """A figure of accuracy against moves, a table of it, and one of confidence; None where there is nothing to draw.
+
+    With `goals` the types are goals that the game declares, and accuracy is the hit ratio.
+    """
     if not isinstance(found, dict):
         return None
     lines: dict[str, list[tuple[float, float]]] = {}
@@ -29,6 +32,7 @@ def belief_section(found: Any, texts: Texts) -> dict[str, Any] | None:
         "table": _table(_entries(found, "moves"), ("moves", "accuracy", "share", "bits", "count"), texts),
         "reliability": _table(sure, ("confidence", "accuracy", "count"), texts, bars),
         "note": texts("note_belief", ece=fixed(number(found.get("ece")), 3)),
+        "hits": texts("note_hit_ratio") if goals else "",
     }
 
 

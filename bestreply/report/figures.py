@@ -6,6 +6,7 @@ natural size.
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,8 +169,8 @@ def axes(x: Scale, y: Scale, floor: float, left: float) -> Markup:
     return Markup("").join(parts)
 
 
-def points_text(points: list[tuple[float, float]]) -> str:
-    return " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+def points_text(points: Sequence[tuple[float, float]] | np.ndarray) -> str:
+    return " ".join(["%.1f,%.1f"] * len(points)) % tuple(itertools.chain.from_iterable(points))
 
 
 # -- dots and intervals ----------------------------------------------------------------------------
@@ -273,6 +274,34 @@ def _waterfall_row(name: str, value: str, style: str, left: float, y: float) -> 
         el("text", name, class_=f"name {style}", x=left, y=y + 4, text_anchor="end"),
         el("text", value, class_=f"name {style}", x=WIDTH - 2, y=y + 4, text_anchor="end"),
     ]
+
+
+# -- shares as a heat map ---------------------------------------------------------------------------
+
+
+def heat(rows: dict[str, list[float]], columns: list[str], corner: str, label: str) -> Markup:
+    """A row of shares in [0, 1] each, as numbers in per cent on the deeper a ground the larger they are. `corner` says what columns are."""
+    row, left, top = 26, 132, 24
+    wide = max((WIDTH - left) / max(len(columns), 1), 30.0)
+    parts = [
+        el("text", name, class_="tick", x=left + wide * (k + 0.5), y=top - 8, text_anchor="middle")
+        for k, name in enumerate(columns)
+    ]
+    parts.append(el("text", corner, class_="tick", x=left - 8, y=top - 8, text_anchor="end"))
+    for r, (name, shares) in enumerate(rows.items()):
+        y = top + row * r
+        short = name if len(name) <= 20 else name[:19] + "…"
+        parts.append(
+            el("text", el("title", name), short, class_="name", x=left - 8, y=y + 17, text_anchor="end")
+        )
+        for k, share in enumerate(shares):
+            x, deep = left + wide * k, f"{0.06 + 0.4 * share:.2f}"
+            size = {"x": x + 1, "y": y + 1, "width": wide - 2, "height": row - 2}
+            parts.append(el("rect", class_="heat", rx=3, fill_opacity=deep, **size))
+            said = f"{100 * share:.0f}"
+            parts.append(el("text", said, class_="cell", x=x + wide / 2, y=y + 17, text_anchor="middle"))
+    box = f"0 0 {_short(left + wide * len(columns))} {top + row * len(rows) + 4}"
+    return el("svg", *parts, class_="figure", viewBox=box, role="img", aria_label=label)
 
 
 # -- several named lines ---------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from bestreply.files import write_text
 from bestreply.report import sections
 from bestreply.report.belief import belief_section
 from bestreply.report.changes import changes_section
+from bestreply.report.codes import codes_section
 from bestreply.report.losses import losses_section
 from bestreply.report.match import costliest, read_matches
 from bestreply.report.read import Problem, RunFiles, clean, read_run
@@ -24,6 +25,8 @@ from bestreply.report.texts import HERE, file_size, load_texts
 PAGE = "report.html"
 OPTIONAL = ("references", "regret", "changes")
 """Files that a run can do without: they are named on the page only where they are broken."""
+POLICIES = ("behaviour_cloning", "iql", "ppo", "ppo_recurrent")
+"""Methods that learn a policy, and no models of the others or the world."""
 
 
 def write_page(run_dir: Path, lang: str) -> Path:
@@ -48,6 +51,7 @@ def render(run: RunFiles, lang: str) -> str:
     page: dict[str, Any] = {
         "diagnostics": None,
         "belief": None,
+        "codes": None,
         "scores": None,
         "curves": None,
         "matches": [],
@@ -69,7 +73,8 @@ def render(run: RunFiles, lang: str) -> str:
         page["changes"] = changes_section(there["changes"], texts)
     if "diagnostics" in there:
         first = page["matches"][0].steps[0].candidates if page["matches"] else []
-        page["belief"] = belief_section(there["diagnostics"].get("belief"), texts)
+        page["belief"] = belief_section(there["diagnostics"].get("belief"), texts, _goals(run))
+        page["codes"] = codes_section(there["diagnostics"].get("codes"), texts)
         page["diagnostics"] = sections.diagnostics_section(there["diagnostics"], len(first) or None, texts)
     return self_contained(
         "report.html",
@@ -80,8 +85,15 @@ def render(run: RunFiles, lang: str) -> str:
         config=sections.flat(run.config),
         provenance=sections.flat(run.provenance),
         files=_files(run.path, texts),
+        policy=isinstance(run.config, dict) and run.config.get("method") in POLICIES,
         **page,
     )
+
+
+def _goals(run: RunFiles) -> bool:
+    """Whether what the beliefs are about is the game's own goals, by the run's configuration."""
+    model = run.config.get("model") if isinstance(run.config, dict) else None
+    return isinstance(model, dict) and model.get("opponent_goal") == "goal"
 
 
 def self_contained(

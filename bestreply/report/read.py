@@ -6,8 +6,8 @@ What cannot be used becomes a `Problem` in its place, so that the page shows the
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bestreply.references import Reference, load_references
+from bestreply.references import Reference, references_in
 
 MAKERS = {
     "config.json": "train",
@@ -170,30 +170,52 @@ def _json_of(kind: type) -> Callable[[Path], Any]:
         size = path.stat().st_size
         if size > MAX_JSON_BYTES:
             raise ValueError(f"it has {size:,} bytes; wanted: at most {MAX_JSON_BYTES:,}")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")
         document = json.loads(text)
         if not isinstance(document, kind):
             raise ValueError(f"its root is a {type(document).__name__}; wanted: a {kind.__name__}")
-        harmless = not (_ESCAPED.search(text) or _CONTROL.search(text))  # found faster than string by string
-        return document if harmless else clean(document)
+        return document if _harmless(text) else clean(document)
 
     return read
 
 
+def _harmless(text: str) -> bool:
+    """Whether no string of a JSON document has what `clean` takes out. Found faster than string by string; and strings of such a
+    document hold no control characters of ASCII but DEL, unless they are escaped."""
+    if "\\" in text and _ESCAPED.search(text):
+        return False
+    return "\x7f" not in text if text.isascii() else not _CONTROL.search(text)
+
+
 def _references(path: Path) -> dict[str, Reference]:
-    _json_of(dict)(path)  # its size and root
-    found = load_references(path).values()
-    cleaned = [replace(r, opponents=clean(r.opponents), reason=clean(r.reason)) for r in found]
-    return {reference.opponents: reference for reference in cleaned}
+    return references_in(_json_of(dict)(path))
 
 
-def _columns(path: Path, wanted: dict[str, pa.DataType]) -> dict[str, np.ndarray]:
-    """The named columns cast to the wanted types; a null becomes NaN, or an error where NaN cannot be."""
-    file = pq.ParquetFile(path)
-    missing = [name for name in wanted if name not in file.schema_arrow.names]
+def read_table(path: Path, wanted: Sequence[str], codes: Sequence[str] = ()) -> tuple[pa.Table, pa.Schema]:
+    """The named columns, those of `codes` as codes for their few names; and the file's schema. A file is small: one thread is fastest."""
+    file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), read_dictionary=list(codes))
+    schema = file.schema_arrow
+    missing = [name for name in wanted if name not in schema.names]
     if missing:
         raise ValueError(f"it has no column {', '.join(missing)}; wanted: {', '.join(wanted)}")
-    table = file.read(columns=list(wanted))
+    return file.read(columns=list(wanted), use_threads=False), schema
+
+
+def coded(table: pa.Table, name: str) -> tuple[list[str], np.ndarray]:
+    """The names in a column, and for each row which it is."""
+    column = table.column(name)
+    if column.null_count:
+        raise ValueError(f"column {name} has {column.null_count} empty entries; wanted: none")
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string()).dictionary_encode()
+    chunk = column.unify_dictionaries().combine_chunks()
+    chunk = chunk.chunk(0) if isinstance(chunk, pa.ChunkedArray) else chunk
+    names = [clean(str(name)) for name in chunk.dictionary.to_pylist()]
+    return names, np.asarray(chunk.indices.to_numpy(zero_copy_only=False), np.int64)
+
+
+def _columns(table: pa.Table, wanted: dict[str, pa.DataType]) -> dict[str, np.ndarray]:
+    """The named columns cast to the wanted types; a null becomes NaN, or an error where NaN cannot be."""
     columns = {}
     for name, kind in wanted.items():
         column = table.column(name).cast(kind)
@@ -204,23 +226,24 @@ def _columns(path: Path, wanted: dict[str, pa.DataType]) -> dict[str, np.ndarray
 
 
 def _metrics(path: Path) -> dict[str, Series]:
-    wanted = {"env_steps": pa.int64(), "update": pa.int64(), "name": pa.string(), "value": pa.float64()}
-    columns = _columns(path, wanted)
-    metrics = {}
+    wanted = {"env_steps": pa.int64(), "update": pa.int64(), "value": pa.float64()}
+    table, _ = read_table(path, [*wanted, "name"], codes=["name"])
+    columns = _columns(table, wanted)
+    value = np.where(np.abs(columns["value"]) <= MAX_SIZE, columns["value"], np.nan)
+    names, code = coded(table, "name")
     order = np.argsort(columns["update"], kind="stable")
-    names = columns["name"][order]
-    for name in dict.fromkeys(columns["name"].tolist()):
-        rows = order[names == name]
-        value = columns["value"][rows]
-        value = np.where(np.abs(value) <= MAX_SIZE, value, np.nan)
-        metrics[clean(name)] = Series(columns["env_steps"][rows], columns["update"][rows], value)
+    found, first = np.unique(code, return_index=True)
+    metrics = {}
+    for k in found[np.argsort(first)]:  # in the order of the file
+        rows = order[code[order] == k]
+        metrics[names[k]] = Series(columns["env_steps"][rows], columns["update"][rows], value[rows])
     return metrics
 
 
 def _scores(path: Path) -> Scores:
     wanted = {"method": pa.string(), "opponents": pa.string(), "return": pa.float64()}
     wanted |= dict.fromkeys(("seed", "episode", "seat"), pa.int64())
-    columns = _columns(path, wanted)
+    columns = _columns(read_table(path, list(wanted))[0], wanted)
     for name in ("method", "opponents"):
         columns[name] = np.array([clean(v) for v in columns[name].tolist()], dtype=object)
     bad = int((~(np.abs(columns["return"]) <= MAX_SIZE)).sum())

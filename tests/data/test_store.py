@@ -171,7 +171,7 @@ def test_the_rows_are_those_of_the_documented_format(tmp_path: Path) -> None:
 
 def test_the_manifest_says_what_lies_there(tmp_path: Path, toy: Toy) -> None:
     written = create_store(tmp_path, toy, roster())
-    written.append(random_episodes(toy, 3, 0), seed=11, command="collect ...")
+    written.append(random_episodes(toy, 3, 0), seed=11, command="collect ...", seconds=0.5)
     written.append(random_episodes(toy, 2, 1), seed=12)
     told = json.loads((tmp_path / "manifest.json").read_text())
     assert told["game"] == {
@@ -191,6 +191,10 @@ def test_the_manifest_says_what_lies_there(tmp_path: Path, toy: Toy) -> None:
         ("part-00001.parquet", 2, 3, 12),
     ]
     assert [p["command"] for p in told["parts"]] == ["collect ...", None]
+    assert [p["seconds"] for p in told["parts"]] == [0.5, None]
+    assert written.manifest.rate == told["parts"][0]["steps"] / 0.5
+    sources = written.table(["goal_source"]).column(0).to_pylist()
+    assert sum(p["labelled"] for p in told["parts"]) == sources.count("event") > 0
     assert told["parts"][1]["sha256"] == files.sha256(tmp_path / "part-00001.parquet")
     table = written.table(["episode", "step"])
     assert told["totals"] == {
@@ -456,6 +460,24 @@ def test_what_is_no_dataset_or_a_newer_one_is_said_plainly(tmp_path: Path, toy: 
         open_store(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps(told)[:-20])
     with pytest.raises(ValueError, match="cannot be read as JSON"):
+        open_store(tmp_path)
+
+
+def test_a_dataset_of_before_play_was_timed_is_read_and_added_to(tmp_path: Path, toy: Toy) -> None:
+    old = create_store(tmp_path, toy, roster())
+    old.append(random_episodes(toy, 3, 0), seed=0, seconds=2.0)
+    path, fingerprint = tmp_path / "manifest.json", old.fingerprint
+    told = json.loads(path.read_text())
+    for name in ("seconds", "labelled"):
+        del told["parts"][0][name]
+    path.write_text(json.dumps(told))
+    opened = open_store(tmp_path)
+    assert opened.manifest.rate is None and opened.fingerprint == fingerprint
+    opened.append(random_episodes(toy, 2, 1), seed=1, seconds=0.25)
+    assert opened.manifest.rate == opened.manifest.parts[1].steps / 0.25
+    told["parts"][0]["seconds"] = -1
+    path.write_text(json.dumps(told))
+    with pytest.raises(ValueError, match=r"seconds: -1; wanted: a number, at least 0, or null"):
         open_store(tmp_path)
 
 

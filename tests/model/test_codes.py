@@ -15,6 +15,7 @@ from bestreply.config import CollectConfig, ModelConfig, RunConfig, TrainConfig
 from bestreply.data.moa_buffer import fill
 from bestreply.learner import set_units, start_learner
 from bestreply.model.codes import first_codes, smooth_codes
+from bestreply.model.labels import label_weights
 from bestreply.model.targets import follow_beliefs
 from bestreply.train import fit_opponents
 
@@ -74,15 +75,17 @@ def fitted(players, codes=4, updates=400):
     episodes = play(game, lineup, 0).episodes
     learner = set_units(start_learner(config, game, lineup.roster), config, episodes)
     learner = fit_opponents(config, fill(episodes), learner, lambda _: None, lambda *_: None)
-    return learner.opponents, episodes, lineup
+    return config, learner.opponents, episodes, lineup
 
 
 def test_who_plays_is_found_out_without_labels():
     """Always the same, always the other, and a coin: as much is known at the end as labels could tell."""
-    model, episodes, lineup = fitted(("always_c", "always_d", "random"), updates=1500)
+    config, model, episodes, lineup = fitted(("always_c", "always_d", "random"), updates=1500)
     beliefs = follow_beliefs(model, jax.device_put(episodes))
-    found = code_table(lineup.roster, episodes, beliefs)
+    weights = label_weights(config, model, jax.device_put(episodes))
+    found = code_table(lineup.roster, episodes, beliefs, weights)
     assert found["end"]["bits"] > 0.85 * found["end"]["entropy"]
+    assert found["moves"][-1]["hit"] > 0.8 > found["moves"][0]["hit"]
     assert found["end"]["accuracy"] > 0.95
     by_moves = [row["bits"] for row in found["moves"]]
     assert by_moves[0] < 0.05 and by_moves == sorted(by_moves)  # more moves tell more
@@ -97,7 +100,18 @@ def test_codes_by_hand():
     beliefs = np.full((2, 9, 2, 1, 2), 0.5)
     beliefs[:, 4:, 0, 0] = [0, 1]  # the first seat meets the second player
     beliefs[:, 4:, 1, 0] = [1, 0]
-    found = code_table(lineup.roster, episodes, jnp.asarray(beliefs))
+    weights = np.zeros(
+        (2, 8, 2, 2)
+    )  # what the first player does shows code 0, the second changes its mind after two moves
+    weights[:, :, 0, 0] = weights[:, :2, 1, 0] = weights[:, 2:, 1, 1] = 1
+    found = code_table(lineup.roster, episodes, jnp.asarray(beliefs), weights)
+    assert [row["hit"] for row in found["moves"]] == [
+        1,
+        1,
+        0.5,
+        0.5,
+        1,
+    ]  # after 0, 1, 2, 3, 5 moves; of equals the first is likeliest
     assert found["shares"] == [[0.5, 0], [0, 0.5]]
     assert [row["bits"] for row in found["moves"]] == pytest.approx(
         [0, 0, 0, 0, 1]

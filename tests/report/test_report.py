@@ -417,6 +417,9 @@ def test_strings_lose_what_could_drive_a_terminal(tmp_path):
     assert files.scores.method[0] == "a[2Jb" and files.config == {"game": "a[2Jb"}
     assert isinstance(files.matches, Problem)
     write_report(run)
+    for plain in ("a\x7fb", "a\u202eb", "é\x9bb"):  # not escaped
+        (run / "config.json").write_text(f'{{"game": "{plain}"}}', "utf-8")
+        assert not set(read_run(run).config["game"]) - set("abé")
 
 
 def test_others_that_change_their_mind(tmp_path):
@@ -437,3 +440,72 @@ def test_others_that_change_their_mind(tmp_path):
     )
     (tmp_path / "changes.json").unlink()
     assert not [a for a in read_page(write_report(tmp_path)).of("a") if a["href"] == "#changes"]
+
+
+# -- what there is of a run's models of the others ------------------------------------------------------------------------------
+
+
+def html(path):
+    return path.read_text("utf-8")
+
+
+def with_diagnostics(path, config, document):
+    (path / "config.json").write_text(json.dumps(config))
+    (path / "diagnostics.json").write_text(json.dumps(document))
+    return path
+
+
+def make_codes(players=("nearest_stag", "nearest_hare", "random<b>"), codes=3):
+    rows = [{"moves": k, "bits": 0.5 * k, "entropy": 1.585, "accuracy": 0.9, "hit": 0.625} for k in (0, 1, 2)]
+    shares = [[1 / len(players) if c == p else 0.0 for p in range(len(players))] for c in range(codes)]
+    return {"players": list(players), "shares": shares, "moves": rows, "end": rows[2]}
+
+
+def test_codes_are_drawn_beside_what_they_tell(tmp_path):
+    with_diagnostics(tmp_path, {"model": {"opponent_goal": "code"}}, {"codes": make_codes()})
+    for lang, wanted in (("en", "nearest_hare: code 2 100%."), ("zh", "nearest_hare：编码 2 占 100%")):
+        page = html(write_report(tmp_path, lang=lang))
+        assert wanted in page and page.count('class="heat"') == 9 and page.count(">100</text>") == 3
+        assert "<b>" not in page and "<td>1.000</td><td>1.585</td><td>0.900</td><td>0.625</td>" in page
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"players": "x"},
+        {"shares": [[0.1], 3]},
+        {"shares": []},
+        {"shares": [["a", None, -1]]},
+        {"players": ["p"] * 99},
+        {"shares": [[0.2, 0.8, 1e999]], "moves": 3, "end": []},
+    ],
+)
+def test_codes_that_do_not_fit_leave_the_page_whole(tmp_path, wrong):
+    with_diagnostics(tmp_path, {}, {"codes": make_codes() | wrong})
+    assert "Models of the others" in html(write_report(tmp_path))
+
+
+def test_a_method_without_models_of_others_says_so(tmp_path):
+    for method, lang, wanted in (
+        ("iql", "en", "This method learns a policy, and no models of the others"),
+        ("behaviour_cloning", "zh", "不学习对手模型"),
+    ):
+        page = html(
+            write_report(with_diagnostics(tmp_path, {"method": method}, {"heldout": {"log_loss": 1.0}}), lang)
+        )
+        assert (
+            wanted in page and "diagnostics.json holds nothing" not in page and "没有这部分内容" not in page
+        )
+    with_diagnostics(tmp_path, {"method": "ppo"}, {})
+    assert "no world model" in html(write_report(tmp_path))
+    with_diagnostics(tmp_path, {"method": "agent"}, {"heldout": {"obs": 1.0}})
+    assert "diagnostics.json holds nothing on this" in html(write_report(tmp_path))
+
+
+def test_accuracy_on_the_games_own_goals_is_called_the_hit_ratio(tmp_path):
+    run = make_run(tmp_path / "r", steps=1, episodes=3)
+    assert "hit ratio" not in html(write_report(run))
+    config = {"model": {"opponent_goal": "goal"}}
+    with_diagnostics(run, config, json.loads((run / "diagnostics.json").read_text()))
+    assert "accuracy is the hit ratio" in html(write_report(run))
+    assert "准确率即命中率" in html(write_report(run, lang="zh"))

@@ -352,6 +352,25 @@ def test_models_data_rewards_and_seats_are_looked_at(tmp_path):
         assert wanted in page and wanted in plain(text), wanted
 
 
+def test_how_fast_data_was_gathered_is_told_where_it_is_recorded(tmp_path):
+    make_sweep(tmp_path / "runs", seeds=1)
+    assert "How fast data was gathered" in report(tmp_path)[0]
+    parts = [{"steps": 3000, "seconds": 2.0, "labelled": 700}, {"steps": 1000, "labelled": 100}]
+    for name, told in (
+        ("new", parts),
+        ("old", [{"steps": 4000}]),
+        ("odd", [3, {"steps": "x", "seconds": 0}]),
+    ):
+        (tmp_path / "datasets" / name).mkdir(parents=True)
+        manifest = {"totals": {"steps": 4000, "rows": 8000}, "parts": told}
+        (tmp_path / "datasets" / name / "manifest.json").write_text(json.dumps(manifest))
+    for lang, wanted in (("en", "at 1,500 environment steps a second"), ("zh", "每秒 1,500 个环境步")):
+        page, text = report(tmp_path, lang=lang)
+        assert wanted in page and wanted in text
+        assert "| 1,500 | 8,000 | 2.00 | 10% |" in text
+        assert "| – | 8,000 | 2.00 | – |" in text
+
+
 def test_seats_beside_scipy():
     from scipy.stats import f_oneway
 

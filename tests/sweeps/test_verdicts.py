@@ -10,6 +10,7 @@ from bestreply.sweeps.verdicts import (
     ALPHA,
     DRAWS,
     Pair,
+    _quantiles,
     bootstrap_interval,
     bootstrap_intervals,
     hedges_g,
@@ -221,6 +222,12 @@ def test_pairing_matters():
 def test_what_cannot_be_compared_is_refused(scores, told):
     with pytest.raises(ValueError, match=told):
         judge(scores, rng())
+
+
+@pytest.mark.parametrize("count", [2, 3, 1000])
+def test_quantiles_are_those_of_numpy(count):
+    values, shares = np.random.default_rng(count).normal(size=count), np.array([[0.0, 0.025], [0.95, 1.0]])
+    np.testing.assert_allclose(_quantiles(values, shares), np.quantile(values, shares), rtol=1e-12)
 
 
 def test_flips_are_all_counted():

@@ -92,10 +92,12 @@ def _lines(group: Group, name: str, by_steps: bool) -> list[tuple[np.ndarray, np
         x = (series.env_steps if by_steps else series.update).astype(float)
         whole = np.isfinite(series.value)
         x, y = x[whole], series.value[whole]
-        order = np.argsort(x, kind="stable")
-        last = np.append(np.diff(x[order]) > 0, True)[: len(x)]  # of several values at one x, the last
+        if len(x) and not (np.diff(x) > 0).all():
+            order = np.argsort(x, kind="stable")
+            last = np.append(np.diff(x[order]) > 0, True)  # of several values at one x, the last
+            x, y = x[order][last], y[order][last]
         if len(x):
-            lines.append((x[order][last], y[order][last]))
+            lines.append((x, y))
     return lines
 
 
@@ -118,7 +120,8 @@ def _mean(name: str, lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Mean:
 def _speed(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Speed:
     first, along, final, reached = [], [], [], []
     for x, y in lines:
-        along.append([float(y[np.abs(x - (x[0] + part * (x[-1] - x[0]))).argmin()]) for part in ALONG])
+        at = x[0] + np.array(ALONG)[:, None] * (x[-1] - x[0])
+        along.append(y[np.abs(x - at).argmin(1)].tolist())
         end = float(y[-max(1, len(y) // 10) :].mean())
         first.append(float(y[0]))
         final.append(end)

@@ -44,7 +44,7 @@ Line = tuple[Part, ...]
 
 
 def line(*parts: str | Link | Code | Anchor) -> Line:
-    return tuple(Plain(p) if isinstance(p, str) else p for p in parts)
+    return tuple([Plain(p) if isinstance(p, str) else p for p in parts])
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,12 @@ def bands(lines: list[Band], label: str, *, diagonal: bool = False, unit: bool =
         parts.append(el("line", class_="mark", x1=x(0), x2=x(1), y1=y(0), y2=y(1)))
     for b in lines:
         if b.low is not None and b.high is not None:
-            edge = [(x(a), y(max(v, least))) for a, v in zip(b.x, b.high, strict=True)]
-            edge += [(x(a), y(max(v, least))) for a, v in zip(b.x[::-1], b.low[::-1], strict=True)]
+            across = [x(a) for a in b.x.tolist()]
+            edge = list(zip(across, map(y, np.maximum(b.high, least).tolist()), strict=True))
+            edge += list(zip(across, map(y, np.maximum(b.low, least).tolist()), strict=True))[::-1]
             parts.append(el("polygon", class_=f"band {b.style}", points=points_text(edge)))
     for b in lines:
-        points = [(x(a), y(v)) for a, v in zip(b.x, b.y, strict=True)]
+        points = [(x(a), y(v)) for a, v in zip(b.x.tolist(), b.y.tolist(), strict=True)]
         parts.append(
             el("polyline", el("title", b.name), class_=f"line {b.style}", points=points_text(points))
         )

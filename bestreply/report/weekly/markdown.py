@@ -1,6 +1,7 @@
 """The report as Markdown (CommonMark with tables). What comes from files is escaped, so that it can be nothing but text."""
 
 import re
+from functools import lru_cache
 
 from bestreply.report.weekly.document import Block, Code, Document, Grid, Line, Link, Part, Points
 
@@ -16,6 +17,7 @@ def to_markdown(document: Document) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+@lru_cache(10_000)
 def escape(text: str) -> str:
     """`text` on one line, with nothing in it that Markdown or HTML would take for more than text."""
     found = _SPECIAL.sub(lambda m: "\\" + m[0], _BREAKS.sub(" ", text).strip(" ") if text.strip() else text)

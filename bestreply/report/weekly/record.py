@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bestreply.references import Reference
 from bestreply.report.read import (
@@ -18,10 +17,12 @@ from bestreply.report.read import (
     Problem,
     Series,
     clean,
+    coded,
     number,
     read_json,
     read_metrics,
     read_references,
+    read_table,
     read_with,
 )
 from bestreply.report.sections import flat
@@ -214,18 +215,14 @@ def _plain(path: Path) -> Document:
 
 def _cells(path: Path) -> tuple[dict[tuple[str, str], Cell], Document]:
     """The episodes by method and opponent set, and what the file says of the run. Names are read as codes: they are few."""
-    file = pq.ParquetFile(path, read_dictionary=["method", "opponents"])
     wanted = ("method", "opponents", "seat", "return")
-    missing = [name for name in wanted if name not in file.schema_arrow.names]
-    if missing:
-        raise ValueError(f"it has no column {', '.join(missing)}; wanted: {', '.join(wanted)}")
-    table = file.read(columns=list(wanted)).combine_chunks()
+    table, schema = read_table(path, wanted, codes=("method", "opponents"))
     if not len(table):
         raise ValueError("it has no rows; wanted: one per episode")
     empty = [name for name in wanted if table.column(name).null_count]
     if empty:
         raise ValueError(f"column {', '.join(empty)} has empty entries; wanted: none")
-    (methods, method), (sets, against) = (_codes(table.column(name)) for name in ("method", "opponents"))
+    (methods, method), (sets, against) = (coded(table, name) for name in ("method", "opponents"))
     returns = np.asarray(table.column("return").cast(pa.float64()).to_numpy())
     seats = np.asarray(table.column("seat").cast(pa.int64()).to_numpy())
     bad = int((~(np.abs(returns) <= MAX_SIZE)).sum())
@@ -236,26 +233,17 @@ def _cells(path: Path) -> tuple[dict[tuple[str, str], Cell], Document]:
     codes, first = np.unique(code[order], return_index=True)
     came = np.argsort([order[k] for k in first])  # methods and sets in the order of the file
     ends = np.append(first[1:], len(code))
+    returns, seats = returns[order], seats[order]
     cells = {}
     for k in came:
-        rows = order[first[k] : ends[k]]
+        rows = slice(first[k], ends[k])
         cells[methods[codes[k] // len(sets)], sets[codes[k] % len(sets)]] = Cell(returns[rows], seats[rows])
-    return cells, _told(file)
+    return cells, _told(schema)
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
-    """The names in a column, and for each row which it is."""
-    if not pa.types.is_dictionary(column.type):
-        column = column.cast(pa.string()).dictionary_encode()
-    chunk = column.unify_dictionaries().combine_chunks()
-    chunk = chunk.chunk(0) if isinstance(chunk, pa.ChunkedArray) else chunk
-    names = [clean(str(name)) for name in chunk.dictionary.to_pylist()]
-    return names, np.asarray(chunk.indices.to_numpy(zero_copy_only=False), np.int64)
-
-
-def _told(file: pq.ParquetFile) -> Document:
+def _told(schema: pa.Schema) -> Document:
     """What the scores' metadata say of the run that was measured (docs/files.md)."""
-    facts = (file.schema_arrow.metadata or {}).get(b"provenance", b"{}")
+    facts = (schema.metadata or {}).get(b"provenance", b"{}")
     try:
         document = clean(json.loads(facts)) if len(facts) < 1_000_000 else {}
     except (ValueError, RecursionError):

@@ -35,22 +35,27 @@ def section_data(week: Week, texts: Texts) -> Section:
     names = ("game", "method", "episodes", "steps", "steps_each", "seconds")
     blocks.append(Grid([texts(f"weekly_data_{n}") for n in names], rows, text=2))
     blocks += _datasets(week, texts)
-    blocks.append(Text(line(texts("weekly_no_rate")), "caveat"))
     return Section("data", texts("weekly_title_data"), blocks)
 
 
 def _datasets(week: Week, texts: Texts) -> list[Block]:
     read = [(path, read_with(path, MANIFEST, _manifest)) for path in week.datasets[:MOST_DATASETS]]
     known = [(path, m) for path, m in read if not isinstance(m, Problem)]
+    rates = [rate for _, manifest in known if (rate := _rate(manifest)) is not None]
+    if rates:
+        shown = texts.count(round(min(rates)), round(max(rates)))
+        note = Text(line(texts("weekly_rate", rate=shown, count=len(rates), datasets=len(known))))
+    else:
+        note = Text(line(texts("weekly_no_rate")), "caveat")
     if not known:
-        return []
-    names = ("dataset", "players", "episodes", "steps", "rows", "rows_each", "parts")
+        return [note]
+    names = ("dataset", "players", "episodes", "steps", "rate", "rows", "rows_each", "labelled", "parts")
     table = Grid(
         [texts(f"weekly_data_{n}") for n in names], [_dataset(week, *one, texts) for one in known], text=2
     )
     left = len(week.datasets) - MOST_DATASETS
     more = [Text(line(texts("weekly_datasets_more", count=f"{left:,}")), "note")] if left > 0 else []
-    return [Fold(texts("weekly_datasets", count=f"{len(week.datasets):,}"), [table, *more])]
+    return [note, Fold(texts("weekly_datasets", count=f"{len(week.datasets):,}"), [table, *more])]
 
 
 def _dataset(week: Week, path: Path, manifest: dict[str, Any], texts: Texts) -> list[Line]:
@@ -68,10 +73,31 @@ def _dataset(week: Week, path: Path, manifest: dict[str, Any], texts: Texts) -> 
         texts("list_gap").join(players[:8]) or "–",
         fixed(episodes, 0),
         fixed(steps, 0),
+        fixed(_rate(manifest), 0),
         fixed(rows, 0),
         fixed(rows / steps if rows is not None and steps else None),
+        _labelled(manifest, rows),
         fixed(parts, 0),
     )
+
+
+def _parts(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    parts = manifest.get("parts")
+    return [p for p in parts if isinstance(p, dict)] if isinstance(parts, list) else []
+
+
+def _rate(manifest: dict[str, Any]) -> float | None:
+    """Environment steps a second, of the parts whose play was timed."""
+    timed = [(number(p.get("steps")), number(p.get("seconds"))) for p in _parts(manifest)]
+    known = [(steps, seconds) for steps, seconds in timed if steps and seconds and seconds > 0]
+    return sum(steps for steps, _ in known) / sum(seconds for _, seconds in known) if known else None
+
+
+def _labelled(manifest: dict[str, Any], rows: float | None) -> str:
+    """The share of rows whose goal an event shows, where all parts tell it."""
+    counts = [number(p.get("labelled")) for p in _parts(manifest)]
+    known = [count for count in counts if count is not None]
+    return f"{100 * sum(known) / rows:.0f}%" if rows and known and len(known) == len(counts) else "–"
 
 
 def _manifest(path: Path) -> dict[str, Any]:

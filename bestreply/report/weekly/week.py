@@ -3,7 +3,6 @@
 import os
 import shlex
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -72,10 +71,7 @@ def read_week(
 ) -> Week:
     """Raises FileNotFoundError for a folder that is not there, ValueError where there is no run, or no method is named `baseline`."""
     found = find(folders)
-    with ThreadPoolExecutor(
-        4
-    ) as pool:  # files are read and Parquet is decoded without the interpreter's lock
-        read = list(pool.map(lambda path: read_record(path, since), found.runs))
+    read = [read_record(path, since) for path in found.runs]
     records = [record for record in read if record is not None]
     asked = ", ".join(map(str, folders))
     if not found.runs:
