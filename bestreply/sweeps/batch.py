@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from bestreply.train import Training
 
 SHARE = 0.5
-"""What a batch may take of the memory that is free: the estimate knows nothing of what a gradient step holds meanwhile."""
+"""What a batch may take of the memory that is free: what a gradient step holds meanwhile is but roughly known."""
 
 COPIES = 3
 """Of all that a seed learns from, at most: its own, its place in the batch, and what the batch is made from."""
+
+
+STEP = 128 << 20
+"""Bytes that a seed's gradient step holds meanwhile: 75 to 110 MB were measured with the networks and batches of `debug` and `demo`."""
 
 
 def by_setting(units: Sequence["Unit"]) -> list[list["Unit"]]:
@@ -111,7 +115,7 @@ def bytes_of_seed(training: "Training") -> int:
         held.append(jax.eval_shape(partial(read_minds, training.run.config), opponents, episodes))
         shape = (*episodes.action.shape, opponents.goals)
         held.append(jax.ShapeDtypeStruct(shape, "float32"))  # the weights of labels
-    return COPIES * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(held))
+    return STEP + COPIES * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(held))
 
 
 def free_memory() -> int:

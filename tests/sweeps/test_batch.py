@@ -183,6 +183,7 @@ def test_as_many_at_once_as_memory_allows(sweep, monkeypatch):
     for seeds, free in ((1, 0), (1, 3 * each), (2, 5 * each), (10, 20 * each)):
         monkeypatch.setattr(batch, "free_memory", lambda free=free: free)
         assert seeds_at_once(training) == seeds
+    monkeypatch.setattr(TRAIN, "train_together", lambda lot: None)
     assert train_batch(sweep.units, None, 8) == 3
     monkeypatch.setattr(batch, "free_memory", lambda: 4 * each)
     assert train_batch(sweep.units, None, 8) == 2
