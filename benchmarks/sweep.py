@@ -108,12 +108,15 @@ def child_overhead(seeds: int, rounds: int) -> dict[str, Any]:
         data = Path(folder) / "data"
         collect_for(config("debug", SMALL, 0), data)
         direct, in_sweep = [], []
-        for number in range(1 + rounds):  # the first compiles
-            here = Path(folder) / f"direct-{number}"
-            there = Path(folder) / f"sweep-{number}"
-            direct.append(timed(lambda here=here: [run_unit(unit) for unit in units(here, data, seeds)]))
+        for number in range(1 + 2 * rounds):  # the first compiles; who goes first takes turns
+            here, there = (Path(folder) / f"{how}-{number}" for how in ("direct", "sweep"))
             sweep = Sweep(there, tuple(units(there, data, seeds)))
-            in_sweep.append(timed(lambda sweep=sweep: run_sweep(sweep, batch=1, command="")))
+            jobs = [
+                (direct, lambda here=here: [run_unit(unit) for unit in units(here, data, seeds)]),
+                (in_sweep, lambda sweep=sweep: run_sweep(sweep, batch=1, command="")),
+            ]
+            for found, job in reversed(jobs) if number % 2 else jobs:
+                found.append(timed(job))
     apart = [b[1] - a[1] for a, b in zip(direct[1:], in_sweep[1:], strict=True)]
     return {
         "unit": statistics.median(processor for _, processor in direct[1:]) / seeds,
