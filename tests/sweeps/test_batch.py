@@ -91,7 +91,7 @@ MORE = {
 
 
 @pytest.mark.parametrize(
-    "method", ["agent", "cloning", *(pytest.param(m, marks=pytest.mark.slow) for m in ("codes", "improved"))]
+    "method", ["cloning", *(pytest.param(m, marks=pytest.mark.slow) for m in ("agent", "codes", "improved"))]
 )
 def test_a_seed_of_a_batch_is_as_it_is_alone(method, tmp_path):
     found = sweep_of(tmp_path, TINY.replace("[0, 3, 5]", "[0, 3]") + MORE[method])
