@@ -254,15 +254,17 @@ def summary() -> str:
     lines = [
         [name, *(_mean(_shares(planned, name, other), digits=3) for other in against)] for name in MODELS
     ]
-    return "\n".join(
-        [
-            *parts,
-            "## Share of the exact reply that is told the type",
-            "",
-            table(["planned with", *against], lines),
-            "",
-        ]
-    )
+    seeds = sorted({seed for row in planned for seed in row["seeds"]})
+    parts += [
+        "## Share of the exact reply that is told the type",
+        "",
+        f"{EPISODES} games a cell, one step ahead, seeds: {', '.join(map(str, seeds))}.",
+        "",
+        table(["planned with", *against], lines),
+        "",
+    ]
+    notes = OUT / "notes.md"
+    return "\n".join(parts) + ("\n" + notes.read_text() if notes.exists() else "")
 
 
 def _each(rows: list[dict[str, Any]], name: str, what: str, key: str) -> list[float]:
