@@ -61,12 +61,13 @@ def draw_histories(
         watcher = (seat + 1 + jax.random.randint(watch_key, (length,), 0, n - 1)) % n  # any seat but its own
         other = jnp.argmax(orders[watcher] == seat[:, None], 1) - 1
         kept = jnp.arange(length) >= jax.random.randint(many_key, (), 0, length)
-        action = episodes.action[row, :, seat]
+        t = jnp.arange(steps)  # not a slice, which would copy the whole buffer
+        action = episodes.action[row[:, None], t, seat[:, None]]
         return History(
-            episodes.obs[row, :steps, watcher],
+            episodes.obs[row[:, None], t, watcher[:, None]],
             other.astype(jnp.int32),
             jnp.where(kept[:, None], action, ABSENT),
-            weights[row, :, seat],
+            weights[row[:, None], t, seat[:, None]],
         )
 
     return jax.vmap(one)(jax.random.split(key, batch))
