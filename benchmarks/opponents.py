@@ -278,10 +278,11 @@ def _shares(rows: list[dict[str, Any]], name: str, against: str) -> list[float]:
 def _mean(each: list[float], digits: int) -> str:
     if not each:
         return "-"
-    half = (
-        stdtrit(len(each) - 1, 0.975) * np.std(each, ddof=1) / len(each) ** 0.5 if len(each) > 1 else np.nan
-    )
-    return f"{np.mean(each):.{digits}f} ± {half:.{digits}f}"
+    mean = f"{np.mean(each):.{digits}f}"
+    if len(each) == 1:
+        return f"{mean}, one seed"
+    half = stdtrit(len(each) - 1, 0.975) * np.std(each, ddof=1) / len(each) ** 0.5
+    return f"{mean} ± {half:.{digits}f}"
 
 
 def main() -> None:
