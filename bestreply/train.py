@@ -333,4 +333,7 @@ def _begin(run: "Run", start: "Run | None", episodes: Episodes) -> Learner:
     if start is not None and start.learner is not None:
         nets = jax.tree.map(jnp.copy, (start.learner.opponents, start.learner.world, start.learner.slow))
         learner = eqx.tree_at(lambda s: (s.opponents, s.world, s.slow), learner, nets)
+        if learner.reader is not None and start.learner.reader is not None:
+            read = jax.tree.map(jnp.copy, start.learner.reader.model)
+            learner = eqx.tree_at(lambda s: s.reader.model, learner, read)
     return set_units(learner, run.config, episodes)
