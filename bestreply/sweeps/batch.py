@@ -1,6 +1,6 @@
 """Units of a sweep that differ in their seed alone, trained as one compiled batch: as many at once as memory allows.
 
-Batches are for accelerators. A processor does the same work either way, and a little more of it in a batch (docs/sweeps.md); and all
+Batches are for accelerators. A processor does the same work either way (docs/sweeps.md); and all
 seeds share one compiled program, in a batch or not.
 """
 
@@ -26,7 +26,7 @@ COPIES = 3
 
 
 STEP = 128 << 20
-"""Bytes that a seed's gradient step holds meanwhile: 75 to 110 MB were measured with the networks and batches of `debug` and `demo`."""
+"""Bytes that a seed's gradient step is taken to hold meanwhile, with networks and batches of the sizes of the presets."""
 
 
 def by_setting(units: Sequence["Unit"]) -> list[list["Unit"]]:
