@@ -4,10 +4,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from bestreply.baselines import POLICIES, configure
+from bestreply.baselines import configure
 from bestreply.changes import evaluate_changes
 from bestreply.collect import PLANNING_CHUNK, collect
-from bestreply.config import RunConfig
+from bestreply.config import POLICIES, RunConfig
 from bestreply.console import fresh_path
 from bestreply.data.store import Store, open_store
 from bestreply.evaluate import Scores, evaluate_all, fill_seats, refer

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bestreply import checkpoint
-from bestreply.baselines import POLICIES, policy_player, start_policy
-from bestreply.config import PlannerConfig, RunConfig, differences, from_dict, to_dict
+from bestreply.baselines import policy_player, start_policy
+from bestreply.config import POLICIES, PlannerConfig, RunConfig, differences, from_dict, to_dict
 from bestreply.console import fresh_path
 from bestreply.files import write_json
 from bestreply.games import make_game
@@ -190,7 +190,7 @@ def open_run(
                 f"{path} was begun with another configuration (then and now: {'; '.join(apart)}). {wanted}"
             )
         if there.provenance["data"]["fingerprint"] != data.fingerprint:
-            raise ValueError(f"{path} was begun with another data. {wanted}")
+            raise ValueError(f"{path} was begun with other data. {wanted}")
         return there
     facts = provenance(config.seed, command)
     facts["game"] = {"name": game.name, "version": game.version, "settings": game.settings}

@@ -195,7 +195,7 @@ def test_a_run_is_not_overwritten_nor_resumed_with_something_else(data, whole, t
     other = collect(
         make_game(CHICKEN), ["mixture(random, always_c, always_d)"] * 2, 300, 9, path=tmp_path / "other"
     )
-    with pytest.raises(ValueError, match="begun with another data"):
+    with pytest.raises(ValueError, match="begun with other data"):
         train(other, CONFIG, path=whole.path, resume=True)
     with pytest.raises(ValueError, match=r"the configuration's game is .*, the data's"):
         train(data, dataclasses.replace(CONFIG, game="matrix"), path=tmp_path / "run")

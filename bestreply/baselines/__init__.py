@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from bestreply.run import Run
 
 OFFLINE: dict[str, ModuleType] = {"behaviour_cloning": behaviour_cloning, "iql": iql}
-POLICIES = (*OFFLINE, "ppo", "ppo_recurrent")
-"""Methods that learn a policy and plan nothing."""
+"""Methods that learn a policy from the data alone."""
 
 
 def configure(config: RunConfig) -> RunConfig:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from bestreply.config import POLICIES
 from bestreply.files import write_text
 from bestreply.report import sections
 from bestreply.report.belief import belief_section
@@ -25,8 +26,6 @@ from bestreply.report.texts import HERE, file_size, load_texts
 PAGE = "report.html"
 OPTIONAL = ("references", "regret", "changes")
 """Files that a run can do without: they are named on the page only where they are broken."""
-POLICIES = ("behaviour_cloning", "iql", "ppo", "ppo_recurrent")
-"""Methods that learn a policy, and no models of the others or the world."""
 
 
 def write_page(run_dir: Path, lang: str) -> Path:

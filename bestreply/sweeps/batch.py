@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bestreply.config import RunConfig
+from bestreply.config import POLICIES, RunConfig
 from bestreply.console import console
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def by_setting(units: Sequence["Unit"]) -> list[list["Unit"]]:
 def can_batch(config: RunConfig) -> bool:
     """Whether several seeds can be trained side by side: not of a method that plays while it learns, nor where each is to be a run of
     Weights & Biases, of which a process has one at a time."""
-    from bestreply.baselines import OFFLINE, POLICIES
+    from bestreply.baselines import OFFLINE
 
     return (config.method in OFFLINE or config.method not in POLICIES) and not config.train.wandb
 
