@@ -18,7 +18,7 @@ from bestreply.learner import set_units, start_learner
 from bestreply.model.history import HistoryOpponents
 from bestreply.model.opponent import inputs_of_others, legal_of_others
 from bestreply.model.targets import follow_predictions
-from bestreply.train import fit_history
+from bestreply.train import _begin, fit_history
 from bestreply.types import ABSENT, ego_order
 
 HUNT = make_game("stag_hunt(height=2, width=3, hunters=3, stags=1, hares=1, max_steps=5)")
@@ -185,6 +185,10 @@ def test_a_run_plans_with_it(tmp_path, kind):
     run = train(store, config, path=tmp_path / "run")
     again = train(store, config, path=tmp_path / "run", resume=True)  # finished: nothing to do
     assert eqx.tree_equal(run.learner, again.learner)
+    if kind != "levels":  # a further round goes on with what was learned
+        further = _begin(run, run, store.episodes())
+        assert eqx.tree_equal(further.reader.model, run.learner.reader.model)
+        assert further.reader.updates == 0
     lineup = seat_players(game, [run.agent(), "nearest_stag"], 4, 1)
     assert np.isfinite(play(game, lineup, 1, series=2).episodes.reward).all()
     if kind != "levels":
