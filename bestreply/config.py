@@ -230,8 +230,8 @@ class EvaluateConfig:
     """Play to measure."""
 
     opponents: tuple[str, ...] = ()
-    """Opponent sets: a name fills all other seats, N-1 names with commas one each. None given: each player that made the data, and
-    their mixture."""
+    """Opponent sets: a name fills all other seats, N-1 names with commas one each; "self" is whoever is measured. None given: each player
+    that made the data, and their mixture."""
     episodes: int = 1000
     """Episodes for every method and opponent set, all seats in turn."""
     methods: tuple[str, ...] = ("agent", "uniform_others", "data_players", "random")

@@ -150,6 +150,8 @@ def evaluate_all(
 ) -> Scores:
     """Every method against every opponent set (see `fill_seats`), `episodes` each, from the same first states.
 
+    An opponent named "self" is the method itself: "self" alone is self-play.
+
     Scripted methods are played together, by one compiled program; each planner by one of its own.
     """
     sets = [fill_seats(game, text) for text in opponents]
@@ -160,7 +162,10 @@ def evaluate_all(
     for names in groups:
         matches = [(name, others) for name in names for others in sets]
         lineup = join(
-            [seat_players(game, [methods[n], *others], episodes, seed, rotate=True) for n, others in matches]
+            [
+                seat_players(game, [methods[n], *seat_self(others, methods[n])], episodes, seed, rotate=True)
+                for n, others in matches
+            ]
         )
         labels = [(name, name_opponents(others)) for name, others in matches]
         with meter(
@@ -230,6 +235,15 @@ def fill_seats(game: Game, opponents: str) -> list[Spec]:
             f"{opponents!r} names {len(specs)} opponents; {game.name} wants 1 (for all other seats) or {others}"
         )
     return specs * others if len(specs) == 1 else specs
+
+
+SELF = "self"
+"""The name by which an opponent set asks for the focal player itself."""
+
+
+def seat_self(others: Sequence[Any], focal: Any) -> list[Any]:
+    """`others`, with the focal player wherever one is named `SELF`."""
+    return [focal if not isinstance(other, Player) and str(other) == SELF else other for other in others]
 
 
 def name_opponents(players: Sequence[Any]) -> str:

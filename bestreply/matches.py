@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from bestreply.collect import Lineup, Played, play, seat_players
-from bestreply.evaluate import join, name_opponents
+from bestreply.evaluate import join, name_opponents, seat_self
 from bestreply.exact.modes import modes_of
 from bestreply.games.base import Game
 from bestreply.players.base import Player, ScriptedPlayer
@@ -37,7 +37,8 @@ def watch_matches(
     seat: int = 0,
 ) -> tuple[Lineup, Played]:
     """`episodes` episodes against each opponent set in turn, `agent` in `seat` and the others in seat order, with its thoughts."""
-    seated = [[*others[:seat], agent, *others[seat:]] for others in opponents]
+    company = [seat_self(others, agent) for others in opponents]
+    seated = [[*others[:seat], agent, *others[seat:]] for others in company]
     lineup = join([seat_players(game, players, episodes, seed) for players in seated])
     return lineup, play(game, lineup, seed, watch=int(lineup.seating[0, seat]))
 

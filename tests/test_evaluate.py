@@ -10,7 +10,7 @@ import pytest
 
 from bestreply import Scores, evaluate, make_game, make_player
 from bestreply.config import ModelConfig, PlannerConfig
-from bestreply.evaluate import SCHEMA, evaluate_all, fill_seats, name_opponents
+from bestreply.evaluate import SCHEMA, evaluate_all, fill_seats, name_opponents, refer
 from bestreply.matches import record_matches
 from bestreply.model.opponent import UniformOpponents
 from bestreply.model.world import WorldModel
@@ -115,6 +115,24 @@ def test_an_opponent_set_of_another_size_is_refused():
 def test_names_of_opponents():
     assert name_opponents([parse_spec("a(1)")] * 3) == "3 a(1)"
     assert name_opponents(["a", parse_spec("b"), "a"]) == "a, b, a"
+
+
+def test_self_play_seats_the_method_itself():
+    """Four rounds of 3 for who always cooperates, of 1 for who never does; the latter has 5 a round of the former."""
+    scores = evaluate_all(PD, {"c": "always_c", "d": "always_d"}, ["self", "always_c"], 4, 0)
+    assert scores.mean("c", "1 self") == 12 and scores.mean("d", "1 self") == 4
+    assert scores.mean("d", "1 always_c") == 20
+
+
+def test_a_planner_plays_itself():
+    scores = evaluate_all(HUNT, {"agent": agent(HUNT)}, ["self"], 4, 0)
+    matches = record_matches(HUNT, agent(HUNT), [fill_seats(HUNT, "self")], 0)
+    assert len(scores.table) == 4 and len(set(matches[0]["players"])) == 1
+
+
+def test_self_play_has_no_exact_reference():
+    scores = refer(PD, evaluate_all(PD, {"c": "always_c"}, ["self"], 4, 0), ["self"])
+    assert scores.references["1 self"].missing == "no_distribution"
 
 
 def test_too_few_players_are_refused():

@@ -74,8 +74,8 @@ class Evaluate:
     run_dir: Path
     """The run directory."""
     opponents: tuple[str, ...] = ()
-    """Opponent sets: each a name for all other seats, or N-1 names with commas; by default the run's own. Of switching(a, b, step=5) or
-    random=n also how soon the change was noticed, and what it cost."""
+    """Opponent sets: each a name for all other seats, or N-1 names with commas; by default the run's own. "self" is self-play. Of
+    switching(a, b, step=5) or random=n also how soon the change was noticed, and what it cost."""
     episodes: int = 0
     """Episodes for every method and opponent set; 0: the run's own number."""
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bestreply import exact
+from bestreply.evaluate import SELF, seat_self
 from bestreply.exact.grid import GridReply, Way, way_of
 from bestreply.exact.on_grid import draw_layouts, memoryless_modes
 from bestreply.exact.positions import number_positions
@@ -41,6 +42,8 @@ def find_reference(game: Game, name: str, others: Sequence[Any], layouts: int) -
     """
     if not layouts:
         return Reference(name, missing="off")
+    if None in seat_self(others, None):
+        return Reference(name, missing="no_distribution", reason=SELF)
     players = [make_player(player, game) for player in others]
     if wrong := sorted({p.name for p in players if not isinstance(p, ScriptedPlayer)}):
         return Reference(name, missing="no_distribution", reason=", ".join(wrong))
