@@ -1,0 +1,100 @@
+"""`python -m benchmarks.few_shot RUNS [--table]`: ten games in a row against three players of a kind that the agent has never seen.
+
+RUNS is the folder of `bestreply sweep results/few_shot/few_shot.toml`. Weights are frozen; what an agent may take from one game to the next
+is its belief. Four agents with the same models: strangers (the belief begins anew in each game), memory (`planner.memory`), memory that
+also doubts that it knows everybody (`planner.novelty`), and, as what there is to be had, the exact best reply. Returns are of all seats in
+turn, normalised to 0 for the random player and 1 for the best reply. Writes results/few_shot/hunt4.json and README.md.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from benchmarks.timing import table
+from bestreply import load_run
+from bestreply.collect import PLANNING_CHUNK, play, seat_players
+from bestreply.evaluate import fill_seats, name_opponents
+from bestreply.exact.against import find_reference
+from bestreply.files import write_json
+from bestreply.provenance import provenance
+from bestreply.references import Reference
+from bestreply.run import Run
+
+OUT = Path("results") / "few_shot"
+UNSEEN = {"no_stag_hunter": ("nearest_stag", "cooperators"), "no_hare_hunter": ("nearest_hare", "defectors")}
+"""Whom each method of the sweep has never seen, and as what they count in published work."""
+AGENTS: dict[str, dict[str, float]] = {
+    "strangers": {},
+    "memory": {"memory": 0.9},
+    "memory and doubt": {"memory": 0.9, "novelty": 0.05},
+}
+SERIES, MATCHES, SEED, LAYOUTS = 10, 128, 40_000, 32
+
+
+def curve(run: Run, others: str, settings: dict[str, float], reference: Reference) -> list[float]:
+    """Normalised mean return in each of `SERIES` games in a row."""
+    lineup = seat_players(
+        run.game, [run.agent(**settings), *fill_seats(run.game, others)], MATCHES, SEED, rotate=True
+    )
+    played = play(run.game, lineup, SEED, series=SERIES, lean=True, chunk=PLANNING_CHUNK).episodes
+    seat = np.repeat(np.arange(MATCHES) % run.game.num_players, SERIES)
+    returns = played.reward.astype(np.float64).sum(1)[np.arange(len(seat)), seat]
+    found = [reference.normalised(float(mean), None) for mean in returns.reshape(MATCHES, SERIES).mean(0)]
+    return [value[0] for value in found if value is not None]
+
+
+def measure(folder: Path) -> list[dict[str, Any]]:
+    rows = []
+    for method, (other, _) in UNSEEN.items():
+        runs = [load_run(path) for path in sorted((folder / method).iterdir())]
+        others = fill_seats(runs[0].game, other)
+        reference = find_reference(runs[0].game, name_opponents(others), others, LAYOUTS)
+        for agent, settings in AGENTS.items():
+            each = [curve(run, other, settings, reference) for run in runs]
+            seeds = [run.config.seed for run in runs]
+            rows.append({"unseen": other, "agent": agent, "seeds": seeds, "normalised": each})
+    return rows
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    """Mean over seeds in the first, second, third, fifth and tenth game, and over all ten with a 95 % interval over seeds."""
+    games = (1, 2, 3, 5, 10)
+    lines = []
+    for row in rows:
+        each = np.array(row["normalised"])  # [seeds, SERIES]
+        mean = each.mean(1)
+        half = (
+            stdtrit(len(mean) - 1, 0.975) * mean.std(ddof=1) / len(mean) ** 0.5 if len(mean) > 1 else np.nan
+        )
+        cells = [f"{each[:, game - 1].mean():.3f}" for game in games]
+        lines.append([f"3 {row['unseen']}", row["agent"], *cells, f"{mean.mean():.3f} ± {half:.3f}"])
+    head = ["unseen", "belief", *(f"game {game}" for game in games), "all ten"]
+    notes = (OUT / "notes.md").read_text() if (OUT / "notes.md").exists() else ""
+    parts = [
+        "# Ten games against players that nobody showed it",
+        (__doc__ or "").partition("\n\n")[2].strip(),
+    ]
+    return "\n\n".join([*parts, table(head, lines), notes]).rstrip() + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.few_shot", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("runs", nargs="?", type=Path, default=Path("runs") / "few_shot" / "hunt4")
+    parser.add_argument("--table", action="store_true", help="write the README from the JSON alone")
+    asked = parser.parse_args()
+    path = OUT / "hunt4.json"
+    if not asked.table:
+        write_json(path, {"rows": measure(asked.runs), "provenance": provenance(SEED)})
+    (OUT / "README.md").write_text(summary(json.loads(path.read_text())["rows"]))
+    print(OUT / "README.md")
+
+
+if __name__ == "__main__":
+    OUT.mkdir(parents=True, exist_ok=True)
+    main()
