@@ -24,6 +24,7 @@ from bestreply.players.base import ScriptedPlayer
 from bestreply.players.scripted import Switching
 from bestreply.players.zoo import make_player
 from bestreply.provenance import provenance
+from bestreply.spec import SELF, parse_specs
 
 if TYPE_CHECKING:
     from bestreply.run import Run
@@ -56,7 +57,10 @@ class Case(NamedTuple):
 
 def read_case(run: "Run", text: str) -> Case | None:
     """None for anything but one `switching(...)` for all seats, at a step, between players that the run's model knows apart."""
-    player = make_player(text, run.game, 1)
+    specs = parse_specs(text)
+    if len(specs) != 1 or specs[0].name == SELF:
+        return None
+    player = make_player(specs[0], run.game, 1)
     known = [entry["name"] for entry in run.roster]
     if not isinstance(player, Switching) or run.config.model.opponent_goal != "player":
         return None

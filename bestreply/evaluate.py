@@ -18,7 +18,7 @@ from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.players.zoo import make_player
 from bestreply.provenance import provenance
 from bestreply.references import FILE, Reference, load_references, save_references
-from bestreply.spec import Spec, parse_specs
+from bestreply.spec import SELF, Spec, parse_specs
 
 SCHEMA = pa.schema(
     [
@@ -150,7 +150,8 @@ def evaluate_all(
 ) -> Scores:
     """Every method against every opponent set (see `fill_seats`), `episodes` each, from the same first states.
 
-    An opponent named "self" is the method itself: "self" alone is self-play.
+    An opponent named "self" is the method itself. "self" alone is self-play, whose returns are means over the seats: the same
+    expectation, with less spread.
 
     Scripted methods are played together, by one compiled program; each planner by one of its own.
     """
@@ -214,6 +215,8 @@ def _scores(
     episodes = np.tile(np.arange(each), len(labels))
     played = play(game, lineup, seed, numbers=episodes, lean=True, chunk=chunk, progress=progress).episodes
     seat = episodes % n
+    returns = played.reward.astype(np.float64).sum(1)  # [E, N]
+    alone = np.repeat([others == name_opponents([SELF] * (n - 1)) for _, others in labels], each)
     columns = {
         "method": np.repeat([m for m, _ in labels], each),
         "opponents": np.repeat([o for _, o in labels], each),
@@ -221,7 +224,7 @@ def _scores(
         "episode": episodes,
         "seat": seat,
         "length": played.length,
-        "return": played.reward.astype(np.float64).sum(1)[np.arange(total), seat],
+        "return": np.where(alone, returns.mean(1), returns[np.arange(total), seat]),
     }
     return Scores(pa.table(columns, SCHEMA), provenance(seed))
 
@@ -235,10 +238,6 @@ def fill_seats(game: Game, opponents: str) -> list[Spec]:
             f"{opponents!r} names {len(specs)} opponents; {game.name} wants 1 (for all other seats) or {others}"
         )
     return specs * others if len(specs) == 1 else specs
-
-
-SELF = "self"
-"""The name by which an opponent set asks for the focal player itself."""
 
 
 def seat_self(others: Sequence[Any], focal: Any) -> list[Any]:

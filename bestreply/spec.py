@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+SELF = "self"
+"""The name by which an opponent set asks for the focal player itself."""
+
+
 @dataclass(frozen=True)
 class Spec:
     """A name, its arguments (literals or further specs) and its settings."""

@@ -37,7 +37,7 @@ def view_run(
     episodes: int = 2,
     *,
     seed: int | None = None,
-    seat: int = 0,
+    seat: int = 1,
     planner: str | None = None,
     lang: str = "en",
 ) -> Path:
@@ -45,19 +45,18 @@ def view_run(
 
     Args:
         seed: of play; by default the one that the report's matches are played with.
-        seat: of the agent; the others sit in the rest in seat order.
+        seat: of the agent, counted from 1 as players are on the page; the others sit in the rest in seat order.
 
     Raises ValueError for unknown players, planners or languages, for a seat that the game has not, and for fewer than one episode.
     """
-    last = run.game.num_players - 1
-    if not 0 <= seat <= last:
-        raise ValueError(f"seat={seat} of {run.game.name}; wanted: 0 to {last}, 0 is the first player's")
+    if not 1 <= seat <= run.game.num_players:
+        raise ValueError(f"seat {seat} of {run.game.name}; wanted: 1 to {run.game.num_players}")
     if episodes < 1:
         raise ValueError(f"{episodes} episodes; wanted: at least 1 for every opponent set")
     sets = tuple(opponents) or resolve(run.config).evaluate.opponents
     seed = run.config.seed + 2 if seed is None else seed
     agent = run.agent(planner)
-    matches = view_matches(run, sets, episodes, seed, planner, seat)
+    matches = view_matches(run, sets, episodes, seed, planner, seat - 1)
     facts = {
         "game": str(Spec(run.game.name, (), run.game.settings)),
         "planner": agent.config.planner,
@@ -72,7 +71,7 @@ def view_run(
 def view_matches(
     run: Run, opponents: Sequence[str], episodes: int, seed: int, planner: str | None = None, seat: int = 0
 ) -> list[dict[str, Any]]:
-    """Matches as in `matches.json` (docs/files.md), with the exact Q* of every candidate at every step where it can be had."""
+    """Matches as in `matches.json` (docs/files.md), the agent in `seat` (from 0), with every candidate's exact Q* where it can be had."""
     agent, game = run.agent(planner), run.game
     sets = [fill_seats(game, text) for text in opponents]
     lineup, played = watch_matches(game, agent, sets, seed, episodes, seat)

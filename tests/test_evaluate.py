@@ -124,6 +124,13 @@ def test_self_play_seats_the_method_itself():
     assert scores.mean("d", "1 always_c") == 20
 
 
+def test_returns_of_self_play_are_means_over_seats():
+    """Both always play 0, which pays one of them 1 and the other -1; with a fixed action named, the seats stay apart."""
+    game = make_game("matrix(table=matching_pennies, rounds=1)")
+    scores = evaluate_all(game, {"me": "always(0)"}, ["self", "always(0)"], 4, 0).table
+    assert scores["return"].to_pylist() == [0, 0, 0, 0, 1, -1, 1, -1]
+
+
 def test_a_planner_plays_itself():
     scores = evaluate_all(HUNT, {"agent": agent(HUNT)}, ["self"], 4, 0)
     matches = record_matches(HUNT, agent(HUNT), [fill_seats(HUNT, "self")], 0)

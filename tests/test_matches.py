@@ -127,8 +127,8 @@ def test_the_agent_can_have_another_seat(hunt):
     assert [s["actual"] for s in match["steps"]] == log.action[0, :steps, :1].tolist()
     assert match["steps"][0]["text"] == HUNT.text(log.obs[0, 0, 1], 1)
     np.testing.assert_allclose(told(match), by_tables(hunt, SETS[0], log, 0, seat=1)[:steps], atol=1e-5)
-    with pytest.raises(ValueError, match="seat=2 of stag_hunt; wanted: 0 to 1"):
-        view_run(hunt, seat=2)
+    with pytest.raises(ValueError, match="seat 3 of stag_hunt; wanted: 1 to 2"):
+        view_run(hunt, seat=3)
 
 
 def test_against_who_switches_q_is_told_when(hunt, viewed):

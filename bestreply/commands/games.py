@@ -18,8 +18,8 @@ class View:
     """Episodes against every opponent set."""
     seed: int | None = None
     """Seed of play; by default that of the report's matches."""
-    seat: int = 0
-    """The agent's seat, counted from 0; the others sit in the rest in seat order."""
+    seat: int = 1
+    """The agent's seat, counted from 1; the others sit in the rest in seat order."""
     planner: Literal["one_step", "look_ahead", "rollout", "search"] | None = None
     """How the agent plans; by default as the run's configuration says."""
     lang: Literal["en", "zh"] = "en"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bestreply import exact
-from bestreply.evaluate import SELF, seat_self
+from bestreply.evaluate import seat_self
 from bestreply.exact.grid import GridReply, Way, way_of
 from bestreply.exact.on_grid import draw_layouts, memoryless_modes
 from bestreply.exact.positions import number_positions
@@ -16,6 +16,7 @@ from bestreply.games.grid import GridGame
 from bestreply.players.base import ScriptedPlayer
 from bestreply.players.zoo import make_player
 from bestreply.references import Reference
+from bestreply.spec import SELF
 from bestreply.types import ego_order
 
 MOST_WORK = 3e10
