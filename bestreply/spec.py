@@ -7,7 +7,6 @@ import ast
 from dataclasses import dataclass, field
 from typing import Any
 
-
 SELF = "self"
 """The name by which an opponent set asks for the focal player itself."""
 
