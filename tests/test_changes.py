@@ -93,6 +93,7 @@ def test_a_run_against_others_that_change(run):
     [
         "random",
         "mixture(nearest_stag, random)",
+        "self",
         "switching(nearest_stag, always(UP), step=2)",  # the model was not taught it
         "switching(nearest_stag, random, hazard=0.1)",  # no telling when
     ],
