@@ -1,9 +1,9 @@
 """`python -m benchmarks.few_shot RUNS [--table]`: ten games in a row against three players of a kind that the agent has never seen.
 
 RUNS is the folder of `bestreply sweep results/few_shot/few_shot.toml`. Weights are frozen; what an agent may take from one game to the next
-is its belief. Four agents with the same models: strangers (the belief begins anew in each game), memory (`planner.memory`), memory that
-also doubts that it knows everybody (`planner.novelty`), and, as what there is to be had, the exact best reply. Returns are of all seats in
-turn, normalised to 0 for the random player and 1 for the best reply. Writes results/few_shot/hunt4.json and README.md.
+is its belief. Three agents with the same models: strangers (the belief begins anew in each game), memory (`planner.memory`), memory that
+also doubts that it knows everybody (`planner.novelty`). Returns are of all seats in turn, normalised to 0 for the random player and 1 for
+the exact best reply. Writes results/few_shot/hunt4.json and README.md.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from bestreply.run import Run
 OUT = Path("results") / "few_shot"
 UNSEEN = {"no_stag_hunter": ("nearest_stag", "cooperators"), "no_hare_hunter": ("nearest_hare", "defectors")}
 """Whom each method of the sweep has never seen, and as what they count in published work."""
-AGENTS: dict[str, dict[str, float]] = {
+AGENTS: dict[str, dict[str, Any]] = {
     "strangers": {},
     "memory": {"memory": 0.9},
     "memory and doubt": {"memory": 0.9, "novelty": 0.05},
@@ -35,7 +35,7 @@ AGENTS: dict[str, dict[str, float]] = {
 SERIES, MATCHES, SEED, LAYOUTS = 10, 128, 40_000, 32
 
 
-def curve(run: Run, others: str, settings: dict[str, float], reference: Reference) -> list[float]:
+def curve(run: Run, others: str, settings: dict[str, Any], reference: Reference) -> list[float]:
     """Normalised mean return in each of `SERIES` games in a row."""
     lineup = seat_players(
         run.game, [run.agent(**settings), *fill_seats(run.game, others)], MATCHES, SEED, rotate=True
@@ -67,11 +67,11 @@ def summary(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         each = np.array(row["normalised"])  # [seeds, SERIES]
         mean = each.mean(1)
-        half = (
-            stdtrit(len(mean) - 1, 0.975) * mean.std(ddof=1) / len(mean) ** 0.5 if len(mean) > 1 else np.nan
-        )
+        spread = ", one seed"
+        if len(mean) > 1:
+            spread = f" ± {stdtrit(len(mean) - 1, 0.975) * mean.std(ddof=1) / len(mean) ** 0.5:.3f}"
         cells = [f"{each[:, game - 1].mean():.3f}" for game in games]
-        lines.append([f"3 {row['unseen']}", row["agent"], *cells, f"{mean.mean():.3f} ± {half:.3f}"])
+        lines.append([f"3 {row['unseen']}", row["agent"], *cells, f"{mean.mean():.3f}{spread}"])
     head = ["unseen", "belief", *(f"game {game}" for game in games), "all ten"]
     notes = (OUT / "notes.md").read_text() if (OUT / "notes.md").exists() else ""
     parts = [

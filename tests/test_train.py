@@ -113,7 +113,6 @@ def test_a_run_is_what_was_trained(whole):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_player_still_to_come_does_not_disturb(tmp_path):
     """The roster may name one whose play will be added later: its head has no value yet, and costs nothing."""
     game, later = make_game(CHICKEN), [{"name": "bestreply_1", "version": 1}]
