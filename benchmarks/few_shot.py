@@ -25,8 +25,8 @@ from bestreply.references import Reference
 from bestreply.run import Run
 
 OUT = Path("results") / "few_shot"
-UNSEEN = {"no_stag_hunter": ("nearest_stag", "cooperators"), "no_hare_hunter": ("nearest_hare", "defectors")}
-"""Whom each method of the sweep has never seen, and as what they count in published work."""
+UNSEEN = {"no_stag_hunter": "nearest_stag", "no_hare_hunter": "nearest_hare"}
+"""Whom each method of the sweep has never seen: cooperators and defectors, as published work has them."""
 AGENTS: dict[str, dict[str, Any]] = {
     "strangers": {},
     "memory": {"memory": 0.9},
@@ -49,7 +49,7 @@ def curve(run: Run, others: str, settings: dict[str, Any], reference: Reference)
 
 def measure(folder: Path) -> list[dict[str, Any]]:
     rows = []
-    for method, (other, _) in UNSEEN.items():
+    for method, other in UNSEEN.items():
         runs = [load_run(path) for path in sorted((folder / method).iterdir())]
         others = fill_seats(runs[0].game, other)
         reference = find_reference(runs[0].game, name_opponents(others), others, LAYOUTS)

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from bestreply.collect import PLANNING_CHUNK, play, seat_players
 from bestreply.console import meter
+from bestreply.evaluate import is_self
 from bestreply.files import write_json
 from bestreply.model.changing import ChangingOpponents
 from bestreply.model.opponent import ToldSwitching
@@ -24,7 +25,7 @@ from bestreply.players.base import ScriptedPlayer
 from bestreply.players.scripted import Switching
 from bestreply.players.zoo import make_player
 from bestreply.provenance import provenance
-from bestreply.spec import SELF, parse_specs
+from bestreply.spec import parse_specs
 
 if TYPE_CHECKING:
     from bestreply.run import Run
@@ -58,7 +59,7 @@ class Case(NamedTuple):
 def read_case(run: "Run", text: str) -> Case | None:
     """None for anything but one `switching(...)` for all seats, at a step, between players that the run's model knows apart."""
     specs = parse_specs(text)
-    if len(specs) != 1 or specs[0].name == SELF:
+    if len(specs) != 1 or is_self(specs[0]):
         return None
     player = make_player(specs[0], run.game, 1)
     known = [entry["name"] for entry in run.roster]

@@ -242,7 +242,11 @@ def fill_seats(game: Game, opponents: str) -> list[Spec]:
 
 def seat_self(others: Sequence[Any], focal: Any) -> list[Any]:
     """`others`, with the focal player wherever one is named `SELF`."""
-    return [focal if not isinstance(other, Player) and str(other) == SELF else other for other in others]
+    return [focal if is_self(other) else other for other in others]
+
+
+def is_self(other: Any) -> bool:
+    return not isinstance(other, Player) and str(other) == SELF
 
 
 def name_opponents(players: Sequence[Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bestreply import exact
-from bestreply.evaluate import seat_self
+from bestreply.evaluate import is_self
 from bestreply.exact.grid import GridReply, Way, way_of
 from bestreply.exact.on_grid import draw_layouts, memoryless_modes
 from bestreply.exact.positions import number_positions
@@ -43,7 +43,7 @@ def find_reference(game: Game, name: str, others: Sequence[Any], layouts: int) -
     """
     if not layouts:
         return Reference(name, missing="off")
-    if None in seat_self(others, None):
+    if any(map(is_self, others)):
         return Reference(name, missing="no_distribution", reason=SELF)
     players = [make_player(player, game) for player in others]
     if wrong := sorted({p.name for p in players if not isinstance(p, ScriptedPlayer)}):
