@@ -147,7 +147,6 @@ def test_a_policy_reads_an_episode_as_it_is_played():
 # -- like the agent ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["iql", "ppo_recurrent"])
 def test_a_stopped_training_goes_on_to_the_same_bits(method, tmp_path, monkeypatch):
     few = dataclasses.replace(TRAIN, updates=8, batch=16, value_batch=16, log_every=2, checkpoint_every=10)
@@ -177,7 +176,6 @@ def test_a_stopped_training_goes_on_to_the_same_bits(method, tmp_path, monkeypat
     assert eqx.tree_equal(load_run(tmp_path / "whole").learner, whole.learner)
 
 
-@pytest.mark.slow
 def test_a_policy_goes_through_the_flow(tmp_path):
     few = dataclasses.replace(TRAIN, updates=6, batch=16, log_every=3, checkpoint_every=3)
     evaluation = EvaluateConfig(("tit_for_tat",), 8, ("agent", "uniform_others", "told_types", "random"), 0)

@@ -87,7 +87,6 @@ def close(one, two):
     np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)  # infinities alike too
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_one_at_a_time_is_as_all_joint_draws(name):
     game, _, reply = solved(*CASES[name])
@@ -107,7 +106,6 @@ def test_values_are_those_of_joint_draws():
     assert reply.value_of(random, layouts)[0] == pytest.approx(jointly.value_of(random, layouts)[0], rel=1e-5)
 
 
-@pytest.mark.slow
 def test_a_player_that_looks_at_others_is_weighed_jointly_and_right():
     """Beside the solver of any game, position by position."""
     game, players, reply = solved(STAGS + "hunters=2, hares=1)", [Shy()])

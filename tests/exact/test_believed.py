@@ -51,7 +51,6 @@ def played(name):
     return game, other, play(game, seat_players(game, ["random", other], 16, 0), 0).episodes
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_beside_exact_beliefs(name):
     """From the first states of logged play: never below the exact value, at every logged step, and near it."""

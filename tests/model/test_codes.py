@@ -78,7 +78,6 @@ def fitted(players, codes=4, updates=400):
     return config, learner.opponents, episodes, lineup
 
 
-@pytest.mark.slow
 def test_who_plays_is_found_out_without_labels():
     """Always the same, always the other, and a coin: as much is known at the end as labels could tell."""
     config, model, episodes, lineup = fitted(("always_c", "always_d", "random"), updates=1500)

@@ -132,7 +132,6 @@ def test_logged_steps_are_the_transitions(at_limit):
     assert (LOG.action != ABSENT).sum() == len(found.action)
 
 
-@pytest.mark.slow
 def test_others_change_their_minds_as_often_as_asked_and_tell_nobody():
     model = LearnedOpponents.create(
         GAME, ModelConfig(latent=4, width=4, depth=1), 4, key=jax.random.key(0), leak=0.01

@@ -91,7 +91,6 @@ def test_posterior_of_tails_by_slow_expectation_maximisation():
     np.testing.assert_allclose(found[there], each, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_hunters_whom_nobody_helped_are_told_from_random_play():
     """Nobody catches a stag alone: a nearest-stag hunter among random ones leaves a tail, and so do these."""
     game = make_game("stag_hunt(height=4, width=4, hunters=2, stags=1, hares=2, max_steps=12)")

@@ -109,7 +109,6 @@ def test_one_step_is_depth_one():
     assert not np.allclose(one.scores, plan(world, rules, shown.obs[0], shown.legal[0], depth=2).scores)
 
 
-@pytest.mark.slow
 def test_predicted_illegal_actions_are_not_dreamt_of():
     """On two cells, one with the hare: from the other, one step sees nothing, two see that the hare can be had only there."""
     game = make_game("stag_hunt(height=1, width=2, hunters=2, stags=0, hares=1, max_steps=9)")

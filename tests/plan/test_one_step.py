@@ -314,7 +314,6 @@ def test_by_default_everybody_is_there_and_draws_are_the_same():
 # -- as a player -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_the_agent_plays_the_plan_of_what_it_has_come_to_believe():
     """Step by step beside updates made by hand; what it did itself and saw then is what the belief is about."""
     opponents = LearnedOpponents.create(GAME, CONFIG, 3, key=jax.random.key(5), leak=0.0)
@@ -349,7 +348,6 @@ def test_epsilon_is_the_share_of_uniform_actions():
     assert (abs(counts - wanted) <= 5 * np.sqrt(wanted * (1 - wanted) / 2000)).all()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "spec, kind",
     [

@@ -114,7 +114,6 @@ def lots(monkeypatch):
     return seeds
 
 
-@pytest.mark.slow
 def test_a_sweep_in_batches(sweep, lots, tmp_path, monkeypatch):
     """One seed's play is lost: the others are trained together all the same, and what is done is not done again."""
     monkeypatch.setattr("bestreply.experiment.evaluate_run", lambda run, command: None)
