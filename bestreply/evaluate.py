@@ -56,7 +56,8 @@ class Scores:
     def share(self, method: str, opponents: str) -> tuple[float, float]:
         """Mean return / the best reply's, and its standard error (delta method, see `bestreply.references`).
 
-        Where the reference's kind is "upper bound", the true share is at least this. Raises ValueError where there is no reference.
+        Where the reference is an upper bound (`Reference.bounds`), the true share is at least this. Raises ValueError where there is
+        no reference.
         """
         return self._held_against("share", method, opponents)
 

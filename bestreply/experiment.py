@@ -29,6 +29,10 @@ def resolve(config: RunConfig) -> RunConfig:
     config = configure(config)
     players = config.collect.players or standard_players(make_game(config.game))
     opponents = config.evaluate.opponents or (*players, *([_mixture(players)] if len(players) > 1 else []))
+    if config.improve.rounds and config.method in POLICIES:
+        raise ValueError(
+            f"improve.rounds={config.improve.rounds} with method={config.method}; wanted: 0. Rounds of own play are for methods that plan"
+        )
     return dataclasses.replace(
         config,
         collect=dataclasses.replace(config.collect, players=players),
@@ -145,40 +149,42 @@ def _told(run: Run, opponents: tuple[str, ...]) -> dict[str, Agent]:
     return {text: told_types(run.agent(), run, names) for text, names in seats.items() if set(names) <= known}
 
 
-def run_all(
-    config: RunConfig, path: str | Path | None = None, *, resume: bool = False, command: str | None = None
+def learn(
+    config: RunConfig, path: Path, data: Path, *, resume: bool = False, command: str | None = None
 ) -> Run:
-    """Everything from play to report, in one run directory; with `resume`, what is there already is not done again.
+    """The run at `path`, trained on play at `data`, which is made as far as it is missing.
 
     With rounds of improvement, the runs in between lie in ``rounds/`` inside it, and all play is one dataset.
     """
-    config = resolve(config)
-    if config.improve.rounds and config.method in POLICIES:
-        raise ValueError(
-            f"improve.rounds={config.improve.rounds} with method={config.method}; wanted: 0. Rounds of own play are for methods that plan"
-        )
-    path = fresh_path("runs", make_game(config.game).name.replace(":", "-")) if path is None else Path(path)
-    if (path / "config.json").exists() and not resume:
-        raise FileExistsError(f"{path} holds a run already. Give another path, or go on with it (--resume)")
-    data = path.parent.parent / "datasets" / path.name if path.parent.name == "runs" else path / "data"
     run: Run | None = None
     for number in range(config.improve.rounds + 1):
         last = number == config.improve.rounds
         stage = path if last else path / "rounds" / str(number)
         there = len(open_store(data).manifest.parts) if resume and (data / "manifest.json").exists() else 0
-        if there <= number:
-            store = (
-                collect_for(config, data, command)
-                if run is None
-                else collect_round(run, number - 1, data, command)
-            )
-        else:
+        if there > number:
             store = open_store(data)
+        elif run is None:
+            store = collect_for(config, data, command)
+        else:
+            store = collect_round(run, number - 1, data, command)
         if not last and there > number + 1:  # this round was over: its data has been added to since
             run = load_run(stage)
         else:
             run = train(store, config, path=stage, start=run, resume=resume, command=command)
     assert run is not None
+    return run
+
+
+def run_all(
+    config: RunConfig, path: str | Path | None = None, *, resume: bool = False, command: str | None = None
+) -> Run:
+    """Everything from play to report, in one run directory; with `resume`, what is there already is not done again."""
+    config = resolve(config)
+    path = fresh_path("runs", make_game(config.game).name.replace(":", "-")) if path is None else Path(path)
+    if (path / "config.json").exists() and not resume:
+        raise FileExistsError(f"{path} holds a run already. Give another path, or go on with it (--resume)")
+    data = path.parent.parent / "datasets" / path.name if path.parent.name == "runs" else path / "data"
+    run = learn(config, path, data, resume=resume, command=command)
     evaluate_run(run, command)
     write_report(path)
     return run

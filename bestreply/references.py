@@ -18,7 +18,9 @@ from typing import Any
 from bestreply.files import write_json
 
 FILE = "references.json"
-KINDS = ("exact", "upper bound")
+KINDS = ("exact", "upper bound", "foresight")
+"""What the best reply's return is: its own; that of one who is told whom a mixture drew and whether a switch has come; or, where the
+game is too large to be solved, that of one who foresees every draw (`bestreply.exact.beyond.bound`). The last two are upper bounds."""
 MISSING = ("too_large", "no_distribution", "not_solved", "off")
 """Why there is no reference: too much to compute; a player without exact distribution; the solver refused; none was asked for."""
 
@@ -30,13 +32,18 @@ class Reference:
     opponents: str  # as in the scores
     best: float = math.nan  # the best reply's expected return
     best_stderr: float = 0.0  # over layouts; 0 where all were solved
-    kind: str = ""  # "exact", or "upper bound" where the best reply was told what nobody could know
-    layouts: int = 0  # first layouts of a grid game that were solved; 0 in other games
+    kind: str = ""  # one of `KINDS`
+    layouts: int = 0  # first layouts of a grid game that were solved, or futures foreseen; 0 in other games
     random: float | None = None  # the random player's expected return; None where it is not known
     random_stderr: float = 0.0
     random_from: str = ""  # "exact" or "measured"
     missing: str = ""
     reason: str = ""
+
+    @property
+    def bounds(self) -> bool:
+        """Whether `best` is more than can be had, so that true ratios are at least those shown."""
+        return not self.missing and self.kind != "exact"
 
     def share(self, mean: float, stderr: float | None) -> tuple[float, float | None] | None:
         """``mean / best`` and its standard error; None where there is no best reply, or it earns nothing."""
@@ -100,7 +107,7 @@ def _reference(entry: Any) -> Reference:
         missing = entry["missing"] if entry["missing"] in MISSING else "not_solved"
         return Reference(name, missing=missing, reason=str(entry.get("reason", "")))
     if entry.get("kind") not in KINDS:
-        raise ValueError(f"kind of {name!r} is {entry.get('kind')!r}; wanted: {' or '.join(KINDS)}")
+        raise ValueError(f"kind of {name!r} is {entry.get('kind')!r}; wanted: one of {', '.join(KINDS)}")
     random = entry.get("random")
     return Reference(
         opponents=name,

@@ -10,7 +10,7 @@ import pytest
 
 from bestreply import Scores, make_game, make_player
 from bestreply.evaluate import SCHEMA, evaluate_all, refer
-from bestreply.exact import against
+from bestreply.exact import against, beyond
 from bestreply.exact.against import find_reference
 from bestreply.players.base import Player
 from bestreply.references import Reference, load_references, save_references
@@ -114,7 +114,8 @@ class Silent(Player):
         return carry, jnp.argmax(legal), None
 
 
-def test_what_cannot_be_solved_has_no_reference_and_says_why():
+def test_what_cannot_be_solved_has_no_reference_and_says_why(monkeypatch):
+    monkeypatch.setattr(beyond, "bound", lambda *_, **__: None)
     assert find_reference(LARGE, "x", ["random"] * 3, 32).missing == "too_large"
     assert "positions" in find_reference(LARGE, "x", ["random"] * 3, 32).reason
     assert find_reference(LARGE, "x", ["random"] * 3, 0).missing == "off"
@@ -128,9 +129,12 @@ def test_where_much_is_to_be_weighed_fewer_layouts_are_solved_and_below_four_non
     monkeypatch.setattr(against, "MOST_WORK", 5.5 * each)
     assert find_reference(game, "x", ["nearest_stag"], 32).layouts == 5
     monkeypatch.setattr(against, "MOST_WORK", 3.5 * each)
-    found = find_reference(game, "x", ["nearest_stag"], 32)
-    assert found.missing == "too_large" and "outcomes" in found.reason
     assert find_reference(game, "x", ["nearest_stag"], 3).layouts == 3
+    found = find_reference(game, "x", ["nearest_stag"], 32)
+    assert (found.kind, found.layouts, found.bounds, found.random) == ("foresight", 4 * 32, True, None)
+    monkeypatch.setattr(beyond, "bound", lambda *_, **__: None)
+    found = find_reference(game, "x", ["nearest_stag"], 32)
+    assert found.missing == "too_large" and "outcomes" in found.reason and not found.bounds
 
 
 def test_through_a_file_and_back_and_files_without(tmp_path):
@@ -142,5 +146,7 @@ def test_through_a_file_and_back_and_files_without(tmp_path):
     assert Scores.load(path).references == {}
     save_references(tmp_path / "r.json", [EXACT], {})
     (tmp_path / "r.json").write_text((tmp_path / "r.json").read_text().replace('"exact"', '"guessed"', 1))
-    with pytest.raises(ValueError, match="kind of 'x' is 'guessed'; wanted: exact or upper bound"):
+    with pytest.raises(
+        ValueError, match="kind of 'x' is 'guessed'; wanted: one of exact, upper bound, foresight"
+    ):
         load_references(tmp_path / "r.json")

@@ -8,6 +8,7 @@ import numpy as np
 
 from bestreply import exact
 from bestreply.evaluate import is_self
+from bestreply.exact import beyond
 from bestreply.exact.grid import GridReply, Way, way_of
 from bestreply.exact.on_grid import draw_layouts, memoryless_modes
 from bestreply.exact.positions import number_positions
@@ -31,6 +32,9 @@ FEWEST_LAYOUTS = 4
 MOST_POSITIONS = 100_000
 """Positions of a game that is no grid game."""
 
+FUTURES = 4
+"""Where a game is too large, futures that are foreseen, for each layout that would have been solved."""
+
 
 def find_reference(game: Game, name: str, others: Sequence[Any], layouts: int) -> Reference:
     """The reference against `others`, who follow the focal player around the table as `evaluate` seats them.
@@ -38,6 +42,8 @@ def find_reference(game: Game, name: str, others: Sequence[Any], layouts: int) -
     Args:
         name: of the opponent set, as in the scores.
         layouts: the most first layouts of a grid game to solve, fewer where one costs much; 0: no reference.
+
+    What is too large to be solved is bounded by foresight (`bestreply.exact.beyond`), where that is within reach.
 
     Never raises for a game or others that cannot be solved: the reference then says why.
     """
@@ -49,8 +55,10 @@ def find_reference(game: Game, name: str, others: Sequence[Any], layouts: int) -
     if wrong := sorted({p.name for p in players if not isinstance(p, ScriptedPlayer)}):
         return Reference(name, missing="no_distribution", reason=", ".join(wrong))
     if isinstance(game, GridGame):
-        return _grid_reference(game, name, [p for p in players if isinstance(p, ScriptedPlayer)], layouts)
-    return _seat_by_seat(game, name, others)
+        found = _grid_reference(game, name, [p for p in players if isinstance(p, ScriptedPlayer)], layouts)
+    else:
+        found = _seat_by_seat(game, name, others)
+    return _foreseen(game, others, found, FUTURES * layouts) if found.missing == "too_large" else found
 
 
 def work(game: GridGame, others: Sequence[ScriptedPlayer]) -> float:
@@ -109,6 +117,20 @@ def _seat_by_seat(game: Game, name: str, others: Sequence[Any]) -> Reference:
         opponents=name,
         best=float(np.mean([reply.value for reply in replies])),
         kind="exact" if kinds == {"exact"} else "upper bound",
+    )
+
+
+def _foreseen(game: Game, others: Sequence[Any], too_large: Reference, futures: int) -> Reference:
+    """What one has who foresees everything; or `too_large`, where even that is too much."""
+    found = beyond.bound(game, others, futures=futures) if game.compiled else None
+    if found is None:
+        return too_large
+    return Reference(
+        too_large.opponents,
+        best=found.mean,
+        best_stderr=_finite(found.stderr),
+        kind="foresight",
+        layouts=found.games,
     )
 
 

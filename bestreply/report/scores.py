@@ -207,8 +207,9 @@ def reference_notes(table: ScoreTable, texts: Texts) -> list[str]:
     known = [table.references[against] for against in table.held_against]
     if known:
         notes.append(texts("note_ratios"))
-    if any(reference.kind == "upper bound" for reference in known):
-        notes.append(texts("note_upper_bound"))
+    for kind in ("upper_bound", "foresight"):
+        if any(reference.kind.replace(" ", "_") == kind for reference in known):
+            notes.append(texts(f"note_{kind}"))
     if any(reference.random_from == "measured" for reference in known):
         notes.append(texts("note_measured"))
     for against in table.opponents:

@@ -39,11 +39,12 @@ def by_setting(units: Sequence["Unit"]) -> list[list["Unit"]]:
 
 
 def can_batch(config: RunConfig) -> bool:
-    """Whether several seeds can be trained side by side: not of a method that plays while it learns, nor where each is to be a run of
-    Weights & Biases, of which a process has one at a time."""
+    """Whether several seeds can be trained side by side: not of a method that plays while it learns, or between two rounds of it, nor
+    where each is to be a run of Weights & Biases, of which a process has one at a time."""
     from bestreply.baselines import OFFLINE
 
-    return (config.method in OFFLINE or config.method not in POLICIES) and not config.train.wandb
+    alone = config.improve.rounds or config.train.wandb
+    return (config.method in OFFLINE or config.method not in POLICIES) and not alone
 
 
 def usual_batch() -> int | None:

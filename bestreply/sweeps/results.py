@@ -26,7 +26,7 @@ SCHEMA = pa.schema(
         ("mean", pa.float64()),
         ("stderr", pa.float64()),  # over episodes
         ("share", pa.float64()),  # of the best reply's return; null without a reference
-        ("reference", pa.string()),  # "exact" or "upper bound"
+        ("reference", pa.string()),  # one of `bestreply.references.KINDS`
         ("env_steps", pa.int64()),
         ("git_revision", pa.string()),
     ]
@@ -97,7 +97,7 @@ def results_table(rows: Sequence[dict[str, Any]]) -> Table:
         means = np.array([row["mean"] for row in found])
         spread = f" ± {means.std(ddof=1) / len(means) ** 0.5:.3f}" if len(means) > 1 else ""
         shares = [row["share"] for row in found]
-        bound = "≥ " if any(row["reference"] == "upper bound" for row in found) else ""
+        bound = "≥ " if any(row["reference"] not in (None, "exact") for row in found) else ""
         share = "–" if None in shares else f"{bound}{np.mean(shares):.3f}"
         place = os.path.relpath(folder, here)
         table.add_row(place, method, against, str(len(found)), f"{means.mean():.3f}{spread}", share)

@@ -1,7 +1,7 @@
 """Many runs from one file: methods x games x seeds, a directory each, which a stopped sweep takes up again.
 
 A unit is one method in one game with one seed: trained, and measured against all its opponent sets. Methods that ask for the same play
-learn from the same dataset, so that they are compared on equal environment steps.
+learn from the same dataset, so that they are compared on equal environment steps; one that adds rounds of its own play has its own.
 """
 
 import dataclasses
@@ -41,7 +41,13 @@ class Unit:
 
     @property
     def begun(self) -> bool:
-        return (self.path / "config.json").exists()
+        return self.asked.exists()
+
+    @property
+    def asked(self) -> Path:
+        """The configuration it was begun with."""
+        first = self.path / "rounds" / "0" if self.config.improve.rounds else self.path
+        return first / "config.json"
 
     @property
     def error(self) -> Path:
@@ -88,7 +94,7 @@ def read_sweep(file: str | Path, out: str | Path | None = None) -> Sweep:
             for method, changes in methods.items():
                 merged = _merged(base, changes, f"{file}: methods.{method}") | {"game": game, "seed": seed}
                 config = _config(file, method, merged)
-                data = path / game_name / "data" / f"{_fingerprint(config)}-{seed}"
+                data = path / game_name / "data" / f"{_fingerprint(method, config)}-{seed}"
                 units.append(Unit(path / game_name / method / str(seed), data, config))
     return Sweep(path, tuple(units))
 
@@ -140,18 +146,15 @@ def _config(file: Path, method: str, merged: dict[str, Any]) -> RunConfig:
         config = resolve(from_dict(RunConfig, merged))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{file}: methods.{method}: {error}") from error
-    if config.improve.rounds:
-        raise ValueError(
-            f"{file}: methods.{method} has improve.rounds={config.improve.rounds}; wanted: 0. A sweep learns from the first play, which "
-            "its methods share; rounds of own play are for `bestreply run`"
-        )
     return config
 
 
-def _fingerprint(config: RunConfig) -> str:
-    """Eight digits of what decides the play to learn from."""
-    asked = json.dumps([config.game, dataclasses.asdict(config.collect)], sort_keys=True)
-    return hashlib.sha256(asked.encode()).hexdigest()[:8]
+def _fingerprint(method: str, config: RunConfig) -> str:
+    """Eight digits of what decides the play to learn from; of everything where a unit adds play of its own."""
+    asked: list[Any] = [config.game, dataclasses.asdict(config.collect)]
+    if config.improve.rounds:
+        asked = [method, to_dict(config)]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
 
 
 # -- run -----------------------------------------------------------------------------------------------------------------------
@@ -220,7 +223,7 @@ def _remove_changed(units: Sequence[Unit]) -> None:
     """Removes what is there of those of `units` that were begun with another configuration."""
     for unit in units:
         if unit.begun:
-            there = from_dict(RunConfig, json.loads((unit.path / "config.json").read_text("utf-8")))
+            there = from_dict(RunConfig, json.loads(unit.asked.read_text("utf-8")))
             if differences(there, unit.config):
                 shutil.rmtree(unit.path)
 
@@ -245,16 +248,14 @@ def _run_unit(unit: Unit, command: str | None, seconds: float = 0.0, again: bool
 
     `seconds` were spent on it in a batch already; `again` is whether there was anything of it before that.
     """
-    from bestreply.data.store import open_store
-    from bestreply.experiment import evaluate_run
+    from bestreply.experiment import evaluate_run, learn
     from bestreply.report import write_report
-    from bestreply.train import train
 
     begun = time.perf_counter()
     unit.path.mkdir(parents=True, exist_ok=True)
     try:
         again = unit.begun if again is None else again
-        run = train(open_store(unit.data), unit.config, path=unit.path, resume=True, command=command)
+        run = learn(unit.config, unit.path, unit.data, resume=True, command=command)
         evaluate_run(run, command)
         write_report(unit.path)
     except Exception:

@@ -3,11 +3,13 @@
 import json
 import os
 
+import numpy as np
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from bestreply import cli
+from bestreply import cli, experiment, load_run
+from bestreply.data.store import open_store
 from bestreply.sweeps import sweep
 from bestreply.sweeps.executors import Job, on_ray, processes
 from bestreply.sweeps.results import save_results, sweep_results
@@ -87,8 +89,8 @@ def test_other_play_is_another_dataset(file, tmp_path):
         ('[games]\n"a/b" = "stag_hunt"\n[methods.a]\n', "calls a game 'a/b'; wanted: letters"),
         ("[methods.a]\n", "names no game"),
         (
-            'game = "stag_hunt"\n[methods.a.improve]\nrounds = 2\n',
-            "methods.a has improve.rounds=2; wanted: 0",
+            'game = "stag_hunt"\n[methods.a]\nmethod = "iql"\n[methods.a.improve]\nrounds = 2\n',
+            "methods.a: improve.rounds=2 with method=iql; wanted: 0",
         ),
     ],
 )
@@ -97,6 +99,30 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path, change, told):
     path.write_text(change)
     with pytest.raises(ValueError, match=told):
         read_sweep(path)
+
+
+def test_rounds_of_own_play_are_a_units_own(file, tmp_path, monkeypatch):
+    """Two methods that learn from the same first play, one of which adds to it, and is stopped before it does."""
+    own = "[methods.improved.improve]\nrounds = 1\nepisodes = 4\n"
+    file.write_text(TINY.replace("[0, 3]", "[0]").partition("[methods.blind")[0] + own)
+    found = read_sweep(file, tmp_path / "out")
+    plain, improved = found.units
+    assert plain.data != improved.data
+
+    def stopped(*_):
+        raise RuntimeError("no power")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "collect_round", stopped)
+        assert run_sweep(found) == [improved]
+    assert improved.begun and not (improved.path / "config.json").exists()
+    assert run_sweep(found) == []
+    first, added = open_store(plain.data), open_store(improved.data)
+    assert [entry["name"] for entry in added.roster] == ["random", "bestreply_1"]
+    assert [part.episodes for part in added.manifest.parts] == [32, 4]
+    np.testing.assert_array_equal(added.episodes().action[:32], first.episodes().action)
+    steps = [load_run(unit.path).provenance["env_steps"] for unit in found.units]
+    assert steps == [first.manifest.steps, added.manifest.steps]
 
 
 def test_failures_are_a_units_own(file, tmp_path, monkeypatch):

@@ -75,15 +75,14 @@ def named(opponents: str, texts: Texts) -> str:
     return texts("weekly_ns", opponents=opponents) if bare(opponents) == NEAREST_STAG else opponents
 
 
-def best_of(group: Group, opponents: str) -> tuple[float, str] | None:
-    """The best reply's return, mean over runs, and its kind."""
+def best_of(group: Group, opponents: str) -> tuple[float, bool] | None:
+    """The best reply's return, mean over runs, and whether that is an upper bound."""
     known = [r.references[opponents] for r in group.runs if opponents in r.references]
     known = [reference for reference in known if not reference.missing]
-    kinds = {reference.kind for reference in known}
     if not known:
         return None
     mean = mean_of([reference.best for reference in known]) or 0.0
-    return mean, "upper bound" if "upper bound" in kinds else "exact"
+    return mean, any(reference.bounds for reference in known)
 
 
 def share_of(group: Group, method: str, opponents: str) -> float | None:
@@ -146,7 +145,7 @@ def _row(
             else ""
         )
     best, share = best_of(group, against), share_of(group, method, against)
-    bound = "≤ " if best is not None and best[1] == "upper bound" else ""
+    bound = "≤ " if best is not None and best[1] else ""
     by_seed = {r.seed: r for r in group.runs}
     links = [week.to_run(by_seed[seed], fixed(c.mean)) for seed, c in list(found.items())[:MOST_SEEDS]]
     more = texts("weekly_more", count=len(found) - MOST_SEEDS) if len(found) > MOST_SEEDS else ""
