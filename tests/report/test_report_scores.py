@@ -134,6 +134,11 @@ def test_returns_are_held_against_the_best_reply_where_there_is_one(tmp_path):
         assert "the best reply was told who was drawn" in text and "delta method" in text
         assert "No best reply against 3 nearest_hare: the game is too large to be solved here (one" in text
     assert "No best reply against other" not in said
+    there = (run / "references.json").read_text()
+    (run / "references.json").write_text(there.replace("upper bound", "foresight"))
+    for text in (printed(run), words(read_page(write_report(run)))):
+        assert "2.00 ± 0.10 (upper bound by foresight)" in text and "told who was drawn" not in text
+        assert "told everything that chance and the others would draw" in text
     (run / "references.json").write_text('{"against": 3}')
     assert "references.json cannot be used: it has no list `against`" in printed(run)
     assert "references.json cannot be used" in words(read_page(write_report(run)))
