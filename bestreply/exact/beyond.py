@@ -140,11 +140,6 @@ def _estimate(returns: np.ndarray) -> Estimate:
     return Estimate(float(returns.mean()), float(spread), len(returns))
 
 
-def _each_table(table: Table) -> Table:
-    """`in_axes` of a `Table` of several matches."""
-    return Table(None, 0, 0, table.game)  # pyright: ignore[reportArgumentType]
-
-
 @partial(jax.jit, static_argnames=("rollouts",))
 def _searched(table: Table, keys: Array, policies: Any, gamma: Any, rollouts: int) -> jax.Array:
     """[M] returns."""
@@ -218,15 +213,18 @@ def bound(
     Exact for each future: every state that own actions lead to is looked at, once.
     """
     table, keys = tables(game, others, futures, seed)
+    fewest = min(FEWEST, futures)
     found: list[tuple[float, int]] = []
     while len(found) < futures:
         row = len(found)
-        best = _best_plan(_rows(table, jnp.int32(row)), keys[row], gamma, states // min(FEWEST, futures))
+        best = _best_plan(_rows(table, jnp.int32(row)), keys[row], gamma, states // fewest)
         if best is None:
             return None
         found.append(best)
-        if len(found) == min(FEWEST, futures) // 4:
+        if len(found) == max(fewest // 4, 1):
             futures = min(futures, int(states / np.mean([seen for _, seen in found])))
+            if futures < fewest:
+                return None
     return _estimate(np.array([value for value, _ in found]))
 
 

@@ -73,12 +73,10 @@ def test_the_same_seed_gives_the_same_estimate():
 
 
 def test_there_is_a_limit_to_what_is_looked_at():
+    """A future that alone is too much; futures that together are; and as many as there is room for."""
+    table, keys = tables(HUNT, ["random"], 1, 0)
+    _, seen = _best_plan(_rows(table, jnp.int32(0)), keys[0], 1.0, 10_000)
+    assert _best_plan(_rows(table, jnp.int32(0)), keys[0], 1.0, seen - 1) is None
     assert bound(HUNT, ["random"], futures=32, states=100) is None
-    _, seen = _best_plan(
-        _rows(tables(HUNT, ["random"], 1, 0)[0], jnp.int32(0)),
-        tables(HUNT, ["random"], 1, 0)[1][0],
-        1.0,
-        10_000,
-    )
     some = bound(HUNT, ["random"], futures=1000, states=60 * seen)
     assert 16 <= some.games < 1000

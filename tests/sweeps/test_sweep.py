@@ -101,6 +101,7 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path, change, told):
         read_sweep(path)
 
 
+@pytest.mark.slow
 def test_rounds_of_own_play_are_a_units_own(file, tmp_path, monkeypatch):
     """Two methods that learn from the same first play, one of which adds to it, and is stopped before it does."""
     own = "[methods.improved.improve]\nrounds = 1\nepisodes = 4\n"
