@@ -8,8 +8,12 @@ to 3, with a finite set of types in place of a conjugate model):
     P'(0, k') = hazard sum_{r, k != k'} w(r, k) p(k') / (1 - p(k))
 
 so that one marginal tells who it is now (the posterior) and the other when it last changed its mind. p is the prior of that player: what
-the data had, and what earlier episodes against it have shown. The last type is "none of these": a model of the player's own habits,
-learned on the spot from counts of its actions, for whoever fits no known type.
+the data had, and what earlier episodes against it have shown. The last two types are "none of these", models learned on the spot for
+whoever fits no known type:
+
+    habits     it does what it has mostly done: counts of its actions, whatever it sees
+    by turns   at each step it does, with fixed chances, what one of the known types would do, or anything legal; the chances by online
+               EM: each action counts for every type as much as it is likely to be that type's (Cappe and Moulines, 2009)
 """
 
 from typing import NamedTuple
@@ -27,14 +31,20 @@ LEAST = 1e-6
 """Least probability that a model gives to an action that was taken, and of a type that can come back."""
 
 
+def shares(x: Float[Array, "... n"]) -> Float[Array, "... n"]:
+    """`x` as parts of 1; zeros where it is all zeros, as the legal actions of who has left."""
+    return x / jnp.maximum(x.sum(-1, keepdims=True), LEAST)
+
+
 class RunLengths(NamedTuple):
-    """What is believed about each other player. K types: the model's G, and "none of these" where it is told apart."""
+    """What is believed about each other player. K types: the model's G, and two that are none of these where that is told apart."""
 
     joint: Float[
         Array, "others R K"
     ]  # of which type it has been for how many steps; the last bin: so many or more
     seen: Array  # [N-1] int32, steps of it seen in this episode
     habits: Float[Array, "others A"]  # counts of its actions
+    turns: Float[Array, "others M"]  # M = G + 1: of its actions, how many are whose, each type's and nobody's
     prior: Float[Array, "others K"]
     counts: Float[Array, "others K"]  # episodes that it was of each type, discounted
 
@@ -68,20 +78,21 @@ class ChangingOpponents(OpponentModel):
         others, actions = self.game.num_players - 1, self.game.num_actions
         prior = (1 - self.novelty) * self.model.prior
         if self.novelty:
-            prior = jnp.append(prior, self.novelty)
+            prior = jnp.append(prior, jnp.full(2, self.novelty / 2))
         prior = jnp.broadcast_to(prior, (others, len(prior)))
-        return self._begin(prior, jnp.zeros((others, actions)), jnp.zeros_like(prior))
+        nobody = jnp.zeros((others, actions)), jnp.zeros((others, self.model.goals + 1))
+        return self._begin(prior, *nobody, jnp.zeros_like(prior))
 
-    def _begin(self, prior: Array, habits: Array, counts: Array) -> RunLengths:
+    def _begin(self, prior: Array, habits: Array, turns: Array, counts: Array) -> RunLengths:
         joint = jnp.zeros((len(prior), self.lengths, prior.shape[1])).at[:, 0].set(prior)
-        return RunLengths(joint, jnp.zeros(len(prior), jnp.int32), habits, prior, counts)
+        return RunLengths(joint, jnp.zeros(len(prior), jnp.int32), habits, turns, prior, counts)
 
     def renew(self, belief: RunLengths) -> RunLengths:
         """The belief at the start of a further episode against the same others: counts of whom they were, as prior."""
         counts = self.memory * (belief.counts + belief.joint.sum(1))
         prior = self.init().prior + counts
         prior = prior / prior.sum(1, keepdims=True)
-        return self._begin(prior, self.memory * belief.habits, counts)
+        return self._begin(prior, self.memory * belief.habits, self.memory * belief.turns, counts)
 
     def each(self, belief: RunLengths, obs: Array) -> Float[Array, "others K A"]:
         """What each type would do now."""
@@ -89,9 +100,16 @@ class ChangingOpponents(OpponentModel):
         if not self.novelty:
             return known
         legal = legal_of_others(self.game, obs)
-        habits = (belief.habits + 0.5) * legal  # Krichevsky and Trofimov, 1981
-        total = jnp.maximum(habits.sum(1, keepdims=True), LEAST)  # who has left has no legal action
-        return jnp.concatenate([known, (habits / total)[:, None]], 1)
+        habits = shares((belief.habits + 0.5) * legal)  # Krichevsky and Trofimov, 1981
+        by_turns = jnp.einsum("jm,jma->ja", self.chances(belief), self._whose(known, legal))
+        return jnp.concatenate([known, habits[:, None], by_turns[:, None]], 1)
+
+    def chances(self, belief: RunLengths) -> Float[Array, "others M"]:
+        """With which chance one that acts by turns does what each type would do, and anything legal."""
+        return shares(belief.turns + 0.5)
+
+    def _whose(self, known: Array, legal: Array) -> Float[Array, "others M A"]:
+        return jnp.concatenate([known, shares(legal.astype(known.dtype))[:, None]], 1)
 
     def predict(self, belief: RunLengths, obs: Array, legal: Array) -> Float[Array, "others A"]:
         return jnp.einsum("jk,jka->ja", belief.joint.sum(1), self.each(belief, obs))
@@ -99,13 +117,22 @@ class ChangingOpponents(OpponentModel):
     def update(self, belief: RunLengths, obs: Array, actions: Array, present: Array) -> RunLengths:
         others = jnp.maximum(actions[1:], 0)
         acted = present[1:] & (actions[1:] != ABSENT)
-        taken = jnp.take_along_axis(self.each(belief, obs), others[:, None, None], 2)[..., 0]  # [N-1, K]
-        after = belief.joint * jnp.maximum(taken, LEAST)[:, None]
+
+        def taken(policies: Array) -> Array:
+            return jnp.maximum(jnp.take_along_axis(policies, others[:, None, None], 2)[..., 0], LEAST)
+
+        after = belief.joint * taken(self.each(belief, obs))[:, None]
         after = after / after.sum((1, 2), keepdims=True)
-        habits = (1 - self.hazard) * belief.habits + jax.nn.one_hot(others, belief.habits.shape[1])
-        moved = RunLengths(
-            jax.vmap(self._go_on)(after, belief.prior), belief.seen + 1, habits, belief.prior, belief.counts
-        )
+        habits, turns = belief.habits, belief.turns
+        if self.novelty:
+            known = jnp.exp(self.model.logits(obs)), legal_of_others(self.game, obs)
+            whose = shares(self.chances(belief) * taken(self._whose(*known)))
+            habits, turns = (
+                (1 - self.hazard) * old + new
+                for old, new in ((habits, jax.nn.one_hot(others, habits.shape[1])), (turns, whose))
+            )
+        gone_on = jax.vmap(self._go_on)(after, belief.prior)
+        moved = RunLengths(gone_on, belief.seen + 1, habits, turns, belief.prior, belief.counts)
         return RunLengths(
             *(
                 jnp.where(acted.reshape(-1, *[1] * (new.ndim - 1)), new, old)
@@ -128,10 +155,14 @@ class ChangingOpponents(OpponentModel):
         return ((1 - self.hazard) * longer).at[0].set(self.hazard * changed / changed.sum())
 
     def posterior(self, belief: RunLengths) -> Float[Array, "others G"]:
-        """Of the known types; what is believed to be none of these is shared out as the model's prior says."""
-        now = belief.joint.sum(1)
-        known = now[:, : self.model.goals]
-        return known + (1 - known.sum(1, keepdims=True)) * self.model.prior
+        """Of the known types; of what is believed to be none of these, habits are shared out as the model's prior says, and who acts by
+        turns as often as it does what each type would do."""
+        goals, prior, now = self.model.goals, self.model.prior, belief.joint.sum(1)
+        if not self.novelty:
+            return now
+        chances = self.chances(belief)
+        like = chances[:, :goals] + chances[:, goals:] * prior
+        return now[:, :goals] + now[:, goals : goals + 1] * prior + now[:, goals + 1 :] * like
 
     def strange(self, belief: RunLengths) -> Float[Array, " others"]:
         """P(none of these) for each other player."""

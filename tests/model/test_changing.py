@@ -169,6 +169,31 @@ def test_none_of_these():
     np.testing.assert_allclose(model.posterior(always).sum(1), 1, rtol=1e-5)
 
 
+def test_one_that_is_two_types_by_turns():
+    """Beside online EM by hand; predicted as the mixture it is, and told to be none of the types."""
+    types = np.array([[0.98, 0.02], [0.02, 0.98], [0.9, 0.1]])
+    game = make_game("matrix(table=prisoners_dilemma, rounds=300)")
+    base = believer(novelty=0.1).model
+
+    class Sharp(LearnedOpponents):
+        def logits(self, obs):
+            return jnp.log(jnp.asarray(types, jnp.float32))[None]
+
+    model = ChangingOpponents(Sharp(net=base.net, prior=base.prior, game=game, leak=0.01), novelty=0.1)
+    actions = np.random.default_rng(0).permutation([0, 0, 1] * 40)
+    found = follow(model, actions.tolist())
+    experts, counts = np.array([*types, [0.5, 0.5]]), np.full(4, 0.5)
+    for action in actions:
+        whose = counts / counts.sum() * experts[:, action]
+        counts += whose / whose.sum()
+    np.testing.assert_allclose(model.chances(found)[0], counts / counts.sum(), atol=1e-5)
+    predicted = model.each(found, jnp.zeros(game.obs_shape))[0, -1]
+    np.testing.assert_allclose(predicted, counts / counts.sum() @ experts, atol=1e-5)
+    assert predicted[1] == pytest.approx(1 / 3, abs=0.05)
+    assert model.strange(found)[0] > 0.95
+    np.testing.assert_allclose(model.posterior(found).sum(1), 1, rtol=1e-5)
+
+
 @pytest.mark.parametrize("settings", [{"hazard": 0.05}, {"memory": 0.5}, {"novelty": 0.1}])
 def test_nothing_is_ruled_out_for_good(settings):
     """An action that no type would take, and a hundred of one kind: the others can still come back."""
