@@ -157,10 +157,10 @@ def runs_of(seeds: list[int]) -> list[Run]:
     return [load_run(RUNS / "stay" / str(seed) / "goals") for seed in seeds]
 
 
-def train(seeds: list[int]) -> None:
+def train(seeds: list[int], models: list[str]) -> None:
     for run in runs_of(seeds):
         played = {what: _play(run, who) for what, who in AMONG.items()}
-        for name in MODELS:
+        for name in models:
             model = fitted(run, name)
             rows = [
                 {"seed": run.config.seed, "model": name, "of": what} | predicted(model, *seen)
@@ -203,16 +203,16 @@ def predicted(model: OpponentModel, played: Episodes, seats: Any) -> dict[str, A
 # -- planned with --------------------------------------------------------------------------------------------------------------
 
 
-def judge(seeds: list[int]) -> None:
+def judge(seeds: list[int], models: list[str]) -> None:
     runs = runs_of(seeds)
-    for name in MODELS:
+    for name in models:
         agents = [run.agent("one_step", opponents=fitted(run, name)) for run in runs]
         for against in (e["name"] for e in runs[0].roster):
-            if {"model": name, "against": against} in _done("planned", ("model", "against")):
+            cell = {"model": name, "against": against, "seeds": seeds}
+            if cell in _done("planned", tuple(cell)):
                 continue
             found = shares(exact_reply(runs[0].game, "told", against), agents, against, EPISODES)
-            row = {"model": name, "against": against, "seeds": seeds} | found
-            _keep("planned", [row], ("model", "against"), SEED)
+            _keep("planned", [cell | found], ("model", "against"), SEED)
         jax.clear_caches()
 
 
@@ -291,12 +291,13 @@ def main() -> None:
     )
     parser.add_argument("do", choices=["train", "judge", "table"])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     asked = parser.parse_args()
     if asked.do == "table":
         (OUT / "README.md").write_text(summary())
         print(OUT / "README.md")
     else:
-        {"train": train, "judge": judge}[asked.do](asked.seeds)
+        {"train": train, "judge": judge}[asked.do](asked.seeds, asked.models)
 
 
 if __name__ == "__main__":
