@@ -2,6 +2,9 @@
 
 For each seed the model of the others is trained on the same games with players on record, with goals labelled by the game, with nobody told
 apart, and with learned codes, and is measured on fresh games. Writes results/codes/GAME.json; `--show` prints the table of all.
+
+`--hits` takes the codes that `python -m benchmarks.opponents train` has fitted instead, and measures how often the code believed likeliest
+before a step is the one that the whole episode shows the player to have followed then: results/codes/hits/stay.json.
 """
 
 import argparse
@@ -12,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks import opponents
 from benchmarks.beliefs import fresh_play
 from benchmarks.shares import GAMES
 from benchmarks.timing import table
@@ -78,6 +82,31 @@ def measure(name: str, seed: int, goal: str, episodes: int, updates: int) -> dic
     return found
 
 
+def hits(seeds: range, episodes: int) -> list[dict[str, Any]]:
+    """Bits and hit ratios after so many moves, of codes that are fitted already."""
+    rows = []
+    for run in opponents.runs_of(list(seeds)):
+        wanted = opponents.settings(run, "codes")
+        model = opponents.fitted(run, "codes").model  # type: ignore[attr-defined]
+        held = fresh_play(run.config, run.game, run.roster, episodes, opponents.SEED)
+        buffer = fill(held)
+        beliefs, weights = (
+            follow_beliefs(model, buffer.episodes),
+            label_weights(wanted, model, buffer.episodes),
+        )
+        rows.append({"seed": run.config.seed} | code_table(run.roster, held, beliefs, weights))
+    return rows
+
+
+def hit_table(rows: list[dict[str, Any]]) -> str:
+    """Mean over seeds, least seed in brackets."""
+    lines = []
+    for k, row in enumerate(rows[0]["moves"]):
+        each = [np.array([r["moves"][k][name] for r in rows]) for name in ("hit", "bits")]
+        lines.append([str(row["moves"]), *(f"{x.mean():.3f} ({x.min():.3f})" for x in each)])
+    return table(["moves", "hit ratio", "bits"], lines)
+
+
 def summary() -> str:
     """Means over seeds, least seed in brackets."""
     parts = []
@@ -119,7 +148,14 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=4000)
     parser.add_argument("--goals", nargs="+", default=["none", "goal", "player", "code"])
     parser.add_argument("--show", action="store_true")
+    parser.add_argument("--hits", action="store_true")
     asked = parser.parse_args()
+    if asked.hits:
+        rows = hits(range(asked.first, asked.first + asked.seeds), asked.episodes // 20)
+        (OUT / "hits").mkdir(exist_ok=True)
+        write_json(OUT / "hits" / "stay.json", {"rows": rows, "provenance": provenance(opponents.SEED)})
+        print(hit_table(rows))
+        return
     if not asked.show:
         rows = []
         for seed in range(asked.first, asked.first + asked.seeds):

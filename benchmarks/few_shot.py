@@ -25,8 +25,14 @@ from bestreply.references import Reference
 from bestreply.run import Run
 
 OUT = Path("results") / "few_shot"
-UNSEEN = {"no_stag_hunter": "nearest_stag", "no_hare_hunter": "nearest_hare"}
-"""Whom each method of the sweep has never seen: cooperators and defectors, as published work has them."""
+UNSEEN = (
+    ("no_stag_hunter", "nearest_stag"),
+    ("no_hare_hunter", "nearest_hare"),
+    ("clumsy", "nearest_stag"),
+    ("clumsy", "nearest_hare"),
+)
+"""Methods of the sweep, and whom each has never seen: cooperators and defectors, as published work has them. The clumsy hunters that
+taught the last do at random every second step."""
 AGENTS: dict[str, dict[str, Any]] = {
     "strangers": {},
     "memory": {"memory": 0.9},
@@ -49,14 +55,17 @@ def curve(run: Run, others: str, settings: dict[str, Any], reference: Reference)
 
 def measure(folder: Path) -> list[dict[str, Any]]:
     rows = []
-    for method, other in UNSEEN.items():
+    for method, other in UNSEEN:
         runs = [load_run(path) for path in sorted((folder / method).iterdir())]
         others = fill_seats(runs[0].game, other)
         reference = find_reference(runs[0].game, name_opponents(others), others, LAYOUTS)
         for agent, settings in AGENTS.items():
             each = [curve(run, other, settings, reference) for run in runs]
             seeds = [run.config.seed for run in runs]
-            rows.append({"unseen": other, "agent": agent, "seeds": seeds, "normalised": each})
+            taught = ", ".join(runs[0].config.collect.players)
+            rows.append(
+                {"taught": taught, "unseen": other, "agent": agent, "seeds": seeds, "normalised": each}
+            )
     return rows
 
 
@@ -71,8 +80,10 @@ def summary(rows: list[dict[str, Any]]) -> str:
         if len(mean) > 1:
             spread = f" ± {stdtrit(len(mean) - 1, 0.975) * mean.std(ddof=1) / len(mean) ** 0.5:.3f}"
         cells = [f"{each[:, game - 1].mean():.3f}" for game in games]
-        lines.append([f"3 {row['unseen']}", row["agent"], *cells, f"{mean.mean():.3f}{spread}"])
-    head = ["unseen", "belief", *(f"game {game}" for game in games), "all ten"]
+        lines.append(
+            [row["taught"], f"3 {row['unseen']}", row["agent"], *cells, f"{mean.mean():.3f}{spread}"]
+        )
+    head = ["taught by", "met", "belief", *(f"game {game}" for game in games), "all ten"]
     notes = (OUT / "notes.md").read_text() if (OUT / "notes.md").exists() else ""
     parts = [
         "# Ten games against players that nobody showed it",
