@@ -53,20 +53,32 @@ def curve(run: Run, others: str, settings: dict[str, Any], reference: Reference)
     return [value[0] for value in found if value is not None]
 
 
-def measure(folder: Path) -> list[dict[str, Any]]:
-    rows = []
+def measure(folder: Path, out: Path) -> None:
+    """Row after row: a measurement that was stopped goes on where it was."""
+    rows = json.loads(out.read_text())["rows"] if out.exists() else []
+    done = [_what(row) for row in rows]
     for method, other in UNSEEN:
         runs = [load_run(path) for path in sorted((folder / method).iterdir())]
         others = fill_seats(runs[0].game, other)
+        cell = {
+            "taught": ", ".join(runs[0].config.collect.players),
+            "unseen": other,
+            "seeds": [run.config.seed for run in runs],
+        }
+        missing = {
+            name: settings for name, settings in AGENTS.items() if _what(cell | {"agent": name}) not in done
+        }
+        if not missing:
+            continue
         reference = find_reference(runs[0].game, name_opponents(others), others, LAYOUTS)
-        for agent, settings in AGENTS.items():
+        for name, settings in missing.items():
             each = [curve(run, other, settings, reference) for run in runs]
-            seeds = [run.config.seed for run in runs]
-            taught = ", ".join(runs[0].config.collect.players)
-            rows.append(
-                {"taught": taught, "unseen": other, "agent": agent, "seeds": seeds, "normalised": each}
-            )
-    return rows
+            rows.append(cell | {"agent": name, "normalised": each})
+            write_json(out, {"rows": rows, "provenance": provenance(SEED)})
+
+
+def _what(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("taught", "unseen", "agent", "seeds")}
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
@@ -101,7 +113,7 @@ def main() -> None:
     asked = parser.parse_args()
     path = OUT / "hunt4.json"
     if not asked.table:
-        write_json(path, {"rows": measure(asked.runs), "provenance": provenance(SEED)})
+        measure(asked.runs, path)
     (OUT / "README.md").write_text(summary(json.loads(path.read_text())["rows"]))
     print(OUT / "README.md")
 
