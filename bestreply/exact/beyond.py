@@ -27,7 +27,7 @@ from bestreply.types import ABSENT, Array, TimeStep, ego_order
 CHUNK = 64
 """Games that are searched side by side."""
 
-LOTS = (64, 1024, 16384)
+LOTS = (512, 16384)
 """How many states of one step are moved on at once: few sizes, so that few programs are compiled."""
 
 FEWEST = 16
