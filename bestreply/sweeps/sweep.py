@@ -248,6 +248,7 @@ def _run_unit(unit: Unit, command: str | None, seconds: float = 0.0, again: bool
 
     `seconds` were spent on it in a batch already; `again` is whether there was anything of it before that.
     """
+    from bestreply.data.store import open_store
     from bestreply.experiment import evaluate_run, learn
     from bestreply.report import write_report
 
@@ -255,6 +256,7 @@ def _run_unit(unit: Unit, command: str | None, seconds: float = 0.0, again: bool
     unit.path.mkdir(parents=True, exist_ok=True)
     try:
         again = unit.begun if again is None else again
+        open_store(unit.data)  # play that is lost is told of, not made by several units at once
         run = learn(unit.config, unit.path, unit.data, resume=True, command=command)
         evaluate_run(run, command)
         write_report(unit.path)
