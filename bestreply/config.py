@@ -333,7 +333,7 @@ PRESETS = {
             checkpoint_every=40,
         ),
         planner=PlannerConfig(samples=8),
-        evaluate=EvaluateConfig(episodes=32),
+        evaluate=EvaluateConfig(episodes=32, reference_layouts=4),
     ),
     "demo": RunConfig(
         collect=CollectConfig(episodes=20_000),

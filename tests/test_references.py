@@ -131,7 +131,7 @@ def test_where_much_is_to_be_weighed_fewer_layouts_are_solved_and_below_four_non
     monkeypatch.setattr(against, "MOST_WORK", 3.5 * each)
     assert find_reference(game, "x", ["nearest_stag"], 3).layouts == 3
     found = find_reference(game, "x", ["nearest_stag"], 32)
-    assert (found.kind, found.layouts, found.bounds, found.random) == ("foresight", 32, True, None)
+    assert (found.kind, found.layouts, found.bounds, found.random) == ("foresight", 2 * 32, True, None)
     monkeypatch.setattr(beyond, "bound", lambda *_, **__: None)
     found = find_reference(game, "x", ["nearest_stag"], 32)
     assert found.missing == "too_large" and "outcomes" in found.reason and not found.bounds

@@ -32,7 +32,7 @@ FEWEST_LAYOUTS = 4
 MOST_POSITIONS = 100_000
 """Positions of a game that is no grid game."""
 
-FUTURES = 1
+FUTURES = 2
 """Where a game is too large, futures that are foreseen, for each layout that would have been solved."""
 
 

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bestreply.collect import choose, first_carries, seat_players
+from bestreply.collect import Choice, choose, first_carries, log_step, seat_players
 from bestreply.games.base import Game
 from bestreply.players.base import Player, ScriptedPlayer, uniform
 from bestreply.types import ABSENT, Array, TimeStep, ego_order
@@ -46,7 +46,6 @@ class World(NamedTuple):
     """Where a match stands: all that decides how it goes on, but for the draws that are yet to come."""
 
     state: Any
-    shown: TimeStep
     last: Array  # [N] int32, everybody's action in the step before
     carries: Any  # of the pool's players
 
@@ -70,26 +69,33 @@ class Table(eqx.Module):
     game: Game = eqx.field(static=True)
 
     def begin(self, key: Array) -> World:
-        state, shown = self.game.reset(key)
         nobody = jnp.full(self.game.num_players, ABSENT, jnp.int32)
-        return World(state, shown, nobody, first_carries(self.pool, self.seats))
+        return World(self.game.start(key), nobody, first_carries(self.pool, self.seats))
+
+    def look(self, world: World) -> TimeStep:
+        return self.game.look(world.state, jnp.zeros(self.game.num_players))
+
+    def choose(self, world: World, key: Array) -> Choice:
+        """What the others do; the focal seat's part of it does not count."""
+        return choose(self.pool, world.carries, self.seats, self.look(world), world.last, key)
+
+    def step(self, world: World, choice: Choice, own: Array, key: Array) -> tuple[World, Array]:
+        """One step in which the focal seat does `own`, and its reward; a game that is over stays as it is."""
+        before = self.look(world)
+        joint = choice._replace(action=choice.action.at[self.focal].set(own))
+        state, after = self.game.step(world.state, joint.action, key)
+        done = log_step(joint, before, after, None).action
+        return World(state, done, choice.carries), after.reward[self.focal]
 
     def move(self, world: World, own: Array, key: Array) -> tuple[World, Array]:
-        """One step in which the focal seat does `own`, and its reward; a game that is over stays as it is."""
+        """The same, with what the others draw."""
         act_key, move_key = jax.random.split(key)
-        choice = choose(self.pool, world.carries, self.seats, world.shown, world.last, act_key)
-        action = choice.action.at[self.focal].set(own)
-        state, shown = self.game.step(world.state, action, move_key)
-        before = world.shown
-        acts = before.present & ~before.terminated & ~self.over(world)
-        return World(state, shown, jnp.where(acts, action, ABSENT), choice.carries), shown.reward[self.focal]
-
-    def over(self, world: World) -> Array:
-        return jnp.all(world.shown.terminated) | world.shown.truncated
+        return self.step(world, self.choose(world, act_key), own, move_key)
 
     def done(self, world: World) -> Array:
         """Whether there is nothing more to be had for the focal seat."""
-        return self.over(world) | world.shown.terminated[self.focal] | ~world.shown.present[self.focal]
+        shown = self.look(world)
+        return shown.truncated | shown.terminated[self.focal] | ~shown.present[self.focal]
 
 
 def tables(game: Game, others: Sequence[Any], games: int, seed: int) -> tuple[Table, jax.Array]:
@@ -152,7 +158,7 @@ def _searched(table: Table, keys: Array, policies: Any, gamma: Any, rollouts: in
             world, total, weight = carry
             try_key, move_key = jax.random.split(jax.random.fold_in(key, t))
             tried = _tried(one, world, policies, t, try_key, gamma, rollouts)
-            legal = world.shown.legal[focal]
+            legal = one.look(world).legal[focal]
             own = jnp.argmax(jnp.where(legal, tried.max(0), -jnp.inf)).astype(jnp.int32)
             world, reward = one.move(world, own, move_key)
             return (world, total + weight * reward, weight * gamma), None
@@ -174,7 +180,7 @@ def _tried(
         def step(i: Array, carry: Any) -> Any:
             world, minds, total, weight = carry
             act_key, move_key = jax.random.split(jax.random.fold_in(key, i))
-            shown = world.shown
+            shown = table.look(world)
             seen = shown.obs[table.focal], shown.legal[table.focal], act_key
             told = {"others": world.last[order[1:]], "present": shown.present[order]}
             chosen = [p.step(mind, *seen, **told) for p, mind in zip(policies, minds, strict=True)]
@@ -280,17 +286,19 @@ def _begun(table: Table, key: Array) -> World:
 @jax.jit
 def _moved(table: Table, worlds: World, key: Array) -> Any:
     actions = jnp.arange(table.game.num_actions, dtype=jnp.int32)
+    act_key, move_key = jax.random.split(key)
 
     def one(world: World) -> Any:
-        after, reward = jax.vmap(lambda own: table.move(world, own, key))(actions)
-        return world.shown.legal[table.focal], after, reward, jax.vmap(table.done)(after)
+        choice = table.choose(world, act_key)
+        after, reward = jax.vmap(lambda own: table.step(world, choice, own, move_key))(actions)
+        return table.look(world).legal[table.focal], after, reward, jax.vmap(table.done)(after)
 
     return jax.vmap(one)(worlds)
 
 
 def _distinct(worlds: World) -> tuple[World, np.ndarray]:
-    """Each of `worlds` [K] once, and for each of the K which one it is. What is shown follows from the state."""
-    kept = [np.asarray(x) for x in jax.tree.leaves((worlds.state, worlds.last, worlds.carries))]
+    """Each of `worlds` [K] once, and for each of the K which one it is."""
+    kept = [np.asarray(x) for x in jax.tree.leaves(worlds)]
     flat = [
         np.ascontiguousarray(x.reshape(len(x), -1)).view(np.uint8).reshape(len(x), -1) for x in kept if x.size
     ]
