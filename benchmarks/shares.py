@@ -1,6 +1,7 @@
 """`python -m benchmarks.shares GAME train|judge`: how much of the exact best reply an agent has that learned everything from logs.
 
-    train   for each of `--seeds`: collect, and train (target `improved`); `--without-goals` also a model that tells no players apart
+    train   for each of `--seeds`: collect, and train (target `improved`) each of `--kinds`: a model of types; one that tells no players
+            apart; one whose value was learned among players that change their mind
     judge   every run that is there plays in seat 0 against each type in turn, all runs the same games, and is held against the exact
             tables; results/shares/GAME.json and README.md
 
@@ -58,23 +59,25 @@ EPISODES = 128
 FEWER = 32
 """Games against others whose type is to be believed: each of their layouts takes the exact reply seconds."""
 HAZARD = 0.05
-"""Of the agents that expect changes of type."""
+"""Of the agents that expect changes of type, and of the imagined games of those that are taught to."""
 CUT = 6
 """Beliefs of the exact reply are held in steps of 1/CUT."""
 SEED = 10_000
 """Of the games that are judged: the same for every run."""
-KINDS = {"goals": "player", "no_goals": "none"}
-"""What a run's model of the others is conditioned on."""
+KINDS = {"goals": ("player", 0.0), "no_goals": ("none", 0.0), "changing": ("player", HAZARD)}
+"""What a run's model of the others is conditioned on, and `train.hazard`."""
+KIND_OF = {"not asked": "no_goals", "taught to expect": "changing"}
+"""Whose rows are not of the kind "goals", by `Cell.types`."""
 
 
 def config(game: str, seed: int, kind: str = "goals") -> RunConfig:
-    spec, types = GAMES[game]
+    (spec, types), (goal, hazard) = GAMES[game], KINDS[kind]
     return resolve(
         RunConfig(
             game=spec,
             seed=seed,
             collect=CollectConfig(players=types, episodes=20_000),
-            model=ModelConfig(latent=64, width=128, value_heads="action", opponent_goal=KINDS[kind]),  # pyright: ignore[reportArgumentType]
+            model=ModelConfig(latent=64, width=128, value_heads="action", opponent_goal=goal),  # pyright: ignore[reportArgumentType]
             train=TrainConfig(
                 opponent_updates=8000,
                 opponent_batch=1024,
@@ -86,6 +89,7 @@ def config(game: str, seed: int, kind: str = "goals") -> RunConfig:
                 value_updates=12_000,
                 value_batch=256,
                 target_rate=0.02,
+                hazard=hazard,
                 checkpoint_every=5000,
             ),
             planner=PlannerConfig(planner="look_ahead", leak=0.002, views=8),
@@ -151,8 +155,8 @@ class Cell(NamedTuple):
     """Whose shares are taken: `told` or `believed`."""
     against: str
     types: str
-    """What the agent knows of the type: `told`, `inferred`, inferred while `expecting` changes (at the hazard `HAZARD`) or, by a model
-    that tells no players apart, `not asked`."""
+    """What the agent knows of the type: `told`, `inferred`, inferred while `expecting` changes (at the hazard `HAZARD`), which its value
+    was `taught to expect`, or, by a model that tells no players apart, `not asked`."""
     planner: str
 
 
@@ -160,19 +164,19 @@ def cells(game: str, kinds: list[str]) -> Iterator[Cell]:
     """Rows of the table: each type; the type drawn anew for each game; a change of type at a step drawn from the first half."""
     spec, types = GAMES[game]
     half = make_game(spec).max_steps // 2
-    unasked = ["not asked"] if "no_goals" in kinds else []
+    others = [known for known, kind in KIND_OF.items() if kind in kinds]
     for name, planner in product(types, ("one_step", "look_ahead")):
-        for known in ("told", "inferred", *unasked):
+        for known in ("told", "inferred", *others):
             yield Cell("told", name, known, planner)
     drawn = f"mixture({', '.join(types)})", f"switching({types[0]}, {types[1]}, random={half})"
-    for mixed, known in product(drawn, ("inferred", "expecting", *unasked)):
+    for mixed, known in product(drawn, ("inferred", "expecting", *others)):
         yield Cell("believed", mixed, known, "look_ahead")
 
 
 def judged(runs: dict[str, list[Run]], cell: Cell) -> dict[str, Any]:
     """A number for every seed."""
-    ours = runs["no_goals" if cell.types == "not asked" else "goals"]
-    settings: dict[str, Any] = {"hazard": HAZARD} if cell.types == "expecting" else {}
+    ours = runs[KIND_OF.get(cell.types, "goals")]
+    settings: dict[str, Any] = {"hazard": HAZARD} if cell.types in ("expecting", "taught to expect") else {}
     agents = [run.agent(cell.planner, **settings) for run in ours]
     best = exact_reply(ours[0].game, cell.reply, cell.against)
     if cell.types == "told":
@@ -264,11 +268,11 @@ def main() -> None:
     parser.add_argument("game", choices=[*GAMES])
     parser.add_argument("do", choices=["train", "judge"])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
-    parser.add_argument("--without-goals", action="store_true")
+    parser.add_argument("--kinds", nargs="+", choices=[*KINDS], default=["goals"])
     arguments = parser.parse_args()
     if arguments.do == "train":
         for seed in arguments.seeds:
-            for kind in KINDS if arguments.without_goals else ["goals"]:
+            for kind in arguments.kinds:
                 train_one(arguments.game, seed, kind)
                 jax.clear_caches()
     else:

@@ -1,0 +1,146 @@
+"""`python -m benchmarks.changes`: others that change their mind, and what it costs not to expect it.
+
+For `--seeds` of `python -m benchmarks.shares stay train --kinds goals changing`: the run `goals` plays told when the others change, not
+expecting it, and expecting it (`planner.hazard`); the run `changing`, of the same play, whose value was learned among players that change
+(`train.hazard`), told and expecting it. All play the same games. Lost is the return from the change on, against the better of the two that
+are told. Writes results/changes/stay.json, row after row; `--show` prints the tables.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from scipy.stats import t as student
+
+from benchmarks.shares import RUNS
+from benchmarks.timing import table
+from bestreply import load_run
+from bestreply.changes import measure_changes
+from bestreply.files import write_json
+from bestreply.provenance import provenance
+
+OUT = Path("results") / "changes"
+GAMES, SEED = 500, 40_000
+AGENTS = {
+    "not expecting": ("goals", "not expecting"),
+    "expecting": ("goals", "expecting"),
+    "taught to expect": ("changing", "expecting"),
+}
+"""The kind of the run, and the agent of `bestreply.changes`."""
+CASES = tuple(
+    f"switching({first}, {second}, random=10)"
+    for first, second in (
+        ("nearest_stag", "nearest_hare"),
+        ("nearest_hare", "nearest_stag"),
+        ("random", "nearest_stag"),
+        ("nearest_stag", "random"),
+    )
+)
+CAUGHT_UP = 0.9
+"""Of the reward of the agent that is told, counted from WITHIN steps after the change on."""
+WITHIN = 5
+
+
+def measure(seeds: list[int], path: Path) -> None:
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    for case in CASES:
+        for seed in seeds:
+            for kind in ("goals", "changing"):
+                if any((r["opponents"], r["seed"], r["kind"]) == (case, seed, kind) for r in rows):
+                    continue
+                found = measure_changes(load_run(RUNS / "stay" / str(seed) / kind), case, GAMES, SEED)
+                assert found is not None
+                rows.append({"seed": seed, "kind": kind} | found)
+                write_json(path, {"rows": rows, "provenance": provenance(SEED)})
+                jax.clear_caches()
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    """Means over seeds ± half of the 95 % interval over them."""
+    lost, noticed = [], []
+    seeds = sorted({row["seed"] for row in rows})
+    for case in dict.fromkeys(row["opponents"] for row in rows):
+        by = {(row["seed"], row["kind"]): row for row in rows if row["opponents"] == case}
+        best = np.array(
+            [max(by[s, k]["returns"]["told"]["mean"] for k in ("goals", "changing")) for s in seeds]
+        )
+        each = {
+            name: best - [by[s, kind]["returns"][agent]["mean"] for s in seeds]
+            for name, (kind, agent) in AGENTS.items()
+        }
+        plain = each["not expecting"]
+        caught = [_caught_up([by[s, kind] for s in seeds], agent) for kind, agent in AGENTS.values()]
+        lost.append(
+            [
+                case,
+                f"{best.mean():.2f}",
+                *(_mean(x) for x in each.values()),
+                f"{1 - each['taught to expect'].mean() / plain.mean():.0%}",
+                " / ".join(f"{x:.2f}" for x in caught),
+            ]
+        )
+        for name, (kind, _) in list(AGENTS.items())[1:]:
+            quiet = [
+                max(
+                    (r for r in by[s, kind]["curve"] if r["false_alarms"] <= 0.01), key=lambda r: r["noticed"]
+                )
+                for s in seeds
+            ]
+            noticed.append(
+                [
+                    case,
+                    name,
+                    *(f"{np.mean([r[k] for r in quiet]):.3f}" for k in ("false_alarms", "noticed")),
+                    f"{np.mean([r['delay'] for r in quiet]):.1f}",
+                ]
+            )
+    return "\n\n".join(
+        [
+            table(
+                [
+                    "others",
+                    "told",
+                    *(f"lost, {name}" for name in AGENTS),
+                    "of it regained",
+                    "reward after 5 steps",
+                ],
+                lost,
+            ),
+            table(["others", "agent", "false alarms", "noticed", "delay"], noticed),
+        ]
+    )
+
+
+def _caught_up(rows: list[dict[str, Any]], agent: str) -> float:
+    """The reward from `WITHIN` steps after the change on, as a share of that of the same models told."""
+    shares = [
+        np.sum(r["reward_since"][agent][WITHIN:]) / np.sum(r["reward_since"]["told"][WITHIN:]) for r in rows
+    ]
+    return float(np.mean(shares))
+
+
+def _mean(each: np.ndarray) -> str:
+    half = (
+        student.ppf(0.975, len(each) - 1) * each.std(ddof=1) / len(each) ** 0.5 if len(each) > 1 else np.nan
+    )
+    return f"{each.mean():.3f} ± {half:.3f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.changes", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--show", action="store_true")
+    asked, path = parser.parse_args(), OUT / "stay.json"
+    if not asked.show:
+        measure(asked.seeds, path)
+    print(summary(json.loads(path.read_text())["rows"]))
+
+
+if __name__ == "__main__":
+    OUT.mkdir(parents=True, exist_ok=True)
+    main()
