@@ -1,7 +1,8 @@
 """`python -m benchmarks.codes`: what codes that nobody labelled tell of who plays, beside labels of who plays, of the same play.
 
 For each seed the model of the others is trained on the same games with players on record, with goals labelled by the game, with nobody told
-apart, and with learned codes, and is measured on fresh games. Writes results/codes/GAME.json; `--show` prints the table of all.
+apart, with learned codes of ways to act, and with learned codes of a future state (subgoals), and is measured on fresh games. Writes
+results/codes/GAME.json, in which it replaces what it measured before of the same seed and `--goals`; `--show` prints the table of all.
 
 `--hits` takes the codes that `python -m benchmarks.opponents train` has fitted instead, and measures how often the code believed likeliest
 before a step is the one that the whole episode shows the player to have followed then: results/codes/hits/stay.json.
@@ -40,14 +41,20 @@ FRESH = 10_000
 """Added to the seed of the games that models are measured on."""
 
 
-def config(name: str, seed: int, goal: Any, updates: int) -> RunConfig:
+KINDS = {"none": "none", "goal": "goal", "player": "player", "code": "code", "subgoal": "code"}
+"""`model.opponent_goal`, by what the tables call it."""
+
+
+def config(name: str, seed: int, kind: str, updates: int) -> RunConfig:
     game, players = PLAYS[name]
+    goal: Any = KINDS[kind]
+    horizon = make_game(game).max_steps // 2 if kind == "subgoal" else 0
     return RunConfig(
         game=game,
         seed=seed,
         collect=CollectConfig(players=players),
-        model=ModelConfig(latent=8, width=128, opponent_goal=goal),
-        train=TrainConfig(opponent_updates=updates, opponent_batch=512, relabel_every=100),
+        model=ModelConfig(latent=8, width=128, opponent_goal=goal, code_horizon=horizon),
+        train=TrainConfig(opponent_updates=updates, opponent_batch=512, relabel_every=250),
         planner=PlannerConfig(leak=0.002),
     )
 
@@ -71,7 +78,7 @@ def measure(name: str, seed: int, goal: str, episodes: int, updates: int) -> dic
         key: float(np.average([row[key] for row in judged], weights=counts)) for key in ("log_loss", "top1")
     }
     found = {"seed": seed, "goal": goal, **means}
-    if goal == "code":
+    if KINDS[goal] == "code":
         weights = label_weights(wanted, learner.opponents, buffer.episodes)
         found |= code_table(lineup.roster, held, beliefs, weights)
     elif goal == "player":
@@ -119,20 +126,25 @@ def summary() -> str:
             [goal, *(f"{np.mean([r[k] for r in rows]):.4f}" for k in ("log_loss", "top1"))]
             for goal, rows in by_goal.items()
         ]
+        learned = [g for g in ("code", "subgoal") if g in by_goal]
         bits = []
-        for k, row in enumerate(by_goal["code"][0]["moves"]):
-            each = {g: np.array([r["moves"][k]["bits"] for r in by_goal[g]]) for g in ("player", "code")}
-            share = each["code"] / np.maximum(each["player"], 1e-9)
-            cells = [f"{each[g].mean():.3f} ({each[g].min():.3f})" for g in ("player", "code")]
-            hits = [r["moves"][k]["hit"] for r in by_goal["code"] if "hit" in r["moves"][k]]
-            hit = [f"{np.mean(hits):.2f}"] if hits else []  # older results have none
-            bits.append([str(row["moves"]), *cells, f"{share.mean():.2f}" if row["moves"] else "-", *hit])
+        for k, row in enumerate(by_goal["player"][0]["moves"]):
+            each = {g: np.array([r["moves"][k]["bits"] for r in by_goal[g]]) for g in ("player", *learned)}
+            line = [str(row["moves"]), *(f"{each[g].mean():.3f} ({each[g].min():.3f})" for g in each)]
+            for goal in learned:
+                share = each[goal] / np.maximum(each["player"], 1e-9)
+                hit = [r["moves"][k]["hit"] for r in by_goal[goal] if "hit" in r["moves"][k]]
+                line += [f"{share.mean():.2f}" if row["moves"] else "-"]
+                line += [f"{np.mean(hit):.2f}" if hit else "-"]  # older results have none
+            bits.append(line)
+        head = ["moves", "players on record", *learned]
+        head += [f"{goal}: {what}" for goal in learned for what in ("share", "hit ratio")]
         parts += [
             f"## {path.stem}: {PLAYS[path.stem][0]}",
-            f"    {found['provenance']['command']}",
+            f"    python -m benchmarks.codes --game {path.stem}",
             table(["told apart", "log-loss", "top-1"], lines),
             "Bits about who plays (least seed), after so many moves:",
-            table(["moves", "players on record", "codes", "share", "hit ratio"][: len(bits[0])], bits),
+            table(head, bits),
         ]
     return "\n\n".join(parts)
 
@@ -146,7 +158,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--episodes", type=int, default=10_000)
     parser.add_argument("--updates", type=int, default=4000)
-    parser.add_argument("--goals", nargs="+", default=["none", "goal", "player", "code"])
+    parser.add_argument("--goals", nargs="+", choices=KINDS, default=[*KINDS])
     parser.add_argument("--show", action="store_true")
     parser.add_argument("--hits", action="store_true")
     asked = parser.parse_args()
@@ -157,10 +169,13 @@ def main() -> None:
         print(hit_table(rows))
         return
     if not asked.show:
-        rows = []
+        path = OUT / f"{asked.game}.json"
+        rows = json.loads(path.read_text())["rows"] if path.exists() else []
         for seed in range(asked.first, asked.first + asked.seeds):
-            rows += [measure(asked.game, seed, goal, asked.episodes, asked.updates) for goal in asked.goals]
-            write_json(OUT / f"{asked.game}.json", {"rows": rows, "provenance": provenance(seed)})
+            for goal in asked.goals:
+                found = measure(asked.game, seed, goal, asked.episodes, asked.updates)
+                rows = [r for r in rows if (r["seed"], r["goal"]) != (seed, goal)] + [found]
+                write_json(path, {"rows": rows, "provenance": provenance(seed)})
         return
     print(summary())
 

@@ -104,7 +104,7 @@ def settings(run: Run, name: str) -> RunConfig:
     """The run's configuration with the model `name` in place of its own, at the same budget for all that weigh types."""
     model: ModelConfig = dataclasses.replace(run.config.model, **SETTINGS[name])
     train = dataclasses.replace(
-        run.config.train, opponent_updates=4000, opponent_batch=512, relabel_every=100
+        run.config.train, opponent_updates=4000, opponent_batch=512, relabel_every=250
     )
     return dataclasses.replace(run.config, model=model, train=train)
 

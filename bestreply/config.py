@@ -59,6 +59,13 @@ class ModelConfig:
     """How far players that reply to players are thought through. Only for opponents "levels"."""
     codes: int = 6
     """How many codes, of which it may leave some unused. Only for opponent_goal "code"."""
+    code_horizon: int = 0
+    """What a code stands for. 0: a way to act, by all that a player does in an episode (`bestreply.model.codes`); h > 0: a subgoal, by
+    what the state h steps on shows (`bestreply.model.subgoals`)."""
+
+    @property
+    def subgoals(self) -> bool:
+        return self.opponent_goal == "code" and self.code_horizon > 0
 
 
 @dataclass(frozen=True)

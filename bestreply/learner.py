@@ -81,7 +81,7 @@ def _fresh(config: RunConfig, game: Game, goals: int, heads: int, key: Array) ->
         opponents=opponents,
         world=world,
         slow=world,
-        opponent_optimiser=opponent_transform.init(trainable(opponents.net)),
+        opponent_optimiser=opponent_transform.init(trainable(fits(opponents))),
         world_optimiser=optimiser(config.train, config.train.updates).init(trainable(world)),
         value_optimiser=optimiser(config.train, config.train.value_updates).init(trainable(world.value_net)),
         dreams=no_dreams(config.train, game, goals) if config.train.target == "improved" else None,
@@ -109,6 +109,11 @@ def optimiser(config: TrainConfig, updates: int) -> optax.GradientTransformation
     else:  # biases and norms are left to Adam
         step = optax.contrib.muon(schedule, weight_decay=decay, adam_weight_decay=decay)
     return optax.chain(optax.clip_by_global_norm(config.clip), step)
+
+
+def fits(model: LearnedOpponents) -> Any:
+    """What gradient steps change of a model of the others."""
+    return model.net if model.subgoal is None else (model.net, model.subgoal)
 
 
 def trainable(tree: Any, like: Any = None) -> Any:

@@ -59,7 +59,8 @@ def run_phase(
     save_every: int,
     seeds: Seeds = None,
 ) -> Any:
-    """Trains to the end of `phase` in blocks of `log_every`; logs after each block, saves after each `save_every` updates.
+    """Trains to the end of `phase` in blocks of `log_every`, or of `save_every` where that is less; logs after each block, saves after each
+    `save_every` updates.
 
     What to learn from is asked for at the start and after each save, so that a resumed run learns from the same. Learners of several
     `seeds` have made as many updates as one another, and what was measured is written as a list of numbers, one for each.
@@ -71,7 +72,7 @@ def run_phase(
     with meter(f"train: {phase.name}", updates - done, "updates") as progress:
         while done < updates:
             data = data_for(learner) if data is None else data
-            block = min(config.train.log_every, updates - done)
+            block = min(config.train.log_every, save_every, updates - done)
             learner, metrics = run_updates(config, phase.step, data, learner, seed, jnp.int32(done), block)
             done += block
             write(phase.name, done, {name: np.asarray(value).tolist() for name, value in metrics.items()})

@@ -22,6 +22,7 @@ from bestreply.metrics import MetricsLog
 from bestreply.model.dreams import begin_many
 from bestreply.model.labels import label_weights
 from bestreply.model.opponent import LearnedOpponents
+from bestreply.model.subgoals import updates_by_play
 from bestreply.model.targets import (
     Minds,
     follow_beliefs,
@@ -29,7 +30,7 @@ from bestreply.model.targets import (
 )
 from bestreply.phases import Phase, Seeds, Write, of_each, run_phase, stack, unstack, updates_made
 from bestreply.types import Episodes
-from bestreply.updates import history_step, opponent_step, value_step, world_step
+from bestreply.updates import history_step, opponent_step, subgoal_step, value_step, world_step
 
 if TYPE_CHECKING:
     from bestreply.data.store import Store
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 def _opponent_phase(config: RunConfig, data: Any, learner: Learner, key: Array) -> Any:
     buffer, weights = data
+    if config.model.subgoals:
+        return subgoal_step(config, buffer, weights, learner, key)
     return opponent_step(config, buffer, weights, learner, key)
 
 
@@ -84,19 +87,24 @@ def fit_opponents(
     def weights(learner: Learner) -> Array:
         return of_each(_weights, config, seeds, learner, buffer)
 
+    def data(learner: Learner) -> tuple[BufferState, Array | None]:
+        shown = config.model.subgoals and updates_made(learner, OPPONENTS.counter) >= updates_by_play(config)
+        if shown:  # what a step counts for each code changes with every update
+            return buffer, None
+        return buffer, weights(learner) if fixed is None else fixed
+
     goal = config.model.opponent_goal
     move = goal == "code" or (goal == "goal" and config.train.labels == "posterior")
     fixed = None if move else weights(learner)
+    every = config.train.checkpoint_every
     learner = run_phase(
         OPPONENTS,
         config,
-        lambda learner: (buffer, weights(learner) if fixed is None else fixed),
+        data,
         learner,
         save,
         write,
-        min(config.train.relabel_every, config.train.checkpoint_every)
-        if move
-        else config.train.checkpoint_every,
+        min(config.train.relabel_every, every) if move else every,
         seeds,
     )
     if goal not in ("goal", "code"):
@@ -108,8 +116,10 @@ def fit_opponents(
 
 def _weights(config: RunConfig, learner: Learner, buffer: BufferState) -> Array:
     """[E, T, N, G] `label_weights`, by the model of the others as far as it is trained."""
-    trained = int(learner.opponent_updates) > 0
-    return jnp.asarray(label_weights(config, learner.opponents, buffer.episodes, trained=trained))
+    made, model = int(learner.opponent_updates), learner.opponents
+    if made < updates_by_play(config):
+        model = dataclasses.replace(model, subgoal=None)
+    return jnp.asarray(label_weights(config, model, buffer.episodes, trained=made > 0))
 
 
 def fit_history(

@@ -11,13 +11,14 @@ from jaxtyping import Array
 from bestreply.config import RunConfig
 from bestreply.data.augment import draw_symmetry, turn, turn_action, turn_obs
 from bestreply.data.histories import History, Seatings, draw_histories, turned_histories
-from bestreply.data.moa_buffer import BufferState, draw_index, gather, gather_window
+from bestreply.data.moa_buffer import BufferState, Index, draw_index, gather, gather_window
 from bestreply.games.base import Game
-from bestreply.learner import Learner, Reader, optimiser, trainable
+from bestreply.learner import Learner, Reader, fits, optimiser, trainable
 from bestreply.model.dreams import Dreamt, dream_batch
 from bestreply.model.history import HistoryOpponents
 from bestreply.model.losses import opponent_losses, total_loss, value_loss, world_losses
 from bestreply.model.opponent import LearnedOpponents, inputs_of_others, legal_of_others
+from bestreply.model.subgoals import log_code, now_and_then
 from bestreply.model.targets import (
     Minds,
     Targets,
@@ -56,19 +57,60 @@ def opponent_step(
     counts = weights[index.row[:, None], index.step[:, None], others]  # [B, N-1, G]
     batch, counts = turned(config, learner.opponents.game, gather(buffer, index), counts, turn_key)
 
-    def loss(net: Any) -> Array:
-        return opponent_loss(eqx.tree_at(lambda m: m.net, learner.opponents, net), batch, counts)
+    def loss(fitted: Any) -> Array:
+        return opponent_loss(eqx.tree_at(fits, learner.opponents, fitted), batch, counts)
 
-    value, gradient = eqx.filter_value_and_grad(loss)(learner.opponents.net)
+    value, gradient = eqx.filter_value_and_grad(loss)(fits(learner.opponents))
+    return _fitted(config, learner, gradient), {"opponent/log_loss": value}
+
+
+def _fitted(config: RunConfig, learner: Learner, gradient: Any) -> Learner:
+    """The model of the others one step down its `gradient`."""
+    before = fits(learner.opponents)
     transform = optimiser(config.train, config.train.opponent_updates)
-    change, state = transform.update(gradient, learner.opponent_optimiser, trainable(learner.opponents.net))
-    net = eqx.apply_updates(learner.opponents.net, change)
-    learner = eqx.tree_at(
-        lambda s: (s.opponents.net, s.opponent_optimiser, s.opponent_updates),
+    change, state = transform.update(gradient, learner.opponent_optimiser, trainable(before))
+    opponents = eqx.tree_at(fits, learner.opponents, eqx.apply_updates(before, change))
+    return eqx.tree_at(
+        lambda s: (s.opponents, s.opponent_optimiser, s.opponent_updates),
         learner,
-        (net, state, learner.opponent_updates + 1),
+        (opponents, state, learner.opponent_updates + 1),
     )
-    return learner, {"opponent/log_loss": value}
+
+
+def subgoal_step(
+    config: RunConfig, buffer: BufferState, weights: Array | None, learner: Learner, key: Array
+) -> tuple[Learner, dict[str, Array]]:
+    """One gradient step for the model of the others, and for what shows their subgoals (`bestreply.model.subgoals`).
+
+    A step belongs to a stretch of play of `code_horizon` steps that began at or before it. With `weights` [E, T, N, G], of ways to act,
+    what the stretch shows is fitted to them; without, it says what the step counts for each code. It is seen under a symmetry of its
+    own, so that a code is what all symmetries share.
+    """
+    draw_key, back_key, turn_key, show_key = jax.random.split(key, 4)
+    game, horizon, batch = learner.opponents.game, config.model.code_horizon, config.train.opponent_batch
+    index = draw_index(buffer, draw_key, batch)
+    others = jnp.asarray(ego_order(game.num_players)[:, 1:])[index.seat]
+    back = jax.random.randint(back_key, (batch,), 0, horizon)
+    began = Index(index.row[:, None], jnp.maximum(index.step - back, 0)[:, None], others)
+    shown = now_and_then(buffer.episodes, began, horizon)
+    symmetries = game.symmetries() if config.train.symmetries else None
+    if symmetries is not None:
+        which = draw_symmetry(symmetries, show_key, batch)
+        shown = jax.vmap(lambda s, *seen: tuple(turn_obs(symmetries, s, obs) for obs in seen))(which, *shown)
+    at = gather(buffer, index)
+    by_play = None if weights is None else weights[index.row[:, None], index.step[:, None], others]
+
+    def loss(fitted: Any) -> tuple[Array, dict[str, Array]]:
+        model = eqx.tree_at(fits, learner.opponents, fitted)
+        told = jax.vmap(jax.vmap(partial(log_code, model)))(*shown)
+        step, counts = turned(config, game, at, jnp.exp(told) if by_play is None else by_play, turn_key)
+        losses = {"log_loss": opponent_loss(model, step, counts)}
+        if by_play is not None:
+            losses["subgoal"] = -(by_play * told).sum() / jnp.maximum(by_play.sum(), 1e-6)
+        return jnp.stack([*losses.values()]).sum(), losses
+
+    (_, losses), gradient = eqx.filter_value_and_grad(loss, has_aux=True)(fits(learner.opponents))
+    return _fitted(config, learner, gradient), {f"opponent/{name}": loss for name, loss in losses.items()}
 
 
 def history_loss(model: HistoryOpponents, histories: History) -> tuple[Array, dict[str, Array]]:

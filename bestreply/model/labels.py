@@ -20,6 +20,7 @@ from bestreply.config import RunConfig
 from bestreply.data.goals import NO_EVENT
 from bestreply.model.codes import first_codes, smooth_codes
 from bestreply.model.opponent import LearnedOpponents
+from bestreply.model.subgoals import subgoal_weights
 from bestreply.types import ABSENT, Episodes, ego_order
 
 ROUNDS = 20
@@ -36,10 +37,13 @@ def label_weights(
 
     `config.train.labels`: "event" keeps what led to an event; "hindsight" calls the rest by the last goal, "none"; "posterior" weighs
     it, by `model` as it is, or before that has learned anything (`trained` False) by all goals alike. Codes are weighed like this at
-    every step (`bestreply.model.codes`). Players, and a model that tells nobody apart, need no such thing: whoever plays is on record.
+    every step (`bestreply.model.codes`), or shown by the state some steps on (`bestreply.model.subgoals`). Players, and a model that tells
+    nobody apart, need no such thing: whoever plays is on record.
     """
     action, count = np.asarray(episodes.action), model.goals
     acted = (action != ABSENT)[..., None]
+    if model.subgoal is not None:
+        return np.asarray(subgoal_weights(model, episodes, config.model.code_horizon))
     if config.model.opponent_goal == "code":
         if not trained:
             return first_codes(acted[..., 0], count, config.seed)

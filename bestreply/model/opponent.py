@@ -4,6 +4,7 @@ A belief is a PyTree; what is believed about *who* the others are is its `poster
 """
 
 import abc
+import math
 from typing import Any
 
 import equinox as eqx
@@ -122,6 +123,8 @@ class LearnedOpponents(OpponentModel):
     prior: Float[Array, " G"]
     game: Game = eqx.field(static=True)
     leak: float = eqx.field(static=True, default=0.01)
+    subgoal: MLP | None = None
+    """What the state some steps on shows of a player's code, where codes are subgoals (`bestreply.model.subgoals`): for training alone."""
 
     @classmethod
     def create(
@@ -130,7 +133,11 @@ class LearnedOpponents(OpponentModel):
         """An untrained model with a uniform prior over `goals` goals."""
         inputs = inputs_of_others(game, jnp.zeros(game.obs_shape)).shape[1]
         net = MLP(inputs, (config.width,) * config.depth, goals * game.num_actions, key=key)
-        return cls(net=net, prior=jnp.full(goals, 1 / goals), game=game, leak=leak)
+        subgoal = None
+        if config.subgoals:
+            size, subgoal_key = 2 * math.prod(game.obs_shape), jax.random.fold_in(key, 1)
+            subgoal = MLP(size, (config.width,) * config.depth, goals, key=subgoal_key)
+        return cls(net=net, prior=jnp.full(goals, 1 / goals), game=game, leak=leak, subgoal=subgoal)
 
     @property
     def goals(self) -> int:

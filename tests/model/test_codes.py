@@ -63,18 +63,18 @@ def test_before_anything_is_learned_codes_are_drawn_and_absent_steps_have_none()
     assert len(np.unique(found[:, 0].argmax(-1))) == 4
 
 
-def fitted(players, codes=4, updates=400):
+def fitted(players, codes=4, updates=400, relabel_every=250, save=lambda _: None):
     config = RunConfig(
         game=DILEMMA,
         collect=CollectConfig(players=players),
         model=ModelConfig(latent=8, width=32, depth=1, opponent_goal="code", codes=codes),
-        train=TrainConfig(opponent_updates=updates, opponent_batch=256, relabel_every=25),
+        train=TrainConfig(opponent_updates=updates, opponent_batch=256, relabel_every=relabel_every),
     )
     game = make_game(DILEMMA)
     lineup = seat_players(game, [f"mixture({', '.join(players)})"] * 2, 600, 0)
     episodes = play(game, lineup, 0).episodes
     learner = set_units(start_learner(config, game, lineup.roster), config, episodes)
-    learner = fit_opponents(config, fill(episodes), learner, lambda _: None, lambda *_: None)
+    learner = fit_opponents(config, fill(episodes), learner, save, lambda *_: None)
     return config, learner.opponents, episodes, lineup
 
 
@@ -90,6 +90,18 @@ def test_who_plays_is_found_out_without_labels():
     by_moves = [row["bits"] for row in found["moves"]]
     assert by_moves[0] < 0.05 and by_moves == sorted(by_moves)  # more moves tell more
     assert np.asarray(found["shares"]).sum() == pytest.approx(1, abs=1e-3)
+
+
+def test_labels_are_computed_anew_as_often_as_asked():
+    """However seldom metrics are logged; a checkpoint is written each time."""
+    saved = []
+    fitted(
+        ("always_c", "always_d"),
+        updates=6,
+        relabel_every=2,
+        save=lambda s: saved.append(int(s.opponent_updates)),
+    )
+    assert saved == [2, 4, 6]
 
 
 def test_codes_by_hand():
@@ -119,7 +131,8 @@ def test_codes_by_hand():
 
 
 @pytest.mark.slow
-def test_an_agent_learns_and_plans_with_codes(tmp_path):
+@pytest.mark.parametrize("horizon", [0, 2])
+def test_an_agent_learns_and_plans_with_codes(horizon, tmp_path):
     game = make_game(DILEMMA)
     players = ("always_d", "tit_for_tat")
     data = collect(game, [f"mixture({', '.join(players)})"] * 2, 60, 0, path=tmp_path / "data")
@@ -127,7 +140,9 @@ def test_an_agent_learns_and_plans_with_codes(tmp_path):
         opponent_updates=6, opponent_batch=16, updates=4, batch=16, value_batch=16, relabel_every=3
     )
     few = dataclasses.replace(few, target="improved", value_updates=4, dreams=8)
-    model = ModelConfig(latent=8, width=16, depth=1, opponent_goal="code", codes=3, value_heads="action")
+    model = ModelConfig(
+        latent=8, width=16, depth=1, opponent_goal="code", codes=3, value_heads="action", code_horizon=horizon
+    )
     config = RunConfig(game=DILEMMA, model=model, train=few, collect=CollectConfig(players=players))
     run = train(data, config, path=tmp_path / "run")
     assert run.goals == ("code 1", "code 2", "code 3")
