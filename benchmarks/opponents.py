@@ -11,12 +11,13 @@ Re-implementations of the ideas cited, not of anybody's code:
     direct       pi_hat(a_j | o): nobody is told apart
     goals        by Bayes' rule over goals that the game declares, as HOP does (Huang et al., 2024)
     players      by Bayes' rule over the players on record
-    codes        by Bayes' rule over learned codes; OMG's subgoals (Yu et al., 2024) are the relative
+    codes        by Bayes' rule over learned codes of ways to act
+    subgoals     by Bayes' rule over learned codes of the state ten steps on; OMG (Yu et al., 2024) is the relative
     recurrent    a GRU over the history; LIAM (Papoudakis et al., 2021) is the relative
     in context   attention over the last steps, episodes before included; TAO and OMIS (Jing et al., 2024) are the relatives
     levels       the players on record, and two levels of players that reply to them; MBOM (Yu et al., 2022) is the relative
 
-The value is told who the others are, as a posterior over the players on record: from goals and codes by P(player | goal or code), counted
+The value is told who the others are, as a posterior over the players on record: from goals, codes and subgoals by what P(player | each) was
 in the play they were trained on; from the others' history by a linear probe.
 """
 
@@ -58,6 +59,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "goals": {"opponent_goal": "goal"},
     "players": {"opponent_goal": "player"},
     "codes": {"opponent_goal": "code"},
+    "subgoals": {"opponent_goal": "code", "code_horizon": 10},
     "recurrent": {"opponent_goal": "player", "opponents": "recurrent"},
     "in context": {"opponent_goal": "player", "opponents": "in_context"},
 }
@@ -129,7 +131,7 @@ def fitted(run: Run, name: str) -> OpponentModel:
         learner = _fit(wanted, episodes, learner)
         checkpoint.save_checkpoint(folder, 1, learner)
     model = learner.opponents if learner.reader is None else learner.reader.model
-    if name in ("direct", "goals", "codes"):
+    if name in ("direct", "goals", "codes", "subgoals"):
         return Translated(model, _players_given(model, episodes, len(run.roster)))  # pyright: ignore[reportCallIssue]
     return model
 
