@@ -85,13 +85,18 @@ MORE = {
     "agent": "",
     "cloning": 'method = "behaviour_cloning"\n',
     "codes": '[methods.plain.model]\nopponent_goal = "code"\n',
+    "subgoals": '[methods.plain.model]\nopponent_goal = "code"\ncode_horizon = 2\n',
     "improved": '[methods.plain.model]\nvalue_heads = "action"\n'
     '[methods.plain.train]\ntarget = "improved"\nvalue_updates = 4\ndreams = 4\n',
 }
 
 
 @pytest.mark.parametrize(
-    "method", ["cloning", *(pytest.param(m, marks=pytest.mark.slow) for m in ("agent", "codes", "improved"))]
+    "method",
+    [
+        "cloning",
+        *(pytest.param(m, marks=pytest.mark.slow) for m in ("agent", "codes", "subgoals", "improved")),
+    ],
 )
 def test_a_seed_of_a_batch_is_as_it_is_alone(method, tmp_path):
     found = sweep_of(tmp_path, TINY.replace("[0, 3, 5]", "[0, 3]") + MORE[method])
