@@ -38,6 +38,9 @@ CASES = (
 WITHIN = 5
 """Steps after a change from which on rewards are compared with those of the agent that is told."""
 
+LITTLE = 0.05
+"""A loss too small to ask what share of it was regained."""
+
 
 def measure(seeds: list[int], path: Path) -> None:
     rows = json.loads(path.read_text())["rows"] if path.exists() else []
@@ -80,7 +83,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
                 case,
                 f"{best.mean():.2f}",
                 *(_mean(x) for x in each.values()),
-                f"{1 - each['taught to expect'].mean() / plain.mean():.0%}",
+                f"{1 - each['taught to expect'].mean() / plain.mean():.0%}" if plain.mean() > LITTLE else "-",
                 " / ".join(f"{x:.2f}" for x in caught),
             ]
         )
