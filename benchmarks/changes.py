@@ -4,6 +4,9 @@ For `--seeds` of `python -m benchmarks.shares stay train --kinds goals changing`
 expecting it, and expecting it (`planner.hazard`); the run `changing`, of the same play, whose value was learned among players that change
 (`train.hazard`), told and expecting it. All plan one step ahead and play the same games. Lost is the return from the change on, against the
 better of the two that are told. Writes results/changes/stay.json, row after row; `--show` prints the tables.
+
+`--shares`: what they have of the exact reply that believes, with the runs' own planner, in 32 games of the first case;
+results/changes/shares.json.
 """
 
 import argparse
@@ -15,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from benchmarks.shares import RUNS
+from benchmarks.shares import FEWER, HAZARD, RUNS, exact_reply, shares
 from benchmarks.timing import table
 from bestreply import load_run
 from bestreply.changes import measure_changes
@@ -61,6 +64,17 @@ def one_step(run: Run) -> Run:
     """The run with a planner that is cheap enough for thousands of games."""
     planner = dataclasses.replace(run.config.planner, planner="one_step", views=1)
     return dataclasses.replace(run, config=dataclasses.replace(run.config, planner=planner))
+
+
+def measure_shares(seeds: list[int], path: Path) -> None:
+    rows = []
+    for kind, hazard in (("goals", 0.0), ("changing", 0.0), ("goals", HAZARD), ("changing", HAZARD)):
+        runs = [load_run(RUNS / "stay" / str(seed) / kind) for seed in seeds]
+        best = exact_reply(runs[0].game, "believed", CASES[0])
+        found = shares(best, [run.agent(hazard=hazard) for run in runs], CASES[0], FEWER)
+        rows.append({"kind": kind, "planner.hazard": hazard, "seeds": seeds} | found)
+        write_json(path, {"against": CASES[0], "rows": rows, "provenance": provenance(SEED)})
+        print(kind, hazard, _mean(np.array(found["share"])))
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
@@ -140,7 +154,11 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--show", action="store_true")
+    parser.add_argument("--shares", action="store_true")
     asked, path = parser.parse_args(), OUT / "stay.json"
+    if asked.shares:
+        measure_shares(asked.seeds, OUT / "shares.json")
+        return
     if not asked.show:
         measure(asked.seeds, path)
     print(summary(json.loads(path.read_text())["rows"]))
