@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from benchmarks.shares import FEWER, HAZARD, RUNS, exact_reply, shares
-from benchmarks.timing import table
+from benchmarks.timing import over_seeds, table
 from bestreply import load_run
 from bestreply.changes import measure_changes
 from bestreply.files import write_json
@@ -74,7 +73,7 @@ def measure_shares(seeds: list[int], path: Path) -> None:
         found = shares(best, [run.agent(hazard=hazard) for run in runs], CASES[0], FEWER)
         rows.append({"kind": kind, "planner.hazard": hazard, "seeds": seeds} | found)
         write_json(path, {"against": CASES[0], "rows": rows, "provenance": provenance(SEED)})
-        print(kind, hazard, _mean(np.array(found["share"])))
+        print(kind, hazard, over_seeds(found["share"]))
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
@@ -96,7 +95,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
             [
                 case,
                 f"{best.mean():.2f}",
-                *(_mean(x) for x in each.values()),
+                *(over_seeds(x) for x in each.values()),
                 f"{1 - each['taught to expect'].mean() / plain.mean():.0%}" if plain.mean() > LITTLE else "-",
                 " / ".join(f"{x:.2f}" for x in caught),
             ]
@@ -139,13 +138,6 @@ def _caught_up(rows: list[dict[str, Any]], agent: str) -> float:
         np.sum(r["reward_since"][agent][WITHIN:]) / np.sum(r["reward_since"]["told"][WITHIN:]) for r in rows
     ]
     return float(np.mean(shares))
-
-
-def _mean(each: np.ndarray) -> str:
-    half = (
-        student.ppf(0.975, len(each) - 1) * each.std(ddof=1) / len(each) ** 0.5 if len(each) > 1 else np.nan
-    )
-    return f"{each.mean():.3f} ± {half:.3f}"
 
 
 def main() -> None:

@@ -31,11 +31,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.special import stdtrit
 
 from benchmarks.beliefs import fresh_play
 from benchmarks.shares import EPISODES, RUNS, exact_reply, shares
-from benchmarks.timing import table
+from benchmarks.timing import over_seeds, table
 from bestreply import checkpoint, load_run
 from bestreply.beliefs import calibration
 from bestreply.collect import PLANNING_CHUNK, play, seat_players
@@ -247,14 +246,17 @@ def summary() -> str:
         lines = [
             [
                 name,
-                *(_mean(_each(measured, name, what, key), digits=4) for key in ("log_loss", "top1", "ece")),
+                *(
+                    over_seeds(_each(measured, name, what, key), digits=4)
+                    for key in ("log_loss", "top1", "ece")
+                ),
             ]
             for name in MODELS
         ]
         parts += [f"## Predicting {what}", "", table(["model", "log-loss", "top-1", "ECE"], lines), ""]
     against = list(dict.fromkeys(row["against"] for row in planned))
     lines = [
-        [name, *(_mean(_shares(planned, name, other), digits=3) for other in against)] for name in MODELS
+        [name, *(over_seeds(_shares(planned, name, other), digits=3) for other in against)] for name in MODELS
     ]
     seeds = sorted({seed for row in planned for seed in row["seeds"]})
     parts += [
@@ -275,16 +277,6 @@ def _each(rows: list[dict[str, Any]], name: str, what: str, key: str) -> list[fl
 
 def _shares(rows: list[dict[str, Any]], name: str, against: str) -> list[float]:
     return next((row["share"] for row in rows if (row["model"], row["against"]) == (name, against)), [])
-
-
-def _mean(each: list[float], digits: int) -> str:
-    if not each:
-        return "-"
-    mean = f"{np.mean(each):.{digits}f}"
-    if len(each) == 1:
-        return f"{mean}, one seed"
-    half = stdtrit(len(each) - 1, 0.975) * np.std(each, ddof=1) / len(each) ** 0.5
-    return f"{mean} ± {half:.{digits}f}"
 
 
 def main() -> None:

@@ -6,9 +6,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
 
 Job = Callable[[], float]
 """Does a fixed piece of work to its end (nothing left running) and returns how many units that was."""
@@ -64,6 +67,17 @@ def own_peak() -> float:
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) / MEGABYTE
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE
+
+
+def over_seeds(each: Sequence[float] | np.ndarray, digits: int = 3) -> str:
+    """Mean ± half of the 95 % interval over seeds (Student's t), for a cell."""
+    if not len(each):
+        return "-"
+    mean = f"{np.mean(each):.{digits}f}"
+    if len(each) == 1:
+        return f"{mean}, one seed"
+    half = stdtrit(len(each) - 1, 0.975) * np.std(each, ddof=1) / len(each) ** 0.5
+    return f"{mean} ± {half:.{digits}f}"
 
 
 def table(columns: list[str], rows: list[list[Any]]) -> str:

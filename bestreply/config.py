@@ -61,7 +61,7 @@ class ModelConfig:
     """How many codes, of which it may leave some unused. Only for opponent_goal "code"."""
     code_horizon: int = 0
     """What a code stands for. 0: a way to act, by all that a player does in an episode (`bestreply.model.codes`); h > 0: a subgoal, by
-    what the state h steps on shows (`bestreply.model.subgoals`)."""
+    what the state h steps on shows (`bestreply.model.subgoals`). Only for opponent_goal "code"."""
 
     @property
     def subgoals(self) -> bool:

@@ -213,6 +213,10 @@ def open_training(
             f'train.target="{config.train.target}" with model.value_heads="{config.model.value_heads}"; wanted: "improved" with '
             '"action", or neither'
         )
+    if config.model.code_horizon < 0:
+        raise ValueError(
+            f"model.code_horizon={config.model.code_horizon}; wanted: 0 for ways to act, or the steps after which a state shows a subgoal"
+        )
     if config.model.opponents in ("recurrent", "in_context") and config.planner.expects_change:
         raise ValueError(no_types_to_change(config.model.opponents, config.planner))
     run = open_run(path, config, data, resume=resume, command=command)

@@ -198,6 +198,9 @@ def test_a_run_is_not_overwritten_nor_resumed_with_something_else(data, whole, t
         train(other, CONFIG, path=whole.path, resume=True)
     with pytest.raises(ValueError, match=r"the configuration's game is .*, the data's"):
         train(data, dataclasses.replace(CONFIG, game="matrix"), path=tmp_path / "run")
+    backwards = dataclasses.replace(MODEL, code_horizon=-1)
+    with pytest.raises(ValueError, match="code_horizon=-1; wanted: 0 for ways to act"):
+        train(data, dataclasses.replace(CONFIG, model=backwards), path=tmp_path / "run")
 
 
 def test_a_damaged_run_is_refused(data, whole, tmp_path):
