@@ -25,11 +25,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.special import stdtrit
 
 from benchmarks.timing import table
 from bestreply import exact, load_run
+from bestreply.changes import Case, read_case
 from bestreply.collect import PLANNING_CHUNK, play, seat_players
 from bestreply.config import CollectConfig, ModelConfig, PlannerConfig, RunConfig, TrainConfig
 from bestreply.console import meter
@@ -38,26 +40,33 @@ from bestreply.experiment import collect_for, resolve
 from bestreply.files import write_json
 from bestreply.games import make_game
 from bestreply.games.base import Game
+from bestreply.games.grid import GridGame
+from bestreply.model.opponent import ToldSwitching
 from bestreply.plan.agent import Agent
+from bestreply.players.scripted import Switching
+from bestreply.players.zoo import make_player
 from bestreply.provenance import provenance
 from bestreply.regret import told_types
 from bestreply.run import Run
 from bestreply.train import train
-from bestreply.types import Episodes
 
 HUNT = "stag_hunt(height=5, width=5, hunters=2, stags=1, hares=2, max_steps=20, leave={})"
 STAG_TYPES = ("nearest_stag", "nearest_hare", "random")
 DRIFT_TYPES = ("nearest_drift", "never_remove", "random")
+DILEMMA = "matrix(table='prisoners_dilemma', rounds=10)"
 GAMES = {
     "stay": (HUNT.format(False), STAG_TYPES),
     "leave": (HUNT.format(True), STAG_TYPES),
     "snowdrift": ("snowdrift(height=4, width=4, players=2, drifts=6, max_steps=15)", DRIFT_TYPES),
+    "dilemma": (DILEMMA, ("noisy(tit_for_tat, 0.1)", "noisy(always_c, 0.1)", "noisy(always_d, 0.1)")),
+    "alike": (DILEMMA, ("noisy(tit_for_tat, 0.1)", "noisy(grim, 0.1)")),
 }
+"""The last: two who both pay back, to whom the best reply is the same until one has been wronged."""
 OUT, RUNS = Path("results") / "shares", Path("runs") / "shares"
 EPISODES = 128
 """Games against each type."""
 FEWER = 32
-"""Games against others whose type is to be believed: each of their layouts takes the exact reply seconds."""
+"""Games on a grid against others whose type is to be believed: each of their layouts takes the exact reply seconds."""
 HAZARD = 0.05
 """Of the agents that expect changes of type, and of the imagined games of those that are taught to."""
 CUT = 6
@@ -72,22 +81,28 @@ KIND_OF = {"not asked": "no_goals", "taught to expect": "changing"}
 
 def config(game: str, seed: int, kind: str = "goals") -> RunConfig:
     (spec, types), (goal, hazard) = GAMES[game], KINDS[kind]
+    small = make_game(spec).name == "matrix"
     return resolve(
         RunConfig(
             game=spec,
             seed=seed,
             collect=CollectConfig(players=types, episodes=20_000),
-            model=ModelConfig(latent=64, width=128, value_heads="action", opponent_goal=goal),  # pyright: ignore[reportArgumentType]
+            model=ModelConfig(
+                latent=16 if small else 64,
+                width=32 if small else 128,
+                value_heads="action",
+                opponent_goal=goal,  # pyright: ignore[reportArgumentType]
+            ),
             train=TrainConfig(
-                opponent_updates=8000,
-                opponent_batch=1024,
-                updates=4000,
-                batch=256,
+                opponent_updates=1000 if small else 8000,
+                opponent_batch=256 if small else 1024,
+                updates=500 if small else 4000,
+                batch=64 if small else 256,
                 gamma=0.95,
                 target="improved",
                 at_limit="zero",
-                value_updates=12_000,
-                value_batch=256,
+                value_updates=1500 if small else 12_000,
+                value_batch=64 if small else 256,
                 target_rate=0.02,
                 hazard=hazard,
                 checkpoint_every=5000,
@@ -118,23 +133,24 @@ def train_one(game: str, seed: int, kind: str) -> None:
 
 
 def judge(game: str) -> None:
-    """Fills in the table of all runs that are there, row after row: one that was stopped goes on where it was."""
+    """Fills in the table, row after row, of the kinds of runs that are there for every seed: one that was stopped goes on where it was,
+    and rows of kinds that are gone stay, if the seeds are the same."""
     folder, out = RUNS / game, OUT / f"{game}.json"
-    seeds = sorted(int(path.parent.name) for path in folder.glob("*/goals.json"))
+    seeds = sorted({int(path.parent.name) for path in folder.glob("*/*.json")})
     kinds = [k for k in KINDS if all((folder / str(s) / f"{k}.json").exists() for s in seeds)]
     runs = {kind: [load_run(folder / str(s) / kind) for s in seeds] for kind in kinds}
     took = {k: [json.loads((folder / str(s) / f"{k}.json").read_text()) for s in seeds] for k in kinds}
-    found = {"game": GAMES[game][0], "config": dataclasses.asdict(runs["goals"][0].config)}
-    found = json.loads(json.dumps(found | {"seeds": seeds, "took": took}))
+    found = {"game": GAMES[game][0], "config": dataclasses.asdict(config(game, seeds[0])), "seeds": seeds}
+    found = json.loads(json.dumps(found))
     before = json.loads(out.read_text()) if out.exists() else {}
     rows: list[dict[str, Any]] = []
-    if _holds(found, {part: before.get(part) for part in ("game", "config", "seeds")}):
-        rows = before["rows"]
+    if before and _holds(found, {part: before[part] for part in found}):
+        rows, took = before["rows"], before["took"] | took
     done = [*map(_cell, rows)]
-    for cell in cells(game, kinds):
-        if cell not in done:
+    for cell in cells(game, [*took]):
+        if cell not in done and cell.kind in runs:
             rows.append(cell._asdict() | judged(runs, cell))
-            write_json(out, found | {"rows": rows, "provenance": provenance(SEED)})
+            write_json(out, found | {"took": took, "rows": rows, "provenance": provenance(SEED)})
 
 
 def _cell(row: dict[str, Any]) -> "Cell":
@@ -159,6 +175,11 @@ class Cell(NamedTuple):
     was `taught to expect`, or, by a model that tells no players apart, `not asked`."""
     planner: str
 
+    @property
+    def kind(self) -> str:
+        """Whose row it is, of `KINDS`."""
+        return KIND_OF.get(self.types, "goals")
+
 
 def cells(game: str, kinds: list[str]) -> Iterator[Cell]:
     """Rows of the table: each type; the type drawn anew for each game; a change of type at a step drawn from the first half."""
@@ -171,43 +192,74 @@ def cells(game: str, kinds: list[str]) -> Iterator[Cell]:
     drawn = f"mixture({', '.join(types)})", f"switching({types[0]}, {types[1]}, random={half})"
     for mixed, known in product(drawn, ("inferred", "expecting", *others)):
         yield Cell("believed", mixed, known, "look_ahead")
+    for known in ("told", "inferred", *(k for k in others if k == "not asked")):
+        yield Cell("told", drawn[1], known, "look_ahead")
 
 
 def judged(runs: dict[str, list[Run]], cell: Cell) -> dict[str, Any]:
     """A number for every seed."""
-    ours = runs[KIND_OF.get(cell.types, "goals")]
+    ours = runs[cell.kind]
     settings: dict[str, Any] = {"hazard": HAZARD} if cell.types in ("expecting", "taught to expect") else {}
     agents = [run.agent(cell.planner, **settings) for run in ours]
     best = exact_reply(ours[0].game, cell.reply, cell.against)
-    if cell.types == "told":
-        players = [told_types(a, run, [cell.against]) for a, run in zip(agents, ours, strict=True)]
-        return shares(best, players, cell.against, EPISODES)
-    return shares(best, agents, cell.against, EPISODES if cell.reply == "told" else FEWER)
+    few = cell.reply == "believed" and isinstance(best.game, GridGame)
+    change = read_case(ours[0], cell.against) if cell.types == "told" else None
+    if change is not None:
+        agents = [_told_of(change, a, run) for a, run in zip(agents, ours, strict=True)]
+    elif cell.types == "told":
+        agents = [told_types(a, run, [cell.against]) for a, run in zip(agents, ours, strict=True)]
+    return shares(best, agents, cell.against, FEWER if few else EPISODES)
+
+
+def _told_of(change: Case, agent: Agent, run: Run) -> Agent:
+    """`agent`, told of a change of the one other when it comes."""
+    names = [entry["name"] for entry in run.roster]
+    before, after = (jnp.array([names.index(player.name)]) for player in (change.first, change.second))
+    told = ToldSwitching(model=agent.opponents, before=before, after=after, at=jnp.int32(0))  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return dataclasses.replace(agent, opponents=told)
 
 
 @cache
 def exact_reply(game: Game, reply: str, against: str) -> exact.BestReply:
-    if reply == "told":
-        return exact.best_reply(game, 0, [against], gamma=0.95, layouts=1)
-    return exact.best_reply(game, 0, [against], gamma=0.95, know="belief", layouts=1, resolution=CUT)
+    know = "types" if reply == "told" else "belief"
+    settings: dict[str, Any] = {}
+    if isinstance(game, GridGame):
+        settings = {"layouts": 1} | ({} if reply == "told" else {"resolution": CUT})
+    return exact.best_reply(game, 0, [against], gamma=0.95, know=know, **settings)
 
 
 def shares(best: exact.BestReply, players: list[Agent], against: str, episodes: int) -> dict[str, Any]:
-    """What each of `players` has of `best` in the same games, which are solved but once."""
-    logs: list[Episodes] = []
+    """What each of `players` has of `best` in the same games, which are solved but once.
+
+    The step of a change that is drawn from the first few is each of them in turn, so that who is to be told can be told.
+    """
+    other = make_player(against, best.game, 1)
+    steps = [0]
+    if best.know == "types" and isinstance(other, Switching) and other.random is not None:
+        steps = range(other.random)
+    each = episodes // len(steps)
+    logs, modes = [], []
     with meter(
         f"{players[0].config.planner} against {against}", len(players) * episodes, "games"
     ) as progress:
-        for player in players:
-            lineup = seat_players(best.game, [player, against], episodes, SEED)
-            logs.append(play(best.game, lineup, SEED, chunk=PLANNING_CHUNK).episodes)
-            progress.advance(episodes)
+        for player, step in product(players, steps):
+            if len(steps) > 1:
+                other = Switching(other.first, other.second, step_at=jnp.int32(step), name="changing")
+            if isinstance(player.opponents, ToldSwitching):
+                player = dataclasses.replace(
+                    player, opponents=dataclasses.replace(player.opponents, at=jnp.int32(step))
+                )
+            lineup = seat_players(best.game, [player, other], each, SEED + step)
+            played = play(best.game, lineup, SEED + step, watch=0, chunk=min(PLANNING_CHUNK, each))
+            logs.append(played.episodes)
+            modes.append(played.modes[:, :, 1:])
+            progress.advance(each)
     every = jax.tree.map(lambda *x: np.concatenate(x), *logs)
-    decided = best.decisions(every)
+    decided = best.decisions(every, modes=np.concatenate(modes))
     regret = decided.regret(every.action[:, :, 0])
-    lost = (regret * best.gamma ** np.arange(regret.shape[1])).sum(1).reshape(len(players), episodes)
-    worth = decided.value[:, 0].reshape(len(players), episodes).mean(1)
-    return {"share": (1 - lost.mean(1) / worth).tolist(), "best": float(worth.mean()), "games": episodes}
+    lost = (regret * best.gamma ** np.arange(regret.shape[1])).sum(1).reshape(len(players), -1).mean(1)
+    worth = decided.value[:, 0].reshape(len(players), -1).mean(1)
+    return {"share": (1 - lost / worth).tolist(), "best": float(worth.mean()), "games": each * len(steps)}
 
 
 # -- over seeds ----------------------------------------------------------------------------------------------------------------

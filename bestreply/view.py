@@ -16,7 +16,6 @@ from bestreply.collect import Lineup, Played
 from bestreply.console import meter
 from bestreply.evaluate import fill_seats, name_opponents
 from bestreply.exact.against import MOST_POSITIONS, MOST_WORK, work
-from bestreply.exact.grid import GridReply
 from bestreply.experiment import resolve
 from bestreply.files import write_text
 from bestreply.games.base import Game
@@ -108,8 +107,7 @@ def _solved(
         settings: dict[str, Any] = {"layouts": 0} if isinstance(game, GridGame) else {"limit": MOST_POSITIONS}
         reply = exact.best_reply(game, seat, scripted, gamma=gamma, **settings)
         log = jax.tree.map(lambda x: x[rows[:count]], played.episodes)
-        told = {"modes": played.modes[rows[:count]][:, :, seats]} if isinstance(reply, GridReply) else {}
-        decided = reply.decisions(log, **told)
+        decided = reply.decisions(log, modes=played.modes[rows[:count]][:, :, seats])
     except ValueError as error:
         reason = str(error)
         missing = "too_large" if "positions" in reason or "outcomes" in reason else "not_solved"

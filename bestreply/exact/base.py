@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,9 +42,27 @@ class BestReply(abc.ABC):
     stderr: float  # of `value`; 0 where every first state is counted
 
     @abc.abstractmethod
-    def decisions(self, episodes: Episodes, seats: Array | None = None) -> Decisions:
+    def decisions(
+        self, episodes: Episodes, seats: Array | None = None, modes: Array | None = None
+    ) -> Decisions:
         """V* and Q* at every step of logged play against these others.
 
         Args:
             episodes: play of this game; seats: [E] int, who is the focal player in each episode; by default always `seat`.
+            modes: [E, T, N-1] int, which of its modes each other was in at each step, of play that tells them (`Played.modes`):
+                wanted where ``know="types"`` and somebody has more than one, of no account otherwise.
+
+        Raises ValueError where modes are wanted and not given.
         """
+
+    def _joint_mode(self, shape: tuple[int, ...], sizes: Sequence[int], modes: Array | None) -> np.ndarray:
+        """[E, T] int, the number of the others' joint mode, the first other's changing slowest; `sizes`: how many modes each has."""
+        if max(sizes, default=1) == 1:
+            return np.zeros(shape, int)
+        if modes is None:
+            raise ValueError(
+                f"{', '.join(self.others)}: their modes are hidden and not logged; wanted: know='belief', one plain player for each "
+                "seat (`collect` logs whom a mixture drew: solve for each of them), or `modes`"
+            )
+        each = np.moveaxis(np.maximum(np.asarray(modes), 0), -1, 0)
+        return np.ravel_multi_index(tuple(each), tuple(sizes))

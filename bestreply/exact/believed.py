@@ -42,7 +42,9 @@ class BelievedReply(ReplyOnGrid):
 
     simplex: Simplex = dataclasses.field(repr=False)
 
-    def decisions(self, episodes: Episodes, seats: Array | None = None) -> Decisions:
+    def decisions(
+        self, episodes: Episodes, seats: Array | None = None, modes: Array | None = None
+    ) -> Decisions:
         """As `BestReply.decisions`; the values are those of what was believed at each step."""
         seats = np.full(len(episodes.length), self.seat) if seats is None else np.asarray(seats)
         order = (seats[:, None] + np.arange(self.game.num_players)) % self.game.num_players

@@ -13,7 +13,6 @@ when they are first asked for.
 import dataclasses
 import enum
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -61,16 +60,8 @@ class GridReply(ReplyOnGrid):
     def decisions(
         self, episodes: Episodes, seats: Array | None = None, modes: Array | None = None
     ) -> Decisions:
-        """As `BestReply.decisions`. modes: [E, T, N-1] int, the others' at each step, of play that tells them (`Played.modes`)."""
-        sizes = [len(m.players) for m in self.modes]
-        if modes is None and max(sizes, default=1) > 1:
-            raise ValueError(
-                f"{', '.join(self.others)}: their modes are hidden and not logged; wanted: one plain player for each seat "
-                "(`collect` logs whom a mixture drew: solve for each of them), or `modes`"
-            )
-        joint: Any = np.zeros(np.shape(episodes.action)[:2], int)
-        if modes is not None and sizes:
-            joint = np.ravel_multi_index(tuple(np.moveaxis(np.maximum(modes, 0), -1, 0)), tuple(sizes))
+        """As `BestReply.decisions`."""
+        joint = self._joint_mode(np.shape(episodes.action)[:2], [len(m.players) for m in self.modes], modes)
         rows = np.arange(len(episodes.length))
         seats = np.full(len(rows), self.seat) if seats is None else np.asarray(seats)
         layouts, number, board = self._read(episodes, seats)

@@ -35,6 +35,7 @@ LIMIT = 2_000_000
 class TreeReply(BestReply):
     """The best reply, position by position; `solve` makes it."""
 
+    sizes: tuple[int, ...]  # how many modes it is told of, of each other; 1 where it is told of none
     layers: tuple[Layer, ...] = dataclasses.field(repr=False)
     q: tuple[np.ndarray, ...] = dataclasses.field(repr=False)  # for each layer [P, C, A] float64
 
@@ -43,26 +44,24 @@ class TreeReply(BestReply):
         """How many there are in all."""
         return sum(len(layer.obs) for layer in self.layers)
 
-    def decisions(self, episodes: Episodes, seats: Array | None = None) -> Decisions:
+    def decisions(
+        self, episodes: Episodes, seats: Array | None = None, modes: Array | None = None
+    ) -> Decisions:
         """As `BestReply.decisions`.
 
         Raises ValueError where the play is not of this game against these others, and where the seats' observations do not tell
         which way chance went.
         """
-        if self.kind != "exact":
-            raise ValueError(
-                f"{', '.join(self.others)}: their modes are hidden and not logged; wanted: know='belief', or one plain player for "
-                "each seat (`collect` logs whom a mixture drew: solve for each of them)"
-            )
         if seats is not None and (np.asarray(seats) != self.seat).any():
             raise ValueError(
                 f"focal seats {np.unique(np.asarray(seats)).tolist()} for a best reply of seat {self.seat}; wanted: that seat alone. "
                 "Solve for each seat and give each its own episodes"
             )
         action = np.asarray(episodes.action)
+        mode = self._joint_mode(action.shape[:2], self.sizes, modes)
         q = np.full((*action.shape[:2], self.game.num_actions), np.nan)
         for time, (rows, at) in enumerate(_walk(self, episodes)):
-            q[rows, time] = self.q[time][at, 0]
+            q[rows, time] = self.q[time][at, mode[rows, time]]
         return Decisions(q.max(-1), q)
 
 
@@ -116,6 +115,7 @@ def solve(
         kind="upper bound" if hidden else "exact",
         value=float(np.average(start, weights=first.probability)),
         stderr=0.0,
+        sizes=tuple(len(m.players) if problem.told else 1 for m in problem.modes),
         layers=tuple(layers),
         q=tuple(q[::-1]),
     )

@@ -38,8 +38,14 @@ SMALL = {
 
 @functools.cache
 def rules_of(game):
-    """The game's own step and look, compiled: recursion calls them thousands of times."""
-    return jax.jit(game.step), jax.jit(lambda state: game.look(state, jnp.zeros(game.num_players)))
+    """The game's own step and look, compiled, what is seen as NumPy arrays: recursion calls them thousands of times."""
+    step, look = jax.jit(game.step), jax.jit(lambda state: game.look(state, jnp.zeros(game.num_players)))
+
+    def advance(*args):
+        after, seen = step(*args)
+        return after, jax.device_get(seen)
+
+    return advance, lambda state: jax.device_get(look(state))
 
 
 @jax.jit

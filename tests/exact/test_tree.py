@@ -333,6 +333,24 @@ def test_decisions_agree_with_the_solution(spec, other, know):
     assert abs(gains.mean() - reply.value) <= 5 * gains.std() / np.sqrt(len(gains)) + 1e-6
 
 
+def test_decisions_of_a_reply_that_is_told_the_modes():
+    game, other = make_game("matrix(rounds=5)"), "switching(tit_for_tat, always_d, random=4)"
+    reply = solve(game, 0, [other], gamma=0.9)
+    played = play(game, seat_players(game, ["random", other], 600, 0), 0, watch=0)
+    modes, action = played.modes[:, :, 1:], np.asarray(played.episodes.action)[:, :, 0]
+    found = reply.decisions(played.episodes, modes=modes)
+    left = 5 - np.arange(5)
+    changed = modes[:, :, 0] == 1
+    assert changed.any(0).all() and not changed.all(0)[:3].any()
+    # who defects for good leaves 1 a round
+    np.testing.assert_allclose(
+        found.value[changed], np.broadcast_to((1 - 0.9**left) / 0.1, changed.shape)[changed]
+    )
+    reward = np.asarray(played.episodes.reward)[:, :, 0]
+    gains = (0.9 ** np.arange(5) * (reward + found.regret(action))).sum(1)
+    assert abs(gains.mean() - reply.value) <= 5 * gains.std() / np.sqrt(len(gains))
+
+
 def test_decisions_of_a_best_reply_give_nothing_away():
     game = make_game("matrix(rounds=4)")
     other = "noisy(tit_for_tat, 0.2)"

@@ -32,18 +32,38 @@ def nothing_learned(worth=0.0):
 def plan(world, opponents, obs, legal, planner=look_ahead, present=None, **settings):
     config = PlannerConfig(**settings)
     here = jnp.ones(opponents.game.num_players, bool) if present is None else present
-    return planner(
-        world, opponents, opponents.init(), obs, legal, here, jax.random.key(0), gamma=GAMMA, config=config
-    )
+
+    @jax.jit
+    def answer(*sight):
+        key = jax.random.key(0)
+        return planner(world, opponents, opponents.init(), *sight, key, gamma=GAMMA, config=config)
+
+    return answer(obs, legal, here)
+
+
+@jax.jit
+def policy(player, obs, legal):
+    return player.policy(player.start(), obs, legal)
+
+
+def compiled(world):
+    """The parts of a world that slow recursion asks for again and again."""
+
+    def part(name):
+        return jax.jit(lambda *args: getattr(world, name)(*args))
+
+    parts = {name: part(name) for name in ("encode", "next", "continues", "imagine", "reward")}
+    look = jax.jit(lambda z: world.game.look(z, jnp.zeros(world.game.num_players)))
+    return SimpleNamespace(game=world.game, look=lambda z: jax.device_get(look(z)), **parts)
 
 
 def slow_scores(world, players, obs, depth, worth, unlikely=0.0, reach=1.0):
     """[A] by recursion: every own action, every action the others may choose, all in Python."""
     game, z = world.game, world.encode(obs)
-    shown = game.look(z, jnp.zeros(game.num_players))
+    shown = world.look(z)
     acts = []
     for j, player in enumerate(players, start=1):
-        probs = np.asarray(player.policy(player.start(), shown.obs[j], shown.legal[j]), np.float64)
+        probs = np.asarray(policy(player, shown.obs[j], shown.legal[j]), np.float64)
         acts.append([(a, p) for a, p in enumerate(probs) if p > 0])
     scores = np.full(game.num_actions, -np.inf)
     for action in np.flatnonzero(np.asarray(shown.legal[0])):
@@ -91,7 +111,7 @@ def test_scores_are_those_of_slow_recursion(spec, others, depth, unlikely):
     for seed in range(2):
         shown = game.reset(jax.random.key(seed))[1]
         found = plan(world, rules, shown.obs[0], shown.legal[0], depth=depth, unlikely=unlikely)
-        slow = slow_scores(world, players, shown.obs[0], depth, 0.5, unlikely)
+        slow = slow_scores(compiled(world), players, shown.obs[0], depth, 0.5, unlikely)
         np.testing.assert_allclose(found.scores, slow, rtol=1e-5)
         np.testing.assert_allclose(
             np.asarray(found.reward + found.value)[shown.legal[0]], found.scores[shown.legal[0]]

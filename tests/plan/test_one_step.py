@@ -58,17 +58,12 @@ def world(heads=2, key=0, **config):
 
 
 def plan(model, opponents, obs=OBS, legal=LEGAL, present=HERE, config=EXACT, key=0):
-    return one_step(
-        model,
-        opponents,
-        opponents.init(),
-        obs,
-        legal,
-        present,
-        jax.random.key(key),
-        gamma=GAMMA,
-        config=config,
-    )
+    @jax.jit
+    def answer(*sight):
+        drawn = jax.random.key(key)
+        return one_step(model, opponents, opponents.init(), *sight, drawn, gamma=GAMMA, config=config)
+
+    return answer(obs, legal, present)
 
 
 def slow_scores(model, opponents, obs=OBS, present=HERE):

@@ -33,34 +33,48 @@ def parts(spec, other, value):
 
 
 def planned(planner, world, rules, shown, key=0, **settings):
-    return planner(
-        world,
-        rules,
-        rules.init(),
-        shown.obs[0],
-        shown.legal[0],
-        jnp.ones(2, bool),
-        jax.random.key(key),
-        gamma=GAMMA,
-        config=PlannerConfig(**settings),
-    )
+    @jax.jit
+    def answer(obs, legal):
+        sight, drawn = (obs, legal, jnp.ones(2, bool)), jax.random.key(key)
+        return planner(
+            world, rules, rules.init(), *sight, drawn, gamma=GAMMA, config=PlannerConfig(**settings)
+        )
+
+    return answer(shown.obs[0], shown.legal[0])
 
 
-def played_on(world, other, z, steps, worth):
+def rules_of(world):
+    """What the true game does and shows, compiled: slow play asks for it again and again."""
+    step = jax.jit(lambda z, own, other: world._step(z, own, other[None]))
+    look = jax.jit(lambda z: world.game.look(z, jnp.zeros(2)))
+
+    def advance(z, own, other):
+        z, after = step(z, jnp.int32(own), jnp.int32(other))
+        return z, jax.device_get(after)
+
+    return world.game, advance, lambda z: jax.device_get(look(z))
+
+
+@jax.jit
+def policy(player, obs, legal):
+    return player.policy(player.start(), obs, legal)
+
+
+def played_on(rules, other, z, steps, worth):
     """Return of an agent that takes what pays at once, and so much after `steps` steps; the other's moves are certain."""
-    game = world.game
-    shown = game.look(z, jnp.zeros(2))
-    them = int(np.argmax(other.policy(other.start(), shown.obs[1], shown.legal[1])))
+    game, advance, look = rules
+    shown = look(z)
+    them = int(np.argmax(policy(other, shown.obs[1], shown.legal[1])))
     scores = np.full(game.num_actions, -np.inf)
     for action in np.flatnonzero(np.asarray(shown.legal[0])):
-        _, after = world._step(z, jnp.int32(action), jnp.array([them]))
+        _, after = advance(z, action, them)
         goes_on = not bool(after.terminated[0] | after.truncated)
         scores[action] = float(after.reward[0]) + GAMMA * goes_on * worth
     own = int(np.argmax(scores))
-    z, after = world._step(z, jnp.int32(own), jnp.array([them]))
+    z, after = advance(z, own, them)
     if bool(after.terminated[0] | after.truncated):
         return float(after.reward[0])
-    more = played_on(world, other, z, steps - 1, worth) if steps > 1 else worth
+    more = played_on(rules, other, z, steps - 1, worth) if steps > 1 else worth
     return float(after.reward[0]) + GAMMA * more
 
 
@@ -68,15 +82,15 @@ def played_on(world, other, z, steps, worth):
 def test_scores_are_what_slow_play_brings(steps):
     spec = "stag_hunt(height=1, width=4, hunters=2, stags=1, hares=2, max_steps=6, leave=False)"
     game, world, rules = parts(spec, "always(STAY)", lambda obs: 0.25)
+    true = rules_of(world)
     for seed in range(3):
         shown = game.reset(jax.random.key(seed))[1]
         z = world.encode(shown.obs[0])
         found = planned(rollout, world, rules, shown, rollout_steps=steps)
         for action in np.flatnonzero(np.asarray(shown.legal[0])):
-            stay = jnp.array([game.action_names.index("STAY")])
-            next_z, after = world._step(z, jnp.int32(action), stay)
+            next_z, after = true[1](z, action, game.action_names.index("STAY"))
             over = bool(after.terminated[0] | after.truncated)
-            more = 0 if over else played_on(world, rules.players[0], next_z, steps, 0.25)
+            more = 0 if over else played_on(true, rules.players[0], next_z, steps, 0.25)
             np.testing.assert_allclose(found.scores[action], float(after.reward[0]) + GAMMA * more, rtol=1e-5)
 
 
