@@ -43,6 +43,7 @@ from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
 from bestreply.model.opponent import ToldSwitching
 from bestreply.plan.agent import Agent
+from bestreply.players.base import Player
 from bestreply.players.scripted import Switching
 from bestreply.players.zoo import make_player
 from bestreply.provenance import provenance
@@ -233,22 +234,15 @@ def shares(best: exact.BestReply, players: list[Agent], against: str, episodes: 
 
     The step of a change that is drawn from the first few is each of them in turn, so that who is to be told can be told.
     """
-    other = make_player(against, best.game, 1)
-    steps = [0]
-    if best.know == "types" and isinstance(other, Switching) and other.random is not None:
-        steps = range(other.random)
-    each = episodes // len(steps)
-    logs, modes = [], []
+    turns = _turns(make_player(against, best.game, 1), told=best.know == "types")
+    each, logs, modes = episodes // len(turns), [], []
     with meter(
         f"{players[0].config.planner} against {against}", len(players) * episodes, "games"
     ) as progress:
-        for player, step in product(players, steps):
-            if len(steps) > 1:
-                other = Switching(other.first, other.second, step_at=jnp.int32(step), name="changing")
+        for player, (step, other) in product(players, turns.items()):
             if isinstance(player.opponents, ToldSwitching):
-                player = dataclasses.replace(
-                    player, opponents=dataclasses.replace(player.opponents, at=jnp.int32(step))
-                )
+                told = dataclasses.replace(player.opponents, at=jnp.int32(step))
+                player = dataclasses.replace(player, opponents=told)
             lineup = seat_players(best.game, [player, other], each, SEED + step)
             played = play(best.game, lineup, SEED + step, watch=0, chunk=min(PLANNING_CHUNK, each))
             logs.append(played.episodes)
@@ -259,7 +253,18 @@ def shares(best: exact.BestReply, players: list[Agent], against: str, episodes: 
     regret = decided.regret(every.action[:, :, 0])
     lost = (regret * best.gamma ** np.arange(regret.shape[1])).sum(1).reshape(len(players), -1).mean(1)
     worth = decided.value[:, 0].reshape(len(players), -1).mean(1)
-    return {"share": (1 - lost / worth).tolist(), "best": float(worth.mean()), "games": each * len(steps)}
+    return {"share": (1 - lost / worth).tolist(), "best": float(worth.mean()), "games": each * len(turns)}
+
+
+def _turns(other: Player, told: bool) -> dict[int, Player]:
+    """Whom to play by the step of the change, for a change at a step that is drawn; 0: anybody else."""
+    if not told or not isinstance(other, Switching) or other.random is None:
+        return {0: other}
+    first, second = other.first, other.second
+    return {
+        k: Switching(first=first, second=second, step_at=jnp.int32(k), name="changing")
+        for k in range(other.random)
+    }
 
 
 # -- over seeds ----------------------------------------------------------------------------------------------------------------

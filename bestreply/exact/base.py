@@ -65,4 +65,4 @@ class BestReply(abc.ABC):
                 "seat (`collect` logs whom a mixture drew: solve for each of them), or `modes`"
             )
         each = np.moveaxis(np.maximum(np.asarray(modes), 0), -1, 0)
-        return np.ravel_multi_index(tuple(each), tuple(sizes))
+        return np.asarray(np.ravel_multi_index(tuple(each), tuple(sizes)))

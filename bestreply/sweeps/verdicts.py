@@ -290,10 +290,12 @@ def _intervals(differences: np.ndarray, times: np.ndarray, levels: Sequence[floa
 
 
 def _quantiles(values: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """As `np.quantile`, which takes three times as long."""
-    ordered, at = np.sort(values), shares * (len(values) - 1)
+    """As `np.quantile`, which takes several times as long."""
+    at = shares * (len(values) - 1)
     low = np.floor(at).astype(int)
-    below, above = ordered[low], ordered[np.minimum(low + 1, len(values) - 1)]
+    high = np.minimum(low + 1, len(values) - 1)
+    ordered = np.partition(values, np.unique([low, high]))
+    below, above = ordered[low], ordered[high]
     return below + (above - below) * (at - low)
 
 
