@@ -1,4 +1,4 @@
-"""`python -m benchmarks.goal_pays`: does it pay to know who the others are? One table, from results/shares/*.json alone.
+"""`python -m benchmarks.goal_pays`: does it pay to know who the others are? From results/shares/*.json alone.
 
 Three agents, alike but for what they know of the other's type (`python -m benchmarks.shares GAME train --kinds goals no_goals`, `judge`):
 
@@ -6,12 +6,12 @@ Three agents, alike but for what they know of the other's type (`python -m bench
     inferred    a model of each type, believed by what play has shown
     true goal   the same, told the type (of one who changes: at each step)
 
-Numbers are shares of the exact best reply that is told the type, all by `look_ahead` in the same games; mean over training seeds ± half of
-the 95 % interval, and differences over the same seeds. "One of them" is a type drawn anew for each game: regrets and values of the types
-above it, weighted alike.
+Numbers are shares of an exact best reply, all by `look_ahead` in the same games; mean over training seeds ± half of the 95 % interval, and
+differences over the same seeds.
 """
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,49 +23,70 @@ from benchmarks.timing import over_seeds, table
 OUT = Path("results") / "goals"
 KNOWN = {"no goal": "not asked", "inferred": "inferred", "true goal": "told"}
 """Columns, and `types` of the rows they show."""
+REPLIES = {
+    "told": "Of the exact reply that is told the type: nobody can have more. One of them: a type drawn anew for each game, regrets and "
+    "values of the types above it taken together.",
+    "believed": "Of the exact reply that knows the prior and how a change comes, and believes what play has shown: nobody can have more "
+    "who is told no more.",
+}
+
+Line = dict[str, np.ndarray]
+"""Shares [seeds] of the agents of `KNOWN` that were judged."""
+
+
+def lines(found: dict[str, Any], reply: str) -> Iterator[tuple[str, Line]]:
+    """Who the other is, and what each agent has of `reply` against it; nothing where no runs without goals were judged."""
+    rows = [row for row in found["rows"] if row["reply"] == reply and row["planner"] == "look_ahead"]
+    plain = []
+    for other in dict.fromkeys(row["against"] for row in rows):
+        by = {row["types"]: row for row in rows if row["against"] == other}
+        line = {name: np.array(by[types]["share"]) for name, types in KNOWN.items() if types in by}
+        if "no goal" not in line:
+            continue
+        if reply == "told" and other.startswith("switching(") and plain:
+            yield "one of them", _together(plain)
+            plain = []
+        elif reply == "told":
+            plain.append((by["not asked"]["best"], line))
+        yield other, line
+    if plain:
+        yield "one of them", _together(plain)
+
+
+def _together(plain: Sequence[tuple[float, Line]]) -> Line:
+    """Types that are met alike often, of the values [types] and shares given."""
+    worth = [value for value, _ in plain]
+    return {name: np.average([line[name] for _, line in plain], axis=0, weights=worth) for name in KNOWN}
 
 
 def summary() -> str:
     games = {path.stem: json.loads(path.read_text()) for path in sorted(SHARES.glob("*.json"))}
-    rows = [row for name, found in games.items() for row in _rows(name, found)]
-    games = {name: found for name, found in games.items() if any(row[0] == name for row in rows)}
-    return "\n\n".join(
-        [
-            "# Does the goal pay?",
-            (__doc__ or "").partition("\n\n")[2].strip(),
-            *(f"- {name}: `{found['game']}`, {len(found['seeds'])} seeds" for name, found in games.items()),
-            table(["game", "the other", *KNOWN, "inferred - no goal", "true goal - inferred"], rows),
-            (OUT / "notes.md").read_text().strip() if (OUT / "notes.md").exists() else "",
-        ]
+    parts = ["# Does the goal pay?", (__doc__ or "").partition("\n\n")[2].strip()]
+    shown = [name for name, found in games.items() if any(lines(found, "told"))]
+    parts.append(
+        "\n".join(f"- {name}: `{games[name]['game']}`, {len(games[name]['seeds'])} seeds" for name in shown)
     )
+    for reply, words in REPLIES.items():
+        columns = [name for name in KNOWN if name != "true goal" or reply == "told"]
+        gains = [*zip(columns[1:], columns, strict=False)]
+        head = ["game", "the other", *columns, *(f"{more} - {less}" for more, less in gains)]
+        rows = [
+            [name, other, *(_cell(line, c) for c in columns), *(_cell(line, *pair) for pair in gains)]
+            for name in shown
+            for other, line in lines(games[name], reply)
+        ]
+        parts += [words, table(head, rows)]
+    notes = OUT / "notes.md"
+    return "\n\n".join([*parts, notes.read_text() if notes.exists() else ""]).rstrip() + "\n"
 
 
-def _rows(name: str, found: dict[str, Any]) -> list[list[str]]:
-    """A game's rows of the table; none where no runs without goals were judged."""
-    told = [row for row in found["rows"] if row["reply"] == "told" and row["planner"] == "look_ahead"]
-    by = {(row["against"], row["types"]): row for row in told}
-    others = [other for other in dict.fromkeys(row["against"] for row in told) if (other, "not asked") in by]
-    plain = [other for other in others if not other.startswith("switching(")]
-    if not plain:
-        return []
-    each = {other: {k: by.get((other, t)) for k, t in KNOWN.items()} for other in others}
-    shares = {
-        other: {k: np.array(row["share"]) for k, row in known.items() if row} for other, known in each.items()
-    }
-    worth = np.array([each[other]["no goal"]["best"] for other in plain])  # pyright: ignore[reportOptionalSubscript]
-    drawn = {k: np.average([shares[other][k] for other in plain], axis=0, weights=worth) for k in KNOWN}
-    changing = [other for other in others if other not in plain]
-    lines = {**{o: shares[o] for o in plain}, "one of them": drawn, **{o: shares[o] for o in changing}}
-    return [[name, other, *_cells(line)] for other, line in lines.items()]
-
-
-def _cells(line: dict[str, np.ndarray]) -> list[str]:
-    pairs = (("inferred", "no goal"), ("true goal", "inferred"))
-    gains = [line[a] - line[b] if a in line and b in line else np.array([]) for a, b in pairs]
-    return [over_seeds(x) for x in (*(line.get(k, np.array([])) for k in KNOWN), *gains)]
+def _cell(line: Line, name: str, less: str | None = None) -> str:
+    if name not in line or (less is not None and less not in line):
+        return "-"
+    return over_seeds(line[name] if less is None else line[name] - line[less])
 
 
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "README.md").write_text(summary().rstrip() + "\n")
+    (OUT / "README.md").write_text(summary())
     print(OUT / "README.md")

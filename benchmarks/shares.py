@@ -280,8 +280,9 @@ def summary() -> str:
             cell for cell in cells(path.stem, list(found["took"])) if cell not in map(_cell, found["rows"])
         ]
         parts += [
-            f"## {found['game']}",
+            f"## {path.stem}: {found['game']}",
             "",
+            f"The other is one of {', '.join(found['config']['collect']['players'])}.",
             f"{len(found['seeds'])} seeds; at most {max(t['env_steps'] for t in took):,} environment steps; to collect and train "
             f"{np.median([t['minutes'] for t in took]):.1f} minutes (median; two seeds side by side on two cores), "
             f"{np.median([t['processor_minutes'] for t in took]):.1f} of processor time. The same games for every seed and agent "
