@@ -56,7 +56,8 @@ def lines(found: dict[str, Any], reply: str) -> Iterator[tuple[str, Line]]:
 def _together(plain: Sequence[tuple[float, Line]]) -> Line:
     """Types that are met alike often, of the values [types] and shares given."""
     worth = [value for value, _ in plain]
-    return {name: np.average([line[name] for _, line in plain], axis=0, weights=worth) for name in KNOWN}
+    known = [name for name in KNOWN if all(name in line for _, line in plain)]
+    return {name: np.average([line[name] for _, line in plain], axis=0, weights=worth) for name in known}
 
 
 def summary() -> str:
