@@ -10,17 +10,19 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Tests compile far longer than they compute: a quarter of their time goes with LLVM's optimisations.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# One cache for all workers and whatever they start: a half-written entry is one to compile. With XLA's own caches on, an entry's name
+# holds the folder's.
+os.environ |= {
+    "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parents[1] / ".cache" / "tests"),
+    "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
 
 # An int is a fine float, as for pyright (PEP 484's numeric tower); beartype alone refuses `stag_reward=10`.
 install_import_hook("bestreply", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
-import jax  # noqa: E402  (after the platform is chosen)
-
-# One cache for all workers: a half-written entry is one to compile. With XLA's own caches on, an entry's name holds the folder's.
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".cache" / "tests"))
-jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+import jax  # noqa: E402  (after its settings)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -147,11 +146,6 @@ KILLED = """
 
 def train_until_killed(data, config, path, phase, update):
     """Trains in a process of its own and kills it there: after that block, before its checkpoint."""
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or jax.config.jax_compilation_cache_dir
-    environment = os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": cache,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
     arguments = [str(data.path), json.dumps(to_dict(config)), str(path), phase, str(update)]
     code = textwrap.dedent(KILLED)
     with subprocess.Popen(
@@ -159,7 +153,6 @@ def train_until_killed(data, config, path, phase, update):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
     ) as process:
         said = process.stdout.readline()
         process.send_signal(signal.SIGKILL)

@@ -83,7 +83,8 @@ class Results:
 class Compare:
     groups: tuple[str, ...] = dataclasses.field(kw_only=True)
     """Two or more of [NAME=]PATH[:METHOD]: a run directory, a directory of runs or a pattern of these ('runs/goal-*'), each run one
-    training seed; METHOD of their scores (default: agent)."""
+    training seed; METHOD of their scores (default: agent). Or a table that `bestreply results --out` wrote; METHOD is then the folder of a
+    method's runs (table.csv:iql)."""
     margin: float | None = None
     """A difference in mean return that would not matter; by default 5 % of the other method's."""
     seed: int = 0

@@ -44,8 +44,9 @@ class Group:
 def read_group(text: str) -> Group:
     """The group that ``[NAME=]PATH[:METHOD]`` names.
 
-    PATH is a run directory, a directory of runs, or a pattern of these (``runs/goal-*``); METHOD a method of their scores, by default
-    "agent". NAME is by default the text itself.
+    PATH is a run directory, a directory of runs, or a pattern of these (``runs/goal-*``), and METHOD a method of their scores, by default
+    "agent". Or PATH is a table that ``bestreply results --out`` wrote, and METHOD whom of it: the folder of a method's runs, its last
+    part where that is enough (``hunt/iql`` or ``iql``), or whoever else was measured. NAME is by default the text itself.
 
     Raises ValueError where there are no scores, no such method, or a seed twice.
     """
@@ -53,19 +54,27 @@ def read_group(text: str) -> Group:
     name, _, rest = text.partition("=") if named else ("", "", text)
     path, _, method = rest.partition(":")
     method = method or "agent"
-    found = sorted(file for place in glob.glob(path) for file in _scores_in(Path(place)))
+    found = [seed for place in sorted(glob.glob(path)) for seed in _seeds_in(Path(place), method)]
     if not found:
         raise ValueError(
             f"{text!r}: no {FILE} at {path}; wanted: [NAME=]PATH[:METHOD], PATH a run directory, a directory of runs or a pattern of "
-            "these that `bestreply evaluate` has measured"
+            "these that `bestreply evaluate` has measured, or a table that `bestreply results --out` wrote"
         )
-    seeds = sorted((_read(file, method) for file in found), key=lambda s: s.seed)
+    seeds = sorted(found, key=lambda s: s.seed)
     for one, two in pairwise(seeds):
         if one.seed == two.seed:
             raise ValueError(
                 f"{text!r}: {one.path} and {two.path} both have seed {one.seed}; wanted: runs that differ in their seed"
             )
     return Group(name or text, seeds)
+
+
+def _seeds_in(place: Path, method: str) -> list[Seed]:
+    from bestreply.sweeps.results import is_results  # which takes JAX
+
+    if is_results(place):
+        return _of_table(place, method)
+    return [_read(file, method) for file in _scores_in(place)]
 
 
 def _scores_in(place: Path) -> list[Path]:
@@ -104,6 +113,31 @@ def _read(file: Path, method: str) -> Seed:
         facts=facts,
         env_steps=int(run.get("env_steps", 0)),
     )
+
+
+def _of_table(file: Path, method: str) -> list[Seed]:
+    """The seeds of `method` in a table of results: a row is a run of it against an opponent set."""
+    from bestreply.sweeps.results import load_results, methods_in, of_method
+
+    rows = load_results(file)
+    mine = of_method(rows, method)
+    if not mine:
+        raise ValueError(f"{file} has no method {method!r}; it has: {', '.join(methods_in(rows))}")
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in mine:
+        runs.setdefault((row["folder"], str(row.get("run"))), []).append(row)
+    return [_of_rows(Path(folder) / run, found) for (folder, run), found in runs.items()]
+
+
+def _of_rows(path: Path, rows: list[dict[str, Any]]) -> Seed:
+    first = rows[0]
+    facts = {
+        "game": first["game"],
+        "version of the game": first.get("game_version"),
+        **{f"episodes against {row['opponents']}": row["episodes"] for row in rows},
+    }
+    means = {row["opponents"]: row["mean"] for row in rows}
+    return Seed(path, first["seed"], means, facts, first["env_steps"])
 
 
 def check_groups(groups: Sequence[Group]) -> None:

@@ -19,6 +19,7 @@ SCHEMA = pa.schema(
         ("folder", pa.string()),  # of the run's method: a run's folder is named by its seed in a sweep
         ("run", pa.string()),
         ("game", pa.string()),
+        ("game_version", pa.int64()),
         ("seed", pa.int64()),  # of training
         ("method", pa.string()),  # in the scores: "agent" is what the run trained
         ("opponents", pa.string()),
@@ -31,6 +32,9 @@ SCHEMA = pa.schema(
         ("git_revision", pa.string()),
     ]
 )
+
+WANTED = ("folder", "game", "seed", "method", "opponents", "episodes", "mean", "env_steps")
+"""Columns that a table from elsewhere must have."""
 
 
 def sweep_results(
@@ -66,6 +70,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
                     "folder": str(file.parent.parent),
                     "run": file.parent.name,
                     "game": f"{game.get('name', '')}({settings})",
+                    "game_version": game.get("version"),
                     "seed": int(run.get("seed", table["seed"][0])),
                     "method": method,
                     "opponents": against,
@@ -79,6 +84,37 @@ def _rows(file: Path) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def is_results(path: Path) -> bool:
+    """Whether it is a table such as `save_results` writes, by its name and columns."""
+    return path.suffix == ".csv" or (
+        path.suffix == ".parquet" and path.is_file() and "folder" in pq.read_schema(path).names
+    )
+
+
+def load_results(path: str | Path) -> list[dict[str, Any]]:
+    """The rows that `save_results` wrote. Raises ValueError that names the columns of another table."""
+    read = pyarrow.csv.read_csv if Path(path).suffix == ".csv" else pq.read_table
+    table = read(path)
+    if missing := [name for name in WANTED if name not in table.column_names]:
+        raise ValueError(
+            f"{path} has no column {', '.join(missing)}; wanted: a table that `bestreply results --out` wrote"
+        )
+    return table.to_pylist()
+
+
+def of_method(rows: Sequence[dict[str, Any]], method: str) -> list[dict[str, Any]]:
+    """The rows of what was trained in the folder `method`, or one whose path ends so; else of whoever is called so in the scores."""
+    trained = [r for r in rows if r["method"] == "agent" and f"/{r['folder']}".endswith(f"/{method}")]
+    return trained or [r for r in rows if r["method"] == method]
+
+
+def methods_in(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Who can be asked for by `of_method`: trained methods by the last part of their folder."""
+    return list(
+        dict.fromkeys(Path(r["folder"]).name if r["method"] == "agent" else r["method"] for r in rows)
+    )
 
 
 def results_table(rows: Sequence[dict[str, Any]]) -> Table:

@@ -173,3 +173,44 @@ def test_both_languages_say_all_of_it():
         if key.startswith("verdict"):
             blanks = [{f for _, f, *_ in string.Formatter().parse(words[lang][key]) if f} for lang in words]
             assert blanks[0] == blanks[1], key
+
+
+def test_a_table_of_results_says_what_the_runs_say(runs, tmp_path):
+    """As CSV, to pass on, or Parquet; a method is the folder of its runs, or whoever else was measured."""
+    from bestreply.sweeps.results import save_results, sweep_results
+
+    rows = sweep_results([runs])
+    from_runs = [read_group(t) for t in (f"a={runs}/ours", f"b={runs}/blue", f"c={runs}/ours:random")]
+    for name in ("all.csv", "all.parquet"):
+        table = save_results(rows, tmp_path / name)
+        found = [
+            read_group(f"a={table}:ours"),
+            read_group(f"b={table}:blue"),
+            read_group(f"c={table}:random"),
+        ]
+        for one, other in zip(found, from_runs, strict=True):
+            assert [s.seed for s in one.seeds] == [s.seed for s in other.seeds]
+            assert [s.mean for s in one.seeds] == [pytest.approx(s.mean) for s in other.seeds]
+        assert [v.verdict for v in compare(found)] == [v.verdict for v in compare(from_runs)]
+        assert read_group(f"{table}:{runs.name}/ours").seeds[0].env_steps == 1000
+        with pytest.raises(ValueError, match=r"has no method 'clone'; it has: .*ours"):
+            read_group(f"{table}:clone")
+        with pytest.raises(
+            ValueError, match="both have seed 0"
+        ):  # two methods' runs, of which none is called agent
+            read_group(str(table))
+
+
+def test_a_table_tells_what_is_not_comparable(runs, tmp_path):
+    from bestreply.sweeps.results import save_results, sweep_results
+
+    write_run(runs / "new" / "0", 0, (1, 1), version=2, env_steps=5000)
+    table = save_results(sweep_results([runs / "new", runs / "ours" / "0"]), tmp_path / "all.csv")
+    with pytest.raises(ValueError, match=r"version of the game: 1 .*and 2 ") as error:
+        check_groups([read_group(f"{table}:ours"), read_group(f"{table}:new")])
+    assert "environment steps: 1,000" in str(error.value)
+    (tmp_path / "other.csv").write_text("seed,mean\n1,2\n")
+    with pytest.raises(
+        ValueError, match=r"has no column folder, game, .*wanted: a table that `bestreply results"
+    ):
+        read_group(f"{tmp_path}/other.csv:agent")

@@ -1,0 +1,89 @@
+"""`python -m benchmarks.headline`: the agent beside every other method, from results/headline/*.csv alone.
+
+    bestreply sweep results/headline/SETTING.toml                  # for each file there; stopped, the same command goes on
+    bestreply results runs/SETTING --out results/headline/SETTING.csv
+    python -m benchmarks.headline
+
+All methods of a setting learn from the same logged play, or play as many environment steps of their own, and are measured in the same
+games. Returns are the focal seat's, undiscounted; mean over training seeds ± half of the 95 % interval. `told_types` is the agent's
+planner told who the others are (where that is one of the players it learned from), `uniform_others` the same planner for which any
+action of the others is as likely as another. Verdicts are what `bestreply compare` says of the agent and one other method: paired by
+seed, Holm's correction over the opponent sets and all of them together.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.timing import over_seeds, table
+from bestreply.sweeps.compare import Group, compare, read_group
+from bestreply.sweeps.results import load_results, methods_in, of_method
+from bestreply.sweeps.verdicts import Verdict
+
+OUT = Path("results") / "headline"
+FIRST, LAST, ALL = "agent", "random", "all of them"
+
+
+def setting(path: Path) -> str:
+    rows = load_results(path)
+    groups = _in_order([read_group(f"{name}={path}:{name}") for name in methods_in(rows)])
+    first = groups[0]
+    sets, steps = [*first.seeds[0].mean], [row["env_steps"] for row in rows]
+    parts = [
+        f"## {path.stem}: `{rows[0]['game']}`",
+        f"{len(first.seeds)} training seeds, {min(steps):,} to {max(steps):,} environment steps each, {rows[0]['episodes']} games a cell "
+        "and seed.",
+        table(["method", *sets], [[g.name, *_cells(rows, g.name, sets, "mean", 2)] for g in groups]),
+    ]
+    references = {row["opponents"]: row["reference"] for row in rows if row["reference"]}
+    if references:
+        parts += [
+            "Share of the best reply's return, which is " + _kinds(references) + ":",
+            table(["method", *sets], [[g.name, *_cells(rows, g.name, sets, "share", 3)] for g in groups]),
+        ]
+    held = [g for g in groups if g.name not in (FIRST, LAST) and [*g.seeds[0].mean] == sets]
+    lines = [[g.name, *map(_said, compare([first, g], overall=ALL))] for g in held]
+    parts += [f"The {FIRST} less each other method:", table(["less", *sets, ALL], lines)]
+    return "\n\n".join(parts)
+
+
+def _in_order(groups: list[Group]) -> list[Group]:
+    """The agent, then the best first, the random player last."""
+
+    def place(group: Group) -> tuple[bool, bool, float]:
+        mean = np.mean([np.mean([*seed.mean.values()]) for seed in group.seeds])
+        return group.name != FIRST, group.name == LAST, -float(mean)
+
+    return sorted(groups, key=place)
+
+
+def _cells(rows: list[dict], method: str, sets: list[str], column: str, digits: int) -> list[str]:
+    of = of_method(rows, method)
+    return [over_seeds([r[column] for r in of if r["opponents"] == name], digits) for name in sets]
+
+
+def _kinds(references: dict[str, str]) -> str:
+    kinds = {kind: [n for n, k in references.items() if k == kind] for kind in references.values()}
+    return ", ".join(f"{kind} against {' and '.join(names)}" for kind, names in kinds.items())
+
+
+def _said(v: Verdict) -> str:
+    said = {
+        "better": "**better**",
+        "worse": "**worse**",
+        "no_larger": f"no larger than {v.bound:.2f}",
+        "not_enough": "not enough seeds, " + ("over 10,000" if v.needed is None else f"{v.needed:,} needed"),
+    }[v.verdict]
+    return f"{v.difference:+.2f} [{v.low:.2f}, {v.high:.2f}] {said}"
+
+
+def summary() -> str:
+    parts = ["# The agent beside every other method", (__doc__ or "").partition("\n\n")[2].strip()]
+    parts += [setting(path) for path in sorted(OUT.glob("*.csv"))]
+    notes = OUT / "notes.md"
+    return "\n\n".join([*parts, notes.read_text() if notes.exists() else ""]).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    (OUT / "README.md").write_text(summary())
+    print(OUT / "README.md")
