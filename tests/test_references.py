@@ -93,6 +93,35 @@ def test_the_best_reply_is_what_trying_every_reply_finds():
     assert scores.normalised("random", "1 tit_for_tat")[0] == 0
 
 
+@pytest.fixture(autouse=True)
+def _nothing_found_yet(monkeypatch):
+    monkeypatch.setattr(against, "_FOUND", {})
+
+
+def test_the_units_of_a_sweep_share_what_was_found(monkeypatch):
+    """One who acts otherwise, or another game, is solved anew, whatever they are called."""
+    asked = []
+
+    def solved(game, name, *_):
+        asked.append(game.max_steps)
+        return Reference(name, best=float(len(asked)), kind="exact")
+
+    monkeypatch.setattr(against, "_solved", solved)
+    games = [
+        make_game(f"stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps={t})") for t in (1, 2)
+    ]
+    found = [
+        find_reference(game, "x", [player], layouts).best
+        for game in games
+        for player in ("always(STAY)", "always(UP)", "noisy(random, 0.1)", "noisy(random, 0.2)")
+        for layouts in (8, 8, 9)
+    ]
+    assert (
+        found == [x for k in range(8) for x in (2 * k + 1, 2 * k + 1, 2 * k + 2)]
+        and asked == [1] * 8 + [2] * 8
+    )
+
+
 def test_a_grid_game_by_hand():
     """In one step beside one who stays: 1 for who begins on the hare, a quarter of all; of four legal actions one takes it."""
     game = make_game("stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=1)")
@@ -125,15 +154,20 @@ def test_what_cannot_be_solved_has_no_reference_and_says_why(monkeypatch):
 
 def test_where_much_is_to_be_weighed_fewer_layouts_are_solved_and_below_four_none(monkeypatch):
     game = make_game("stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=2)")
+
+    def anew(*asked):
+        against._FOUND.clear()
+        return find_reference(*asked)
+
     each = against.work(game, [make_player("nearest_stag", game)])
     monkeypatch.setattr(against, "MOST_WORK", 5.5 * each)
-    assert find_reference(game, "x", ["nearest_stag"], 32).layouts == 5
+    assert anew(game, "x", ["nearest_stag"], 32).layouts == 5
     monkeypatch.setattr(against, "MOST_WORK", 3.5 * each)
-    assert find_reference(game, "x", ["nearest_stag"], 3).layouts == 3
-    found = find_reference(game, "x", ["nearest_stag"], 32)
+    assert anew(game, "x", ["nearest_stag"], 3).layouts == 3
+    found = anew(game, "x", ["nearest_stag"], 32)
     assert (found.kind, found.layouts, found.bounds, found.random) == ("foresight", 2 * 32, True, None)
     monkeypatch.setattr(beyond, "bound", lambda *_, **__: None)
-    found = find_reference(game, "x", ["nearest_stag"], 32)
+    found = anew(game, "x", ["nearest_stag"], 32)
     assert found.missing == "too_large" and "outcomes" in found.reason and not found.bounds
 
 

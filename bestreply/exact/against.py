@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from bestreply import exact
@@ -54,8 +55,26 @@ def find_reference(game: Game, name: str, others: Sequence[Any], layouts: int) -
     players = [make_player(player, game) for player in others]
     if wrong := sorted({p.name for p in players if not isinstance(p, ScriptedPlayer)}):
         return Reference(name, missing="no_distribution", reason=", ".join(wrong))
+    scripted = [p for p in players if isinstance(p, ScriptedPlayer)]
+    leaves, structure = jax.tree.flatten(scripted)
+    asked = (game, name, layouts, structure, tuple(np.asarray(leaf).tobytes() for leaf in leaves))
+    try:
+        return _FOUND[asked]
+    except KeyError:
+        return _FOUND.setdefault(asked, _solved(game, name, scripted, others, layouts))
+    except TypeError:  # a game or player with settings that cannot be told apart by a hash
+        return _solved(game, name, scripted, others, layouts)
+
+
+_FOUND: dict[Any, Reference] = {}
+"""What was found in this process: the units of a sweep ask for the same references again and again."""
+
+
+def _solved(
+    game: Game, name: str, scripted: Sequence[ScriptedPlayer], others: Sequence[Any], layouts: int
+) -> Reference:
     if isinstance(game, GridGame):
-        found = _grid_reference(game, name, [p for p in players if isinstance(p, ScriptedPlayer)], layouts)
+        found = _grid_reference(game, name, scripted, layouts)
     else:
         found = _seat_by_seat(game, name, others)
     return _foreseen(game, others, found, FUTURES * layouts) if found.missing == "too_large" else found
