@@ -150,8 +150,13 @@ def judge(game: str) -> None:
     done = [*map(_cell, rows)]
     for cell in cells(game, [*took]):
         if cell not in done and cell.kind in runs:
-            rows.append(cell._asdict() | judged(runs, cell))
-            write_json(out, found | {"took": took, "rows": rows, "provenance": provenance(SEED)})
+            now = provenance(SEED)
+            revisions = {
+                "trained": runs[cell.kind][0].provenance["git_revision"],
+                "judged": now["git_revision"],
+            }
+            rows.append(cell._asdict() | judged(runs, cell) | revisions)
+            write_json(out, found | {"took": took, "rows": rows, "provenance": now})
 
 
 def _cell(row: dict[str, Any]) -> "Cell":
@@ -293,18 +298,23 @@ def summary() -> str:
                 _rows(found),
             ),
             "",
+            *_listed("Not judged yet", missing),
             *(
-                [
-                    "Not judged yet: "
-                    + "; ".join(f"{c.reply}, {c.against}, {c.types}" for c in missing)
-                    + ".",
-                    "",
-                ]
-                if missing
-                else []
+                line
+                for revision in dict.fromkeys(row["trained"] for row in found["rows"] if "trained" in row)
+                for line in _listed(
+                    f"Of runs trained at revision {revision[:7]}",
+                    [_cell(row) for row in found["rows"] if row.get("trained") == revision],
+                )
             ),
         ]
     return "\n".join(parts)
+
+
+def _listed(what: str, cells: list[Cell]) -> list[str]:
+    """A paragraph; none without `cells`."""
+    named = "; ".join(f"{c.reply}, {c.against}, {c.types}" for c in cells)
+    return [f"{what}: {named}.", ""] if cells else []
 
 
 def _rows(found: dict[str, Any]) -> list[list[str]]:
