@@ -1,14 +1,17 @@
-"""`python -m benchmarks.headline`: the agent beside every other method, from results/headline/*.csv alone.
+"""`python -m benchmarks.headline`: the agent beside every other method.
+
+From results/headline/*.csv alone, which come from
 
     bestreply sweep results/headline/SETTING.toml                  # for each file there; stopped, the same command goes on
     bestreply results runs/SETTING --out results/headline/SETTING.csv
-    python -m benchmarks.headline
 
 All methods of a setting learn from the same logged play, or play as many environment steps of their own, and are measured in the same
 games. Returns are the focal seat's, undiscounted; mean over training seeds ± half of the 95 % interval. `told_types` is the agent's
 planner told who the others are (where that is one of the players it learned from), `uniform_others` the same planner for which any
-action of the others is as likely as another. Verdicts are what `bestreply compare` says of the agent and one other method: paired by
-seed, Holm's correction over the opponent sets and all of them together.
+action of the others is as likely as another. Minutes are those of one core, the median over seeds, measuring included.
+
+Verdicts are what `bestreply compare` says of the agent and one other method: paired by seed, Holm's correction over the opponent sets
+and all of them together.
 """
 
 from pathlib import Path
@@ -33,7 +36,10 @@ def setting(path: Path) -> str:
         f"## {path.stem}: `{rows[0]['game']}`",
         f"{len(first.seeds)} training seeds, {min(steps):,} to {max(steps):,} environment steps each, {rows[0]['episodes']} games a cell "
         "and seed.",
-        table(["method", *sets], [[g.name, *_cells(rows, g.name, sets, "mean", 2)] for g in groups]),
+        table(
+            ["method", *sets, "minutes a seed"],
+            [[g.name, *_cells(rows, g.name, sets, "mean", 2), _minutes(rows, g.name)] for g in groups],
+        ),
     ]
     references = {row["opponents"]: row["reference"] for row in rows if row["reference"]}
     if references:
@@ -60,6 +66,12 @@ def _in_order(groups: list[Group]) -> list[Group]:
 def _cells(rows: list[dict], method: str, sets: list[str], column: str, digits: int) -> list[str]:
     of = of_method(rows, method)
     return [over_seeds([r[column] for r in of if r["opponents"] == name], digits) for name in sets]
+
+
+def _minutes(rows: list[dict], method: str) -> str:
+    """Median, of what is trained: others are measured beside it."""
+    took = [r["seconds"] for r in of_method(rows, method) if r["method"] == FIRST and r["seconds"]]
+    return f"{np.median(took) / 60:.1f}" if took else "-"
 
 
 def _kinds(references: dict[str, str]) -> str:

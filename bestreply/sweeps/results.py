@@ -1,5 +1,6 @@
 """What many runs were measured to have, as one table."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,10 @@ SCHEMA = pa.schema(
         ("share", pa.float64()),  # of the best reply's return; null without a reference
         ("reference", pa.string()),  # one of `bestreply.references.KINDS`
         ("env_steps", pa.int64()),
+        (
+            "seconds",
+            pa.float64(),
+        ),  # to train and measure it, in a sweep; null where it was stopped in between
         ("git_revision", pa.string()),
     ]
 )
@@ -52,7 +57,7 @@ def sweep_results(
 
 def _rows(file: Path) -> list[dict[str, Any]]:
     scores = Scores.load(file)
-    run = scores.provenance.get("config", {})
+    run, seconds = scores.provenance.get("config", {}), _seconds(file.with_name("unit.json"))
     game = run.get("game", {})
     settings = ", ".join(f"{name}={value}" for name, value in game.get("settings", {}).items())
     table = {
@@ -80,10 +85,17 @@ def _rows(file: Path) -> list[dict[str, Any]]:
                     "share": scores.share(method, against)[0] if known else None,
                     "reference": reference.kind if known and reference is not None else None,
                     "env_steps": int(run.get("env_steps", 0)),
+                    "seconds": seconds,
                     "git_revision": run.get("git_revision", ""),
                 }
             )
     return rows
+
+
+def _seconds(unit: Path) -> float | None:
+    """What a unit of a sweep took, as its ``unit.json`` has it."""
+    found = json.loads(unit.read_text("utf-8")) if unit.exists() else {"taken_up_again": True}
+    return None if found["taken_up_again"] else float(found["seconds"])
 
 
 def is_results(path: Path) -> bool:

@@ -10,6 +10,7 @@ import pytest
 
 from bestreply import cli
 from bestreply.evaluate import SCHEMA, Scores
+from bestreply.files import write_json
 from bestreply.report.texts import HERE
 from bestreply.sweeps.compare import check_groups, compare, read_group, sentence
 from bestreply.sweeps.verdicts import Verdict
@@ -199,6 +200,15 @@ def test_a_table_of_results_says_what_the_runs_say(runs, tmp_path):
             ValueError, match="both have seed 0"
         ):  # two methods' runs, of which none is called agent
             read_group(str(table))
+
+
+def test_a_table_says_what_a_unit_took_that_was_not_stopped(runs):
+    from bestreply.sweeps.results import sweep_results
+
+    for seed, again in ((0, False), (1, True)):
+        write_json(runs / "ours" / str(seed) / "unit.json", {"seconds": 7.5, "taken_up_again": again})
+    took = {row["seed"]: row["seconds"] for row in sweep_results([runs / "ours"])}
+    assert took == {0: 7.5} | dict.fromkeys(range(1, 8))
 
 
 def test_a_table_tells_what_is_not_comparable(runs, tmp_path):
