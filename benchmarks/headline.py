@@ -34,7 +34,7 @@ def setting(path: Path) -> str:
     sets, steps = [*first.seeds[0].mean], [row["env_steps"] for row in rows]
     parts = [
         f"## {path.stem}: `{rows[0]['game']}`",
-        f"{len(first.seeds)} training seeds, {min(steps):,} to {max(steps):,} environment steps each, {rows[0]['episodes']} games a cell "
+        f"Training seeds: {len(first.seeds)}; {min(steps):,} to {max(steps):,} environment steps each, {rows[0]['episodes']} games a cell "
         "and seed.",
         table(
             ["method", *sets, "minutes a seed"],
@@ -48,8 +48,9 @@ def setting(path: Path) -> str:
             table(["method", *sets], [[g.name, *_cells(rows, g.name, sets, "share", 3)] for g in groups]),
         ]
     held = [g for g in groups if g.name not in (FIRST, LAST) and [*g.seeds[0].mean] == sets]
-    lines = [[g.name, *map(_said, compare([first, g], overall=ALL))] for g in held]
-    parts += [f"The {FIRST} less each other method:", table(["less", *sets, ALL], lines)]
+    if len(first.seeds) > 1:
+        lines = [[g.name, *map(_said, compare([first, g], overall=ALL))] for g in held]
+        parts += [f"The {FIRST} less each other method:", table(["less", *sets, ALL], lines)]
     return "\n\n".join(parts)
 
 
