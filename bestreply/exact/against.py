@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -57,13 +58,19 @@ def find_reference(game: Game, name: str, others: Sequence[Any], layouts: int) -
         return Reference(name, missing="no_distribution", reason=", ".join(wrong))
     scripted = [p for p in players if isinstance(p, ScriptedPlayer)]
     leaves, structure = jax.tree.flatten(scripted)
-    asked = (game, name, layouts, structure, tuple(np.asarray(leaf).tobytes() for leaf in leaves))
     try:
-        return _FOUND[asked]
-    except KeyError:
-        return _FOUND.setdefault(asked, _solved(game, name, scripted, others, layouts))
-    except TypeError:  # a game or player with settings that cannot be told apart by a hash
+        asked = (game, name, layouts, structure, tuple(map(_hashable, leaves)))
+        known = _FOUND.get(asked)
+    except TypeError:  # settings or arrays that have no hash
         return _solved(game, name, scripted, others, layouts)
+    if known is None:
+        known = _FOUND[asked] = _solved(game, name, scripted, others, layouts)
+    return known
+
+
+def _hashable(leaf: Any) -> Any:
+    """A player's array as what has a hash; anything else as it is."""
+    return (leaf.shape, str(leaf.dtype), np.asarray(leaf).tobytes()) if eqx.is_array(leaf) else leaf
 
 
 _FOUND: dict[Any, Reference] = {}

@@ -3,6 +3,7 @@ sentence a comparison what can be said."""
 
 import dataclasses
 import glob
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from bestreply.report.texts import Texts, fixed, load_texts
+from bestreply.spec import Spec, parse_spec
 from bestreply.sweeps.verdicts import Verdict, judge
 
 FILE = "scores.parquet"
@@ -103,7 +105,7 @@ def _read(file: Path, method: str) -> Seed:
     facts = {
         "game": game.get("name"),
         "version of the game": game.get("version"),
-        **{f"game.{name}": value for name, value in game.get("settings", {}).items()},
+        **_said_settings(game.get("settings", {})),
         **{f"episodes against {name}": int(rows[name].sum()) for name in sets},
     }
     return Seed(
@@ -131,13 +133,25 @@ def _of_table(file: Path, method: str) -> list[Seed]:
 
 def _of_rows(path: Path, rows: list[dict[str, Any]]) -> Seed:
     first = rows[0]
+    try:
+        game = parse_spec(first["game"])
+    except ValueError:  # scores from elsewhere, that name no game or have settings that cannot be read
+        game = Spec(first["game"])
     facts = {
-        "game": first["game"],
+        "game": game.name,
+        **_said_settings(game.settings),
         "version of the game": first.get("game_version"),
         **{f"episodes against {row['opponents']}": row["episodes"] for row in rows},
     }
     means = {row["opponents"]: row["mean"] for row in rows}
     return Seed(path, first["seed"], means, facts, first["env_steps"])
+
+
+def _said_settings(settings: dict[str, Any]) -> dict[str, str]:
+    """As a run has them or a table: both write them alike."""
+    return {
+        f"game.{k}": json.dumps(v) if isinstance(v, list | tuple) else str(v) for k, v in settings.items()
+    }
 
 
 def check_groups(groups: Sequence[Group]) -> None:

@@ -30,10 +30,7 @@ SCHEMA = pa.schema(
         ("share", pa.float64()),  # of the best reply's return; null without a reference
         ("reference", pa.string()),  # one of `bestreply.references.KINDS`
         ("env_steps", pa.int64()),
-        (
-            "seconds",
-            pa.float64(),
-        ),  # to train and measure it, in a sweep; null where it was stopped in between
+        ("seconds", pa.float64()),  # of a sweep's unit; null where it was stopped in between
         ("git_revision", pa.string()),
     ]
 )

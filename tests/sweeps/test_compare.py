@@ -27,7 +27,7 @@ def write_run(folder, seed, means, *, episodes=4, env_steps=1000, version=1, met
                 value = mean + (-1) ** episode - (5 if method == "random" else 0)
                 rows.append((method, name, seed + 1, episode, episode % 2, 7, float(value)))
     table = pa.table(dict(zip(SCHEMA.names, zip(*rows, strict=True), strict=True)), SCHEMA)
-    game = {"name": "stag_hunt", "version": version, "settings": {"height": 4}}
+    game = {"name": "stag_hunt", "version": version, "settings": {"height": 4, "payoffs": [[3, 0.5], ["C"]]}}
     run = {"seed": seed, "env_steps": env_steps, "game": game}
     folder.mkdir(parents=True)
     Scores(table, {"seed": seed + 1, "config": run}).save(folder / "scores.parquet")
@@ -198,8 +198,20 @@ def test_a_table_of_results_says_what_the_runs_say(runs, tmp_path):
             read_group(f"{table}:clone")
         with pytest.raises(
             ValueError, match="both have seed 0"
-        ):  # two methods' runs, of which none is called agent
+        ):  # of two methods, neither of them called agent
             read_group(str(table))
+
+
+def test_runs_are_compared_with_a_table_of_others(runs, tmp_path):
+    """New runs beside what was passed on; settings that differ are named one by one."""
+    from bestreply.sweeps.results import save_results, sweep_results
+
+    table = save_results(sweep_results([runs / "blue"]), tmp_path / "blue.csv")
+    mixed = compare([read_group(f"a={runs}/ours"), read_group(f"b={table}:blue")])
+    assert mixed == compare([read_group(f"a={runs}/ours"), read_group(f"b={runs}/blue")])
+    table.write_text(table.read_text().replace("height=4", "height=5"))
+    with pytest.raises(ValueError, match=r"game\.height: 4 .*and 5 "):
+        check_groups([read_group(f"a={runs}/ours"), read_group(f"b={table}:blue")])
 
 
 def test_a_table_says_what_a_unit_took_that_was_not_stopped(runs):
