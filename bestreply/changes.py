@@ -225,12 +225,14 @@ def _mean(values: np.ndarray) -> dict[str, float]:
 
 
 def evaluate_changes(run: "Run", opponents: Sequence[str], episodes: int) -> Path | None:
-    """Writes ``changes.json`` into the run directory for the sets of `opponents` that `read_case` can read; None where there are none."""
+    """Writes ``changes.json`` into the run directory for the sets of `opponents` that `read_case` can read. Where there are none: None,
+    and an earlier file is removed."""
     found = [measure_changes(run, text, episodes, run.config.seed + 4) for text in opponents]
     found = [one for one in found if one is not None]
-    if not found:
-        return None
     path = run.path / "changes.json"
+    if not found:
+        path.unlink(missing_ok=True)
+        return None
     write_json(path, {"against": found, "provenance": provenance(run.config.seed + 4)})
     return path
 

@@ -247,6 +247,8 @@ class EvaluateConfig:
     reference_layouts: int = 32
     """First layouts of a grid game to solve for the exact best reply that returns are held against, for every opponent set; fewer or
     none where one takes long; 0: none, and in no other game either."""
+    changes: bool = True
+    """Measure too how soon changes are noticed, for each opponent set that changes its mind: several times as many games again."""
 
 
 @dataclass(frozen=True)

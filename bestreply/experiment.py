@@ -109,7 +109,7 @@ def _agent_name(number: int) -> str:
 
 def evaluate_run(run: Run, command: str | None = None) -> Scores:
     """Plays the run's methods against its opponent sets; writes ``scores.parquet``, ``references.json`` and ``matches.json`` into the
-    run, and ``changes.json`` where some of the sets change their mind."""
+    run, and ``changes.json`` where some of the sets change their mind (`evaluate.changes`)."""
     config, agent = resolve(run.config), run.player()
     methods: dict[str, Any] = {}
     for method in config.evaluate.methods:
@@ -136,7 +136,8 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
     matches = record_matches(run.game, agent, sets, run.config.seed + 2, run.goals)
     write_json(run.path / "matches.json", matches)
     if run.plans:
-        evaluate_changes(run, config.evaluate.opponents, config.evaluate.episodes)
+        changing = config.evaluate.opponents if config.evaluate.changes else ()
+        evaluate_changes(run, changing, config.evaluate.episodes)
     return scores
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from bestreply import make_game, preset
 from bestreply.changes import Games, after_change, alarm_curve, changes_table, evaluate_changes, read_case
-from bestreply.experiment import resolve
+from bestreply.config import EvaluateConfig
+from bestreply.experiment import evaluate_run, resolve
 from bestreply.learner import start_learner
 from bestreply.run import Run
 
@@ -86,6 +87,9 @@ def test_a_run_against_others_that_change(run):
     rates = [row["false_alarms"] for row in found["curve"]]
     assert rates == sorted(rates, reverse=True)
     assert changes_table([found]).row_count == 1
+    quiet = EvaluateConfig((sets[0],), episodes=4, methods=("agent",), reference_layouts=0, changes=False)
+    evaluate_run(dataclasses.replace(run, config=dataclasses.replace(run.config, evaluate=quiet)))
+    assert not path.exists()  # nor what was measured before
 
 
 @pytest.mark.parametrize(
