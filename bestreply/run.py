@@ -106,7 +106,7 @@ class Run:
                 )
             opponents = cast(OpponentModel, models[opponents])
         if isinstance(opponents, LearnedOpponents):
-            opponents = _changing(opponents, config)
+            opponents = _believed(opponents, config)
         world = seen_from(config.views, learner.world, self.game)
         if config.world == "true":
             world = TrueWorld(world, self.game, limit_ends=self.config.train.at_limit == "zero")
@@ -122,14 +122,14 @@ class Run:
     def opponents(self, config: PlannerConfig | None = None) -> OpponentModel:
         """The model of the others that a planner with the settings `config` reads play with, as `ModelConfig.opponents` says.
 
-        Raises ValueError for hazard, memory or novelty with a model that has no types to change between.
+        Raises ValueError for hazard, memory, novelty or alike with a model that has no belief over types.
         """
         config, learner, kind = config or self.config.planner, self._trained(), self.config.model.opponents
         if learner.reader is not None:
-            if config.expects_change:
-                raise ValueError(no_types_to_change(kind, config))
+            if config.weighs_types:
+                raise ValueError(no_types(kind, config))
             return learner.reader.model
-        types = _changing(learner.opponents, config)
+        types = _believed(learner.opponents, config)
         if kind != "levels":
             return types
         settings = learner.world, self.game, config, self.config.train.gamma
@@ -151,14 +151,13 @@ class Run:
         return dataclasses.replace(self, learner=learner)
 
 
-def no_types_to_change(kind: str, config: PlannerConfig) -> str:
-    return (
-        f"planner.hazard={config.hazard}, planner.memory={config.memory}, planner.novelty={config.novelty} with "
-        f'model.opponents="{kind}"; wanted: 0, or model.opponents="types": only a belief over types has them'
-    )
+def no_types(kind: str, config: PlannerConfig) -> str:
+    asked = ", ".join(f"planner.{n}={getattr(config, n)}" for n in ("hazard", "memory", "novelty", "alike"))
+    return f'{asked} with model.opponents="{kind}"; wanted: 0, or model.opponents="types": only a belief over types has them'
 
 
-def _changing(model: LearnedOpponents, config: PlannerConfig) -> OpponentModel:
+def _believed(model: LearnedOpponents, config: PlannerConfig) -> OpponentModel:
+    model = dataclasses.replace(model, alike=config.alike)
     if not config.expects_change:
         return model
     return ChangingOpponents(  # pyright: ignore[reportCallIssue]

@@ -205,7 +205,7 @@ def open_training(
     command: str | None = None,
 ) -> Training:
     """A new run, or with `resume` one as its newest checkpoint left it; as `train` takes them."""
-    from bestreply.run import no_types_to_change, open_run
+    from bestreply.run import no_types, open_run
 
     config = configure(config)
     if (config.train.target == "improved") != (config.model.value_heads == "action"):
@@ -217,8 +217,8 @@ def open_training(
         raise ValueError(
             f"model.code_horizon={config.model.code_horizon}; wanted: 0 for ways to act, or the steps after which a state shows a subgoal"
         )
-    if config.model.opponents in ("recurrent", "in_context") and config.planner.expects_change:
-        raise ValueError(no_types_to_change(config.model.opponents, config.planner))
+    if config.model.opponents in ("recurrent", "in_context") and config.planner.weighs_types:
+        raise ValueError(no_types(config.model.opponents, config.planner))
     run = open_run(path, config, data, resume=resume, command=command)
     everything = data.episodes()
     episodes, held_out = split_episodes(everything, config.train.holdout, config.seed)

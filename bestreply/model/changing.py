@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bestreply.games.base import Game
-from bestreply.model.opponent import LearnedOpponents, OpponentModel, legal_of_others
+from bestreply.model.opponent import LearnedOpponents, OpponentModel, in_common, legal_of_others
 from bestreply.types import ABSENT
 
 LEAST = 1e-6
@@ -112,7 +112,10 @@ class ChangingOpponents(OpponentModel):
         return jnp.concatenate([known, shares(legal.astype(known.dtype))[:, None]], 1)
 
     def predict(self, belief: RunLengths, obs: Array, legal: Array) -> Float[Array, "others A"]:
-        return jnp.einsum("jk,jka->ja", belief.joint.sum(1), self.each(belief, obs))
+        return jnp.einsum("jk,jka->ja", self._now(belief), self.each(belief, obs))
+
+    def _now(self, belief: RunLengths) -> Float[Array, "others K"]:
+        return in_common(belief.joint.sum(1), belief.prior, self.model.alike)
 
     def update(self, belief: RunLengths, obs: Array, actions: Array, present: Array) -> RunLengths:
         others = jnp.maximum(actions[1:], 0)
@@ -157,7 +160,7 @@ class ChangingOpponents(OpponentModel):
     def posterior(self, belief: RunLengths) -> Float[Array, "others G"]:
         """Of the known types; of what is believed to be none of these, habits are shared out as the model's prior says, and who acts by
         turns as often as it does what each type would do."""
-        goals, prior, now = self.model.goals, self.model.prior, belief.joint.sum(1)
+        goals, prior, now = self.model.goals, self.model.prior, self._now(belief)
         if not self.novelty:
             return now
         chances = self.chances(belief)
@@ -166,8 +169,7 @@ class ChangingOpponents(OpponentModel):
 
     def strange(self, belief: RunLengths) -> Float[Array, " others"]:
         """P(none of these) for each other player."""
-        now = belief.joint.sum(1)
-        return now[:, self.model.goals :].sum(1)
+        return self._now(belief)[:, self.model.goals :].sum(1)
 
     def changed(self, belief: RunLengths) -> Float[Array, " others"]:
         """P(it is not whom it was when the episode began) for each other player."""

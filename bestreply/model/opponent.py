@@ -18,6 +18,9 @@ from bestreply.model.nets import MLP
 from bestreply.players.base import ScriptedPlayer, uniform
 from bestreply.types import ABSENT
 
+LEAST = 1e-12
+"""Least probability that a logarithm is taken of."""
+
 
 class OpponentModel(eqx.Module):
     """What the others will do, and who they are. For one example; batch with `jax.vmap`."""
@@ -117,14 +120,22 @@ class LearnedOpponents(OpponentModel):
 
     b'(g) is proportional to b(g) pi_hat_j(a_j | o, g), then a share `leak` of the prior flows back, so that no goal is ever ruled
     out for good. The prediction is sum_g b(g) pi_hat_j(. | o, g). With one goal it is the direct model pi_hat_j(a_j | o).
+
+    A belief holds what each player's own actions tell. The posterior also counts what the others' tell, as far as they may be `alike`.
     """
 
     net: MLP
     prior: Float[Array, " G"]
     game: Game = eqx.field(static=True)
     leak: float = eqx.field(static=True, default=0.01)
+    alike: float = eqx.field(static=True, default=0.0)
+    """Prior probability that all the others have one goal in common (`in_common`)."""
     subgoal: MLP | None = None
     """What the state some steps on shows of a player's code, where codes are subgoals (`bestreply.model.subgoals`): for training alone."""
+
+    def __check_init__(self) -> None:
+        if not 0 <= self.alike <= 1:
+            raise ValueError(f"alike={self.alike}; wanted: a probability, 0 to 1")
 
     @classmethod
     def create(
@@ -161,7 +172,7 @@ class LearnedOpponents(OpponentModel):
         return jnp.broadcast_to(self.prior, (self.game.num_players - 1, self.goals))
 
     def predict(self, belief: Array, obs: Array, legal: Array) -> Float[Array, "others A"]:
-        return jnp.einsum("jg,jga->ja", belief, jnp.exp(self.logits(obs)))
+        return jnp.einsum("jg,jga->ja", self.posterior(belief), jnp.exp(self.logits(obs)))
 
     def update(self, belief: Array, obs: Array, actions: Array, present: Array) -> Array:
         others = actions[1:]
@@ -169,12 +180,33 @@ class LearnedOpponents(OpponentModel):
         taken = jnp.take_along_axis(self.logits(obs), jnp.maximum(others, 0)[:, None, None], 2)[
             ..., 0
         ]  # [N-1, G]
-        after = jax.nn.softmax(jnp.log(jnp.maximum(belief, 1e-12)) + jnp.maximum(taken, -20.0))
+        after = jax.nn.softmax(jnp.log(jnp.maximum(belief, LEAST)) + jnp.maximum(taken, -20.0))
         after = (1 - self.leak) * after + self.leak * self.prior
         return jnp.where(seen[:, None], after, belief)
 
     def posterior(self, belief: Array) -> Float[Array, "others G"]:
+        return in_common(belief, self.prior, self.alike)
+
+
+def in_common(
+    belief: Float[Array, "others G"], prior: Float[Array, "*others G"], alike: float
+) -> Float[Array, "others G"]:
+    """Marginals of P(g_1, ..., g_n | all that was seen), where the others are of one goal with prior probability `alike`, and else each
+    of its own, from `belief` and `prior` of each by itself.
+
+    What j did says L_j(g) = belief_j(g) / prior_j(g), up to a factor that is the same for every g, so that
+
+        P(one goal, g | seen) = alike p(g) prod_j L_j(g) / ((1 - alike) + alike sum_g' p(g') prod_j L_j(g'))
+
+    p the prior, averaged over the players; the rest of it is belief_j.
+    """
+    if not alike or len(belief) < 2:
         return belief
+    told = jnp.log(jnp.maximum(belief, LEAST)) - jnp.log(jnp.maximum(prior, LEAST))
+    first = jnp.broadcast_to(prior, belief.shape).mean(0)
+    shared = jnp.log(alike) + jnp.log(jnp.maximum(first, LEAST)) + told.sum(0)
+    one = jax.nn.softmax(jnp.append(shared, jnp.log1p(-alike)))
+    return one[-1] * belief + one[:-1]
 
 
 class ToldOpponents(OpponentModel):
@@ -228,17 +260,22 @@ class ToldSwitching(OpponentModel):
 class MixedOpponents(OpponentModel):
     """Several models side by side, weighed by Bayes' rule for each other player: rules, learned models or further mixtures.
 
-    `weights` [M] are the prior; a share `leak` of it flows back at each step. The posterior is that of the models' own, averaged.
+    `weights` [M] are the prior; a share `leak` of it flows back at each step. The posterior is that of the models' own, averaged. With
+    prior probability `alike` one model is right about all the others (`in_common`).
     """
 
     models: tuple[OpponentModel, ...]
     weights: Float[Array, " M"]
     game: Game = eqx.field(static=True)
     leak: float = eqx.field(static=True, default=0.01)
+    alike: float = eqx.field(static=True, default=0.0)
+
+    @property
+    def prior(self) -> Float[Array, " M"]:
+        return jnp.asarray(self.weights) / jnp.sum(self.weights)
 
     def init(self) -> Any:
-        prior = jnp.asarray(self.weights) / jnp.sum(self.weights)
-        return jnp.broadcast_to(prior, (self.game.num_players - 1, len(self.models))), tuple(
+        return jnp.broadcast_to(self.prior, (self.game.num_players - 1, len(self.models))), tuple(
             m.init() for m in self.models
         )
 
@@ -251,7 +288,7 @@ class MixedOpponents(OpponentModel):
         each = jnp.stack(
             [m.predict(b, obs, legal) for m, b in zip(self.models, inner, strict=True)], 1
         )  # [N-1, M, A]
-        return jnp.einsum("jm,jma->ja", weights, each)
+        return jnp.einsum("jm,jma->ja", in_common(weights, self.prior, self.alike), each)
 
     def update(self, belief: Any, obs: Array, actions: Array, present: Array) -> Any:
         weights, inner = belief
@@ -260,8 +297,7 @@ class MixedOpponents(OpponentModel):
         others = actions[1:]
         taken = jnp.take_along_axis(each, jnp.maximum(others, 0)[:, None, None], 2)[..., 0]
         after = weights * jnp.maximum(taken, 1e-6)
-        prior = jnp.asarray(self.weights) / jnp.sum(self.weights)
-        after = (1 - self.leak) * after / after.sum(1, keepdims=True) + self.leak * prior
+        after = (1 - self.leak) * after / after.sum(1, keepdims=True) + self.leak * self.prior
         seen = present[1:] & (others != ABSENT)
         inner = tuple(m.update(b, obs, actions, present) for m, b in zip(self.models, inner, strict=True))
         return jnp.where(seen[:, None], after, weights), inner
@@ -269,7 +305,7 @@ class MixedOpponents(OpponentModel):
     def posterior(self, belief: Any) -> Float[Array, "others G"]:
         weights, inner = belief
         each = jnp.stack([m.posterior(b) for m, b in zip(self.models, inner, strict=True)], 1)
-        return jnp.einsum("jm,jmg->jg", weights, each)
+        return jnp.einsum("jm,jmg->jg", in_common(weights, self.prior, self.alike), each)
 
 
 # -- what one's own observation tells about the others -----------------------------------------------------------------------------
