@@ -68,6 +68,7 @@ if __name__ == "__main__":
         "--table", action="store_true", help="write README.md from what is there, and measure nothing"
     )
     asked = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
     for one in [] if asked.table else asked.runs:
         measure(one)
     (OUT / "README.md").write_text(summary())

@@ -179,7 +179,8 @@ class PlannerConfig:
     novelty: float = 0.0
     """Prior probability that another player is none of the known types, but of habits that only its own actions tell."""
     alike: float = 0.0
-    """Prior probability that all the others are of one type or goal, so that each tells about the rest; 0: each stands for itself."""
+    """Prior probability that all the others are of one type or goal, so that each tells about the rest; 0: each stands for itself. What
+    it is worth: results/alike/."""
     epsilon: float = 0.0
     """Probability of a uniform legal action instead of the best one."""
 

@@ -7,7 +7,8 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["headline", "goal_pays", "shares", "brackets", "opponents", "codes", "label_rules"]
+    "name",
+    ["headline", "goal_pays", "shares", "brackets", "opponents", "codes", "label_rules", "alike"],
 )
 def test_a_table_is_that_of_its_files(name, monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[1])

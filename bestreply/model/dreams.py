@@ -82,7 +82,8 @@ def dream_on(
     if hazard:
         dream = change_minds(model, dream, jax.random.fold_in(key, 4), hazard)
     z, mask = world.encode(dream.obs), own_legal(world, model.game, dream.obs)
-    values = jnp.where(mask, world.value(z, dream.obs, dream.belief), -jnp.inf)
+    believed = model.posterior(dream.belief)
+    values = jnp.where(mask, world.value(z, dream.obs, believed), -jnp.inf)
     tried = jax.random.bernoulli(try_key, dream.explore)
     action = jnp.where(tried, draw(own_key, uniform(mask)), jnp.argmax(values)).astype(jnp.int32)
     others = act_as(model, dream, others_key)
@@ -91,7 +92,7 @@ def dream_on(
     moved = model.update(dream.belief, dream.obs, jnp.concatenate([action[None], others]), dream.present)
     belief = jnp.where(dream.told, dream.belief, moved)
     reward, goes_on = world.reward(z, action, others), goes_on.astype(jnp.float32)
-    step = Dreamt(dream.obs, dream.belief, action, reward, goes_on, seen, belief)
+    step = Dreamt(dream.obs, believed, action, reward, goes_on, seen, model.posterior(belief))
     told = model.game.present_in(seen)
     present = dream.present if told is None else dream.present & jnp.asarray(told)
     return eqx.tree_at(lambda d: (d.obs, d.belief, d.present), dream, (seen, belief, present)), step

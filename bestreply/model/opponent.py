@@ -139,7 +139,14 @@ class LearnedOpponents(OpponentModel):
 
     @classmethod
     def create(
-        cls, game: Game, config: ModelConfig, goals: int, *, key: jax.Array, leak: float = 0.01
+        cls,
+        game: Game,
+        config: ModelConfig,
+        goals: int,
+        *,
+        key: jax.Array,
+        leak: float = 0.01,
+        alike: float = 0.0,
     ) -> "LearnedOpponents":
         """An untrained model with a uniform prior over `goals` goals."""
         inputs = inputs_of_others(game, jnp.zeros(game.obs_shape)).shape[1]
@@ -148,7 +155,8 @@ class LearnedOpponents(OpponentModel):
         if config.subgoals:
             size, subgoal_key = 2 * math.prod(game.obs_shape), jax.random.fold_in(key, 1)
             subgoal = MLP(size, (config.width,) * config.depth, goals, key=subgoal_key)
-        return cls(net=net, prior=jnp.full(goals, 1 / goals), game=game, leak=leak, subgoal=subgoal)
+        prior = jnp.full(goals, 1 / goals)
+        return cls(net=net, prior=prior, game=game, leak=leak, alike=alike, subgoal=subgoal)
 
     @property
     def goals(self) -> int:
