@@ -27,7 +27,12 @@ def measure(folder: Path) -> None:
     runs = [load_run(path) for path in sorted(folder.iterdir()) if (path / "unit.json").exists()]
     game, seeds = runs[0].game, [run.config.seed for run in runs]
     out = OUT / f"{game.name}.json"
-    rows: list[dict[str, Any]] = json.loads(out.read_text())["rows"] if out.exists() else []
+    before = json.loads(out.read_text()) if out.exists() else {"game": runs[0].config.game, "rows": []}
+    rows: list[dict[str, Any]] = before["rows"]
+    if before["game"] != runs[0].config.game or any(row["seeds"] != seeds for row in rows):
+        raise ValueError(
+            f"{out} is of other runs than {folder}, seeds {seeds}; wanted: the same, or no such file"
+        )
     done = [row["opponents"] for row in rows]
     for others in (*runs[0].config.evaluate.opponents, "self"):
         if others in done:

@@ -256,7 +256,7 @@ class EvaluateConfig:
     """First layouts of a grid game to solve for the exact best reply that returns are held against, for every opponent set; fewer or
     none where one takes long; 0: none, and in no other game either."""
     changes: bool = True
-    """Measure too how soon changes are noticed, for each opponent set that changes its mind: several times as many games again."""
+    """Measure too how soon changes are noticed, for each opponent set that changes its mind, which takes longer than its returns."""
 
 
 @dataclass(frozen=True)

@@ -162,9 +162,9 @@ def opponent_table(
     `log_loss_told` is that of the `model` of types when told the player's goal or type.
     """
     at = gather(buffer, index)
-    predict = jax.jit(jax.vmap(model.predict))
+    expect = jax.jit(jax.vmap(model.expect))
     believed = np.asarray(expected[index])  # [B, N-1, A]
-    knowing = np.asarray(predict(told(config, model, at, beliefs, index), at.obs, at.legal))
+    knowing = np.asarray(expect(told(config, model, at, beliefs, index), at.obs))
     others, player = np.asarray(at.others), np.asarray(at.player)[:, 1:]
     rows = []
     for number, entry in enumerate(roster):

@@ -10,7 +10,7 @@ import pytest
 from bestreply import cli, collect, make_game, open_store, preset
 from bestreply.commands import flow
 from bestreply.commands.registry import config_of, read
-from bestreply.config import PRESETS, to_dict
+from bestreply.config import PRESETS, EvaluateConfig, RunConfig, to_dict
 
 
 def run(*arguments, cwd=None):
@@ -195,3 +195,22 @@ def test_one_name_is_for_every_seat(monkeypatch, capsys, tmp_path):
         tmp_path / "x",
     )
     assert (open_store(tmp_path / "x").episodes().action == 1).all()
+
+
+@dataclasses.dataclass(frozen=True)
+class Configured:
+    config: RunConfig
+
+
+@pytest.mark.parametrize("named", [(), ("--opponents", "random")])
+def test_evaluate_measures_changes_of_sets_that_are_named(monkeypatch, named):
+    """What a sweep's file left out is measured for whoever asks by name."""
+    seen = []
+    config = dataclasses.replace(preset("debug"), evaluate=EvaluateConfig(changes=False))
+    monkeypatch.setattr("bestreply.run.load_run", lambda path: Configured(config))
+    monkeypatch.setattr("bestreply.experiment.evaluate_run", lambda run: seen.append(run.config.evaluate))
+    for name in ("show_table", "show_changes", "say"):
+        monkeypatch.setattr(flow, name, lambda *shown: None)
+    monkeypatch.setattr(sys, "argv", ["bestreply", "evaluate", "nowhere", *named])
+    cli.main()
+    assert [one.changes for one in seen] == [bool(named)]

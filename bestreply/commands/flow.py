@@ -85,6 +85,7 @@ class Evaluate:
 
         run = load_run(self.run_dir)
         asked = {"opponents": self.opponents, "episodes": self.episodes}
+        asked["changes"] = bool(self.opponents)  # whoever names them wants to know
         evaluation = dataclasses.replace(run.config.evaluate, **{k: v for k, v in asked.items() if v})
         evaluate_run(dataclasses.replace(run, config=dataclasses.replace(run.config, evaluate=evaluation)))
         show_table(self.run_dir)

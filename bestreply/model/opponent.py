@@ -134,8 +134,8 @@ class LearnedOpponents(OpponentModel):
     """What the state some steps on shows of a player's code, where codes are subgoals (`bestreply.model.subgoals`): for training alone."""
 
     def __check_init__(self) -> None:
-        if not 0 <= self.alike <= 1:
-            raise ValueError(f"alike={self.alike}; wanted: a probability, 0 to 1")
+        if not 0 <= self.alike < 1:
+            raise ValueError(f"alike={self.alike}; wanted: at least 0 and less than 1")
 
     @classmethod
     def create(
@@ -180,7 +180,11 @@ class LearnedOpponents(OpponentModel):
         return jnp.broadcast_to(self.prior, (self.game.num_players - 1, self.goals))
 
     def predict(self, belief: Array, obs: Array, legal: Array) -> Float[Array, "others A"]:
-        return jnp.einsum("jg,jga->ja", self.posterior(belief), jnp.exp(self.logits(obs)))
+        return self.expect(self.posterior(belief), obs)
+
+    def expect(self, goals: Float[Array, "others G"], obs: Array) -> Float[Array, "others A"]:
+        """What others whose goals have the probabilities `goals` do at `obs`: sum_g goals(g) pi_hat_j(. | o, g)."""
+        return jnp.einsum("jg,jga->ja", goals, jnp.exp(self.logits(obs)))
 
     def update(self, belief: Array, obs: Array, actions: Array, present: Array) -> Array:
         others = actions[1:]
@@ -231,7 +235,7 @@ class ToldOpponents(OpponentModel):
         return jax.nn.one_hot(self.truth, self.model.goals)
 
     def predict(self, belief: Array, obs: Array, legal: Array) -> Float[Array, "others A"]:
-        return self.model.predict(belief, obs, legal)
+        return self.model.expect(belief, obs)
 
     def posterior(self, belief: Array) -> Float[Array, "others G"]:
         return belief
@@ -256,7 +260,7 @@ class ToldSwitching(OpponentModel):
         return jnp.int32(0)
 
     def predict(self, belief: Array, obs: Array, legal: Array) -> Float[Array, "others A"]:
-        return self.model.predict(self.posterior(belief), obs, legal)
+        return self.model.expect(self.posterior(belief), obs)
 
     def update(self, belief: Array, obs: Array, actions: Array, present: Array) -> Array:
         return belief + 1

@@ -97,7 +97,7 @@ def test_who_has_left_tells_nothing(joint, present):
     assert np.array_equal(after[0], belief[0]) and not np.array_equal(after[1], belief[1])
 
 
-@pytest.mark.parametrize("alike", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("alike", [0.0, 0.3, 0.99])
 def test_others_that_may_be_alike_are_weighed_jointly(alike):
     """Every combination of three players' goals, one by one."""
     rng = np.random.default_rng(0)
@@ -127,8 +127,8 @@ def test_one_tells_about_another_as_far_as_they_may_be_alike():
     doubtful = ChangingOpponents(model, memory=0.5)
     moved = doubtful.update(doubtful.init(), OBS, actions(0, 1, ABSENT), ALL)
     np.testing.assert_allclose(doubtful.posterior(moved), after, rtol=1e-5)
-    with pytest.raises(ValueError, match=r"alike=1.5; wanted: a probability"):
-        dataclasses.replace(model, alike=1.5)
+    with pytest.raises(ValueError, match=r"alike=1.0; wanted: at least 0 and less than 1"):
+        dataclasses.replace(model, alike=1.0)
 
 
 def test_an_action_the_model_calls_impossible_is_survived():
@@ -142,6 +142,10 @@ def test_every_goal_one_hot_and_the_belief_moves_with_it():
     model = ToldOpponents(learned(), jnp.array([1, 0]))
     assert model.game is GAME
     np.testing.assert_allclose(model.predict(model.init(), OBS, LEGAL), [[0.8, 0.2], [0.25, 0.75]], rtol=1e-5)
+    sure_they_are_alike = ToldOpponents(dataclasses.replace(model.model, alike=0.999), model.truth)
+    np.testing.assert_array_equal(
+        sure_they_are_alike.predict(model.init(), OBS, LEGAL), model.predict(model.init(), OBS, LEGAL)
+    )
     after = model.update(model.init(), OBS, actions(0, 1, 1), ALL)  # the truth does not move
     assert np.array_equal(after, model.init()) and model.posterior(after).tolist() == [[0, 1], [1, 0]]
 
