@@ -14,6 +14,8 @@ Verdicts are what `bestreply compare` says of the agent and one other method: pa
 and all of them together.
 """
 
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +27,39 @@ from bestreply.sweeps.verdicts import Verdict
 
 OUT = Path("results") / "headline"
 FIRST, LAST, ALL = "agent", "random", "all of them"
+SAID = {
+    "better": "**better**",
+    "worse": "**worse**",
+    "no_larger": "no larger than",
+    "not_enough": "not enough seeds",
+}
+"""What a verdict is called in the tables."""
+
+
+def overview(paths: list[Path]) -> str:
+    """A line for each setting: the agent beside the method that comes nearest to it in the mean over all opponent sets, and how many of the
+    verdicts, of all methods and opponent sets, say what."""
+    lines = []
+    for path in paths:
+        said = verdicts(path)
+        nearest, near = min(((name, each[-1]) for name, each in said.items()), key=lambda x: x[1].difference)
+        count = Counter(v.verdict for each in said.values() for v in each[:-1])
+        seeds = len(_groups(path)[0].seeds)
+        lines.append([path.stem, seeds, nearest, _said(near), *(count[verdict] for verdict in SAID)])
+    return table(
+        [
+            "setting",
+            "seeds",
+            "nearest",
+            "the agent less it, all opponent sets",
+            *(said.strip("*") for said in SAID.values()),
+        ],
+        lines,
+    )
 
 
 def setting(path: Path) -> str:
-    rows = load_results(path)
-    groups = _in_order([read_group(f"{name}={path}:{name}") for name in methods_in(rows)])
+    rows, groups = load_results(path), _groups(path)
     first = groups[0]
     sets, steps = [*first.seeds[0].mean], [row["env_steps"] for row in rows]
     parts = [
@@ -47,11 +77,23 @@ def setting(path: Path) -> str:
             "Share of the best reply's return, which is " + _kinds(references) + ":",
             table(["method", *sets], [[g.name, *_cells(rows, g.name, sets, "share", 3)] for g in groups]),
         ]
-    held = [g for g in groups if g.name not in (FIRST, LAST) and [*g.seeds[0].mean] == sets]
     if len(first.seeds) > 1:
-        lines = [[g.name, *map(_said, compare([first, g], overall=ALL))] for g in held]
+        lines = [[name, *map(_said, each)] for name, each in verdicts(path).items()]
         parts += [f"The {FIRST} less each other method:", table(["less", *sets, ALL], lines)]
     return "\n\n".join(parts)
+
+
+@cache
+def verdicts(path: Path) -> dict[str, list[Verdict]]:
+    """Of the agent less each method that was measured against every opponent set: set by set and, last, over all of them."""
+    first, *others = _groups(path)
+    held = [g for g in others if g.name != LAST and [*g.seeds[0].mean] == [*first.seeds[0].mean]]
+    return {g.name: compare([first, g], overall=ALL) for g in held}
+
+
+@cache
+def _groups(path: Path) -> list[Group]:
+    return _in_order([read_group(f"{name}={path}:{name}") for name in methods_in(load_results(path))])
 
 
 def _in_order(groups: list[Group]) -> list[Group]:
@@ -81,18 +123,18 @@ def _kinds(references: dict[str, str]) -> str:
 
 
 def _said(v: Verdict) -> str:
-    said = {
-        "better": "**better**",
-        "worse": "**worse**",
-        "no_larger": f"no larger than {v.bound:.2f}",
-        "not_enough": "not enough seeds, " + ("over 10,000" if v.needed is None else f"{v.needed:,} needed"),
-    }[v.verdict]
-    return f"{v.difference:+.2f} [{v.low:.2f}, {v.high:.2f}] {said}"
+    number = {"no_larger": f" {v.bound:.2f}", "not_enough": f", {_needed(v)} needed"}.get(v.verdict, "")
+    return f"{v.difference:+.2f} [{v.low:.2f}, {v.high:.2f}] {SAID[v.verdict]}{number}"
+
+
+def _needed(v: Verdict) -> str:
+    return "over 10,000" if v.needed is None else f"{v.needed:,}"
 
 
 def summary() -> str:
+    paths = sorted(OUT.glob("*.csv"))
     parts = ["# The agent beside every other method", (__doc__ or "").partition("\n\n")[2].strip()]
-    parts += [setting(path) for path in sorted(OUT.glob("*.csv"))]
+    parts += ["## At a glance", overview(paths), *map(setting, paths)]
     notes = OUT / "notes.md"
     return "\n\n".join([*parts, notes.read_text() if notes.exists() else ""]).rstrip() + "\n"
 
