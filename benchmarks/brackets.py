@@ -25,8 +25,9 @@ from bestreply.players.zoo import make_player, standard_players
 from bestreply.provenance import provenance
 
 OUT = Path("results") / "brackets"
-HUNT, LARGE_HUNT = (
+HUNT, LONG_HUNT, LARGE_HUNT = (
     "stag_hunt(height=4, width=4, hunters=4, stags=1, hares=4, max_steps=15)",
+    "stag_hunt(height=4, width=4, hunters=4, stags=1, hares=4, max_steps=35)",
     "stag_hunt(height=8, width=8, hunters=4, stags=2, hares=4, max_steps=35)",
 )
 DRIFT, LARGE_DRIFT = (
@@ -37,6 +38,7 @@ HUNTERS = ("nearest_stag", "nearest_hare", "random", "mixture(nearest_stag, near
 DRIFTERS = ("nearest_drift", "never_remove", "random")
 SETTINGS = [
     *((HUNT, other) for other in HUNTERS),
+    *((LONG_HUNT, other) for other in HUNTERS),
     *((DRIFT, other) for other in DRIFTERS),
     *((LARGE_HUNT, other) for other in HUNTERS),
     *((LARGE_DRIFT, other) for other in DRIFTERS),
@@ -82,7 +84,8 @@ def measure() -> None:
 def summary() -> str:
     rows = json.loads((OUT / "brackets.json").read_text())["rows"]
     parts = ["# Where the best reply lies", (__doc__ or "").partition("\n\n")[2].strip()]
-    for spec in dict.fromkeys(row["game"] for row in rows):
+    there = {row["game"] for row in rows}
+    for spec in dict.fromkeys(spec for spec, _ in SETTINGS if spec in there):
         lines = [
             [
                 row["others"],
