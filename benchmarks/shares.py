@@ -255,8 +255,7 @@ def shares(best: exact.BestReply, players: list[Agent], against: str, episodes: 
             progress.advance(each)
     every = jax.tree.map(lambda *x: np.concatenate(x), *logs)
     decided = best.decisions(every, modes=np.concatenate(modes))
-    regret = decided.regret(every.action[:, :, 0])
-    lost = (regret * best.gamma ** np.arange(regret.shape[1])).sum(1).reshape(len(players), -1).mean(1)
+    lost = decided.lost(every.action[:, :, 0], best.gamma).reshape(len(players), -1).mean(1)
     worth = decided.value[:, 0].reshape(len(players), -1).mean(1)
     return {"share": (1 - lost / worth).tolist(), "best": float(worth.mean()), "games": each * len(turns)}
 

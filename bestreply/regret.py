@@ -130,9 +130,7 @@ def take_apart(
     actions = [log.action[:, :, 0]]
     for better in improved(agent, run, names):
         actions.append(replan(better, log, beliefs))
-    rho = np.stack([decided.regret(a) for a in actions])  # [4, E, T]
-    discounts = agent.gamma ** np.arange(rho.shape[2])
-    lost = (rho * discounts).sum(2)  # [4, E]
+    lost = np.stack([decided.lost(a, agent.gamma) for a in actions])  # [4, E]
     parts = np.stack([lost[0] - lost[1], lost[1] - lost[2], lost[2] - lost[3], lost[3]], 1)
     return Regret(
         opponents=", ".join(others),

@@ -23,6 +23,28 @@ class Decisions(NamedTuple):
         taken = np.take_along_axis(self.q, np.maximum(action, 0)[..., None], 2)[..., 0]
         return np.where(action == ABSENT, 0.0, np.nan_to_num(self.value - taken))
 
+    def lost(self, action: Array, gamma: float) -> np.ndarray:
+        """[E] float64: sum_t gamma^t (V* - Q*(a_t)), the discounted return that the choices `action` [E, T] gave away.
+
+        In expectation what the best reply has more than whoever chose them, without the luck of the others' moves.
+        """
+        regret = self.regret(action)
+        return (regret * gamma ** np.arange(regret.shape[1])).sum(1)
+
+    def share(self, action: Array, gamma: float) -> float:
+        """1 - E[lost] / E[V*(s_0)]: what whoever chose `action` [E, T] has of the best reply's discounted return.
+
+        Of the same expectation as a quotient of returns, and of a fraction of its variance. Raises ValueError where the seat does not
+        act in the first step, or the best reply is worth nothing.
+        """
+        worth = float(self.value[:, 0].mean())
+        if not worth > 0:
+            raise ValueError(
+                f"the best reply is worth {worth:g} at the first step; wanted: play in which the seat acts then, and more than 0 "
+                "(`lost` is there in any case)"
+            )
+        return 1 - float(self.lost(action, gamma).mean()) / worth
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BestReply(abc.ABC):

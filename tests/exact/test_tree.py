@@ -11,6 +11,7 @@ import slow_replies as slow
 
 from bestreply import make_game, make_player
 from bestreply.collect import play, seat_players
+from bestreply.exact import Decisions
 from bestreply.exact.tree import solve
 from bestreply.games.base import Game
 from bestreply.players.base import Player, ScriptedPlayer
@@ -349,6 +350,28 @@ def test_decisions_of_a_reply_that_is_told_the_modes():
     reward = np.asarray(played.episodes.reward)[:, :, 0]
     gains = (0.9 ** np.arange(5) * (reward + found.regret(action))).sum(1)
     assert abs(gains.mean() - reply.value) <= 5 * gains.std() / np.sqrt(len(gains))
+
+
+def test_the_share_by_regret_is_that_by_returns_with_less_noise():
+    game, other = make_game("matrix(rounds=5)"), "noisy(tit_for_tat, 0.2)"
+    reply, episodes = solve(game, 0, [other], gamma=0.9), logged("matrix(rounds=5)", other)
+    found, action = reply.decisions(episodes), np.asarray(episodes.action)[:, :, 0]
+    slow = [sum(0.9**t * r for t, r in enumerate(row)) for row in found.regret(action).tolist()]
+    np.testing.assert_allclose(found.lost(action, 0.9), slow, rtol=1e-12)
+    returns = (0.9 ** np.arange(5) * np.asarray(episodes.reward)[:, :, 0]).sum(1)
+    raw, error = returns.mean() / reply.value, returns.std() / reply.value / np.sqrt(len(returns))
+    assert 0 < found.share(action, 0.9) < 1
+    assert abs(found.share(action, 0.9) - raw) <= 4 * error
+    assert found.lost(action, 0.9).std() < returns.std()
+    best = np.nan_to_num(found.q, nan=-np.inf).argmax(2)
+    assert found.share(best, 0.9) == 1
+
+
+def test_a_share_of_nothing_is_refused():
+    q = np.zeros((3, 2, 2))
+    for value in (np.zeros((3, 2)), np.full((3, 2), np.nan)):
+        with pytest.raises(ValueError, match=r"worth (0|nan) at the first step; wanted: .* more than 0"):
+            Decisions(value, q).share(np.zeros((3, 2), int), 0.9)
 
 
 def test_decisions_of_a_best_reply_give_nothing_away():
