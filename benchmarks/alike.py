@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.runs import runs_in
 from benchmarks.timing import over_seeds, table
-from bestreply import load_run
 from bestreply.evaluate import evaluate_all
 from bestreply.files import write_json
 from bestreply.provenance import provenance
@@ -24,7 +24,7 @@ EPISODES, SEED = 400, 50_000
 
 def measure(folder: Path) -> None:
     """Row after row: a measurement that was stopped goes on where it was."""
-    runs = [load_run(path) for path in sorted(folder.iterdir()) if (path / "unit.json").exists()]
+    runs = runs_in(folder)
     game, seeds = runs[0].game, [run.config.seed for run in runs]
     out = OUT / f"{game.name}.json"
     before = json.loads(out.read_text()) if out.exists() else {"game": runs[0].config.game, "rows": []}

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.deeper RUNS --out FILE --opponents ...`: the same agents by every planner, in the same games.
+"""`python -m benchmarks.deeper RUNS --out FILE --opponents ...`: the same agents one step ahead and two, in the same games.
 
 RUNS is a folder of the agent's runs, one for each training seed (``runs/hunt4/hunt4/agent``). FILE, JSON, gets the mean return of
 `EPISODES` games a seed by planner, against each of the opponent sets, all seats in turn. Row after row: a measurement that was
@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.runs import runs_in
 from benchmarks.timing import over_seeds, table
-from bestreply import load_run
 from bestreply.evaluate import evaluate_all
 from bestreply.files import write_json
 from bestreply.provenance import provenance
@@ -21,9 +21,7 @@ EPISODES, SEED = 400, 50_000
 
 
 def measure(folder: Path, out: Path, opponents: list[str]) -> dict[str, Any]:
-    runs = [load_run(path) for path in sorted(folder.iterdir()) if (path / "unit.json").exists()]
-    if not runs:
-        raise SystemExit(f"{folder} has no runs of a sweep; wanted: a folder like runs/hunt4/hunt4/agent")
+    runs = runs_in(folder)
     found: dict[str, Any] = {"game": runs[0].config.game, "episodes": EPISODES, "rows": []}
     if out.exists():
         found = json.loads(out.read_text())

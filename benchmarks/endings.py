@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.runs import runs_in
 from benchmarks.timing import table
-from bestreply import load_run
 from bestreply.collect import PLANNING_CHUNK, play, seat_players
 from bestreply.files import write_json
 from bestreply.provenance import provenance
@@ -33,9 +33,7 @@ def endings(run: Run) -> Counter[tuple[float, ...]]:
 
 
 def measure(folder: Path, out: Path) -> dict[str, Any]:
-    runs = [load_run(path) for path in sorted(folder.iterdir()) if (path / "unit.json").exists()]
-    if not runs:
-        raise SystemExit(f"{folder} has no runs of a sweep; wanted: a folder like runs/hunt4/hunt4/agent")
+    runs = runs_in(folder)
     counted = [endings(run) for run in runs]
     seen = sorted(set().union(*counted), key=lambda returns: -sum(each[returns] for each in counted))
     found = {
