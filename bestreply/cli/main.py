@@ -2,7 +2,8 @@
 
 import sys
 
-from bestreply.commands.registry import COMMANDS
+from bestreply.cli import flow, runs, games, data  # isort: skip
+from bestreply.cli.registry import COMMANDS
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from bestreply import cli, collect, make_game, open_store, preset
-from bestreply.commands import flow
-from bestreply.commands.registry import config_of, read
+from bestreply.cli import flow
+from bestreply.cli.registry import config_of, read
 from bestreply.config import PRESETS, EvaluateConfig, RunConfig, to_dict
 
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from bestreply.commands.registry import command, say
+from bestreply.cli.registry import command, say
 from bestreply.config import RunConfig, preset
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from bestreply.commands.registry import command, config_of, say
+from bestreply.cli.registry import command, config_of, say
 from bestreply.config import RunConfig
 
 
@@ -105,7 +105,7 @@ class Diagnose:
     """Opponent sets: each a name for all other seats, or N-1 names with commas; by default the players that made the data."""
     episodes: int = 256
     """Episodes for every opponent set."""
-    planner: Literal["one_step", "look_ahead", "rollout", "search"] | None = None
+    planner: Literal["one_step", "look_ahead", "search"] | None = None
     """How the agent plans; by default as the run's configuration says."""
     types: Literal["inferred", "told"] = "inferred"
     """Whether the agent finds out from play who the others are, or is told."""

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from bestreply.commands.registry import command, say
+from bestreply.cli.registry import command, say
 
 
 @command("view", "chosen episodes step by step on one page: scores, exact Q, predictions, beliefs")
@@ -20,7 +20,7 @@ class View:
     """Seed of play; by default that of the report's matches."""
     seat: int = 1
     """The agent's seat, counted from 1; the others sit in the rest in seat order."""
-    planner: Literal["one_step", "look_ahead", "rollout", "search"] | None = None
+    planner: Literal["one_step", "look_ahead", "search"] | None = None
     """How the agent plans; by default as the run's configuration says."""
     lang: Literal["en", "zh"] = "en"
     """Language of the page."""
@@ -44,7 +44,7 @@ class PlaySeat:
     """Who sits in the other seats instead: one name for all, or one each in seat order; bestreply is the run's agent."""
     seat: int = 1
     """The player that you are: 1 is the first."""
-    planner: Literal["one_step", "look_ahead", "rollout", "search"] | None = None
+    planner: Literal["one_step", "look_ahead", "search"] | None = None
     """How the agent plans; by default as the run's configuration says."""
     show_beliefs: bool = False
     """Show what agents believe about you, and expect you to do."""
