@@ -146,8 +146,8 @@ class TrainConfig:
 class PlannerConfig:
     """How an agent plans."""
 
-    planner: Literal["one_step", "look_ahead", "rollout", "search"] = "one_step"
-    """One step ahead; every outcome over `depth` steps; one step and then games played on from there; or a tree search."""
+    planner: Literal["one_step", "look_ahead", "search"] = "one_step"
+    """One step ahead; every outcome over `depth` steps; or a tree search."""
     world: Literal["learned", "true"] = "learned"
     """What is planned in: the learned model, or the game itself (what follows is still valued by the learned value)."""
     joint_limit: int = 64
@@ -159,12 +159,8 @@ class PlannerConfig:
     deeper_samples: int = 4
     """Joint actions drawn beyond the limit at each later step of look_ahead."""
     unlikely: float = 0.01
-    """What is less likely than this to come about is not looked into by look_ahead and rollout, but valued as it is. 0: all is
+    """What is less likely than this to come about is not looked into by look_ahead, but valued as it is. 0: all is
     looked into."""
-    rollouts: int = 1
-    """Games that rollout plays on after each outcome."""
-    rollout_steps: int = 8
-    """Their steps."""
     views: int = 1
     """Symmetries of the game (turned boards, renamed others) that the value is averaged over, where the game declares any."""
     simulations: int = 128

@@ -76,7 +76,7 @@ class Run:
         """A player that plans with this run's models.
 
         Args:
-            planner: "one_step", "look_ahead", "rollout" or "search"; by default what the configuration names.
+            planner: "one_step", "look_ahead" or "search"; by default what the configuration names.
             opponents: "learned", "uniform", or any `OpponentModel`.
             settings: fields of `PlannerConfig` to change, e.g. ``epsilon=0.1``.
 

@@ -95,7 +95,6 @@ class Transition(eqx.Module):
     step: Array  # [...] int32
     seat: Array  # [...] int32
     valid: Array  # [...] bool
-    weight: Array  # [...] float32, importance weight: 1 where every transition was as likely to be drawn
 
 
 class Plan(eqx.Module):

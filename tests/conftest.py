@@ -35,7 +35,6 @@ def pytest_configure(config: pytest.Config) -> None:
 LONG = (
     "test_train",
     "test_look_ahead",
-    "test_rollout",
     "test_believed",
     "test_baselines",
     "test_grid",

@@ -203,7 +203,7 @@ def test_a_damaged_run_is_refused(data, whole, tmp_path):
     (tmp_path / "provenance.json").write_text((whole.path / "provenance.json").read_text())
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         load_run(tmp_path)
-    with pytest.raises(ValueError, match="planner='mcts'; there are: one_step, look_ahead, rollout, search"):
+    with pytest.raises(ValueError, match="planner='mcts'; there are: one_step, look_ahead, search"):
         whole.agent(planner="mcts")
     with pytest.raises(ValueError, match=r"a planner has no setting eps; it has: .*epsilon"):
         whole.agent(eps=0.1)

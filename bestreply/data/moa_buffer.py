@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bestreply.data.strata import Balance, Strata, draw_places, importance, stratify
 from bestreply.types import ABSENT, Array, Episodes, Transition, ego_order
 
 
@@ -32,7 +31,6 @@ class BufferState(eqx.Module):
     number: Array  # [C] int32, the episode's number since the start
     ends: Array  # [C * N] int32, running count of transitions over rows and seats
     added: Array  # [] int32, episodes added since the start
-    strata: Strata | None = None  # where sampling is balanced
 
 
 class MoaBuffer(NamedTuple):
@@ -46,13 +44,10 @@ class MoaBuffer(NamedTuple):
     can_sample: Callable[[BufferState], Array]  # [] bool: it holds at least `minimum` transitions
 
 
-def make_moa_buffer(
-    capacity: int, batch: int, *, window: int = 1, minimum: int = 1, balance: Balance | None = None
-) -> MoaBuffer:
+def make_moa_buffer(capacity: int, batch: int, *, window: int = 1, minimum: int = 1) -> MoaBuffer:
     """A buffer of `capacity` episodes that samples `batch` windows of `window` steps.
 
-    All transitions are as likely to begin one, or with `balance` those of rare players, goals and rewards more so; `weight` then holds
-    the importance weights under which means stay unbiased.
+    Every transition is equally likely to begin one.
 
     Raises ValueError for sizes below 1.
     """
@@ -65,7 +60,7 @@ def make_moa_buffer(
             return jnp.zeros((capacity, *x.shape[1:]), x.dtype)
 
         episodes = eqx.tree_at(lambda e: e.action, jax.tree.map(empty, like), empty(like.action) + ABSENT)
-        return _state(episodes, jnp.zeros(capacity, jnp.int32), jnp.int32(0), balance)
+        return _state(episodes, jnp.zeros(capacity, jnp.int32), jnp.int32(0))
 
     def add(state: BufferState, new: Episodes) -> BufferState:
         count = len(new.length)
@@ -76,7 +71,7 @@ def make_moa_buffer(
         number = state.added + jnp.arange(count, dtype=jnp.int32)
         rows = number % capacity
         episodes = jax.tree.map(lambda old, x: old.at[rows].set(x), state.episodes, new)
-        return _state(episodes, state.number.at[rows].set(number), state.added + count, balance)
+        return _state(episodes, state.number.at[rows].set(number), state.added + count)
 
     def sample(state: BufferState, key: Array) -> Transition:
         index = draw_index(state, key, batch)
@@ -88,7 +83,7 @@ def make_moa_buffer(
     return MoaBuffer(init, add, sample, can_sample)
 
 
-def fill(episodes: Episodes, balance: Balance | None = None, *, capacity: int = 1) -> BufferState:
+def fill(episodes: Episodes, *, capacity: int = 1) -> BufferState:
     """A buffer of exactly these episodes, with room for `capacity` at least; what is empty is never drawn.
 
     Buffers of one capacity have one shape, however many episodes they hold, and programs over them compile once.
@@ -103,12 +98,11 @@ def fill(episodes: Episodes, balance: Balance | None = None, *, capacity: int = 
 
     whole = jax.tree.map(padded, episodes)
     whole = eqx.tree_at(lambda e: e.action, whole, padded(episodes.action, ABSENT))
-    return _state(whole, jnp.arange(rows, dtype=jnp.int32), jnp.int32(count), balance)
+    return _state(whole, jnp.arange(rows, dtype=jnp.int32), jnp.int32(count))
 
 
-def _state(episodes: Episodes, number: Array, added: Array, balance: Balance | None) -> BufferState:
-    strata = None if balance is None else stratify(balance, episodes)
-    return BufferState(episodes, number, _ends(episodes), added, strata)
+def _state(episodes: Episodes, number: Array, added: Array) -> BufferState:
+    return BufferState(episodes, number, _ends(episodes), added)
 
 
 def _ends(episodes: Episodes) -> jax.Array:
@@ -119,10 +113,7 @@ def _ends(episodes: Episodes) -> jax.Array:
 
 
 def draw_index(state: BufferState, key: Array, batch: int) -> Index:
-    """`batch` transitions drawn with replacement: uniformly, or as the buffer is balanced."""
-    if state.strata is not None:
-        place = draw_places(state.strata, key, batch)
-        return Index(*(x.astype(jnp.int32) for x in jnp.unravel_index(place, state.episodes.action.shape)))
+    """`batch` transitions drawn uniformly, with replacement."""
     which = jax.random.randint(key, (batch,), 0, jnp.maximum(state.ends[-1], 1))
     run = jnp.searchsorted(state.ends, which, side="right").astype(jnp.int32)
     start = jnp.where(run > 0, state.ends[run - 1], 0)
@@ -159,7 +150,6 @@ def gather(state: BufferState, index: Index) -> Transition:
         step=t,
         seat=seat,
         valid=jnp.ones_like(t, bool),
-        weight=jnp.ones(jnp.shape(t)) if state.strata is None else importance(state.strata, e, index),
     )
 
 
@@ -170,5 +160,4 @@ def gather_window(state: BufferState, index: Index, window: int) -> Transition:
     valid = t < count[..., None]
     spread = Index(*(jnp.broadcast_to(x[..., None], t.shape) for x in index))
     found = gather(state, spread._replace(step=jnp.minimum(t, count[..., None] - 1)))
-    weight = jnp.broadcast_to(found.weight[..., :1], t.shape)  # a window was drawn by its first step
-    return eqx.tree_at(lambda f: (f.valid, f.weight), found, (valid, weight))
+    return eqx.tree_at(lambda f: f.valid, found, valid)

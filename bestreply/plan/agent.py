@@ -15,7 +15,6 @@ from bestreply.model.opponent import OpponentModel
 from bestreply.model.world import PlanningModel
 from bestreply.plan.look_ahead import look_ahead
 from bestreply.plan.one_step import one_step
-from bestreply.plan.rollout import rollout
 from bestreply.players.base import Player, uniform
 from bestreply.types import Array, Plan, Thought
 
@@ -29,7 +28,6 @@ def _search(*seen: Any, **settings: Any) -> Plan:
 PLANNERS: dict[str, Callable[..., Plan]] = {
     "one_step": one_step,
     "look_ahead": look_ahead,
-    "rollout": rollout,
     "search": _search,
 }
 """By name (`PlannerConfig.planner`), all with the same arguments and the same plan."""

@@ -1,6 +1,6 @@
 """What a plan branches into: every own action against joint actions of the others, one step on, and what becomes of each from there.
 
-`look_ahead`, `rollout` and `search` are made of these. On a CPU only legal own actions are scored, and only the branches that are asked
+`look_ahead` and `search` are made of these. On a CPU only legal own actions are scored, and only the branches that are asked
 for are gone into, those of a whole batch together.
 """
 

@@ -63,7 +63,6 @@ def window(game, steps=1, **changes):
     arrays |= {
         "present": jnp.ones((steps, n), bool),
         "valid": jnp.ones(steps, bool),
-        "weight": jnp.ones(steps),
         "step": jnp.arange(steps, dtype=jnp.int32),
     }
     return Transition(**(arrays | {name: jnp.asarray(value) for name, value in changes.items()}))
