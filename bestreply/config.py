@@ -174,20 +174,12 @@ class PlannerConfig:
     """What an episode against the same others counts a further episode later, as a prior of who they are; 0: they are strangers."""
     novelty: float = 0.0
     """Prior probability that another player is none of the known types, but of habits that only its own actions tell."""
-    alike: float = 0.0
-    """Prior probability that all the others are of one type or goal, so that each tells about the rest; 0: each stands for itself. What
-    it is worth: results/alike/."""
     epsilon: float = 0.0
     """Probability of a uniform legal action instead of the best one."""
 
     @property
     def expects_change(self) -> bool:
         return max(self.hazard, self.memory, self.novelty) > 0
-
-    @property
-    def weighs_types(self) -> bool:
-        """Whether it asks for a belief over types, and not any other kind of model of the others."""
-        return self.expects_change or self.alike > 0
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,7 @@ def start_learner(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -
 )  # else every weight's shape compiles apart
 def _fresh(config: RunConfig, game: Game, goals: int, heads: int, key: Array) -> Learner:
     opponent_key, world_key = jax.random.split(key)
-    believed: Any = {"leak": config.planner.leak, "alike": config.planner.alike}
-    opponents = LearnedOpponents.create(game, config.model, goals, key=opponent_key, **believed)
+    opponents = LearnedOpponents.create(game, config.model, goals, key=opponent_key, leak=config.planner.leak)
     world = WorldModel(game, config.model, goals=goals, heads=heads, key=world_key)
     opponent_transform = optimiser(config.train, config.train.opponent_updates)
     return Learner(

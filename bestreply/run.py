@@ -122,11 +122,11 @@ class Run:
     def opponents(self, config: PlannerConfig | None = None) -> OpponentModel:
         """The model of the others that a planner with the settings `config` reads play with, as `ModelConfig.opponents` says.
 
-        Raises ValueError for hazard, memory, novelty or alike with a model that has no belief over types.
+        Raises ValueError for hazard, memory or novelty with a model that has no belief over types.
         """
         config, learner, kind = config or self.config.planner, self._trained(), self.config.model.opponents
         if learner.reader is not None:
-            if config.weighs_types:
+            if config.expects_change:
                 raise ValueError(no_types(kind, config))
             return learner.reader.model
         types = _believed(learner.opponents, config)
@@ -152,12 +152,11 @@ class Run:
 
 
 def no_types(kind: str, config: PlannerConfig) -> str:
-    asked = ", ".join(f"planner.{n}={getattr(config, n)}" for n in ("hazard", "memory", "novelty", "alike"))
+    asked = ", ".join(f"planner.{n}={getattr(config, n)}" for n in ("hazard", "memory", "novelty"))
     return f'{asked} with model.opponents="{kind}"; wanted: 0, or model.opponents="types": only a belief over types has them'
 
 
 def _believed(model: LearnedOpponents, config: PlannerConfig) -> OpponentModel:
-    model = dataclasses.replace(model, alike=config.alike)
     if not config.expects_change:
         return model
     return ChangingOpponents(  # pyright: ignore[reportCallIssue]

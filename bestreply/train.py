@@ -217,7 +217,7 @@ def open_training(
         raise ValueError(
             f"model.code_horizon={config.model.code_horizon}; wanted: 0 for ways to act, or the steps after which a state shows a subgoal"
         )
-    if config.model.opponents in ("recurrent", "in_context") and config.planner.weighs_types:
+    if config.model.opponents in ("recurrent", "in_context") and config.planner.expects_change:
         raise ValueError(no_types(config.model.opponents, config.planner))
     run = open_run(path, config, data, resume=resume, command=command)
     everything = data.episodes()

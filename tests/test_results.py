@@ -8,9 +8,17 @@ import pytest
 
 @pytest.mark.parametrize(
     "name",
-    ["headline", "goal_pays", "shares", "brackets", "opponents", "codes", "label_rules", "alike"],
+    [
+        "benchmarks.headline",
+        "benchmarks.goal_pays",
+        "benchmarks.shares",
+        "benchmarks.brackets",
+        "benchmarks.opponents",
+        "benchmarks.codes",
+        "experiments.label_rules",
+    ],
 )
 def test_a_table_is_that_of_its_files(name, monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[1])
-    benchmark = importlib.import_module(f"benchmarks.{name}")
-    assert benchmark.summary().strip() in (benchmark.OUT / "README.md").read_text("utf-8")
+    study = importlib.import_module(name)
+    assert study.summary().strip() in (study.OUT / "README.md").read_text("utf-8")

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bestreply.games.base import Game
-from bestreply.model.opponent import LearnedOpponents, OpponentModel, in_common, legal_of_others
+from bestreply.model.opponent import LearnedOpponents, OpponentModel, legal_of_others
 from bestreply.types import ABSENT
 
 LEAST = 1e-6
@@ -115,7 +115,7 @@ class ChangingOpponents(OpponentModel):
         return jnp.einsum("jk,jka->ja", self._now(belief), self.each(belief, obs))
 
     def _now(self, belief: RunLengths) -> Float[Array, "others K"]:
-        return in_common(belief.joint.sum(1), belief.prior, self.model.alike)
+        return belief.joint.sum(1)
 
     def update(self, belief: RunLengths, obs: Array, actions: Array, present: Array) -> RunLengths:
         others = jnp.maximum(actions[1:], 0)

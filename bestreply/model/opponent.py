@@ -120,22 +120,14 @@ class LearnedOpponents(OpponentModel):
 
     b'(g) is proportional to b(g) pi_hat_j(a_j | o, g), then a share `leak` of the prior flows back, so that no goal is ever ruled
     out for good. The prediction is sum_g b(g) pi_hat_j(. | o, g). With one goal it is the direct model pi_hat_j(a_j | o).
-
-    A belief holds what each player's own actions tell. The posterior also counts what the others' tell, as far as they may be `alike`.
     """
 
     net: MLP
     prior: Float[Array, " G"]
     game: Game = eqx.field(static=True)
     leak: float = eqx.field(static=True, default=0.01)
-    alike: float = eqx.field(static=True, default=0.0)
-    """Prior probability that all the others have one goal in common (`in_common`)."""
     subgoal: MLP | None = None
     """What the state some steps on shows of a player's code, where codes are subgoals (`bestreply.model.subgoals`): for training alone."""
-
-    def __check_init__(self) -> None:
-        if not 0 <= self.alike < 1:
-            raise ValueError(f"alike={self.alike}; wanted: at least 0 and less than 1")
 
     @classmethod
     def create(
@@ -146,7 +138,6 @@ class LearnedOpponents(OpponentModel):
         *,
         key: jax.Array,
         leak: float = 0.01,
-        alike: float = 0.0,
     ) -> "LearnedOpponents":
         """An untrained model with a uniform prior over `goals` goals."""
         inputs = inputs_of_others(game, jnp.zeros(game.obs_shape)).shape[1]
@@ -156,7 +147,7 @@ class LearnedOpponents(OpponentModel):
             size, subgoal_key = 2 * math.prod(game.obs_shape), jax.random.fold_in(key, 1)
             subgoal = MLP(size, (config.width,) * config.depth, goals, key=subgoal_key)
         prior = jnp.full(goals, 1 / goals)
-        return cls(net=net, prior=prior, game=game, leak=leak, alike=alike, subgoal=subgoal)
+        return cls(net=net, prior=prior, game=game, leak=leak, subgoal=subgoal)
 
     @property
     def goals(self) -> int:
@@ -197,28 +188,7 @@ class LearnedOpponents(OpponentModel):
         return jnp.where(seen[:, None], after, belief)
 
     def posterior(self, belief: Array) -> Float[Array, "others G"]:
-        return in_common(belief, self.prior, self.alike)
-
-
-def in_common(
-    belief: Float[Array, "others G"], prior: Float[Array, "*others G"], alike: float
-) -> Float[Array, "others G"]:
-    """Marginals of P(g_1, ..., g_n | all that was seen), where the others are of one goal with prior probability `alike`, and else each
-    of its own, from `belief` and `prior` of each by itself.
-
-    What j did says L_j(g) = belief_j(g) / prior_j(g), up to a factor that is the same for every g, so that
-
-        P(one goal, g | seen) = alike p(g) prod_j L_j(g) / ((1 - alike) + alike sum_g' p(g') prod_j L_j(g'))
-
-    p the prior, averaged over the players; the rest of it is belief_j.
-    """
-    if not alike or len(belief) < 2:
         return belief
-    told = jnp.log(jnp.maximum(belief, LEAST)) - jnp.log(jnp.maximum(prior, LEAST))
-    first = jnp.broadcast_to(prior, belief.shape).mean(0)
-    shared = jnp.log(alike) + jnp.log(jnp.maximum(first, LEAST)) + told.sum(0)
-    one = jax.nn.softmax(jnp.append(shared, jnp.log1p(-alike)))
-    return one[-1] * belief + one[:-1]
 
 
 class ToldOpponents(OpponentModel):
@@ -272,15 +242,13 @@ class ToldSwitching(OpponentModel):
 class MixedOpponents(OpponentModel):
     """Several models side by side, weighed by Bayes' rule for each other player: rules, learned models or further mixtures.
 
-    `weights` [M] are the prior; a share `leak` of it flows back at each step. The posterior is that of the models' own, averaged. With
-    prior probability `alike` one model is right about all the others (`in_common`).
+    `weights` [M] are the prior; a share `leak` of it flows back at each step. The posterior is that of the models' own, averaged.
     """
 
     models: tuple[OpponentModel, ...]
     weights: Float[Array, " M"]
     game: Game = eqx.field(static=True)
     leak: float = eqx.field(static=True, default=0.01)
-    alike: float = eqx.field(static=True, default=0.0)
 
     @property
     def prior(self) -> Float[Array, " M"]:
@@ -300,7 +268,7 @@ class MixedOpponents(OpponentModel):
         each = jnp.stack(
             [m.predict(b, obs, legal) for m, b in zip(self.models, inner, strict=True)], 1
         )  # [N-1, M, A]
-        return jnp.einsum("jm,jma->ja", in_common(weights, self.prior, self.alike), each)
+        return jnp.einsum("jm,jma->ja", weights, each)
 
     def update(self, belief: Any, obs: Array, actions: Array, present: Array) -> Any:
         weights, inner = belief
@@ -317,7 +285,7 @@ class MixedOpponents(OpponentModel):
     def posterior(self, belief: Any) -> Float[Array, "others G"]:
         weights, inner = belief
         each = jnp.stack([m.posterior(b) for m, b in zip(self.models, inner, strict=True)], 1)
-        return jnp.einsum("jm,jmg->jg", in_common(weights, self.prior, self.alike), each)
+        return jnp.einsum("jm,jmg->jg", weights, each)
 
 
 # -- what one's own observation tells about the others -----------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """What the value is fitted to: the TD targets of the specification, for batches drawn from a buffer."""
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -109,12 +108,7 @@ def _expected(
     head: Array,
     key: Array,
 ) -> Array:
-    """[B]: `expected_target` for the head of the player that acted.
-
-    `belief` has what the others tell about one another in it already (`planner.alike`); from there each is believed by its own next
-    action alone.
-    """
-    model = dataclasses.replace(model, alike=0.0)
+    """[B]: `expected_target` for the head of the player that acted."""
     goes_on = ~at.terminated
     if config.train.at_limit == "zero":
         goes_on &= ~at.truncated

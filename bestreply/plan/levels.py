@@ -84,5 +84,5 @@ def reason(
         models.append(Repliers(below=models[-1], world=world, game=game, config=config, gamma=gamma))
     weights = jnp.asarray([float(RARER) ** -k for k in range(levels + 1)])
     return MixedOpponents(
-        models=tuple(models), weights=weights / weights.sum(), game=game, leak=leak, alike=config.alike
+        models=tuple(models), weights=weights / weights.sum(), game=game, leak=leak
     )

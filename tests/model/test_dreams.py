@@ -95,22 +95,6 @@ def test_who_is_told_knows_and_the_others_learn():
     np.testing.assert_allclose(steps.next_belief[~told], truth[~told], atol=0.02)
 
 
-def test_a_value_is_told_what_is_believed_of_others_that_may_be_alike():
-    """The same games, by who believes each of two others for itself and by who lets one tell about the other."""
-    model = staying()
-    unlike = jnp.concatenate([model.net.layers[-1].bias[:7], -model.net.layers[-1].bias[:7]]) / 50
-    model = eqx.tree_at(lambda m: m.net.layers[-1].bias, model, unlike)  # a step tells a little
-    dreams = begin_many(CONFIG, model, BUFFER, jax.random.key(2), 64)
-    told = np.asarray(dreams.told)
-    _, apart = dream_batch(CONFIG, true_world(), model, BUFFER, dreams, jax.random.key(0))
-    alike = dataclasses.replace(model, alike=0.5)
-    _, steps = dream_batch(CONFIG, true_world(), alike, BUFFER, dreams, jax.random.key(0))
-    wanted = np.asarray(jax.vmap(alike.posterior)(apart.next_belief))
-    np.testing.assert_allclose(steps.next_belief, wanted, atol=1e-6)
-    assert np.abs(wanted - apart.next_belief)[~told].max() > 0.05
-    np.testing.assert_allclose(wanted[told], apart.next_belief[told], atol=1e-6)
-
-
 def test_the_improved_target_by_hand():
     """The online value likes HUNT_HARE best, then HUNT_STAG, then STAY; the slow one says what the liked action is worth: -1, ..., -7."""
     obs = LOG.obs[0, 1, 0]

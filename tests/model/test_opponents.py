@@ -1,7 +1,5 @@
 """Models of the others beside numbers worked out by hand and beside the real players' own distributions."""
 
-import dataclasses
-import itertools
 import math
 
 import equinox as eqx
@@ -13,14 +11,12 @@ from test_losses import GAME, opponents
 
 from bestreply import make_game, make_player
 from bestreply.collect import play, seat_players
-from bestreply.model.changing import ChangingOpponents
 from bestreply.model.opponent import (
     LearnedOpponents,
     MixedOpponents,
     RuleOpponents,
     ToldOpponents,
     UniformOpponents,
-    in_common,
 )
 from bestreply.types import ABSENT, ego_order
 
@@ -97,40 +93,6 @@ def test_who_has_left_tells_nothing(joint, present):
     assert np.array_equal(after[0], belief[0]) and not np.array_equal(after[1], belief[1])
 
 
-@pytest.mark.parametrize("alike", [0.0, 0.3, 0.99])
-def test_others_that_may_be_alike_are_weighed_jointly(alike):
-    """Every combination of three players' goals, one by one."""
-    rng = np.random.default_rng(0)
-    prior, likelihood = np.array([0.5, 0.3, 0.2]), rng.uniform(0.05, 1, (3, 3))
-    joint = {}
-    for goals in itertools.product(range(3), repeat=3):
-        apart = (1 - alike) * math.prod(prior[g] for g in goals)
-        at_once = alike * prior[goals[0]] if len(set(goals)) == 1 else 0.0
-        joint[goals] = (apart + at_once) * math.prod(likelihood[j, g] for j, g in enumerate(goals))
-    total = sum(joint.values())
-    wanted = [[sum(p for g, p in joint.items() if g[j] == k) / total for k in range(3)] for j in range(3)]
-    alone = prior * likelihood / (prior * likelihood).sum(1, keepdims=True)
-    np.testing.assert_allclose(in_common(jnp.asarray(alone), jnp.asarray(prior), alike), wanted, rtol=1e-4)
-
-
-def test_one_tells_about_another_as_far_as_they_may_be_alike():
-    model = dataclasses.replace(learned(), alike=0.5)
-    belief = model.init()
-    np.testing.assert_allclose(model.posterior(belief), 0.5, rtol=1e-6)
-    belief = model.update(belief, OBS, actions(0, 1, ABSENT), ALL)  # only the first has acted
-    np.testing.assert_allclose(belief[1], 0.5)
-    of_first = 15 / 19
-    after = model.posterior(belief)
-    np.testing.assert_allclose(after[:, 0], [of_first, 0.5 * of_first + 0.5 * 0.5], rtol=1e-5)
-    p = after[1] @ jnp.array([0.75, 0.2])
-    np.testing.assert_allclose(model.predict(belief, OBS, LEGAL)[1], [1 - p, p], rtol=1e-5)
-    doubtful = ChangingOpponents(model, memory=0.5)
-    moved = doubtful.update(doubtful.init(), OBS, actions(0, 1, ABSENT), ALL)
-    np.testing.assert_allclose(doubtful.posterior(moved), after, rtol=1e-5)
-    with pytest.raises(ValueError, match=r"alike=1.0; wanted: at least 0 and less than 1"):
-        dataclasses.replace(model, alike=1.0)
-
-
 def test_an_action_the_model_calls_impossible_is_survived():
     """A network that is sure and wrong must not make the belief NaN."""
     model = opponents(GAME, 2, [[0.0, 200.0], [0.0, 300.0]])
@@ -142,10 +104,6 @@ def test_every_goal_one_hot_and_the_belief_moves_with_it():
     model = ToldOpponents(learned(), jnp.array([1, 0]))
     assert model.game is GAME
     np.testing.assert_allclose(model.predict(model.init(), OBS, LEGAL), [[0.8, 0.2], [0.25, 0.75]], rtol=1e-5)
-    sure_they_are_alike = ToldOpponents(dataclasses.replace(model.model, alike=0.999), model.truth)
-    np.testing.assert_array_equal(
-        sure_they_are_alike.predict(model.init(), OBS, LEGAL), model.predict(model.init(), OBS, LEGAL)
-    )
     after = model.update(model.init(), OBS, actions(0, 1, 1), ALL)  # the truth does not move
     assert np.array_equal(after, model.init()) and model.posterior(after).tolist() == [[0, 1], [1, 0]]
 
@@ -249,16 +207,6 @@ def test_a_mixture_weighs_its_models_by_bayes_rule():
     belief = model.update(belief, OBS, actions(0, 1, ABSENT), ALL)
     weight = 0.75 * 0.75 / (0.75 * 0.75 + 0.25 * 0.2)
     np.testing.assert_allclose(model.posterior(belief), [[weight, 1 - weight], [0.75, 0.25]], rtol=1e-5)
-
-
-def test_one_model_may_be_right_about_everybody():
-    """Other 1 does 1, other 2 nothing: what is believed of 1 is believed of 2 where they are alike, the prior where not."""
-    model = dataclasses.replace(mixed(leak=0.0), alike=0.5)
-    belief = model.update(model.init(), OBS, actions(0, 1, ABSENT), ALL)
-    of_first = mixed(leak=0.0).posterior(belief)[0]
-    np.testing.assert_allclose(
-        model.posterior(belief)[1], 0.5 * of_first + 0.5 * jnp.array([0.75, 0.25]), rtol=1e-5
-    )
 
 
 def test_a_mixture_leaks_to_its_prior():

@@ -1,6 +1,5 @@
 """TD targets by hand and by slow enumeration: ends, step limits, several steps, expectations over the others."""
 
-import dataclasses
 import itertools
 import math
 
@@ -162,24 +161,6 @@ def test_expected_targets_by_slow_enumeration(at_limit):
         assert found.y[row, 0] == pytest.approx(
             play.reward[e, t, seat] + GAMMA * goes_on * expectation, rel=1e-4
         )
-
-
-def test_expected_targets_count_once_what_others_tell_about_one_another():
-    """Beliefs that are handed in have it already."""
-    slow = WorldModel(
-        GAME,
-        ModelConfig(latent=3, width=8, depth=1, value_belief=True),
-        goals=2,
-        heads=1,
-        key=jax.random.key(3),
-    )
-    model = opponents(GAME, 2, [[0.0, math.log(3)], [math.log(4), 0.0]])
-    beliefs = jnp.broadcast_to(jnp.array([[0.8, 0.2], [0.6, 0.4]]), (4, 5, 3, 2, 2))
-    places, asked = [(0, 0, 0), (1, 2, 0)], {"minds": Minds(beliefs, None), "target": "expected"}
-    apart, alike = (
-        targets(places, slow=slow, model=dataclasses.replace(model, alike=a), **asked) for a in (0.0, 0.5)
-    )
-    np.testing.assert_array_equal(alike.y, apart.y)
 
 
 def test_expected_target_weighs_what_each_joint_action_would_make_us_believe():
