@@ -3,7 +3,7 @@
 import re
 
 project = "bestreply"
-author = "bestreply contributors"
+author = "The bestreply developers"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "furo"

@@ -39,7 +39,9 @@ def test_the_best_plan_is_what_trying_every_plan_finds(game, other):
                 world, reward = move(one, world, jnp.int32(own), jax.random.fold_in(key, t))
                 total += gamma**t * float(reward)
             best = max(best, total)
-        found, seen = _best_plan(one, keys[row], gamma, 10_000)
+        plan = _best_plan(one, keys[row], gamma, 10_000)
+        assert plan is not None
+        found, seen = plan
         assert found == pytest.approx(best, abs=1e-6)
         assert seen < sum(game.num_actions**t for t in range(game.max_steps))  # what is reached twice is one
 
@@ -77,7 +79,9 @@ def test_the_same_seed_gives_the_same_estimate():
 def test_there_is_a_limit_to_what_is_looked_at():
     """A future that alone is too much; futures that together are; and as many as there is room for."""
     table, keys = tables(HUNT, ["random"], 1, 0)
-    _, seen = _best_plan(_rows(table, jnp.int32(0)), keys[0], 1.0, 10_000)
+    plan = _best_plan(_rows(table, jnp.int32(0)), keys[0], 1.0, 10_000)
+    assert plan is not None
+    _, seen = plan
     assert _best_plan(_rows(table, jnp.int32(0)), keys[0], 1.0, seen - 1) is None
     assert bound(HUNT, ["random"], futures=32, states=100) is None
     some = bound(HUNT, ["random"], futures=1000, states=60 * seen)

@@ -102,14 +102,14 @@ def test_a_sole_worker_earns_12_a_free_rider_36_and_the_mean_is_30():
     game, state = standing([0, 15, 15, 15])
     # the drifts lie on cells 0 ... 5: along the first row, down, and back to where 5 and 4 are
     route = [REMOVE, RIGHT, REMOVE, RIGHT, REMOVE, RIGHT, REMOVE, 1, LEFT, LEFT, REMOVE, LEFT, REMOVE]
-    returns = np.zeros(4)
+    returns, shown = np.zeros(4), None
     for action in route:
         assert not game.finished(state)
         state, shown = game.step(state, np.array([action, STAY, STAY, STAY]), KEY)
         returns += np.asarray(shown.reward)
     assert returns.tolist() == [12, 36, 36, 36]
     assert returns.mean() == 30
-    assert shown.terminated.all() and not shown.truncated
+    assert shown is not None and shown.terminated.all() and not shown.truncated
 
 
 def test_the_step_limit_truncates():

@@ -92,10 +92,8 @@ def test_a_dataset_that_is_there_is_added_to_if_it_is_of_the_same_players(tmp_pa
 
 def test_who_leaves_early_sees_the_game_played_to_its_end_and_it_is_whole(tmp_path):
     hare = HUNT.action_names.index("HUNT_HARE")
-    for seed in range(20):
-        sitting = Sitting(HUNT, ["always(STAY)"], 0, seed, tmp_path / "d")
-        if sitting.legal[hare]:
-            break
+    games = (Sitting(HUNT, ["always(STAY)"], 0, seed, tmp_path / "d") for seed in range(20))
+    sitting = next(game for game in games if game.legal[hare])
     sitting.act(hare)
     assert sitting.over and sitting.step == HUNT.max_steps and sitting.rewards[0, 0] == 1
     assert [int(log.action[0, 0]) for log in sitting.logs] == [hare, ABSENT, ABSENT, ABSENT]

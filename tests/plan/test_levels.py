@@ -75,7 +75,8 @@ def test_games_that_hide_what_others_see_are_refused():
         def perspective(self, obs, other):
             return None
 
-    hidden = Hidden(**{f.name: getattr(GAME, f.name) for f in dataclasses.fields(GAME)})
+    settings = {f.name: getattr(GAME, f.name) for f in dataclasses.fields(GAME)}
+    hidden = Hidden(**settings)  # pyright: ignore[reportAbstractUsage]
     below = LearnedOpponents.create(hidden, ModelConfig(width=4), 1, key=jax.random.key(0))
     with pytest.raises(ValueError, match="does not tell what others see"):
         Repliers(below, world(), hidden, PLANNER, 0.9)

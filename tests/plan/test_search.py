@@ -41,7 +41,7 @@ class Table(WorldModel):
         return {"state": jnp.argmax(obs).astype(jnp.int32), "unused": jnp.zeros((2, 1))}
 
     def next(self, z, action, others):
-        return z | {"state": self._at("next", z, action, others)}
+        return dict(z) | {"state": self._at("next", z, action, others)}
 
     def decode(self, z):
         """As a learned one: probabilities, not quite 0 and 1."""

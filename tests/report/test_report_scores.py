@@ -36,8 +36,9 @@ def test_one_seed_is_over_episodes_and_says_so(tmp_path):
     cell = score_table(read_run(run).scores).cells["agent", "x"]
     assert (cell.unit, cell.mean) == ("episodes", 3.0)
     assert cell.error == pytest.approx(math.sqrt(14 / 3 / 4))
-    low, high = cell.interval()
-    assert (high - low) / 2 == pytest.approx(
+    interval = cell.interval()
+    assert cell.error is not None and interval is not None
+    assert (interval[1] - interval[0]) / 2 == pytest.approx(
         3.182446 * cell.error, rel=1e-6
     )  # t of 3 degrees of freedom, 97.5 %
     text = printed(run)

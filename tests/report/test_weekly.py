@@ -113,7 +113,8 @@ def test_numbers_lead_to_their_runs(sweep):
     links = [a["href"] for a in read_page(page).of("a") if a["href"].startswith("./")]
     assert "./hunt/ours/3/" in links and all((sweep / link).exists() for link in links)
     assert "(<./hunt/ours/3/>)" in text.read_text("utf-8")
-    page.unlink(), text.unlink()
+    page.unlink()
+    text.unlink()
 
 
 def test_sentences_are_those_of_compare(sweep, tmp_path, monkeypatch, capsys):
@@ -231,7 +232,7 @@ def test_the_plan_names_seeds_and_how_to_run_them(tmp_path):
     (family,) = families([read_record(p) for p in find([tmp_path]).runs])
     held = hold(family)
     open_ = [*held.between, *(c for found in held.within.values() for c in found if c.b == "uniform_others")]
-    assert wanted == max(c.overall.needed for c in open_) > 6
+    assert wanted == max(c.overall.seeds_required for c in open_) > 6
     assert f"({2 * (wanted - 3)} more runs: about {2 * (wanted - 3)} min" in page
     assert f"`seeds = {wanted}`" in text
 
