@@ -1,34 +1,46 @@
-"""Datasets."""
+"""Datasets: describe, validate."""
 
 import dataclasses
 import sys
 from pathlib import Path
 
-from bestreply.cli.registry import command, say
+from bestreply.cli.output import say
 
 
-@command("data describe", "what a dataset holds")
 @dataclasses.dataclass(frozen=True)
 class Describe:
+    """Prints game, players, size, returns and provenance.
+
+    Example: bestreply data describe datasets/stag_hunt-0001
+    """
+
     path: Path
-    """The dataset's folder."""
+    """Folder of the dataset."""
 
     def run(self) -> None:
+        """Print the summary."""
         from bestreply.data.store import open_store
 
         say(open_store(self.path).describe())
 
 
-@command("data validate", "what is wrong with a dataset, and where; exit status 1 if anything is")
 @dataclasses.dataclass(frozen=True)
 class Validate:
+    """Prints the place of each error and how to fix it. Exit status 1 if there are errors.
+
+    Example: bestreply data validate datasets/stag_hunt-0001
+    """
+
     path: Path
-    """The dataset's folder."""
+    """Folder of the dataset."""
 
     def run(self) -> None:
+        """Print the errors."""
         from bestreply.data.validate import validate
 
         problems = validate(self.path)
-        say(*(problems or [f"{self.path}: nothing wrong"]))
-        if problems:
-            sys.exit(1)
+        if not problems:
+            say(f"{self.path}: no errors")
+            return
+        say(*map(str, problems))
+        sys.exit(1)

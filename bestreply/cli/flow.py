@@ -1,46 +1,66 @@
-"""What there is, and the steps from play to scores."""
+"""From play to report: run, collect, train, evaluate, report."""
 
 import dataclasses
+import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from bestreply.cli.registry import command, config_of, say
+from bestreply.cli.options import Language, config_of
+from bestreply.cli.output import say, show
+from bestreply.cli.registry import UsageError
 from bestreply.config import RunConfig
 
+if TYPE_CHECKING:
+    from bestreply.config import EvaluateConfig
 
-@command("games", "the games there are, a line each")
+Preset = Literal["debug", "demo", "full"]
+
+
 @dataclasses.dataclass(frozen=True)
-class Games:
+class Run(RunConfig):
+    """Defaults are those of the preset, or of the file that --config names; an option changes one field.
+
+    Example: bestreply run --preset debug --out runs/first
+    """
+
+    preset: Preset = "demo"
+    """Configuration to start from: debug takes seconds, demo minutes on 2 cores, full hours."""
+    config: Path | None = None
+    """Start from this JSON file instead of a preset, such as the config.json of a run."""
+    out: Path | None = None
+    """Run directory; by default a new one in runs/. A new dataset goes to datasets/ beside it."""
+    resume: bool = False
+    """Continue the run in --out: skip the steps that are complete."""
+
     def run(self) -> None:
-        from bestreply.games import list_games
+        """Run all four steps and print the table of scores and the report's path."""
+        from bestreply.experiment import run_all
 
-        say(*(f"{name:<18} {summary}" for name, summary in list_games().items()))
-
-
-@command("players", "the players there are, a line each")
-@dataclasses.dataclass(frozen=True)
-class Players:
-    def run(self) -> None:
-        from bestreply.players import list_players
-
-        say(*(f"{name:<20} {summary}" for name, summary in list_players().items()))
+        done = run_all(config_of(self), self.out, resume=self.resume)
+        show_scores(done.path)
+        say(done.path / "report.html")
 
 
-@command("collect", "play, and log every step to a dataset")
 @dataclasses.dataclass(frozen=True)
 class Collect:
+    """Prints the path of the dataset.
+
+    Example: bestreply collect --game "snowdrift(players=3)" --players "mixture(nearest_drift, random)"
+    """
+
     players: tuple[str, ...] = ("random",)
-    """Who plays: one name for each seat, or a single name for all; mixture(a, b) draws one for every episode."""
+    """One player per seat, or one for all seats. mixture(a, b) draws one of its players for each episode."""
     game: str = RunConfig.game
-    """A game by name, with settings."""
+    """Name of the game, with settings."""
     episodes: int = 1000
-    """Episodes to play."""
+    """Number of episodes."""
     seed: int = 0
-    """Seed of play."""
+    """Random seed of play."""
     out: Path | None = None
-    """Where the dataset goes, or one of the same game and players to add to; by default a new one in datasets/."""
+    """New dataset, or an existing one of the same game and players to append to; by default a new one in datasets/."""
 
     def run(self) -> None:
+        """Collect the episodes and print the dataset's path."""
         from bestreply.collect import collect
         from bestreply.games import make_game
 
@@ -49,17 +69,26 @@ class Collect:
         say(collect(game, players, self.episodes, self.seed, path=self.out).path)
 
 
-@command("train", "learn the models from a dataset")
 @dataclasses.dataclass(frozen=True)
 class Train(RunConfig):
+    """The dataset determines the game. Defaults are those of the preset, or of the file that --config names.
+
+    Example: bestreply train datasets/snowdrift-0001 --preset debug
+    """
+
     data: Path = dataclasses.field(kw_only=True)
-    """The dataset to learn from; the game is the dataset's."""
+    """Dataset to train on."""
+    preset: Preset = "demo"
+    """Configuration to start from: debug takes seconds, demo minutes on 2 cores, full hours."""
+    config: Path | None = None
+    """Start from this JSON file instead of a preset, such as the config.json of a run."""
     out: Path | None = None
-    """The run directory; by default a new one in runs/."""
+    """Run directory; by default a new one in runs/."""
     resume: bool = False
-    """Go on from the newest checkpoint in --out, to the same bits as an uninterrupted run."""
+    """Continue from the newest checkpoint in --out; the result equals that of an uninterrupted run bit for bit."""
 
     def run(self) -> None:
+        """Train on the dataset and print the run directory."""
         from bestreply.data.store import open_store
         from bestreply.experiment import config_for_data
         from bestreply.train import train
@@ -68,108 +97,95 @@ class Train(RunConfig):
         say(train(data, config_for_data(config_of(self), data), path=self.out, resume=self.resume).path)
 
 
-@command("evaluate", "play the agent, and whom it is compared with, against opponent sets")
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
+    """Measures the agent and the methods it is compared with, and prints the table of scores.
+
+    Example: bestreply evaluate runs/first --opponents nearest_stag self
+    """
+
     run_dir: Path
-    """The run directory."""
+    """Run directory."""
     opponents: tuple[str, ...] = ()
-    """Opponent sets: each a name for all other seats, or N-1 names with commas; by default the run's own. "self" is self-play. Of
-    switching(a, b, step=5) or random=n also how soon the change was noticed, and what it cost."""
-    episodes: int = 0
-    """Episodes for every method and opponent set; 0: the run's own number."""
+    """Opponent sets: a player for all other seats, or N-1 players with commas; by default those of the run's configuration. "self" is
+    self-play. Against switching(a, b, step=5) and random=n the detection of the change is measured too."""
+    episodes: int | None = None
+    """Episodes per method and opponent set; by default as in the run's configuration."""
 
     def run(self) -> None:
+        """Evaluate the run, and print its scores and their path."""
         from bestreply.experiment import evaluate_run
         from bestreply.run import load_run
 
         run = load_run(self.run_dir)
-        asked = {"opponents": self.opponents, "episodes": self.episodes}
-        asked["changes"] = bool(self.opponents)  # whoever names them wants to know
-        evaluation = dataclasses.replace(run.config.evaluate, **{k: v for k, v in asked.items() if v})
+        evaluation = self._changed(run.config.evaluate)
         evaluate_run(dataclasses.replace(run, config=dataclasses.replace(run.config, evaluate=evaluation)))
-        show_table(self.run_dir)
+        show_scores(self.run_dir)
         show_changes(self.run_dir / "changes.json", evaluation.opponents)
         say(self.run_dir / "scores.parquet")
 
+    def _changed(self, evaluation: "EvaluateConfig") -> "EvaluateConfig":
+        changes: dict[str, Any] = {}
+        if self.opponents:
+            changes = {
+                "opponents": self.opponents,
+                "changes": True,
+            }  # sets given by name include their changes
+        if self.episodes is not None:
+            changes["episodes"] = self.episodes
+        return dataclasses.replace(evaluation, **changes)
 
-@command(
-    "diagnose",
-    "what agents lose to the best possible reply, part by part; several runs of one configuration in one table",
-)
+
 @dataclasses.dataclass(frozen=True)
-class Diagnose:
-    run_dirs: tuple[Path, ...] = dataclasses.field(kw_only=True)
-    """The run directory, or several that differ in their seed alone."""
-    opponents: tuple[str, ...] = ()
-    """Opponent sets: each a name for all other seats, or N-1 names with commas; by default the players that made the data."""
-    episodes: int = 256
-    """Episodes for every opponent set."""
-    planner: Literal["one_step", "look_ahead", "search"] | None = None
-    """How the agent plans; by default as the run's configuration says."""
-    types: Literal["inferred", "told"] = "inferred"
-    """Whether the agent finds out from play who the others are, or is told."""
+class Report:
+    """One run directory: report.html in it. Several, or a folder of runs or sweeps: report.html and report.md over all runs.
+
+    Example: bestreply report runs --since 7d
+    """
+
+    folders: tuple[Path, ...] = dataclasses.field(kw_only=True)
+    """Run directories, or folders of runs or sweeps; by default runs/."""
+    lang: Language = "en"
+    """Language of the page."""
+    since: str | None = None
+    """Over many runs: only runs made since then, such as 7d, 24h or 2026-11-01; by default all."""
+    baseline: str | None = None
+    """Over many runs: the method to compare all others with; by default every pair of methods is compared."""
     out: Path | None = None
-    """Where to write the table as JSON too."""
+    """Over many runs: folder of the pages; by default the one that contains all runs."""
 
     def run(self) -> None:
-        from rich.console import Console
+        """Write the page and print its path."""
+        from bestreply.report import write_report, write_report_over_runs
+        from bestreply.report.weekly.find import holds_run
 
-        from bestreply.files import write_json
-        from bestreply.over_runs import check_comparable, over_runs, regret_table
-        from bestreply.provenance import provenance
-        from bestreply.regret import diagnose_run
-        from bestreply.run import load_run
-
-        if not self.run_dirs:
-            raise ValueError(
-                "no run directory given; wanted: one, or several that differ in their seed alone"
-            )
-        runs = [load_run(path) for path in self.run_dirs]
-        check_comparable(runs)
-        settings: dict[str, Any] = {"planner": self.planner, "types": self.types}
-        paths = [diagnose_run(run, self.opponents, self.episodes, **settings) for run in runs]
-        found = over_runs(paths, [run.config.seed for run in runs])
-        Console().print(regret_table(found))
-        say(*paths)
-        if self.out:
-            write_json(self.out, found | {"provenance": provenance(runs[0].config.seed)})
-            say(self.out)
+        over_many = {"since": self.since, "baseline": self.baseline, "out": self.out}
+        if len(self.folders) != 1 or not holds_run(self.folders[0]):
+            say(*write_report_over_runs(self.folders or (Path("runs"),), self.lang, **over_many))
+            return
+        for name, value in over_many.items():
+            if value is not None:
+                raise UsageError(
+                    f"--{name}={value}: expected several run directories, or a folder of runs, with this option"
+                )
+        say(write_report(self.folders[0], self.lang))
 
 
-@command("run", "collect, train, evaluate and report, from one configuration")
-@dataclasses.dataclass(frozen=True)
-class Run(RunConfig):
-    out: Path | None = None
-    """The run directory; by default a new one in runs/, its dataset in datasets/ beside it."""
-    resume: bool = False
-    """Go on with what --out holds already."""
-
-    def run(self) -> None:
-        from bestreply.experiment import run_all
-
-        done = run_all(config_of(self), self.out, resume=self.resume)
-        show_table(done.path)
-        say(done.path / "report.html")
-
-
-def show_table(path: Path) -> None:
-    from rich.console import Console
-
+def show_scores(run_dir: Path) -> None:
+    """Print the table of a run's scores."""
     from bestreply.report import summary_table
 
-    Console().print(summary_table(path))
+    show(summary_table(run_dir))
 
 
 def show_changes(path: Path, opponents: tuple[str, ...]) -> None:
-    """What is told there about `opponents`, if anything is."""
-    import json
-
-    from rich.console import Console
-
+    """Print the detection of changes against `opponents`, if the file contains any of these sets."""
     from bestreply.changes import changes_table
 
-    if path.exists():
-        found = [one for one in json.loads(path.read_text())["against"] if one["opponents"] in opponents]
-        if found:
-            Console().print(changes_table(found))
+    if not path.exists():
+        return
+    sets = [
+        entry for entry in json.loads(path.read_text("utf-8"))["against"] if entry["opponents"] in opponents
+    ]
+    if sets:
+        show(changes_table(sets))

@@ -1,31 +1,118 @@
-"""Single games: looked at, or played against an agent."""
+"""Games and players: listed, checked, viewed, and played."""
 
 import dataclasses
+import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from bestreply.cli.registry import command, say
+from bestreply.cli.options import Language, Planner
+from bestreply.cli.output import say
+from bestreply.cli.registry import UsageError
+from bestreply.config import RunConfig
 
 
-@command("view", "chosen episodes step by step on one page: scores, exact Q, predictions, beliefs")
+@dataclasses.dataclass(frozen=True)
+class Games:
+    """One line each: name and what it is about. Settings are described in docs/games.md."""
+
+    def run(self) -> None:
+        """Print the games."""
+        from bestreply.games import list_games
+
+        say(*(f"{name:<18} {summary}" for name, summary in list_games().items()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Players:
+    """One line each: name, settings and behaviour. More in docs/players.md."""
+
+    def run(self) -> None:
+        """Print the players."""
+        from bestreply.players import list_players
+
+        say(*(f"{name:<20} {summary}" for name, summary in list_players().items()))
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckGame:
+    """Plays random episodes and stops at the first property that the game violates. Exit status 1 then.
+
+    Example: bestreply check-game "openspiel:goofspiel(num_cards=4)"
+    """
+
+    game: str
+    """Name of the game, with settings."""
+    episodes: int = 6
+    """Episodes to play; more find rarer errors."""
+    seed: int = 0
+    """Random seed of play."""
+
+    def run(self) -> None:
+        """Check the game and print the properties that were checked."""
+        from bestreply.games import make_game
+        from bestreply.games.check import check_game
+
+        game = make_game(self.game)
+        try:
+            say(str(check_game(game, self.seed, self.episodes)))
+        except AssertionError as error:
+            sys.exit(f"bestreply check-game: {error}")
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckPlayer:
+    """Plays every seat among random players and stops at the first property that the player violates. Exit status 1 then.
+
+    Example: bestreply check-player nearest_stag
+    """
+
+    player: str
+    """Name of the player, with settings."""
+    game: str = RunConfig.game
+    """Name of the game, with settings."""
+    episodes: int = 4
+    """Episodes to play; more find rarer errors."""
+    seed: int = 0
+    """Random seed of play."""
+
+    def run(self) -> None:
+        """Check the player and print the properties that were checked."""
+        from bestreply.games import make_game
+        from bestreply.players import make_player
+        from bestreply.players.check import check_player
+
+        game = make_game(self.game)
+        player = make_player(self.player, game)
+        try:
+            say(str(check_player(player, game, self.seed, self.episodes)))
+        except AssertionError as error:
+            sys.exit(f"bestreply check-player: {error}")
+
+
 @dataclasses.dataclass(frozen=True)
 class View:
+    """Writes view.html to the run directory and prints its path.
+
+    Example: bestreply view runs/first --opponents nearest_stag --episodes 3
+    """
+
     run_dir: Path
-    """The run directory."""
+    """Run directory."""
     opponents: tuple[str, ...] = ()
-    """Opponent sets: each a name for all other seats, or N-1 names with commas; by default the run's own."""
+    """Opponent sets: a player for all other seats, or N-1 players with commas; by default those of the run's configuration."""
     episodes: int = 2
-    """Episodes against every opponent set."""
+    """Episodes per opponent set."""
     seed: int | None = None
-    """Seed of play; by default that of the report's matches."""
+    """Random seed of play; by default that of the matches in the report."""
     seat: int = 1
-    """The agent's seat, counted from 1; the others sit in the rest in seat order."""
-    planner: Literal["one_step", "look_ahead", "search"] | None = None
-    """How the agent plans; by default as the run's configuration says."""
-    lang: Literal["en", "zh"] = "en"
+    """Seat of the agent, counted from 1; the opponents fill the other seats in order."""
+    planner: Planner | None = None
+    """Planner of the agent; by default that of the run's configuration."""
+    lang: Language = "en"
     """Language of the page."""
 
     def run(self) -> None:
+        """Write the page and print its path."""
         from bestreply.run import load_run
         from bestreply.view import view_run
 
@@ -33,41 +120,47 @@ class View:
         say(view_run(load_run(self.run_dir), self.opponents, self.episodes, seat=self.seat, **settings))
 
 
-@command("play", "play a seat yourself, in the browser; games that end are kept as data")
 @dataclasses.dataclass(frozen=True)
-class PlaySeat:
+class Play:
+    """Opens the game in the browser. Completed games are appended to a dataset; Ctrl-C ends the program.
+
+    Example: bestreply play --against runs/first --show-beliefs
+    """
+
     game: tuple[str, ...] = dataclasses.field(kw_only=True)
-    """A game by name, with settings; by default that of --against."""
+    """Name of one game, with settings; by default the game of the run in --against."""
     against: Path | None = None
-    """The run whose agent sits in the other seats."""
-    others: tuple[str, ...] = ()
-    """Who sits in the other seats instead: one name for all, or one each in seat order; bestreply is the run's agent."""
+    """Run whose agent plays the other seats."""
+    opponents: tuple[str, ...] = ()
+    """Players of the other seats: one for all, or one each in seat order; `bestreply` is the agent of the run. By default that agent
+    plays all of them."""
     seat: int = 1
-    """The player that you are: 1 is the first."""
-    planner: Literal["one_step", "look_ahead", "search"] | None = None
-    """How the agent plans; by default as the run's configuration says."""
+    """Your seat, counted from 1."""
+    planner: Planner | None = None
+    """Planner of the agent; by default that of the run's configuration."""
     show_beliefs: bool = False
-    """Show what agents believe about you, and expect you to do."""
+    """Show each agent's belief about you, and the action that it predicts."""
     out: Path | None = None
-    """Where the dataset goes, or one of the same game and players to add to; by default a new one in datasets/."""
+    """New dataset, or an existing one of the same game and players to append to; by default a new one in datasets/."""
     seed: int | None = None
-    """Of first states and of the others' play; by default another one each time."""
+    """Random seed of the first states and of the opponents; by default a new one each time."""
     port: int = 0
-    """Port on 127.0.0.1; 0: any that is free."""
+    """Port on 127.0.0.1; 0: any free port."""
     browser: bool = True
     """Open the page in the browser."""
-    lang: Literal["en", "zh"] = "en"
+    lang: Language = "en"
     """Language of the page."""
 
     def run(self) -> None:
+        """Serve the game until Ctrl-C, and print the dataset's path if a game was completed."""
         from bestreply.person.play import open_sitting, serve
 
         if len(self.game) > 1:
-            raise ValueError(f"{' '.join(self.game)}: wanted: one game, in quotes where it has settings")
+            raise UsageError(f"game={' '.join(self.game)}: expected one game, in quotes if it has settings")
         game = self.game[0] if self.game else None
         settings: dict[str, Any] = {"planner": self.planner, "seed": self.seed, "out": self.out}
-        sitting, goals = open_sitting(game, self.against, self.others, self.seat, **settings)
-        told: dict[str, Any] = {"goals": goals, "beliefs": self.show_beliefs, "lang": self.lang}
-        serve(sitting, port=self.port, browser=self.browser, **told)
-        if sitting.kept:
-            say(sitting.out)
+        session, goals = open_sitting(game, self.against, self.opponents, self.seat, **settings)
+        page: dict[str, Any] = {"goals": goals, "beliefs": self.show_beliefs, "lang": self.lang}
+        serve(session, port=self.port, browser=self.browser, **page)
+        if session.kept:
+            say(session.out)

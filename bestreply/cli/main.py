@@ -1,43 +1,129 @@
-"""The command line: `bestreply COMMAND ...`. A command imports what it uses, so that help is there at once."""
+"""The command line: `bestreply COMMAND ...`. Help and completion import neither JAX nor any command that does."""
 
+import os
 import sys
+from typing import NoReturn
 
-from bestreply.cli import flow, runs, games, data  # isort: skip
-from bestreply.cli.registry import COMMANDS
+from bestreply.cli.output import describe_error
+from bestreply.cli.registry import COMMANDS, FAMILIES, GROUPS, HELP_FLAGS, UsageError, did_you_mean
+
+INTERRUPTED = "interrupted. All files on disk are complete. Commands with --resume can continue from here."
+USER_ERRORS = (ValueError, OSError, ImportError, OverflowError, MemoryError)
+"""Errors that a command's arguments and files cause; they are shown in one line, without a traceback."""
 
 
 def main() -> None:
-    """Entry point. Exit status 0 if all is well, 1 if a check found something or an error was shown, 2 for wrong usage."""
-    arguments = sys.argv[1:]
-    name = next((n for n in COMMANDS if arguments[: len(n.split())] == n.split()), None)
-    if name is None:
-        _overview(arguments)
-        return
+    """Run the command that `sys.argv` names.
+
+    Raises:
+        SystemExit: with status 1 if a command failed or a check found errors, 2 for wrong usage, 130 after Ctrl-C.
+    """
     try:
-        COMMANDS[name][0](arguments[len(name.split()) :])
-    except (ValueError, OSError) as error:
-        sys.exit(f"bestreply {name}: {error}")
-    except KeyboardInterrupt:
-        sys.exit(
-            f"\nbestreply {name}: stopped. What was written is whole; --resume goes on where a command offers it."
-        )
+        run_command(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
-def _overview(arguments: list[str]) -> None:
-    wrong = bool(arguments) and arguments[0] not in ("-h", "--help")
-    lines = [f"  {name:<19} {summary}" for name, (_, summary) in COMMANDS.items()]
-    text = "\n".join(
-        [
-            "bestreply: agents that answer with the best reply to what they believe the others will do",
-            "",
-            "usage: bestreply COMMAND [--help] ...",
-            "",
-            *lines,
-            "",
-            "First steps: bestreply run --preset debug",
-        ]
+def run_command(words: list[str]) -> None:
+    """Run a command, or print help or the version.
+
+    Args:
+        words: the arguments of the command line.
+
+    Raises:
+        SystemExit: as `main`.
+    """
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    if not words or words[0] in HELP_FLAGS:
+        sys.stdout.write(overview())
+    elif words[0] == "--version":
+        sys.stdout.write(f"bestreply {version()}\n")
+    elif words[0] in FAMILIES and (len(words) == 1 or words[1] in HELP_FLAGS):
+        sys.stdout.write(family_overview(words[0]))
+    else:
+        name = command_name(words)
+        _run_named(name, words[len(name.split()) :])
+
+
+def command_name(words: list[str]) -> str:
+    """Return the name of the command that the words begin with.
+
+    Raises:
+        SystemExit: with status 2, and a message that suggests the most similar commands, if there is none.
+    """
+    for name in COMMANDS:
+        if words[: len(name.split())] == name.split():
+            return name
+    typed = " ".join(words[:2] if words[0] in FAMILIES else words[:1])
+    kind, names = "command", [*COMMANDS, *FAMILIES, "help"]
+    if typed.startswith("-"):
+        kind, names = "option", ["--help", "--version"]
+    _fail(
+        "bestreply",
+        f"unknown {kind} {typed!r}.{did_you_mean(typed, names)} All commands: bestreply --help",
+        2,
     )
-    if wrong:
-        sys.stderr.write(f"bestreply: there is no command {' '.join(arguments[:2])!r}\n\n{text}\n")
-        sys.exit(2)
-    sys.stdout.write(text + "\n")
+
+
+def overview() -> str:
+    """Return the help of `bestreply`: every command in its group, one line each."""
+    lines = [
+        "bestreply: agents that infer opponents' types from play and answer with the best reply",
+        "",
+        "usage: bestreply COMMAND [OPTIONS]",
+    ]
+    for heading, commands in GROUPS.items():
+        lines += ["", f"{heading}:", *(_line(name, command.summary) for name, command in commands.items())]
+    lines += [
+        _line("help COMMAND", "Show the options of a command, as COMMAND --help does"),
+        _line("--version", "Print the version"),
+        "",
+        "First run: bestreply run --preset debug",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def family_overview(family: str) -> str:
+    """Return the help of a family of commands, such as `bestreply data`."""
+    commands = {name: c for name, c in COMMANDS.items() if name.split()[0] == family}
+    lines = [f"usage: bestreply {family} COMMAND [OPTIONS]", ""]
+    lines += [_line(name, command.summary) for name, command in commands.items()]
+    lines += ["", f"Options of a command: bestreply {next(iter(commands))} --help"]
+    return "\n".join(lines) + "\n"
+
+
+def version() -> str:
+    """Return the version of the installed package."""
+    import importlib.metadata
+
+    return importlib.metadata.version("bestreply")
+
+
+def _run_named(name: str, arguments: list[str]) -> None:
+    from bestreply.cli.options import read
+
+    try:
+        read(name, COMMANDS[name].load(), arguments).run()
+    except UsageError as error:
+        _fail(f"bestreply {name}", str(error), 2)
+    except BrokenPipeError:
+        raise
+    except USER_ERRORS as error:
+        _fail(f"bestreply {name}", describe_error(error), 1)
+    except KeyboardInterrupt:
+        _fail(f"\nbestreply {name}", INTERRUPTED, 130)
+
+
+def _fail(who: str, message: str, status: int) -> NoReturn:
+    text = f"{who}: {message}"
+    if status == 1:
+        sys.exit(text)  # Python writes the text to standard error
+    sys.stderr.write(text + "\n")
+    sys.exit(status)
+
+
+def _line(name: str, summary: str) -> str:
+    return f"  {name:<15} {summary}"

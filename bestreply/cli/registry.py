@@ -1,80 +1,105 @@
-"""How a command is registered, and its options are read."""
+"""The commands in the order and groups in which help lists them. Each names its module, which is imported on use."""
 
-import dataclasses
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-from bestreply.config import PRESETS, RunConfig, from_dict, preset
-
-COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {}
-"""Name -> (what runs it, a line for help)."""
+import difflib
+import importlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 
-def command(name: str, summary: str) -> Callable[[Any], Any]:
-    """Registers a dataclass with a `run` method as a command; its fields are the options."""
+class Command(NamedTuple):
+    """One command of the command line."""
 
-    def register(kind: Any) -> Any:
-        COMMANDS[name] = (lambda arguments: read(name, summary, kind, arguments).run(), summary)
-        return kind
+    place: str
+    """Module of `bestreply.cli` and class, "flow:Run": a dataclass with a method `run`, whose fields are the options."""
+    summary: str
+    """One line for help."""
 
-    return register
-
-
-def read(name: str, summary: str, kind: Any, arguments: list[str]) -> Any:
-    import tyro
-
-    settings: dict[str, Any] = {}
-    if issubclass(kind, RunConfig):
-        config, arguments = starting_point(arguments)
-        required = {f.name: tyro.MISSING for f in dataclasses.fields(kind) if f.kw_only}
-        settings["default"] = kind(
-            **{f.name: getattr(config, f.name) for f in dataclasses.fields(RunConfig)}, **required
-        )
-        summary += (
-            f"\n\nStart from --preset {'|'.join(PRESETS)} (default: demo) or from --config FILE (JSON with any of the fields below, "
-            "such as a run's config.json); options change single fields of it. Defaults shown are those of the starting point."
-        )
-    return tyro.cli(
-        kind,
-        args=arguments,
-        prog=f"bestreply {name}",
-        description=summary,
-        config=(tyro.conf.PositionalRequiredArgs,),
-        **settings,
-    )
+    def load(self) -> Any:
+        """Import the class of the command."""
+        module, name = self.place.split(":")
+        return getattr(importlib.import_module(f"bestreply.cli.{module}"), name)
 
 
-def starting_point(arguments: list[str]) -> tuple[RunConfig, list[str]]:
-    """The configuration that `--preset` or `--config` names, and the other arguments."""
-    import json
+GROUPS: dict[str, dict[str, Command]] = {
+    "From play to report": {
+        "run": Command("flow:Run", "Collect, train, evaluate and report, from one configuration"),
+        "collect": Command("flow:Collect", "Play a game and log every step to a dataset"),
+        "train": Command("flow:Train", "Train an agent's models on a dataset"),
+        "evaluate": Command("flow:Evaluate", "Measure the return of a run's agent against opponent sets"),
+        "report": Command("flow:Report", "Write an HTML page about one run, or about many"),
+    },
+    "Many runs": {
+        "sweep": Command("runs:Sweep", "Run methods x games x seeds from one TOML file"),
+        "results": Command("runs:Results", "Tabulate the scores of all runs in some folders"),
+        "compare": Command("runs:Compare", "Compare methods over training seeds, with confidence intervals"),
+        "diagnose": Command("runs:Diagnose", "Decompose the regret of an agent relative to the best reply"),
+    },
+    "Look": {
+        "view": Command("games:View", "Show episodes step by step: scores, exact Q, predictions, beliefs"),
+        "play": Command("games:Play", "Play one seat yourself in the browser, and keep the games as data"),
+    },
+    "Games and players": {
+        "games": Command("games:Games", "List all games"),
+        "players": Command("games:Players", "List all scripted players"),
+        "check-game": Command("games:CheckGame", "Check that a game keeps the game contract"),
+        "check-player": Command("games:CheckPlayer", "Check that a player keeps the player contract"),
+    },
+    "Datasets": {
+        "data describe": Command("data:Describe", "Summarise a dataset"),
+        "data validate": Command("data:Validate", "List the errors of a dataset"),
+    },
+    "Help": {
+        "completion": Command("completion:Completion", "Print a completion script for bash, zsh or fish"),
+    },
+}
+"""Heading -> name -> command. A name of two words belongs to a family: `bestreply data` lists data's commands."""
 
-    config, rest, queue = preset("demo"), [], list(arguments)
-    while queue:
-        flag, _, value = queue.pop(0).partition("=")
-        if flag not in ("--preset", "--config"):
-            rest.append(f"{flag}={value}" if value else flag)
-            continue
-        if not value and not queue:
-            raise ValueError(
-                f"{flag} wants a value: {', '.join(PRESETS) if flag == '--preset' else 'a JSON file'}"
-            )
-        value = value or queue.pop(0)
-        if flag == "--preset":
-            config = preset(value)
-        else:
-            try:
-                config = from_dict(RunConfig, json.loads(Path(value).read_text()))
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{value} is not JSON: {error}") from None
-    return config, rest
+COMMANDS: dict[str, Command] = {name: c for group in GROUPS.values() for name, c in group.items()}
+"""Name -> command, of all groups."""
+
+FAMILIES: tuple[str, ...] = tuple(dict.fromkeys(name.split()[0] for name in COMMANDS if " " in name))
+"""First words of the commands of two words."""
+
+HELP_FLAGS = ("--help", "-h")
+MIN_LIKENESS = 0.6  # `difflib` ratio from which a name is suggested
+MAX_SUGGESTIONS = 3
 
 
-def config_of(options: RunConfig) -> RunConfig:
-    return RunConfig(**{f.name: getattr(options, f.name) for f in dataclasses.fields(RunConfig)})
+class UsageError(ValueError):
+    """Arguments that no command accepts; exit status 2."""
 
 
-def say(*lines: Any) -> None:
-    for line in lines:
-        sys.stdout.write(f"{line}\n")
+def nearest(typed: str, names: Iterable[str]) -> list[str]:
+    """Return the names most similar to `typed`, at most three, or none if no name is similar.
+
+    Args:
+        typed: a command or an option. Without a space or a full stop it is compared with the last part of each name, so that
+            "describe" yields "data describe" and "--updates" yields "--train.updates".
+        names: commands, or options.
+    """
+    dotted = " " in typed or "." in typed
+    likeness = {name: _ratio(typed, name if dotted else _last_part(name)) for name in names}
+    best = max([*likeness.values(), MIN_LIKENESS])
+    return [name for name, ratio in likeness.items() if ratio == best][:MAX_SUGGESTIONS]
+
+
+def did_you_mean(typed: str, names: Iterable[str]) -> str:
+    """Return " Did you mean 'a' or 'b'?" for the names most similar to `typed`, or an empty text."""
+    found = [repr(name) for name in nearest(typed, names)]
+    if not found:
+        return ""
+    return f" Did you mean {one_of(found)}?"
+
+
+def one_of(words: Iterable[str]) -> str:
+    """Join words as a person reads them: "a, b or c"."""
+    *head, last = words
+    return f"{', '.join(head)} or {last}" if head else last
+
+
+def _ratio(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one.lstrip("-"), other.lstrip("-")).ratio()
+
+
+def _last_part(name: str) -> str:
+    return name.split()[-1].split(".")[-1]

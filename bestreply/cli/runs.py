@@ -1,35 +1,40 @@
-"""Many runs: sweeps, their results, verdicts and reports."""
+"""Many runs: sweep, results, compare, diagnose."""
 
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from bestreply.cli.registry import command, say
+from bestreply.cli.options import Language, Planner
+from bestreply.cli.output import say, show
+from bestreply.cli.registry import UsageError
 
 
-@command("sweep", "methods x games x seeds from one file; the same command goes on with one that was stopped")
 @dataclasses.dataclass(frozen=True)
 class Sweep:
+    """The same command continues a sweep that was interrupted. Exit status 1 if a unit failed.
+
+    Example: bestreply sweep methods.toml --workers 2
+    """
+
     file: Path
-    """A TOML file (docs/sweeps.md)."""
+    """TOML file (docs/sweeps.md)."""
     out: Path | None = None
-    """Where the runs go; by default runs/ and the file's name."""
+    """Folder of the runs; by default runs/ and the file's name."""
     workers: int = 1
-    """Units at a time, each in a process of its own where there are several."""
+    """Units at a time; with more than one, each runs in its own process."""
     executor: Literal["local", "ray"] = "local"
-    """Where the units run: on this machine, or on a Ray cluster (the extra ray), one for each of its processors."""
+    """Where units run: on this machine, or on a Ray cluster (needs the extra `ray`), one per processor."""
     batch: int | None = None
-    """Most seeds of one setting that this process trains at once, as one compiled batch, if memory allows; 1: one after another. By default
-    as many as memory allows on an accelerator, and one on a processor, where a batch is no faster."""
+    """Maximum number of seeds of one setting to train together, as one compiled batch, if memory allows; 1: one after another. By
+    default as many as memory allows on an accelerator, and one on a CPU, where a batch is no faster."""
     restart_changed: bool = False
-    """Remove and begin anew what was begun before the file was changed, and not finished."""
+    """Delete and restart unfinished units that were started before the file was changed."""
     address: str | None = None
-    """Of the Ray cluster; by default a local one. All of its machines have to see the same folder."""
+    """Address of the Ray cluster; by default a local one. All its machines need the same folder."""
 
     def run(self) -> None:
-        from rich.console import Console
-
+        """Run the sweep, and print its scores, errors and folder."""
         from bestreply.sweeps.results import results_table, sweep_results
         from bestreply.sweeps.sweep import read_sweep, run_sweep
 
@@ -42,108 +47,128 @@ class Sweep:
             batch=self.batch,
             restart_changed=self.restart_changed,
         )
-        if rows := sweep_results([sweep.path], ["agent"]):
-            Console().print(results_table(rows))
+        rows = sweep_results([sweep.path], ["agent"])
+        if rows:
+            show(results_table(rows))
         say(*(f"failed: {unit.error}" for unit in failed), sweep.path)
         if failed:
             sys.exit(1)
 
 
-@command("results", "what the runs under some folders were measured to have, as one table")
 @dataclasses.dataclass(frozen=True)
 class Results:
+    """Mean return and standard error over seeds, by folder, method and opponent set.
+
+    Example: bestreply results runs/methods --method agent --out table.csv
+    """
+
     folders: tuple[Path, ...] = dataclasses.field(kw_only=True)
-    """Folders of runs or sweeps, however deep."""
+    """Folders of runs or sweeps, searched recursively."""
     method: tuple[str, ...] = ()
-    """Only these methods of the scores, such as agent."""
+    """Only these methods, such as agent; by default all."""
     opponents: tuple[str, ...] = ()
-    """Only against these, as the scores name them."""
+    """Only these opponent sets, named as in the scores; by default all."""
     out: Path | None = None
-    """A row for every run, method and opponent set: a .csv or a .parquet file."""
+    """Table to write, a .csv or .parquet file with one row per run, method and opponent set."""
 
     def run(self) -> None:
-        from rich.console import Console
-
+        """Print the table, and write it if asked."""
         from bestreply.sweeps.results import results_table, save_results, sweep_results
 
         rows = sweep_results(self.folders, self.method, self.opponents)
         if not rows:
-            asked = ", ".join(map(str, self.folders))
-            raise ValueError(f"no scores under {asked}; wanted: folders of runs that have been evaluated")
-        Console().print(results_table(rows))
+            folders = ", ".join(map(str, self.folders)) or "none"
+            raise ValueError(
+                f"folders={folders}: expected runs with scores of these methods and opponent sets. Make them: bestreply evaluate RUN"
+            )
+        show(results_table(rows))
         if self.out:
             say(save_results(rows, self.out))
 
 
-@command(
-    "compare",
-    "is the first method better than each of the others, over training seeds, and how sure is that?",
-)
 @dataclasses.dataclass(frozen=True)
 class Compare:
+    """Tests the first method against each of the rest: better, worse, no difference larger than --margin, or undecided.
+
+    Example: bestreply compare ours='runs/ours-*' iql='runs/iql-*'
+    """
+
     groups: tuple[str, ...] = dataclasses.field(kw_only=True)
-    """Two or more of [NAME=]PATH[:METHOD]: a run directory, a directory of runs or a pattern of these ('runs/goal-*'), each run one
-    training seed; METHOD of their scores (default: agent). Or a table that `bestreply results --out` wrote; METHOD is then the folder of a
-    method's runs (table.csv:iql)."""
+    """Two or more of [NAME=]PATH[:METHOD]. PATH is a run directory, a folder of runs or a pattern such as 'runs/goal-*', one run per
+    training seed; METHOD is a method of their scores (default: agent). Or PATH is a table that `bestreply results --out` wrote, and
+    METHOD the folder of a method's runs, table.csv:iql."""
     margin: float | None = None
-    """A difference in mean return that would not matter; by default 5 % of the other method's."""
+    """Largest difference in mean return that counts as equal; by default 5 % of the other method's mean return."""
     seed: int = 0
-    """Of the bootstrap; the same input gives the same output."""
-    lang: Literal["en", "zh"] = "en"
-    """Language of what is said."""
+    """Random seed of the bootstrap."""
+    lang: Language = "en"
+    """Language of the verdicts."""
     out: Path | None = None
-    """Where to write the verdicts as JSON too."""
+    """JSON file to write the verdicts to."""
 
     def run(self) -> None:
-        from rich.console import Console
-
+        """Print the table of verdicts and a sentence for each, and write them if asked."""
         from bestreply.files import write_json
         from bestreply.provenance import provenance
         from bestreply.report.texts import load_texts
         from bestreply.sweeps.compare import compare, read_group, sentence, verdict_table
 
         if len(self.groups) < 2:
-            raise ValueError(
-                f"{len(self.groups)} given; wanted: at least two groups of runs, such as ours='runs/a-*' blue='runs/b-*'"
+            raise UsageError(
+                f"{len(self.groups)} groups: expected at least two groups of runs, such as ours='runs/a-*' iql='runs/b-*'"
             )
         groups = [read_group(text) for text in self.groups]
         overall = load_texts(self.lang)("verdicts_all")
-        found = compare(groups, margin=self.margin, seed=self.seed, overall=overall)
-        Console().print(verdict_table(found, self.lang))
-        say(*(sentence(v, self.lang) for v in found))
+        verdicts = compare(groups, margin=self.margin, seed=self.seed, overall=overall)
+        show(verdict_table(verdicts, self.lang))
+        say(*(sentence(verdict, self.lang) for verdict in verdicts))
         if self.out:
-            rows = [dataclasses.asdict(v) | {"said": sentence(v, self.lang)} for v in found]
+            rows = [
+                dataclasses.asdict(verdict) | {"said": sentence(verdict, self.lang)} for verdict in verdicts
+            ]
             write_json(self.out, {"verdicts": rows, "provenance": provenance(self.seed)})
             say(self.out)
 
 
-@command(
-    "report", "one self-contained page from a run's files; of several runs, or a folder of them, one over all"
-)
 @dataclasses.dataclass(frozen=True)
-class Report:
-    folders: tuple[Path, ...] = dataclasses.field(kw_only=True)
-    """A run directory, for its own page; or several, or folders of runs or sweeps, for a page and a Markdown text over all of them.
-    None given: runs/."""
-    lang: Literal["en", "zh"] = "en"
-    """Language of the page."""
-    since: str | None = None
-    """Over several: only runs made since then, such as 7d, 24h or 2026-11-01; by default all."""
-    baseline: str | None = None
-    """Over several: the method that all others are held against; by default every pair is compared."""
+class Diagnose:
+    """Attributes the regret to the world model, the value function, the opponent model and the planner, per opponent set.
+
+    Several runs that differ in their seed alone give one table with confidence intervals.
+
+    Example: bestreply diagnose runs/seed-0 runs/seed-1 --opponents nearest_stag
+    """
+
+    run_dirs: tuple[Path, ...] = dataclasses.field(kw_only=True)
+    """One run directory, or several that differ in their seed alone."""
+    opponents: tuple[str, ...] = ()
+    """Opponent sets: a player for all other seats, or N-1 players with commas; by default each player that made the data."""
+    episodes: int = 256
+    """Episodes per opponent set."""
+    planner: Planner | None = None
+    """Planner of the agent; by default that of the run's configuration."""
+    types: Literal["inferred", "told"] = "inferred"
+    """Whether the agent infers the opponents' types from play, or is given them."""
     out: Path | None = None
-    """Over several: the folder to write report.html and report.md to; by default the one that holds all of them."""
+    """JSON file to write the table to."""
 
     def run(self) -> None:
-        from bestreply.report import write_report, write_report_over_runs
-        from bestreply.report.weekly.find import holds_run
+        """Diagnose each run, and print the table and the paths of the files."""
+        from bestreply.files import write_json
+        from bestreply.over_runs import check_comparable, over_runs, regret_table
+        from bestreply.provenance import provenance
+        from bestreply.regret import diagnose_run
+        from bestreply.run import load_run
 
-        asked = {"since": self.since, "baseline": self.baseline, "out": self.out}
-        if len(self.folders) == 1 and holds_run(self.folders[0]):
-            if given := [f"--{name}" for name, value in asked.items() if value is not None]:
-                raise ValueError(
-                    f"{', '.join(given)} with one run directory; wanted: several, or a folder of runs"
-                )
-            say(write_report(self.folders[0], self.lang))
-            return
-        say(*write_report_over_runs(self.folders or (Path("runs"),), self.lang, **asked))
+        if not self.run_dirs:
+            raise UsageError("0 run directories: expected one, or several that differ in their seed alone")
+        runs = [load_run(path) for path in self.run_dirs]
+        check_comparable(runs)
+        settings: dict[str, Any] = {"planner": self.planner, "types": self.types}
+        paths = [diagnose_run(run, self.opponents, self.episodes, **settings) for run in runs]
+        table = over_runs(paths, [run.config.seed for run in runs])
+        show(regret_table(table))
+        say(*paths)
+        if self.out:
+            write_json(self.out, table | {"provenance": provenance(runs[0].config.seed)})
+            say(self.out)
