@@ -6,7 +6,7 @@ From results/headline/*.csv alone, which come from
     bestreply results runs/SETTING --out results/headline/SETTING.csv
 
 All methods of a setting learn from the same logged play, or play as many environment steps of their own, and are measured in the same
-games. Returns are the focal seat's, undiscounted; mean over training seeds ± half of the 95 % interval. `told_types` is the agent's
+games. Returns are the focal seat's, undiscounted; mean over training seeds ± half of the 95 % interval. `true_types` is the agent's
 planner told who the others are (where that is one of the players it learned from), `uniform_others` the same planner for which any
 action of the others is as likely as another. Minutes are those of one core, the median over seeds, measuring included.
 
@@ -128,7 +128,7 @@ def _said(v: Verdict) -> str:
 
 
 def _needed(v: Verdict) -> str:
-    return "over 10,000" if v.needed is None else f"{v.needed:,}"
+    return "over 10,000" if v.seeds_required is None else f"{v.seeds_required:,}"
 
 
 def summary() -> str:

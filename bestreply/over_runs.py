@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bestreply.config import to_dict
 from bestreply.regret import PARTS
-from bestreply.sweeps.compare import STEPS_APART
+from bestreply.sweeps.compare import STEPS_TOLERANCE
 
 if TYPE_CHECKING:
     from bestreply.run import Run
@@ -47,7 +47,7 @@ def _differences(a: "Run", b: "Run") -> list[tuple[str, Any, Any]]:
         if facts[0][name] != facts[1][name]:
             found.append((name, facts[0][name], facts[1][name]))
     steps = [int(run.provenance.get("env_steps", 0)) for run in (a, b)]
-    if abs(steps[0] - steps[1]) > STEPS_APART * max(steps):
+    if abs(steps[0] - steps[1]) > STEPS_TOLERANCE * max(steps):
         found.append(("environment steps", f"{steps[0]:,}", f"{steps[1]:,}"))
     configs = [_flat(to_dict(run.config)) for run in (a, b)]
     skipped = {"seed", "game"}  # the game's settings are compared as they were read

@@ -1,5 +1,4 @@
-"""Methods held against each other over training seeds: reads the scores of many runs, refuses what is not comparable, and says in one
-sentence a comparison what can be said."""
+"""Compare methods over training seeds: read the scores of many runs, refuse what is not comparable, write a sentence a comparison."""
 
 import dataclasses
 import glob
@@ -18,20 +17,20 @@ from bestreply.sweeps.verdicts import Verdict, judge
 
 FILE = "scores.parquet"
 
-STEPS_APART = 0.1
-"""Runs that collect the same number of episodes play about as many steps; more apart than this share is another budget."""
+STEPS_TOLERANCE = 0.1
+"""Largest relative difference of environment steps within one budget: runs of as many episodes play about as many steps."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Seed:
-    """What one training seed of a method was measured to have."""
+    """Measured returns of one training seed of a method."""
 
     path: Path
     seed: int
     mean: dict[str, float]
     """Mean return by opponent set."""
     facts: dict[str, Any]
-    """What has to be the same for all that is compared, by name."""
+    """Facts that must be equal in all compared runs, by name: game, version, settings, episodes."""
     env_steps: int
 
 
@@ -44,13 +43,18 @@ class Group:
 
 
 def read_group(text: str) -> Group:
-    """The group that ``[NAME=]PATH[:METHOD]`` names.
+    """Read the group that ``[NAME=]PATH[:METHOD]`` names.
 
-    PATH is a run directory, a directory of runs, or a pattern of these (``runs/goal-*``), and METHOD a method of their scores, by default
-    "agent". Or PATH is a table that ``bestreply results --out`` wrote, and METHOD whom of it: the folder of a method's runs, its last
-    part where that is enough (``hunt/iql`` or ``iql``), or whoever else was measured. NAME is by default the text itself.
+    Args:
+        text: PATH is a run directory, a directory of runs, or a pattern of these (``runs/goal-*``), and METHOD a method of their scores,
+            by default "agent". Or PATH is a table of ``bestreply results --out``, and METHOD the folder of a method's runs, its last
+            part where that is unique (``hunt/iql`` or ``iql``), or another method of the scores. NAME is by default the text itself.
 
-    Raises ValueError where there are no scores, no such method, or a seed twice.
+    Returns:
+        The group, its seeds in ascending order.
+
+    Raises:
+        ValueError: there are no scores, no such method, or a seed twice.
     """
     named = "=" in text and not glob.glob(text.partition(":")[0])
     name, _, rest = text.partition("=") if named else ("", "", text)
@@ -59,20 +63,20 @@ def read_group(text: str) -> Group:
     found = [seed for place in sorted(glob.glob(path)) for seed in _seeds_in(Path(place), method)]
     if not found:
         raise ValueError(
-            f"{text!r}: no {FILE} at {path}; wanted: [NAME=]PATH[:METHOD], PATH a run directory, a directory of runs or a pattern of "
-            "these that `bestreply evaluate` has measured, or a table that `bestreply results --out` wrote"
+            f"group={text!r}: expected [NAME=]PATH[:METHOD] with {FILE} at {path}: a run directory, a directory of runs or a pattern of "
+            "these, after `bestreply evaluate RUN`, or a table of `bestreply results --out`"
         )
     seeds = sorted(found, key=lambda s: s.seed)
     for one, two in pairwise(seeds):
         if one.seed == two.seed:
             raise ValueError(
-                f"{text!r}: {one.path} and {two.path} both have seed {one.seed}; wanted: runs that differ in their seed"
+                f"group={text!r}: expected runs that differ in their seed; {one.path} and {two.path} both have seed {one.seed}"
             )
     return Group(name or text, seeds)
 
 
 def _seeds_in(place: Path, method: str) -> list[Seed]:
-    from bestreply.sweeps.results import is_results  # which takes JAX
+    from bestreply.sweeps.results import is_results  # imports JAX
 
     if is_results(place):
         return _of_table(place, method)
@@ -86,31 +90,29 @@ def _scores_in(place: Path) -> list[Path]:
 
 
 def _read(file: Path, method: str) -> Seed:
-    from bestreply.evaluate import (
-        Scores,
-    )  # which takes JAX; a report holds runs against each other without it
+    from bestreply.evaluate import Scores  # imports JAX, which a report does without
 
     scores = Scores.load(file)
     columns = {
         name: np.array(scores.table[name].to_pylist()) for name in ("method", "opponents", "seed", "return")
     }
-    mine = columns["method"] == method
-    if not mine.any():
-        there = ", ".join(dict.fromkeys(columns["method"].tolist()))
-        raise ValueError(f"{file} has no method {method!r}; it has: {there}")
-    sets = list(dict.fromkeys(columns["opponents"][mine].tolist()))
-    rows = {name: mine & (columns["opponents"] == name) for name in sets}
+    of_method = columns["method"] == method
+    if not of_method.any():
+        methods = ", ".join(dict.fromkeys(columns["method"].tolist()))
+        raise ValueError(f"method={method!r}: expected one of {file}: {methods}")
+    sets = list(dict.fromkeys(columns["opponents"][of_method].tolist()))
+    rows = {name: of_method & (columns["opponents"] == name) for name in sets}
     run = scores.provenance.get("config", {})
     game = run.get("game", {})
     facts = {
         "game": game.get("name"),
         "version of the game": game.get("version"),
-        **_said_settings(game.get("settings", {})),
+        **_setting_facts(game.get("settings", {})),
         **{f"episodes against {name}": int(rows[name].sum()) for name in sets},
     }
     return Seed(
         path=file.parent,
-        seed=int(run.get("seed", columns["seed"][mine][0])),
+        seed=int(run.get("seed", columns["seed"][of_method][0])),
         mean={name: float(columns["return"][rows[name]].mean()) for name in sets},
         facts=facts,
         env_steps=int(run.get("env_steps", 0)),
@@ -118,28 +120,28 @@ def _read(file: Path, method: str) -> Seed:
 
 
 def _of_table(file: Path, method: str) -> list[Seed]:
-    """The seeds of `method` in a table of results: a row is a run of it against an opponent set."""
+    """Read the seeds of `method` from a table of results, where a row is a run against an opponent set."""
     from bestreply.sweeps.results import load_results, methods_in, of_method
 
     rows = load_results(file)
-    mine = of_method(rows, method)
-    if not mine:
-        raise ValueError(f"{file} has no method {method!r}; it has: {', '.join(methods_in(rows))}")
+    rows_of_method = of_method(rows, method)
+    if not rows_of_method:
+        raise ValueError(f"method={method!r}: expected one of {file}: {', '.join(methods_in(rows))}")
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in mine:
+    for row in rows_of_method:
         runs.setdefault((row["folder"], str(row.get("run"))), []).append(row)
-    return [_of_rows(Path(folder) / run, found) for (folder, run), found in runs.items()]
+    return [_of_rows(Path(folder) / run, of_run) for (folder, run), of_run in runs.items()]
 
 
 def _of_rows(path: Path, rows: list[dict[str, Any]]) -> Seed:
     first = rows[0]
     try:
         game = parse_spec(first["game"])
-    except ValueError:  # scores from elsewhere, that name no game or have settings that cannot be read
+    except ValueError:  # foreign scores without a game, or with unreadable settings
         game = Spec(first["game"])
     facts = {
         "game": game.name,
-        **_said_settings(game.settings),
+        **_setting_facts(game.settings),
         "version of the game": first.get("game_version"),
         **{f"episodes against {row['opponents']}": row["episodes"] for row in rows},
     }
@@ -147,74 +149,93 @@ def _of_rows(path: Path, rows: list[dict[str, Any]]) -> Seed:
     return Seed(path, first["seed"], means, facts, first["env_steps"])
 
 
-def _said_settings(settings: dict[str, Any]) -> dict[str, str]:
-    """As a run has them or a table: both write them alike."""
+def _setting_facts(settings: dict[str, Any]) -> dict[str, str]:
+    """Write the settings of a game in one form, whether they come from a run or from a table."""
     return {
         f"game.{k}": json.dumps(v) if isinstance(v, list | tuple) else str(v) for k, v in settings.items()
     }
 
 
 def check_groups(groups: Sequence[Group]) -> None:
-    """Raises ValueError that names all that keeps `groups` from being compared: seeds, opponent sets, game, episodes, budget."""
-    problems: list[str] = []
+    """Check that groups can be compared: the same seeds, opponent sets, game, episodes and budget.
+
+    Args:
+        groups: at least one.
+
+    Raises:
+        ValueError: lists all that differs.
+    """
     names = [group.name for group in groups]
-    problems += [f"{name} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
-    first = groups[0]
-    every = sorted({s.seed for g in groups for s in g.seeds})
+    problems = [f"{name} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    all_seeds = {s.seed for g in groups for s in g.seeds}
     for group in groups:
-        missing = sorted(set(every) - {s.seed for s in group.seeds})
+        missing = sorted(all_seeds - {s.seed for s in group.seeds})
         if missing:
             problems.append(f"{group.name} has no seed {', '.join(map(str, missing))}")
-    reference = first.seeds[0]
-    for group in groups:
-        for seed in group.seeds:
-            problems += [
-                f"{a.fact}: {a.one} ({reference.path}) and {a.two} ({seed.path})"
-                for a in apart(reference, seed)
-            ]
+    reference = groups[0].seeds[0]
+    for seed in (s for group in groups for s in group.seeds):
+        for m in mismatches(reference, seed):
+            problems.append(f"{m.fact}: {m.one} ({reference.path}) and {m.two} ({seed.path})")
     if problems:
         listed = "\n  ".join(dict.fromkeys(problems))
         raise ValueError(
-            f"these cannot be compared:\n  {listed}\nWanted: the same game, opponent sets, episodes, seeds and environment steps"
+            "these cannot be compared: expected the same game, opponent sets, episodes, seeds and environment steps\n  "
+            + listed
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class Apart:
-    """A fact that differs between two runs and must not."""
+class Mismatch:
+    """A fact that differs between two runs and must be equal to compare them."""
 
     fact: str
     one: Any
     two: Any
 
 
-def apart(one: Seed, two: Seed) -> list[Apart]:
-    """All that keeps two runs from being compared."""
-    found = [
-        Apart(name, one.facts.get(name), two.facts.get(name))
-        for name in dict.fromkeys([*one.facts, *two.facts])
-        if one.facts.get(name) != two.facts.get(name)
-    ]
-    if abs(one.env_steps - two.env_steps) > STEPS_APART * max(one.env_steps, two.env_steps):
-        found.append(Apart("environment steps", f"{one.env_steps:,}", f"{two.env_steps:,}"))
-    return found
+def mismatches(one: Seed, two: Seed) -> list[Mismatch]:
+    """List the facts that differ between two runs and must be equal to compare them."""
+    facts = dict.fromkeys([*one.facts, *two.facts])
+    values = [(name, one.facts.get(name), two.facts.get(name)) for name in facts]
+    differing = [Mismatch(*value) for value in values if value[1] != value[2]]
+    if abs(one.env_steps - two.env_steps) > STEPS_TOLERANCE * max(one.env_steps, two.env_steps):
+        differing.append(Mismatch("environment steps", f"{one.env_steps:,}", f"{two.env_steps:,}"))
+    return differing
 
 
 def compare(
     groups: Sequence[Group], *, margin: float | None = None, seed: int = 0, overall: str = "all"
 ) -> list[Verdict]:
-    """The first group against each other one (`bestreply.sweeps.verdicts.judge`), if `check_groups` lets it."""
+    """Compare the first group with each other one, by `bestreply.sweeps.verdicts.judge`.
+
+    Args:
+        groups: at least two.
+        margin: a difference in mean return that does not matter; by default 5 % of the other method's mean.
+        seed: of the bootstrap.
+        overall: name of the row over all opponent sets.
+
+    Returns:
+        For each other group, a verdict for each opponent set and then the one over all of them.
+
+    Raises:
+        ValueError: the groups are not comparable (`check_groups`), or fewer than two.
+    """
     check_groups(groups)
     sets = list(groups[0].seeds[0].mean)
     scores = {g.name: {o: np.array([s.mean[o] for s in g.seeds]) for o in sets} for g in groups}
     return judge(scores, np.random.default_rng(seed), margin=margin, overall=overall)
 
 
-# -- said ----------------------------------------------------------------------------------------------------------------------
+# -- text ----------------------------------------------------------------------------------------------------------------------
 
 
 def sentence(verdict: Verdict, lang: str = "en") -> str:
-    """What can be said of a comparison, in one sentence."""
+    """Write one sentence about a comparison.
+
+    Args:
+        verdict: the comparison.
+        lang: "en" or "zh".
+    """
     texts, v = load_texts(lang), verdict
     values: dict[str, Any] = {
         "a": v.a,
@@ -223,25 +244,30 @@ def sentence(verdict: Verdict, lang: str = "en") -> str:
         "difference": fixed(abs(v.difference)),
         "low": fixed(v.low if v.verdict != "worse" else -v.high),
         "high": fixed(v.high if v.verdict != "worse" else -v.low),
-        "p": _p(v.p_holm, texts),
+        "p": _p_text(v.p_holm, texts),
         "bound": fixed(v.bound),
-        "sought": fixed(v.sought),
+        "target": fixed(v.target_difference),
         "seeds": v.seeds,
     }
     if v.verdict != "not_enough":
         return texts(f"verdict_{v.verdict}", **values)
-    if v.needed is None:
+    if v.seeds_required is None:
         return texts("verdict_never" if v.seeds > 1 else "verdict_one_seed", **values)
-    more = max(v.needed - v.seeds, 1)
+    more = max(v.seeds_required - v.seeds, 1)
     return texts("verdict_not_enough", more=f"{more:,}", **values)
 
 
-def _p(p: float, texts: Texts) -> str:
+def _p_text(p: float, texts: Texts) -> str:
     return texts("p_less", p="0.001") if p < 0.001 else texts("p_is", p=f"{p:.3f}")
 
 
 def verdict_table(verdicts: Sequence[Verdict], lang: str = "en") -> Table:
-    """All numbers, for a terminal: two to a cell, since it is narrow."""
+    """Lay out the numbers of comparisons for a terminal, two a cell to keep it narrow.
+
+    Args:
+        verdicts: of one first method, at least one.
+        lang: "en" or "zh".
+    """
     texts = load_texts(lang)
     others = dict.fromkeys(v.b for v in verdicts)
     title = texts("verdicts_title", a=verdicts[0].a, others=", ".join(others), seeds=verdicts[0].seeds)
@@ -257,7 +283,7 @@ def verdict_table(verdicts: Sequence[Verdict], lang: str = "en") -> Table:
             f"{fixed(v.mean_a)} / {fixed(v.mean_b)}\n{fixed(v.iqm_a)} / {fixed(v.iqm_b)}",
             f"{fixed(v.difference, sign=True)}\n[{fixed(v.low)}, {fixed(v.high)}]",
             f"{v.p:.3f}\n{v.p_holm:.3f}",
-            f"{fixed(v.improvement)}\n{fixed(v.effect)}",
-            "–" if v.needed is None else f"{v.needed:,}",
+            f"{fixed(v.improvement)}\n{fixed(v.hedges_g)}",
+            "–" if v.seeds_required is None else f"{v.seeds_required:,}",
         )
     return table

@@ -1,4 +1,4 @@
-"""Runs held against each other: what is read, what is refused, and what is said of it."""
+"""Comparisons of runs: reading, refusals and sentences."""
 
 import json
 import string
@@ -98,9 +98,9 @@ def test_budgets_within_a_tenth_are_the_same(runs):
 
 
 def test_bad_groups_are_refused(runs):
-    with pytest.raises(ValueError, match=r"no scores.parquet at nowhere; wanted: \[NAME=\]PATH\[:METHOD\]"):
+    with pytest.raises(ValueError, match=r"group='x=nowhere': expected \[NAME=\]PATH\[:METHOD\]"):
         read_group("x=nowhere")
-    with pytest.raises(ValueError, match="has no method 'clone'; it has: agent, random"):
+    with pytest.raises(ValueError, match=r"method='clone': expected one of .*: agent, random"):
         read_group(f"{runs}/ours:clone")
     write_run(runs / "ours" / "again", 3, (1, 1))
     with pytest.raises(ValueError, match="both have seed 3"):
@@ -139,7 +139,7 @@ def test_the_command(runs, monkeypatch, capsys, tmp_path):
 
 def made(**changes):
     facts: dict[str, Any] = dict.fromkeys(
-        ("mean_a", "mean_b", "iqm_a", "iqm_b", "improvement", "effect"), 0.5
+        ("mean_a", "mean_b", "iqm_a", "iqm_b", "improvement", "hedges_g"), 0.5
     )
     facts |= {
         "a": "A",
@@ -150,7 +150,14 @@ def made(**changes):
         "low": -0.5,
         "high": -0.1,
     }
-    facts |= {"p": 0.01, "p_holm": 0.02, "bound": 0.5, "sought": 0.3, "needed": 20, "verdict": "worse"}
+    facts |= {
+        "p": 0.01,
+        "p_holm": 0.02,
+        "bound": 0.5,
+        "target_difference": 0.3,
+        "seeds_required": 20,
+        "verdict": "worse",
+    }
     return Verdict(**(facts | changes))
 
 
@@ -160,8 +167,8 @@ def test_sentences():
     assert short == (
         "A and B against NS: not enough seeds; 12 more would show a difference of 0.30 four times out of five (8 so far, p = 0.300)."
     )
-    assert "too many to name" in sentence(made(verdict="not_enough", needed=None))
-    assert "one seed each" in sentence(made(verdict="not_enough", needed=None, seeds=1))
+    assert "too many to name" in sentence(made(verdict="not_enough", seeds_required=None))
+    assert "one seed each" in sentence(made(verdict="not_enough", seeds_required=None, seeds=1))
     assert "p < 0.001" in sentence(made(p_holm=1e-5))
 
 
@@ -194,7 +201,7 @@ def test_a_table_of_results_says_what_the_runs_say(runs, tmp_path):
             assert [s.mean for s in one.seeds] == [pytest.approx(s.mean) for s in other.seeds]
         assert [v.verdict for v in compare(found)] == [v.verdict for v in compare(from_runs)]
         assert read_group(f"{table}:{runs.name}/ours").seeds[0].env_steps == 1000
-        with pytest.raises(ValueError, match=r"has no method 'clone'; it has: .*ours"):
+        with pytest.raises(ValueError, match=r"method='clone': expected one of .*ours"):
             read_group(f"{table}:clone")
         with pytest.raises(
             ValueError, match="both have seed 0"

@@ -8,8 +8,8 @@ import numpy as np
 
 from bestreply.report.weekly.groups import Family, Group
 from bestreply.report.weekly.record import Record
-from bestreply.sweeps.compare import Apart, Seed, apart
-from bestreply.sweeps.verdicts import Pair, Verdict, judge_pairs, pairs_of
+from bestreply.sweeps.compare import Mismatch, Seed, mismatches
+from bestreply.sweeps.verdicts import PairedScores, Verdict, judge_pairs, pairs_of
 
 ALL = "\0all"
 """Opponents of the verdict over all sets, until it is written in words."""
@@ -26,7 +26,7 @@ class Comparison:
     seeds: tuple[int, ...] = ()
     only_a: tuple[int, ...] = ()  # seeds that the other has not, which are left out
     only_b: tuple[int, ...] = ()
-    apart: tuple[Apart, ...] = ()
+    apart: tuple[Mismatch, ...] = ()
     verdicts: tuple[Verdict, ...] = ()  # over single sets, then over all
 
     @property
@@ -94,7 +94,7 @@ def _seed(record: Record, method: str) -> Seed | None:
     return Seed(record.path, record.seed, {n: c.mean for n, c in cells.items()}, facts, record.env_steps)
 
 
-def _compared(a: str, of_a: list[Seed], b: str, of_b: list[Seed]) -> tuple[Comparison, list[Pair]]:
+def _compared(a: str, of_a: list[Seed], b: str, of_b: list[Seed]) -> tuple[Comparison, list[PairedScores]]:
     """A comparison without its verdicts, and what they are to be about: on the seeds that both have."""
     first, second = ({s.seed: s for s in seeds} for seeds in (of_a, of_b))
     both = sorted(first.keys() & second.keys())
@@ -103,7 +103,7 @@ def _compared(a: str, of_a: list[Seed], b: str, of_b: list[Seed]) -> tuple[Compa
     if not both:
         return found, []
     reference = first[both[0]]
-    differs = [d for seeds in (first, second) for k in both for d in apart(reference, seeds[k])]
+    differs = [d for seeds in (first, second) for k in both for d in mismatches(reference, seeds[k])]
     if differs:
         by_fact = {d.fact: d for d in differs}
         return replace(found, apart=tuple(by_fact.values())), []
@@ -113,7 +113,7 @@ def _compared(a: str, of_a: list[Seed], b: str, of_b: list[Seed]) -> tuple[Compa
     return found, pairs_of(a, means[0], b, means[1], ALL)
 
 
-def _judged(compared: list[tuple[Comparison, list[Pair]]]) -> list[Comparison]:
+def _judged(compared: list[tuple[Comparison, list[PairedScores]]]) -> list[Comparison]:
     """With their verdicts, all adjusted together."""
     verdicts = iter(judge_pairs([p for _, pairs in compared for p in pairs], np.random.default_rng(0)))
     return [replace(c, verdicts=tuple(next(verdicts) for _ in pairs)) for c, pairs in compared]

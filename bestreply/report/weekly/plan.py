@@ -77,10 +77,10 @@ def _seeds(week: Week, texts: Texts) -> Iterator[Line]:
             if v.verdict != "not_enough":
                 continue
             names = {"a": groups[0].name, "b": c.b}
-            if v.seeds > 1 and v.needed is None:
-                yield line(texts("weekly_do_not", difference=fixed(v.sought), **names))
+            if v.seeds > 1 and v.seeds_required is None:
+                yield line(texts("weekly_do_not", difference=fixed(v.target_difference), **names))
                 continue
-            wanted = max(v.needed or LEAST_SEEDS, v.seeds + 1)
+            wanted = max(v.seeds_required or LEAST_SEEDS, v.seeds + 1)
             said = texts("weekly_do_seeds", seeds=f"{wanted:,}", **names)
             if all(g.sweep for g in groups):
                 file = next((f for g in groups for r in g.runs if (f := sweep_file(r.command))), "FILE.toml")
@@ -155,7 +155,7 @@ def _diagnose(week: Week, texts: Texts) -> Iterator[Line]:
 REMEDIES = {
     "others": "train.opponent_updates",
     "dynamics": "train.updates",
-    "depth": 'planner.planner = "look_ahead"',
+    "depth": 'planner.planner = "expectimax"',
     "value": 'train.target = "improved"',
 }
 """What most directly works on each part of a loss."""
