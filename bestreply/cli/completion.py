@@ -103,14 +103,13 @@ def _family_words(family: str) -> list[str]:
 
 # -- fish ----------------------------------------------------------------------------------------------------------------------
 
-_FISH = """function __bestreply_typed
-    commandline -opc
+_FISH = """function __bestreply_at # the words after `bestreply`, before the current one, are exactly these
+    set -l typed (commandline -opc)
+    test "$typed[2..-1]" = "$argv"
 end
-function __bestreply_at # the words after `bestreply` are exactly these
-    test (string join ' ' -- (__bestreply_typed)[2..-1]) = "$argv"
-end
-function __bestreply_in # the words after `bestreply` begin with these
-    string match -q -- "$argv *" (string join ' ' -- (__bestreply_typed)[2..-1])' '
+function __bestreply_in # they begin with these
+    set -l typed (commandline -opc)
+    string match -q -- "$argv *" "$typed[2..-1] "
 end"""
 
 

@@ -20,6 +20,7 @@ Language = Literal["en", "zh"]
 DEFAULT_PRESET = "demo"
 RANGES = {"seed": (0, 2**32 - 1), "port": (0, 65535)}
 """Field name, in every command -> least and largest value."""
+_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
 
 
 class Option(NamedTuple):
@@ -159,7 +160,44 @@ def _config_from(path: Path) -> RunConfig:
         raise UsageError(f"--config={path}: expected a JSON file: {error}") from None
     if not isinstance(data, dict):
         raise UsageError(f"--config={path}: expected a JSON object, as in a run's config.json")
+    _check_types(RunConfig, data, f"--config={path}: ")
     return from_dict(RunConfig, data)
+
+
+def _check_types(kind: type, data: dict[str, Any], where: str) -> None:
+    """Raise UsageError for the first value that does not fit the type of its field; unknown names are left to `from_dict`."""
+    for name, hint in typing.get_type_hints(kind).items():
+        if name not in data:
+            continue
+        value = data[name]
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, dict):
+                raise UsageError(f"{where}{name}={value!r}: expected a JSON object")
+            _check_types(typing.cast(type, hint), value, f"{where}{name}.")
+        elif not _fits(value, hint):
+            expected = _expected(hint)
+            raise UsageError(f"{where}{name}={value!r}: expected {expected}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Return whether a JSON value fits a type of a configuration's field."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return value in arguments
+    if origin is tuple:
+        return isinstance(value, list) and all(_fits(item, arguments[0]) for item in value)
+    if arguments:
+        return any(_fits(value, argument) for argument in arguments)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is hint
+
+
+def _expected(hint: Any) -> str:
+    """Return the words for a type in an error message: "a whole number or null"."""
+    if typing.get_origin(hint) is tuple:
+        return "a list"
+    return one_of(dict.fromkeys(_NAMES.get(part, repr(part)) for part in _type_parts(hint)))
 
 
 def _type_parts(hint: Any) -> Iterator[Any]:
