@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from bestreply.report import figures
+from bestreply.report.line_charts import named_lines
 from bestreply.report.read import number
 from bestreply.report.sections import Table
+from bestreply.report.svg import share_bar
 from bestreply.report.texts import Texts, fixed
 
 
@@ -23,12 +24,12 @@ def belief_section(found: Any, texts: Texts, goals: bool = False) -> dict[str, A
         return None
     sure = _entries(found, "reliability")
     bars = {
-        (row, column): figures.share_bar(number(entry.get(key)), "guess")
+        (row, column): share_bar(number(entry.get(key)), "guess")
         for row, entry in enumerate(sure)
         for column, key in enumerate(("confidence", "accuracy"))
     }
     return {
-        "figure": figures.named_lines(lines, texts("belief_label")),
+        "figure": named_lines(lines, texts("belief_label")),
         "table": _table(_entries(found, "moves"), ("moves", "accuracy", "share", "bits", "count"), texts),
         "reliability": _table(sure, ("confidence", "accuracy", "count"), texts, bars),
         "note": texts("note_belief", ece=fixed(number(found.get("ece")), 3)),

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from bestreply.report.checks import want
-from bestreply.report.figures import named_lines
+from bestreply.report.line_charts import named_lines
 from bestreply.report.read import number
 from bestreply.report.sections import Table
 from bestreply.report.texts import Texts, fixed

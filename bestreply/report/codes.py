@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from bestreply.report import figures
 from bestreply.report.read import number
+from bestreply.report.row_charts import heat_map
 from bestreply.report.sections import Table
 from bestreply.report.texts import Texts, fixed
 
@@ -23,7 +23,7 @@ def codes_section(found: Any, texts: Texts) -> dict[str, Any] | None:
     ]
     label = texts("codes_label", rows=" ".join(told))
     return {
-        "figure": figures.heat(rows, names, texts("codes_corner"), label),
+        "figure": heat_map(rows, names, texts("codes_corner"), label),
         "table": _by_moves(found, texts),
     }
 

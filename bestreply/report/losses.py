@@ -9,8 +9,8 @@ from typing import Any
 from markupsafe import Markup
 
 from bestreply.report.checks import board, place_of, row_of, strings, want
-from bestreply.report.figures import Fall, waterfall
 from bestreply.report.read import number
+from bestreply.report.row_charts import Fall, waterfall
 from bestreply.report.sections import Table
 from bestreply.report.texts import Texts, fixed
 

@@ -10,9 +10,9 @@ from typing import Any
 from markupsafe import Markup
 
 from bestreply.report.checks import ABSENT, board, place_of, row_of, rows_of, strings, want
-from bestreply.report.figures import el, share_bar
 from bestreply.report.read import number
 from bestreply.report.strips import Strip, colour, strip
+from bestreply.report.svg import el, share_bar
 from bestreply.report.texts import Texts, fixed
 
 MAX_STEPS_SHOWN = 1000  # of all matches together, to keep the page openable

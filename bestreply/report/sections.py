@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from bestreply.report import figures
+from bestreply.report.line_charts import MAX_POINTS, Curve, line_chart, named_lines, thin
 from bestreply.report.read import Problem, RunFiles, Scores, Series, lookup, number
+from bestreply.report.row_charts import Interval, Row, interval_chart
 from bestreply.report.scores import (
     RATIOS,
     ScoreTable,
@@ -20,6 +21,7 @@ from bestreply.report.scores import (
     score_table,
     table_note,
 )
+from bestreply.report.svg import share_bar
 from bestreply.report.texts import Texts, duration, fixed, moment, show
 
 MAX_PANELS = 60  # learning curves on one page
@@ -146,11 +148,21 @@ def scores_section(run: RunFiles, scores: Scores, texts: Texts) -> dict[str, Any
         rows.append([texts("best_reply"), *best_reply_row(table, texts)])
     for against in table.opponents:
         played = [(m, table.cells[m, against]) for m in table.methods if (m, against) in table.cells]
-        dots = [figures.Dot(m, c.mean, c.interval(), m == table.own) for m, c in played]
+        own_cell = table.cells.get((table.own, against))
+        intervals = []
+        for method, cell in played:
+            style = "own" if method == table.own else "other"
+            row = Row(method, fixed(cell.mean), style)
+            intervals.append(Interval(row, cell.mean, cell.interval(), style))
         label = texts(
             "dots_label", opponents=against, values=", ".join(f"{m} {cell_text(c)}" for m, c in played)
         )
-        pictures.append((texts("against", opponents=against), figures.dots(dots, label)))
+        pictures.append(
+            (
+                texts("against", opponents=against),
+                interval_chart(intervals, label, mark=own_cell and own_cell.mean),
+            )
+        )
     overall, found = findings(table, texts)
     head = [texts("method"), *(texts("against", opponents=a) for a in table.opponents)]
     return {
@@ -211,15 +223,16 @@ def curves_section(metrics: dict[str, Series], texts: Texts) -> dict[str, Any]:
         lines = [_curve(metrics[name], by_steps, "own", texts("training") if name in partners else "")]
         if name in partners:
             lines.append(_curve(metrics[partners[name]], by_steps, "held", texts("heldout")))
-        last = texts("list_gap").join(f"{c.label} {show(_last(c.y))}".strip() for c in lines)
+        last = texts("list_gap").join(f"{c.name} {show(_last(c.y))}".strip() for c in lines)
         label = texts("curve_label", name=name, axis=axis, last=last)
-        figure = figures.curves(lines, x_range, label, [float(u) for u, _ in stages[:8]])
+        thinned = [thin(curve, extremes=True) for curve in lines]
+        figure = line_chart(thinned, label, x_range=x_range, marks=[float(u) for u, _ in stages[:8]])
         prefix, _, rest = name.partition("/") if "/" in name else ("", "", name)
         groups.setdefault(prefix, []).append(Panel(rest, last, figure))
     return {
         "axis": axis,
         "groups": [(texts.get(f"group_{prefix}", prefix), panels) for prefix, panels in groups.items()],
-        "thinned": any(len(s.value) > figures.MAX_POINTS for s in metrics.values()),
+        "thinned": any(len(s.value) > MAX_POINTS for s in metrics.values()),
         "held": bool(partners),
         "left_out": names[MAX_PANELS:],
     }
@@ -247,13 +260,13 @@ def _partners(names: list[str]) -> dict[str, str]:
     return found
 
 
-def _curve(series: Series, by_steps: bool, style: str, label: str) -> figures.Curve:
+def _curve(series: Series, by_steps: bool, style: str, name: str) -> Curve:
     if not by_steps:
-        return figures.Curve(series.update.astype(float), series.value, style, label)
+        return Curve(name, style, series.update.astype(float), series.value)
     order = np.argsort(series.env_steps, kind="stable")
     x = series.env_steps[order]
     final = np.append(x[1:] != x[:-1], True)  # of several values at one number of steps, the last
-    return figures.Curve(x[final].astype(float), series.value[order][final], style, label)
+    return Curve(name, style, x[final].astype(float), series.value[order][final])
 
 
 def _last(values: np.ndarray) -> float | None:
@@ -298,7 +311,7 @@ def _plain(entries: list[dict[str, Any]], keys: tuple[str, ...], texts: Texts) -
 
 def _opponent_table(entries: list[dict[str, Any]], texts: Texts) -> Table:
     plain = _plain(entries, ("player", "top1", "log_loss", "count"), texts)
-    bars = {(r, 1): figures.share_bar(number(e.get("top1")), "guess") for r, e in enumerate(entries)}
+    bars = {(r, 1): share_bar(number(e.get("top1")), "guess") for r, e in enumerate(entries)}
     return Table(plain.head, plain.rows, shares=bars)
 
 
@@ -322,7 +335,7 @@ def _open_loop(entries: list[dict[str, Any]], texts: Texts) -> dict[str, Any] | 
     kinds = [kind for kind, lines in points.items() if lines]
     for kind in kinds:
         lines = {name: list(by_steps.items()) for name, by_steps in points[kind].items()}
-        pictures.append((texts(f"open_{kind}"), figures.named_lines(lines, texts(f"open_{kind}_label"))))
+        pictures.append((texts(f"open_{kind}"), named_lines(lines, texts(f"open_{kind}_label"))))
     head = [texts("column_entity")]
     head += [
         texts("open_head", kind=texts(f"column_{kind}"), steps=f"{s:g}") for kind in kinds for s in horizons

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from bestreply.report.figures import el
+from bestreply.report.svg import el, points
 from bestreply.report.texts import Texts
 
 LEFT, RIGHT = 58.0, 300.0  # of the steps, in units of a figure 300 wide
@@ -91,14 +91,14 @@ def strip(
 
 def _area(belief: Sequence[Sequence[float | None]], goal: int, width: float) -> Markup:
     """The area of one goal in a stack, level within a step."""
-    upper, lower = [], []
+    across, upper, lower = [], [], []
     for t, row in enumerate(belief):
         below = sum(p or 0.0 for p in row[:goal])
-        ends = (LEFT + t * width, LEFT + (t + 1) * width)
-        upper += [(x, _level(below + (row[goal] or 0.0))) for x in ends]
-        lower += [(x, _level(below)) for x in ends]
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in upper + lower[::-1])
-    return el("polygon", class_=f"area {colour(goal)}", points=points)
+        across += [LEFT + t * width, LEFT + (t + 1) * width]
+        upper += [_level(below + (row[goal] or 0.0))] * 2
+        lower += [_level(below)] * 2
+    outline = points(across + across[::-1], upper + lower[::-1])
+    return el("polygon", class_=f"area {colour(goal)}", points=outline)
 
 
 def _level(share: float) -> float:

@@ -86,8 +86,9 @@ const scale = (text) => {
   };
 };
 
-for (const figure of document.querySelectorAll(".curves")) {
+for (const figure of document.querySelectorAll(".figure[data-x]")) {
   const [toX, toY] = [scale(figure.dataset.x), scale(figure.dataset.y)];
+  const [bottom, top] = figure.dataset.y.split(" ").slice(2);
   const lines = [...figure.querySelectorAll(".line")];
   const cross = document.createElementNS("http://www.w3.org/2000/svg", "line");
   cross.setAttribute("class", "cross");
@@ -99,9 +100,9 @@ for (const figure of document.querySelectorAll(".curves")) {
     const nearest = lines.map((line) =>
       [...line.points].reduce((best, p) => (Math.abs(p.x - at) < Math.abs(best.x - at) ? p : best)));
     const x = nearest[0].x;
-    for (const [name, value] of [["x1", x], ["x2", x], ["y1", 8], ["y2", 144]]) cross.setAttribute(name, value);
+    for (const [name, value] of [["x1", x], ["x2", x], ["y1", top], ["y2", bottom]]) cross.setAttribute(name, value);
     figure.append(cross);
-    const values = nearest.map((p, k) => `${lines[k].dataset.label} ${number.format(toY(p.y))}`.trim());
+    const values = nearest.map((p, k) => `${lines[k].textContent} ${number.format(toY(p.y))}`.trim());
     readout.textContent = `${number.format(Math.round(toX(x)))}: ${values.join(", ")}`;
     readout.hidden = false;
     const left = Math.min(event.pageX + 12, document.documentElement.clientWidth - readout.offsetWidth - 8);

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bestreply.report.figures import ticks
+from bestreply.report.svg import ticks
 from bestreply.report.weekly.groups import Family
 
 DIFFERS = 0.1

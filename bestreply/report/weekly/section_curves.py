@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from bestreply.report.line_charts import MAX_LINES, Curve, line_chart, line_style
 from bestreply.report.read import number
+from bestreply.report.row_charts import shade, stacked_shares
 from bestreply.report.texts import Texts, compact, fixed, show
 from bestreply.report.weekly.curves import ALONG, Curves, Metric, Speed, learning_curves
 from bestreply.report.weekly.document import (
@@ -18,7 +20,6 @@ from bestreply.report.weekly.document import (
     cells,
     line,
 )
-from bestreply.report.weekly.figures import MOST_LINES, Band, bands, shade_of, shares, style_of
 from bestreply.report.weekly.groups import Family
 from bestreply.report.weekly.returns import DIFFERS, Spread, spreads
 from bestreply.report.weekly.week import Week, mean_of, stderr_of
@@ -38,7 +39,7 @@ def section_curves(week: Week, texts: Texts) -> Section:
 
 
 def keys_of(family: Family) -> list[tuple[str, str]]:
-    return [(style_of(k), g.name) for k, g in enumerate(family.groups[:MOST_LINES])]
+    return [(line_style(k), g.name) for k, g in enumerate(family.groups[:MAX_LINES])]
 
 
 def _curves(family: Family, found: Curves, texts: Texts) -> list[Block]:
@@ -49,11 +50,11 @@ def _curves(family: Family, found: Curves, texts: Texts) -> list[Block]:
             line(texts("weekly_axis_steps" if found.by_steps else "weekly_axis_updates", steps=steps)), "note"
         )
     ]
-    styles = {g.name: style_of(k) for k, g in enumerate(family.groups[:MOST_LINES])}
+    styles = {g.name: line_style(k) for k, g in enumerate(family.groups[:MAX_LINES])}
     pictures = [_picture(metric, styles, found.by_steps, texts) for metric in found.metrics[:MOST_PANELS]]
     blocks.append(Pictures(pictures, keys=keys_of(family)))
-    if len(family.groups) > MOST_LINES:
-        blocks.append(Text(line(texts("weekly_lines_left_out", count=MOST_LINES)), "note"))
+    if len(family.groups) > MAX_LINES:
+        blocks.append(Text(line(texts("weekly_lines_left_out", count=MAX_LINES)), "note"))
     head = [texts(f"weekly_curve_{name}") for name in ("metric", "method", "seeds", "first")]
     head += [*(f"{100 * part:.0f}%" for part in ALONG), texts("weekly_curve_final")]
     head.append(texts("weekly_curve_reached_steps" if found.by_steps else "weekly_curve_reached_updates"))
@@ -64,11 +65,11 @@ def _curves(family: Family, found: Curves, texts: Texts) -> list[Block]:
 
 def _picture(metric: Metric, styles: dict[str, str], by_steps: bool, texts: Texts) -> Picture:
     lines = [
-        Band(m.name, styles[m.name], m.x, m.mean, m.low, m.high) for m in metric.means if m.name in styles
+        Curve(m.name, styles[m.name], m.x, m.mean, m.low, m.high) for m in metric.means if m.name in styles
     ]
     ends = texts("list_gap").join(f"{m.name} {show(float(m.mean[-1]))}" for m in metric.means)
     label = texts("weekly_curve_label", metric=metric.name, ends=ends)
-    return Picture(metric.name, bands(lines, label))
+    return Picture(metric.name, line_chart(lines, label))
 
 
 def _speed(metric: str, name: str, speed: Speed, texts: Texts) -> list[Line]:
@@ -116,8 +117,8 @@ def _returns(found: list[Spread], texts: Texts) -> list[Block]:
     for spread in apart:
         title = texts("against", opponents=spread.opponents)
         label = texts("weekly_returns_label", opponents=spread.opponents)
-        keys = [(shade_of(k, len(spread.bins)), _bin(b)) for k, b in enumerate(spread.bins)]
-        blocks.append(Pictures([Picture(title, shares(spread.shares, label))], wide=True, keys=keys))
+        keys = [(shade(k, len(spread.bins)), _bin(b)) for k, b in enumerate(spread.bins)]
+        blocks.append(Pictures([Picture(title, stacked_shares(spread.shares, label))], wide=True, keys=keys))
     for key, some in (("weekly_unlike", [] if alone else apart), ("weekly_alike", alike)):
         if some:
             names = texts("weekly_list_gap").join(f"{s.opponents} ({fixed(s.distance)})" for s in some)
@@ -148,14 +149,14 @@ def as_points(entries: object, x: str, y: str) -> dict[float, float]:
     return found
 
 
-def over_seeds(name: str, style: str, runs: list[dict[float, float]]) -> Band:
+def over_seeds(name: str, style: str, runs: list[dict[float, float]]) -> Curve:
     """The mean of the runs at every x that all of them have, with its interval."""
     common = sorted(set.intersection(*(set(run) for run in runs)))
     values = np.array([[run[x] for x in common] for run in runs])
     mean, x = values.mean(0), np.array(common)
     if len(runs) < 2:
-        return Band(name, style, x, mean)
+        return Curve(name, style, x, mean)
     from bestreply.sweeps.verdicts import student_t
 
     half = student_t(len(runs) - 1, 0.975) * values.std(0, ddof=1) / len(runs) ** 0.5
-    return Band(name, style, x, mean, mean - half, mean + half)
+    return Curve(name, style, x, mean, mean - half, mean + half)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bestreply.report.line_charts import MAX_LINES, Curve, line_chart, line_style
 from bestreply.report.read import number
 from bestreply.report.texts import Texts, fixed
 from bestreply.report.weekly.document import (
@@ -17,7 +18,6 @@ from bestreply.report.weekly.document import (
     cells,
     line,
 )
-from bestreply.report.weekly.figures import MOST_LINES, Band, bands, style_of
 from bestreply.report.weekly.groups import Family, Group
 from bestreply.report.weekly.section_curves import as_points, keys_of, over_seeds
 from bestreply.report.weekly.week import Week, with_error
@@ -58,14 +58,21 @@ def _beliefs(family: Family, told: list[Group], texts: Texts) -> list[Block]:
     points = {g.name: [as_points(b.get("moves"), "moves", "accuracy") for b in beliefs_of(g)] for g in told}
     for group in told:
         number_ = family.groups.index(group)
-        if number_ >= MOST_LINES:
+        if number_ >= MAX_LINES:
             continue
-        moves.append(over_seeds(group.name, style_of(number_), points[group.name]))
-        sure.append(_reliability(group, style_of(number_)))
+        moves.append(over_seeds(group.name, line_style(number_), points[group.name]))
+        sure.append(_reliability(group, line_style(number_)))
     pictures = [
-        Picture(texts("weekly_belief_moves"), bands(moves, texts("belief_label"), unit=True)),
+        Picture(texts("weekly_belief_moves"), line_chart(moves, texts("belief_label"), y_range=(0.0, 1.0))),
         Picture(
-            texts("weekly_belief_sure"), bands(sure, texts("weekly_belief_sure"), unit=True, diagonal=True)
+            texts("weekly_belief_sure"),
+            line_chart(
+                sure,
+                texts("weekly_belief_sure"),
+                x_range=(0.0, 1.0),
+                y_range=(0.0, 1.0),
+                diagonal=True,
+            ),
         ),
     ]
     every = [p for runs in points.values() for p in runs]
@@ -97,7 +104,7 @@ def _belief_row(group: Group, points: list[dict[float, float]], after: list[floa
     )
 
 
-def _reliability(group: Group, style: str) -> Band:
+def _reliability(group: Group, style: str) -> Curve:
     """How often it was right by how sure it was, over all runs: bins of confidence, weighted by how many fell into each."""
     import numpy as np
 
@@ -114,7 +121,7 @@ def _reliability(group: Group, style: str) -> Band:
             for k, value in enumerate((sure * count, right * count, count)):
                 bin_[k] += value
     means = np.array([[s / n, r / n] for _, (s, r, n) in sorted(sums.items())]).reshape(-1, 2)
-    return Band(group.name, style, means[:, 0], means[:, 1])
+    return Curve(group.name, style, means[:, 0], means[:, 1])
 
 
 def _sure_table(told: list[Group], texts: Texts) -> Fold:

@@ -1,8 +1,10 @@
 """What can be said of the methods: a sentence a comparison, a figure, all numbers, and what cannot be compared and why."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bestreply.report.row_charts import Interval, Row, interval_chart
 from bestreply.report.texts import Texts, fixed
 from bestreply.report.weekly.document import (
     Block,
@@ -18,7 +20,6 @@ from bestreply.report.weekly.document import (
     cells,
     line,
 )
-from bestreply.report.weekly.figures import Apart, differences
 from bestreply.report.weekly.groups import Family
 from bestreply.report.weekly.held import ALL, Comparison, Held
 from bestreply.report.weekly.week import Week, listed
@@ -111,21 +112,23 @@ def _pictures(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
     if not shown:
         return []
     if len(shown) > MOST_PANELS:
-        rows = [_apart(f"{c.a} − {c.b}", c.overall) for c in shown[:40]]
+        rows = [_row(f"{c.a} − {c.b}", c.overall) for c in shown[:40]]
         panels = [(texts("verdicts_all"), rows)]
     else:
         panels = [
-            (f"{c.a} − {c.b}", [_apart(_worded(v, texts).opponents, v) for v in c.verdicts]) for c in shown
+            (f"{c.a} − {c.b}", [_row(_worded(v, texts).opponents, v) for v in c.verdicts]) for c in shown
         ]
     pictures = [
-        Picture(title, differences(rows, texts("weekly_differences_label", title=title)))
+        Picture(title, interval_chart(rows, texts("weekly_differences_label", title=title), mark=0.0))
         for title, rows in panels
     ]
     return [Pictures(pictures, wide=True), Text(line(texts("weekly_note_differences")), "figure")]
 
 
-def _apart(name: str, v: Verdict) -> Apart:
-    return Apart(name, v.difference, v.low, v.high, v.verdict)
+def _row(name: str, v: Verdict) -> Interval:
+    interval = (v.low, v.high) if math.isfinite(v.low) and math.isfinite(v.high) else None
+    row = Row(name, fixed(v.difference, sign=True))
+    return Interval(row, v.difference, interval, f"v-{v.verdict}")
 
 
 def _left_out(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
@@ -160,7 +163,7 @@ def _numbers_row(v: Verdict, texts: Texts) -> list[Line]:
         f"{fixed(v.difference, sign=True)} [{fixed(v.low)}, {fixed(v.high)}]",
         f"{v.p:.3f} ({v.p_holm:.3f})",
         fixed(v.improvement),
-        "–" if v.needed is None else f"{v.needed:,}",
+        "–" if v.seeds_required is None else f"{v.seeds_required:,}",
     )
 
 

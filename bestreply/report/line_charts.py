@@ -1,0 +1,178 @@
+"""Lines against a common x, with bands around them: learning curves, accuracies, calibration."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from markupsafe import Markup
+
+from bestreply.report.svg import WIDTH, Scale, chart, el, fit, name_text, points
+from bestreply.report.texts import compact
+
+MAX_POINTS = 240
+COLOURS = 8
+"""Colours of the style sheet, c0 to c7; the next eight lines are dashed."""
+MAX_LINES = 2 * COLOURS
+LEFT, RIGHT, NAMES_RIGHT, TOP, BOTTOM = 46, 14, 112, 8, 24
+NAME_GAP = 13  # between names at the ends of lines
+MIN_LOG_SPAN = 30  # greatest / least value from which y is logarithmic
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One series in order of x, and the band around it where there is one."""
+
+    name: str
+    style: str  # a class of the style sheet
+    x: np.ndarray  # [points]
+    y: np.ndarray  # [points]
+    low: np.ndarray | None = None  # [points]
+    high: np.ndarray | None = None  # [points]
+
+
+def line_style(number: int) -> str:
+    """Return the class of the line with this number."""
+    return f"c{number % COLOURS}" + (" dashed" if number >= COLOURS else "")
+
+
+def thin(line: Curve, extremes: bool = False) -> Curve:
+    """Reduce a line to at most MAX_POINTS points, the means of equal stretches of it.
+
+    Args:
+        line: a line of any length; points that are not finite are dropped.
+        extremes: make the least and greatest y of each stretch its band.
+    """
+    columns = [line.x, line.y, *(edge for edge in (line.low, line.high) if edge is not None)]
+    values = np.array(columns, float)
+    values = values[:, np.isfinite(values).all(0)]
+    if values.shape[1] > MAX_POINTS:
+        parts = np.array_split(values, MAX_POINTS, axis=1)
+        values = np.array([part.mean(1) for part in parts]).T
+        if extremes:
+            edges = [[part[1].min() for part in parts], [part[1].max() for part in parts]]
+            values = np.vstack([values[:2], edges])
+    low, high = values[2:] if len(values) == 4 else (None, None)
+    return replace(line, x=values[0], y=values[1], low=low, high=high)
+
+
+def named_lines(lines: dict[str, list[tuple[float, float]]], label: str) -> Markup:
+    """Draw shares in [0, 1] against steps: a line through the (step, share) of each name, which stands at its end."""
+    curves = [
+        Curve(name, line_style(k), *np.array(sorted(points)).T)
+        for k, (name, points) in enumerate((n, p) for n, p in lines.items() if p)
+    ]
+    return line_chart(curves, label, y_range=(0.98, 1.0), names=True)
+
+
+def line_chart(
+    lines: Sequence[Curve],
+    label: str,
+    *,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+    marks: Sequence[float] = (),
+    diagonal: bool = False,
+    names: bool = False,
+) -> Markup:
+    """Draw lines and their bands; y is logarithmic where all of it is positive and spans a factor of 30.
+
+    Args:
+        lines: as many as the page has styles for; those without a finite point are left out.
+        label: read out in place of the chart.
+        x_range: what the axis covers; by default what the lines do.
+        y_range: what the axis covers at least; bands are cut off there.
+        marks: positions on x of vertical dashed lines.
+        diagonal: draw y = x, dashed.
+        names: write each line's name at its end.
+
+    Returns:
+        The chart, empty where there is no line.
+    """
+    lines = [line for line in map(thin, lines) if len(line.x)]
+    if not lines:
+        return Markup("")
+    height = max(178, TOP + BOTTOM + NAME_GAP * len(lines) * names)
+    floor, end = height - BOTTOM, WIDTH - (NAMES_RIGHT if names else RIGHT)
+    y = _y_scale(lines, y_range, floor)
+    values = np.concatenate([line.x for line in lines])
+    low, high = x_range or (float(values.min()), float(values.max()))
+    x = Scale(*((low, high) if high > low else (low - 1, high + 1)), LEFT, end)
+    parts = _axes(x, y, whole=bool((values % 1 == 0).all()))
+    parts += [el("line", class_="mark", x1=x(m), x2=x(m), y1=TOP, y2=floor) for m in marks]
+    if diagonal:
+        parts.append(el("line", class_="mark", x1=x(low), x2=x(high), y1=y(low), y2=y(high)))
+    parts += [_band(line, x, y) for line in lines if line.low is not None]
+    for line in lines:
+        parts += _line(line, x, y)
+    if names:
+        parts += _names(lines, x, y)
+    return chart(parts, height, label, data_x=x.written, data_y=y.written)
+
+
+def _y_scale(lines: Sequence[Curve], y_range: tuple[float, float] | None, floor: float) -> Scale:
+    means = np.concatenate([line.y for line in lines])
+    if y_range:
+        return Scale(min(y_range[0], float(means.min())), max(y_range[1], float(means.max())), floor, TOP)
+    edges = [edge for line in lines for edge in (line.low, line.high) if edge is not None]
+    values = np.concatenate([means, *edges])
+    log = bool(means.min() > 0 and means.max() > MIN_LOG_SPAN * means.min())
+    if log:  # an interval may reach below 0
+        values = np.maximum(values, means.min() / 3)
+    return fit(values, floor, TOP, log)
+
+
+def _axes(x: Scale, y: Scale, whole: bool) -> list[Markup]:
+    floor = y.start
+    parts = [el("line", class_="axis", x1=x.start, x2=x.end, y1=floor, y2=floor)]
+    for value in y.ticks(4):
+        at = y(value)
+        parts.append(el("line", class_="grid", x1=x.start, x2=x.end, y1=at, y2=at))
+        parts.append(el("text", compact(value), class_="tick", x=x.start - 6, y=at + 3.5, text_anchor="end"))
+    for value in x.ticks(4):
+        if value % 1 == 0 or not whole:
+            parts.append(
+                el("text", compact(value), class_="tick", x=x(value), y=floor + 16, text_anchor="middle")
+            )
+    if y.log:
+        parts.append(el("text", "log", class_="tick", x=x.end, y=TOP + 8, text_anchor="end"))
+    return parts
+
+
+def _band(line: Curve, x: Scale, y: Scale) -> Markup:
+    across = [x(value) for value in line.x.tolist()]
+    high, low = (
+        [y(value) for value in np.clip(edge, y.low, y.high).tolist()]
+        for edge in (line.high, line.low)
+        if edge is not None
+    )
+    return el("polygon", class_=f"band {line.style}", points=points(across + across[::-1], high + low[::-1]))
+
+
+def _line(line: Curve, x: Scale, y: Scale) -> list[Markup]:
+    """Draw a line, with dots at its points where they are few, otherwise at its end."""
+    xs, ys = [x(value) for value in line.x.tolist()], [y(value) for value in line.y.tolist()]
+    title = el("title", line.name) if line.name else ""
+    parts = [el("polyline", title, class_=f"line {line.style}", points=points(xs, ys))]
+    first = 0 if len(xs) <= 12 else -1
+    dots = zip(xs[first:], ys[first:], strict=True)
+    return parts + [el("circle", class_=f"dot {line.style}", cx=a, cy=b, r=2.5) for a, b in dots]
+
+
+def _names(lines: Sequence[Curve], x: Scale, y: Scale) -> list[Markup]:
+    """Write the names of lines at their ends, with leaders to where there is room for them."""
+    ends = [y(float(line.y[-1])) for line in lines]
+    edge, parts = x.end, []
+    for line, end, place in zip(lines, ends, _spread(ends, TOP, y.start), strict=True):
+        leader = points((x(float(line.x[-1])) + 5, edge + 12, edge + 16), (end, place, place))
+        parts.append(el("polyline", class_=f"leader {line.style}", points=leader))
+        parts.append(name_text(line.name, 15, line.style, x=edge + 20, y=place + 4))
+    return parts
+
+
+def _spread(places: list[float], low: float, high: float) -> list[float]:
+    """Move places apart to at least NAME_GAP, in their order, within [low, high] where that is possible."""
+    moved = np.sort(places) - NAME_GAP * np.arange(len(places))
+    moved = np.maximum.accumulate(np.maximum(moved, low)) + NAME_GAP * np.arange(len(places))
+    spare = high - NAME_GAP * np.arange(len(places))[::-1]
+    moved = np.minimum(moved, spare)
+    return moved[np.argsort(np.argsort(places, kind="stable"))].tolist()
