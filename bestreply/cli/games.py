@@ -110,13 +110,18 @@ class View:
     """Planner of the agent; by default that of the run's configuration."""
     lang: Language = "en"
     """Language of the page."""
+    gif: Path | None = None
+    """Write one game against the first opponent set to this file, an animated GIF, instead of the page."""
 
     def run(self) -> None:
-        """Write the page and print its path."""
+        """Write the page, or the animation, and print its path."""
         from bestreply.run import load_run
-        from bestreply.view import view_run
+        from bestreply.view import animate_run, view_run
 
         settings: dict[str, Any] = {"seed": self.seed, "planner": self.planner, "lang": self.lang}
+        if self.gif:
+            say(animate_run(load_run(self.run_dir), self.gif, self.opponents, seat=self.seat, **settings))
+            return
         say(view_run(load_run(self.run_dir), self.opponents, self.episodes, seat=self.seat, **settings))
 
 
@@ -153,10 +158,10 @@ class Play:
 
     def run(self) -> None:
         """Serve the game until Ctrl-C, and print the dataset's path if a game was completed."""
-        from bestreply.person.play import open_sitting, serve
-
         if len(self.game) > 1:
             raise UsageError(f"game={' '.join(self.game)}: expected one game, in quotes if it has settings")
+        from bestreply.person.play import open_sitting, serve
+
         game = self.game[0] if self.game else None
         settings: dict[str, Any] = {"planner": self.planner, "seed": self.seed, "out": self.out}
         session, goals = open_sitting(game, self.against, self.opponents, self.seat, **settings)

@@ -108,15 +108,15 @@ class Compare:
 
     def run(self) -> None:
         """Print the table of verdicts and a sentence for each, and write them if asked."""
+        if len(self.groups) < 2:
+            raise UsageError(
+                f"{len(self.groups)} groups: expected at least two groups of runs, such as ours='runs/a-*' iql='runs/b-*'"
+            )
         from bestreply.files import write_json
         from bestreply.provenance import provenance
         from bestreply.report.texts import load_texts
         from bestreply.sweeps.compare import compare, read_group, sentence, verdict_table
 
-        if len(self.groups) < 2:
-            raise UsageError(
-                f"{len(self.groups)} groups: expected at least two groups of runs, such as ours='runs/a-*' iql='runs/b-*'"
-            )
         groups = [read_group(text) for text in self.groups]
         overall = load_texts(self.lang)("verdicts_all")
         verdicts = compare(groups, margin=self.margin, seed=self.seed, overall=overall)
@@ -154,14 +154,14 @@ class Diagnose:
 
     def run(self) -> None:
         """Diagnose each run, and print the table and the paths of the files."""
+        if not self.run_dirs:
+            raise UsageError("0 run directories: expected one, or several that differ in their seed alone")
         from bestreply.files import write_json
         from bestreply.over_runs import check_comparable, over_runs, regret_table
         from bestreply.provenance import provenance
         from bestreply.regret import diagnose_run
         from bestreply.run import load_run
 
-        if not self.run_dirs:
-            raise UsageError("0 run directories: expected one, or several that differ in their seed alone")
         runs = [load_run(path) for path in self.run_dirs]
         check_comparable(runs)
         settings: dict[str, Any] = {"planner": self.planner, "types": self.types}

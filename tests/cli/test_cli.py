@@ -1,15 +1,17 @@
-"""The command line: quick help, refusals that show what there is, files in and out."""
+"""The command line: help that imports no JAX, errors that name what is expected, files in and out."""
 
 import dataclasses
 import json
 import subprocess
 import sys
+import typing
 
 import pytest
 
 from bestreply import cli, collect, make_game, open_store, preset
-from bestreply.cli import flow
-from bestreply.cli.registry import config_of, read
+from bestreply.cli import flow, registry
+from bestreply.cli.options import RANGES, check_ranges, config_of, options_of, read
+from bestreply.cli.registry import COMMANDS, FAMILIES, GROUPS, UsageError, nearest
 from bestreply.config import PRESETS, EvaluateConfig, RunConfig, to_dict
 
 
@@ -21,47 +23,97 @@ def run(*arguments, cwd=None):
 
 
 def call(monkeypatch, capsys, *arguments):
-    """In this process, where JAX has been imported: (exit status, standard output, what is said on exit)."""
+    """In this process: (exit status, standard output, standard error)."""
     monkeypatch.setattr(sys, "argv", ["bestreply", *map(str, arguments)])
+    status, message = 0, ""
     try:
         cli.main()
-    except SystemExit as stop:
-        return stop.code or 0, capsys.readouterr().out, str(stop.code)
-    return 0, capsys.readouterr().out, ""
+    except SystemExit as stop:  # a text: Python prints it to standard error and exits with 1
+        status = 1 if isinstance(stop.code, str) else stop.code or 0
+        message = stop.code if isinstance(stop.code, str) else ""
+    shown = capsys.readouterr()
+    return status, shown.out, shown.err + message
 
 
-@pytest.mark.parametrize("arguments", ["['--help']", "[]", "['run', '--help']", "['collect', '--help']"])
-def test_help_does_not_import_jax(arguments):
+# -- help ----------------------------------------------------------------------------------------------------------------------
+
+HEAVY = ("jax", "jaxlib", "equinox", "optax", "orbax", "numpy", "pyarrow", "scipy")
+
+
+LIGHT = ([], ["--help"], ["help"], ["data"], ["data", "--help"], ["--version"], ["evalute"])
+
+
+def test_help_and_completion_do_not_import_jax():
+    shells = [["completion", shell] for shell in ("bash", "zsh", "fish")]
+    lines = [*LIGHT, ["help", "data", "describe"], ["run", "--help"], ["help", "train"], *shells]
     code = f"""
 import sys
-sys.argv = ["bestreply", *{arguments}]
 from bestreply.cli import main
-assert "jax" not in sys.modules
-try:
-    main()
-except SystemExit as stop:
-    assert not stop.code
-print([m for m in ("jax", "equinox", "optax", "orbax", "pyarrow", "scipy") if m in sys.modules])
+for line in {lines}:
+    sys.argv = ["bestreply", *line]
+    try:
+        main()
+    except SystemExit as stop:
+        assert not stop.code or line == ["evalute"], (line, stop.code)
+    heavy = [name for name in {HEAVY} if name in sys.modules]
+    assert not heavy, (line, heavy)
+    if line in {LIGHT}:
+        slow = [name for name in ("tyro", "rich", "bestreply.config") if name in sys.modules]
+        assert not slow, (line, slow)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "usage: bestreply" in done.stdout and done.stdout.rstrip().endswith("[]")
+    assert "usage: bestreply run" in done.stdout and "complete -c bestreply" in done.stdout
 
 
-def test_help_names_every_command():
-    status, out, _ = run("--help")
-    assert status == 0 and all(f"  {name} " in out for name in cli.COMMANDS)
-    assert {
-        "run",
-        "collect",
-        "train",
-        "evaluate",
-        "report",
-        "games",
-        "players",
-        "data describe",
-        "data validate",
-    } <= set(cli.COMMANDS)
+def test_help_lists_every_command_in_its_group(monkeypatch, capsys):
+    status, out, _ = call(monkeypatch, capsys, "--help")
+    assert status == 0 and max(map(len, out.splitlines())) <= 100
+    places = [out.index(f"\n{heading}:\n") for heading in GROUPS]
+    assert places == sorted(places)
+    assert all(f"\n  {name:<15} {command.summary}\n" in out for name, command in COMMANDS.items())
+    assert list(GROUPS["From play to report"]) == ["run", "collect", "train", "evaluate", "report"]
+    for same in ([], ["-h"], ["help"], ["help", "--help"]):
+        assert call(monkeypatch, capsys, *same) == (0, out, "")
+
+
+def test_help_of_a_family_lists_its_commands(monkeypatch, capsys):
+    assert FAMILIES == ("data",)
+    status, out, _ = call(monkeypatch, capsys, "data")
+    assert status == 0 and "  data describe " in out and "  data validate " in out and "sweep" not in out
+    for same in (["data", "--help"], ["data", "-h"], ["help", "data"]):
+        assert call(monkeypatch, capsys, *same) == (0, out, "")
+
+
+@pytest.mark.parametrize("name", ["run", "data describe"])
+def test_help_of_a_command(monkeypatch, capsys, name):
+    status, out, _ = call(monkeypatch, capsys, *name.split(), "--help")
+    assert status == 0 and f"usage: bestreply {name}" in out and COMMANDS[name].summary in out
+    assert call(monkeypatch, capsys, "help", *name.split())[:2] == (0, out)
+
+
+def test_every_command_has_an_example_or_no_arguments_and_documents_every_option():
+    for name, command in COMMANDS.items():
+        kind = command.load()
+        assert dataclasses.is_dataclass(kind) and callable(kind.run), name
+        assert kind.__doc__ and not kind.__doc__.startswith(f"{kind.__name__}("), name
+        if name not in ("games", "players", "completion"):
+            assert f"Example: bestreply {name} " in kind.__doc__, name
+
+
+def test_examples_in_help_have_valid_options():
+    for name, command in COMMANDS.items():
+        kind = command.load()
+        flags = {flag for option in options_of(kind) for flag in option.flags}
+        example = kind.__doc__.partition("Example: ")[2]
+        assert {word for word in example.split() if word.startswith("--")} <= flags, name
+
+
+def test_version(monkeypatch, capsys):
+    import importlib.metadata
+
+    version = importlib.metadata.version("bestreply")
+    assert call(monkeypatch, capsys, "--version") == (0, f"bestreply {version}\n", "")
 
 
 def test_help_of_run_shows_every_field_with_its_default(monkeypatch, capsys):
@@ -81,85 +133,198 @@ def test_help_of_run_shows_every_field_with_its_default(monkeypatch, capsys):
     assert "default: 60" in out  # the preset's own number of updates
 
 
+# -- errors --------------------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
-    "arguments, status, told",
+    "arguments, status, message",
     [
-        (["fly"], 2, "there is no command 'fly'"),
-        (["run", "--train.updtes", "3"], 2, "updtes"),
-        (["run", "--preset", "fast"], "fail", "there is no preset 'fast'; there are: debug, demo, full"),
-        (["run", "--preset"], "fail", "--preset wants a value: debug, demo, full"),
-        (["run", "--config", "missing.json"], "fail", "missing.json"),
+        ("fly", 2, "bestreply: unknown command 'fly'. "),
         (
-            ["collect", "--players", "nobody"],
-            "fail",
-            "there is no player 'nobody'; there are: random, nearest_stag",
+            "evalute runs/x",
+            2,
+            "unknown command 'evalute'. Did you mean 'evaluate'? All commands: bestreply --help",
         ),
+        ("describe x", 2, "unknown command 'describe'. Did you mean 'data describe'?"),
+        ("data desribe x", 2, "unknown command 'data desribe'. Did you mean 'data describe'?"),
+        ("help evalute", 2, "unknown command 'evalute'. Did you mean 'evaluate'?"),
+        ("--versoin", 2, "unknown option '--versoin'. Did you mean '--version'?"),
         (
-            ["collect", "--game", "chess"],
-            "fail",
-            "there is no game 'chess'; there are: stag_hunt, snowdrift, matrix",
+            "run --train.updtes 3",
+            2,
+            "bestreply run: unknown option '--train.updtes'. Did you mean '--train.updates'? All options: bestreply run --help",
         ),
-        (
-            ["collect", "--game", "stag_hunt(hight=3)"],
-            "fail",
-            "stag_hunt has no setting hight; it has: height",
-        ),
-        (
-            ["collect", "--players", "nearest_drift"],
-            "fail",
-            "nearest_drift plays snowdrift; the game given is stag_hunt",
-        ),
-        (["collect", "--players", "random", "random"], "fail", "stag_hunt has 4 seats"),
-        (["evaluate", "nowhere"], "fail", "nowhere"),
-        (["data", "describe", "nowhere"], "fail", "nowhere"),
+        ("run --updates=3", 2, "unknown option '--updates'. Did you mean '--train.updates'?"),
+        ("run --prest debug", 2, "unknown option '--prest'. Did you mean '--preset'?"),
+        ("train x --episodes 3", 2, "Did you mean '--collect.episodes'"),
+        ("report --lnag zh", 2, "unknown option '--lnag'. Did you mean '--lang'?"),
+        ("report --lang fr", 2, "'fr'"),
+        ("evaluate", 2, "Run directory"),
+        ("completion tcsh", 2, "tcsh"),
+        ("run --preset fast", 2, "--preset=fast: expected debug, demo or full"),
+        ("run --preset", 2, "--preset: expected debug, demo or full"),
+        ("run --config", 2, "--config: expected a JSON file"),
+        ("run --seed -1", 2, "--seed=-1: expected a whole number from 0 to 4294967295"),
+        ("play stag_hunt --port 99999", 2, "--port=99999: expected a whole number from 0 to 65535"),
+        ("compare a", 2, "expected at least two groups of runs"),
+        ("diagnose", 2, "expected one, or several that differ in their seed alone"),
+        ("play stag_hunt matrix", 2, "game=stag_hunt matrix: expected one game"),
+        ("run --config missing.json", 1, "bestreply run: missing.json: No such file or directory"),
+        ("collect --players unknown", 1, "random, nearest_stag"),
+        ("collect --game chess", 1, "stag_hunt, snowdrift, matrix"),
+        ("collect --game stag_hunt(hight=3)", 1, "height"),
+        ("collect --players nearest_drift", 1, "snowdrift"),
+        ("collect --players random random", 1, "4 seats"),
+        ("evaluate nowhere", 1, "bestreply evaluate: nowhere"),
+        ("data describe nowhere", 1, "bestreply data describe: nowhere"),
+        ("results nowhere", 1, "bestreply evaluate RUN"),
+        ("sweep nowhere.toml", 1, "bestreply sweep: nowhere.toml: No such file or directory"),
+        ("check-game chess", 1, "stag_hunt, snowdrift, matrix"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(monkeypatch, capfd, tmp_path, arguments, status, told):
+def test_an_error_is_shown_in_a_line(monkeypatch, capsys, tmp_path, arguments, status, message):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["bestreply", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    captured = capfd.readouterr()
-    said = str(stop.value.code) + captured.err + captured.out
-    assert told in said and "Traceback" not in said
-    if status == 2:
-        assert stop.value.code == 2
-    else:  # a text: Python prints it to standard error and exits with 1
-        assert isinstance(stop.value.code, str) and stop.value.code.startswith("bestreply ")
+    found, out, error = call(monkeypatch, capsys, *arguments.split())
+    assert (found, out) == (status, "") and message in error and "Traceback" not in error
     assert list(tmp_path.iterdir()) == []
 
 
-def test_training_on_what_is_not_there_is_refused(tmp_path):
-    status, _, err = run("train", "nowhere", cwd=tmp_path)
-    assert status == 1 and err.startswith("bestreply train: ") and "nowhere" in err
+def test_an_error_reaches_standard_error_and_the_shell(tmp_path):
+    status, out, error = run("train", "nowhere", cwd=tmp_path)
+    assert (status, out) == (1, "") and error.startswith("bestreply train: ") and "nowhere" in error
+    assert run("evalute")[::2] == (
+        2,
+        "bestreply: unknown command 'evalute'. Did you mean 'evaluate'? All commands: bestreply --help\n",
+    )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_says_that_files_are_complete(monkeypatch, capsys):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flow.Collect, "run", interrupt)
+    assert call(monkeypatch, capsys, "collect") == (
+        130,
+        "",
+        "\nbestreply collect: interrupted. All files on disk are complete. Commands with --resume can continue from here.\n",
+    )
+
+
+def test_an_error_of_the_program_keeps_its_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(flow.Collect, "run", lambda self: {}["missing"])
+    with pytest.raises(KeyError):
+        call(monkeypatch, capsys, "collect")
+
+
+def test_a_closed_pipe_is_no_error():
+    code = "import os, sys; from bestreply.cli import main; sys.argv[1:] = ['--help']; os.close(r)\nmain()"
+    code = f"import os; r, w = os.pipe(); os.dup2(w, 1); {code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_suggestions():
+    names = [
+        "--train.updates",
+        "--train.value-updates",
+        "--collect.episodes",
+        "--evaluate.episodes",
+        "--seed",
+    ]
+    assert nearest("--train.updats", names) == ["--train.updates"]
+    assert nearest("--episodes", names) == ["--collect.episodes", "--evaluate.episodes"]
+    assert nearest("--xyz", names) == []
+    assert registry.did_you_mean("xyz", ["run"]) == ""
+    assert registry.one_of(["a"]) == "a" and registry.one_of(["a", "b", "c"]) == "a, b or c"
+
+
+# -- options -------------------------------------------------------------------------------------------------------------------
+
+
+def test_options_of_a_dataclass():
+    options = {option.name: option for option in options_of(COMMANDS["train"].load())}
+    assert options["data"].positional and options["data"].is_path
+    assert options["--preset"].choices == tuple(PRESETS)
+    assert options["--out"].is_path and not options["--out"].choices
+    assert options["--resume"].flags == ("--resume", "--no-resume")
+    assert options["--evaluate.changes"].flags == ("--evaluate.changes", "--evaluate.no-changes")
+    assert options["--planner.planner"].choices == typing.get_args(
+        typing.get_type_hints(type(preset("debug").planner))["planner"]
+    )
+    assert "--train.learning-rate" in options
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_ranges(name):
+    kind = dataclasses.make_dataclass("Kind", [name])
+    for value in (*RANGES[name], None):
+        check_ranges(kind(value))
+    for value in (RANGES[name][0] - 1, RANGES[name][1] + 1):
+        with pytest.raises(UsageError, match=f"--{name}={value}: expected"):
+            check_ranges(kind(value))
 
 
 def test_a_config_file_is_where_options_start_from(tmp_path):
     config = dataclasses.replace(preset("debug"), seed=7, game="matrix")
     path = tmp_path / "config.json"
     path.write_text(json.dumps(to_dict(config)))
-    found = read("run", "", flow.Run, ["--config", str(path), "--train.batch", "9", "--out", "there"])
+    found = read("run", flow.Run, ["--config", str(path), "--train.batch", "9", "--out", "there"])
     wanted = dataclasses.replace(config, train=dataclasses.replace(config.train, batch=9))
     assert config_of(found) == wanted and str(found.out) == "there"
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(name):
-    assert config_of(read("run", "", flow.Run, [f"--preset={name}"])) == preset(name)
+    assert config_of(read("run", flow.Run, [f"--preset={name}"])) == preset(name)
 
 
-def test_a_config_with_an_unknown_field_is_refused(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "text, status, message",
+    [
+        ('{"train": {"updtes": 3}}', 1, "updtes"),
+        ("{", 2, "expected a JSON file"),
+        ("[]", 2, "expected a JSON object"),
+        ('{"train": 3}', 2, "train=3: expected a JSON object"),
+        ('{"seed": "x"}', 2, "seed='x': expected a whole number"),
+        ('{"train": {"updates": true}}', 2, "train.updates=True: expected a whole number"),
+        ('{"collect": {"players": "random"}}', 2, "collect.players='random': expected a list"),
+        ('{"method": "best"}', 2, "method='best': expected 'agent', "),
+    ],
+)
+def test_a_wrong_config_file_is_refused(tmp_path, monkeypatch, capsys, text, status, message):
     path = tmp_path / "config.json"
-    path.write_text('{"train": {"updtes": 3}}')
-    assert "train has no field updtes" in call(monkeypatch, capsys, "run", "--config", path)[2]
-    path.write_text("{")
-    assert "is not JSON" in call(monkeypatch, capsys, "run", "--config", path)[2]
+    path.write_text(text)
+    found, out, error = call(monkeypatch, capsys, "run", "--config", path)
+    assert (found, out) == (status, "") and message in error
 
 
 def test_games_and_players(monkeypatch, capsys):
     assert "stag_hunt" in call(monkeypatch, capsys, "games")[1]
     assert "tit_for_tat" in call(monkeypatch, capsys, "players")[1]
+
+
+def test_check_game_and_player(monkeypatch, capsys):
+    checked = []
+    for place in ("games.check.check_game", "players.check.check_player"):
+        monkeypatch.setattr(f"bestreply.{place}", lambda *arguments: checked.append(arguments) or "kept")
+    assert call(monkeypatch, capsys, "check-game", "matrix", "--episodes", 1)[:2] == (0, "kept\n")
+    assert call(monkeypatch, capsys, "check-player", "tit_for_tat", "--game", "matrix", "--seed", 3)[:2] == (
+        0,
+        "kept\n",
+    )
+    assert checked[0] == (make_game("matrix"), 0, 1)
+    assert (checked[1][0].name, *checked[1][1:]) == ("tit_for_tat", make_game("matrix"), 3, 4)
+    monkeypatch.setattr("bestreply.games.check.check_game", broken)
+    status, out, error = call(monkeypatch, capsys, "check-game", "matrix")
+    assert (status, out, error) == (1, "", "bestreply check-game: it is broken")
+    monkeypatch.setattr("bestreply.players.check.check_player", broken)
+    status, out, error = call(monkeypatch, capsys, "check-player", "tit_for_tat", "--game", "matrix")
+    assert (status, out, error) == (1, "", "bestreply check-player: it is broken")
+
+
+def broken(*arguments):
+    raise AssertionError("it is broken")
 
 
 def test_collect_describe_validate(monkeypatch, capsys, tmp_path):
@@ -173,7 +338,7 @@ def test_collect_describe_validate(monkeypatch, capsys, tmp_path):
     assert again.fingerprint == store.fingerprint
     described = call(monkeypatch, capsys, "data", "describe", path)[1]
     assert "chicken" in described and "environment steps a second" in described
-    assert call(monkeypatch, capsys, "data", "validate", path)[:2] == (0, f"{path}: nothing wrong\n")
+    assert call(monkeypatch, capsys, "data", "validate", path)[:2] == (0, f"{path}: no errors\n")
     part = path / "part-00000.parquet"
     part.write_bytes(part.read_bytes()[:-100])
     status, out, _ = call(monkeypatch, capsys, "data", "validate", path)
@@ -204,12 +369,12 @@ class Configured:
 
 @pytest.mark.parametrize("named", [(), ("--opponents", "random")])
 def test_evaluate_measures_changes_of_sets_that_are_named(monkeypatch, named):
-    """What a sweep's file left out is measured for whoever asks by name."""
+    """Sets that are named on the command line include their changes, whatever the run's configuration says."""
     seen = []
     config = dataclasses.replace(preset("debug"), evaluate=EvaluateConfig(changes=False))
     monkeypatch.setattr("bestreply.run.load_run", lambda path: Configured(config))
     monkeypatch.setattr("bestreply.experiment.evaluate_run", lambda run: seen.append(run.config.evaluate))
-    for name in ("show_table", "show_changes", "say"):
+    for name in ("show_scores", "show_changes", "say"):
         monkeypatch.setattr(flow, name, lambda *shown: None)
     monkeypatch.setattr(sys, "argv", ["bestreply", "evaluate", "nowhere", *named])
     cli.main()
