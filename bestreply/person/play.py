@@ -77,7 +77,7 @@ def _player(spec: Spec, run: Run | None, planner: str | None) -> Spec | Player:
         return spec
     if run is None:
         raise ValueError(
-            "no run to play against, and no others; wanted: --against RUN, or --others and players' names"
+            "no run and no opponents: expected --against RUN, or --opponents and the names of players"
         )
     return run.agent(planner) if planner or run.plans else run.player()
 
