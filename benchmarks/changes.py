@@ -1,8 +1,8 @@
 """`python -m benchmarks.changes`: others that change their mind, and what it costs not to expect it.
 
 For `--seeds` of `python -m benchmarks.shares stay train --kinds goals changing`: the run `goals` plays told when the others change, not
-expecting it, and expecting it (`planner.hazard`); the run `changing`, of the same play, whose value was learned among players that change
-(`train.hazard`), told and expecting it. All plan one step ahead and play the same games. Lost is the return from the change on, against the
+expecting it, and expecting it (`train.change_rate`); the run `changing`, of the same play, whose value was learned among players that change
+(`train.change_rate`), told and expecting it. All plan one step ahead and play the same games. Lost is the return from the change on, against the
 better of the two that are told. Writes results/changes/stay.json, row after row; `--show` prints the tables.
 
 `--shares`: what they have of the exact reply that believes, with the runs' own planner, in 32 games of the first case;
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.shares import FEWER, HAZARD, RUNS, exact_reply, shares
+from benchmarks.shares import CHANGE_RATE, FEWER, RUNS, exact_reply, shares
 from benchmarks.timing import over_seeds, table
 from bestreply import load_run
 from bestreply.changes import measure_changes
@@ -61,19 +61,24 @@ def measure(seeds: list[int], path: Path) -> None:
 
 def one_step(run: Run) -> Run:
     """The run with a planner that is cheap enough for thousands of games."""
-    planner = dataclasses.replace(run.config.planner, planner="one_step", views=1)
+    planner = dataclasses.replace(run.config.planner, planner="one_step", symmetry_averages=1)
     return dataclasses.replace(run, config=dataclasses.replace(run.config, planner=planner))
 
 
 def measure_shares(seeds: list[int], path: Path) -> None:
     rows = []
-    for kind, hazard in (("goals", 0.0), ("changing", 0.0), ("goals", HAZARD), ("changing", HAZARD)):
+    for kind, rate in (
+        ("goals", 0.0),
+        ("changing", 0.0),
+        ("goals", CHANGE_RATE),
+        ("changing", CHANGE_RATE),
+    ):
         runs = [load_run(RUNS / "stay" / str(seed) / kind) for seed in seeds]
         best = exact_reply(runs[0].game, "believed", CASES[0])
-        found = shares(best, [run.agent(hazard=hazard) for run in runs], CASES[0], FEWER)
-        rows.append({"kind": kind, "planner.hazard": hazard, "seeds": seeds} | found)
+        found = shares(best, [run.agent(change_rate=rate) for run in runs], CASES[0], FEWER)
+        rows.append({"kind": kind, "change_rate": rate, "seeds": seeds} | found)
         write_json(path, {"against": CASES[0], "rows": rows, "provenance": provenance(SEED)})
-        print(kind, hazard, over_seeds(found["share"]))
+        print(kind, rate, over_seeds(found["share"]))
 
 
 def summary(rows: list[dict[str, Any]]) -> str:

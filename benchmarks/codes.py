@@ -42,7 +42,7 @@ FRESH = 10_000
 
 
 KINDS = {"none": "none", "goal": "goal", "player": "player", "code": "code", "subgoal": "code"}
-"""`model.opponent_goal`, by what the tables call it."""
+"""`model.opponent_types`, by what the tables call it."""
 
 
 def config(name: str, seed: int, kind: str, updates: int) -> RunConfig:
@@ -53,9 +53,9 @@ def config(name: str, seed: int, kind: str, updates: int) -> RunConfig:
         game=game,
         seed=seed,
         collect=CollectConfig(players=players),
-        model=ModelConfig(latent=8, width=128, opponent_goal=goal, code_horizon=horizon),
-        train=TrainConfig(opponent_updates=updates, opponent_batch=512, relabel_every=250),
-        planner=PlannerConfig(leak=0.002),
+        model=ModelConfig(latent=8, width=128, opponent_types=goal, code_horizon=horizon),
+        train=TrainConfig(opponent_updates=updates, opponent_batch=512),
+        planner=PlannerConfig(prior_mixing=0.002),
     )
 
 

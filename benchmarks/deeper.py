@@ -16,7 +16,7 @@ from bestreply.evaluate import evaluate_all
 from bestreply.files import write_json
 from bestreply.provenance import provenance
 
-PLANNERS = ("one_step", "look_ahead")
+PLANNERS = ("one_step", "expectimax")
 EPISODES, SEED = 400, 50_000
 
 

@@ -2,7 +2,7 @@
 
 RUNS is the folder of `bestreply sweep results/few_shot/few_shot.toml`. Weights are frozen; what an agent may take from one game to the next
 is its belief. Three agents with the same models: strangers (the belief begins anew in each game), memory (`planner.memory`), memory that
-also doubts that it knows everybody (`planner.novelty`). Returns are of all seats in turn, normalised to 0 for the random player and 1 for
+also doubts that it knows everybody (`planner.unknown_type_prior`). Returns are of all seats in turn, normalised to 0 for the random player and 1 for
 the exact best reply. Writes results/few_shot/hunt4.json and README.md.
 """
 
@@ -36,7 +36,7 @@ taught the last do at random every second step."""
 AGENTS: dict[str, dict[str, Any]] = {
     "strangers": {},
     "memory": {"memory": 0.9},
-    "memory and doubt": {"memory": 0.9, "novelty": 0.05},
+    "memory and doubt": {"memory": 0.9, "unknown_type_prior": 0.05},
 }
 SERIES, MATCHES, SEED, LAYOUTS = 10, 128, 40_000, 32
 

@@ -6,7 +6,7 @@ Three agents, alike but for what they know of the other's type (`python -m bench
     inferred    a model of each type, believed by what play has shown
     true goal   the same, told the type (of one who changes: at each step)
 
-Numbers are shares of an exact best reply, all by `look_ahead` in the same games; mean over training seeds ± half of the 95 % interval, and
+Numbers are shares of an exact best reply, all by `expectimax` in the same games; mean over training seeds ± half of the 95 % interval, and
 differences over the same seeds.
 """
 
@@ -36,7 +36,7 @@ Line = dict[str, np.ndarray]
 
 def lines(found: dict[str, Any], reply: str) -> Iterator[tuple[str, Line]]:
     """Who the other is, and what each agent has of `reply` against it; nothing where no runs without goals were judged."""
-    rows = [row for row in found["rows"] if row["reply"] == reply and row["planner"] == "look_ahead"]
+    rows = [row for row in found["rows"] if row["reply"] == reply and row["planner"] == "expectimax"]
     plain = []
     for other in dict.fromkeys(row["against"] for row in rows):
         by = {row["types"]: row for row in rows if row["against"] == other}

@@ -49,20 +49,20 @@ from bestreply.model.targets import follow_beliefs, follow_predictions
 from bestreply.plan.levels import reason
 from bestreply.provenance import provenance
 from bestreply.run import Run
-from bestreply.train import fit_history, fit_opponents, split_episodes
+from bestreply.train import HOLDOUT_FRACTION, fit_history, fit_opponents, split_episodes
 from bestreply.types import ABSENT, Episodes, ego_order
 
 OUT, FITTED = Path("results") / "opponents", Path("runs") / "opponents"
 SETTINGS: dict[str, dict[str, Any]] = {
-    "direct": {"opponent_goal": "none"},
-    "goals": {"opponent_goal": "goal"},
-    "players": {"opponent_goal": "player"},
-    "codes": {"opponent_goal": "code"},
-    "subgoals": {"opponent_goal": "code", "code_horizon": 10},
-    "recurrent": {"opponent_goal": "player", "opponents": "recurrent"},
-    "in context": {"opponent_goal": "player", "opponents": "in_context"},
+    "direct": {"opponent_types": "none"},
+    "goals": {"opponent_types": "goal"},
+    "players": {"opponent_types": "player"},
+    "codes": {"opponent_types": "code"},
+    "subgoals": {"opponent_types": "code", "code_horizon": 10},
+    "recurrent": {"opponent_types": "player", "opponents": "recurrent"},
+    "in context": {"opponent_types": "player", "opponents": "in_context"},
 }
-MODELS = ("uniform", *SETTINGS, "levels")
+MODELS = ("uniform", *SETTINGS, "level_k")
 FRESH, SEED = 1000, 30_000
 """Episodes that predictions are measured on, and their seed: nothing was trained on it."""
 SWITCHING = "switching(nearest_stag, nearest_hare, random=10)"
@@ -104,9 +104,7 @@ class Translated(OpponentModel):
 def settings(run: Run, name: str) -> RunConfig:
     """The run's configuration with the model `name` in place of its own, at the same budget for all that weigh types."""
     model: ModelConfig = dataclasses.replace(run.config.model, **SETTINGS[name])
-    train = dataclasses.replace(
-        run.config.train, opponent_updates=4000, opponent_batch=512, relabel_every=250
-    )
+    train = dataclasses.replace(run.config.train, opponent_updates=4000, opponent_batch=512)
     return dataclasses.replace(run.config, model=model, train=train)
 
 
@@ -115,12 +113,14 @@ def fitted(run: Run, name: str) -> OpponentModel:
     world = run.learner.world
     if name == "uniform":
         return UniformOpponents(run.game, len(run.roster))  # pyright: ignore[reportCallIssue]
-    if name == "levels":
+    if name == "level_k":
         types, config = fitted(run, "players"), dataclasses.replace(run.config.planner, planner="one_step")
-        return reason(types, world, run.game, config, run.config.train.gamma, levels=2, leak=config.leak)
+        return reason(
+            types, world, run.game, config, run.config.train.gamma, prior_mixing=config.prior_mixing
+        )
     wanted = settings(run, name)
     episodes, _ = split_episodes(
-        open_store(run.path.parent / "data").episodes(), wanted.train.holdout, wanted.seed
+        open_store(run.path.parent / "data").episodes(), HOLDOUT_FRACTION, wanted.seed
     )
     learner = set_units(start_learner(wanted, run.game, run.roster), wanted, episodes)
     folder = FITTED / str(run.config.seed) / name.replace(" ", "_")
@@ -176,7 +176,7 @@ def _play(run: Run, who: str | None) -> tuple[Episodes, Any]:
     if who is None:
         played = fresh_play(run.config, run.game, run.roster, FRESH, SEED)
     else:
-        agent = run.agent("one_step", views=1) if who == "agent" else who
+        agent = run.agent("one_step", symmetry_averages=1) if who == "agent" else who
         other = f"mixture({', '.join(e['name'] for e in run.roster)})" if who == "agent" else who
         lineup = seat_players(run.game, [agent, other], FRESH // 4, SEED)
         played = play(run.game, lineup, SEED, chunk=PLANNING_CHUNK).episodes

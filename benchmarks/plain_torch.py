@@ -1,5 +1,6 @@
 """The same networks, losses and planner written plainly in PyTorch, on batches of tensors."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,8 @@ from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
 
 from bestreply.config import LossWeights
+from bestreply.learner import MAX_GRADIENT_NORM, WEIGHT_DECAY
+from bestreply.model.losses import CONTINUATION_WEIGHT, LEGAL_WEIGHT
 
 
 class Net(nn.Module):
@@ -121,9 +124,10 @@ def losses(world: World, batch: dict[str, Tensor], y: Tensor, weights: LossWeigh
         ).mean(-1),
     }
     value = ((world.value(batch["value_obs"], batch["belief"]) - y) / world.value_scale) ** 2
+    weighted = dataclasses.asdict(weights) | {"continuation": CONTINUATION_WEIGHT, "legal": LEGAL_WEIGHT}
     total = weights.value * (batch["weight"] * value).sum(1).mean()
     for name, loss in each.items():
-        total = total + getattr(weights, name) * loss.mean()
+        total = total + weighted[name] * loss.mean()
     return total
 
 
@@ -144,7 +148,7 @@ class Trainer:
         self.world, self.slow = World(ours), World(ours)
         self.config, self.rates, self.step = config, rates, 0
         self.optimiser = torch.optim.AdamW(
-            self.world.parameters(), lr=1e-3, weight_decay=config.weight_decay, fused=True
+            self.world.parameters(), lr=1e-3, weight_decay=WEIGHT_DECAY, fused=True
         )
         self.loss = torch.compile(losses) if compiled else losses
         self.targets = torch.compile(targets) if compiled else targets
@@ -157,11 +161,11 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.loss(self.world, batch, y, self.config.weights)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.world.parameters(), self.config.clip, foreach=True)
+        nn.utils.clip_grad_norm_(self.world.parameters(), MAX_GRADIENT_NORM, foreach=True)
         self.optimiser.step()
         with torch.no_grad():
             torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-                list(self.slow.parameters()), list(self.world.parameters()), self.config.target_rate
+                list(self.slow.parameters()), list(self.world.parameters()), self.config.target_tau
             )
         return loss.detach()
 
@@ -185,7 +189,7 @@ class Planner(nn.Module):
         self.height, self.width = game.height, game.width
         self.gamma, self.config, self.in_parts = agent.gamma, agent.config, in_parts
         self.register_buffer("prior", torch.tensor(np.asarray(agent.opponents.prior)))
-        self.leak = agent.opponents.leak
+        self.prior_mixing = agent.opponents.prior_mixing
         order = [[j, *[k for k in range(self.n) if k != j]] for j in range(1, self.n)]
         planes = [[*o, *range(self.n, len(game.planes))] for o in order]
         self.register_buffer("views", torch.tensor(planes))
@@ -225,7 +229,7 @@ class Planner(nn.Module):
             .gather(4, joint.clamp_min(0)[..., None, None].expand(-1, -1, -1, self.goals, 1))[..., 0]
         )
         after = (self.prior.clamp_min(1e-12).log() + taken.clamp_min(-20.0)).softmax(-1)
-        after = (1 - self.leak) * after + self.leak * self.prior
+        after = (1 - self.prior_mixing) * after + self.prior_mixing * self.prior
         belief = torch.where(seen[..., None], after, self.prior).flatten(2)  # [B, M, (N-1) * G]
         reward, value = self.outcomes(obs.flatten(1), joint, belief)
         scores = torch.where(legal, reward + value, -torch.inf)

@@ -68,20 +68,20 @@ EPISODES = 128
 """Games against each type."""
 FEWER = 32
 """Games on a grid against others whose type is to be believed: each of their layouts takes the exact reply seconds."""
-HAZARD = 0.05
+CHANGE_RATE = 0.05
 """Of the agents that expect changes of type, and of the imagined games of those that are taught to."""
 CUT = 6
 """Beliefs of the exact reply are held in steps of 1/CUT."""
 SEED = 10_000
 """Of the games that are judged: the same for every run."""
-KINDS = {"goals": ("player", 0.0), "no_goals": ("none", 0.0), "changing": ("player", HAZARD)}
-"""What a run's model of the others is conditioned on, and `train.hazard`."""
+KINDS = {"goals": ("player", 0.0), "no_goals": ("none", 0.0), "changing": ("player", CHANGE_RATE)}
+"""What a run's model of the others is conditioned on, and `train.change_rate`."""
 KIND_OF = {"not asked": "no_goals", "taught to expect": "changing"}
 """Whose rows are not of the kind "goals", by `Cell.types`."""
 
 
 def config(game: str, seed: int, kind: str = "goals") -> RunConfig:
-    (spec, types), (goal, hazard) = GAMES[game], KINDS[kind]
+    (spec, types), (goal, change_rate) = GAMES[game], KINDS[kind]
     small = make_game(spec).name == "matrix"
     return resolve(
         RunConfig(
@@ -92,7 +92,7 @@ def config(game: str, seed: int, kind: str = "goals") -> RunConfig:
                 latent=16 if small else 64,
                 width=32 if small else 128,
                 value_heads="action",
-                opponent_goal=goal,  # pyright: ignore[reportArgumentType]
+                opponent_types=goal,  # pyright: ignore[reportArgumentType]
             ),
             train=TrainConfig(
                 opponent_updates=1000 if small else 8000,
@@ -104,11 +104,11 @@ def config(game: str, seed: int, kind: str = "goals") -> RunConfig:
                 at_limit="zero",
                 value_updates=1500 if small else 12_000,
                 value_batch=64 if small else 256,
-                target_rate=0.02,
-                hazard=hazard,
+                target_tau=0.02,
+                change_rate=change_rate,
                 checkpoint_every=5000,
             ),
-            planner=PlannerConfig(planner="look_ahead", leak=0.002, views=8),
+            planner=PlannerConfig(planner="expectimax", prior_mixing=0.002, symmetry_averages=8),
         )
     )
 
@@ -177,7 +177,7 @@ class Cell(NamedTuple):
     """Whose shares are taken: `told` or `believed`."""
     against: str
     types: str
-    """What the agent knows of the type: `told`, `inferred`, inferred while `expecting` changes (at the hazard `HAZARD`), which its value
+    """What the agent knows of the type: `told`, `inferred`, inferred while `expecting` changes (at the hazard `CHANGE_RATE`), which its value
     was `taught to expect`, or, by a model that tells no players apart, `not asked`."""
     planner: str
 
@@ -192,20 +192,22 @@ def cells(game: str, kinds: list[str]) -> Iterator[Cell]:
     spec, types = GAMES[game]
     half = make_game(spec).max_steps // 2
     others = [known for known, kind in KIND_OF.items() if kind in kinds]
-    for name, planner in product(types, ("one_step", "look_ahead")):
+    for name, planner in product(types, ("one_step", "expectimax")):
         for known in ("told", "inferred", *others):
             yield Cell("told", name, known, planner)
     drawn = f"mixture({', '.join(types)})", f"switching({types[0]}, {types[1]}, random={half})"
     for mixed, known in product(drawn, ("inferred", "expecting", *others)):
-        yield Cell("believed", mixed, known, "look_ahead")
+        yield Cell("believed", mixed, known, "expectimax")
     for known in ("told", "inferred", *(k for k in others if k == "not asked")):
-        yield Cell("told", drawn[1], known, "look_ahead")
+        yield Cell("told", drawn[1], known, "expectimax")
 
 
 def judged(runs: dict[str, list[Run]], cell: Cell) -> dict[str, Any]:
     """A number for every seed."""
     ours = runs[cell.kind]
-    settings: dict[str, Any] = {"hazard": HAZARD} if cell.types in ("expecting", "taught to expect") else {}
+    settings: dict[str, Any] = (
+        {"change_rate": CHANGE_RATE} if cell.types in ("expecting", "taught to expect") else {}
+    )
     agents = [run.agent(cell.planner, **settings) for run in ours]
     best = exact_reply(ours[0].game, cell.reply, cell.against)
     few = cell.reply == "believed" and isinstance(best.game, GridGame)

@@ -1,6 +1,6 @@
 """`python -m benchmarks.strangers RUN [RUN ...]`: do agents say "none of these" of players that nobody showed them, and of no others?
 
-For runs that `python -m benchmarks.shares stay train` has made, with `planner.novelty` at .05: against players that they know, look-alikes
+For runs that `python -m benchmarks.shares stay train` has made, with `planner.unknown_type_prior` at .05: against players that they know, look-alikes
 and strangers. Writes results/beliefs/strangers.json and prints a table.
 """
 
@@ -34,7 +34,7 @@ OTHERS = (
 def of_run(path: Path, other: str) -> dict[str, Any]:
     """P(none of these) and what is believed of the likeliest type, by steps of the other that were seen."""
     run = load_run(path)
-    agent = run.agent("one_step", novelty=NOVELTY, views=1)
+    agent = run.agent("one_step", unknown_type_prior=NOVELTY, symmetry_averages=1)
     lineup = seat_players(run.game, [agent, *[other] * (run.game.num_players - 1)], GAMES, SEED)
     played = play(run.game, lineup, SEED, watch=0, chunk=GAMES)
     beliefs = jax.tree.map(lambda x: np.asarray(x)[:, :, 0], played.thoughts.plan.belief)
@@ -66,7 +66,7 @@ def main() -> None:
     rows = [of_run(path, other) for other in OTHERS for path in runs]
     write_json(
         OUT / "strangers.json",
-        {"novelty": NOVELTY, "games": GAMES, "rows": rows, "provenance": provenance(SEED)},
+        {"unknown_type_prior": NOVELTY, "games": GAMES, "rows": rows, "provenance": provenance(SEED)},
     )
     print(summary(rows))
 

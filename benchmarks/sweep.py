@@ -36,7 +36,7 @@ def config(name: str, game: str, seed: int) -> RunConfig:
     """A setting that is small but for its networks and batches."""
     base, updates = preset(name), SIZES[name]
     train_config = dataclasses.replace(
-        base.train, opponent_updates=updates, updates=updates, log_every=updates, symmetries=False
+        base.train, opponent_updates=updates, updates=updates, log_every=updates, augment=False
     )
     return resolve(
         dataclasses.replace(

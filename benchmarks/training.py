@@ -90,7 +90,7 @@ def our_step(learner: Learner, batch: Batch) -> tuple[Learner, jax.Array]:
         gradient, learner.world_optimiser, weights
     )
     world = eqx.apply_updates(learner.world, change)
-    rate = config.train.target_rate
+    rate = config.train.target_tau
     slow = jax.tree.map(
         lambda old, new: old + rate * (new - old) if eqx.is_inexact_array(old) else old, learner.slow, world
     )

@@ -145,7 +145,7 @@ def true_types(config: RunConfig, episodes: Episodes) -> Int[np.ndarray, "E T N 
     """The type or goal of each other player as each seat has it, ego first; ABSENT where one of the two did not act or none is known."""
     action = np.asarray(episodes.action)
     others = ego_order(action.shape[2])[:, 1:]
-    if config.model.opponent_goal == "goal":
+    if config.model.opponent_types == "goal":
         shown = np.asarray(episodes.goal_source) == EVENT
         kind = np.where(shown, np.asarray(episodes.goal), ABSENT)[:, :, others]
     else:

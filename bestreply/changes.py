@@ -1,7 +1,7 @@
 """Others that change their mind: how soon an agent notices, how often it cries wolf, and what not noticing costs.
 
 All of `switching(first, second, step=k)` or `random=n` (every step below n in turn), in every other seat. Three agents with the same models
-play the same games: one that is told when the others change, one that expects changes at the run's hazard, and one that does not.
+play the same games: one that is told when the others change, one that expects changes at the run's change rate, and one that does not.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from bestreply.spec import parse_specs
 if TYPE_CHECKING:
     from bestreply.run import Run
 
-HAZARD = 0.05
+CHANGE_RATE = 0.05
 """Of the agent that expects changes, where the run's own expects none."""
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 """An alarm is raised once P(it is not whom it was) of any other player is at least so much."""
@@ -63,7 +63,7 @@ def read_case(run: "Run", text: str) -> Case | None:
         return None
     player = make_player(specs[0], run.game, 1)
     known = [entry["name"] for entry in run.roster]
-    if not isinstance(player, Switching) or run.config.model.opponent_goal != "player":
+    if not isinstance(player, Switching) or run.config.model.opponent_types != "player":
         return None
     if player.first.name not in known or player.second.name not in known:
         return None
@@ -101,14 +101,14 @@ def measure_changes(run: "Run", text: str, episodes: int, seed: int) -> dict[str
         "steps": list(case.steps),
         "games": each * len(case.steps),
         "calm_games": total,
-        "hazard": agents["expecting"].opponents.hazard,  # pyright: ignore[reportAttributeAccessIssue]
+        "change_rate": agents["expecting"].opponents.hazard,  # pyright: ignore[reportAttributeAccessIssue]
         "curve": alarm_curve(case.steps, games["expecting"], calm),
         **after_change(case.steps, games),
     }
 
 
 def _agents(run: "Run", case: Case) -> dict[str, Agent]:
-    agent = run.agent(hazard=run.config.planner.hazard or HAZARD)
+    agent = run.agent(change_rate=run.config.train.change_rate or CHANGE_RATE)
     assert isinstance(agent.opponents, ChangingOpponents)
     model = agent.opponents.model
     names = [entry["name"] for entry in run.roster]
@@ -118,7 +118,7 @@ def _agents(run: "Run", case: Case) -> dict[str, Agent]:
     return {
         "told": dataclasses.replace(agent, opponents=told),
         "expecting": agent,
-        "not expecting": run.agent(hazard=0.0),
+        "not expecting": run.agent(change_rate=0.0),
     }
 
 

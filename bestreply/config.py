@@ -1,4 +1,4 @@
-"""Every setting, in one place. Frozen dataclasses; the string under a field is what `--help` shows. No JAX here."""
+"""Settings of a run: frozen dataclasses. The text under a field is its `--help`. This module imports no JAX."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the world model's losses: one for each loss, by its name."""
+    """Weights of the losses that the specification names."""
 
     obs: float = 1.0
     """lambda_o: next observation."""
@@ -16,11 +16,7 @@ class LossWeights:
     value: float = 0.25
     """lambda_V: value."""
     consistency: float = 0.5
-    """lambda_c: next latent against the encoder's own."""
-    continuation: float = 0.2
-    """Whether the step terminates the seat."""
-    legal: float = 0.2
-    """Legal actions at o and o'."""
+    """lambda_c: predicted latent against the encoder's latent of the next observation."""
 
 
 @dataclass(frozen=True)
@@ -33,177 +29,113 @@ class ModelConfig:
     """Units of a hidden layer."""
     depth: int = 2
     """Hidden layers of encoder, dynamics, decoder, value and opponent networks."""
-    value_width: int | None = None
-    """Units of a hidden layer of the value; by default `width`."""
-    value_depth: int | None = None
-    """Hidden layers of the value; by default `depth`."""
     likelihood: Literal["bernoulli", "squared"] = "bernoulli"
-    """Loss of 0/1 entries of the observation; other entries are always under squared error."""
+    """Loss of 0/1 entries of the observation. Other entries have squared error."""
     value_of: Literal["z", "o"] = "o"
-    """What the value looks at: the latent, or the observation (the decoded one inside a plan)."""
-    value_belief: bool = True
-    """Tell the value what is believed about the others."""
+    """Input of the value: the latent, or the observation (in a plan: the decoded observation)."""
     value_heads: Literal["single", "player", "action"] = "player"
-    """One value of the data's mixed behaviour; one for each player that made the data; or (for `improved`) one for each own action.
-    The planner takes the best of them."""
-    opponent_goal: Literal["none", "goal", "player", "code"] = "player"
-    """What the model of the others is conditioned on: nothing, the goal labelled by hindsight, which logged player it is, or a code
-    learned from what players go on to do, which takes no labels (`bestreply.model.codes`)."""
-    opponents: Literal["types", "recurrent", "in_context", "levels"] = "types"
-    """How the others are read: by Bayes' rule over what `opponent_goal` tells apart; by a recurrent network; by attention over the last
-    steps, earlier episodes included (`bestreply.model.history`); or by Bayes' rule over these types and players that reply best to them
-    (`bestreply.plan.levels`)."""
+    """Value heads: one for the data's mixed behaviour; one for each player that made the data; or (for `improved`) one for each own
+    action. The planner takes the maximum over heads."""
+    opponent_types: Literal["none", "goal", "player", "code"] = "player"
+    """Type that the opponent model is conditioned on: none; the goal labelled in hindsight; the logged player; or a discrete code learned
+    without labels (`bestreply.model.codes`)."""
+    opponents: Literal["types", "recurrent", "in_context", "level_k"] = "types"
+    """Opponent model: Bayes' rule over `opponent_types`; a recurrent network; attention over the last steps, earlier episodes included
+    (`bestreply.model.history`); or Bayes' rule over these types and level-k players (`bestreply.plan.levels`)."""
     context: int = 64
-    """Steps of each other player that the attention looks back on. Only for opponents "in_context"."""
-    levels: int = 2
-    """How far players that reply to players are thought through. Only for opponents "levels"."""
+    """Steps of each opponent that the attention reads. Only for opponents "in_context"."""
     codes: int = 6
-    """How many codes, of which it may leave some unused. Only for opponent_goal "code"."""
+    """Number of codes; training may leave some unused. Only for opponent_types "code"."""
     code_horizon: int = 0
-    """What a code stands for. 0: a way to act, by all that a player does in an episode (`bestreply.model.codes`); h > 0: a subgoal, by
-    what the state h steps on shows (`bestreply.model.subgoals`). Only for opponent_goal "code"."""
+    """Meaning of a code. 0: a policy, inferred from all actions of an episode (`bestreply.model.codes`); h > 0: a subgoal, inferred from
+    the state h steps later (`bestreply.model.subgoals`). Only for opponent_types "code"."""
 
     @property
     def subgoals(self) -> bool:
-        return self.opponent_goal == "code" and self.code_horizon > 0
+        return self.opponent_types == "code" and self.code_horizon > 0
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the models are fitted."""
+    """Training."""
 
     opponent_updates: int = 3000
-    """Gradient steps for the model of the others."""
+    """Gradient steps of the opponent model over types."""
     updates: int = 8000
-    """Gradient steps for the world model."""
+    """Gradient steps of the world model."""
     history_updates: int = 3000
-    """Gradient steps for a model that reads the others' history by a network."""
-    history_batch: int = 64
-    """Histories a gradient step, each of a whole episode or of as many as `model.context` goes back."""
+    """Gradient steps of the opponent model that reads histories."""
     batch: int = 512
-    """Windows a gradient step, for every loss of the world model but the value's."""
+    """Windows in a gradient step of the world model, the value excepted."""
     opponent_batch: int = 512
-    """Steps a gradient step for the model of the others."""
+    """Steps in a gradient step of the opponent model."""
     value_batch: int = 2048
-    """Transitions a gradient step for the value, whose targets are noisy."""
+    """Transitions in a gradient step of the value."""
     optimiser: Literal["muon", "adamw"] = "muon"
-    """Muon makes do with a fraction of AdamW's updates here (results/improved.md), at ten times its learning rate."""
+    """Muon needs a fraction of AdamW's updates (results/improved.md), at ten times its learning rate."""
     learning_rate: float = 1e-2
-    """Peak learning rate; warm-up of 2 %, then cosine decay to a twentieth."""
-    weight_decay: float = 1e-4
-    """Decoupled, of either optimiser."""
-    clip: float = 10.0
-    """Largest gradient norm."""
+    """Peak learning rate; warm-up over 2 % of the updates, then cosine decay to a twentieth."""
     gamma: float = 0.99
     """Discount of a step."""
     target: Literal["data", "expected", "improved"] = "data"
-    """TD target: r + gamma V(o') of the data; with V(o') expected over the others' predicted actions; or with the value of the best
-    action at o', tried out in imagined play (needs value_heads "action")."""
+    """TD target: r + gamma V(o') of the data; V(o') in expectation over predicted opponent actions; or the value of the best action at o',
+    learned in imagined games (needs value_heads "action")."""
     value_updates: int = 20_000
-    """Gradient steps for the value, after the world model. Only for `improved`."""
-    dreams: int = 1024
-    """Imagined games side by side, each one step further at every update. Only for `improved`."""
-    told: float = 0.5
-    """Share of them in which the agent is told who the others are; in the rest it believes what play has shown."""
-    explore: float = 0.4
-    """Most often that an imagined game tries a uniform action; from a hundredth of it to all of it, drawn for each game."""
-    hazard: float = 0.0
-    """Chance before each step that another player of an imagined game becomes another; the value then knows what a change can bring."""
+    """Gradient steps of the value, after the world model. Only for `improved`."""
+    imagined_games: int = 1024
+    """Imagined games in parallel; every gradient step of the value advances each by one step. Only for `improved`."""
+    change_rate: float = 0.0
+    """Probability before each step that an opponent becomes another type: in imagined games, and in the belief of the run's agents."""
     labels: Literal["event", "hindsight", "posterior"] = "posterior"
-    """Which steps teach the model of the others what of each goal: those that led to an event alone; the rest too, as the goal
-    "none"; or the rest by its posterior over all goals (`bestreply.model.labels`). Only for opponent_goal "goal"."""
-    relabel_every: int = 200
-    """Updates after which that posterior, or that of the codes, is computed anew; a checkpoint is written then too."""
-    code_hazard: float = 0.01
-    """Chance before each step that a player's code is drawn anew, where codes are learned."""
+    """Labels of goals: only of steps that led to an event; of all steps, without an event the goal "none"; or without an event the
+    posterior over all goals (`bestreply.model.labels`). Only for opponent_types "goal"."""
     off_policy: float = 1.0
-    """How much everybody's steps teach every other player's value head, weighted by how likely that player was to act so; 0: not at
-    all. Only for `data`, one head a player, in games whose observation tells what the others see."""
-    most_ratio: float = 10.0
-    """Largest such weight."""
+    """Weight of each step in the value heads of the other players, times the importance ratio of its action; 0: off. Only for `data`, one
+    head for each player, in games whose observation shows what opponents see."""
     n_step: int = 1
-    """Rewards summed before the value takes over; 1 is the specification's target. Only for `data`."""
+    """Rewards summed before the value; 1 is the specification's target. Only for `data`."""
     at_limit: Literal["bootstrap", "zero"] = "bootstrap"
-    """The value at the step limit: V of the last observation, or 0 where what counts is the return within the limit."""
-    target_rate: float = 0.01
-    """Share of the online network that the slow target network takes over at each update."""
-    symmetries: bool = True
-    """See every logged step under a random symmetry of the game, where the game declares any (turned boards, renamed others)."""
-    unroll: int = 1
-    """Latent steps the dynamics are trained over; 1 is the specification's loss."""
+    """Value at the step limit: V of the last observation, or 0 where the return within the limit is the objective."""
+    target_tau: float = 0.01
+    """Update rate of the target network, as a fraction for each gradient step."""
+    augment: bool = True
+    """Apply a random symmetry of the game to every logged step, where the game declares symmetries."""
     weights: LossWeights = field(default_factory=LossWeights)
-    holdout: float = 0.1
-    """Share of the episodes kept for diagnostics."""
     log_every: int = 250
     """Gradient steps between two lines of metrics."""
     checkpoint_every: int = 1000
     """Gradient steps between two checkpoints."""
     wandb: str = ""
-    """Project of Weights & Biases that metrics go to as well (the extra wandb; WANDB_MODE=offline is respected). None given: nowhere."""
+    """Weights & Biases project that also receives the metrics (extra wandb; WANDB_MODE=offline is respected). Empty: none."""
 
 
 @dataclass(frozen=True)
 class PlannerConfig:
-    """How an agent plans."""
+    """Planning."""
 
-    planner: Literal["one_step", "look_ahead", "search"] = "one_step"
-    """One step ahead; every outcome over `depth` steps; or a tree search."""
+    planner: Literal["one_step", "expectimax", "mcts"] = "one_step"
+    """One step; expectimax over `depth` steps; or Monte Carlo tree search."""
     world: Literal["learned", "true"] = "learned"
-    """What is planned in: the learned model, or the game itself (what follows is still valued by the learned value)."""
+    """Model to plan in: the learned model, or the game itself (leaves still have the learned value)."""
     joint_limit: int = 64
-    """Enumerate the others' joint actions up to this many, draw samples beyond."""
+    """Largest number of joint opponent actions that is enumerated; above it, joint actions are sampled."""
     samples: int = 32
-    """Joint actions drawn beyond the limit, the same for every candidate."""
+    """Joint actions sampled above the limit; the same for every candidate."""
     depth: int = 2
-    """Steps of look_ahead."""
-    deeper_samples: int = 4
-    """Joint actions drawn beyond the limit at each later step of look_ahead."""
-    unlikely: float = 0.01
-    """What is less likely than this to come about is not looked into by look_ahead, but valued as it is. 0: all is
-    looked into."""
-    views: int = 1
-    """Symmetries of the game (turned boards, renamed others) that the value is averaged over, where the game declares any."""
+    """Steps of expectimax."""
+    prune_below: float = 0.01
+    """Expectimax does not expand branches with reach probability below this; the value network scores them. 0: expand all."""
+    symmetry_averages: int = 8
+    """Symmetries of the game that the value is averaged over, where the game declares symmetries. 1: no average."""
     simulations: int = 128
-    """Budget of search: outcomes (an own action, a draw of the others' actions) evaluated below the root of one decision. The root
-    takes at most a quarter as many draws."""
-    leak: float = 0.01
-    """Share of the prior that flows back into the belief at each step, so that nothing is ever ruled out for good."""
-    hazard: float = 0.0
-    """Chance before each step that another player changes its mind and becomes another type (`bestreply.model.changing`)."""
+    """Budget of mcts: outcomes (an own action, a draw of opponent actions) evaluated below the root of one decision. The root takes at
+    most a quarter as many draws."""
+    prior_mixing: float = 0.01
+    """Fraction of the prior mixed into the belief at each step, so that no type reaches probability 0."""
     memory: float = 0.0
-    """What an episode against the same others counts a further episode later, as a prior of who they are; 0: they are strangers."""
-    novelty: float = 0.0
-    """Prior probability that another player is none of the known types, but of habits that only its own actions tell."""
-    epsilon: float = 0.0
-    """Probability of a uniform legal action instead of the best one."""
-
-    @property
-    def expects_change(self) -> bool:
-        return max(self.hazard, self.memory, self.novelty) > 0
-
-
-@dataclass(frozen=True)
-class BaselineConfig:
-    """What only the other methods have; sizes, updates, batches and gamma are the agent's."""
-
-    expectile: float = 0.8
-    """iql: of its value; 0.5 is the mean of what the data did, near 1 the best of it."""
-    temperature: float = 3.0
-    """iql: how much more the policy follows actions of a greater advantage, in deviations of it."""
-    episodes: int = 64
-    """ppo: games between two rounds of learning."""
-    epochs: int = 4
-    """ppo: how often it learns from each of them."""
-    minibatches: int = 4
-    """ppo: gradient steps an epoch."""
-    learning_rate: float = 1e-3
-    """ppo: of Adam; it falls to nothing with the budget."""
-    clip_ratio: float = 0.2
-    """ppo: how far a ratio of probabilities counts."""
-    entropy: float = 0.01
-    """ppo: weight of the entropy at first; it falls to nothing with the budget."""
-    gae: float = 0.95
-    """ppo: lambda of generalised advantage estimates."""
+    """Discount for each episode of type counts from earlier episodes against the same opponents, used as their prior; 0: no memory."""
+    unknown_type_prior: float = 0.0
+    """Prior probability that an opponent has none of the known types; its policy is then estimated from its own actions."""
 
 
 @dataclass(frozen=True)
@@ -211,40 +143,38 @@ class CollectConfig:
     """Play to learn from."""
 
     players: tuple[str, ...] = ()
-    """Who makes the data: every seat draws one of them for every episode. None given: the game's standard players."""
+    """Players that make the data: each seat draws one of them for each episode. None given: the game's standard players."""
     episodes: int = 20_000
-    """Episodes in all."""
+    """Number of episodes."""
 
 
 @dataclass(frozen=True)
 class ImproveConfig:
-    """Rounds of learning from the agent's own play: collect with it in one seat, keep the old data, train on."""
+    """Rounds of learning from the agent's own play: collect with the agent in one seat, keep the old data, continue training."""
 
     rounds: int = 0
-    """How often; 0: learn from the first play alone."""
+    """Number of rounds; 0: learn from the first play alone."""
     episodes: int = 5000
-    """Episodes a round; the agent sits in every seat in turn, the others are drawn as in the first play."""
-    epsilon: float = 0.1
-    """Probability of a uniform legal action instead of the agent's best one."""
+    """Episodes in a round; the agent sits in every seat in turn, its opponents are drawn as in the first play."""
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Play to measure."""
+    """Evaluation."""
 
     opponents: tuple[str, ...] = ()
-    """Opponent sets: a name fills all other seats, N-1 names with commas one each; "self" is whoever is measured. None given: each player
-    that made the data, and their mixture."""
+    """Opponent sets: one name fills all other seats, N-1 names with commas fill one each; "self" is the measured player. None given: each
+    player that made the data, and their mixture."""
     episodes: int = 1000
     """Episodes for every method and opponent set, all seats in turn."""
     methods: tuple[str, ...] = ("agent", "uniform_others", "data_players", "random")
-    """Who plays the focal seat: the agent; its planner with uniform others (uniform_others), or told the others' types (told_types,
-    against players of the data alone); each player that made the data; the random player, or any other by name."""
+    """Players of the focal seat: the agent; its planner with uniform opponents (uniform_others), or with the opponents' true types given
+    (true_types, against players of the data alone); each player that made the data; the random player, or any other by name."""
     reference_layouts: int = 32
-    """First layouts of a grid game to solve for the exact best reply that returns are held against, for every opponent set; fewer or
-    none where one takes long; 0: none, and in no other game either."""
+    """First layouts of a grid game to solve for the exact best reply, for every opponent set; fewer or none where one takes long; 0:
+    none, in any game."""
     changes: bool = True
-    """Measure too how soon changes are noticed, for each opponent set that changes its mind, which takes longer than its returns."""
+    """Measure change detection for each opponent set that changes type; slower than its returns."""
 
 
 @dataclass(frozen=True)
@@ -254,15 +184,14 @@ class RunConfig:
     game: str = "stag_hunt(height=4, width=4, hunters=4, stags=1, hares=4, max_steps=15)"
     """A game by name, with settings."""
     seed: int = 0
-    """Seed of everything."""
+    """Seed of all random draws."""
     method: Literal["agent", "behaviour_cloning", "iql", "ppo", "ppo_recurrent", "hop"] = "agent"
-    """What is trained: the agent, or what it is compared with (`bestreply.baselines`)."""
+    """Method to train: the agent, or a baseline (`bestreply.baselines`)."""
     collect: CollectConfig = field(default_factory=CollectConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     improve: ImproveConfig = field(default_factory=ImproveConfig)
-    baseline: BaselineConfig = field(default_factory=BaselineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
 
@@ -321,7 +250,7 @@ _TRAIN = TrainConfig(
     gamma=0.98,
     n_step=3,
     off_policy=0.3,
-    target_rate=0.03,
+    target_tau=0.03,
     at_limit="zero",  # what counts is the return within the limit, and the observation tells the time left
 )
 PRESETS = {
@@ -337,14 +266,14 @@ PRESETS = {
             log_every=20,
             checkpoint_every=40,
         ),
-        planner=PlannerConfig(samples=8),
+        planner=PlannerConfig(samples=8, symmetry_averages=1),
         evaluate=EvaluateConfig(episodes=32, reference_layouts=4),
     ),
     "demo": RunConfig(
         collect=CollectConfig(episodes=20_000),
         model=_MODEL,
         train=_TRAIN,
-        planner=PlannerConfig(samples=16, leak=0.002),
+        planner=PlannerConfig(samples=16, prior_mixing=0.002, symmetry_averages=1),
         evaluate=EvaluateConfig(episodes=500),
     ),
     "full": RunConfig(
@@ -360,10 +289,10 @@ PRESETS = {
             target="improved",
             value_updates=20_000,
             value_batch=512,
-            target_rate=0.02,
+            target_tau=0.02,
             checkpoint_every=5000,
         ),
-        planner=PlannerConfig(samples=16, leak=0.002),
+        planner=PlannerConfig(samples=16, prior_mixing=0.002),
         evaluate=EvaluateConfig(episodes=1000),
     ),
 }

@@ -48,7 +48,7 @@ def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
         if run.config.model.value_heads != "action"
         else agent_value_table(run),
     }
-    if run.config.model.opponent_goal == "code":
+    if run.config.model.opponent_types == "code":
         weights = label_weights(run.config, run.learner.opponents, buffer.episodes)
         result["codes"] = code_table(run.roster, held_out, beliefs, weights)
     elif (believed := belief_table(run.config, run.learner.opponents, held_out, read)) is not None:

@@ -75,10 +75,14 @@ def collect_for(config: RunConfig, path: str | Path, command: str | None = None)
     )
 
 
+OWN_PLAY_EPSILON = 0.1
+"""Probability of a uniform action instead of the agent's, in rounds of its own play."""
+
+
 def collect_round(run: Run, number: int, path: str | Path, command: str | None = None) -> Store:
     """Adds play of the run's agent, in every seat in turn, among the players of `config.collect`."""
     config = run.config
-    agent = run.agent(name=_agent_name(number), epsilon=config.improve.epsilon)
+    agent = run.agent(name=_agent_name(number), epsilon=OWN_PLAY_EPSILON)
     players = [agent, *[drawn_players(config)] * (run.game.num_players - 1)]
     seed = config.seed + 1_000_003 * (number + 1)  # not the first play's
     return collect(
@@ -119,13 +123,13 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
             methods |= {name: name for name in config.collect.players}
         elif method == "uniform_others":
             methods |= {method: run.agent(opponents="uniform")} if run.plans else {}
-        elif method != "told_types":
+        elif method != "true_types":
             methods[method] = method
     episodes, seed = config.evaluate.episodes, run.config.seed + 1
     scores = evaluate_all(run.game, methods, config.evaluate.opponents, episodes, seed)
-    if "told_types" in config.evaluate.methods:
+    if "true_types" in config.evaluate.methods:
         told = _told(run, config.evaluate.opponents)
-        parts = [evaluate_all(run.game, {"told_types": a}, [s], episodes, seed) for s, a in told.items()]
+        parts = [evaluate_all(run.game, {"true_types": a}, [s], episodes, seed) for s, a in told.items()]
         scores = Scores.concat([scores, *parts])
     scores.provenance.update(
         run=run.path.name, config=run.provenance, command=command or scores.provenance["command"]
@@ -144,7 +148,7 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
 def _told(run: Run, opponents: tuple[str, ...]) -> dict[str, Agent]:
     """For each opponent set that the run's model knows player by player, the agent that is told who they are."""
     known = {entry["name"] for entry in run.roster}
-    if not run.plans or run.config.model.opponent_goal != "player":
+    if not run.plans or run.config.model.opponent_types != "player":
         return {}
     seats = {text: [str(spec) for spec in fill_seats(run.game, text)] for text in opponents}
     return {text: told_types(run.agent(), run, names) for text, names in seats.items() if set(names) <= known}

@@ -58,7 +58,7 @@ def goals_of(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -> tup
         "goal": game.goals,
         "player": tuple(p["name"] for p in roster),
         "code": tuple(f"code {number + 1}" for number in range(config.model.codes)),
-    }[config.model.opponent_goal]
+    }[config.model.opponent_types]
 
 
 def start_learner(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -> Learner:
@@ -74,7 +74,9 @@ def start_learner(config: RunConfig, game: Game, roster: list[dict[str, Any]]) -
 )  # else every weight's shape compiles apart
 def _fresh(config: RunConfig, game: Game, goals: int, heads: int, key: Array) -> Learner:
     opponent_key, world_key = jax.random.split(key)
-    opponents = LearnedOpponents.create(game, config.model, goals, key=opponent_key, leak=config.planner.leak)
+    opponents = LearnedOpponents.create(
+        game, config.model, goals, key=opponent_key, prior_mixing=config.planner.prior_mixing
+    )
     world = WorldModel(game, config.model, goals=goals, heads=heads, key=world_key)
     opponent_transform = optimiser(config.train, config.train.opponent_updates)
     return Learner(
@@ -100,15 +102,21 @@ def _reader(config: RunConfig, game: Game, goals: int, key: Array) -> Reader | N
     return Reader(model, state, jnp.int32(0))
 
 
+WEIGHT_DECAY = 1e-4
+"""Decoupled weight decay of either optimiser, as a fraction of a weight for each unit of the learning rate."""
+MAX_GRADIENT_NORM = 10.0
+"""Norm that a gradient is clipped to."""
+
+
 def optimiser(config: TrainConfig, updates: int) -> optax.GradientTransformation:
     """Muon (Jordan et al., 2024) or AdamW under a clipped gradient, with warm-up and cosine decay to a twentieth."""
-    peak, warm, decay = config.learning_rate, max(updates // 50, 1), config.weight_decay
+    peak, warm, decay = config.learning_rate, max(updates // 50, 1), WEIGHT_DECAY
     schedule = optax.warmup_cosine_decay_schedule(0.0, peak, warm, max(updates, warm + 1), peak / 20)
     if config.optimiser == "adamw":
         step = optax.adamw(schedule, weight_decay=decay)
     else:  # biases and norms are left to Adam
         step = optax.contrib.muon(schedule, weight_decay=decay, adam_weight_decay=decay)
-    return optax.chain(optax.clip_by_global_norm(config.clip), step)
+    return optax.chain(optax.clip_by_global_norm(MAX_GRADIENT_NORM), step)
 
 
 def fits(model: LearnedOpponents) -> Any:
@@ -143,11 +151,13 @@ def set_units(learner: Learner, config: RunConfig, episodes: Episodes) -> Learne
     mean, scale = _units(learner, config, episodes, index, returns)
     first = index.step == 0  # a belief starts with who sits there, not with whose play is long
     goals = learner.opponents.goals
-    if config.model.opponent_goal == "code":  # nobody has been met: they are all alike until they are learned
+    if (
+        config.model.opponent_types == "code"
+    ):  # nobody has been met: they are all alike until they are learned
         prior = jnp.full(goals, 1 / goals)
     else:
         met = {"none": np.zeros_like(player), "goal": np.asarray(episodes.goal)[index], "player": player}[
-            config.model.opponent_goal
+            config.model.opponent_types
         ][first]
         counts = np.bincount(met[met >= 0], minlength=goals)
         prior = jnp.asarray(counts / counts.sum(), jnp.float32)
@@ -170,14 +180,14 @@ def _units(
     """Means and deviations of `returns` [B], as `WorldModel.value_mean` and `value_scale` want them."""
     count, player = learner.world.value_scale.shape[0], np.asarray(episodes.player)[index.row]  # [B, N]
     own = np.arange(player.shape[1]) == index.seat[:, None]
-    if config.model.value_heads == "action" and config.model.opponent_goal == "code":
+    if config.model.value_heads == "action" and config.model.opponent_types == "code":
         weights = np.ones((count, len(returns)))
     elif config.model.value_heads == "action":
         kinds = {
             "none": np.zeros_like(player),
             "goal": np.asarray(episodes.goal)[index.row, index.step],
             "player": player,
-        }[config.model.opponent_goal]
+        }[config.model.opponent_types]
         weights = np.stack([_among(kinds == k, own) for k in range(count)])
     elif config.model.value_heads == "player":
         weights = np.stack([((player == k) & own).sum(1) for k in range(count)]).astype(np.float64)

@@ -155,7 +155,7 @@ def diagnose_run(
     Args:
         types: "inferred": the agent believes what play has shown of who the others are; "told": it is told.
 
-    Raises ValueError as `take_apart` and `told_types` do.
+    Raises ValueError as `take_apart` and `true_types` do.
     """
     sets = opponents or tuple(entry["name"] for entry in run.roster)
     agent, seed = run.agent(planner), run.config.seed + 3
@@ -183,7 +183,7 @@ def told_types(agent: Agent, run: "Run", names: Sequence[str]) -> Agent:
         known = [entry["name"] for entry in run.roster]
         raise ValueError(
             f"types=told against {', '.join(names)}; wanted: players that the model was taught ({', '.join(known)}), and a model that "
-            f"tells them apart (model.opponent_goal=player; here {run.config.model.opponent_goal}). Otherwise: types=inferred"
+            f"tells them apart (model.opponent_types=player; here {run.config.model.opponent_types}). Otherwise: types=inferred"
         )
     return dataclasses.replace(agent, opponents=told)
 
@@ -192,7 +192,7 @@ def _told(agent: Agent, run: "Run", names: Sequence[str]) -> ToldOpponents | Non
     """The learned model told that the others are `names`, one each; None where it does not know them by name."""
     roster = [entry["name"] for entry in run.roster]
     model = agent.opponents.model if isinstance(agent.opponents, ChangingOpponents) else agent.opponents
-    if not isinstance(model, LearnedOpponents) or run.config.model.opponent_goal != "player":
+    if not isinstance(model, LearnedOpponents) or run.config.model.opponent_types != "player":
         return None
     if not set(names) <= set(roster):
         return None
@@ -211,7 +211,7 @@ def improved(agent: Agent, run: "Run", names: Sequence[str]) -> list[Agent]:
     world = TrueWorld(learned=valued, game=agent.game, limit_ends=run.config.train.at_limit == "zero")
     with_game = dataclasses.replace(with_others, world=world)
     depth = 1 if agent.config.planner == "one_step" else agent.config.depth
-    deeper = dataclasses.replace(agent.config, planner="look_ahead", depth=depth + 1)
+    deeper = dataclasses.replace(agent.config, planner="expectimax", depth=depth + 1)
     return [with_others, with_game, dataclasses.replace(with_game, config=deeper)]
 
 

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from bestreply.data.store import Store
 
 
+RUN_FORMAT = 2
+"""Version of a run directory: configuration and checkpoint. Runs without a `format` in provenance.json have version 1."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """A run directory, and the networks it holds once it has a checkpoint."""
@@ -71,14 +75,19 @@ class Run:
         *,
         opponents: OpponentModel | str = "learned",
         name: str = "bestreply",
+        change_rate: float | None = None,
+        epsilon: float = 0.0,
         **settings: Any,
     ) -> Agent:
         """A player that plans with this run's models.
 
         Args:
-            planner: "one_step", "look_ahead" or "search"; by default what the configuration names.
+            planner: "one_step", "expectimax" or "mcts"; by default what the configuration names.
             opponents: "learned", "uniform", or any `OpponentModel`.
-            settings: fields of `PlannerConfig` to change, e.g. ``epsilon=0.1``.
+            change_rate: probability before each step that an opponent becomes another type, in the agent's belief; by default the
+                run's own `train.change_rate`.
+            epsilon: probability of a uniform legal action instead of the planned one.
+            settings: fields of `PlannerConfig` to change, e.g. ``memory=0.9``.
 
         Raises ValueError for an unknown planner, model or setting, a run without a checkpoint, or one of a method that does not plan.
         """
@@ -96,7 +105,7 @@ class Run:
             raise ValueError(f"a planner has no setting {', '.join(unknown)}; it has: {', '.join(known)}")
         config = dataclasses.replace(self.config.planner, planner=planner, **settings)
         models = {
-            "learned": self.opponents(config),
+            "learned": self.opponents(config, change_rate),
             "uniform": UniformOpponents(game=self.game, goals=len(self.goals)),
         }
         if isinstance(opponents, str):
@@ -106,8 +115,8 @@ class Run:
                 )
             opponents = cast(OpponentModel, models[opponents])
         if isinstance(opponents, LearnedOpponents):
-            opponents = _believed(opponents, config)
-        world = seen_from(config.views, learner.world, self.game)
+            opponents = _believed(opponents, self._change_rate(change_rate), config)
+        world = seen_from(config.symmetry_averages, learner.world, self.game)
         if config.world == "true":
             world = TrueWorld(world, self.game, limit_ends=self.config.train.at_limit == "zero")
         return Agent(
@@ -117,23 +126,35 @@ class Run:
             config=config,
             gamma=self.config.train.gamma,
             name=name,
+            epsilon=epsilon,
         )
 
-    def opponents(self, config: PlannerConfig | None = None) -> OpponentModel:
-        """The model of the others that a planner with the settings `config` reads play with, as `ModelConfig.opponents` says.
+    def _change_rate(self, asked: float | None) -> float:
+        return self.config.train.change_rate if asked is None else asked
 
-        Raises ValueError for hazard, memory or novelty with a model that has no belief over types.
+    def opponents(
+        self, config: PlannerConfig | None = None, change_rate: float | None = None
+    ) -> OpponentModel:
+        """Return the opponent model that `ModelConfig.opponents` names, for a planner with the settings `config`.
+
+        Args:
+            config: by default the run's own.
+            change_rate: by default the run's own.
+
+        Raises:
+            ValueError: a change rate, memory or unknown_type_prior above 0 for a model without a belief over types.
         """
+        change_rate = self._change_rate(change_rate)
         config, learner, kind = config or self.config.planner, self._trained(), self.config.model.opponents
         if learner.reader is not None:
-            if config.expects_change:
-                raise ValueError(no_types(kind, config))
+            if needs_types(change_rate, config):
+                raise ValueError(no_types(kind, change_rate, config))
             return learner.reader.model
-        types = _believed(learner.opponents, config)
-        if kind != "levels":
+        types = _believed(learner.opponents, change_rate, config)
+        if kind != "level_k":
             return types
         settings = learner.world, self.game, config, self.config.train.gamma
-        return reason(types, *settings, levels=self.config.model.levels, leak=config.leak)
+        return reason(types, *settings, prior_mixing=config.prior_mixing)
 
     def start(self) -> Any:
         """All that training changes, untrained."""
@@ -151,16 +172,27 @@ class Run:
         return dataclasses.replace(self, learner=learner)
 
 
-def no_types(kind: str, config: PlannerConfig) -> str:
-    asked = ", ".join(f"planner.{n}={getattr(config, n)}" for n in ("hazard", "memory", "novelty"))
-    return f'{asked} with model.opponents="{kind}"; wanted: 0, or model.opponents="types": only a belief over types has them'
+def needs_types(change_rate: float, config: PlannerConfig) -> bool:
+    """Return whether these settings need a belief over types, which only some opponent models have."""
+    return max(change_rate, config.memory, config.unknown_type_prior) > 0
 
 
-def _believed(model: LearnedOpponents, config: PlannerConfig) -> OpponentModel:
-    if not config.expects_change:
+def no_types(kind: str, change_rate: float, config: PlannerConfig) -> str:
+    asked = f"train.change_rate={change_rate}, planner.memory={config.memory}"
+    return (
+        f"{asked}, planner.unknown_type_prior={config.unknown_type_prior}: expected 0 with model.opponents={kind}; "
+        "a belief over types needs model.opponents=types"
+    )
+
+
+def _believed(model: LearnedOpponents, change_rate: float, config: PlannerConfig) -> OpponentModel:
+    if not needs_types(change_rate, config):
         return model
     return ChangingOpponents(  # pyright: ignore[reportCallIssue]
-        model=model, hazard=config.hazard, memory=config.memory, novelty=config.novelty
+        model=model,
+        hazard=change_rate,
+        memory=config.memory,
+        unknown_type_prior=config.unknown_type_prior,
     )
 
 
@@ -197,19 +229,38 @@ def open_run(
         "roster": list(data.roster),
         "episodes": data.manifest.episodes,
     }
-    facts |= {"method": config.method, "env_steps": data.manifest.steps, "data": source}
+    facts |= {"format": RUN_FORMAT, "method": config.method}
+    facts |= {"env_steps": data.manifest.steps, "data": source}
     path.mkdir(parents=True, exist_ok=True)
     write_json(path / "provenance.json", facts)
     write_json(path / "config.json", to_dict(config))
     return Run(path, config, game, facts)
 
 
+def check_format(path: Path, facts: dict[str, Any]) -> None:
+    """Refuse a run directory of another format.
+
+    Args:
+        path: the run directory.
+        facts: contents of its provenance.json.
+
+    Raises:
+        ValueError: its format version is not `RUN_FORMAT`.
+    """
+    if (version := facts.get("format", 1)) != RUN_FORMAT:
+        raise ValueError(
+            f"{path}: format={version}: expected run format {RUN_FORMAT}, the only one that this version of bestreply reads; train the "
+            "run again: bestreply train"
+        )
+
+
 def _read(path: Path) -> Run:
     try:
-        config = from_dict(RunConfig, json.loads((path / "config.json").read_text()))
         facts = json.loads((path / "provenance.json").read_text())
+        check_format(path, facts)
+        config = from_dict(RunConfig, json.loads((path / "config.json").read_text()))
         game, version = make_game(config.game), facts["game"]["version"]
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is no run directory: {error}. Wanted: a folder made by 'bestreply train' or 'bestreply run'"
         ) from error

@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     from bestreply.run import Run
 
 
+IMPORTANCE_CLIP = 10.0
+"""Largest importance ratio of an off-policy step in the value head of another player."""
+RELABEL_EVERY = 200
+"""Gradient steps of the opponent model between two computations of posterior labels or codes; each comes with a checkpoint."""
+
+
 def _opponent_phase(config: RunConfig, data: Any, learner: Learner, key: Array) -> Any:
     buffer, weights = data
     if config.model.subgoals:
@@ -93,7 +99,7 @@ def fit_opponents(
             return buffer, None
         return buffer, weights(learner) if fixed is None else fixed
 
-    goal = config.model.opponent_goal
+    goal = config.model.opponent_types
     move = goal == "code" or (goal == "goal" and config.train.labels == "posterior")
     fixed = None if move else weights(learner)
     every = config.train.checkpoint_every
@@ -104,7 +110,7 @@ def fit_opponents(
         learner,
         save,
         write,
-        min(config.train.relabel_every, every) if move else every,
+        min(RELABEL_EVERY, every) if move else every,
         seeds,
     )
     if goal not in ("goal", "code"):
@@ -145,14 +151,16 @@ def _histories(config: RunConfig, learner: Learner, buffer: BufferState) -> tupl
 def read_minds(config: RunConfig, model: LearnedOpponents, episodes: Episodes) -> Minds:
     """What the trained model of the others makes of `episodes`."""
     wanted = (
-        config.train.off_policy > 0 and config.model.value_heads == "player" == config.model.opponent_goal
+        config.train.off_policy > 0 and config.model.value_heads == "player" == config.model.opponent_types
     )
-    ratios = policy_ratios(model, episodes, config.train.most_ratio) if wanted else None
+    ratios = policy_ratios(model, episodes, IMPORTANCE_CLIP) if wanted else None
     if ratios is not None:
         ratios = ratios * (model.prior > 0)  # a player without play in the data has no value to be taught yet
     return Minds(follow_beliefs(model, episodes), ratios)
 
 
+HOLDOUT_FRACTION = 0.1
+"""Fraction of the episodes that is kept for diagnostics."""
 HELD_OUT = 1_299_709
 """Tells the stream that draws held-out episodes from all others of the same seed."""
 
@@ -205,7 +213,7 @@ def open_training(
     command: str | None = None,
 ) -> Training:
     """A new run, or with `resume` one as its newest checkpoint left it; as `train` takes them."""
-    from bestreply.run import no_types, open_run
+    from bestreply.run import needs_types, no_types, open_run
 
     config = configure(config)
     if (config.train.target == "improved") != (config.model.value_heads == "action"):
@@ -217,11 +225,13 @@ def open_training(
         raise ValueError(
             f"model.code_horizon={config.model.code_horizon}; wanted: 0 for ways to act, or the steps after which a state shows a subgoal"
         )
-    if config.model.opponents in ("recurrent", "in_context") and config.planner.expects_change:
-        raise ValueError(no_types(config.model.opponents, config.planner))
+    if config.model.opponents in ("recurrent", "in_context") and needs_types(
+        config.train.change_rate, config.planner
+    ):
+        raise ValueError(no_types(config.model.opponents, config.train.change_rate, config.planner))
     run = open_run(path, config, data, resume=resume, command=command)
     everything = data.episodes()
-    episodes, held_out = split_episodes(everything, config.train.holdout, config.seed)
+    episodes, held_out = split_episodes(everything, HOLDOUT_FRACTION, config.seed)
     learner = _begin(run, start, episodes) if run.plans else run.start()
     if resume and checkpoint.list_checkpoints(run.path / "checkpoints"):
         learner = run.restore(learner)
@@ -334,7 +344,7 @@ def _minds(config: RunConfig, learner: Learner, buffer: BufferState) -> Minds:
 def _fall_asleep(config: RunConfig, learner: Learner, buffer: BufferState) -> Learner:
     """The first imagined games, and a slow value network that starts as the online one."""
     key = jax.random.fold_in(jax.random.key(config.seed), 4)
-    dreams = begin_many(config.train, learner.opponents, buffer, key, config.train.dreams)
+    dreams = begin_many(config.train, learner.opponents, buffer, key, config.train.imagined_games)
     slow = jax.tree.map(jnp.copy, learner.world)
     return eqx.tree_at(lambda s: (s.dreams, s.slow), learner, (dreams, slow))
 

@@ -29,14 +29,19 @@ from bestreply.model.targets import (
 from bestreply.model.world import WorldModel
 from bestreply.types import ABSENT, Transition, ego_order
 
+HISTORY_BATCH = 64
+"""Histories in a gradient step, each of one episode or of as many as `model.context` reads."""
+UNROLL = 1
+"""Latent steps that the loss of the dynamics covers; 1 is the specification's loss."""
+
 
 def labels(config: RunConfig, at: Transition) -> Array | None:
     """[..., N-1] int32: the goal or type of each other player, as the model of the others counts them; None where codes are learned,
     which nobody labels."""
-    if config.model.opponent_goal == "code":
+    if config.model.opponent_types == "code":
         return None
     others = {"none": jnp.zeros_like(at.player), "goal": at.goal, "player": at.player}[
-        config.model.opponent_goal
+        config.model.opponent_types
     ]
     return others[..., 1:]
 
@@ -93,7 +98,7 @@ def subgoal_step(
     back = jax.random.randint(back_key, (batch,), 0, horizon)
     began = Index(index.row[:, None], jnp.maximum(index.step - back, 0)[:, None], others)
     shown = now_and_then(buffer.episodes, began, horizon)
-    symmetries = game.symmetries() if config.train.symmetries else None
+    symmetries = game.symmetries() if config.train.augment else None
     if symmetries is not None:
         which = draw_symmetry(symmetries, show_key, batch)
         shown = jax.vmap(lambda s, *seen: tuple(turn_obs(symmetries, s, obs) for obs in seen))(which, *shown)
@@ -141,8 +146,8 @@ def history_step(
     assert reader is not None
     draw_key, turn_key = jax.random.split(key)
     length = episodes_read(config, buffer.episodes.action.shape[1])
-    histories = draw_histories(buffer, where, weights, draw_key, config.train.history_batch, length)
-    if config.train.symmetries:
+    histories = draw_histories(buffer, where, weights, draw_key, HISTORY_BATCH, length)
+    if config.train.augment:
         histories = turned_histories(learner.opponents.game, histories, turn_key)
     (_, losses), gradient = eqx.filter_value_and_grad(history_loss, has_aux=True)(reader.model, histories)
     transform = optimiser(config.train, config.train.history_updates)
@@ -161,7 +166,7 @@ def turned(
     config: RunConfig, game: Game, batch: Transition, belief: Any, key: Array
 ) -> tuple[Transition, Any]:
     """A batch [B, ...] of steps or windows and the beliefs [B, N-1, G] at their start, each under a random symmetry of the game."""
-    symmetries = game.symmetries() if config.train.symmetries else None
+    symmetries = game.symmetries() if config.train.augment else None
     if symmetries is None:
         return batch, belief
     which = draw_symmetry(symmetries, key, batch.obs.shape[0])
@@ -197,7 +202,7 @@ def world_step(
     """One gradient step for the world model and, unless it has a phase of its own, its value; the target network follows slowly."""
     window_key, value_key, target_key, turn_key, turn_value_key = jax.random.split(key, 5)
     game = learner.opponents.game
-    windows = gather_window(buffer, draw_index(buffer, window_key, config.train.batch), config.train.unroll)
+    windows = gather_window(buffer, draw_index(buffer, window_key, config.train.batch), UNROLL)
     windows, _ = turned(config, game, windows, None, turn_key)
     at, targets = windows, None
     if config.train.target != "improved":
@@ -225,7 +230,7 @@ def world_step(
 
 def follow(config: RunConfig, slow: Any, online: Any) -> Any:
     """The slow target network, a little nearer to the online one."""
-    rate = config.train.target_rate
+    rate = config.train.target_tau
     return jax.tree.map(
         lambda old, new: old + rate * (new - old) if eqx.is_inexact_array(old) else old, slow, online
     )
@@ -264,7 +269,7 @@ def value_step(
 
 def turned_steps(config: RunConfig, game: Game, steps: Dreamt, key: Array) -> Dreamt:
     """Steps [B, ...], each under a random symmetry of the game."""
-    symmetries = game.symmetries() if config.train.symmetries else None
+    symmetries = game.symmetries() if config.train.augment else None
     if symmetries is None:
         return steps
 

@@ -29,7 +29,7 @@ from bestreply.learner import start_learner
 from bestreply.model.labels import RULES, label_weights
 from bestreply.model.targets import follow_beliefs, follow_predictions
 from bestreply.provenance import provenance
-from bestreply.train import fit_opponents, split_episodes
+from bestreply.train import HOLDOUT_FRACTION, fit_opponents, split_episodes
 from bestreply.types import ABSENT, Episodes
 
 OUT = Path("results") / "label_rules"
@@ -57,7 +57,7 @@ def compare_rules(config: RunConfig, players: Sequence[str], episodes: int, seed
     game = make_game(config.game)
     if len(game.goals) < 2:
         raise ValueError(f"game={config.game}: expected a game with goals, such as stag_hunt")
-    model = dataclasses.replace(config.model, opponent_goal="goal")
+    model = dataclasses.replace(config.model, opponent_types="goal")
     cells: dict[str, dict[str, list[float]]] = {rule: {name: [] for name in MEASURES} for rule in RULES}
     for seed in range(config.seed, config.seed + seeds):
         names = list(players) * game.num_players if len(players) == 1 else list(players)
@@ -82,7 +82,7 @@ def measure(
 ) -> dict[str, float]:
     """Return `MEASURES` of the rule `config.train.labels` on play that took `seconds`."""
     game = make_game(config.game)
-    episodes, held_out = split_episodes(played, config.train.holdout, config.seed)
+    episodes, held_out = split_episodes(played, HOLDOUT_FRACTION, config.seed)
     learner = start_learner(config, game, roster)
     learner = fit_opponents(config, fill(episodes), learner, lambda _: None, lambda *_: None)
     label_weights(config, learner.opponents, played)  # compile

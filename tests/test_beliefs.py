@@ -47,7 +47,7 @@ def test_by_moves_by_hand():
 
 @pytest.mark.parametrize("kind", ["player", "goal"])
 def test_the_truth_is_looked_up_seat_by_seat(episodes, kind):
-    found = true_types(RunConfig(model=ModelConfig(opponent_goal=kind)), episodes)
+    found = true_types(RunConfig(model=ModelConfig(opponent_types=kind)), episodes)
     order = ego_order(3)
     seen = 0
     for (e, t, seat, k), value in np.ndenumerate(found):

@@ -69,8 +69,9 @@ def run(tmp_path):
 @pytest.mark.slow
 def test_a_run_against_others_that_change(run):
     sets = ["switching(nearest_stag, nearest_hare, random=2)", "nearest_stag"]
-    doubtful = dataclasses.replace(run.config.planner, novelty=0.05, hazard=0.1)
-    run = dataclasses.replace(run, config=dataclasses.replace(run.config, planner=doubtful))
+    planner = dataclasses.replace(run.config.planner, unknown_type_prior=0.05)
+    changing = dataclasses.replace(run.config.train, change_rate=0.1)
+    run = dataclasses.replace(run, config=dataclasses.replace(run.config, planner=planner, train=changing))
     path = evaluate_changes(run, sets, 8)
     assert path is not None
     [found] = json.loads(path.read_text())["against"]
@@ -78,7 +79,7 @@ def test_a_run_against_others_that_change(run):
         found["opponents"] == sets[0]
         and found["steps"] == [0, 1]
         and found["games"] == 8
-        and found["hazard"] == 0.1
+        and found["change_rate"] == 0.1
     )
     assert set(found["returns"]) == {"told", "expecting", "not expecting"} and found["calm_games"] == 8
     assert found["belief_since"]["told"] == [1.0] * 6  # told the truth, it believes it

@@ -21,7 +21,7 @@ def untrained(path, game, roster):
     """A run as training begins it, without a checkpoint."""
     config = RunConfig(
         game=str(Spec(game.name, (), game.settings)),
-        model=ModelConfig(latent=4, width=8, depth=1, opponent_goal="player"),
+        model=ModelConfig(latent=4, width=8, depth=1, opponent_types="player"),
         planner=PlannerConfig(samples=4),
     )
     entries = [{"name": name, "version": 1} for name in roster]

@@ -165,7 +165,7 @@ def test_5_goals_are_discrete_and_bayes_rule_applies(hunts):
         and np.array_equal(goal, hunts.goal)
         and np.array_equal(source, hunts.goal_source)
     )
-    model = LearnedOpponents.create(HUNT, SMALL, len(HUNT.goals), key=jax.random.key(0), leak=0.0)
+    model = LearnedOpponents.create(HUNT, SMALL, len(HUNT.goals), key=jax.random.key(0), prior_mixing=0.0)
     obs, joint = jnp.asarray(hunts.obs[0, 0, 0]), jnp.asarray(hunts.action[0, 0])
     after = model.update(model.init(), obs, joint, jnp.ones(3, bool))
     likelihood = np.exp(np.asarray(model.logits(obs)))[np.arange(2), :, np.asarray(joint[1:])]

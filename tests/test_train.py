@@ -20,6 +20,7 @@ from bestreply.collect import play, seat_players
 from bestreply.config import ModelConfig, PlannerConfig, TrainConfig, to_dict
 from bestreply.learner import start_learner
 from bestreply.matches import record_matches
+from bestreply.run import RUN_FORMAT
 from bestreply.train import split_episodes
 
 CHICKEN = "matrix(table=chicken, rounds=4)"
@@ -203,9 +204,16 @@ def test_a_damaged_run_is_refused(data, whole, tmp_path):
     (tmp_path / "provenance.json").write_text((whole.path / "provenance.json").read_text())
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         load_run(tmp_path)
-    with pytest.raises(ValueError, match="planner='mcts'; there are: one_step, look_ahead, search"):
-        whole.agent(planner="mcts")
-    with pytest.raises(ValueError, match=r"a planner has no setting eps; it has: .*epsilon"):
+    facts = json.loads((whole.path / "provenance.json").read_text())
+    assert facts["format"] == RUN_FORMAT == 2
+    for version in (None, 1, 3):  # the first runs have none
+        changed = {k: v for k, v in facts.items() if k != "format"} | ({"format": version} if version else {})
+        (tmp_path / "provenance.json").write_text(json.dumps(changed))
+        with pytest.raises(ValueError, match=f"format={version or 1}: expected run format 2"):
+            load_run(tmp_path)
+    with pytest.raises(ValueError, match="planner='rollout'; there are: one_step, expectimax, mcts"):
+        whole.agent(planner="rollout")
+    with pytest.raises(ValueError, match=r"a planner has no setting eps; it has: .*memory"):
         whole.agent(eps=0.1)
     with pytest.raises(ValueError, match="opponents='me'; there are: learned, uniform"):
         whole.agent(opponents="me")
@@ -215,7 +223,7 @@ IMPROVED = dataclasses.replace(
     CONFIG,
     model=dataclasses.replace(MODEL, value_heads="action"),
     train=dataclasses.replace(
-        FEW, target="improved", value_updates=9, dreams=8, opponent_updates=3, updates=3
+        FEW, target="improved", value_updates=9, imagined_games=8, opponent_updates=3, updates=3
     ),
 )
 
@@ -254,11 +262,11 @@ def test_it_learns_what_pays_later(tmp_path):
         value_updates=600,
         batch=64,
         value_batch=64,
-        dreams=64,
+        imagined_games=64,
         optimiser="adamw",  # Muon at 600 updates of 64 comes to 10, not 11
         learning_rate=5e-3,
         gamma=1.0,
-        target_rate=0.05,
+        target_tau=0.05,
         at_limit="zero",
         log_every=200,
         checkpoint_every=10_000,
@@ -281,16 +289,14 @@ def hunts(tmp_path_factory):
     "model, changes",
     [
         pytest.param(
-            {"likelihood": "squared", "value_of": "z", "value_heads": "single", "opponent_goal": "goal"},
-            {"target": "expected", "unroll": 2, "symmetries": False},
+            {"likelihood": "squared", "value_of": "z", "value_heads": "single", "opponent_types": "goal"},
+            {"target": "expected", "augment": False},
             marks=pytest.mark.slow,
         ),
-        pytest.param(
-            {"value_belief": False}, {"n_step": 3, "at_limit": "zero", "unroll": 3}, marks=pytest.mark.slow
-        ),
+        pytest.param({}, {"n_step": 3, "at_limit": "zero"}, marks=pytest.mark.slow),
         pytest.param(
             {"value_heads": "action"},
-            {"target": "improved", "value_updates": 2, "dreams": 4, "at_limit": "zero"},
+            {"target": "improved", "value_updates": 2, "imagined_games": 4, "at_limit": "zero"},
             marks=pytest.mark.slow,
         ),
     ],
@@ -304,6 +310,8 @@ def test_every_choice_trains_on_a_grid_game(hunts, model, changes, tmp_path):
     assert all(np.isfinite(row["value"]) for row in metrics(run))
     assert {row["name"].split("/")[1] for row in metrics(run)} == {
         *dataclasses.asdict(few.weights),
+        "continuation",
+        "legal",
         "log_loss",
     }
     shown = hunts.episodes()

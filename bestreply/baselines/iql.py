@@ -25,6 +25,10 @@ from bestreply.types import Episodes, Transition
 from bestreply.updates import follow, turned
 
 GREEDY = True
+EXPECTILE = 0.8
+"""Expectile of the value: 0.5 is the mean over the data's actions, near 1 their best."""
+TEMPERATURE = 3.0
+"""Weight of an advantage, in standard deviations of the advantages, in the exponent of a policy weight."""
 LARGEST = 100.0
 """Weight of a logged action at most."""
 
@@ -88,11 +92,10 @@ def losses(config: RunConfig, nets: Nets, slow: tuple[MLP, MLP], batch: Transiti
     ends = batch.terminated | (batch.truncated & (config.train.at_limit == "zero"))
     y = batch.reward + config.train.gamma * ~ends * jax.lax.stop_gradient(critic(after)[:, 0])
     above = jax.lax.stop_gradient(q_slow) - value
-    tau = config.baseline.expectile
     advantage = jax.lax.stop_gradient(above)
-    weight = jnp.exp(config.baseline.temperature * advantage / (advantage.std() + 1e-6))
+    weight = jnp.exp(TEMPERATURE * advantage / (advantage.std() + 1e-6))
     return {
-        "value": (jnp.where(above > 0, tau, 1 - tau) * above**2).mean(),
+        "value": (jnp.where(above > 0, EXPECTILE, 1 - EXPECTILE) * above**2).mean(),
         "q": sum((optax.l2_loss(of(q), y).mean() for q in nets.q), jnp.float32(0)),
         "policy": (jnp.minimum(weight, LARGEST) * log_loss(nets.policy, batch)).mean(),
     }

@@ -16,7 +16,7 @@ import optax
 
 from bestreply.baselines.policy import ActorCritic, PolicyPlayer
 from bestreply.collect import play, seat_players
-from bestreply.config import BaselineConfig, RunConfig
+from bestreply.config import RunConfig
 from bestreply.console import meter
 from bestreply.games.base import Game
 from bestreply.learner import trainable
@@ -24,6 +24,20 @@ from bestreply.phases import Write
 from bestreply.types import ABSENT, Array, Episodes, ego_order
 
 GREEDY = True
+EPISODES = 64
+"""Games between two rounds of learning."""
+EPOCHS = 4
+"""Passes over the games of a round."""
+MINIBATCHES = 4
+"""Gradient steps in an epoch."""
+LEARNING_RATE = 1e-3
+"""Initial learning rate of Adam; it decays linearly to 0 with the budget."""
+CLIP_RATIO = 0.2
+"""Largest deviation of a probability ratio from 1 in the surrogate."""
+ENTROPY_WEIGHT = 0.01
+"""Initial weight of the entropy bonus; it decays linearly to 0 with the budget."""
+GAE_LAMBDA = 0.95
+"""lambda of the generalised advantage estimates."""
 STREAM = 1_500_450_271
 """Tells the play it learns from apart from all other play of the same seed."""
 
@@ -40,13 +54,13 @@ class Tried(eqx.Module):
 
 def start(config: RunConfig, game: Game, key: Array, *, recurrent: bool) -> Tried:
     net = ActorCritic.create(game, config.model, recurrent=recurrent, key=key)
-    state = _optimiser(config.baseline).init(trainable(net))
+    state = _optimiser().init(trainable(net))
     return Tried(net, state, jnp.float32(0), jnp.int32(0), jnp.int32(0))
 
 
-def _optimiser(config: BaselineConfig) -> optax.GradientTransformation:
+def _optimiser() -> optax.GradientTransformation:
     """Adam; the rate, which falls to nothing with the budget, is multiplied in where it is used."""
-    return optax.chain(optax.clip_by_global_norm(0.5), optax.adam(config.learning_rate, eps=1e-5))
+    return optax.chain(optax.clip_by_global_norm(0.5), optax.adam(LEARNING_RATE, eps=1e-5))
 
 
 def fit(
@@ -91,8 +105,8 @@ def _play(config: RunConfig, game: Game, drawn: str, learner: Tried) -> tuple[Ba
     player = PolicyPlayer(net=learner.net, game=game, name="ppo")
     seats = [player, *[drawn] * (game.num_players - 1)]
     seed = int(np.random.default_rng([config.seed, STREAM, int(learner.updates)]).integers(2**31))
-    lineup = seat_players(game, seats, config.baseline.episodes, seed, rotate=True)
-    episodes = play(game, lineup, seed, chunk=config.baseline.episodes).episodes
+    lineup = seat_players(game, seats, EPISODES, seed, rotate=True)
+    episodes = play(game, lineup, seed, chunk=EPISODES).episodes
     own = np.arange(len(episodes.length)) % game.num_players  # where `rotate` seats the first player
     return own_play(episodes, own, config.train.at_limit == "zero"), int(episodes.length.sum())
 
@@ -118,10 +132,9 @@ def _learn(
     config: RunConfig, learner: Tried, batch: Batch, left: Array, steps: Array
 ) -> tuple[Tried, dict[str, Array]]:
     """Some epochs over one batch of play; `left` is the share of the budget that is still to be played."""
-    settings = config.baseline
     values = jax.vmap(learner.net.along)(batch.obs, batch.legal, batch.before)[1] * learner.unit
     acted = batch.action != ABSENT
-    advantage = gae(batch, values, config.train.gamma, settings.gae)
+    advantage = gae(batch, values, config.train.gamma, GAE_LAMBDA)
     returns = advantage + values[:, :-1]
     deviation = jnp.sqrt(jnp.where(acted, returns**2, 0).sum() / jnp.maximum(acted.sum(), 1))
     unit = jnp.where(learner.unit == 0, deviation, 0.95 * learner.unit + 0.05 * deviation)
@@ -130,16 +143,14 @@ def _learn(
     def update(carry: Any, rows: Array) -> Any:
         net, state = carry
         part, adv, y = jax.tree.map(lambda x: x[rows], (batch, advantage, returns / unit))
-        (_, parts), gradient = eqx.filter_value_and_grad(loss, has_aux=True)(
-            net, settings, part, adv, y, left
-        )
-        change, state = _optimiser(settings).update(gradient, state, trainable(net))
+        (_, parts), gradient = eqx.filter_value_and_grad(loss, has_aux=True)(net, part, adv, y, left)
+        change, state = _optimiser().update(gradient, state, trainable(net))
         return (eqx.apply_updates(net, jax.tree.map(lambda x: left * x, change)), state), parts
 
     count = len(batch.action)
     key = jax.random.fold_in(jax.random.key(config.seed), learner.updates)
-    orders = jax.vmap(lambda k: jax.random.permutation(k, count))(jax.random.split(key, settings.epochs))
-    size = max(count // settings.minibatches, 1)
+    orders = jax.vmap(lambda k: jax.random.permutation(k, count))(jax.random.split(key, EPOCHS))
+    size = max(count // MINIBATCHES, 1)
     rows = orders[:, : count // size * size].reshape(-1, size)
     (net, state), parts = jax.lax.scan(update, (learner.net, learner.optimiser), rows)
     metrics = {f"policy/{name}": value.mean() for name, value in parts.items()}
@@ -163,7 +174,7 @@ def gae(batch: Batch, values: Array, gamma: float, lam: float) -> Array:
 
 
 def loss(
-    net: ActorCritic, settings: BaselineConfig, batch: Batch, advantage: Array, y: Array, left: Array
+    net: ActorCritic, batch: Batch, advantage: Array, y: Array, left: Array
 ) -> tuple[Array, dict[str, Array]]:
     """Clipped surrogate (eq. 7), the critic's squared error and the entropy bonus over episodes [E, T]; `y` in the critic's units."""
     acted = batch.action != ABSENT
@@ -177,9 +188,9 @@ def loss(
     ratio = jnp.exp(chosen - jnp.log(jnp.maximum(batch.prob, 1e-8)))
     middle = mean(advantage)
     advantage = (advantage - middle) / (jnp.sqrt(mean((advantage - middle) ** 2)) + 1e-8)
-    clipped = jnp.clip(ratio, 1 - settings.clip_ratio, 1 + settings.clip_ratio)
+    clipped = jnp.clip(ratio, 1 - CLIP_RATIO, 1 + CLIP_RATIO)
     policy = -mean(jnp.minimum(ratio * advantage, clipped * advantage))
     value = mean((values - y) ** 2)
     entropy = mean(-(jnp.exp(logs) * jnp.maximum(logs, -30)).sum(2))
-    total = policy + 0.5 * value - left * settings.entropy * entropy
+    total = policy + 0.5 * value - left * ENTROPY_WEIGHT * entropy
     return total, {"surrogate": policy, "value": value, "entropy": entropy}

@@ -51,18 +51,18 @@ class RunLengths(NamedTuple):
 
 class ChangingOpponents(OpponentModel):
     """A learned model of types under a belief that expects changes (`hazard`), remembers earlier episodes (`memory`) and doubts that it
-    knows everybody (`novelty`)."""
+    knows everybody (`unknown_type_prior`)."""
 
     model: LearnedOpponents
     hazard: float = eqx.field(static=True, default=0.0)
     """Chance before each step that a player becomes another."""
     memory: float = eqx.field(static=True, default=0.0)
     """What an earlier episode counts, a further episode later; 0: every episode is against strangers."""
-    novelty: float = eqx.field(static=True, default=0.0)
+    unknown_type_prior: float = eqx.field(static=True, default=0.0)
     """Prior probability of "none of these"."""
 
     def __check_init__(self) -> None:
-        for name in ("hazard", "memory", "novelty"):
+        for name in ("hazard", "memory", "unknown_type_prior"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; wanted: at least 0 and less than 1")
 
@@ -76,9 +76,9 @@ class ChangingOpponents(OpponentModel):
 
     def init(self) -> RunLengths:
         others, actions = self.game.num_players - 1, self.game.num_actions
-        prior = (1 - self.novelty) * self.model.prior
-        if self.novelty:
-            prior = jnp.append(prior, jnp.full(2, self.novelty / 2))
+        prior = (1 - self.unknown_type_prior) * self.model.prior
+        if self.unknown_type_prior:
+            prior = jnp.append(prior, jnp.full(2, self.unknown_type_prior / 2))
         prior = jnp.broadcast_to(prior, (others, len(prior)))
         nobody = jnp.zeros((others, actions)), jnp.zeros((others, self.model.goals + 1))
         return self._begin(prior, *nobody, jnp.zeros_like(prior))
@@ -97,7 +97,7 @@ class ChangingOpponents(OpponentModel):
     def each(self, belief: RunLengths, obs: Array) -> Float[Array, "others K A"]:
         """What each type would do now."""
         known = jnp.exp(self.model.logits(obs))
-        if not self.novelty:
+        if not self.unknown_type_prior:
             return known
         legal = legal_of_others(self.game, obs)
         habits = shares((belief.habits + 0.5) * legal)  # Krichevsky and Trofimov, 1981
@@ -127,7 +127,7 @@ class ChangingOpponents(OpponentModel):
         after = belief.joint * taken(self.each(belief, obs))[:, None]
         after = after / after.sum((1, 2), keepdims=True)
         habits, turns = belief.habits, belief.turns
-        if self.novelty:
+        if self.unknown_type_prior:
             known = jnp.exp(self.model.logits(obs)), legal_of_others(self.game, obs)
             whose = shares(self.chances(belief) * taken(self._whose(*known)))
             habits, turns = (
@@ -146,7 +146,7 @@ class ChangingOpponents(OpponentModel):
     def _go_on(self, joint: Float[Array, "R K"], prior: Float[Array, " K"]) -> Float[Array, "R K"]:
         """A step on: everybody has lasted one step longer, or has changed."""
         if not self.hazard:  # some of the prior flows back, so that nothing is ruled out for good
-            return (1 - self.model.leak) * joint + self.model.leak * prior
+            return (1 - self.model.prior_mixing) * joint + self.model.prior_mixing * prior
         was = joint.sum(0)
         prior = jnp.maximum(prior, LEAST)
         prior = prior / prior.sum()
@@ -161,7 +161,7 @@ class ChangingOpponents(OpponentModel):
         """Of the known types; of what is believed to be none of these, habits are shared out as the model's prior says, and who acts by
         turns as often as it does what each type would do."""
         goals, prior, now = self.model.goals, self.model.prior, self._now(belief)
-        if not self.novelty:
+        if not self.unknown_type_prior:
             return now
         chances = self.chances(belief)
         like = chances[:, :goals] + chances[:, goals:] * prior

@@ -22,6 +22,11 @@ from bestreply.model.world import PlanningModel
 from bestreply.players.base import draw, uniform
 from bestreply.types import ABSENT
 
+ORACLE_FRACTION = 0.5
+"""Fraction of imagined games and logged steps in which the value is given the opponents' true types instead of the belief."""
+MAX_EXPLORATION = 0.4
+"""Largest probability that an imagined game tries a uniform action; each game draws a rate from a hundredth of it to all of it."""
+
 
 class Dream(eqx.Module):
     """One imagined game, at one step, as its focal seat sees it; batched outside."""
@@ -59,28 +64,27 @@ def begin(config: TrainConfig, model: LearnedOpponents, buffer: BufferState, key
     keys = jax.random.split(truth_key, seats - 1)
     truth = jax.vmap(lambda k: draw(k, model.prior))(keys)
     truth = jnp.where(jax.random.bernoulli(alike_key), truth[:1], truth)
-    told = jax.random.bernoulli(told_key, config.told)
+    told = jax.random.bernoulli(told_key, ORACLE_FRACTION)
     return Dream(
         obs=episodes.obs[row, 0, seat],
         present=jnp.ones(seats, bool),
         truth=truth,
         told=told,
         belief=jnp.where(told, jax.nn.one_hot(truth, model.goals), model.init()),
-        explore=config.explore
-        * 10.0 ** (-2 * jax.random.uniform(explore_key)),  # from 1 % of it to all of it
+        explore=MAX_EXPLORATION * 10.0 ** (-2 * jax.random.uniform(explore_key)),
     )
 
 
 def dream_on(
-    world: PlanningModel, model: LearnedOpponents, dream: Dream, key: Array, hazard: float = 0.0
+    world: PlanningModel, model: LearnedOpponents, dream: Dream, key: Array, change_rate: float = 0.0
 ) -> tuple[Dream, Dreamt]:
     """One step of an imagined game: the agent takes its best action or tries another, the others act as their types do.
 
-    Where nobody told the agent who they are, each of the others becomes another with probability `hazard` before it acts.
+    Where nobody told the agent who they are, each of the others becomes another with probability `change_rate` before it acts.
     """
     own_key, try_key, others_key, end_key = jax.random.split(key, 4)
-    if hazard:
-        dream = change_minds(model, dream, jax.random.fold_in(key, 4), hazard)
+    if change_rate:
+        dream = change_minds(model, dream, jax.random.fold_in(key, 4), change_rate)
     z, mask = world.encode(dream.obs), own_legal(world, model.game, dream.obs)
     believed = model.posterior(dream.belief)
     values = jnp.where(mask, world.value(z, dream.obs, believed), -jnp.inf)
@@ -98,10 +102,10 @@ def dream_on(
     return eqx.tree_at(lambda d: (d.obs, d.belief, d.present), dream, (seen, belief, present)), step
 
 
-def change_minds(model: LearnedOpponents, dream: Dream, key: Array, hazard: float) -> Dream:
+def change_minds(model: LearnedOpponents, dream: Dream, key: Array, change_rate: float) -> Dream:
     """Some of the others are of another type from now on, drawn from the prior."""
     when_key, what_key = jax.random.split(key)
-    moved = jax.random.bernoulli(when_key, hazard, dream.truth.shape) & ~dream.told
+    moved = jax.random.bernoulli(when_key, change_rate, dream.truth.shape) & ~dream.told
     other = jax.vmap(lambda k: draw(k, model.prior))(jax.random.split(what_key, len(dream.truth)))
     return eqx.tree_at(lambda d: d.truth, dream, jnp.where(moved, other, dream.truth))
 
@@ -121,7 +125,7 @@ def act_as(model: LearnedOpponents, dream: Dream, key: Array) -> Array:
 
 def no_dreams(config: TrainConfig, game: Game, goals: int) -> Dream:
     """[D, ...] games that have not begun."""
-    others, count = game.num_players - 1, config.dreams
+    others, count = game.num_players - 1, config.imagined_games
     return Dream(
         obs=jnp.zeros((count, *game.obs_shape)),
         present=jnp.ones((count, others + 1), bool),
@@ -151,9 +155,9 @@ def dream_batch(
     """One step of many games [D, ...]; a game that has ended begins anew."""
     step_key, begin_key = jax.random.split(key)
     count = len(dreams.explore)
-    if config.hazard:  # the belief expects it too
-        model = dataclasses.replace(model, leak=max(model.leak, config.hazard))
-    play_on = partial(dream_on, world, model, hazard=config.hazard)
+    if config.change_rate:  # the belief expects it too
+        model = dataclasses.replace(model, prior_mixing=max(model.prior_mixing, config.change_rate))
+    play_on = partial(dream_on, world, model, change_rate=config.change_rate)
     after, steps = jax.vmap(play_on)(dreams, jax.random.split(step_key, count))
     fresh = begin_many(config, model, buffer, begin_key, count)
 

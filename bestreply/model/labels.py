@@ -26,6 +26,9 @@ from bestreply.types import ABSENT, Episodes, ego_order
 ROUNDS = 20
 """Rounds in which the shares of the goals among tails come to rest."""
 
+CODE_CHANGE_RATE = 0.01
+"""Probability before each step that a player's code is drawn anew, where codes are learned."""
+
 RULES = ("event", "hindsight", "posterior")
 """Names of `TrainConfig.labels`."""
 
@@ -44,14 +47,14 @@ def label_weights(
     acted = (action != ABSENT)[..., None]
     if model.subgoal is not None:
         return np.asarray(subgoal_weights(model, episodes, config.model.code_horizon))
-    if config.model.opponent_goal == "code":
+    if config.model.opponent_types == "code":
         if not trained:
             return first_codes(acted[..., 0], count, config.seed)
         likely = np.asarray(step_likelihood(model, episodes))
-        return smooth_codes(likely, acted[..., 0], config.train.code_hazard).weight
-    if config.model.opponent_goal != "goal":
+        return smooth_codes(likely, acted[..., 0], CODE_CHANGE_RATE).weight
+    if config.model.opponent_types != "goal":
         player = np.asarray(episodes.player)[:, None]
-        known = np.zeros_like(player) if config.model.opponent_goal == "none" else player
+        known = np.zeros_like(player) if config.model.opponent_types == "none" else player
         return np.broadcast_to(np.eye(count, dtype=np.float32)[known], (*action.shape, count)) * acted
     goal, source = np.asarray(episodes.goal), np.asarray(episodes.goal_source)
     certain = np.eye(count, dtype=np.float32)[np.maximum(goal, 0)] * acted

@@ -1,11 +1,13 @@
 """The losses and TD targets of the specification, for one example; training averages them over a batch."""
 
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bestreply.config import LossWeights
 from bestreply.model.opponent import LearnedOpponents
 from bestreply.model.world import WorldModel
 from bestreply.types import ABSENT, Transition
@@ -111,11 +113,24 @@ def opponent_losses(
     return -(weights * taken).sum(1), weights.sum(1)
 
 
-def total_loss(losses: dict[str, Any], weights: Any) -> Array:
-    """The weighted sum. Raises if losses and weights do not go by the same names."""
-    import dataclasses
+CONTINUATION_WEIGHT = 0.2
+"""Weight of the loss of the continuation: whether the step terminates the seat."""
+LEGAL_WEIGHT = 0.2
+"""Weight of the loss of the legal actions at o and o'."""
 
-    named = dataclasses.asdict(weights)
+
+def total_loss(losses: dict[str, Any], weights: LossWeights) -> Array:
+    """Return the weighted sum of all losses.
+
+    Args:
+        losses: scalars by name.
+        weights: those that the specification names; `CONTINUATION_WEIGHT` and `LEGAL_WEIGHT` are fixed.
+
+    Raises:
+        ValueError: losses and weights have different names.
+    """
+    fixed = {"continuation": CONTINUATION_WEIGHT, "legal": LEGAL_WEIGHT}
+    named = dataclasses.asdict(weights) | fixed
     if set(named) != set(losses):
         raise ValueError(
             f"losses {sorted(losses)} but weights {sorted(named)}; wanted: one weight for each loss"

@@ -118,14 +118,14 @@ class RuleOpponents(OpponentModel):
 class LearnedOpponents(OpponentModel):
     """pi_hat_j(a_j | o, g) for each other seat and goal, and a Bayes filter over goals within an episode.
 
-    b'(g) is proportional to b(g) pi_hat_j(a_j | o, g), then a share `leak` of the prior flows back, so that no goal is ever ruled
+    b'(g) is proportional to b(g) pi_hat_j(a_j | o, g), then a share `prior_mixing` of the prior flows back, so that no goal is ever ruled
     out for good. The prediction is sum_g b(g) pi_hat_j(. | o, g). With one goal it is the direct model pi_hat_j(a_j | o).
     """
 
     net: MLP
     prior: Float[Array, " G"]
     game: Game = eqx.field(static=True)
-    leak: float = eqx.field(static=True, default=0.01)
+    prior_mixing: float = eqx.field(static=True, default=0.01)
     subgoal: MLP | None = None
     """What the state some steps on shows of a player's code, where codes are subgoals (`bestreply.model.subgoals`): for training alone."""
 
@@ -137,7 +137,7 @@ class LearnedOpponents(OpponentModel):
         goals: int,
         *,
         key: jax.Array,
-        leak: float = 0.01,
+        prior_mixing: float = 0.01,
     ) -> "LearnedOpponents":
         """An untrained model with a uniform prior over `goals` goals."""
         inputs = inputs_of_others(game, jnp.zeros(game.obs_shape)).shape[1]
@@ -147,7 +147,7 @@ class LearnedOpponents(OpponentModel):
             size, subgoal_key = 2 * math.prod(game.obs_shape), jax.random.fold_in(key, 1)
             subgoal = MLP(size, (config.width,) * config.depth, goals, key=subgoal_key)
         prior = jnp.full(goals, 1 / goals)
-        return cls(net=net, prior=prior, game=game, leak=leak, subgoal=subgoal)
+        return cls(net=net, prior=prior, game=game, prior_mixing=prior_mixing, subgoal=subgoal)
 
     @property
     def goals(self) -> int:
@@ -184,7 +184,7 @@ class LearnedOpponents(OpponentModel):
             ..., 0
         ]  # [N-1, G]
         after = jax.nn.softmax(jnp.log(jnp.maximum(belief, LEAST)) + jnp.maximum(taken, -20.0))
-        after = (1 - self.leak) * after + self.leak * self.prior
+        after = (1 - self.prior_mixing) * after + self.prior_mixing * self.prior
         return jnp.where(seen[:, None], after, belief)
 
     def posterior(self, belief: Array) -> Float[Array, "others G"]:
@@ -242,13 +242,13 @@ class ToldSwitching(OpponentModel):
 class MixedOpponents(OpponentModel):
     """Several models side by side, weighed by Bayes' rule for each other player: rules, learned models or further mixtures.
 
-    `weights` [M] are the prior; a share `leak` of it flows back at each step. The posterior is that of the models' own, averaged.
+    `weights` [M] are the prior; a share `prior_mixing` of it flows back at each step. The posterior is that of the models' own, averaged.
     """
 
     models: tuple[OpponentModel, ...]
     weights: Float[Array, " M"]
     game: Game = eqx.field(static=True)
-    leak: float = eqx.field(static=True, default=0.01)
+    prior_mixing: float = eqx.field(static=True, default=0.01)
 
     @property
     def prior(self) -> Float[Array, " M"]:
@@ -277,7 +277,7 @@ class MixedOpponents(OpponentModel):
         others = actions[1:]
         taken = jnp.take_along_axis(each, jnp.maximum(others, 0)[:, None, None], 2)[..., 0]
         after = weights * jnp.maximum(taken, 1e-6)
-        after = (1 - self.leak) * after / after.sum(1, keepdims=True) + self.leak * self.prior
+        after = (1 - self.prior_mixing) * after / after.sum(1, keepdims=True) + self.prior_mixing * self.prior
         seen = present[1:] & (others != ABSENT)
         inner = tuple(m.update(b, obs, actions, present) for m, b in zip(self.models, inner, strict=True))
         return jnp.where(seen[:, None], after, weights), inner

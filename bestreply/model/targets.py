@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from bestreply.config import RunConfig, TrainConfig
 from bestreply.data.moa_buffer import BufferState, Index
 from bestreply.games.base import Game
-from bestreply.model.dreams import Dreamt, own_legal
+from bestreply.model.dreams import ORACLE_FRACTION, Dreamt, own_legal
 from bestreply.model.losses import data_target, expected_target
 from bestreply.model.opponent import LearnedOpponents, OpponentModel
 from bestreply.model.world import PlanningModel, WorldModel
@@ -145,9 +145,9 @@ def improved_target(
 def logged_steps(
     config: TrainConfig, minds: Minds, at: Transition, index: Index, truth: Array | None, key: Array
 ) -> Dreamt:
-    """Logged transitions [B] in the shape of imagined ones; in a share `config.told` of them the agent is told the others' true
+    """Logged transitions [B] in the shape of imagined ones; in `ORACLE_FRACTION` of them the agent is given the opponents' true
     goals or types `truth` [B, N-1]; where it is None, what was believed of them at the end."""
-    told = jax.random.bernoulli(key, config.told, at.seat.shape)
+    told = jax.random.bernoulli(key, ORACLE_FRACTION, at.seat.shape)
     row, step, seat = index
     certain = (
         minds.beliefs[row, -1, seat] if truth is None else jax.nn.one_hot(truth, minds.beliefs.shape[-1])

@@ -58,9 +58,7 @@ class WorldModel(eqx.Module):
         size, hidden, latent = int(np.prod(game.obs_shape)), (config.width,) * config.depth, config.latent
         actions = game.num_players * game.num_actions
         keys = jax.random.split(key, 7)
-        value_inputs = (latent if config.value_of == "z" else size) + (
-            game.num_players - 1
-        ) * goals * config.value_belief
+        value_inputs = (latent if config.value_of == "z" else size) + (game.num_players - 1) * goals
         self.encoder = MLP(size, hidden, latent, key=keys[0])
         self.dynamics = JointMLP(latent, actions, hidden, latent, key=keys[1])
         self.decoder = MLP(latent, hidden, size, key=keys[2])
@@ -68,8 +66,7 @@ class WorldModel(eqx.Module):
         self.continuation = JointMLP(latent, actions, hidden[:1], 1, key=keys[4])
         self.legal_net = MLP(latent, hidden[:1], game.num_actions, key=keys[5])
         heads = {"single": 1, "player": heads, "action": game.num_actions}[config.value_heads]
-        layers = (config.value_width or config.width,) * (config.value_depth or config.depth)
-        self.value_net = MLP(value_inputs, layers, heads, key=keys[6])
+        self.value_net = MLP(value_inputs, hidden, heads, key=keys[6])
         units = goals if config.value_heads == "action" else heads
         self.value_mean, self.value_scale = jnp.zeros(units), jnp.ones(units)
         self.binary = jnp.asarray(game.binary.reshape(-1))
@@ -117,17 +114,15 @@ class WorldModel(eqx.Module):
         return (logits > 0) | (jnp.arange(self.num_actions) == jnp.argmax(logits))
 
     def value(self, z: Float[Array, " Z"], obs: Float[Array, "*obs"], belief: Array) -> Float[Array, " K"]:
-        """V(z) or V(o), by `config.value_of`, told what is believed about the others [N-1, G] if `config.value_belief`.
+        """V(z) or V(o), by `config.value_of`, conditioned on the belief about the opponents [N-1, G].
 
         One value for each head, by `config.value_heads`: the single value of the specification; one for each player that made the
         data; or one for each own action, Q(o, a), of a planner that goes on to choose the best. The network gives it in units of
         the returns it is about (mean 0, deviation 1), so that small stakes are fitted as well as large ones.
         """
         x = z if self.config.value_of == "z" else obs.reshape(-1)
-        if self.config.value_belief:
-            x = jnp.concatenate([x, belief.reshape(-1)])
         mean, scale = self.units(belief)
-        return mean + scale * self.value_net(x)
+        return mean + scale * self.value_net(jnp.concatenate([x, belief.reshape(-1)]))
 
     def units(self, belief: Array) -> tuple[Array, Array]:
         """Mean and deviation that values count in, [K] each; with heads for actions [], by who the others are believed to be."""

@@ -27,8 +27,8 @@ def _search(*seen: Any, **settings: Any) -> Plan:
 
 PLANNERS: dict[str, Callable[..., Plan]] = {
     "one_step": one_step,
-    "look_ahead": look_ahead,
-    "search": _search,
+    "expectimax": look_ahead,
+    "mcts": _search,
 }
 """By name (`PlannerConfig.planner`), all with the same arguments and the same plan."""
 
@@ -43,6 +43,8 @@ class Agent(Player):
     gamma: float = eqx.field(static=True)
     name: str = eqx.field(static=True, default="bestreply")
     version: int = eqx.field(static=True, default=1)
+    epsilon: float = eqx.field(static=True, default=0.0)
+    """Probability of a uniform legal action instead of the planned one."""
 
     def start(self) -> Any:
         return self._begin(self.opponents.init())
@@ -79,7 +81,7 @@ class Agent(Player):
             belief = jax.tree.map(lambda new, old: jnp.where(carry["begun"], new, old), moved, belief)
         present = self._present(obs) if present is None else jnp.asarray(present)
         plan = self._plan(belief, obs, legal, present, plan_key)
-        eps = self.config.epsilon
+        eps = self.epsilon
         probs = (1 - eps) * jax.nn.one_hot(plan.action, self.game.num_actions) + eps * uniform(legal)
         action = jax.random.categorical(act_key, jnp.log(probs)).astype(jnp.int32) if eps else plan.action
         after = {"belief": belief, "obs": obs, "action": action, "present": present, "begun": jnp.bool_(True)}

@@ -105,9 +105,9 @@ def go_into(
 def likely(
     found: Branches, legal: Array, gamma: float, config: PlannerConfig, reach: Array | float = 1.0
 ) -> tuple[Bool[Array, "A M"], Float[Array, "A M"]]:
-    """Which branches come about with `config.unlikely` or more, and how likely each is, from a place that is reached with `reach`."""
+    """Which branches come about with `config.prune_below` or more, and how likely each is, from a place that is reached with `reach`."""
     reached = reach * found.weights * found.discount / gamma
-    return legal[:, None] & (found.weights > 0) & (reached >= config.unlikely), reached
+    return legal[:, None] & (found.weights > 0) & (reached >= config.prune_below), reached
 
 
 def arrive(

@@ -24,6 +24,8 @@ from bestreply.model.opponent import (
 from bestreply.model.world import WorldModel
 from bestreply.plan.one_step import score_one_step
 
+REASONING_LEVELS = 2
+"""Levels of players above the library: level k replies best to level k - 1."""
 RARER = 4
 """A further level is so many times as rare as the one below, before anything is seen."""
 TEMPERATURE = 0.05
@@ -46,7 +48,7 @@ class Repliers(OpponentModel):
     def __check_init__(self) -> None:
         if not sees_others(self.game):
             raise ValueError(
-                f'opponents="levels" in {self.game.name}, which does not tell what others see; wanted: "types", "recurrent" or "in_context"'
+                f'opponents="level_k" in {self.game.name}, which does not tell what others see; wanted: "types", "recurrent" or "in_context"'
             )
 
     def init(self) -> Any:
@@ -75,8 +77,8 @@ def reason(
     game: Game,
     config: PlannerConfig,
     gamma: float,
-    levels: int,
-    leak: float,
+    prior_mixing: float,
+    levels: int = REASONING_LEVELS,
 ) -> MixedOpponents:
     """The players of `library` and `levels` levels of players above them, weighed by Bayes' rule for each other player."""
     models: list[OpponentModel] = [library]
@@ -84,5 +86,5 @@ def reason(
         models.append(Repliers(below=models[-1], world=world, game=game, config=config, gamma=gamma))
     weights = jnp.asarray([float(RARER) ** -k for k in range(levels + 1)])
     return MixedOpponents(
-        models=tuple(models), weights=weights / weights.sum(), game=game, leak=leak
+        models=tuple(models), weights=weights / weights.sum(), game=game, prior_mixing=prior_mixing
     )

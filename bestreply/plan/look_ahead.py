@@ -4,7 +4,7 @@
 
 with c the chance to go on and b' the belief after a_j: the planner accounts for what the next actions will tell it. What is unlikely
 to come about is not looked into: where the others' moves and the chances to go on, from now to z', come to less than
-`config.unlikely`, V_{d-1} is V_0.
+`config.prune_below`, V_{d-1} is V_0.
 """
 
 import dataclasses
@@ -20,6 +20,9 @@ from bestreply.model.world import PlanningModel
 from bestreply.plan.branches import arrive, branch, go_into, likely
 from bestreply.plan.one_step import joint_count, make_plan, planned_in_chunks
 from bestreply.types import Plan
+
+DEEPER_SAMPLES = 4
+"""Joint opponent actions sampled above `planner.joint_limit` at each step after the first."""
 
 
 def look_ahead(
@@ -38,7 +41,7 @@ def look_ahead(
 
     Between steps the predicted observation is read as the world shows it (0/1 entries rounded) and encoded again, so that small
     errors do not add up; predicted masks and the chance to go on are respected. Where the others' joint actions are too many to
-    enumerate, `config.samples` are drawn at the first step and `config.deeper_samples` at each later one.
+    enumerate, `config.samples` are drawn at the first step and `DEEPER_SAMPLES` at each later one.
     """
 
     def score(world: Any, opponents: Any, *seen: Any) -> Plan:
@@ -71,7 +74,7 @@ def _plan(
     worth = found.worth
     if depth > 1:
         needed, reached = likely(found, legal, gamma, config, reach)
-        below = dataclasses.replace(config, samples=config.deeper_samples)
+        below = dataclasses.replace(config, samples=DEEPER_SAMPLES)
 
         def go(world: Any, opponents: Any, z: Any, belief: Any, each: Any, present: Array) -> Array:
             reach, key = each

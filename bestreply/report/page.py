@@ -92,7 +92,7 @@ def render(run: RunFiles, lang: str) -> str:
 def _goals(run: RunFiles) -> bool:
     """Whether what the beliefs are about is the game's own goals, by the run's configuration."""
     model = run.config.get("model") if isinstance(run.config, dict) else None
-    return isinstance(model, dict) and model.get("opponent_goal") == "goal"
+    return isinstance(model, dict) and model.get("opponent_types") == "goal"
 
 
 def self_contained(

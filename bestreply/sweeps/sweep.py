@@ -220,12 +220,18 @@ def _collect(path: Path, config: RunConfig, command: str | None) -> None:
 
 
 def _remove_changed(units: Sequence[Unit]) -> None:
-    """Removes what is there of those of `units` that were begun with another configuration."""
+    """Remove units that were begun with another configuration, or with one of another format."""
     for unit in units:
-        if unit.begun:
-            there = from_dict(RunConfig, json.loads(unit.asked.read_text("utf-8")))
-            if differences(there, unit.config):
-                shutil.rmtree(unit.path)
+        if unit.begun and _changed(unit):
+            shutil.rmtree(unit.path)
+
+
+def _changed(unit: Unit) -> bool:
+    try:
+        there = from_dict(RunConfig, json.loads(unit.asked.read_text("utf-8")))
+    except ValueError:  # fields of another version
+        return True
+    return bool(differences(there, unit.config))
 
 
 def _in_batches(jobs: Sequence[Job], most: int | None) -> Ended:

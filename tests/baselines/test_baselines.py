@@ -12,7 +12,7 @@ from bestreply import RunConfig, collect, evaluate, exact, load_run, make_game, 
 from bestreply.baselines import ppo
 from bestreply.baselines.policy import ActorCritic, PolicyPlayer
 from bestreply.collect import play, seat_players
-from bestreply.config import BaselineConfig, CollectConfig, EvaluateConfig, ModelConfig, TrainConfig
+from bestreply.config import CollectConfig, EvaluateConfig, ModelConfig, TrainConfig
 from bestreply.experiment import evaluate_run, run_all
 from bestreply.model.truth import TrueWorld
 from bestreply.regret import diagnose_run
@@ -22,7 +22,7 @@ DILEMMA = "matrix(table=prisoners_dilemma, rounds=10, memory=1)"
 NOISY = "noisy(tit_for_tat, 0.4)"
 MODEL = ModelConfig(latent=8, width=32, depth=1)
 TRAIN = TrainConfig(
-    updates=600, batch=128, value_batch=256, gamma=1.0, at_limit="zero", log_every=200, target_rate=0.02
+    updates=600, batch=128, value_batch=256, gamma=1.0, at_limit="zero", log_every=200, target_tau=0.02
 )
 
 
@@ -153,10 +153,8 @@ def test_a_stopped_training_goes_on_to_the_same_bits(method, tmp_path, monkeypat
     few = few if method == "ppo_recurrent" else dataclasses.replace(few, checkpoint_every=4)
     data = collect(make_game(DILEMMA), ["random", "tit_for_tat"], 60, 0, path=tmp_path / "data")
     players = CollectConfig(players=("random", "tit_for_tat"))
-    baseline = BaselineConfig(episodes=16)
-    config = RunConfig(
-        game=DILEMMA, method=method, model=MODEL, train=few, collect=players, baseline=baseline
-    )
+    monkeypatch.setattr(ppo, "EPISODES", 16)
+    config = RunConfig(game=DILEMMA, method=method, model=MODEL, train=few, collect=players)
     whole = train(data, config, path=tmp_path / "whole")
 
     from bestreply import checkpoint
@@ -178,7 +176,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(method, tmp_path, monkeypat
 
 def test_a_policy_goes_through_the_flow(tmp_path):
     few = dataclasses.replace(TRAIN, updates=6, batch=16, log_every=3, checkpoint_every=3)
-    evaluation = EvaluateConfig(("tit_for_tat",), 8, ("agent", "uniform_others", "told_types", "random"), 0)
+    evaluation = EvaluateConfig(("tit_for_tat",), 8, ("agent", "uniform_others", "true_types", "random"), 0)
     config = RunConfig(game=DILEMMA, method="behaviour_cloning", model=MODEL, train=few, evaluate=evaluation)
     config = dataclasses.replace(
         config, collect=CollectConfig(players=("random", "tit_for_tat"), episodes=40)
@@ -204,7 +202,7 @@ def test_hop_searches_in_the_game_itself_and_believes_in_goals(tmp_path):
     run = learn("hop", game, ("nearest_stag", "random"), 30, tmp_path, train=few)
     agent = run.agent(simulations=8)
     assert isinstance(agent.world, TrueWorld)
-    assert agent.config.planner == "search"
+    assert agent.config.planner == "mcts"
     assert run.goals == run.game.goals
     first = play(run.game, seat_players(run.game, [agent, "nearest_stag"], 2, 0), 0, series=2, watch=0)
     assert first.episodes.length.sum() > 0

@@ -28,8 +28,10 @@ class Fixed(LearnedOpponents):
 
 
 def believer(**settings):
-    base = LearnedOpponents.create(GAME, ModelConfig(width=4, depth=1), 3, key=jax.random.key(0), leak=0.01)
-    model = Fixed(net=base.net, prior=jnp.asarray(PRIOR, jnp.float32), game=GAME, leak=0.01)
+    base = LearnedOpponents.create(
+        GAME, ModelConfig(width=4, depth=1), 3, key=jax.random.key(0), prior_mixing=0.01
+    )
+    model = Fixed(net=base.net, prior=jnp.asarray(PRIOR, jnp.float32), game=GAME, prior_mixing=0.01)
     return ChangingOpponents(model, **settings)
 
 
@@ -98,7 +100,7 @@ def test_a_change_of_mind_is_noticed_and_dated():
     model, stubborn = believer(hazard=0.05), believer(memory=0.1)
     game = make_game("matrix(table=prisoners_dilemma, rounds=60)")
     model = ChangingOpponents(
-        Fixed(net=model.model.net, prior=model.model.prior, game=game, leak=0.01), hazard=0.05
+        Fixed(net=model.model.net, prior=model.model.prior, game=game, prior_mixing=0.01), hazard=0.05
     )
     belief = follow(model, [0] * 40)
     assert model.changed(belief)[0] < 0.6 and model.posterior(belief)[0, 0] > 0.9
@@ -155,11 +157,12 @@ def test_earlier_episodes_count_by_hand():
 
 def test_none_of_these():
     """Half heads is type 2; always 0 then 1 in turn is nobody's habit; counts learn a player that never plays 0."""
-    model = believer(novelty=0.1)
+    model = believer(unknown_type_prior=0.1)
     assert model.strange(model.init())[0] == pytest.approx(0.1)
     game = make_game("matrix(table=prisoners_dilemma, rounds=40)")
     model = ChangingOpponents(
-        Fixed(net=model.model.net, prior=model.model.prior, game=game, leak=0.01), novelty=0.1
+        Fixed(net=model.model.net, prior=model.model.prior, game=game, prior_mixing=0.01),
+        unknown_type_prior=0.1,
     )
     known = follow(model, [0, 0, 1, 0, 0, 0, 0, 0, 0, 0])
     assert model.strange(known)[0] < 0.1
@@ -173,13 +176,15 @@ def test_one_that_is_two_types_by_turns():
     """Beside online EM by hand; predicted as the mixture it is, and told to be none of the types."""
     types = np.array([[0.98, 0.02], [0.02, 0.98], [0.9, 0.1]])
     game = make_game("matrix(table=prisoners_dilemma, rounds=300)")
-    base = believer(novelty=0.1).model
+    base = believer(unknown_type_prior=0.1).model
 
     class Sharp(LearnedOpponents):
         def logits(self, obs):
             return jnp.log(jnp.asarray(types, jnp.float32))[None]
 
-    model = ChangingOpponents(Sharp(net=base.net, prior=base.prior, game=game, leak=0.01), novelty=0.1)
+    model = ChangingOpponents(
+        Sharp(net=base.net, prior=base.prior, game=game, prior_mixing=0.01), unknown_type_prior=0.1
+    )
     actions = np.random.default_rng(0).permutation([0, 0, 1] * 40)
     found = follow(model, actions.tolist())
     experts, counts = np.array([*types, [0.5, 0.5]]), np.full(4, 0.5)
@@ -194,12 +199,12 @@ def test_one_that_is_two_types_by_turns():
     np.testing.assert_allclose(model.posterior(found).sum(1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("settings", [{"hazard": 0.05}, {"memory": 0.5}, {"novelty": 0.1}])
+@pytest.mark.parametrize("settings", [{"hazard": 0.05}, {"memory": 0.5}, {"unknown_type_prior": 0.1}])
 def test_nothing_is_ruled_out_for_good(settings):
     """An action that no type would take, and a hundred of one kind: the others can still come back."""
     model = believer(**settings)
     game = make_game("matrix(table=prisoners_dilemma, rounds=300)")
-    sure = Fixed(net=model.model.net, prior=model.model.prior, game=game, leak=0.01)
+    sure = Fixed(net=model.model.net, prior=model.model.prior, game=game, prior_mixing=0.01)
     model = ChangingOpponents(sure, **settings)
     belief = follow(model, [0] * 100)
     assert np.isfinite(np.asarray(belief.joint)).all() and (np.asarray(model.posterior(belief)) > 0).all()
@@ -237,7 +242,7 @@ def test_told_when_it_happens():
     assert found == [0, 0, 2, 2]
 
 
-@pytest.mark.parametrize("name", ["hazard", "memory", "novelty"])
+@pytest.mark.parametrize("name", ["hazard", "memory", "unknown_type_prior"])
 def test_nonsense_is_refused(name):
     with pytest.raises(ValueError, match=f"{name}=1.0; wanted: at least 0 and less than 1"):
         believer(**{name: 1.0})

@@ -63,12 +63,12 @@ def test_before_anything_is_learned_codes_are_drawn_and_absent_steps_have_none()
     assert len(np.unique(found[:, 0].argmax(-1))) == 4
 
 
-def fitted(players, codes=4, updates=400, relabel_every=250, save=lambda _: None):
+def fitted(players, codes=4, updates=400, checkpoint_every=250, save=lambda _: None):
     config = RunConfig(
         game=DILEMMA,
         collect=CollectConfig(players=players),
-        model=ModelConfig(latent=8, width=32, depth=1, opponent_goal="code", codes=codes),
-        train=TrainConfig(opponent_updates=updates, opponent_batch=256, relabel_every=relabel_every),
+        model=ModelConfig(latent=8, width=32, depth=1, opponent_types="code", codes=codes),
+        train=TrainConfig(opponent_updates=updates, opponent_batch=256, checkpoint_every=checkpoint_every),
     )
     game = make_game(DILEMMA)
     lineup = seat_players(game, [f"mixture({', '.join(players)})"] * 2, 600, 0)
@@ -92,13 +92,13 @@ def test_who_plays_is_found_out_without_labels():
     assert np.asarray(found["shares"]).sum() == pytest.approx(1, abs=1e-3)
 
 
-def test_labels_are_computed_anew_as_often_as_asked():
-    """However seldom metrics are logged; a checkpoint is written each time."""
+def test_labels_are_computed_anew_with_every_checkpoint():
+    """However seldom metrics are logged."""
     saved = []
     fitted(
         ("always_c", "always_d"),
         updates=6,
-        relabel_every=2,
+        checkpoint_every=2,
         save=lambda s: saved.append(int(s.opponent_updates)),
     )
     assert saved == [2, 4, 6]
@@ -137,11 +137,17 @@ def test_an_agent_learns_and_plans_with_codes(horizon, tmp_path):
     players = ("always_d", "tit_for_tat")
     data = collect(game, [f"mixture({', '.join(players)})"] * 2, 60, 0, path=tmp_path / "data")
     few = TrainConfig(
-        opponent_updates=6, opponent_batch=16, updates=4, batch=16, value_batch=16, relabel_every=3
+        opponent_updates=6, opponent_batch=16, updates=4, batch=16, value_batch=16, checkpoint_every=3
     )
-    few = dataclasses.replace(few, target="improved", value_updates=4, dreams=8)
+    few = dataclasses.replace(few, target="improved", value_updates=4, imagined_games=8)
     model = ModelConfig(
-        latent=8, width=16, depth=1, opponent_goal="code", codes=3, value_heads="action", code_horizon=horizon
+        latent=8,
+        width=16,
+        depth=1,
+        opponent_types="code",
+        codes=3,
+        value_heads="action",
+        code_horizon=horizon,
     )
     config = RunConfig(game=DILEMMA, model=model, train=few, collect=CollectConfig(players=players))
     run = train(data, config, path=tmp_path / "run")

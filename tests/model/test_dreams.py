@@ -21,7 +21,7 @@ from bestreply.types import ABSENT
 
 GAME = make_game("stag_hunt(height=2, width=2, hunters=3, stags=1, hares=1, max_steps=3)")
 STAY = GAME.action_names.index("STAY")
-CONFIG = TrainConfig(target="improved", dreams=64, told=0.5, explore=1.0, gamma=0.5)
+CONFIG = TrainConfig(target="improved", imagined_games=64, gamma=0.5)
 LOG = play(GAME, seat_players(GAME, ["random"] * 3, 20, 0), 0).episodes
 BUFFER = fill(LOG)
 
@@ -49,10 +49,10 @@ def true_world(values=tuple(range(7))):
 
 def test_in_the_true_game_a_dream_is_play():
     world, model, advance = true_world(), staying(), jax.jit(GAME.step)
-    dreams = begin_many(CONFIG, model, BUFFER, jax.random.key(1), CONFIG.dreams)
+    dreams = begin_many(CONFIG, model, BUFFER, jax.random.key(1), CONFIG.imagined_games)
     for number in range(4):
         after, steps = dream_batch(CONFIG, world, model, BUFFER, dreams, jax.random.key(number))
-        for row in range(CONFIG.dreams):
+        for row in range(CONFIG.imagined_games):
             state = GAME.state_in(dreams.obs[row])
             joint = jnp.array([steps.action[row], STAY, STAY], jnp.int32)
             _, shown = advance(state, joint, jax.random.key(0))
@@ -110,7 +110,7 @@ def test_the_improved_target_by_hand():
 
 @pytest.mark.parametrize("at_limit", ["zero", "bootstrap"])
 def test_logged_steps_are_the_transitions(at_limit):
-    config = TrainConfig(target="improved", told=0.5, at_limit=at_limit)
+    config = TrainConfig(target="improved", at_limit=at_limit)
     index = jax.tree.map(jnp.asarray, all_indices(LOG))
     at = gather(BUFFER, index)
     episodes, steps, seats = LOG.action.shape
@@ -134,10 +134,10 @@ def test_logged_steps_are_the_transitions(at_limit):
 
 def test_others_change_their_minds_as_often_as_asked_and_tell_nobody():
     model = LearnedOpponents.create(
-        GAME, ModelConfig(latent=4, width=4, depth=1), 4, key=jax.random.key(0), leak=0.01
+        GAME, ModelConfig(latent=4, width=4, depth=1), 4, key=jax.random.key(0), prior_mixing=0.01
     )
     dreams = begin_many(CONFIG, model, BUFFER, jax.random.key(1), 4000)
-    config = dataclasses.replace(CONFIG, hazard=0.2, dreams=4000)
+    config = dataclasses.replace(CONFIG, change_rate=0.2, imagined_games=4000)
     after, steps = dream_batch(config, true_world(), model, BUFFER, dreams, jax.random.key(2))
     went_on = np.asarray(steps.goes_on) > 0
     moved = np.asarray(after.truth != dreams.truth)[went_on]

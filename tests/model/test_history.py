@@ -1,6 +1,5 @@
 """Models that read a history: all at once as step by step, what they remember and forget, and that they learn who plays."""
 
-import dataclasses
 from functools import partial
 
 import equinox as eqx
@@ -11,7 +10,7 @@ import pytest
 
 from bestreply import collect, make_game, train
 from bestreply.collect import play, seat_players
-from bestreply.config import CollectConfig, ModelConfig, PlannerConfig, RunConfig, TrainConfig
+from bestreply.config import CollectConfig, ModelConfig, RunConfig, TrainConfig
 from bestreply.data.histories import draw_histories, seatings, turned_histories
 from bestreply.data.moa_buffer import fill
 from bestreply.learner import set_units, start_learner
@@ -147,7 +146,7 @@ def test_it_learns_who_plays(kind):
         game=DILEMMA,
         collect=CollectConfig(players=PLAYERS),
         model=ModelConfig(width=16, depth=1, opponents=kind, context=8),
-        train=TrainConfig(history_updates=300, history_batch=32, log_every=100),
+        train=TrainConfig(history_updates=300, log_every=100),
     )
     game = make_game(DILEMMA)
     lineup = seat_players(game, [f"mixture({', '.join(PLAYERS)})"] * 2, 200, 0)
@@ -168,16 +167,14 @@ def test_it_learns_who_plays(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["recurrent", "in_context", "levels"])
+@pytest.mark.parametrize("kind", ["recurrent", "in_context", "level_k"])
 def test_a_run_plans_with_it(tmp_path, kind):
     game = "stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=4)"
     config = RunConfig(
         game=game,
         collect=CollectConfig(players=("nearest_stag", "random")),
         model=ModelConfig(latent=8, width=8, depth=1, opponents=kind, context=8),
-        train=TrainConfig(
-            opponent_updates=10, history_updates=10, history_batch=8, updates=10, batch=16, log_every=10
-        ),
+        train=TrainConfig(opponent_updates=10, history_updates=10, updates=10, batch=16, log_every=10),
     )
     game = make_game(game)
     drawn = "mixture(nearest_stag, random)"
@@ -185,15 +182,15 @@ def test_a_run_plans_with_it(tmp_path, kind):
     run = train(store, config, path=tmp_path / "run")
     again = train(store, config, path=tmp_path / "run", resume=True)  # finished: nothing to do
     assert eqx.tree_equal(run.learner, again.learner)
-    if kind != "levels":  # a further round goes on with what was learned
+    if kind != "level_k":  # a further round goes on with what was learned
         further = _begin(run, run, store.episodes())
         assert eqx.tree_equal(further.reader.model, run.learner.reader.model)
         assert further.reader.updates == 0
     lineup = seat_players(game, [run.agent(), "nearest_stag"], 4, 1)
     assert np.isfinite(play(game, lineup, 1, series=2).episodes.reward).all()
-    if kind != "levels":
-        with pytest.raises(ValueError, match='model.opponents="' + kind):
-            run.agent(hazard=0.1)
+    if kind != "level_k":
+        with pytest.raises(ValueError, match="model.opponents=" + kind):
+            run.agent(change_rate=0.1)
 
 
 def test_a_planner_setting_that_needs_types_is_refused(tmp_path):
@@ -201,11 +198,12 @@ def test_a_planner_setting_that_needs_types_is_refused(tmp_path):
         game=DILEMMA,
         collect=CollectConfig(players=PLAYERS),
         model=ModelConfig(opponents="recurrent"),
-        planner=PlannerConfig(hazard=0.1),
+        train=TrainConfig(change_rate=0.1),
     )
     game = make_game(DILEMMA)
     store = collect(game, list(PLAYERS), 4, 0, path=tmp_path / "data")
-    with pytest.raises(ValueError, match=r"planner\.hazard=0\.1"):
+    with pytest.raises(
+        ValueError, match=r"train\.change_rate=0\.1.*expected 0 with model\.opponents=recurrent"
+    ):
         train(store, config, path=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    assert dataclasses.replace(config, planner=PlannerConfig()).model.opponents == "recurrent"

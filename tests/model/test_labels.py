@@ -36,7 +36,7 @@ def model():
 
 
 def weights(model, episodes, labels):
-    config = RunConfig(model=ModelConfig(opponent_goal="goal"), train=TrainConfig(labels=labels))
+    config = RunConfig(model=ModelConfig(opponent_types="goal"), train=TrainConfig(labels=labels))
     return label_weights(config, model, episodes)
 
 
@@ -50,7 +50,7 @@ def test_what_each_rule_keeps(model, episodes):
     np.testing.assert_array_equal(rest, np.where(acted[..., None], certain, 0))
     np.testing.assert_array_equal(posterior[event], certain[event])
     np.testing.assert_allclose(posterior.sum(-1), acted, atol=1e-5)
-    config = RunConfig(model=ModelConfig(opponent_goal="goal"), train=TrainConfig(labels="posterior"))
+    config = RunConfig(model=ModelConfig(opponent_types="goal"), train=TrainConfig(labels="posterior"))
     first = label_weights(config, model, episodes, trained=False)
     assert ((first[tail] > 0.01).sum(-1) > 1).all()
     for episode, seat in itertools.product(range(40), range(3)):  # one tail is one intention
@@ -95,8 +95,8 @@ def test_hunters_whom_nobody_helped_are_told_from_random_play():
     """Nobody catches a stag alone: a nearest-stag hunter among random ones leaves a tail, and so do these."""
     game = make_game("stag_hunt(height=4, width=4, hunters=2, stags=1, hares=2, max_steps=12)")
     config = RunConfig(
-        model=ModelConfig(opponent_goal="goal", width=32, depth=2),
-        train=TrainConfig(labels="posterior", opponent_updates=500, opponent_batch=128, relabel_every=100),
+        model=ModelConfig(opponent_types="goal", width=32, depth=2),
+        train=TrainConfig(labels="posterior", opponent_updates=500, opponent_batch=128, checkpoint_every=100),
     )
     lineup = seat_players(game, ["mixture(nearest_stag, nearest_hare, random)"] * 2, 600, seed=0)
     episodes = play(game, lineup, seed=0).episodes

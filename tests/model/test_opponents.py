@@ -28,9 +28,9 @@ def actions(*joint):
     return jnp.array(joint, jnp.int32)
 
 
-def learned(leak=0.0, prior=(0.5, 0.5)):
+def learned(prior_mixing=0.0, prior=(0.5, 0.5)):
     model = opponents(GAME, 2, PI)
-    return LearnedOpponents(model.net, jnp.array(prior), GAME, leak)
+    return LearnedOpponents(model.net, jnp.array(prior), GAME, prior_mixing)
 
 
 # -- the learned model and Bayes' rule -------------------------------------------------------------------------
@@ -66,7 +66,7 @@ def test_the_prior_counts():
 
 
 def test_a_share_of_the_prior_flows_back():
-    model = learned(leak=0.1, prior=(0.9, 0.1))
+    model = learned(prior_mixing=0.1, prior=(0.9, 0.1))
     belief = model.update(model.init(), OBS, actions(0, 1, 1), ALL)
     after = 0.9 * 0.75 / 0.695
     np.testing.assert_allclose(belief[0], [0.9 * after + 0.1 * 0.9, 0.9 * (1 - after) + 0.1 * 0.1], rtol=1e-5)
@@ -74,7 +74,7 @@ def test_a_share_of_the_prior_flows_back():
 
 def test_nothing_is_ruled_out_for_good():
     """After 50 actions for goal 0, a few for goal 1 turn the belief."""
-    model, belief = learned(leak=0.01), learned().init()
+    model, belief = learned(prior_mixing=0.01), learned().init()
     for _ in range(50):
         belief = model.update(belief, OBS, actions(0, 1, 1), ALL)
     assert belief[0, 0] > 0.98
@@ -87,7 +87,7 @@ def test_nothing_is_ruled_out_for_good():
     "joint, present", [((0, ABSENT, 1), (True, True, True)), ((0, 1, 1), (True, False, True))]
 )
 def test_who_has_left_tells_nothing(joint, present):
-    model = learned(leak=0.2)
+    model = learned(prior_mixing=0.2)
     belief = jnp.array([[0.3, 0.7], [0.3, 0.7]])
     after = model.update(belief, OBS, actions(*joint), jnp.array(present))
     assert np.array_equal(after[0], belief[0]) and not np.array_equal(after[1], belief[1])
@@ -194,13 +194,13 @@ class Says(UniformOpponents):
         return jnp.broadcast_to(jax.nn.one_hot(self.kind, 2), (2, 2))
 
 
-def mixed(leak):
+def mixed(prior_mixing):
     models = (Says(GAME, probs=(0.25, 0.75), kind=0), Says(GAME, probs=(0.8, 0.2), kind=1))
-    return MixedOpponents(models, jnp.array([3.0, 1.0]), GAME, leak)
+    return MixedOpponents(models, jnp.array([3.0, 1.0]), GAME, prior_mixing)
 
 
 def test_a_mixture_weighs_its_models_by_bayes_rule():
-    model = mixed(leak=0.0)
+    model = mixed(prior_mixing=0.0)
     belief = model.init()
     p = 0.75 * 0.25 + 0.25 * 0.8
     np.testing.assert_allclose(model.predict(belief, OBS, LEGAL), [[p, 1 - p]] * 2, rtol=1e-6)
@@ -210,7 +210,7 @@ def test_a_mixture_weighs_its_models_by_bayes_rule():
 
 
 def test_a_mixture_leaks_to_its_prior():
-    belief = mixed(leak=0.1).update(mixed(leak=0.1).init(), OBS, actions(0, 1, 1), ALL)
+    belief = mixed(prior_mixing=0.1).update(mixed(prior_mixing=0.1).init(), OBS, actions(0, 1, 1), ALL)
     weight = 0.75 * 0.75 / (0.75 * 0.75 + 0.25 * 0.2)
     np.testing.assert_allclose(belief[0][0, 0], 0.9 * weight + 0.1 * 0.75, rtol=1e-5)
 
@@ -219,7 +219,7 @@ def test_a_mixture_of_rules_finds_out_who_plays():
     """Tit for tat and grim look alike until somebody defects and is sorry."""
     game = make_game(DILEMMA)
     rules = tuple(RuleOpponents((make_player(p, game),), game) for p in ("tit_for_tat", "grim"))
-    model = MixedOpponents(rules, jnp.array([1.0, 1.0]), game, leak=0.0)
+    model = MixedOpponents(rules, jnp.array([1.0, 1.0]), game, prior_mixing=0.0)
     belief, weights = model.init(), []
     for mine, theirs in [(0, 0), (1, 0), (0, 1), (0, 1)]:  # grim goes on defecting, tit for tat would not
         belief = model.update(belief, jnp.zeros(game.obs_shape), actions(mine, theirs), jnp.ones(2, bool))

@@ -37,7 +37,7 @@ def left():
 
 @pytest.fixture(scope="module")
 def model():
-    config = ModelConfig(width=8, depth=1, opponent_goal="code", codes=3, code_horizon=HORIZON)
+    config = ModelConfig(width=8, depth=1, opponent_types="code", codes=3, code_horizon=HORIZON)
     return LearnedOpponents.create(LEAVING, config, 3, key=jax.random.key(0))
 
 
@@ -59,7 +59,7 @@ def test_what_a_code_is_shown_is_what_its_player_sees_now_and_then(left, model):
 
 def test_a_code_is_told_of_states_and_not_of_what_was_done(left, model):
     other = np.where(left.action == ABSENT, ABSENT, (left.action + 1) % LEAVING.num_actions)
-    config = RunConfig(model=ModelConfig(opponent_goal="code", codes=3, code_horizon=HORIZON))
+    config = RunConfig(model=ModelConfig(opponent_types="code", codes=3, code_horizon=HORIZON))
     plays = (jax.device_put(left), jax.device_put(dataclasses.replace(left, action=other)))
     same = [np.asarray(label_weights(config, model, episodes)) for episodes in plays]
     np.testing.assert_array_equal(*same)
@@ -70,8 +70,8 @@ PLAYERS = ("nearest_hare", "always(STAY)")
 CONFIG = RunConfig(
     game=HUNT,
     collect=CollectConfig(players=PLAYERS),
-    model=ModelConfig(latent=8, width=32, depth=1, opponent_goal="code", codes=2, code_horizon=2),
-    train=TrainConfig(opponent_updates=1000, opponent_batch=128, relabel_every=250),
+    model=ModelConfig(latent=8, width=32, depth=1, opponent_types="code", codes=2, code_horizon=2),
+    train=TrainConfig(opponent_updates=1000, opponent_batch=128, checkpoint_every=250),
 )
 
 

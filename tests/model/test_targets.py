@@ -98,7 +98,7 @@ def targets(index, *, model=None, slow=None, minds=None, heads="single", **train
     """Values are V(o) = 10 o by default: that of the slow network, which `value_targets` is given."""
     config = RunConfig(
         train=TrainConfig(gamma=GAMMA, **train),
-        model=ModelConfig(latent=2, width=4, depth=1, value_heads=heads, value_belief=False),
+        model=ModelConfig(latent=2, width=4, depth=1, value_heads=heads),
     )
     buffer, model = fill(episodes()), opponents(GAME, 1, [[0.0, 0.0]]) if model is None else model
     index = Index(*(jnp.array(x, jnp.int32) for x in zip(*index, strict=True)))
@@ -145,7 +145,7 @@ def test_other_heads_learn_one_step_deep_by_importance():
 @pytest.mark.parametrize("at_limit", ["bootstrap", "zero"])
 def test_expected_targets_by_slow_enumeration(at_limit):
     """A model of the others with set probabilities, a random world; sum over joint actions one by one."""
-    config = ModelConfig(latent=3, width=8, depth=1, value_of="z", value_belief=False)
+    config = ModelConfig(latent=3, width=8, depth=1, value_of="z")
     slow = WorldModel(GAME, config, goals=1, heads=1, key=jax.random.key(3))
     model = opponents(GAME, 1, [[0.0, math.log(3)]])  # (1/4, 3/4) for each of the two
     places = [(0, 0, 0), (0, 3, 1), (1, 2, 0), (2, 2, 2)]
@@ -165,7 +165,7 @@ def test_expected_targets_by_slow_enumeration(at_limit):
 
 def test_expected_target_weighs_what_each_joint_action_would_make_us_believe():
     """V is told the belief: here V = 100 x the first entry of the belief."""
-    config = ModelConfig(latent=2, width=4, depth=1, value_belief=True)
+    config = ModelConfig(latent=2, width=4, depth=1)
     world = WorldModel(GAME, config, goals=1, heads=1, key=jax.random.key(0))
     world = eqx.tree_at(lambda w: w.value_net, world, Told())
     joint, weights = jnp.array([[0, 0], [1, 1]]), jnp.array([0.25, 0.75])

@@ -58,7 +58,7 @@ def test_each_level_beats_the_one_below():
 
 
 def test_bayes_rule_finds_the_level():
-    mixed = reason(Rocks(), world(), GAME, PLANNER, 0.9, levels=2, leak=0.0)
+    mixed = reason(Rocks(), world(), GAME, PLANNER, 0.9, prior_mixing=0.0)
     belief = mixed.init()
     np.testing.assert_allclose(belief[0][0], np.array([16, 4, 1]) / 21, rtol=1e-5)
     one, two = jax.jit(lambda: [m.predict((), OBS, LEGAL)[0] for m in mixed.models[1:]])()

@@ -110,7 +110,7 @@ def test_scores_are_those_of_slow_recursion(spec, others, depth, unlikely):
     )
     for seed in range(2):
         shown = game.reset(jax.random.key(seed))[1]
-        found = plan(world, rules, shown.obs[0], shown.legal[0], depth=depth, unlikely=unlikely)
+        found = plan(world, rules, shown.obs[0], shown.legal[0], depth=depth, prune_below=unlikely)
         slow = slow_scores(compiled(world), players, shown.obs[0], depth, 0.5, unlikely)
         np.testing.assert_allclose(found.scores, slow, rtol=1e-5)
         np.testing.assert_allclose(
@@ -182,7 +182,7 @@ def test_rows_of_a_batch_do_not_touch():
     shown = jax.vmap(lambda k: game.reset(k)[1])(jax.random.split(jax.random.key(0), 5))
     masks = shown.legal[:, 0] & (jnp.arange(7) != jnp.arange(5)[:, None])
     masks = masks.at[:, 4].set(True)
-    settings = {"depth": 2, "joint_limit": 1, "samples": 2, "deeper_samples": 2}
+    settings = {"depth": 2, "joint_limit": 1, "samples": 2}
     whole = jax.vmap(lambda o, m: plan(world, rules, o, m, **settings))(shown.obs[:, 0], masks)
     for row in range(5):
         alone = plan(world, rules, shown.obs[row, 0], masks[row], **settings)

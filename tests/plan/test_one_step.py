@@ -311,7 +311,7 @@ def test_by_default_everybody_is_there_and_draws_are_the_same():
 
 def test_the_agent_plays_the_plan_of_what_it_has_come_to_believe():
     """Step by step beside updates made by hand; what it did itself and saw then is what the belief is about."""
-    opponents = LearnedOpponents.create(GAME, CONFIG, 3, key=jax.random.key(5), leak=0.0)
+    opponents = LearnedOpponents.create(GAME, CONFIG, 3, key=jax.random.key(5), prior_mixing=0.0)
     player = Agent(world(), opponents, GAME, EXACT, GAMMA)
     carry, belief, rng = player.init(), opponents.init(), np.random.default_rng(0)
     before = None
@@ -332,7 +332,7 @@ def test_the_agent_plays_the_plan_of_what_it_has_come_to_believe():
 
 
 def test_epsilon_is_the_share_of_uniform_actions():
-    player = agent(epsilon=0.3)
+    player = dataclasses.replace(agent(), epsilon=0.3)
     legal = jnp.array([True, True, False])
     keys = jax.random.split(jax.random.key(0), 2000)
     action, thought = jax.jit(jax.vmap(lambda k: player.step(player.init(), OBS, legal, k)[1:]))(keys)

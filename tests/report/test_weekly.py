@@ -68,8 +68,8 @@ def test_page_and_markdown_say_the_same(sweep, tmp_path):
         "Steps an episode",
         "not recorded",
         "Find out where blue loses return",
-        'ours loses most to NS by its planning depth (0.70): plan further ahead, planner.planner = "look_ahead"',
-        "model.opponent_goal",
+        'ours loses most to NS by its planning depth (0.70): plan further ahead, planner.planner = "expectimax"',
+        "model.opponent_types",
         "aaaaaaaaaa",
         "16 done",
         "After 2 moves",
@@ -260,7 +260,7 @@ def test_failed_and_unfinished_runs_are_named_and_the_rest_is_shown(tmp_path):
     same = json.loads((tmp_path / "hunt" / "blue" / "0" / "config.json").read_text())
     (half / "config.json").write_text(json.dumps(same | {"seed": 2}))
     trained = make_unit(
-        tmp_path / "hunt" / "blue" / "3", 3, (1, 1), config={"model": {"opponent_goal": "none"}}
+        tmp_path / "hunt" / "blue" / "3", 3, (1, 1), config={"model": {"opponent_types": "none"}}
     )
     (trained / "scores.parquet").unlink()
     page, text = report(tmp_path)

@@ -115,7 +115,7 @@ def make_sweep(folder, seeds=8, gap=1.0, **settings):
         )
         make_loss(ours)
         make_best(ours)
-        config = {"model": {"opponent_goal": "none"}}
+        config = {"model": {"opponent_types": "none"}}
         make_unit(
             folder / "hunt" / "blue" / str(seed),
             seed,

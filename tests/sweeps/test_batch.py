@@ -14,6 +14,7 @@ import pytest
 
 from bestreply import open_store, train
 from bestreply.checkpoint import list_checkpoints, load_checkpoint
+from bestreply.config import to_dict
 from bestreply.sweeps import batch
 from bestreply.sweeps.batch import by_setting, bytes_of_seed, seeds_at_once, train_batch
 from bestreply.sweeps.sweep import _collect, _remove_changed, read_sweep, run_sweep
@@ -84,8 +85,8 @@ def check_as_alone(unit, folder):
 MORE = {
     "agent": "",
     "cloning": 'method = "behaviour_cloning"\n',
-    "codes": '[methods.plain.model]\nopponent_goal = "code"\n',
-    "subgoals": '[methods.plain.model]\nopponent_goal = "code"\ncode_horizon = 2\n',
+    "codes": '[methods.plain.model]\nopponent_types = "code"\n',
+    "subgoals": '[methods.plain.model]\nopponent_types = "code"\ncode_horizon = 2\n',
     "improved": '[methods.plain.model]\nvalue_heads = "action"\n'
     '[methods.plain.train]\ntarget = "improved"\nvalue_updates = 4\ndreams = 4\n',
 }
@@ -206,3 +207,8 @@ def test_what_was_begun_before_the_file_was_changed(sweep, tmp_path):
     assert unit.begun
     _remove_changed(changed)
     assert not unit.path.exists() and unit.data.exists()
+    open_training(open_store(unit.data), unit.config, path=unit.path)
+    older = to_dict(unit.config) | {"baseline": {}}  # a field of another version
+    (unit.path / "config.json").write_text(json.dumps(older))
+    _remove_changed(sweep.units)
+    assert not unit.path.exists()

@@ -34,7 +34,7 @@ reference_layouts = 0
 
 [methods.plain]
 [methods.blind.model]
-opponent_goal = "none"
+opponent_types = "none"
 """
 
 
@@ -50,12 +50,12 @@ def test_units_of_a_file(file, tmp_path):
     places = [str(unit.path.relative_to(found.path)) for unit in found.units]
     assert places == ["stag_hunt/plain/0", "stag_hunt/blind/0", "stag_hunt/plain/3", "stag_hunt/blind/3"]
     plain, blind = found.units[:2]
-    assert (plain.config.seed, plain.config.train.updates, plain.config.model.opponent_goal) == (
+    assert (plain.config.seed, plain.config.train.updates, plain.config.model.opponent_types) == (
         0,
         2,
         "player",
     )
-    assert blind.config.model.opponent_goal == "none" and blind.config.train == plain.config.train
+    assert blind.config.model.opponent_types == "none" and blind.config.train == plain.config.train
     assert plain.data == blind.data and len(found.data) == 2  # the same play, one for each seed
     assert read_sweep(file).path.parts == ("runs", "tiny")
 
