@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 import typing
+from pathlib import Path
 
 import pytest
 
@@ -379,3 +381,15 @@ def test_evaluate_measures_changes_of_sets_that_are_named(monkeypatch, named):
     monkeypatch.setattr(sys, "argv", ["bestreply", "evaluate", "nowhere", *named])
     cli.main()
     assert [one.changes for one in seen] == [bool(named)]
+
+
+# -- the page ------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_names_every_command_and_shows_errors_as_they_are(monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "command_line.md").read_text("utf-8")
+    assert [name for name in COMMANDS if f"`{name}`" not in page] == []
+    shown = re.findall(r"^    \$ bestreply (.*)\n    (bestreply.*)$", page, re.MULTILINE)
+    assert len(shown) == 2
+    for words, message in shown:
+        assert call(monkeypatch, capsys, *words.split()) == (2, "", f"{message}\n")
