@@ -22,6 +22,7 @@ from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
 from bestreply.matches import numbers, tell_match, watch_matches
 from bestreply.players.base import ScriptedPlayer
+from bestreply.report.animation import write_gif
 from bestreply.report.view_page import render_view
 from bestreply.run import Run
 from bestreply.spec import Spec
@@ -65,6 +66,41 @@ def view_run(
     page = render_view(run.path.resolve().name, matches, facts, lang)
     write_text(run.path / PAGE, page)
     return run.path / PAGE
+
+
+def animate_run(
+    run: Run,
+    file: Path,
+    opponents: Sequence[str] = (),
+    *,
+    seed: int | None = None,
+    seat: int = 1,
+    planner: str | None = None,
+    lang: str = "en",
+) -> Path:
+    """Play one game against the first opponent set and write it as an animated GIF.
+
+    Args:
+        file: whose name ends in .gif.
+        opponents, seed, seat, planner, lang: as for `view_run`.
+
+    Returns:
+        `file`.
+
+    Raises:
+        ValueError: as `view_run`, and for another file name.
+    """
+    if file.suffix.lower() != ".gif":
+        raise ValueError(f"gif={str(file)!r}: expected a name that ends in .gif")
+    if not 1 <= seat <= run.game.num_players:
+        raise ValueError(f"seat={seat}: expected 1 to {run.game.num_players}, the players of {run.game.name}")
+    sets = tuple(opponents) or resolve(run.config).evaluate.opponents
+    others = fill_seats(run.game, sets[0])
+    seed = run.config.seed + 2 if seed is None else seed
+    agent = run.agent(planner)
+    lineup, played = watch_matches(run.game, agent, [others], seed, 1, seat - 1)
+    name = name_opponents(others)
+    return write_gif(tell_match(run.game, agent, lineup, played, 0, name, run.goals, seat - 1), file, lang)
 
 
 def view_matches(
