@@ -13,7 +13,18 @@ from typing import Any
 
 import jax
 
-from benchmarks import exact, games, planning, regret, report, search, sweep, timing, training
+from benchmarks import (
+    exact,
+    games,
+    planning,
+    regret,
+    report,
+    search,
+    statistics_libraries,
+    sweep,
+    timing,
+    training,
+)
 from benchmarks.roshambo import cli as roshambo
 from bestreply.compilation import cache_compilations
 from bestreply.files import write_json
@@ -26,6 +37,7 @@ SUITES = {
     "exact": exact,
     "report": report,
     "sweep": sweep,
+    "statistics": statistics_libraries,
 }
 OUT = Path("results") / "benchmarks"
 TITLES = {
@@ -36,6 +48,7 @@ TITLES = {
     "exact": "Layouts of grid games solved exactly a second",
     "report": "Seconds for a report over many runs",
     "sweep": "Seeds as one compiled batch, and what a sweep costs",
+    "statistics": "Statistics of verdicts, by us and by libraries",
 }
 
 
@@ -58,7 +71,7 @@ def jobs_for_memory() -> dict[str, Any]:
 def surroundings() -> dict[str, Any]:
     """What the figures depend on, without saying whose machine it is."""
     versions = {}
-    for name in ("jax", "equinox", "optax", "jaxmarl", "torch", "open_spiel"):
+    for name in ("jax", "equinox", "optax", "jaxmarl", "torch", "open_spiel", "scipy", "statsmodels"):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -110,7 +123,7 @@ def summary() -> str:
         ]
         if found["quick"]:
             parts += ["**A quick run, to try the script: no figure here is to be quoted.**", ""]
-        if suite in ("report", "sweep"):
+        if suite in ("report", "sweep", "statistics"):
             parts += [SUITES[suite].table(found), ""]
             continue
         if suite == "games":
