@@ -1,39 +1,39 @@
-"""Makes `codes` of `diagnostics.json` ready to be drawn: which learned codes are believed of which players, and what they tell."""
+"""Prepare `codes` of `diagnostics.json` for the page: learned codes by player, and the information they hold."""
 
 from typing import Any
 
 from bestreply.report.read import number
 from bestreply.report.row_charts import heat_map
-from bestreply.report.sections import Table
+from bestreply.report.sections import Table, entries_of
 from bestreply.report.texts import Texts, fixed
 
-MOST = 40
-"""Codes and players that are drawn."""
+MAX_SHOWN = 40
+"""Codes and players in the chart."""
 
 
-def codes_section(found: Any, texts: Texts) -> dict[str, Any] | None:
-    """A heat map of players by codes, and a table by moves seen; None where there is nothing to draw."""
-    rows = _shares(found) if isinstance(found, dict) else {}
+def codes_section(codes: Any, texts: Texts) -> dict[str, Any] | None:
+    """Return a heat map of players by codes and a table by moves seen; None where shares do not fit."""
+    rows = _shares(codes) if isinstance(codes, dict) else {}
     if not rows:
         return None
     names = [str(k + 1) for k in range(len(next(iter(rows.values()))))]
-    told = [
-        texts("codes_row", player=player, shares=texts("list_gap").join(_told(shares, names, texts)))
+    said = [
+        texts("codes_row", player=player, shares=texts("list_gap").join(_said(shares, names, texts)))
         for player, shares in rows.items()
     ]
-    label = texts("codes_label", rows=" ".join(told))
+    label = texts("codes_label", rows=" ".join(said))
     return {
         "figure": heat_map(rows, names, texts("codes_corner"), label),
-        "table": _by_moves(found, texts),
+        "table": _by_moves(codes, texts),
     }
 
 
-def _shares(found: dict[str, Any]) -> dict[str, list[float]]:
-    """Of each player's matches the share that ends in each code."""
-    players, joint = found.get("players"), found.get("shares")
-    if not (isinstance(players, list) and isinstance(joint, list) and len(players) <= MOST):
+def _shares(document: dict[str, Any]) -> dict[str, list[float]]:
+    """Return the share of each player's matches that ends in each code, [codes] by player."""
+    players, joint = document.get("players"), document.get("shares")
+    if not (isinstance(players, list) and isinstance(joint, list) and len(players) <= MAX_SHOWN):
         return {}
-    codes = [[number(v) for v in row] for row in joint[:MOST] if isinstance(row, list)]
+    codes = [[number(v) for v in row] for row in joint[:MAX_SHOWN] if isinstance(row, list)]
     if not codes or any(len(row) != len(players) for row in codes):
         return {}
     rows = {}
@@ -44,7 +44,7 @@ def _shares(found: dict[str, Any]) -> dict[str, list[float]]:
     return rows
 
 
-def _told(shares: list[float], names: list[str], texts: Texts) -> list[str]:
+def _said(shares: list[float], names: list[str], texts: Texts) -> list[str]:
     return [
         texts("codes_cell", code=name, share=f"{100 * share:.0f}%")
         for name, share in zip(names, shares, strict=True)
@@ -52,9 +52,8 @@ def _told(shares: list[float], names: list[str], texts: Texts) -> list[str]:
     ]
 
 
-def _by_moves(found: dict[str, Any], texts: Texts) -> Table:
-    moves, end = found.get("moves"), found.get("end")
-    entries = [e for e in moves if isinstance(e, dict)] if isinstance(moves, list) else []
+def _by_moves(document: dict[str, Any], texts: Texts) -> Table:
+    entries, end = entries_of(document, "moves"), document.get("end")
     keys = ("bits", "entropy", "accuracy", "hit")
     rows = [[fixed(number(e.get("moves")), 0), *(fixed(number(e.get(k)), 3) for k in keys)] for e in entries]
     if isinstance(end, dict):

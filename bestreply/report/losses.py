@@ -1,10 +1,11 @@
-"""Makes `regret.json` ready to be drawn: where return is lost to the best reply, and the decisions that cost most.
+"""Prepare `regret.json` for the page: where return is lost to the best reply, and the costliest decisions.
 
 An opponent set that does not fit docs/files.md is left out with the reason.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from markupsafe import Markup
 
@@ -16,6 +17,7 @@ from bestreply.report.texts import Texts, fixed
 
 PARTS = ("others", "dynamics", "depth", "value")
 MAX_SETS, MAX_DECISIONS = 24, 12  # on one page
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Against:
-    """One opponent set."""
+class OpponentLoss:
+    """The return lost against one opponent set."""
 
     title: str
     figure: Markup
@@ -52,15 +54,8 @@ class Against:
 
 
 def losses_section(document: dict[str, Any], texts: Texts) -> dict[str, Any]:
-    """The opponent sets that fit, one table over them, and what was left out and why."""
-    entries = document.get("against")
-    entries = entries if isinstance(entries, list) else []
-    sets, left_out = [], []
-    for number_, entry in enumerate(entries[:MAX_SETS]):
-        try:
-            sets.append(_against(entry, texts))
-        except ValueError as error:
-            left_out.append(texts("losses_bad", number=number_ + 1, reason=error))
+    """Return the opponent sets that fit, a table of them, and why others were left out."""
+    sets, left_out = opponent_sets(document, _opponent_loss, "losses_bad", texts)
     head = [texts("opponents_column"), texts("best_reply_column"), *(texts(f"part_{p}") for p in PARTS)]
     head += [texts("lost"), texts("agent_column"), texts("share")]
     planner, types = str(document.get("planner", "?")), document.get("types")
@@ -75,7 +70,31 @@ def losses_section(document: dict[str, Any], texts: Texts) -> dict[str, Any]:
     }
 
 
-def _against(entry: Any, texts: Texts) -> Against:
+def opponent_sets(
+    document: dict[str, Any], read: Callable[[Any, Texts], T], refusal: str, texts: Texts
+) -> tuple[list[T], list[str]]:
+    """Read every opponent set of a file.
+
+    Args:
+        document: the file; its sets are in the list `against`.
+        read: makes one of an entry, or raises ValueError.
+        refusal: the key of the text about an entry that does not fit.
+        texts: the page's language.
+
+    Returns:
+        What was read of at most MAX_SETS sets, and a sentence on each that does not fit.
+    """
+    entries = document.get("against")
+    sets, left_out = [], []
+    for place, entry in enumerate(entries[:MAX_SETS] if isinstance(entries, list) else []):
+        try:
+            sets.append(read(entry, texts))
+        except ValueError as error:
+            left_out.append(texts(refusal, number=place + 1, reason=error))
+    return sets, left_out
+
+
+def _opponent_loss(entry: Any, texts: Texts) -> OpponentLoss:
     want(isinstance(entry, dict), "an opponent set wants to be an object", entry)
     title = str(entry.get("opponents", "?"))
     best, lost = _number(entry, "best"), _number(entry, "lost")
@@ -86,20 +105,23 @@ def _against(entry: Any, texts: Texts) -> Against:
     cells += [_with_error(-f.lost, f.error, sign=True) for f in falls]
     cells += [_with_error(-lost, number(entry.get("lost_stderr")), sign=True), fixed(best - lost)]
     cells.append(_with_error(number(entry.get("share")), number(entry.get("share_stderr"))))
-    told = texts("list_gap").join(f"{f.name} {fixed(-f.lost, sign=True)}" for f in falls)
-    label = texts("waterfall_label", opponents=title, best=fixed(best), parts=told, agent=fixed(best - lost))
+    causes = texts("list_gap").join(f"{f.name} {fixed(-f.lost, sign=True)}" for f in falls)
+    label = texts(
+        "waterfall_label", opponents=title, best=fixed(best), parts=causes, agent=fixed(best - lost)
+    )
     figure = waterfall((texts("best_reply"), best), falls, (texts("agent"), best - lost), label)
     raw = entry.get("costliest", [])
     want(isinstance(raw, list), "costliest wants a list", raw)
     decisions = [_decision(decision, texts) for decision in raw[:MAX_DECISIONS]]
     summary = texts("costliest_against", opponents=title, count=len(decisions))
-    return Against(texts("against", opponents=title), figure, cells, decisions, summary)
+    return OpponentLoss(texts("against", opponents=title), figure, cells, decisions, summary)
 
 
 def _number(entry: dict[str, Any], name: str) -> float:
-    found = number(entry.get(name))
-    want(found is not None, f"{name} wants a number", entry.get(name))
-    return found  # type: ignore[return-value]
+    value = number(entry.get(name))
+    want(value is not None, f"{name} wants a number", entry.get(name))
+    assert value is not None
+    return value
 
 
 def _with_error(value: float | None, error: float | None, sign: bool = False) -> str:

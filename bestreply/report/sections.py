@@ -278,8 +278,8 @@ def _last(values: np.ndarray) -> float | None:
 
 
 def diagnostics_section(diagnostics: dict[str, Any], num_actions: int | None, texts: Texts) -> dict[str, Any]:
-    opponent = _entries(diagnostics, "opponent", texts)
-    value = _entries(diagnostics, "value", texts)
+    opponent = entries_of(diagnostics, "opponent")
+    value = entries_of(diagnostics, "value")
     heldout = diagnostics.get("heldout", {})
     losses = [[str(k), show(number(v))] for k, v in heldout.items()] if isinstance(heldout, dict) else []
     return {
@@ -289,12 +289,13 @@ def diagnostics_section(diagnostics: dict[str, Any], num_actions: int | None, te
         else "",
         "value": _plain(value, ("player", "rmse", "bias", "correlation", "count"), texts) if value else None,
         "heldout": Table([texts("loss"), texts("loss_value")], losses) if losses else None,
-        "open_loop": _open_loop(_entries(diagnostics, "open_loop", texts), texts),
+        "open_loop": _open_loop(entries_of(diagnostics, "open_loop"), texts),
     }
 
 
-def _entries(diagnostics: dict[str, Any], key: str, texts: Texts) -> list[dict[str, Any]]:
-    entries = diagnostics.get(key, [])
+def entries_of(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the objects in the list under `key`, if it is one."""
+    entries = document.get(key)
     return [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
 
 

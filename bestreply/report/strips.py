@@ -1,6 +1,6 @@
-"""What was believed about one other player, step by step, over who it really was: drawn small, to stand under a board.
+"""Draw the belief about one other player by step, above its true type, to stand under a board.
 
-Colours alone tell nothing: areas are outlined, changes of mind are marked, and the same is said in words.
+Nothing is shown by colour alone: areas are outlined, changes are marked, and a sentence says the same.
 """
 
 from collections.abc import Sequence
@@ -13,37 +13,39 @@ from bestreply.report.texts import Texts
 
 LEFT, RIGHT = 58.0, 300.0  # of the steps, in units of a figure 300 wide
 TOP, FLOOR = 14.0, 50.0  # of the belief
-TRUE_TOP, TRUE_FLOOR = 54.0, 62.0
+TRUE_TOP, TRUE_FLOOR = 54.0, 62.0  # of the true type
 COLOURS = 8  # classes g0, g1, ... of the style sheet
-CLEAR = 1e-3
-"""By so much a goal must lead for the mind to be made up."""
-MOST_RUNS = 6  # told in words
+MIN_LEAD = 1e-3
+"""Probability by which the likeliest type must lead the next."""
+MAX_STRETCHES = 6  # in the sentence
 
 
 @dataclass(frozen=True)
 class Strip:
+    """The chart of one player, and the same in words."""
+
     title: str
     figure: Markup
     said: str
 
 
 def colour(goal: int) -> str:
-    """The classes of a goal's area, bar or key."""
+    """Return the classes of a goal's area, bar or key."""
     return f"goal g{goal % COLOURS}"
 
 
 def minds(belief: Sequence[Sequence[float | None]]) -> list[int | None]:
-    """For each step of `belief` [T][G] the goal thought likeliest; None until one leads, then the last that did."""
+    """Return the likeliest type at each step of `belief` [T][G]; None until one leads, then the last that did."""
     made_up: list[int | None] = []
     for row in belief:
         ranked = sorted((p, -g) for g, p in enumerate(row) if p is not None)
-        leads = ranked and (len(ranked) == 1 or ranked[-1][0] - ranked[-2][0] >= CLEAR)
+        leads = ranked and (len(ranked) == 1 or ranked[-1][0] - ranked[-2][0] >= MIN_LEAD)
         made_up.append(-ranked[-1][1] if leads else made_up[-1] if made_up else None)
     return made_up
 
 
 def changes(made_up: Sequence[int | None]) -> list[int]:
-    """The steps, from 0, at which the mind is another than it was; making it up for the first time is none."""
+    """Return the steps, from 0, at which the likeliest type changes; the first choice is no change."""
     return [t for t in range(1, len(made_up)) if made_up[t] != made_up[t - 1] and made_up[t - 1] is not None]
 
 
@@ -56,9 +58,16 @@ def strip(
     texts: Texts,
     steps: int = 0,
 ) -> Strip:
-    """Belief [T][G] about one other, over who it was: `truth` [T] indexes `goals`, `who` [T] names it where no goal does.
+    """Draw the belief about one other player above its true type, and say both in words.
 
-    `steps`: how many the axis has room for, at least T (a player that has left is believed nothing of).
+    Args:
+        title: the player.
+        belief: [T][G] probabilities.
+        truth: [T] indices of `goals`, None where the true type is none of them.
+        who: [T] names of the true type where `truth` has none.
+        goals: [G] names.
+        texts: the page's language.
+        steps: the length of the axis, at least T: there is no belief about a player that has left.
     """
     count = max(steps, len(belief), 1)
     width = (RIGHT - LEFT) / count
@@ -84,13 +93,13 @@ def strip(
     thought = [texts("strip_undecided") if g is None else goals[g] for g in mind]
     said = [texts("strip_said_believed", runs=_runs(thought, texts))]
     if any(name is not None for name in names):
-        told = [name if name is not None else texts("strip_unknown") for name in names]
-        said.append(texts("strip_said_really", runs=_runs(told, texts)))
+        known = [name if name is not None else texts("strip_unknown") for name in names]
+        said.append(texts("strip_said_really", runs=_runs(known, texts)))
     return Strip(title, figure, texts("sentence_gap").join(said))
 
 
 def _area(belief: Sequence[Sequence[float | None]], goal: int, width: float) -> Markup:
-    """The area of one goal in a stack, level within a step."""
+    """Draw the area of one goal in a stack, level within a step."""
     across, upper, lower = [], [], []
     for t, row in enumerate(belief):
         below = sum(p or 0.0 for p in row[:goal])
@@ -106,13 +115,13 @@ def _level(share: float) -> float:
 
 
 def _turn(x: float) -> Markup:
-    """The mark of a change of mind."""
+    """Draw the mark of a change."""
     flag = f"{x - 4:.1f},3 {x + 4:.1f},3 {x:.1f},10"
     return el("polygon", class_="turn", points=flag) + el("line", class_="turn", x1=x, x2=x, y1=9, y2=FLOOR)
 
 
 def _truth(truth: Sequence[int | None], names: Sequence[str | None], width: float) -> list[Markup]:
-    """One bar for each stretch of steps with the same truth."""
+    """Draw a bar for each stretch of steps with the same true type."""
     bars, begin = [], 0
     for t in range(1, len(names) + 1):
         if t == len(names) or names[t] != names[begin]:
@@ -134,11 +143,11 @@ def _ticks(count: int, width: float) -> list[Markup]:
 
 
 def _runs(names: Sequence[str], texts: Texts) -> str:
-    """``hare, stag from step 4``."""
+    """Return ``hare, stag from step 4``."""
     starts = [t for t in range(len(names)) if t == 0 or names[t] != names[t - 1]]
     said = [
-        names[t] if t == 0 else texts("strip_from", name=names[t], step=t + 1) for t in starts[:MOST_RUNS]
+        names[t] if t == 0 else texts("strip_from", name=names[t], step=t + 1) for t in starts[:MAX_STRETCHES]
     ]
-    if len(starts) > MOST_RUNS:
-        said.append(texts("strip_more", count=len(starts) - MOST_RUNS))
+    if len(starts) > MAX_STRETCHES:
+        said.append(texts("strip_more", count=len(starts) - MAX_STRETCHES))
     return texts("list_gap").join(said)

@@ -1,4 +1,4 @@
-"""Learning curves over seeds, and how soon they are near their end."""
+"""Average learning curves over seeds, and find when they are near their final level."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,8 +29,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Speed:
-    """Of each seed: its first level, that at `ALONG` of the way, its final one, and the x at which it was near that; None where it did
-    not move."""
+    """Levels of each seed: the first, those at `ALONG` of the way, the final one, and the x near that (None: no change)."""
 
     first: list[float]
     along: list[list[float]]
@@ -56,11 +55,12 @@ class Curves:
 
 
 def learning_curves(family: Family) -> Curves | None:
+    """Average every metric of a family's groups over seeds; None where no run has logged any."""
     logged = [r.metrics for r in family.runs if r.metrics]
     if not logged:
         return None
     by_steps = all(_grows(metrics) for metrics in logged)
-    found = []
+    averaged = []
     for name in dict.fromkeys(name for metrics in logged for name in metrics):
         means, speeds = [], {}
         for group in family.groups:
@@ -69,21 +69,21 @@ def learning_curves(family: Family) -> Curves | None:
                 means.append(_mean(group.name, lines))
                 speeds[group.name] = _speed(lines)
         if means:
-            found.append(Metric(name, means, speeds))
+            averaged.append(Metric(name, means, speeds))
     steps = [int(s.env_steps[k]) for metrics in logged for s in metrics.values() for k in (0, -1)]
-    gaps = [float(np.diff(m.x).max()) for metric in found for m in metric.means if len(m.x) > 1]
-    return Curves(by_steps, found, (min(steps), max(steps)), max(gaps, default=0.0))
+    gaps = [float(np.diff(m.x).max()) for metric in averaged for m in metric.means if len(m.x) > 1]
+    return Curves(by_steps, averaged, (min(steps), max(steps)), max(gaps, default=0.0))
 
 
 def _grows(metrics: dict[str, Series]) -> bool:
-    """Whether environment steps grow with updates; data that was all there before training has one number of them, or one a round."""
+    """Return whether environment steps grow with updates; data collected before training has one number, or one a round."""
     steps = np.unique(np.concatenate([s.env_steps for s in metrics.values()]))
     updates = np.unique(np.concatenate([s.update for s in metrics.values()]))
     return len(steps) > 1 and 2 * len(steps) >= len(updates)
 
 
 def _lines(group: Group, name: str, by_steps: bool) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(x, value) of every seed, x growing."""
+    """Return x and value of every seed, x in order."""
     lines = []
     for record in group.runs:
         series = record.metrics.get(name)
@@ -102,7 +102,7 @@ def _lines(group: Group, name: str, by_steps: bool) -> list[tuple[np.ndarray, np
 
 
 def _mean(name: str, lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Mean:
-    """Point by point where the seeds logged equally often; otherwise between points, where all seeds have been."""
+    """Average point by point where seeds logged equally often, otherwise interpolated where all have values."""
     if len({len(x) for x, _ in lines}) == 1:
         x = np.mean([x for x, _ in lines], 0)
         values = np.array([y for _, y in lines])
@@ -110,11 +110,23 @@ def _mean(name: str, lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Mean:
         low, high = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
         x = np.linspace(low, max(high, low), GRID)
         values = np.array([np.interp(x, a, b) for a, b in lines])
-    seeds, mean = len(lines), values.mean(0)
+    return Mean(name, len(lines), x, *mean_and_interval(values))
+
+
+def mean_and_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Return the mean over seeds and the ends of its 95 % interval by Student's t.
+
+    Args:
+        values: [seeds, points].
+
+    Returns:
+        Mean, low and high, each [points]; no ends for one seed.
+    """
+    seeds, mean = len(values), values.mean(0)
     if seeds < 2:
-        return Mean(name, seeds, x, mean, None, None)
+        return mean, None, None
     half = student_t(seeds - 1, 0.975) * values.std(0, ddof=1) / seeds**0.5
-    return Mean(name, seeds, x, mean, mean - half, mean + half)
+    return mean, mean - half, mean + half
 
 
 def _speed(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Speed:
@@ -125,7 +137,7 @@ def _speed(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Speed:
         end = float(y[-max(1, len(y) // 10) :].mean())
         first.append(float(y[0]))
         final.append(end)
-        gone = (y - y[0]) / (end - y[0]) if end != y[0] else np.zeros(len(y))
-        there = np.flatnonzero(gone >= NEAR)
-        reached.append(float(x[there[0]]) if len(there) else None)
+        fraction = (y - y[0]) / (end - y[0]) if end != y[0] else np.zeros(len(y))
+        near = np.flatnonzero(fraction >= NEAR)
+        reached.append(float(x[near[0]]) if len(near) else None)
     return Speed(first, along, final, reached)

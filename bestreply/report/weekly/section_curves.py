@@ -6,7 +6,7 @@ from bestreply.report.line_charts import MAX_LINES, Curve, line_chart, line_styl
 from bestreply.report.read import number
 from bestreply.report.row_charts import shade, stacked_shares
 from bestreply.report.texts import Texts, compact, fixed, show
-from bestreply.report.weekly.curves import ALONG, Curves, Metric, Speed, learning_curves
+from bestreply.report.weekly.curves import ALONG, Curves, Metric, Speed, learning_curves, mean_and_interval
 from bestreply.report.weekly.document import (
     Block,
     Fold,
@@ -153,10 +153,4 @@ def over_seeds(name: str, style: str, runs: list[dict[float, float]]) -> Curve:
     """The mean of the runs at every x that all of them have, with its interval."""
     common = sorted(set.intersection(*(set(run) for run in runs)))
     values = np.array([[run[x] for x in common] for run in runs])
-    mean, x = values.mean(0), np.array(common)
-    if len(runs) < 2:
-        return Curve(name, style, x, mean)
-    from bestreply.sweeps.verdicts import student_t
-
-    half = student_t(len(runs) - 1, 0.975) * values.std(0, ddof=1) / len(runs) ** 0.5
-    return Curve(name, style, x, mean, mean - half, mean + half)
+    return Curve(name, style, np.array(common), *mean_and_interval(values))
