@@ -113,7 +113,7 @@ def _scipy_p(differences: np.ndarray) -> np.ndarray:
     count, seeds = differences.shape
     flips = 2**seeds if seeds <= 16 else SAMPLED_SIGN_FLIPS
     batch = max(100_000 // (count * seeds), 1)
-    return stats.permutation_test(
+    test = stats.permutation_test(
         (differences,),
         _mean,
         permutation_type="samples",
@@ -121,7 +121,8 @@ def _scipy_p(differences: np.ndarray) -> np.ndarray:
         batch=batch,
         axis=-1,
         rng=np.random.default_rng(0),
-    ).pvalue
+    )
+    return np.asarray(test.pvalue)
 
 
 def _scipy_interval(differences: np.ndarray, method: Any, resamples: int, level: float = 0.95) -> np.ndarray:
