@@ -1,9 +1,10 @@
 """`python -m benchmarks.changes`: others that change their mind, and what it costs not to expect it.
 
 For `--seeds` of `python -m benchmarks.shares stay train --kinds goals changing`: the run `goals` plays told when the others change, not
-expecting it, and expecting it (`train.change_rate`); the run `changing`, of the same play, whose value was learned among players that change
-(`train.change_rate`), told and expecting it. All plan one step ahead and play the same games. Lost is the return from the change on, against the
-better of the two that are told. Writes results/changes/stay.json, row after row; `--show` prints the tables.
+expecting it, and expecting it (`run.agent(change_rate=...)`); the run `changing`, of the same play, whose value was learned among
+players that change (`train.change_rate`), told and expecting it. All plan one step ahead and play the same games. Lost is the return
+from the change on, against the better of the two that are told.
+Writes results/changes/stay.json, row after row; `--show` prints the tables.
 
 `--shares`: what they have of the exact reply that believes, with the runs' own planner, in 32 games of the first case;
 results/changes/shares.json.

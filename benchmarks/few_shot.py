@@ -2,8 +2,8 @@
 
 RUNS is the folder of `bestreply sweep results/few_shot/few_shot.toml`. Weights are frozen; what an agent may take from one game to the next
 is its belief. Three agents with the same models: strangers (the belief begins anew in each game), memory (`planner.memory`), memory that
-also doubts that it knows everybody (`planner.unknown_type_prior`). Returns are of all seats in turn, normalised to 0 for the random player and 1 for
-the exact best reply. Writes results/few_shot/hunt4.json and README.md.
+also doubts that it knows everybody (`planner.unknown_type_prior`). Returns are of all seats in turn, normalised to 0 for the random
+player and 1 for the exact best reply. Writes results/few_shot/hunt4.json and README.md.
 """
 
 import argparse

@@ -177,7 +177,7 @@ class Cell(NamedTuple):
     """Whose shares are taken: `told` or `believed`."""
     against: str
     types: str
-    """What the agent knows of the type: `told`, `inferred`, inferred while `expecting` changes (at the hazard `CHANGE_RATE`), which its value
+    """What the agent knows of the type: `told`, `inferred`, inferred while `expecting` changes (at the rate `CHANGE_RATE`), which its value
     was `taught to expect`, or, by a model that tells no players apart, `not asked`."""
     planner: str
 

@@ -1,7 +1,7 @@
 """`python -m benchmarks.strangers RUN [RUN ...]`: do agents say "none of these" of players that nobody showed them, and of no others?
 
-For runs that `python -m benchmarks.shares stay train` has made, with `planner.unknown_type_prior` at .05: against players that they know, look-alikes
-and strangers. Writes results/beliefs/strangers.json and prints a table.
+For runs that `python -m benchmarks.shares stay train` has made, with `planner.unknown_type_prior` at .05: against players that they
+know, look-alikes and strangers. Writes results/beliefs/strangers.json and prints a table.
 """
 
 import argparse

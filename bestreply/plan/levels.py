@@ -48,7 +48,8 @@ class Repliers(OpponentModel):
     def __check_init__(self) -> None:
         if not sees_others(self.game):
             raise ValueError(
-                f'opponents="level_k" in {self.game.name}, which does not tell what others see; wanted: "types", "recurrent" or "in_context"'
+                f"model.opponents=level_k in {self.game.name}: expected a game whose observation shows what opponents see, or "
+                "types, recurrent or in_context"
             )
 
     def init(self) -> Any:

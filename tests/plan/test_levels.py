@@ -78,5 +78,5 @@ def test_games_that_hide_what_others_see_are_refused():
     settings = {f.name: getattr(GAME, f.name) for f in dataclasses.fields(GAME)}
     hidden = Hidden(**settings)  # pyright: ignore[reportAbstractUsage]
     below = LearnedOpponents.create(hidden, ModelConfig(width=4), 1, key=jax.random.key(0))
-    with pytest.raises(ValueError, match="does not tell what others see"):
+    with pytest.raises(ValueError, match="expected a game whose observation shows what opponents see"):
         Repliers(below, world(), hidden, PLANNER, 0.9)
