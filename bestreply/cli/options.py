@@ -39,7 +39,7 @@ class Option(NamedTuple):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Every spelling: a flag has a negative one, "--train.no-symmetries"."""
+        """Every spelling: a flag has a negative one, "--train.no-augment"."""
         if not self.is_flag:
             return (self.name,)
         *group, last = self.name.removeprefix("--").split(".")
