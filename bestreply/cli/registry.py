@@ -73,12 +73,12 @@ def nearest(typed: str, names: Iterable[str]) -> list[str]:
     """Return the names most similar to `typed`, at most three, or none if no name is similar.
 
     Args:
-        typed: a command or an option. Without a space or a full stop it is compared with the last part of each name, so that
-            "describe" yields "data describe" and "--updates" yields "--train.updates".
+        typed: a command or an option. It is compared with the last part of each name, so that "describe" yields "data describe" and
+            "--updates" yields "--train.updates"; with a space or a full stop in it, with the whole name as well.
         names: commands, or options.
     """
-    dotted = " " in typed or "." in typed
-    likeness = {name: _ratio(typed, name if dotted else _last_part(name)) for name in names}
+    whole = " " in typed or "." in typed
+    likeness = {name: _likeness(typed, name, whole) for name in names}
     best = max([*likeness.values(), MIN_LIKENESS])
     return [name for name, ratio in likeness.items() if ratio == best][:MAX_SUGGESTIONS]
 
@@ -95,6 +95,11 @@ def one_of(words: Iterable[str]) -> str:
     """Join words as a person reads them: "a, b or c"."""
     *head, last = words
     return f"{', '.join(head)} or {last}" if head else last
+
+
+def _likeness(typed: str, name: str, whole: bool) -> float:
+    last = _ratio(_last_part(typed), _last_part(name))
+    return (last + _ratio(typed, name)) / 2 if whole else last
 
 
 def _ratio(one: str, other: str) -> float:

@@ -236,6 +236,8 @@ def test_suggestions():
     ]
     assert nearest("--train.updats", names) == ["--train.updates"]
     assert nearest("--episodes", names) == ["--collect.episodes", "--evaluate.episodes"]
+    assert nearest("--colect.episodes", names) == ["--collect.episodes"]
+    assert nearest("--train.planer", [*names, "--train.labels", "--planner.planner"]) == ["--planner.planner"]
     assert nearest("--xyz", names) == []
     assert registry.did_you_mean("xyz", ["run"]) == ""
     assert registry.one_of(["a"]) == "a" and registry.one_of(["a", "b", "c"]) == "a, b or c"

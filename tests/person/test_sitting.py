@@ -160,7 +160,7 @@ def test_a_dataset_that_cannot_be_written_is_said(tmp_path):
     ("asked", "reason"),
     [
         ({"game": None}, "wanted: GAME, or --against RUN"),
-        ({"game": "stag_hunt"}, "no run to play against"),
+        ({"game": "stag_hunt"}, "no run and no opponents"),
         ({"game": "stag_hunt", "others": ["nearest_stag, random"]}, "2 others; stag_hunt wants 1"),
         ({"game": "stag_hunt", "others": ["random"], "seat": 9}, "seat 9 of stag_hunt; wanted: 1 to 4"),
         ({"game": "stag_hunt", "others": ["nobody"]}, "no player 'nobody'"),
