@@ -24,7 +24,7 @@ class Run(RunConfig):
     """
 
     preset: Preset = "demo"
-    """Configuration to start from: debug takes seconds, demo minutes on 2 cores, full hours."""
+    """Configuration to start from: debug (seconds), demo (minutes on 2 cores) or full (the headline figures)."""
     config: Path | None = None
     """Start from this JSON file instead of a preset, such as the config.json of a run."""
     out: Path | None = None
@@ -79,7 +79,7 @@ class Train(RunConfig):
     data: Path = dataclasses.field(kw_only=True)
     """Dataset to train on."""
     preset: Preset = "demo"
-    """Configuration to start from: debug takes seconds, demo minutes on 2 cores, full hours."""
+    """Configuration to start from: debug (seconds), demo (minutes on 2 cores) or full (the headline figures)."""
     config: Path | None = None
     """Start from this JSON file instead of a preset, such as the config.json of a run."""
     out: Path | None = None

@@ -132,7 +132,7 @@ class Compare:
 
 @dataclasses.dataclass(frozen=True)
 class Diagnose:
-    """Attributes the regret to the world model, the value function, the opponent model and the planner, per opponent set.
+    """Attributes the regret to opponent model, world model, planning depth and value function, per opponent set.
 
     Several runs that differ in their seed alone give one table with confidence intervals.
 
