@@ -1,9 +1,8 @@
 """The report of a run, or over many: one page and one terminal table, from the files of run directories alone.
 
-Figures are SVG drawn by `figures`, not Plotly: a demo's page is about an eighth of Plotly's script alone,
-follows the reader's colour scheme through CSS, prints, and needs no more script than a step slider and a
-readout. So its content security policy can forbid every script and style but our own by their hashes, which
-keeps the report of a stranger's run directory safe to open.
+Charts are SVG, coloured by the page's style sheet (docs/charts.md says why no library draws them). The page
+needs no script but a step slider and a readout, and its content security policy forbids every other script
+and style by their hashes: the report of a stranger's run directory is safe to open.
 """
 
 from collections.abc import Sequence
