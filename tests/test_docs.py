@@ -61,6 +61,22 @@ def test_places_are_named_at_all():
     )
 
 
+def broken_tables(text: str) -> list[str]:
+    """First lines of blocks of table rows without a header, which is what an empty line inside a table makes of the rest."""
+    blocks = re.findall(r"(?:^\|.*\n?)+", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return [block.splitlines()[0] for block in blocks if not re.match(r"\|.*\n\|[-:| ]+\|\n", block)]
+
+
+def test_a_table_that_an_empty_line_breaks_is_recognised():
+    assert broken_tables("| a | b |\n|---|--:|\n| 1 | 2 |\n") == []
+    assert broken_tables("| a | b |\n|---|---|\n| 1 | 2 |\n\n| 3 | 4 |\n") == ["| 3 | 4 |"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tables_are_whole(page):
+    assert broken_tables(page.read_text("utf-8")) == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_files_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#\s]+)\)", page.read_text("utf-8"))

@@ -8,9 +8,11 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 import bestreply
 
@@ -96,6 +98,7 @@ def test_what_the_library_imports_is_declared():
         "tensorboardX": "tensorboardx",
         "orbax": "orbax-checkpoint",
         "pyspiel": "open_spiel",
+        "PIL": "pillow",
     }
     optional = {"open_spiel", "ray", "wandb"}
     found = set().union(*map(imports, CODE)) - set(sys.stdlib_module_names) - {"bestreply"}
@@ -188,4 +191,143 @@ def test_ci_run_is_a_program_that_runs_the_tests():
     script = ROOT / ".ci" / "run"
     text = script.read_text("utf-8")
     assert os.access(script, os.X_OK) and text.startswith("#!/usr/bin/env bash")
-    assert "set -euo pipefail" in text and "make test" in text
+    assert "set -euo pipefail" in text
+    assert all(f"make {target}" in text for target in ("test", "lint", "docs", "test-slow"))
+
+
+FAKE_MAKE = """#!/bin/sh
+case $1 in
+  test) echo "3 passed in 0.01s" ;;
+  test-slow) sleep "${SLOW:-0}" ;;
+esac
+[ "$1" != "$FAILS" ]
+"""
+
+
+@pytest.mark.parametrize("fails", ["", "test", "lint", "docs", "test-slow"])
+def test_ci_run_runs_every_check_and_fails_if_one_does(tmp_path, fails):
+    done = ci_run(tmp_path, FAILS=fails)
+    lines = done.stdout.splitlines()
+    assert done.returncode == (1 if fails else 0) and lines[-1] == "3 passed in 0.01s"
+    ended = {line.split(":")[0]: "FAILED" not in line for line in lines if line.startswith("make ")}
+    assert ended == {f"make {name}": name != fails for name in ("test", "lint", "docs", "test-slow")}
+
+
+def test_ci_run_fails_where_the_slow_tests_do_not_end_in_time(tmp_path):
+    done = ci_run(tmp_path, SLOW="30", CI_MINUTES="0")
+    assert done.returncode == 1 and "make test-slow: FAILED, stopped" in done.stdout
+    assert done.stdout.splitlines()[-1] == "3 passed in 0.01s"
+
+
+def ci_run(folder: Path, **environment: str) -> subprocess.CompletedProcess:
+    """`.ci/run` with a `make` that does nothing but fail where it is asked to."""
+    make = folder / "make"
+    make.write_text(FAKE_MAKE)
+    make.chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    settings = os.environ | {"PATH": path, "FAILS": "", "CI_MINUTES": "1"} | environment
+    return subprocess.run([ROOT / ".ci" / "run"], env=settings, capture_output=True, text=True, timeout=60)
+
+
+WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
+FORMS = [path for path in sorted(ROOT.glob(".github/ISSUE_TEMPLATE/*.yml")) if path.stem != "config"]
+
+
+def document(path: Path) -> dict:
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def test_workflows_run_the_checks_and_publish_a_tag():
+    assert [path.stem for path in WORKFLOWS] == ["ci", "release"]
+    ci, release = map(document, WORKFLOWS)
+    assert ".ci/run" in [step.get("run") for step in ci["jobs"]["check"]["steps"]]
+    assert "make docs" in [step.get("run") for step in ci["jobs"]["docs"]["steps"]]
+    tested = {c.split(" :: ")[-1] for c in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", c)}
+    assert set(ci["jobs"]["check"]["strategy"]["matrix"]["python"]) == tested
+    assert release[True] == {"push": {"tags": ["v*"]}}  # YAML 1.1 reads the key `on` as true
+    assert release["jobs"]["publish"]["permissions"] == {"id-token": "write"}
+
+
+@pytest.mark.parametrize("path", FORMS, ids=lambda path: path.stem)
+def test_issue_forms_have_what_a_form_needs(path):
+    form = document(path)
+    assert form["name"] and form["description"] and form["body"]
+    fields = [field for field in form["body"] if field["type"] != "markdown"]
+    assert len({field["id"] for field in fields}) == len(fields)
+    assert all(field["attributes"]["label"] for field in fields)
+
+
+def test_pre_commit_needs_nothing_from_elsewhere():
+    repositories = document(ROOT / ".pre-commit-config.yaml")["repos"]
+    assert {repository["repo"] for repository in repositories} == {"local"}
+    hooks = [hook for repository in repositories for hook in repository["hooks"]]
+    assert all(hook["language"] == "system" and hook["entry"].startswith(".venv/bin/ruff") for hook in hooks)
+
+
+def test_the_citation_is_of_this_version():
+    citation = document(ROOT / "CITATION.cff")
+    assert citation["cff-version"] == "1.2.0" and citation["message"]
+    assert str(citation["version"]) == PROJECT["version"]
+    assert citation["title"] == PROJECT["name"] and citation["license"] == PROJECT["license"]
+    assert citation["authors"] == PROJECT["authors"]
+
+
+def test_pyright_covers_every_folder_of_code():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["pyright"]
+    folders = {path.relative_to(ROOT).parts[0] for path in tracked() if path.suffix == ".py"} - {"docs"}
+    assert set(settings["include"]) == folders
+
+
+# -- what is installed ---------------------------------------------------------------------------------------------------------
+
+
+def uv(*arguments: object) -> None:
+    """uv beside this Python; from its cache where that has all, otherwise over the network."""
+    command = [Path(sys.executable).with_name("uv"), "--quiet", "--no-progress", *arguments]
+    tries = [
+        subprocess.run([*command, *offline], cwd=ROOT, capture_output=True, text=True, timeout=600)
+        for offline in (["--offline"], [])
+    ]
+    assert any(done.returncode == 0 for done in tries), tries[-1].stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    uv("build", "--wheel", "--out-dir", folder)
+    return next(folder.glob("bestreply-*.whl"))
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    package = {str(path.relative_to(ROOT)) for path in tracked() if path.is_relative_to(ROOT / "bestreply")}
+    assert names == package
+    kinds = ("bestreply/py.typed", "/strings/en.json", "/strings/zh.json", "/templates/report.html")
+    assert all(any(name.endswith(kind) for name in names) for kind in kinds)
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_runs_in_a_folder_with_spaces_and_chinese_characters(wheel, tmp_path):
+    """In an environment of its own, with the versions that the lock names."""
+    environment = tmp_path / "fresh"
+    uv("venv", "--python", sys.executable, environment)
+    bin_folder = environment / ("Scripts" if os.name == "nt" else "bin")
+    uv("pip", "install", "--python", bin_folder / "python", wheel, "--constraints", "requirements.lock")
+    folder = tmp_path / "a folder 文件夹"
+    folder.mkdir()
+    settings = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+    def call(*arguments: str) -> str:
+        done = subprocess.run(
+            [bin_folder / "bestreply", *arguments],
+            cwd=folder, env=settings, capture_output=True, text=True, encoding="utf-8", timeout=600,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    call("run", "--preset", "debug", "--out", "runs/第一次 run")
+    page = folder / "runs" / "第一次 run" / "report.html"
+    assert page.exists() and "</html>" in page.read_text("utf-8")
+    assert "bestreply" in call("--help")
