@@ -1,6 +1,6 @@
 """`python -m benchmarks [SUITE|all] [--quick]`: measures, writes results/benchmarks/*.json and a table.
 
-`python -m benchmarks roshambo ...` is another matter: see `benchmarks/roshambo/cli.py`.
+`python -m experiments roshambo ...` is another matter: see `benchmarks/roshambo/cli.py`.
 """
 
 import argparse
@@ -17,7 +17,6 @@ from benchmarks import (
     exact,
     games,
     planning,
-    regret,
     report,
     search,
     statistics_libraries,
@@ -25,9 +24,10 @@ from benchmarks import (
     timing,
     training,
 )
-from benchmarks.roshambo import cli as roshambo
-from bestreply.compilation import cache_compilations
-from bestreply.files import write_json
+from bestreply.utils.compilation import cache_compilations
+from bestreply.utils.files import write_json
+from experiments import regret
+from experiments.roshambo import cli as roshambo
 
 SUITES = {
     "games": games,
@@ -54,24 +54,42 @@ TITLES = {
 
 def jobs_for_memory() -> dict[str, Any]:
     """By name, what makes a job to be run in a process of its own."""
-    made: dict[str, Any] = {"games: nothing but the imports": lambda: lambda: 0.0}
+    made: dict[str, Any] = {
+        "games: nothing but the imports": lambda: lambda: 0.0
+    }
     for name, make in games.contenders(quick=False).items():
         made[f"games: {name}, batch 1024"] = lambda make=make: make(1024)
-    made |= {f"training: {name}": make for name, make in training.contenders().items()}
+    made |= {
+        f"training: {name}": make
+        for name, make in training.contenders().items()
+    }
     many = {
         name: make
         for name, make in planning.contenders().items()
         if name.endswith(f"{planning.MANY} observations")
     }
     made |= {f"planning: {name}": make for name, make in many.items()}
-    made |= {f"search: {name}": make for name, make in search.contenders().items()}
-    return made | {f"exact: {name}": make for name, make in exact.contenders().items()}
+    made |= {
+        f"search: {name}": make for name, make in search.contenders().items()
+    }
+    return made | {
+        f"exact: {name}": make for name, make in exact.contenders().items()
+    }
 
 
 def surroundings() -> dict[str, Any]:
     """What the figures depend on, without saying whose machine it is."""
     versions = {}
-    for name in ("jax", "equinox", "optax", "jaxmarl", "torch", "open_spiel", "scipy", "statsmodels"):
+    for name in (
+        "jax",
+        "equinox",
+        "optax",
+        "jaxmarl",
+        "torch",
+        "open_spiel",
+        "scipy",
+        "statsmodels",
+    ):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -80,7 +98,9 @@ def surroundings() -> dict[str, Any]:
     return {
         "python": sys.version.split()[0],
         "versions": versions,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "device": jax.default_backend(),
         "load_at_start": load,
     }
@@ -97,7 +117,14 @@ def run(suite: str, quick: bool) -> None:
     }
     OUT.mkdir(parents=True, exist_ok=True)
     write_json(
-        OUT / f"{suite}.json", {"suite": suite, "quick": quick, **before, **found, "peak_megabytes": memory}
+        OUT / f"{suite}.json",
+        {
+            "suite": suite,
+            "quick": quick,
+            **before,
+            **found,
+            "peak_megabytes": memory,
+        },
     )
 
 
@@ -114,7 +141,9 @@ def summary() -> str:
         if not path.exists():
             continue
         found = json.loads(path.read_text())
-        versions = ", ".join(f"{name} {v}" for name, v in found["versions"].items() if v)
+        versions = ", ".join(
+            f"{name} {v}" for name, v in found["versions"].items() if v
+        )
         load = found["load_at_start"]
         parts += [f"## {title}", ""]
         parts += [
@@ -122,7 +151,10 @@ def summary() -> str:
             "",
         ]
         if found["quick"]:
-            parts += ["**A quick run, to try the script: no figure here is to be quoted.**", ""]
+            parts += [
+                "**A quick run, to try the script: no figure here is to be quoted.**",
+                "",
+            ]
         if suite in ("report", "sweep", "statistics"):
             parts += [SUITES[suite].table(found), ""]
             continue
@@ -132,19 +164,39 @@ def summary() -> str:
             ratio, middle = "to_fastest_of_jaxmarl", True
         else:
             apart = found.get("losses_agree_to", found.get("scores_agree_to"))
-            parts += [f"Ratio: bestreply to this. Both sides agree to {apart:.1e}.", ""]
-            columns, ratio, middle = ["", "median", "least", "greatest", "ratio"], "ours_to_this", False
+            parts += [
+                f"Ratio: bestreply to this. Both sides agree to {apart:.1e}.",
+                "",
+            ]
+            columns, ratio, middle = (
+                ["", "median", "least", "greatest", "ratio"],
+                "ours_to_this",
+                False,
+            )
         rows = []
         for name, row in found["rows"].items():
-            numbers = [timing.short(row[k]) for k in ("per_second", "least", "greatest")]
-            rows.append([name, *([row["batch"] or "-"] if middle else []), *numbers, f"{row[ratio]:.3g}"])
+            numbers = [
+                timing.short(row[k])
+                for k in ("per_second", "least", "greatest")
+            ]
+            rows.append(
+                [
+                    name,
+                    *([row["batch"] or "-"] if middle else []),
+                    *numbers,
+                    f"{row[ratio]:.3g}",
+                ]
+            )
         parts += [
             timing.table(columns, rows),
             "",
             "Peak memory of a process of its own, with its imports:",
             "",
         ]
-        memory = [[name, timing.short(megabytes)] for name, megabytes in found["peak_megabytes"].items()]
+        memory = [
+            [name, timing.short(megabytes)]
+            for name, megabytes in found["peak_megabytes"].items()
+        ]
         parts += [timing.table(["", "MB"], memory), ""]
         parts += quality(found)
     return "\n".join(parts)
@@ -155,11 +207,22 @@ def quality(found: dict[str, Any]) -> list[str]:
     parts: list[str] = []
     if "play" in found:
         names = list(next(iter(found["play"].values())))
-        body = [[budget, *(timing.short(row[n]) for n in names)] for budget, row in found["play"].items()]
-        parts += ["Mean return from the same starts:", "", timing.table(["", *names], body), ""]
+        body = [
+            [budget, *(timing.short(row[n]) for n in names)]
+            for budget, row in found["play"].items()
+        ]
+        parts += [
+            "Mean return from the same starts:",
+            "",
+            timing.table(["", *names], body),
+            "",
+        ]
     if "regret" in found:
         heading, *body = regret.rows(found["regret"])
-        parts += ["Regret of the action chosen in small random games, by who the others are:", ""]
+        parts += [
+            "Regret of the action chosen in small random games, by who the others are:",
+            "",
+        ]
         parts += [timing.table(heading, body), ""]
     return parts
 
@@ -167,10 +230,16 @@ def quality(found: dict[str, Any]) -> list[str]:
 def main() -> None:
     if sys.argv[1:2] == ["roshambo"]:
         return roshambo.main(sys.argv[2:])
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__
+    )
     parser.add_argument("suite", choices=[*SUITES, "all", "memory-of"])
     parser.add_argument("name", nargs="?", help="with memory-of: the contender")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="tiny sizes, to see that everything runs",
+    )
     arguments = parser.parse_args()
     cache_compilations()
     if arguments.suite == "memory-of":

@@ -2,8 +2,8 @@
 
 A layout at a time, another at every turn: its value (`GridReply.value_of_starts`), or where it says "every Q*" all that decisions of
 play on it are judged by (`GridReply.tables`). Games of 4x4 and 15 steps unless another board is named. `one at a time`: the others'
-moves weighed one player at a time (`bestreply.exact.apart`); `jointly`: over their joint draws, as for players that look at one
-another (`bestreply.exact.joint`), in the same reply otherwise.
+moves weighed one player at a time (`bestreply.exact.factored_backup`); `jointly`: over their joint draws, as for players that look at one
+another (`bestreply.exact.joint_backup`), in the same reply otherwise.
 
 First it is checked that both give the same tables.
 """
@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.timing import Job, take_turns
 from bestreply.exact.grid import GridReply, Way, solve_grid
-from bestreply.exact.on_grid import draw_layouts
+from bestreply.exact.grid_players import draw_layouts
 from bestreply.games import make_game
 from bestreply.games.grid import GridGame
 from bestreply.players.base import ScriptedPlayer
@@ -34,9 +34,21 @@ GAMES = {  # name -> game, who each other is, whether the joint draws fit in mem
     "stag hunt, 3 nearest_stag": (FOUR, "nearest_stag", True),
     "stag hunt, 3 nearest_hare": (FOUR, "nearest_hare", False),
     "stag hunt, 3 random": (FOUR, "random", False),
-    "stag hunt, 3 mixtures of 3": (FOUR, "mixture(nearest_stag, nearest_hare, random)", False),
-    "snowdrift, 1 nearest_drift": ("snowdrift(players=2)", "nearest_drift", True),
-    "snowdrift, 3 nearest_drift": ("snowdrift(players=4)", "nearest_drift", False),
+    "stag hunt, 3 mixtures of 3": (
+        FOUR,
+        "mixture(nearest_stag, nearest_hare, random)",
+        False,
+    ),
+    "snowdrift, 1 nearest_drift": (
+        "snowdrift(players=2)",
+        "nearest_drift",
+        True,
+    ),
+    "snowdrift, 3 nearest_drift": (
+        "snowdrift(players=4)",
+        "nearest_drift",
+        False,
+    ),
 }
 TABLES = ("stag hunt, 3 nearest_stag", "stag hunt, 3 random")
 TOLERANCE = 1e-4
@@ -46,7 +58,7 @@ LAYOUTS = 8
 def reply_to(spec: str, other: str, way: Way = Way.APART) -> GridReply:
     game = make_game(spec)
     if not isinstance(game, GridGame):
-        raise TypeError(f"{spec}; wanted: a grid game")
+        raise TypeError(f"{spec}; expected: a grid game")
     players = [make_player(other, game) for _ in range(game.num_players - 1)]
     scripted = [p for p in players if isinstance(p, ScriptedPlayer)]
     return replace(solve_grid(game, scripted, layouts=1), way=way, kept={})
@@ -71,16 +83,27 @@ def agreement() -> float:
     """Greatest difference of any Q* between the two ways. Raises if above `TOLERANCE`."""
     apart = 0.0
     for spec, other in (
-        ("stag_hunt(height=3, width=3, hunters=3, stags=1, hares=2, max_steps=8)", "nearest_stag"),
-        ("snowdrift(height=3, width=3, players=2, drifts=4, max_steps=8)", "noisy(nearest_drift, 0.2)"),
+        (
+            "stag_hunt(height=3, width=3, hunters=3, stags=1, hares=2, max_steps=8)",
+            "nearest_stag",
+        ),
+        (
+            "snowdrift(height=3, width=3, players=2, drifts=4, max_steps=8)",
+            "noisy(nearest_drift, 0.2)",
+        ),
     ):
         reply = reply_to(spec, other)
         layout = draw_layouts(reply.game, 1)[0][0]
-        one, two = reply.tables(layout), replace(reply, way=Way.JOINTLY, kept={}).tables(layout)
+        one, two = (
+            reply.tables(layout),
+            replace(reply, way=Way.JOINTLY, kept={}).tables(layout),
+        )
         legal = np.isfinite(one)
         apart = max(apart, float(np.abs(one[legal] - two[legal]).max()))
     if not apart <= TOLERANCE:
-        raise AssertionError(f"tables apart by {apart:.2e}; wanted: at most {TOLERANCE}")
+        raise AssertionError(
+            f"tables apart by {apart:.2e}; expected: at most {TOLERANCE}"
+        )
     return apart
 
 
@@ -91,14 +114,18 @@ def contenders(quick: bool = False) -> dict[str, Callable[[], Job]]:
         if jointly:
             made[f"{name}, jointly"] = partial(job_of, name, Way.JOINTLY, False)
         if name in TABLES:
-            made[f"{name}, every Q*, one at a time"] = partial(job_of, name, Way.APART, True)
+            made[f"{name}, every Q*, one at a time"] = partial(
+                job_of, name, Way.APART, True
+            )
     return made
 
 
 def measure(quick: bool) -> dict[str, Any]:
     apart = agreement()
     jobs = {name: make() for name, make in contenders(quick).items()}
-    rates = take_turns(jobs, rounds=2 if quick else 5, seconds=0.1 if quick else 1.0)
+    rates = take_turns(
+        jobs, rounds=2 if quick else 5, seconds=0.1 if quick else 1.0
+    )
     rows = {}
     for name, figures in rates.items():
         ours = rates[f"{name.rpartition(', ')[0]}, one at a time"]["per_second"]

@@ -16,8 +16,8 @@ import numpy as np
 
 from benchmarks import setting
 from benchmarks.timing import Job, take_turns
-from bestreply.plan.agent import Agent
-from bestreply.plan.one_step import joint_actions
+from bestreply.opponents.joint_actions import joint_actions
+from bestreply.planning.agent import Agent
 from bestreply.types import Plan
 
 MANY = 1024
@@ -39,7 +39,10 @@ def our_job(count: int) -> Job:
             return MANY
 
         return job
-    each = [(np.asarray(o), np.asarray(m)) for o, m in zip(obs[:16], legal[:16], strict=True)]
+    each = [
+        (np.asarray(o), np.asarray(m))
+        for o, m in zip(obs[:16], legal[:16], strict=True)
+    ]
 
     def one_by_one() -> float:
         for o, m in each:
@@ -62,7 +65,9 @@ def their_job(count: int, in_parts: bool, compiled: bool) -> Job:
     import torch  # pyright: ignore[reportMissingImports]
 
     model = planner(in_parts, compiled)
-    obs, legal = (torch.tensor(np.asarray(x)) for x in setting.observations(MANY))
+    obs, legal = (
+        torch.tensor(np.asarray(x)) for x in setting.observations(MANY)
+    )
 
     def job() -> float:
         with torch.inference_mode():
@@ -89,7 +94,10 @@ def agreement() -> float:
             plan = agent.plan(o, m)
             present = jnp.asarray(agent.game.present_in(o))[1:]
             return plan, joint_actions(
-                agent.opponents.predict(plan.belief, o, m), present, jax.random.key(0), agent.config
+                agent.opponents.predict(plan.belief, o, m),
+                present,
+                jax.random.key(0),
+                agent.config,
             )[0]
 
         return jax.vmap(one)(obs, legal)
@@ -99,11 +107,21 @@ def agreement() -> float:
     for in_parts in (False, True):
         with torch.inference_mode():
             scores = planner(in_parts, False)(
-                *(torch.tensor(np.asarray(x)) for x in (obs, legal)), torch.tensor(joint).long()
+                *(torch.tensor(np.asarray(x)) for x in (obs, legal)),
+                torch.tensor(joint).long(),
             )[0].numpy()
-        apart = max(apart, float(np.abs(np.where(legal, scores, 0) - np.where(legal, plan.scores, 0)).max()))
+        apart = max(
+            apart,
+            float(
+                np.abs(
+                    np.where(legal, scores, 0) - np.where(legal, plan.scores, 0)
+                ).max()
+            ),
+        )
     if not apart <= TOLERANCE:
-        raise AssertionError(f"scores apart by {apart:.2e}; wanted: at most {TOLERANCE}")
+        raise AssertionError(
+            f"scores apart by {apart:.2e}; expected: at most {TOLERANCE}"
+        )
     return apart
 
 
@@ -115,14 +133,18 @@ def contenders() -> dict[str, Callable[[], Job]]:
         for in_parts in (False, True):
             for compiled in (False, True):
                 how = f"{'torch.compile' if compiled else 'eager'}, first layers {'in parts' if in_parts else 'plain'}"
-                made[f"PyTorch, {how}, {title}"] = partial(their_job, count, in_parts, compiled)
+                made[f"PyTorch, {how}, {title}"] = partial(
+                    their_job, count, in_parts, compiled
+                )
     return made
 
 
 def measure(quick: bool) -> dict[str, Any]:
     apart = agreement()
     jobs = {name: make() for name, make in contenders().items()}
-    rates = take_turns(jobs, rounds=2 if quick else 5, seconds=0.2 if quick else 0.7)
+    rates = take_turns(
+        jobs, rounds=2 if quick else 5, seconds=0.2 if quick else 0.7
+    )
     rows = {}
     for name, figures in rates.items():
         ours = rates["bestreply, " + name.rpartition(", ")[2]]["per_second"]

@@ -15,6 +15,6 @@ def runs_in(folder: Path) -> list[Run]:
     runs = [load_run(path) for path in there if (path / "unit.json").exists()]
     if not runs:
         raise ValueError(
-            f"{folder} has no finished runs of a sweep; wanted: a folder like runs/hunt4/hunt4/agent"
+            f"{folder} has no finished runs of a sweep; expected: a folder like runs/hunt4/hunt4/agent"
         )
     return runs

@@ -13,7 +13,7 @@ Markov Stag Hunt of the preset `demo`, 64 positions of its play at once, 16, 32 
   same starts; mean returns and the error of their difference, start by start, are under "play".
 - `bestreply, one step`: what the search has to be better than to be worth its time; with its own number of draws, 16.
 
-How well the planners decide in small random games is under "regret" (`benchmarks/regret.py`; alone: `python -m benchmarks.regret`).
+How well the planners decide in small random games is under "regret" (`experiments/regret.py`; alone: `python -m experiments.regret`).
 
 First it is checked that the plain rules are those of the game: rewards and legal actions along random play. The peak memory of the
 process pool is that of its parent alone.
@@ -35,16 +35,19 @@ import jax.numpy as jnp
 import mctx as _mctx
 import numpy as np
 
-from benchmarks import regret, setting
+from benchmarks import setting
 from benchmarks.timing import Job, take_turns
 from bestreply.games.grid import STAY
-from bestreply.model.opponent import RuleOpponents
-from bestreply.model.truth import TrueWorld
-from bestreply.plan.search import search
+from bestreply.models.true_model import TrueModel
+from bestreply.opponents.rules import RuleOpponents
+from bestreply.planning.mcts import search
 from bestreply.players import make_player
 from bestreply.types import Plan
+from experiments import regret
 
-mctx: Any = _mctx  # a static checker can't follow the fields of chex's dataclasses
+mctx: Any = (
+    _mctx  # a static checker can't follow the fields of chex's dataclasses
+)
 
 BATCH = 64
 BUDGETS = (16, 32, 64)
@@ -64,23 +67,35 @@ def positions() -> tuple[Any, Any]:
 # -- ours ------------------------------------------------------------------------------------------------------
 
 
-class Playouts(TrueWorld):
+class Playouts(TrueModel):
     """The real game; a state is worth what one random playout against the scripted others brings, as in plain UCT."""
 
     opponents: Any = None
     gamma: float = 1.0
 
     def values_of(self, z: Any, belief: Any) -> Any:
-        mixed = jnp.concatenate([z.cell, z.left, z.thing_there, z.time[None]]).astype(jnp.uint32)
-        seed = (mixed * jnp.arange(1, len(mixed) + 1, dtype=jnp.uint32) * jnp.uint32(2654435761)).sum()
+        mixed = jnp.concatenate(
+            [z.cell, z.left, z.thing_there, z.time[None]]
+        ).astype(jnp.uint32)
+        seed = (
+            mixed
+            * jnp.arange(1, len(mixed) + 1, dtype=jnp.uint32)
+            * jnp.uint32(2654435761)
+        ).sum()
 
         def step(carry: Any, key: Any) -> Any:
             state, shown, total, discount = carry
             own_key, key = jax.random.split(key)
-            own = jax.random.categorical(own_key, jnp.where(shown.legal[0], 0.0, -jnp.inf))
-            probs = self.opponents.predict(self.opponents.init(), shown.obs[0], shown.legal[0])
+            own = jax.random.categorical(
+                own_key, jnp.where(shown.legal[0], 0.0, -jnp.inf)
+            )
+            probs = self.opponents.predict(
+                self.opponents.init(), shown.obs[0], shown.legal[0]
+            )
             others = jax.random.categorical(key, jnp.log(probs))
-            state, shown = self.game.step(state, jnp.concatenate([own[None], others]), key)
+            state, shown = self.game.step(
+                state, jnp.concatenate([own[None], others]), key
+            )
             total += discount * shown.reward[0]
             return (state, shown, total, discount * self.gamma), None
 
@@ -94,23 +109,44 @@ class Playouts(TrueWorld):
 def true_models() -> tuple[Playouts, RuleOpponents]:
     agent = setting.agent()
     rules: Any = tuple(make_player(name, agent.game) for name in OTHERS)
-    opponents = RuleOpponents(players=rules, game=agent.game, goals=len(setting.PLAYERS))
-    return Playouts(agent.world, agent.game, opponents=opponents, gamma=agent.gamma), opponents
+    opponents = RuleOpponents(
+        players=rules, game=agent.game, goals=len(setting.PLAYERS)
+    )
+    return Playouts(
+        agent.world, agent.game, opponents=opponents, gamma=agent.gamma
+    ), opponents
 
 
 @partial(jax.jit, static_argnames="simulations")
-def decide(models: Any, obs: Any, legal: Any, keys: Any, simulations: int) -> Plan:
+def decide(
+    models: Any, obs: Any, legal: Any, keys: Any, simulations: int
+) -> Plan:
     world, opponents = models
     agent = setting.agent()
-    playouts = isinstance(world, Playouts)  # one at every leaf, as the script makes
-    config = replace(agent.config, simulations=simulations, samples=4 if playouts else agent.config.samples)
+    playouts = isinstance(
+        world, Playouts
+    )  # one at every leaf, as the script makes
+    config = replace(
+        agent.config,
+        simulations=simulations,
+        samples=4 if playouts else agent.config.samples,
+    )
     draws: Any = {"draws": 1} if playouts else {}
 
     def one(obs: Any, legal: Any, key: Any) -> Plan:
         present = jnp.asarray(agent.game.present_in(obs))
         belief = opponents.init()
         return search(
-            world, opponents, belief, obs, legal, present, key, gamma=agent.gamma, config=config, **draws
+            world,
+            opponents,
+            belief,
+            obs,
+            legal,
+            present,
+            key,
+            gamma=agent.gamma,
+            config=config,
+            **draws,
         )
 
     return jax.vmap(one)(obs, legal, keys)
@@ -142,7 +178,9 @@ def one_step_job() -> Job:
 
 
 @partial(jax.jit, static_argnames="simulations")
-def decide_alone(world: Any, belief: Any, gamma: Any, obs: Any, legal: Any, simulations: int) -> Any:
+def decide_alone(
+    world: Any, belief: Any, gamma: Any, obs: Any, legal: Any, simulations: int
+) -> Any:
     still = jnp.full(len(belief), STAY)
 
     def leaf(z: Any) -> Any:
@@ -159,7 +197,11 @@ def decide_alone(world: Any, belief: Any, gamma: Any, obs: Any, legal: Any, simu
         return output, after
 
     z = jax.vmap(world.encode)(obs)
-    root = mctx.RootFnOutput(prior_logits=jnp.zeros(legal.shape), value=jax.vmap(leaf)(z), embedding=z)
+    root = mctx.RootFnOutput(
+        prior_logits=jnp.zeros(legal.shape),
+        value=jax.vmap(leaf)(z),
+        embedding=z,
+    )
     return mctx.gumbel_muzero_policy(
         (),
         jax.random.key(0),
@@ -177,7 +219,11 @@ def alone_job(simulations: int) -> Job:
     obs, legal = positions()
 
     def job() -> float:
-        jax.block_until_ready(decide_alone(agent.world, belief, agent.gamma, obs, legal, simulations))
+        jax.block_until_ready(
+            decide_alone(
+                agent.world, belief, agent.gamma, obs, legal, simulations
+            )
+        )
         return BATCH
 
     return job
@@ -191,12 +237,25 @@ STEPS = ((-1, 0), (1, 0), (0, -1), (0, 1), (0, 0))
 class Hunt:
     """Markov Stag Hunt in plain Python. Actions are those of the game: four moves, STAY, HUNT_STAG, HUNT_HARE."""
 
-    def __init__(self, size: int, limit: int, at: list, gone: list, prey: list, time: int) -> None:
+    def __init__(
+        self, size: int, limit: int, at: list, gone: list, prey: list, time: int
+    ) -> None:
         self.size, self.limit, self.time = size, limit, time
-        self.at, self.gone, self.prey = at, gone, prey  # prey: (kind, cell), 0 a stag, 1 a hare
+        self.at, self.gone, self.prey = (
+            at,
+            gone,
+            prey,
+        )  # prey: (kind, cell), 0 a stag, 1 a hare
 
     def copy(self) -> "Hunt":
-        return Hunt(self.size, self.limit, list(self.at), list(self.gone), list(self.prey), self.time)
+        return Hunt(
+            self.size,
+            self.limit,
+            list(self.at),
+            list(self.gone),
+            list(self.prey),
+            self.time,
+        )
 
     def over(self) -> bool:
         return all(self.gone) or self.time >= self.limit
@@ -210,7 +269,9 @@ class Hunt:
             for a, (down, right) in enumerate(STEPS)
             if 0 <= row + down < self.size and 0 <= column + right < self.size
         ]
-        return moves + sorted({STAY + 1 + kind for kind, cell in self.prey if cell == self.at[i]})
+        return moves + sorted(
+            {STAY + 1 + kind for kind, cell in self.prey if cell == self.at[i]}
+        )
 
     def step(self, actions: list[int]) -> list[float]:
         rewards = [0.0] * len(actions)
@@ -222,13 +283,18 @@ class Hunt:
             party = [
                 i
                 for i, a in enumerate(actions)
-                if not self.gone[i] and self.at[i] == cell and a == STAY + 1 + kind
+                if not self.gone[i]
+                and self.at[i] == cell
+                and a == STAY + 1 + kind
             ]
             if len(party) >= (2 if kind == 0 else 1):
                 caught.append((thing, party))
         for i, a in enumerate(actions):
             if not self.gone[i] and a < STAY:
-                self.at[i] = (self.at[i][0] + STEPS[a][0], self.at[i][1] + STEPS[a][1])
+                self.at[i] = (
+                    self.at[i][0] + STEPS[a][0],
+                    self.at[i][1] + STEPS[a][1],
+                )
         for (kind, cell), party in caught:
             self.prey.remove((kind, cell))
             for i in party:
@@ -248,8 +314,12 @@ class Hunt:
         far = [abs(r - row) + abs(c - column) for r, c in cells]
         if min(far) == 0:
             return STAY + 1 + wanted if wanted is not None else STAY
-        r, c = rng.choice([cell for cell, d in zip(cells, far, strict=True) if d == min(far)])
-        axes = ([0 if r < row else 1] if r != row else []) + ([2 if c < column else 3] if c != column else [])
+        r, c = rng.choice(
+            [cell for cell, d in zip(cells, far, strict=True) if d == min(far)]
+        )
+        axes = ([0 if r < row else 1] if r != row else []) + (
+            [2 if c < column else 3] if c != column else []
+        )
         return rng.choice(axes)
 
 
@@ -264,9 +334,13 @@ class Environment(Hunt):
     def step(self, actions: list[int]) -> list[float]:
         rewards = super().step(actions)
         count = len(self.at)
-        self.seen = np.zeros((count, self.size, self.size, count + 4), np.float32)
+        self.seen = np.zeros(
+            (count, self.size, self.size, count + 4), np.float32
+        )
         for i in range(count):
-            for plane, j in enumerate([i] + [j for j in range(count) if j != i]):
+            for plane, j in enumerate(
+                [i] + [j for j in range(count) if j != i]
+            ):
                 if not self.gone[j]:
                     self.seen[(i, *self.at[j], plane)] = 1
         for kind, (row, column) in self.prey:
@@ -292,23 +366,33 @@ def uct(hunt: Hunt, simulations: int, gamma: float, rng: random.Random) -> int:
             legal = game.legal(0)
             if growing:
                 untried = [a for a in legal if a not in node.children]
-                own = rng.choice(untried) if untried else max(legal, key=partial(_bound, node))
+                own = (
+                    rng.choice(untried)
+                    if untried
+                    else max(legal, key=partial(_bound, node))
+                )
                 growing = own in node.children
                 node = node.children.setdefault(own, Branch())
                 path.append(node)
             else:
                 own = rng.choice(legal)
-            others = [game.scripted(j + 1, name, rng) for j, name in enumerate(OTHERS)]
+            others = [
+                game.scripted(j + 1, name, rng) for j, name in enumerate(OTHERS)
+            ]
             rewards.append(game.step([own, *others])[0])
         for t, node in enumerate(path):
             node.visits += 1
-            node.total += sum(r * gamma**k for k, r in enumerate(rewards[max(t - 1, 0) :]))
+            node.total += sum(
+                r * gamma**k for k, r in enumerate(rewards[max(t - 1, 0) :])
+            )
     return max(root.children, key=lambda a: root.children[a].visits)
 
 
 def _bound(node: Branch, action: int) -> float:
     child = node.children[action]
-    return child.total / child.visits + 5.0 * math.sqrt(2 * math.log(node.visits) / child.visits)
+    return child.total / child.visits + 5.0 * math.sqrt(
+        2 * math.log(node.visits) / child.visits
+    )
 
 
 def decide_plainly(task: tuple[Hunt, int, float, int]) -> int:
@@ -322,7 +406,15 @@ def play_plainly(task: tuple[Hunt, int, float, int]) -> float:
     rng, total = random.Random(seed), 0.0
     while not hunt.over() and not hunt.gone[0]:
         own = uct(hunt, simulations, gamma, rng)
-        total += hunt.step([own, *(hunt.scripted(j + 1, name, rng) for j, name in enumerate(OTHERS))])[0]
+        total += hunt.step(
+            [
+                own,
+                *(
+                    hunt.scripted(j + 1, name, rng)
+                    for j, name in enumerate(OTHERS)
+                ),
+            ]
+        )[0]
     return total
 
 
@@ -331,9 +423,22 @@ def plain(state: Any, form: type[Hunt] = Hunt) -> Hunt:
     game: Any = setting.agent().game
     state = jax.tree.map(np.asarray, state)
     at = [divmod(int(c), game.width) for c in state.cell]
-    things = zip(game.thing_kind, state.thing_cell, state.thing_there, strict=True)
-    prey = [(int(kind), divmod(int(cell), game.width)) for kind, cell, there in things if there]
-    return form(game.width, game.max_steps, at, [bool(x) for x in state.left], prey, int(state.time))
+    things = zip(
+        game.thing_kind, state.thing_cell, state.thing_there, strict=True
+    )
+    prey = [
+        (int(kind), divmod(int(cell), game.width))
+        for kind, cell, there in things
+        if there
+    ]
+    return form(
+        game.width,
+        game.max_steps,
+        at,
+        [bool(x) for x in state.left],
+        prey,
+        int(state.time),
+    )
 
 
 @cache
@@ -348,7 +453,10 @@ def pool_job(simulations: int, form: type[Hunt] = Hunt) -> Job:
     agent = setting.agent()
     obs, _ = positions()
     hunts = [plain(agent.game.state_in(o), form) for o in obs]
-    tasks = [(hunt, simulations, agent.gamma, seed) for seed, hunt in enumerate(hunts)]
+    tasks = [
+        (hunt, simulations, agent.gamma, seed)
+        for seed, hunt in enumerate(hunts)
+    ]
 
     def job() -> float:
         pool().map(decide_plainly, tasks)
@@ -372,13 +480,18 @@ def agreement() -> float:
             for i in range(game.num_players):
                 if np.flatnonzero(legal[i]).tolist() != sorted(hunt.legal(i)):
                     raise AssertionError(
-                        f"player {i} may {hunt.legal(i)}; wanted: {np.flatnonzero(legal[i])}"
+                        f"player {i} may {hunt.legal(i)}; expected: {np.flatnonzero(legal[i])}"
                     )
             actions = [int(rng.choice(np.flatnonzero(row))) for row in legal]
             state, shown = step(state, jnp.array(actions), jax.random.key(0))
-            apart = max(apart, float(np.abs(np.asarray(shown.reward) - hunt.step(actions)).max()))
+            apart = max(
+                apart,
+                float(
+                    np.abs(np.asarray(shown.reward) - hunt.step(actions)).max()
+                ),
+            )
     if apart > 1e-5:
-        raise AssertionError(f"rewards apart by {apart}; wanted: none")
+        raise AssertionError(f"rewards apart by {apart}; expected: none")
     return apart
 
 
@@ -391,11 +504,17 @@ def our_returns(starts: Any, simulations: int) -> np.ndarray:
     def step(state: Any, shown: Any, key: Any) -> Any:
         own_key, others_key, key = jax.random.split(key, 3)
         obs, legal = shown.obs[:, 0], shown.legal[:, 0]
-        own = decide(models, obs, legal, jax.random.split(own_key, count), simulations).action
-        probs = jax.vmap(lambda o, m: models[1].predict(models[1].init(), o, m))(obs, legal)
+        own = decide(
+            models, obs, legal, jax.random.split(own_key, count), simulations
+        ).action
+        probs = jax.vmap(
+            lambda o, m: models[1].predict(models[1].init(), o, m)
+        )(obs, legal)
         others = jax.random.categorical(others_key, jnp.log(probs))
         return jax.vmap(game.step)(
-            state, jnp.concatenate([own[:, None], others], 1), jax.random.split(key, count)
+            state,
+            jnp.concatenate([own[:, None], others], 1),
+            jax.random.split(key, count),
         )
 
     state = starts
@@ -410,10 +529,18 @@ def our_returns(starts: Any, simulations: int) -> np.ndarray:
 def play(simulations: int, episodes: int) -> dict[str, float]:
     """Mean return of both from the same starts, with the standard error of the mean difference."""
     agent = setting.agent()
-    starts = jax.vmap(agent.game.reset)(jax.random.split(jax.random.key(1), episodes))[0]
+    starts = jax.vmap(agent.game.reset)(
+        jax.random.split(jax.random.key(1), episodes)
+    )[0]
     ours = our_returns(starts, simulations)
-    hunts = [plain(jax.tree.map(lambda x, e=e: x[e], starts)) for e in range(episodes)]
-    tasks = [(hunt, simulations, agent.gamma, seed) for seed, hunt in enumerate(hunts)]
+    hunts = [
+        plain(jax.tree.map(lambda x, e=e: x[e], starts))
+        for e in range(episodes)
+    ]
+    tasks = [
+        (hunt, simulations, agent.gamma, seed)
+        for seed, hunt in enumerate(hunts)
+    ]
     theirs = np.array(pool().map(play_plainly, tasks, chunksize=1))
     error = (ours - theirs).std(ddof=1) / episodes**0.5
     return {
@@ -429,19 +556,29 @@ def contenders() -> dict[str, Callable[[], Job]]:
     for n in BUDGETS:
         made[f"bestreply, {n} simulations"] = partial(our_job, False, n)
         made[f"mctx alone, {n} simulations"] = partial(alone_job, n)
-        made[f"bestreply, true game, {n} simulations"] = partial(our_job, True, n)
+        made[f"bestreply, true game, {n} simulations"] = partial(
+            our_job, True, n
+        )
         made[f"process pool, {n} simulations"] = partial(pool_job, n)
-        made[f"process pool, an environment, {n} simulations"] = partial(pool_job, n, Environment)
+        made[f"process pool, an environment, {n} simulations"] = partial(
+            pool_job, n, Environment
+        )
     return made
 
 
 def measure(quick: bool) -> dict[str, Any]:
     apart = agreement()
     jobs = {name: make() for name, make in contenders().items()}
-    rates = take_turns(jobs, rounds=2 if quick else 5, seconds=0.1 if quick else 1.0)
+    rates = take_turns(
+        jobs, rounds=2 if quick else 5, seconds=0.1 if quick else 1.0
+    )
     rows = {}
     for name, figures in rates.items():
-        budget = f"{max(BUDGETS)} simulations" if name == ONE_STEP else name.rpartition(", ")[2]
+        budget = (
+            f"{max(BUDGETS)} simulations"
+            if name == ONE_STEP
+            else name.rpartition(", ")[2]
+        )
         ours = rates[f"bestreply, {budget}"]["per_second"]
         rows[name] = {**figures, "ours_to_this": ours / figures["per_second"]}
     budgets = BUDGETS[:1] if quick else BUDGETS

@@ -7,14 +7,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bestreply.collect import play, seat_players
 from bestreply.config import RunConfig, preset
-from bestreply.data.moa_buffer import BufferState, fill
 from bestreply.games import make_game
-from bestreply.learner import Learner, set_units, start_learner
-from bestreply.model.targets import Minds
-from bestreply.plan.agent import Agent
-from bestreply.train import read_minds
+from bestreply.planning.agent import Agent
+from bestreply.replay.moa_buffer import BufferState, fill
+from bestreply.simulation.lineup import seat_players
+from bestreply.simulation.loop import play
+from bestreply.train import beliefs_of
+from bestreply.training.state import TrainState, initial_train_state, set_units
+from bestreply.training.targets import LoggedBeliefs
 
 PLAYERS = ("nearest_stag", "nearest_hare", "random")
 
@@ -24,29 +25,38 @@ def config() -> RunConfig:
     """The preset, with the optimiser that both sides have."""
     demo = preset("demo")
     return dataclasses.replace(
-        demo, train=dataclasses.replace(demo.train, optimiser="adamw", learning_rate=1e-3)
+        demo,
+        train=dataclasses.replace(
+            demo.train, optimiser="adamw", learning_rate=1e-3
+        ),
     )
 
 
 @cache
-def logged() -> tuple[Learner, BufferState, Minds]:
-    """An untrained learner in the units of its data, 1,000 episodes of the demo's data, and what the opponents' model makes of it."""
+def logged() -> tuple[TrainState, BufferState, LoggedBeliefs]:
+    """An untrained train_state in the units of its data, 1,000 episodes of the demo's data, and what the opponents' model makes of it."""
     game = make_game(config().game)
     anyone = f"mixture({', '.join(PLAYERS)})"
     lineup = seat_players(game, [anyone] * game.num_players, 1000, 0)
     episodes = play(game, lineup, 0).episodes
-    learner = set_units(start_learner(config(), game, lineup.roster), config(), episodes)
+    train_state = set_units(
+        initial_train_state(config(), game, lineup.roster), config(), episodes
+    )
     buffer = fill(episodes)
-    return learner, buffer, read_minds(config(), learner.opponents, buffer.episodes)
+    return (
+        train_state,
+        buffer,
+        beliefs_of(config(), train_state.opponents, buffer.episodes),
+    )
 
 
 def agent() -> Agent:
     """A planner of the demo's sizes, with untrained weights: what it costs does not depend on them."""
-    learner, _, _ = logged()
-    game = learner.opponents.game
+    train_state, _, _ = logged()
+    game = train_state.opponents.game
     return Agent(
-        world=learner.world,
-        opponents=learner.opponents,
+        world=train_state.world,
+        opponents=train_state.opponents,
         game=game,
         config=config().planner,
         gamma=config().train.gamma,
@@ -57,5 +67,8 @@ def observations(count: int) -> tuple[jax.Array, jax.Array]:
     """[count, ...] observations of seats still in the game, from the logged play, and their legal actions."""
     _, buffer, _ = logged()
     e: Any = buffer.episodes
-    rows, seats = jnp.arange(count) % len(e.length), jnp.arange(count) % e.action.shape[2]
+    rows, seats = (
+        jnp.arange(count) % len(e.length),
+        jnp.arange(count) % e.action.shape[2],
+    )
     return e.obs[rows, 1, seats], e.legal[rows, 1, seats]

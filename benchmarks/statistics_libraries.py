@@ -20,7 +20,7 @@ from scipy import stats
 
 from benchmarks import timing
 from benchmarks.timing import short
-from bestreply.sweeps.verdicts import (
+from bestreply.scores.statistics import (
     ALPHA,
     MAX_SEEDS,
     SAMPLED_SIGN_FLIPS,
@@ -34,9 +34,19 @@ from bestreply.sweeps.verdicts import (
 
 COMPARISONS = {5: 2750, 10: 2750, 16: 1375, 20: 1375}
 """Comparisons of a report over 1,000 runs, by the number of seeds."""
-IMPORTS = ("scipy.special", "scipy.stats", "statsmodels.stats.multitest", "statsmodels.stats.power")
+IMPORTS = (
+    "scipy.special",
+    "scipy.stats",
+    "statsmodels.stats.multitest",
+    "statsmodels.stats.power",
+)
 EFFECTS = (0.05, 0.1, 0.2, 0.3, 0.6, 1.0, 1.5)
-LEVELS = {"alone": ALPHA, "among 15": ALPHA / 15, "among 250": ALPHA / 250, "among 2,750": ALPHA / 2750}
+LEVELS = {
+    "alone": ALPHA,
+    "among 15": ALPHA / 15,
+    "among 250": ALPHA / 250,
+    "among 2,750": ALPHA / 2750,
+}
 DECISIONS = {
     "permutation test": "ours: the same p; with 16 seeds SciPy takes longer than all of a report over 1,000 runs",
     "interval": "ours: SciPy has no studentised bootstrap; its 95 % intervals of five seeds miss in 15 to 23 % of cases",
@@ -44,7 +54,7 @@ DECISIONS = {
     "Holm": "ours, three lines: importing statsmodels takes longer than a report over ten runs",
     "seeds required": "`scipy.special.nctdtr`: statsmodels is wrong at levels adjusted for many comparisons, and slow",
 }
-"""What `bestreply.sweeps.verdicts` uses, and why."""
+"""What `bestreply.scores.statistics` uses, and why."""
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -54,12 +64,19 @@ def measure(quick: bool) -> dict[str, Any]:
         quick: tiny sizes, to see that everything runs.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of constant samples and roots that are not found
+        warnings.simplefilter(
+            "ignore"
+        )  # of constant samples and roots that are not found
         return {
             "unit": "seconds of processor",
             "rows": _speed(3 if quick else 40),
-            "imports": {name: _import_seconds(name, 1 if quick else 5) for name in IMPORTS},
-            "seeds_required": _seeds_required(EFFECTS[-2:] if quick else EFFECTS),
+            "imports": {
+                name: _import_seconds(name, 1 if quick else 5)
+                for name in IMPORTS
+            },
+            "seeds_required": _seeds_required(
+                EFFECTS[-2:] if quick else EFFECTS
+            ),
             "errors": _error_rates(20 if quick else 2000),
         }
 
@@ -71,29 +88,54 @@ def _speed(sample: int) -> dict[str, dict[str, float]]:
 
     rng, rows = np.random.default_rng(0), {}
     for seeds, comparisons in COMPARISONS.items():
-        differences, scale = rng.normal(0.4, 1, (sample, seeds)), comparisons / sample
+        differences, scale = (
+            rng.normal(0.4, 1, (sample, seeds)),
+            comparisons / sample,
+        )
         signs, counts = sign_flips(seeds, rng), bootstrap_counts(seeds, rng)
-        ours, p = _timed(lambda d=differences, s=signs: [permutation_test(x, s) for x in d])
+        ours, p = _timed(
+            lambda d=differences, s=signs: [permutation_test(x, s) for x in d]
+        )
         library, scipy_p = _timed(lambda d=differences: _scipy_p(d))
-        rows[f"permutation test, {seeds} seeds"] = _row(ours * scale, library * scale, p, scipy_p)
-        ours, ends = _timed(lambda d=differences, c=counts: [bootstrap_intervals(x, c)[0] for x in d])
-        library, scipy_ends = _timed(lambda d=differences: _scipy_interval(d, "BCa", 10_000))
-        rows[f"interval (BCa), {seeds} seeds"] = _row(ours * scale, library * scale, ends, scipy_ends)
+        rows[f"permutation test, {seeds} seeds"] = _row(
+            ours * scale, library * scale, p, scipy_p
+        )
+        ours, ends = _timed(
+            lambda d=differences, c=counts: [
+                bootstrap_intervals(x, c)[0] for x in d
+            ]
+        )
+        library, scipy_ends = _timed(
+            lambda d=differences: _scipy_interval(d, "BCa", 10_000)
+        )
+        rows[f"interval (BCa), {seeds} seeds"] = _row(
+            ours * scale, library * scale, ends, scipy_ends
+        )
     ps = rng.beta(0.3, 1, 2750)
     ours, adjusted = _timed(lambda: holm(ps.tolist()))
     library, other = _timed(lambda: multipletests(ps, method="holm")[1])
     rows["Holm, 2,750 p-values"] = _row(ours, library, adjusted, other)
     effects, scale = np.geomspace(0.1, 2, sample), 2750 / sample
-    ours, n = _timed(lambda: [seeds_required(e, 1.0) or MAX_SEEDS for e in effects])
+    ours, n = _timed(
+        lambda: [seeds_required(e, 1.0) or MAX_SEEDS for e in effects]
+    )
     solve = TTestPower().solve_power
-    library, other = _timed(lambda: [solve(effect_size=e, alpha=ALPHA, power=0.8) for e in effects])
-    rows["seeds required at 5 %"] = _row(ours * scale, library * scale, n, np.maximum(np.ceil(other), 6))
+    library, other = _timed(
+        lambda: [solve(effect_size=e, alpha=ALPHA, power=0.8) for e in effects]
+    )
+    rows["seeds required at 5 %"] = _row(
+        ours * scale, library * scale, n, np.maximum(np.ceil(other), 6)
+    )
     return rows
 
 
 def _row(ours: float, library: float, one: Any, two: Any) -> dict[str, float]:
     disagreement = float(np.abs(np.asarray(one) - np.asarray(two)).max())
-    return {"ours": ours, "library": library, "largest_disagreement": disagreement}
+    return {
+        "ours": ours,
+        "library": library,
+        "largest_disagreement": disagreement,
+    }
 
 
 def _timed(job: Callable[[], Any]) -> tuple[float, Any]:
@@ -125,7 +167,9 @@ def _scipy_p(differences: np.ndarray) -> np.ndarray:
     return np.asarray(test.pvalue)
 
 
-def _scipy_interval(differences: np.ndarray, method: Any, resamples: int, level: float = 0.95) -> np.ndarray:
+def _scipy_interval(
+    differences: np.ndarray, method: Any, resamples: int, level: float = 0.95
+) -> np.ndarray:
     """[K, 2] of SciPy's bootstrap for [K, S] differences."""
     interval = stats.bootstrap(
         (differences,),
@@ -144,7 +188,10 @@ def _import_seconds(name: str, rounds: int) -> float:
     """Median over `rounds` processes of the seconds of processor that importing takes after NumPy."""
     code = f"import time, numpy; t = time.process_time(); import {name}; print(time.process_time() - t)"
     command = [sys.executable, "-W", "ignore", "-c", code]
-    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(rounds)]
+    runs = [
+        subprocess.run(command, capture_output=True, text=True, check=True)
+        for _ in range(rounds)
+    ]
     return float(np.median([float(run.stdout) for run in runs]))
 
 
@@ -155,11 +202,20 @@ def _seeds_required(effects: tuple[float, ...]) -> list[dict[str, Any]]:
     rows = []
     for (comparisons, alpha), effect in product(LEVELS.items(), effects):
         ours = seeds_required(effect, 1.0, alpha=alpha)
-        theirs = TTestPower().solve_power(effect_size=effect, alpha=alpha, power=0.8)
-        row = {"comparisons": comparisons, "effect": effect, "ours": ours, "statsmodels": float(theirs)}
+        theirs = TTestPower().solve_power(
+            effect_size=effect, alpha=alpha, power=0.8
+        )
+        row = {
+            "comparisons": comparisons,
+            "effect": effect,
+            "ours": ours,
+            "statsmodels": float(theirs),
+        }
         for name, n in (("ours", ours), ("statsmodels", theirs)):
             if n is not None and np.isfinite(n):
-                row[f"power_{name}"] = _noncentral_power(int(np.ceil(n)), effect, alpha)
+                row[f"power_{name}"] = _noncentral_power(
+                    int(np.ceil(n)), effect, alpha
+                )
         rows.append(row)
     return rows
 
@@ -174,18 +230,29 @@ def _error_rates(sweeps: int) -> dict[str, dict[str, float]]:
     rows = {}
     for seeds, shape in product((5, 10), ("normal", "skewed")):
         rng = np.random.default_rng(seeds)
-        draw = rng.standard_normal if shape == "normal" else rng.standard_exponential
+        draw = (
+            rng.standard_normal
+            if shape == "normal"
+            else rng.standard_exponential
+        )
         centred = draw((sweeps, seeds)) - (shape == "skewed")
         counts = bootstrap_counts(seeds, rng)
-        ours = np.array([bootstrap_intervals(x, counts, (0.95, 0.9)) for x in centred])
+        ours = np.array(
+            [bootstrap_intervals(x, counts, (0.95, 0.9)) for x in centred]
+        )
         intervals = {
             "studentised (ours)": ours[:, 0],
             "Student's t": _student(centred, 0.95),
             "percentile": _scipy_interval(centred, "percentile", 2000),
             "BCa": _scipy_interval(centred, "BCa", 2000),
         }
-        rows[f"interval, {seeds} seeds, {shape}"] = {name: _misses(ends) for name, ends in intervals.items()}
-        narrower = {"studentised (ours)": ours[:, 1], "Student's t": _student(centred, 0.9)}
+        rows[f"interval, {seeds} seeds, {shape}"] = {
+            name: _misses(ends) for name, ends in intervals.items()
+        }
+        narrower = {
+            "studentised (ours)": ours[:, 1],
+            "Student's t": _student(centred, 0.9),
+        }
         rows[f"equivalence, {seeds} seeds, {shape}"] = {
             name: float(max((ends[:, 1] < 0).mean(), (ends[:, 0] > 0).mean()))
             for name, ends in narrower.items()
@@ -211,7 +278,12 @@ def table(found: dict[str, Any]) -> str:
         found: what `measure` returns.
     """
     speed = [
-        [name, short(row["ours"]), short(row["library"]), f"{row['largest_disagreement']:.2g}"]
+        [
+            name,
+            short(row["ours"]),
+            short(row["library"]),
+            f"{row['largest_disagreement']:.2g}",
+        ]
         for name, row in found["rows"].items()
     ]
     names = ("studentised (ours)", "Student's t", "percentile", "BCa")
@@ -220,30 +292,46 @@ def table(found: dict[str, Any]) -> str:
         for name, row in found["errors"].items()
     ]
     required = [
-        [r["comparisons"], r["effect"], *(_number(r, name) for name in ("ours", "statsmodels"))]
+        [
+            r["comparisons"],
+            r["effect"],
+            *(_number(r, name) for name in ("ours", "statsmodels")),
+        ]
         for r in found["seeds_required"]
         if _wrong(r)
     ]
     return "\n\n".join(
         [
             "Used, and why:",
-            timing.table(["part", "used"], [list(item) for item in DECISIONS.items()]),
+            timing.table(
+                ["part", "used"], [list(item) for item in DECISIONS.items()]
+            ),
             "All comparisons of a report over 1,000 runs, seconds of processor:",
-            timing.table(["", "ours", "library", "largest disagreement"], speed),
+            timing.table(
+                ["", "ours", "library", "largest disagreement"], speed
+            ),
             "Imports after NumPy, seconds of processor:",
-            timing.table(["", "seconds"], [[name, short(s)] for name, s in found["imports"].items()]),
+            timing.table(
+                ["", "seconds"],
+                [[name, short(s)] for name, s in found["imports"].items()],
+            ),
             "Rate of errors on drawn differences; at most .05 is asked for:",
             timing.table(["", *names], errors),
             f"Seeds required (power by `scipy.stats.nct`; .8 is asked for), {len(required)} of {len(found['seeds_required'])} settings in "
             "which statsmodels misses it, without a warning:",
-            timing.table(["comparisons", "effect", "ours", "statsmodels"], required),
+            timing.table(
+                ["comparisons", "effect", "ours", "statsmodels"], required
+            ),
         ]
     )
 
 
 def _wrong(row: dict[str, Any]) -> bool:
     """Whether statsmodels' number, rounded up, lacks the power."""
-    return row["ours"] is not None and not row.get("power_statsmodels", 0) >= 0.8 - 1e-6
+    return (
+        row["ours"] is not None
+        and not row.get("power_statsmodels", 0) >= 0.8 - 1e-6
+    )
 
 
 def _number(row: dict[str, Any], name: str) -> str:

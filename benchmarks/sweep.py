@@ -21,9 +21,10 @@ from typing import Any
 from benchmarks import timing
 from bestreply.config import RunConfig, preset, to_dict
 from bestreply.data.store import Store, open_store
-from bestreply.experiment import collect_for, evaluate_run, resolve
+from bestreply.pipeline import collect_for, evaluate_run, resolve
 from bestreply.report import write_report
-from bestreply.sweeps.sweep import Sweep, Unit, run_sweep
+from bestreply.sweeps.sweep import Sweep, run_sweep
+from bestreply.sweeps.unit import Unit
 from bestreply.train import _fit, open_training, train, train_together
 
 GAME = "stag_hunt(height=3, width=3, hunters=2, stags=1, hares=2, max_steps=10)"
@@ -36,7 +37,11 @@ def config(name: str, game: str, seed: int) -> RunConfig:
     """A setting that is small but for its networks and batches."""
     base, updates = preset(name), SIZES[name]
     train_config = dataclasses.replace(
-        base.train, opponent_updates=updates, updates=updates, log_every=updates, augment=False
+        base.train,
+        opponent_updates=updates,
+        updates=updates,
+        log_every=updates,
+        augment=False,
     )
     return resolve(
         dataclasses.replace(
@@ -45,28 +50,40 @@ def config(name: str, game: str, seed: int) -> RunConfig:
             seed=seed,
             collect=dataclasses.replace(base.collect, episodes=500),
             train=train_config,
-            evaluate=dataclasses.replace(base.evaluate, episodes=32, methods=("agent",), reference_layouts=0),
+            evaluate=dataclasses.replace(
+                base.evaluate,
+                episodes=32,
+                methods=("agent",),
+                reference_layouts=0,
+            ),
         )
     )
 
 
-def train_seeds(data: Store, name: str, seeds: int, together: bool, folder: Path) -> None:
+def train_seeds(
+    data: Store, name: str, seeds: int, together: bool, folder: Path
+) -> None:
     """Trains seeds 0, 1, ... of one setting: opens them, and makes every update and checkpoint."""
 
     def opened(seed: int) -> Any:
-        return open_training(data, config(name, GAME, seed), path=folder / str(seed))
+        return open_training(
+            data, config(name, GAME, seed), path=folder / str(seed)
+        )
 
     if together:
         train_together([opened(seed) for seed in range(seeds)])
         return
     for seed in range(seeds):
         one = opened(seed)
-        _fit(one.run, one.buffer, one.learner, one.save, one.log.write)
+        _fit(one.run, one.buffer, one.train_state, one.save, one.log.write)
         one.log.close()
 
 
 def units(folder: Path, data: Path, seeds: int) -> list[Unit]:
-    return [Unit(folder / str(seed), data, config("debug", SMALL, seed)) for seed in range(seeds)]
+    return [
+        Unit(folder / str(seed), data, config("debug", SMALL, seed))
+        for seed in range(seeds)
+    ]
 
 
 def run_unit(unit: Unit) -> None:
@@ -85,11 +102,17 @@ def timed(job: Callable[[], Any]) -> tuple[float, float]:
 # -- what runs in a process of its own -----------------------------------------------------------------------------------------
 
 
-def child_training(name: str, seeds: int, together: bool, rounds: int) -> dict[str, Any]:
+def child_training(
+    name: str, seeds: int, together: bool, rounds: int
+) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         data = collect_for(config(name, GAME, 0), Path(folder) / "data")
         each = [
-            timed(lambda k=k: train_seeds(data, name, seeds, together, Path(folder) / str(k)))
+            timed(
+                lambda k=k: train_seeds(
+                    data, name, seeds, together, Path(folder) / str(k)
+                )
+            )
             for k in range(1 + rounds)
         ]
     first, *again = each
@@ -97,7 +120,10 @@ def child_training(name: str, seeds: int, together: bool, rounds: int) -> dict[s
         "first": first[0],
         "first_of_processor": first[1],
         "again": statistics.median(clock for clock, _ in again) / seeds,
-        "again_of_processor": statistics.median(processor for _, processor in again) / seeds,
+        "again_of_processor": statistics.median(
+            processor for _, processor in again
+        )
+        / seeds,
         "megabytes": timing.own_peak(),
     }
 
@@ -108,20 +134,34 @@ def child_overhead(seeds: int, rounds: int) -> dict[str, Any]:
         data = Path(folder) / "data"
         collect_for(config("debug", SMALL, 0), data)
         direct, in_sweep = [], []
-        for number in range(1 + 2 * rounds):  # the first compiles; who goes first takes turns
-            here, there = (Path(folder) / f"{how}-{number}" for how in ("direct", "sweep"))
+        for number in range(
+            1 + 2 * rounds
+        ):  # the first compiles; who goes first takes turns
+            here, there = (
+                Path(folder) / f"{how}-{number}" for how in ("direct", "sweep")
+            )
             sweep = Sweep(there, tuple(units(there, data, seeds)))
             jobs = [
-                (direct, lambda here=here: [run_unit(unit) for unit in units(here, data, seeds)]),
-                (in_sweep, lambda sweep=sweep: run_sweep(sweep, batch=1, command="")),
+                (
+                    direct,
+                    lambda here=here: [
+                        run_unit(unit) for unit in units(here, data, seeds)
+                    ],
+                ),
+                (
+                    in_sweep,
+                    lambda sweep=sweep: run_sweep(sweep, batch=1, command=""),
+                ),
             ]
             for found, job in reversed(jobs) if number % 2 else jobs:
                 found.append(timed(job))
     apart = [b[1] - a[1] for a, b in zip(direct[1:], in_sweep[1:], strict=True)]
     return {
-        "unit": statistics.median(processor for _, processor in direct[1:]) / seeds,
+        "unit": statistics.median(processor for _, processor in direct[1:])
+        / seeds,
         "added": statistics.median(apart) / seeds,
-        "unit_by_the_clock": statistics.median(clock for clock, _ in direct[1:]) / seeds,
+        "unit_by_the_clock": statistics.median(clock for clock, _ in direct[1:])
+        / seeds,
     }
 
 
@@ -135,22 +175,44 @@ def child_executor(how: str, seeds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         collect_for(config("debug", SMALL, 0), data)
-        sweep = Sweep(Path(folder) / "runs", tuple(units(Path(folder) / "runs", data, seeds)))
-        seconds, _ = timed(lambda: run_sweep(sweep, command="", **settings[how]))
-        return {"seconds": seconds, "failed": sum(not unit.done for unit in sweep.units)}
+        sweep = Sweep(
+            Path(folder) / "runs",
+            tuple(units(Path(folder) / "runs", data, seeds)),
+        )
+        seconds, _ = timed(
+            lambda: run_sweep(sweep, command="", **settings[how])
+        )
+        return {
+            "seconds": seconds,
+            "failed": sum(not unit.done for unit in sweep.units),
+        }
 
 
-def child(what: str, *arguments: Any, cache: str | None = None) -> dict[str, Any]:
+def child(
+    what: str, *arguments: Any, cache: str | None = None
+) -> dict[str, Any]:
     """What ``child_WHAT(*arguments)`` gives in a process of its own, with a compilation cache or none."""
-    surroundings = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    surroundings["JAX_ENABLE_COMPILATION_CACHE"] = str(cache is not None).lower()
+    surroundings = {
+        k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"
+    }
+    surroundings["JAX_ENABLE_COMPILATION_CACHE"] = str(
+        cache is not None
+    ).lower()
     if cache is not None:
         surroundings |= {
             "JAX_COMPILATION_CACHE_DIR": cache,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
-    command = [sys.executable, "-m", "benchmarks.sweep", what, json.dumps(arguments)]
-    out = subprocess.run(command, capture_output=True, text=True, env=surroundings, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.sweep",
+        what,
+        json.dumps(arguments),
+    ]
+    out = subprocess.run(
+        command, capture_output=True, text=True, env=surroundings, check=False
+    )
     if out.returncode:
         raise RuntimeError(f"{what} {arguments}: {out.stderr[-2000:]}")
     return json.loads(out.stdout.strip().splitlines()[-1])
@@ -163,12 +225,20 @@ def measure(quick: bool) -> dict[str, Any]:
     rounds = 1 if quick else 3
     rows = {}
     sizes = (
-        [("debug", 1), ("debug", 4)] if quick else [("debug", 1), ("debug", 4), ("debug", 16), ("demo", 4)]
+        [("debug", 1), ("debug", 4)]
+        if quick
+        else [("debug", 1), ("debug", 4), ("debug", 16), ("demo", 4)]
     )
     for name, seeds in sizes:
         for together in (False, True) if seeds > 1 else (False,):
-            way = ("one batch" if together else "one after another") if seeds > 1 else "alone"
-            rows[f"{name}, {seeds} seeds, {way}"] = child("training", name, seeds, together, rounds)
+            way = (
+                ("one batch" if together else "one after another")
+                if seeds > 1
+                else "alone"
+            )
+            rows[f"{name}, {seeds} seeds, {way}"] = child(
+                "training", name, seeds, together, rounds
+            )
     with tempfile.TemporaryDirectory() as cache:
         executors = ["one after another", "one batch", "two processes"]
         if has_ray():
@@ -176,7 +246,9 @@ def measure(quick: bool) -> dict[str, Any]:
         seeds = 2 if quick else 4
         for how in executors:  # compiled once before anything is timed
             child("executor", how, seeds, cache=cache)
-        found = {how: child("executor", how, seeds, cache=cache) for how in executors}
+        found = {
+            how: child("executor", how, seeds, cache=cache) for how in executors
+        }
         overhead = child("overhead", 2, rounds, cache=cache)
     return {
         "unit": "seconds",
@@ -199,13 +271,29 @@ def has_ray() -> bool:
 
 def table(found: dict[str, Any]) -> str:
     """The figures as Markdown."""
-    columns = ["networks, seeds", "first, s", "again, s a seed", "of processor", "peak, MB"]
+    columns = [
+        "networks, seeds",
+        "first, s",
+        "again, s a seed",
+        "of processor",
+        "peak, MB",
+    ]
     names = ("first", "again", "again_of_processor", "megabytes")
-    body = [[name, *(timing.short(row[k]) for k in names)] for name, row in found["rows"].items()]
+    body = [
+        [name, *(timing.short(row[k]) for k in names)]
+        for name, row in found["rows"].items()
+    ]
     over = found["overhead"]
     share = 100 * over["added"] / over["unit"]
-    ways = [[how, timing.short(row["seconds"])] for how, row in found["executors"].items()]
-    ray = "" if "ray" in found["executors"] else " Ray could not be imported, and was not measured."
+    ways = [
+        [how, timing.short(row["seconds"])]
+        for how, row in found["executors"].items()
+    ]
+    ray = (
+        ""
+        if "ray" in found["executors"]
+        else " Ray could not be imported, and was not measured."
+    )
     return "\n".join(
         [
             f"{found['updates']['debug']} updates a seed with the networks of `debug`, {found['updates']['demo']} with those of `demo`; "

@@ -35,7 +35,9 @@ def rate(job: Job, seconds: float) -> float:
     return units / taken
 
 
-def take_turns(jobs: dict[str, Job], *, rounds: int, seconds: float) -> dict[str, dict[str, float]]:
+def take_turns(
+    jobs: dict[str, Job], *, rounds: int, seconds: float
+) -> dict[str, dict[str, float]]:
     """Median, least and greatest rate of each job over `rounds` rounds, after a call each to warm up."""
     for job in jobs.values():
         job()
@@ -44,17 +46,32 @@ def take_turns(jobs: dict[str, Job], *, rounds: int, seconds: float) -> dict[str
         for name, job in jobs.items():
             rates[name].append(rate(job, seconds))
     return {
-        name: {"per_second": statistics.median(r), "least": min(r), "greatest": max(r)}
+        name: {
+            "per_second": statistics.median(r),
+            "least": min(r),
+            "greatest": max(r),
+        }
         for name, r in rates.items()
     }
 
 
 def peak_memory(name: str, quick: bool) -> float | None:
     """Megabytes that a fresh process held at most while it set up contender `name` and ran it; None where it can't run."""
-    command = [sys.executable, "-m", "benchmarks", "memory-of", name, *(["--quick"] if quick else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "memory-of",
+        name,
+        *(["--quick"] if quick else []),
+    ]
     out = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = out.stdout.strip().splitlines()
-    return json.loads(lines[-1])["megabytes"] if out.returncode == 0 and lines else None
+    return (
+        json.loads(lines[-1])["megabytes"]
+        if out.returncode == 0 and lines
+        else None
+    )
 
 
 def own_peak() -> float:
@@ -64,7 +81,11 @@ def own_peak() -> float:
     """
     status = Path("/proc/self/status")
     if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        line = next(
+            line
+            for line in status.read_text().splitlines()
+            if line.startswith("VmHWM:")
+        )
         return int(line.split()[1]) / MEGABYTE
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE
 
@@ -76,13 +97,19 @@ def over_seeds(each: Sequence[float] | np.ndarray, digits: int = 3) -> str:
     mean = f"{np.mean(each):.{digits}f}"
     if len(each) == 1:
         return f"{mean}, one seed"
-    half = stdtrit(len(each) - 1, 0.975) * np.std(each, ddof=1) / len(each) ** 0.5
+    half = (
+        stdtrit(len(each) - 1, 0.975) * np.std(each, ddof=1) / len(each) ** 0.5
+    )
     return f"{mean} ± {half:.{digits}f}"
 
 
 def table(columns: list[str], rows: list[list[Any]]) -> str:
     """A Markdown table."""
-    lines = [columns, ["---"] * len(columns), *([str(x) for x in row] for row in rows)]
+    lines = [
+        columns,
+        ["---"] * len(columns),
+        *([str(x) for x in row] for row in rows),
+    ]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -90,4 +117,6 @@ def short(number: float | None) -> str:
     """Three significant digits, thousands set apart."""
     if number is None:
         return "-"
-    return f"{float(f'{number:.3g}'):,.0f}" if number >= 100 else f"{number:.3g}"
+    return (
+        f"{float(f'{number:.3g}'):,.0f}" if number >= 100 else f"{number:.3g}"
+    )

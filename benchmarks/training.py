@@ -17,14 +17,14 @@ import optax
 
 from benchmarks import setting
 from benchmarks.timing import Job, take_turns
-from bestreply.data.moa_buffer import draw_index, gather, gather_window
-from bestreply.learner import Learner, optimiser, trainable
-from bestreply.model.losses import data_target
-from bestreply.model.targets import Targets, n_step_return
-from bestreply.phases import run_updates
+from bestreply.replay.moa_buffer import draw_index, gather, gather_window
 from bestreply.train import _world_phase
+from bestreply.training.losses import data_target
+from bestreply.training.phases import run_updates
+from bestreply.training.state import TrainState, optimiser, trainable
+from bestreply.training.targets import Targets, n_step_return
+from bestreply.training.updates import world_loss
 from bestreply.types import Transition
-from bestreply.updates import world_loss
 
 BATCHES = 16
 CHECKED = 8
@@ -39,81 +39,109 @@ class Batch(NamedTuple):
     belief: Any  # [V, N-1, G]
     own: Any  # [V, K] bool, the head of the player that acted
     weight: Any  # [V, K]
-    ends: tuple[Any, Any]  # for n steps and for one: reward [V], discount [V], observation and belief after
+    ends: tuple[
+        Any, Any
+    ]  # for n steps and for one: reward [V], discount [V], observation and belief after
 
 
 def draw_batch(key: jax.Array) -> Batch:
     """A batch as `world_step` draws it, without its symmetries."""
     config = setting.config()
-    _, buffer, minds = setting.logged()
+    _, buffer, logged_beliefs = setting.logged()
     window_key, value_key = jax.random.split(key)
     index = draw_index(buffer, value_key, config.train.value_batch)
     at = gather(buffer, index)
     own = jax.nn.one_hot(at.player[:, 0], len(setting.PLAYERS)) > 0
 
     def end(n: int) -> Any:
-        reward, discount, t = n_step_return(config.train, buffer.episodes, index, n)
+        reward, discount, t = n_step_return(
+            config.train, buffer.episodes, index, n
+        )
         return (
             reward,
             discount,
             buffer.episodes.obs[index.row, t, index.seat],
-            minds.beliefs[index.row, t, index.seat],
+            logged_beliefs.beliefs[index.row, t, index.seat],
         )
 
     return Batch(
-        gather_window(buffer, draw_index(buffer, window_key, config.train.batch), 1),
+        gather_window(
+            buffer, draw_index(buffer, window_key, config.train.batch), 1
+        ),
         at.obs,
-        minds.beliefs[index],
+        logged_beliefs.beliefs[index],
         own,
-        jnp.where(own, 1.0, minds.ratios[index]) if minds.ratios is not None else own.astype(jnp.float32),
+        jnp.where(own, 1.0, logged_beliefs.ratios[index])
+        if logged_beliefs.ratios is not None
+        else own.astype(jnp.float32),
         (end(config.train.n_step), end(1)),
     )
 
 
-def our_step(learner: Learner, batch: Batch) -> tuple[Learner, jax.Array]:
+def our_step(
+    train_state: TrainState, batch: Batch
+) -> tuple[TrainState, jax.Array]:
     """What `world_step` does once its batch is drawn."""
     config = setting.config()
 
     def bootstrapped(end: Any) -> jax.Array:
         reward, discount, obs, belief = end
-        value = jax.vmap(lambda o, b: learner.slow.value(learner.slow.encode(o), o, b))(obs, belief)
+        value = jax.vmap(
+            lambda o, b: train_state.slow.value(
+                train_state.slow.encode(o), o, b
+            )
+        )(obs, belief)
         return data_target(reward[:, None], discount[:, None], value)
 
     y = jnp.where(batch.own, *map(bootstrapped, batch.ends))
     targets = Targets(y, batch.weight, batch.belief)
     (total, _), gradient = eqx.filter_value_and_grad(world_loss, has_aux=True)(
-        learner.world, config, batch.windows, batch.obs, targets
+        train_state.world, config, batch.windows, batch.obs, targets
     )
-    weights = trainable(learner.world)
-    gradient = trainable(gradient, learner.world)
+    weights = trainable(train_state.world)
+    gradient = trainable(gradient, train_state.world)
     change, state = optimiser(config.train, config.train.updates).update(
-        gradient, learner.world_optimiser, weights
+        gradient, train_state.world_optimiser, weights
     )
-    world = eqx.apply_updates(learner.world, change)
+    world = eqx.apply_updates(train_state.world, change)
     rate = config.train.target_tau
     slow = jax.tree.map(
-        lambda old, new: old + rate * (new - old) if eqx.is_inexact_array(old) else old, learner.slow, world
+        lambda old, new: (
+            old + rate * (new - old) if eqx.is_inexact_array(old) else old
+        ),
+        train_state.slow,
+        world,
     )
-    return eqx.tree_at(lambda s: (s.world, s.slow, s.world_optimiser), learner, (world, slow, state)), total
+    return eqx.tree_at(
+        lambda s: (s.world, s.slow, s.world_optimiser),
+        train_state,
+        (world, slow, state),
+    ), total
 
 
 @jax.jit
-def our_updates(learner: Learner, batches: Batch) -> tuple[Learner, jax.Array]:
-    return jax.lax.scan(our_step, learner, batches)
+def our_updates(
+    train_state: TrainState, batches: Batch
+) -> tuple[TrainState, jax.Array]:
+    return jax.lax.scan(our_step, train_state, batches)
 
 
 def batches() -> Batch:
     """[BATCHES, ...]."""
     setting.logged()  # made before the trace, not inside it
-    return jax.block_until_ready(jax.jit(jax.vmap(draw_batch))(jax.random.split(jax.random.key(0), BATCHES)))
+    return jax.block_until_ready(
+        jax.jit(jax.vmap(draw_batch))(
+            jax.random.split(jax.random.key(0), BATCHES)
+        )
+    )
 
 
 def our_job() -> Job:
-    learner, data = setting.logged()[0], batches()
+    train_state, data = setting.logged()[0], batches()
 
     def job() -> float:
-        nonlocal learner
-        learner, total = our_updates(learner, data)
+        nonlocal train_state
+        train_state, total = our_updates(train_state, data)
         jax.block_until_ready(total)
         return BATCHES
 
@@ -123,13 +151,21 @@ def our_job() -> Job:
 def whole_job() -> Job:
     """`bestreply.train`'s own compiled loop: drawing, symmetries and all."""
     config = setting.config()
-    learner, buffer, minds = setting.logged()
-    learner = jax.tree.map(jnp.copy, learner)
+    train_state, buffer, logged_beliefs = setting.logged()
+    train_state = jax.tree.map(jnp.copy, train_state)
     seed = jax.random.key(0)
 
     def job() -> float:
-        nonlocal learner
-        learner, metrics = run_updates(config, _world_phase, (buffer, minds), learner, seed, jnp.int32(0), 50)
+        nonlocal train_state
+        train_state, metrics = run_updates(
+            config,
+            _world_phase,
+            (buffer, logged_beliefs),
+            train_state,
+            seed,
+            jnp.int32(0),
+            50,
+        )
         jax.block_until_ready(metrics)
         return 50
 
@@ -150,7 +186,9 @@ def tensors(batch: Batch) -> dict[str, Any]:
         "next_obs": w.next_obs.reshape(-1, entries),
         "joint": np.concatenate([w.action[:, None], w.others], 1),
         "reward": w.reward,
-        "goes_on": (~(w.terminated | w.truncated)).astype(np.float32),  # at_limit="zero"
+        "goes_on": (~(w.terminated | w.truncated)).astype(
+            np.float32
+        ),  # at_limit="zero"
         "legal": w.legal.astype(np.float32),
         "next_legal": w.next_legal.astype(np.float32),
         "value_obs": np.asarray(batch.obs).reshape(count, -1),
@@ -158,8 +196,13 @@ def tensors(batch: Batch) -> dict[str, Any]:
         "own": np.asarray(batch.own),
         "weight": np.asarray(batch.weight),
     }
-    for name, (reward, discount, obs, belief) in zip("n1", batch.ends, strict=True):
-        arrays |= {f"reward_{name}": np.asarray(reward), f"discount_{name}": np.asarray(discount, np.float32)}
+    for name, (reward, discount, obs, belief) in zip(
+        "n1", batch.ends, strict=True
+    ):
+        arrays |= {
+            f"reward_{name}": np.asarray(reward),
+            f"discount_{name}": np.asarray(discount, np.float32),
+        }
         arrays |= {f"end_obs_{name}": np.asarray(obs).reshape(count, -1)}
         arrays |= {f"end_belief_{name}": np.asarray(belief).reshape(count, -1)}
     return {name: torch.tensor(x) for name, x in arrays.items()}
@@ -170,10 +213,14 @@ def trainer(compiled: bool) -> tuple[Any, list[dict[str, Any]]]:
 
     config = setting.config().train
     peak, warm = config.learning_rate, max(config.updates // 50, 1)
-    schedule = optax.warmup_cosine_decay_schedule(0.0, peak, warm, config.updates, peak / 20)
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, peak, warm, config.updates, peak / 20
+    )
     rates = np.asarray(schedule(jnp.arange(config.updates)))
     data = batches()
-    each = [tensors(jax.tree.map(lambda x, k=k: x[k], data)) for k in range(BATCHES)]
+    each = [
+        tensors(jax.tree.map(lambda x, k=k: x[k], data)) for k in range(BATCHES)
+    ]
     return Trainer(setting.logged()[0].world, config, rates, compiled), each
 
 
@@ -191,14 +238,16 @@ def their_job(compiled: bool) -> Job:
 
 def agreement() -> float:
     """Greatest difference of the loss, relative to it, over `CHECKED` updates from the same weights. Raises if above `TOLERANCE`."""
-    learner, data = setting.logged()[0], batches()
-    _, ours = our_updates(learner, jax.tree.map(lambda x: x[:CHECKED], data))
+    train_state, data = setting.logged()[0], batches()
+    _, ours = our_updates(
+        train_state, jax.tree.map(lambda x: x[:CHECKED], data)
+    )
     model, each = trainer(compiled=False)
     theirs = np.array([float(model.update(batch)) for batch in each[:CHECKED]])
     apart = float(np.abs(np.asarray(ours) / theirs - 1).max())
     if apart > TOLERANCE:
         raise AssertionError(
-            f"losses apart by {apart:.2e}: {ours} against {theirs}; wanted: at most {TOLERANCE}"
+            f"losses apart by {apart:.2e}: {ours} against {theirs}; expected: at most {TOLERANCE}"
         )
     return apart
 
@@ -215,9 +264,16 @@ def contenders() -> dict[str, Callable[[], Job]]:
 def measure(quick: bool) -> dict[str, Any]:
     apart = agreement()
     jobs = {name: make() for name, make in contenders().items()}
-    rates = take_turns(jobs, rounds=2 if quick else 7, seconds=0.2 if quick else 1.0)
+    rates = take_turns(
+        jobs, rounds=2 if quick else 7, seconds=0.2 if quick else 1.0
+    )
     ours = rates["bestreply"]["per_second"]
     rows = {
-        name: {**figures, "ours_to_this": ours / figures["per_second"]} for name, figures in rates.items()
+        name: {**figures, "ours_to_this": ours / figures["per_second"]}
+        for name, figures in rates.items()
     }
-    return {"unit": "gradient steps a second", "losses_agree_to": apart, "rows": rows}
+    return {
+        "unit": "gradient steps a second",
+        "losses_agree_to": apart,
+        "rows": rows,
+    }

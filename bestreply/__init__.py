@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from bestreply.config import preset as preset
     from bestreply.data.store import open_store as open_store
     from bestreply.data.validate import validate as validate
-    from bestreply.evaluate import Scores as Scores
     from bestreply.evaluate import evaluate as evaluate
     from bestreply.games import list_games as list_games
     from bestreply.games import make_game as make_game
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from bestreply.players.check import check_player as check_player
     from bestreply.report import write_report as write_report
     from bestreply.run import load_run as load_run
+    from bestreply.scores.returns import Scores as Scores
     from bestreply.train import train as train
 
 _WHERE = {
@@ -71,7 +71,9 @@ def __getattr__(name: str) -> Any:
     if name == "exact":
         return importlib.import_module("bestreply.exact")
     if name not in _WHERE:
-        raise AttributeError(f"module 'bestreply' has no attribute {name!r}; it has: {', '.join(__all__)}")
+        raise AttributeError(
+            f"module 'bestreply' has no attribute {name!r}; it has: {', '.join(__all__)}"
+        )
     return getattr(importlib.import_module(f"bestreply.{_WHERE[name]}"), name)
 
 

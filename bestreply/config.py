@@ -38,17 +38,17 @@ class ModelConfig:
     action. The planner takes the maximum over heads."""
     opponent_types: Literal["none", "goal", "player", "code"] = "player"
     """Type that the opponent model is conditioned on: none; the goal labelled in hindsight; the logged player; or a discrete code learned
-    without labels (`bestreply.model.codes`)."""
+    without labels (`bestreply.opponents.latent_codes`)."""
     opponents: Literal["types", "recurrent", "in_context", "level_k"] = "types"
     """Opponent model: Bayes' rule over `opponent_types`; a recurrent network; attention over the last steps, earlier episodes included
-    (`bestreply.model.history`); or Bayes' rule over these types and level-k players (`bestreply.plan.levels`)."""
+    (`bestreply.opponents.sequence`); or Bayes' rule over these types and level-k players (`bestreply.planning.level_k`)."""
     context: int = 64
     """Steps of each opponent that the attention reads. Only for opponents "in_context"."""
     codes: int = 6
     """Number of codes; training may leave some unused. Only for opponent_types "code"."""
     code_horizon: int = 0
-    """Meaning of a code. 0: a policy, inferred from all actions of an episode (`bestreply.model.codes`); h > 0: a subgoal, inferred from
-    the state h steps later (`bestreply.model.subgoals`). Only for opponent_types "code"."""
+    """Meaning of a code. 0: a policy, inferred from all actions of an episode (`bestreply.opponents.latent_codes`); h > 0: a subgoal, inferred from
+    the state h steps later (`bestreply.opponents.subgoals`). Only for opponent_types "code"."""
 
     @property
     def subgoals(self) -> bool:
@@ -88,7 +88,7 @@ class TrainConfig:
     """Probability before each step that an opponent becomes another type: in imagined games, and in the belief of the run's agents."""
     labels: Literal["event", "hindsight", "posterior"] = "posterior"
     """Labels of goals: only of steps that led to an event; of all steps, without an event the goal "none"; or without an event the
-    posterior over all goals (`bestreply.model.labels`). Only for opponent_types "goal"."""
+    posterior over all goals (`bestreply.opponents.labels`). Only for opponent_types "goal"."""
     off_policy: float = 1.0
     """Weight of each step in the value heads of the other players, times the importance ratio of its action; 0: off. Only for `data`, one
     head for each player, in games whose observation shows what opponents see."""
@@ -167,7 +167,12 @@ class EvaluateConfig:
     player that made the data, and their mixture."""
     episodes: int = 1000
     """Episodes for every method and opponent set, all seats in turn."""
-    methods: tuple[str, ...] = ("agent", "uniform_others", "data_players", "random")
+    methods: tuple[str, ...] = (
+        "agent",
+        "uniform_others",
+        "data_players",
+        "random",
+    )
     """Players of the focal seat: the agent; its planner with uniform opponents (uniform_others), or with the opponents' true types given
     (true_types, against players of the data alone); each player that made the data; the random player, or any other by name."""
     reference_layouts: int = 32
@@ -185,7 +190,9 @@ class RunConfig:
     """A game by name, with settings."""
     seed: int = 0
     """Seed of all random draws."""
-    method: Literal["agent", "behaviour_cloning", "iql", "ppo", "ppo_recurrent", "hop"] = "agent"
+    method: Literal[
+        "agent", "behaviour_cloning", "iql", "ppo", "ppo_recurrent", "hop"
+    ] = "agent"
     """Method to train: the agent, or a baseline (`bestreply.baselines`)."""
     collect: CollectConfig = field(default_factory=CollectConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -216,7 +223,9 @@ def from_dict(kind: Any, data: dict[str, Any], where: str = "") -> Any:
     for name, value in data.items():
         default = getattr(kind(), name)
         if dataclasses.is_dataclass(default):
-            value = from_dict(type(default), value, f"{where}{'.' if where else ''}{name}")
+            value = from_dict(
+                type(default), value, f"{where}{'.' if where else ''}{name}"
+            )
         values[name] = tuple(value) if isinstance(default, tuple) else value
     return kind(**values)
 
@@ -225,7 +234,11 @@ def differences(one: Any, other: Any, where: str = "") -> list[str]:
     """Each field in which two configurations differ, as in ``train.updates: 2000 and 3000``."""
     found = []
     for field_ in dataclasses.fields(one):
-        name, a, b = f"{where}{field_.name}", getattr(one, field_.name), getattr(other, field_.name)
+        name, a, b = (
+            f"{where}{field_.name}",
+            getattr(one, field_.name),
+            getattr(other, field_.name),
+        )
         if dataclasses.is_dataclass(a):
             found += differences(a, b, f"{name}.")
         elif a != b:
@@ -236,7 +249,9 @@ def differences(one: Any, other: Any, where: str = "") -> list[str]:
 def preset(name: str) -> RunConfig:
     """A ready configuration: "debug" (seconds), "demo" (minutes, 2 cores) or "full" (the headline figures). ValueError otherwise."""
     if name not in PRESETS:
-        raise ValueError(f"there is no preset {name!r}; there are: {', '.join(PRESETS)}")
+        raise ValueError(
+            f"there is no preset {name!r}; there are: {', '.join(PRESETS)}"
+        )
     return PRESETS[name]
 
 
@@ -273,7 +288,9 @@ PRESETS = {
         collect=CollectConfig(episodes=20_000),
         model=_MODEL,
         train=_TRAIN,
-        planner=PlannerConfig(samples=16, prior_mixing=0.002, symmetry_averages=1),
+        planner=PlannerConfig(
+            samples=16, prior_mixing=0.002, symmetry_averages=1
+        ),
         evaluate=EvaluateConfig(episodes=500),
     ),
     "full": RunConfig(

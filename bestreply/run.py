@@ -5,22 +5,30 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from bestreply import checkpoint
 from bestreply.baselines import policy_player, start_policy
-from bestreply.config import POLICIES, PlannerConfig, RunConfig, differences, from_dict, to_dict
-from bestreply.console import fresh_path
-from bestreply.files import write_json
+from bestreply.config import (
+    POLICIES,
+    PlannerConfig,
+    RunConfig,
+    differences,
+    from_dict,
+    to_dict,
+)
 from bestreply.games import make_game
 from bestreply.games.base import Game
-from bestreply.learner import goals_of, start_learner
-from bestreply.model.changing import ChangingOpponents
-from bestreply.model.opponent import LearnedOpponents, OpponentModel, UniformOpponents
-from bestreply.model.truth import TrueWorld
-from bestreply.model.views import seen_from
-from bestreply.plan.agent import PLANNERS, Agent
-from bestreply.plan.levels import reason
+from bestreply.models.symmetry_ensemble import seen_from
+from bestreply.models.true_model import TrueModel
+from bestreply.opponents.base import OpponentModel, UniformOpponents
+from bestreply.opponents.changepoint import ChangepointOpponents
+from bestreply.opponents.learned import LearnedOpponents
+from bestreply.planning.agent import PLANNERS, Agent
+from bestreply.planning.level_k import reason
 from bestreply.players.base import Player
-from bestreply.provenance import provenance
+from bestreply.training.state import goals_of, initial_train_state
+from bestreply.utils import checkpoint
+from bestreply.utils.console import fresh_path
+from bestreply.utils.files import write_json
+from bestreply.utils.provenance import provenance
 
 if TYPE_CHECKING:
     from bestreply.data.store import Store
@@ -38,8 +46,8 @@ class Run:
     config: RunConfig
     game: Game
     provenance: dict[str, Any]
-    learner: Any = None
-    """All that training changes: a `Learner`, or what a baseline trains."""
+    train_state: Any = None
+    """All that training changes: a `TrainState`, or what a baseline trains."""
 
     @property
     def roster(self) -> list[dict[str, Any]]:
@@ -49,7 +57,9 @@ class Run:
     @property
     def goals(self) -> tuple[str, ...]:
         """What the model of the others tells apart, by name."""
-        return goals_of(self.config, self.game, self.roster) if self.plans else ()
+        return (
+            goals_of(self.config, self.game, self.roster) if self.plans else ()
+        )
 
     @property
     def plans(self) -> bool:
@@ -63,11 +73,11 @@ class Run:
         return policy_player(self.config, self.game, self._trained(), name)
 
     def _trained(self) -> Any:
-        if self.learner is None:
+        if self.train_state is None:
             raise ValueError(
                 f"{self.path} holds no checkpoint yet; train it first: bestreply train --run {self.path}"
             )
-        return self.learner
+        return self.train_state
 
     def agent(
         self,
@@ -93,17 +103,23 @@ class Run:
         """
         if not self.plans:
             raise ValueError(
-                f"{self.path} is a run of method={self.config.method}, which plans nothing; wanted: a run of the agent. Its player: "
+                f"{self.path} is a run of method={self.config.method}, which plans nothing; expected: a run of the agent. Its player: "
                 "run.player()"
             )
-        learner = self._trained()
+        train_state = self._trained()
         planner = planner or self.config.planner.planner
         if planner not in PLANNERS:
-            raise ValueError(f"planner={planner!r}; there are: {', '.join(PLANNERS)}")
+            raise ValueError(
+                f"planner={planner!r}; there are: {', '.join(PLANNERS)}"
+            )
         known = [f.name for f in dataclasses.fields(self.config.planner)]
         if unknown := sorted(set(settings) - set(known)):
-            raise ValueError(f"a planner has no setting {', '.join(unknown)}; it has: {', '.join(known)}")
-        config = dataclasses.replace(self.config.planner, planner=planner, **settings)
+            raise ValueError(
+                f"a planner has no setting {', '.join(unknown)}; it has: {', '.join(known)}"
+            )
+        config = dataclasses.replace(
+            self.config.planner, planner=planner, **settings
+        )
         models = {
             "learned": self.opponents(config, change_rate),
             "uniform": UniformOpponents(game=self.game, goals=len(self.goals)),
@@ -115,10 +131,18 @@ class Run:
                 )
             opponents = cast(OpponentModel, models[opponents])
         if isinstance(opponents, LearnedOpponents):
-            opponents = _believed(opponents, self._change_rate(change_rate), config)
-        world = seen_from(config.symmetry_averages, learner.world, self.game)
+            opponents = _believed(
+                opponents, self._change_rate(change_rate), config
+            )
+        world = seen_from(
+            config.symmetry_averages, train_state.world, self.game
+        )
         if config.world == "true":
-            world = TrueWorld(world, self.game, limit_ends=self.config.train.at_limit == "zero")
+            world = TrueModel(
+                world,
+                self.game,
+                limit_ends=self.config.train.at_limit == "zero",
+            )
         return Agent(
             world=world,
             opponents=opponents,
@@ -133,7 +157,9 @@ class Run:
         return self.config.train.change_rate if asked is None else asked
 
     def opponents(
-        self, config: PlannerConfig | None = None, change_rate: float | None = None
+        self,
+        config: PlannerConfig | None = None,
+        change_rate: float | None = None,
     ) -> OpponentModel:
         """Return the opponent model that `ModelConfig.opponents` names, for a planner with the settings `config`.
 
@@ -145,31 +171,37 @@ class Run:
             ValueError: a change rate, memory or unknown_type_prior above 0 for a model without a belief over types.
         """
         change_rate = self._change_rate(change_rate)
-        config, learner, kind = config or self.config.planner, self._trained(), self.config.model.opponents
-        if learner.reader is not None:
+        config, train_state, kind = (
+            config or self.config.planner,
+            self._trained(),
+            self.config.model.opponents,
+        )
+        if train_state.sequence is not None:
             if needs_types(change_rate, config):
                 raise ValueError(no_types(kind, change_rate, config))
-            return learner.reader.model
-        types = _believed(learner.opponents, change_rate, config)
+            return train_state.sequence.model
+        types = _believed(train_state.opponents, change_rate, config)
         if kind != "level_k":
             return types
-        settings = learner.world, self.game, config, self.config.train.gamma
+        settings = train_state.world, self.game, config, self.config.train.gamma
         return reason(types, *settings, prior_mixing=config.prior_mixing)
 
     def start(self) -> Any:
         """All that training changes, untrained."""
         return (
-            start_learner(self.config, self.game, self.roster)
+            initial_train_state(self.config, self.game, self.roster)
             if self.plans
             else start_policy(self.config, self.game)
         )
 
-    def restore(self, learner: Any) -> Any:
-        """The networks of the newest checkpoint, shaped as `learner`."""
-        return checkpoint.load_checkpoint(self.path / "checkpoints", learner)[1]
+    def restore(self, train_state: Any) -> Any:
+        """The networks of the newest checkpoint, shaped as `train_state`."""
+        return checkpoint.load_checkpoint(
+            self.path / "checkpoints", train_state
+        )[1]
 
-    def with_learner(self, learner: Any) -> "Run":
-        return dataclasses.replace(self, learner=learner)
+    def with_train_state(self, train_state: Any) -> "Run":
+        return dataclasses.replace(self, train_state=train_state)
 
 
 def needs_types(change_rate: float, config: PlannerConfig) -> bool:
@@ -185,10 +217,12 @@ def no_types(kind: str, change_rate: float, config: PlannerConfig) -> str:
     )
 
 
-def _believed(model: LearnedOpponents, change_rate: float, config: PlannerConfig) -> OpponentModel:
+def _believed(
+    model: LearnedOpponents, change_rate: float, config: PlannerConfig
+) -> OpponentModel:
     if not needs_types(change_rate, config):
         return model
-    return ChangingOpponents(  # pyright: ignore[reportCallIssue]
+    return ChangepointOpponents(  # pyright: ignore[reportCallIssue]
         model=model,
         hazard=change_rate,
         memory=config.memory,
@@ -197,7 +231,12 @@ def _believed(model: LearnedOpponents, change_rate: float, config: PlannerConfig
 
 
 def open_run(
-    path: str | Path | None, config: RunConfig, data: "Store", *, resume: bool, command: str | None
+    path: str | Path | None,
+    config: RunConfig,
+    data: "Store",
+    *,
+    resume: bool,
+    command: str | None,
 ) -> Run:
     """The run directory that training on `data` writes to: a new one, or with `resume` the one that is there.
 
@@ -207,14 +246,20 @@ def open_run(
     game = data.game()
     if make_game(config.game) != game:
         raise ValueError(
-            f"the configuration's game is {make_game(config.game)}, the data's {game}; wanted: the same"
+            f"the configuration's game is {make_game(config.game)}, the data's {game}; expected: the same"
         )
-    path = fresh_path("runs", game.name.replace(":", "-")) if path is None else Path(path)
+    path = (
+        fresh_path("runs", game.name.replace(":", "-"))
+        if path is None
+        else Path(path)
+    )
     if (path / "config.json").exists():
         if not resume:
-            raise FileExistsError(f"{path} holds a run already. Give another path, or resume it (--resume)")
+            raise FileExistsError(
+                f"{path} holds a run already. Give another path, or resume it (--resume)"
+            )
         there = _read(path)
-        wanted = "Wanted: the same again; or another path; or remove this one, to begin anew (bestreply sweep --restart-changed)"
+        wanted = "Expected: the same again; or another path; or remove this one, to begin anew (bestreply sweep --restart-changed)"
         if apart := differences(there.config, config):
             raise ValueError(
                 f"{path} was begun with another configuration (then and now: {'; '.join(apart)}). {wanted}"
@@ -223,7 +268,11 @@ def open_run(
             raise ValueError(f"{path} was begun with other data. {wanted}")
         return there
     facts = provenance(config.seed, command)
-    facts["game"] = {"name": game.name, "version": game.version, "settings": game.settings}
+    facts["game"] = {
+        "name": game.name,
+        "version": game.version,
+        "settings": game.settings,
+    }
     source = {
         "fingerprint": data.fingerprint,
         "roster": list(data.roster),
@@ -258,11 +307,19 @@ def _read(path: Path) -> Run:
     try:
         facts = json.loads((path / "provenance.json").read_text())
         check_format(path, facts)
-        config = from_dict(RunConfig, json.loads((path / "config.json").read_text()))
+        config = from_dict(
+            RunConfig, json.loads((path / "config.json").read_text())
+        )
         game, version = make_game(config.game), facts["game"]["version"]
-    except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        json.JSONDecodeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise ValueError(
-            f"{path} is no run directory: {error}. Wanted: a folder made by 'bestreply train' or 'bestreply run'"
+            f"{path} is no run directory: {error}. Expected: a folder made by 'bestreply train' or 'bestreply run'"
         ) from error
     if version != game.version:
         raise ValueError(
@@ -277,4 +334,4 @@ def load_run(path: str | Path) -> Run:
     Raises ValueError, FileNotFoundError with what is missing or does not fit.
     """
     run = _read(Path(path))
-    return run.with_learner(run.restore(run.start()))
+    return run.with_train_state(run.restore(run.start()))

@@ -24,7 +24,9 @@ ABSENT = -1
 def ego_order(num_players: int) -> np.ndarray:
     """Seats as each seat counts them, [N, N]: row ``s`` is ``s`` and then the others in seat order."""
     seats = np.arange(num_players)
-    return np.stack([np.concatenate([[s], np.delete(seats, s)]) for s in seats]).astype(np.int32)
+    return np.stack(
+        [np.concatenate([[s], np.delete(seats, s)]) for s in seats]
+    ).astype(np.int32)
 
 
 class TimeStep(eqx.Module):
@@ -80,7 +82,9 @@ class Transition(eqx.Module):
 
     obs: Array  # [..., *obs_shape]
     action: Array  # [...] int32, a_i
-    others: Array  # [..., N-1] int32, a_j; ABSENT where that seat was not present
+    others: (
+        Array  # [..., N-1] int32, a_j; ABSENT where that seat was not present
+    )
     reward: Array  # [...] float32
     next_obs: Array  # [..., *obs_shape]
     terminated: Array  # [...] bool
@@ -98,7 +102,7 @@ class Transition(eqx.Module):
 
 
 class Plan(eqx.Module):
-    """What a planner thought at one observation. ``scores = reward + value``; illegal candidates score -inf."""
+    """What a planner actor_output at one observation. ``scores = reward + value``; illegal candidates score -inf."""
 
     scores: Array  # [A] float32
     reward: Array  # [A] float32, E[r]
@@ -108,9 +112,11 @@ class Plan(eqx.Module):
     belief: Any  # the belief they were predicted from, of the opponent model's own kind
 
 
-class Thought(NamedTuple):
+class ActorOutput(NamedTuple):
     """What an actor tells beside its action; every part can be None."""
 
-    probs: Any = None  # [A] float32, the probabilities the action was drawn from
+    probs: Any = (
+        None  # [A] float32, the probabilities the action was drawn from
+    )
     plan: Any = None  # Plan, of an actor that plans
-    mode: Any = None  # [] int32, of a scripted player: which of its modes acted (`bestreply.exact.modes`)
+    mode: Any = None  # [] int32, of a scripted player: which of its modes acted (`bestreply.exact.hidden_modes`)

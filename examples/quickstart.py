@@ -35,11 +35,17 @@ def main(folder: Path) -> None:
     agent = run.agent()  # a player like any other
 
     for player in (agent, "random"):
-        scores = br.evaluate(game, [player, "nearest_stag"], episodes=400, seed=1)  # in each seat in turn
-        print(f"{scores.mean():.2f}  mean return beside nearest_stag of {getattr(player, 'name', player)}")
+        scores = br.evaluate(
+            game, [player, "nearest_stag"], episodes=400, seed=1
+        )  # in each seat in turn
+        print(
+            f"{scores.mean():.2f}  mean return beside nearest_stag of {getattr(player, 'name', player)}"
+        )
 
     _, shown = game.reset(jax.random.key(3))
-    plan = agent.plan(shown.obs[0], shown.legal[0])  # online; for a batch: jax.vmap(agent.plan)
+    plan = agent.plan(
+        shown.obs[0], shown.legal[0]
+    )  # online; for a batch: jax.vmap(agent.plan)
     print(game.text(shown.obs[0]))  # we are player 1
     print("candidate     score =  reward +  value    predicted for player 2")
     for a, name in enumerate(game.action_names):

@@ -18,19 +18,19 @@ import jax
 import numpy as np
 
 from benchmarks.timing import table
-from bestreply.collect import play, seat_players
+from bestreply.analysis.model_diagnostics import opponent_table
 from bestreply.config import RunConfig, preset
-from bestreply.data.moa_buffer import all_indices, fill
-from bestreply.diagnostics import opponent_table
-from bestreply.experiment import drawn_players
-from bestreply.files import write_json
 from bestreply.games import make_game
-from bestreply.learner import start_learner
-from bestreply.model.labels import RULES, label_weights
-from bestreply.model.targets import follow_beliefs, follow_predictions
-from bestreply.provenance import provenance
+from bestreply.opponents.filtering import follow_beliefs, follow_predictions
+from bestreply.opponents.labels import RULES, label_weights
+from bestreply.replay.moa_buffer import all_indices, fill
+from bestreply.simulation.lineup import drawn_players, seat_players
+from bestreply.simulation.loop import play
 from bestreply.train import HOLDOUT_FRACTION, fit_opponents, split_episodes
+from bestreply.training.state import initial_train_state
 from bestreply.types import ABSENT, Episodes
+from bestreply.utils.files import write_json
+from bestreply.utils.provenance import provenance
 
 OUT = Path("results") / "label_rules"
 COMMAND = "python -m experiments.label_rules"
@@ -39,7 +39,9 @@ MEASURES = ("steps", "per_env_step", "per_second", "log_loss", "top1")
 """Labelled steps kept: all, for each environment step, for each second of play and labelling; then the opponent model on held-out play."""
 
 
-def compare_rules(config: RunConfig, players: Sequence[str], episodes: int, seeds: int) -> dict[str, Any]:
+def compare_rules(
+    config: RunConfig, players: Sequence[str], episodes: int, seeds: int
+) -> dict[str, Any]:
     """Measure every rule on the same play, once for each of the seeds `config.seed`, `config.seed + 1`, ...
 
     Args:
@@ -56,11 +58,19 @@ def compare_rules(config: RunConfig, players: Sequence[str], episodes: int, seed
     """
     game = make_game(config.game)
     if len(game.goals) < 2:
-        raise ValueError(f"game={config.game}: expected a game with goals, such as stag_hunt")
+        raise ValueError(
+            f"game={config.game}: expected a game with goals, such as stag_hunt"
+        )
     model = dataclasses.replace(config.model, opponent_types="goal")
-    cells: dict[str, dict[str, list[float]]] = {rule: {name: [] for name in MEASURES} for rule in RULES}
+    cells: dict[str, dict[str, list[float]]] = {
+        rule: {name: [] for name in MEASURES} for rule in RULES
+    }
     for seed in range(config.seed, config.seed + seeds):
-        names = list(players) * game.num_players if len(players) == 1 else list(players)
+        names = (
+            list(players) * game.num_players
+            if len(players) == 1
+            else list(players)
+        )
         lineup = seat_players(game, names, episodes, seed)
         play(game, lineup, seed)  # compile
         begun = time.perf_counter()
@@ -68,42 +78,73 @@ def compare_rules(config: RunConfig, players: Sequence[str], episodes: int, seed
         seconds = time.perf_counter() - begun
         for rule in RULES:
             train = dataclasses.replace(config.train, labels=rule)
-            seeded = dataclasses.replace(config, model=model, train=train, seed=seed)
-            for name, value in measure(seeded, played, lineup.roster, seconds).items():
+            seeded = dataclasses.replace(
+                config, model=model, train=train, seed=seed
+            )
+            for name, value in measure(
+                seeded, played, lineup.roster, seconds
+            ).items():
                 cells[rule][name].append(value)
-    rows = [{"rule": rule, "player": "everybody", **cell} for rule, cell in cells.items()]
+    rows = [
+        {"rule": rule, "player": "everybody", **cell}
+        for rule, cell in cells.items()
+    ]
     facts = {"episodes": episodes, "updates": config.train.opponent_updates}
     seeds_used = [config.seed + number for number in range(seeds)]
-    return {"game": config.game, "players": list(players), **facts, "seeds": seeds_used, "rows": rows}
+    return {
+        "game": config.game,
+        "players": list(players),
+        **facts,
+        "seeds": seeds_used,
+        "rows": rows,
+    }
 
 
 def measure(
-    config: RunConfig, played: Episodes, roster: list[dict[str, Any]], seconds: float
+    config: RunConfig,
+    played: Episodes,
+    roster: list[dict[str, Any]],
+    seconds: float,
 ) -> dict[str, float]:
     """Return `MEASURES` of the rule `config.train.labels` on play that took `seconds`."""
     game = make_game(config.game)
     episodes, held_out = split_episodes(played, HOLDOUT_FRACTION, config.seed)
-    learner = start_learner(config, game, roster)
-    learner = fit_opponents(config, fill(episodes), learner, lambda _: None, lambda *_: None)
-    label_weights(config, learner.opponents, played)  # compile
+    train_state = initial_train_state(config, game, roster)
+    train_state = fit_opponents(
+        config, fill(episodes), train_state, lambda _: None, lambda *_: None
+    )
+    label_weights(config, train_state.opponents, played)  # compile
     begun = time.perf_counter()
-    weights = label_weights(config, learner.opponents, played)
+    weights = label_weights(config, train_state.opponents, played)
     seconds += time.perf_counter() - begun
     buffer = fill(held_out)
-    beliefs = follow_beliefs(learner.opponents, buffer.episodes)
-    predictions = follow_predictions(learner.opponents, buffer.episodes)
+    beliefs = follow_beliefs(train_state.opponents, buffer.episodes)
+    predictions = follow_predictions(train_state.opponents, buffer.episodes)
     by_player = opponent_table(
-        config, learner.opponents, roster, buffer, beliefs, predictions, all_indices(held_out)
+        config,
+        train_state.opponents,
+        roster,
+        buffer,
+        beliefs,
+        predictions,
+        all_indices(held_out),
     )
     counts = [row["count"] for row in by_player]
     scores = {
-        name: float(np.average([row[name] for row in by_player], weights=counts))
+        name: float(
+            np.average([row[name] for row in by_player], weights=counts)
+        )
         for name in ("log_loss", "top1")
     }
     steps = int(((weights.sum(-1) > 0) & (played.action != ABSENT)).sum())
     jax.clear_caches()
     per_step, per_second = steps / int(played.length.sum()), steps / seconds
-    return {"steps": steps, "per_env_step": per_step, "per_second": per_second, **scores}
+    return {
+        "steps": steps,
+        "per_env_step": per_step,
+        "per_second": per_second,
+        **scores,
+    }
 
 
 def summary() -> str:
@@ -111,8 +152,15 @@ def summary() -> str:
     rows, commands = [], []
     for path in sorted(OUT.glob("*.json")):
         found = json.loads(path.read_text())
-        commands.append("    " + found["provenance"]["command"].replace(FORMER_COMMAND, COMMAND))
-        everybody = {row["rule"]: row for row in found["rows"] if row["player"] == "everybody"}
+        commands.append(
+            "    "
+            + found["provenance"]["command"].replace(FORMER_COMMAND, COMMAND)
+        )
+        everybody = {
+            row["rule"]: row
+            for row in found["rows"]
+            if row["player"] == "everybody"
+        }
         base = everybody["event"]
         for rule, row in everybody.items():
             ratio = np.mean(row["steps"]) / np.mean(base["steps"])
@@ -131,19 +179,38 @@ def summary() -> str:
                 ]
             )
     kept = ["steps kept per env step", "of `event`", "per second"]
-    head = ["play", "rule", *kept, "log-loss", "against `event` (worst seed)", "top-1"]
+    head = [
+        "play",
+        "rule",
+        *kept,
+        "log-loss",
+        "against `event` (worst seed)",
+        "top-1",
+    ]
     return "\n".join([*commands, "", table(head, rows)])
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--game", default=RunConfig.game)
-    parser.add_argument("--players", nargs="+", help="by default a mixture of the game's standard players")
+    parser.add_argument(
+        "--players",
+        nargs="+",
+        help="by default a mixture of the game's standard players",
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--episodes", type=int, default=2000)
     parser.add_argument("--updates", type=int, default=2000)
-    parser.add_argument("--out", type=Path, help="JSON file to write; without it the table is printed")
-    parser.add_argument("--quick", action="store_true", help="20 episodes, 10 updates, one seed")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="JSON file to write; without it the table is printed",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="20 episodes, 10 updates, one seed"
+    )
     options = parser.parse_args(arguments)
     if options.out is None:
         print(summary())
@@ -156,7 +223,9 @@ def main(arguments: Sequence[str]) -> None:
     players = options.players or [drawn_players(config)]
     found = compare_rules(config, players, options.episodes, options.seeds)
     command = f"{COMMAND} {shlex.join(arguments)}"
-    write_json(options.out, found | {"provenance": provenance(config.seed, command)})
+    write_json(
+        options.out, found | {"provenance": provenance(config.seed, command)}
+    )
     print(options.out)
 
 

@@ -16,7 +16,9 @@ EVENTS = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--compile-log", metavar="DIR", help="folder for one JSON line a test")
+    parser.addoption(
+        "--compile-log", metavar="DIR", help="folder for one JSON line a test"
+    )
 
 
 class CompileLog:
@@ -26,7 +28,9 @@ class CompileLog:
         import jax.monitoring
 
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / f"{os.environ.get('PYTEST_XDIST_WORKER', 'main')}.jsonl").open("a")
+        self._file = (
+            folder / f"{os.environ.get('PYTEST_XDIST_WORKER', 'main')}.jsonl"
+        ).open("a")
         self._seconds: Counter[str] = Counter()
         self._programs: Counter[str] = Counter()
         jax.monitoring.register_event_duration_secs_listener(self._note)
@@ -42,8 +46,15 @@ class CompileLog:
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Write one line for each phase of a test; setup holds the fixtures that this test was the first to ask for."""
-        line = {"test": report.nodeid, "when": report.when, "seconds": report.duration}
-        line |= {"stages": dict(self._seconds), "programs": dict(self._programs)}
+        line = {
+            "test": report.nodeid,
+            "when": report.when,
+            "seconds": report.duration,
+        }
+        line |= {
+            "stages": dict(self._seconds),
+            "programs": dict(self._programs),
+        }
         print(json.dumps(line), file=self._file, flush=True)
         self._seconds.clear()
         self._programs.clear()
@@ -51,7 +62,9 @@ class CompileLog:
 
 def pytest_configure(config: pytest.Config) -> None:
     folder = config.getoption("--compile-log")
-    is_controller = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    is_controller = config.getoption("numprocesses", None) and not hasattr(
+        config, "workerinput"
+    )
     if folder and not is_controller:
         config.pluginmanager.register(CompileLog(Path(folder)))
 
@@ -67,16 +80,30 @@ def table(folder: Path, rows: int = 25) -> str:
             file["tests"] += line["when"] == "call"
             file["seconds"] += line["seconds"]
             file["programs"] += sum(line["programs"].values())
-            file.update({kind: line["stages"].get(kind, 0.0) for kind in EVENTS.values()})
+            file.update(
+                {
+                    kind: line["stages"].get(kind, 0.0)
+                    for kind in EVENTS.values()
+                }
+            )
             programs.update(line["programs"])
     columns = ("tests", "seconds", "programs", *EVENTS.values())
     total = sum(files.values(), Counter())
     ordered = sorted(files.items(), key=lambda item: -item[1]["seconds"])[:rows]
-    lines = ["| file | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines = [
+        "| file | " + " | ".join(columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
     for name, counts in [("all", total), *ordered]:
-        lines.append(f"| {name} | " + " | ".join(f"{counts[c]:.0f}" for c in columns) + " |")
+        lines.append(
+            f"| {name} | "
+            + " | ".join(f"{counts[c]:.0f}" for c in columns)
+            + " |"
+        )
     lines += ["", "| program | times compiled |", "|---|---|"]
-    lines += [f"| {name} | {count} |" for name, count in programs.most_common(rows)]
+    lines += [
+        f"| {name} | {count} |" for name, count in programs.most_common(rows)
+    ]
     return "\n".join(lines)
 
 

@@ -13,14 +13,19 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # One cache for all workers and whatever they start: a half-written entry is one to compile. With XLA's own caches on, an entry's name
 # holds the folder's.
 os.environ |= {
-    "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parents[1] / ".cache" / "tests"),
+    "JAX_COMPILATION_CACHE_DIR": str(
+        Path(__file__).parents[1] / ".cache" / "tests"
+    ),
     "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
 
 # An int is a fine float, as for pyright (PEP 484's numeric tower); beartype alone refuses `stag_reward=10`.
-install_import_hook("bestreply", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+install_import_hook(
+    "bestreply",
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
 
 import jax  # noqa: E402  (after its settings)
 
@@ -28,7 +33,8 @@ import jax  # noqa: E402  (after its settings)
 def pytest_configure(config: pytest.Config) -> None:
     # A worker beside this one may be half way through writing an entry: JAX then compiles, and all is well.
     config.addinivalue_line(
-        "filterwarnings", "ignore:Error (reading|writing) persistent compilation cache entry"
+        "filterwarnings",
+        "ignore:Error (reading|writing) persistent compilation cache entry",
     )
 
 
@@ -71,7 +77,9 @@ def chromium():
         pytest.skip("no Chromium on this machine: apt-get install chromium")
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*QUIET.split(), "--disable-sync"])
+        browser = playwright.chromium.launch(
+            executable_path=path, args=[*QUIET.split(), "--disable-sync"]
+        )
         yield browser
         browser.close()
 
@@ -83,7 +91,9 @@ def visit(chromium):
     pages = []
 
     def open_page(address, width=1280, height=900, scheme="light"):
-        page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        page = chromium.new_page(
+            viewport={"width": width, "height": height}, color_scheme=scheme
+        )
         page.set_default_timeout(20_000)
         page.said = []
         page.on("console", lambda message: page.said.append(message.text))

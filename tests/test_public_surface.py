@@ -40,18 +40,29 @@ def test_functions_are_not_hidden_by_the_modules_of_their_name():
     import bestreply.train
 
     assert callable(br.collect) and callable(br.train) and callable(br.evaluate)
-    assert br.collect is bestreply.collect and br.evaluate is sys.modules["bestreply.evaluate"].evaluate
+    assert (
+        br.collect is bestreply.collect
+        and br.evaluate is sys.modules["bestreply.evaluate"].evaluate
+    )
 
 
 def test_an_unknown_name_shows_those_there_are():
-    with pytest.raises(AttributeError, match=r"module 'bestreply' has no attribute 'learn'; it has: .*train"):
+    with pytest.raises(
+        AttributeError,
+        match=r"module 'bestreply' has no attribute 'learn'; it has: .*train",
+    ):
         br.learn  # noqa: B018
 
 
 def test_importing_the_package_imports_nothing_heavy():
     code = "import sys, bestreply; print([m for m in ('jax', 'numpy', 'equinox', 'pyarrow', 'tyro') if m in sys.modules])"
     assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         == "[]\n"
     )
 

@@ -17,6 +17,8 @@ MEMORY = 0.9
 
 def configure(config: RunConfig) -> RunConfig:
     """`config` with what makes it HOP: everything else (sizes, updates, simulations) stays as asked for."""
-    planner = dataclasses.replace(config.planner, planner="mcts", world="true", memory=MEMORY)
+    planner = dataclasses.replace(
+        config.planner, planner="mcts", world="true", memory=MEMORY
+    )
     model = dataclasses.replace(config.model, opponent_types="goal")
     return dataclasses.replace(config, planner=planner, model=model)

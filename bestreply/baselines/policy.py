@@ -9,9 +9,9 @@ from jaxtyping import Float
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
-from bestreply.model.nets import MLP, one_hot_actions
+from bestreply.models.networks import MLP, one_hot_actions
 from bestreply.players.base import Player, draw
-from bestreply.types import ABSENT, Array, Thought
+from bestreply.types import ABSENT, ActorOutput, Array
 
 
 class ActorCritic(eqx.Module):
@@ -27,9 +27,14 @@ class ActorCritic(eqx.Module):
     num_actions: int = eqx.field(static=True)
 
     @classmethod
-    def create(cls, game: Game, config: ModelConfig, *, recurrent: bool, key: jax.Array) -> "ActorCritic":
+    def create(
+        cls, game: Game, config: ModelConfig, *, recurrent: bool, key: jax.Array
+    ) -> "ActorCritic":
         actor_key, critic_key, memory_key = jax.random.split(key, 3)
-        hidden, seen = (config.width,) * config.depth, jnp.zeros(game.obs_shape).size
+        hidden, seen = (
+            (config.width,) * config.depth,
+            jnp.zeros(game.obs_shape).size,
+        )
         memory = None
         if recurrent:
             joint = game.num_players * game.num_actions
@@ -37,13 +42,22 @@ class ActorCritic(eqx.Module):
         inputs = config.width + seen if recurrent else seen
         actor = MLP(inputs, hidden, game.num_actions, key=actor_key)
         critic = MLP(inputs, hidden, 1, key=critic_key)
-        return cls(actor=actor, critic=critic, memory=memory, num_actions=game.num_actions)
+        return cls(
+            actor=actor,
+            critic=critic,
+            memory=memory,
+            num_actions=game.num_actions,
+        )
 
     def start(self) -> Float[Array, " H"]:
         return jnp.zeros(0 if self.memory is None else self.memory.hidden_size)
 
     def __call__(
-        self, hidden: Float[Array, " H"], obs: Array, legal: Array, before: Array
+        self,
+        hidden: Float[Array, " H"],
+        obs: Array,
+        legal: Array,
+        before: Array,
     ) -> tuple[Array, Array, Array]:
         """What is remembered next [H], log pi(a | .) [A] over the legal actions, and V [].
 
@@ -52,7 +66,9 @@ class ActorCritic(eqx.Module):
         """
         seen = jnp.reshape(obs, -1)
         if self.memory is not None:
-            read = jnp.concatenate([seen, one_hot_actions(before[0], before[1:], self.num_actions)])
+            read = jnp.concatenate(
+                [seen, one_hot_actions(before[0], before[1:], self.num_actions)]
+            )
             hidden = self.memory(read, hidden)
             seen = jnp.concatenate([hidden, seen])
         logits = jnp.where(legal, self.actor(seen), -1e9)
@@ -68,7 +84,9 @@ class ActorCritic(eqx.Module):
             return hidden, (logs, value)
 
         if self.memory is None:
-            _, logs, value = jax.vmap(lambda *seen: self(self.start(), *seen))(obs, legal, before)
+            _, logs, value = jax.vmap(lambda *seen: self(self.start(), *seen))(
+                obs, legal, before
+            )
             return logs, value
         return jax.lax.scan(step, self.start(), (obs, legal, before))[1]
 
@@ -94,10 +112,20 @@ class PolicyPlayer(Player):
         *,
         others: Array | None = None,
         present: Array | None = None,
-    ) -> tuple[Any, jax.Array, Thought]:
-        others = jnp.full(self.game.num_players - 1, ABSENT) if others is None else jnp.asarray(others)
+    ) -> tuple[Any, jax.Array, ActorOutput]:
+        others = (
+            jnp.full(self.game.num_players - 1, ABSENT)
+            if others is None
+            else jnp.asarray(others)
+        )
         before = jnp.concatenate([carry["action"][None], others])
-        hidden, logs, _ = self.net(carry["hidden"], jnp.asarray(obs), jnp.asarray(legal), before)
-        probs = jax.nn.one_hot(logs.argmax(), self.net.num_actions) if self.greedy else jnp.exp(logs)
+        hidden, logs, _ = self.net(
+            carry["hidden"], jnp.asarray(obs), jnp.asarray(legal), before
+        )
+        probs = (
+            jax.nn.one_hot(logs.argmax(), self.net.num_actions)
+            if self.greedy
+            else jnp.exp(logs)
+        )
         action = draw(key, probs)
-        return {"hidden": hidden, "action": action}, action, Thought(probs)
+        return {"hidden": hidden, "action": action}, action, ActorOutput(probs)

@@ -15,13 +15,14 @@ import numpy as np
 import optax
 
 from bestreply.baselines.policy import ActorCritic, PolicyPlayer
-from bestreply.collect import play, seat_players
 from bestreply.config import RunConfig
-from bestreply.console import meter
 from bestreply.games.base import Game
-from bestreply.learner import trainable
-from bestreply.phases import Write
+from bestreply.simulation.lineup import seat_players
+from bestreply.simulation.loop import play
+from bestreply.training.phases import Write
+from bestreply.training.state import trainable
 from bestreply.types import ABSENT, Array, Episodes, ego_order
+from bestreply.utils.console import meter
 
 GREEDY = True
 EPISODES = 64
@@ -42,7 +43,7 @@ STREAM = 1_500_450_271
 """Tells the play it learns from apart from all other play of the same seed."""
 
 
-class Tried(eqx.Module):
+class PPOState(eqx.Module):
     """What training changes."""
 
     net: ActorCritic
@@ -52,45 +53,61 @@ class Tried(eqx.Module):
     updates: Array  # [] int32, batches of play learned from
 
 
-def start(config: RunConfig, game: Game, key: Array, *, recurrent: bool) -> Tried:
+def start(
+    config: RunConfig, game: Game, key: Array, *, recurrent: bool
+) -> PPOState:
     net = ActorCritic.create(game, config.model, recurrent=recurrent, key=key)
     state = _optimiser().init(trainable(net))
-    return Tried(net, state, jnp.float32(0), jnp.int32(0), jnp.int32(0))
+    return PPOState(net, state, jnp.float32(0), jnp.int32(0), jnp.int32(0))
 
 
 def _optimiser() -> optax.GradientTransformation:
     """Adam; the rate, which falls to nothing with the budget, is multiplied in where it is used."""
-    return optax.chain(optax.clip_by_global_norm(0.5), optax.adam(LEARNING_RATE, eps=1e-5))
+    return optax.chain(
+        optax.clip_by_global_norm(0.5), optax.adam(LEARNING_RATE, eps=1e-5)
+    )
 
 
 def fit(
     config: RunConfig,
     game: Game,
     budget: int,
-    learner: Tried,
-    save: Callable[[Tried], None],
+    train_state: PPOState,
+    save: Callable[[PPOState], None],
     write: Write,
-) -> Tried:
+) -> PPOState:
     """Plays and learns until `budget` environment steps are played."""
-    from bestreply.experiment import drawn_players
+    from bestreply.simulation.lineup import drawn_players
 
     drawn = drawn_players(config)
     every = max(config.train.checkpoint_every // 10, 1)
-    with meter("train: policy", budget - int(learner.env_steps), "steps") as progress:
-        while int(learner.env_steps) < budget:
-            played, steps = _play(config, game, drawn, learner)
-            left = jnp.float32(max(1 - int(learner.env_steps) / budget, 0))
-            learner, metrics = _learn(config, learner, played, left, jnp.int32(steps))
+    with meter(
+        "train: policy", budget - int(train_state.env_steps), "steps"
+    ) as progress:
+        while int(train_state.env_steps) < budget:
+            played, steps = _play(config, game, drawn, train_state)
+            left = jnp.float32(max(1 - int(train_state.env_steps) / budget, 0))
+            train_state, metrics = _learn(
+                config, train_state, played, left, jnp.int32(steps)
+            )
             measured = {name: float(x) for name, x in metrics.items()}
-            write("policy", int(learner.updates), measured, int(learner.env_steps))
-            if int(learner.updates) % every == 0 or int(learner.env_steps) >= budget:
-                save(learner)
+            write(
+                "policy",
+                int(train_state.updates),
+                measured,
+                int(train_state.env_steps),
+            )
+            if (
+                int(train_state.updates) % every == 0
+                or int(train_state.env_steps) >= budget
+            ):
+                save(train_state)
             progress.advance(steps)
-    return learner
+    return train_state
 
 
 class Batch(NamedTuple):
-    """Play of the learner's own seat: E episodes of T steps."""
+    """Play of the train_state's own seat: E episodes of T steps."""
 
     obs: Array  # [E, T+1, *obs_shape]
     legal: Array  # [E, T+1, A]
@@ -101,14 +118,24 @@ class Batch(NamedTuple):
     ends: Array  # [E, T] bool, no value counts after this step
 
 
-def _play(config: RunConfig, game: Game, drawn: str, learner: Tried) -> tuple[Batch, int]:
-    player = PolicyPlayer(net=learner.net, game=game, name="ppo")
+def _play(
+    config: RunConfig, game: Game, drawn: str, train_state: PPOState
+) -> tuple[Batch, int]:
+    player = PolicyPlayer(net=train_state.net, game=game, name="ppo")
     seats = [player, *[drawn] * (game.num_players - 1)]
-    seed = int(np.random.default_rng([config.seed, STREAM, int(learner.updates)]).integers(2**31))
+    seed = int(
+        np.random.default_rng(
+            [config.seed, STREAM, int(train_state.updates)]
+        ).integers(2**31)
+    )
     lineup = seat_players(game, seats, EPISODES, seed, rotate=True)
     episodes = play(game, lineup, seed, chunk=EPISODES).episodes
-    own = np.arange(len(episodes.length)) % game.num_players  # where `rotate` seats the first player
-    return own_play(episodes, own, config.train.at_limit == "zero"), int(episodes.length.sum())
+    own = (
+        np.arange(len(episodes.length)) % game.num_players
+    )  # where `rotate` seats the first player
+    return own_play(episodes, own, config.train.at_limit == "zero"), int(
+        episodes.length.sum()
+    )
 
 
 def own_play(episodes: Episodes, seat: np.ndarray, limit_ends: bool) -> Batch:
@@ -121,48 +148,89 @@ def own_play(episodes: Episodes, seat: np.ndarray, limit_ends: bool) -> Batch:
     ego = ego_order(action.shape[2])[seat]  # [E, N]
     joint = np.take_along_axis(action, ego[:, None], 2)
     before = np.concatenate([np.full_like(joint[:, :1], ABSENT), joint], 1)
-    ends = mine(episodes.terminated) | (np.asarray(episodes.truncated) & limit_ends)
-    own = map(mine, (episodes.obs, episodes.legal, episodes.action, episodes.prob, episodes.reward))
+    ends = mine(episodes.terminated) | (
+        np.asarray(episodes.truncated) & limit_ends
+    )
+    own = map(
+        mine,
+        (
+            episodes.obs,
+            episodes.legal,
+            episodes.action,
+            episodes.prob,
+            episodes.reward,
+        ),
+    )
     obs, legal, acted, prob, reward = own
-    return Batch(obs, legal, before, acted, np.nan_to_num(prob, nan=1.0), reward, ends)
+    return Batch(
+        obs, legal, before, acted, np.nan_to_num(prob, nan=1.0), reward, ends
+    )
 
 
 @partial(jax.jit, static_argnames=("config",))
 def _learn(
-    config: RunConfig, learner: Tried, batch: Batch, left: Array, steps: Array
-) -> tuple[Tried, dict[str, Array]]:
+    config: RunConfig,
+    train_state: PPOState,
+    batch: Batch,
+    left: Array,
+    steps: Array,
+) -> tuple[PPOState, dict[str, Array]]:
     """Some epochs over one batch of play; `left` is the share of the budget that is still to be played."""
-    values = jax.vmap(learner.net.along)(batch.obs, batch.legal, batch.before)[1] * learner.unit
+    values = (
+        jax.vmap(train_state.net.along)(batch.obs, batch.legal, batch.before)[1]
+        * train_state.unit
+    )
     acted = batch.action != ABSENT
     advantage = gae(batch, values, config.train.gamma, GAE_LAMBDA)
     returns = advantage + values[:, :-1]
-    deviation = jnp.sqrt(jnp.where(acted, returns**2, 0).sum() / jnp.maximum(acted.sum(), 1))
-    unit = jnp.where(learner.unit == 0, deviation, 0.95 * learner.unit + 0.05 * deviation)
+    deviation = jnp.sqrt(
+        jnp.where(acted, returns**2, 0).sum() / jnp.maximum(acted.sum(), 1)
+    )
+    unit = jnp.where(
+        train_state.unit == 0,
+        deviation,
+        0.95 * train_state.unit + 0.05 * deviation,
+    )
     unit = jnp.maximum(unit, 1e-2)
 
     def update(carry: Any, rows: Array) -> Any:
         net, state = carry
-        part, adv, y = jax.tree.map(lambda x: x[rows], (batch, advantage, returns / unit))
-        (_, parts), gradient = eqx.filter_value_and_grad(loss, has_aux=True)(net, part, adv, y, left)
+        part, adv, y = jax.tree.map(
+            lambda x: x[rows], (batch, advantage, returns / unit)
+        )
+        (_, parts), gradient = eqx.filter_value_and_grad(loss, has_aux=True)(
+            net, part, adv, y, left
+        )
         change, state = _optimiser().update(gradient, state, trainable(net))
-        return (eqx.apply_updates(net, jax.tree.map(lambda x: left * x, change)), state), parts
+        return (
+            eqx.apply_updates(net, jax.tree.map(lambda x: left * x, change)),
+            state,
+        ), parts
 
     count = len(batch.action)
-    key = jax.random.fold_in(jax.random.key(config.seed), learner.updates)
-    orders = jax.vmap(lambda k: jax.random.permutation(k, count))(jax.random.split(key, EPOCHS))
+    key = jax.random.fold_in(jax.random.key(config.seed), train_state.updates)
+    orders = jax.vmap(lambda k: jax.random.permutation(k, count))(
+        jax.random.split(key, EPOCHS)
+    )
     size = max(count // MINIBATCHES, 1)
     rows = orders[:, : count // size * size].reshape(-1, size)
-    (net, state), parts = jax.lax.scan(update, (learner.net, learner.optimiser), rows)
+    (net, state), parts = jax.lax.scan(
+        update, (train_state.net, train_state.optimiser), rows
+    )
     metrics = {f"policy/{name}": value.mean() for name, value in parts.items()}
     metrics["policy/return"] = jnp.where(acted, batch.reward, 0).sum(1).mean()
-    return Tried(net, state, unit, learner.env_steps + steps, learner.updates + 1), metrics
+    return PPOState(
+        net, state, unit, train_state.env_steps + steps, train_state.updates + 1
+    ), metrics
 
 
 def gae(batch: Batch, values: Array, gamma: float, lam: float) -> Array:
     """[E, T]: generalised advantage estimates from values [E, T+1]; 0 at steps that were not acted."""
     acted = batch.action != ABSENT
     discount = gamma * ~batch.ends
-    delta = jnp.where(acted, batch.reward + discount * values[:, 1:] - values[:, :-1], 0)
+    delta = jnp.where(
+        acted, batch.reward + discount * values[:, 1:] - values[:, :-1], 0
+    )
 
     def back(after: Array, at: Any) -> Any:
         delta, discount = at
@@ -170,7 +238,9 @@ def gae(batch: Batch, values: Array, gamma: float, lam: float) -> Array:
         return advantage, advantage
 
     last = jnp.zeros(len(delta))
-    return jax.lax.scan(back, last, (delta.T, jnp.where(acted, discount, 0).T), reverse=True)[1].T
+    return jax.lax.scan(
+        back, last, (delta.T, jnp.where(acted, discount, 0).T), reverse=True
+    )[1].T
 
 
 def loss(
@@ -184,10 +254,14 @@ def loss(
 
     logs, values = jax.vmap(net.along)(batch.obs, batch.legal, batch.before)
     logs, values = logs[:, :-1], values[:, :-1]
-    chosen = jnp.take_along_axis(logs, jnp.maximum(batch.action, 0)[..., None], 2)[..., 0]
+    chosen = jnp.take_along_axis(
+        logs, jnp.maximum(batch.action, 0)[..., None], 2
+    )[..., 0]
     ratio = jnp.exp(chosen - jnp.log(jnp.maximum(batch.prob, 1e-8)))
     middle = mean(advantage)
-    advantage = (advantage - middle) / (jnp.sqrt(mean((advantage - middle) ** 2)) + 1e-8)
+    advantage = (advantage - middle) / (
+        jnp.sqrt(mean((advantage - middle) ** 2)) + 1e-8
+    )
     clipped = jnp.clip(ratio, 1 - CLIP_RATIO, 1 + CLIP_RATIO)
     policy = -mean(jnp.minimum(ratio * advantage, clipped * advantage))
     value = mean((values - y) ** 2)

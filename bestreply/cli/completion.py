@@ -69,14 +69,25 @@ def _words_function() -> str:
         f'    help) echo "{" ".join(_top_words())}" ;;',
     ]
     for family in FAMILIES:
-        lines.append(f'    {family}) echo "{" ".join([*_family_words(family), "--help"])}" ;;')
+        lines.append(
+            f'    {family}) echo "{" ".join([*_family_words(family), "--help"])}" ;;'
+        )
     for name, command in COMMANDS.items():
-        lines += [f'    "{name}")', *_option_cases(list(options_of(command.load()))), "        ;;"]
+        lines += [
+            f'    "{name}")',
+            *_option_cases(list(options_of(command.load()))),
+            "        ;;",
+        ]
     return "\n".join([*lines, "    esac", "}"])
 
 
 def _option_cases(options: list[Option]) -> Iterator[str]:
-    flags = [flag for option in options if not option.positional for flag in option.flags]
+    flags = [
+        flag
+        for option in options
+        if not option.positional
+        for flag in option.flags
+    ]
     yield '        case "$2" in'
     for option in options:
         if option.positional or option.is_flag:
@@ -86,7 +97,12 @@ def _option_cases(options: list[Option]) -> Iterator[str]:
         elif option.is_path:
             yield f"        {option.name}) return ;;"
     yield "        esac"
-    words = [choice for option in options if option.positional for choice in option.choices]
+    words = [
+        choice
+        for option in options
+        if option.positional
+        for choice in option.choices
+    ]
     positional = any(option.positional for option in options)
     all_flags = " ".join([*flags, "--help"])
     other = " ".join(words) if positional else all_flags
@@ -98,7 +114,11 @@ def _top_words() -> list[str]:
 
 
 def _family_words(family: str) -> list[str]:
-    return [name.split()[1] for name in COMMANDS if name.split()[0] == family and " " in name]
+    return [
+        name.split()[1]
+        for name in COMMANDS
+        if name.split()[0] == family and " " in name
+    ]
 
 
 # -- fish ----------------------------------------------------------------------------------------------------------------------
@@ -139,7 +159,9 @@ def _fish_options(name: str, options: list[Option]) -> Iterator[str]:
             if option.choices:
                 yield f"{start} -a {choices}"
         elif option.is_flag:
-            yield from (f"{start} -l {flag.removeprefix('--')}" for flag in option.flags)
+            yield from (
+                f"{start} -l {flag.removeprefix('--')}" for flag in option.flags
+            )
         elif option.choices:
             yield f"{start} -l {option.name.removeprefix('--')} -xa {choices}"
         else:

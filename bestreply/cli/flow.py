@@ -34,7 +34,7 @@ class Run(RunConfig):
 
     def run(self) -> None:
         """Run all four steps and print the table of scores and the report's path."""
-        from bestreply.experiment import run_all
+        from bestreply.pipeline import run_all
 
         done = run_all(config_of(self), self.out, resume=self.resume)
         show_scores(done.path)
@@ -65,8 +65,14 @@ class Collect:
         from bestreply.games import make_game
 
         game = make_game(self.game)
-        players = self.players * game.num_players if len(self.players) == 1 else self.players
-        say(collect(game, players, self.episodes, self.seed, path=self.out).path)
+        players = (
+            self.players * game.num_players
+            if len(self.players) == 1
+            else self.players
+        )
+        say(
+            collect(game, players, self.episodes, self.seed, path=self.out).path
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +96,18 @@ class Train(RunConfig):
     def run(self) -> None:
         """Train on the dataset and print the run directory."""
         from bestreply.data.store import open_store
-        from bestreply.experiment import config_for_data
+        from bestreply.pipeline import config_for_data
         from bestreply.train import train
 
         data = open_store(self.data)
-        say(train(data, config_for_data(config_of(self), data), path=self.out, resume=self.resume).path)
+        say(
+            train(
+                data,
+                config_for_data(config_of(self), data),
+                path=self.out,
+                resume=self.resume,
+            ).path
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,12 +127,16 @@ class Evaluate:
 
     def run(self) -> None:
         """Evaluate the run, and print its scores and their path."""
-        from bestreply.experiment import evaluate_run
+        from bestreply.pipeline import evaluate_run
         from bestreply.run import load_run
 
         run = load_run(self.run_dir)
         evaluation = self._changed(run.config.evaluate)
-        evaluate_run(dataclasses.replace(run, config=dataclasses.replace(run.config, evaluate=evaluation)))
+        evaluate_run(
+            dataclasses.replace(
+                run, config=dataclasses.replace(run.config, evaluate=evaluation)
+            )
+        )
         show_scores(self.run_dir)
         show_changes(self.run_dir / "changes.json", evaluation.opponents)
         say(self.run_dir / "scores.parquet")
@@ -159,9 +176,17 @@ class Report:
         from bestreply.report import write_report, write_report_over_runs
         from bestreply.report.weekly.find import holds_run
 
-        over_many = {"since": self.since, "baseline": self.baseline, "out": self.out}
+        over_many = {
+            "since": self.since,
+            "baseline": self.baseline,
+            "out": self.out,
+        }
         if len(self.folders) != 1 or not holds_run(self.folders[0]):
-            say(*write_report_over_runs(self.folders or (Path("runs"),), self.lang, **over_many))
+            say(
+                *write_report_over_runs(
+                    self.folders or (Path("runs"),), self.lang, **over_many
+                )
+            )
             return
         for name, value in over_many.items():
             if value is not None:
@@ -180,12 +205,14 @@ def show_scores(run_dir: Path) -> None:
 
 def show_changes(path: Path, opponents: tuple[str, ...]) -> None:
     """Print the detection of changes against `opponents`, if the file contains any of these sets."""
-    from bestreply.changes import changes_table
+    from bestreply.analysis.change_detection import changes_table
 
     if not path.exists():
         return
     sets = [
-        entry for entry in json.loads(path.read_text("utf-8"))["against"] if entry["opponents"] in opponents
+        entry
+        for entry in json.loads(path.read_text("utf-8"))["against"]
+        if entry["opponents"] in opponents
     ]
     if sets:
         show(changes_table(sets))

@@ -19,7 +19,9 @@ class Games:
         """Print the games."""
         from bestreply.games import list_games
 
-        say(*(f"{name:<18} {summary}" for name, summary in list_games().items()))
+        say(
+            *(f"{name:<18} {summary}" for name, summary in list_games().items())
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +32,12 @@ class Players:
         """Print the players."""
         from bestreply.players import list_players
 
-        say(*(f"{name:<20} {summary}" for name, summary in list_players().items()))
+        say(
+            *(
+                f"{name:<20} {summary}"
+                for name, summary in list_players().items()
+            )
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,14 +122,34 @@ class View:
 
     def run(self) -> None:
         """Write the page, or the animation, and print its path."""
+        from bestreply.interactive.view import animate_run, view_run
         from bestreply.run import load_run
-        from bestreply.view import animate_run, view_run
 
-        settings: dict[str, Any] = {"seed": self.seed, "planner": self.planner, "lang": self.lang}
+        settings: dict[str, Any] = {
+            "seed": self.seed,
+            "planner": self.planner,
+            "lang": self.lang,
+        }
         if self.gif:
-            say(animate_run(load_run(self.run_dir), self.gif, self.opponents, seat=self.seat, **settings))
+            say(
+                animate_run(
+                    load_run(self.run_dir),
+                    self.gif,
+                    self.opponents,
+                    seat=self.seat,
+                    **settings,
+                )
+            )
             return
-        say(view_run(load_run(self.run_dir), self.opponents, self.episodes, seat=self.seat, **settings))
+        say(
+            view_run(
+                load_run(self.run_dir),
+                self.opponents,
+                self.episodes,
+                seat=self.seat,
+                **settings,
+            )
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,13 +186,25 @@ class Play:
     def run(self) -> None:
         """Serve the game until Ctrl-C, and print the dataset's path if a game was completed."""
         if len(self.game) > 1:
-            raise UsageError(f"game={' '.join(self.game)}: expected one game, in quotes if it has settings")
-        from bestreply.person.play import open_sitting, serve
+            raise UsageError(
+                f"game={' '.join(self.game)}: expected one game, in quotes if it has settings"
+            )
+        from bestreply.interactive.play import open_session, serve
 
         game = self.game[0] if self.game else None
-        settings: dict[str, Any] = {"planner": self.planner, "seed": self.seed, "out": self.out}
-        session, goals = open_sitting(game, self.against, self.opponents, self.seat, **settings)
-        page: dict[str, Any] = {"goals": goals, "beliefs": self.show_beliefs, "lang": self.lang}
+        settings: dict[str, Any] = {
+            "planner": self.planner,
+            "seed": self.seed,
+            "out": self.out,
+        }
+        session, goals = open_session(
+            game, self.against, self.opponents, self.seat, **settings
+        )
+        page: dict[str, Any] = {
+            "goals": goals,
+            "beliefs": self.show_beliefs,
+            "lang": self.lang,
+        }
         serve(session, port=self.port, browser=self.browser, **page)
         if session.kept:
             say(session.out)

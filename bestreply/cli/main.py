@@ -5,7 +5,14 @@ import sys
 from typing import NoReturn
 
 from bestreply.cli.output import describe_error
-from bestreply.cli.registry import COMMANDS, FAMILIES, GROUPS, HELP_FLAGS, UsageError, did_you_mean
+from bestreply.cli.registry import (
+    COMMANDS,
+    FAMILIES,
+    GROUPS,
+    HELP_FLAGS,
+    UsageError,
+    did_you_mean,
+)
 
 INTERRUPTED = "interrupted. All files on disk are complete. Commands with --resume can continue from here."
 USER_ERRORS = (ValueError, OSError, ImportError, OverflowError, MemoryError)
@@ -21,7 +28,7 @@ def main() -> None:
     try:
         run_command(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
+    except BrokenPipeError:  # the sequence, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
@@ -76,9 +83,19 @@ def overview() -> str:
         "usage: bestreply COMMAND [OPTIONS]",
     ]
     for heading, commands in GROUPS.items():
-        lines += ["", f"{heading}:", *(_line(name, command.summary) for name, command in commands.items())]
+        lines += [
+            "",
+            f"{heading}:",
+            *(
+                _line(name, command.summary)
+                for name, command in commands.items()
+            ),
+        ]
     lines += [
-        _line("help COMMAND", "Show the options of a command, as COMMAND --help does"),
+        _line(
+            "help COMMAND",
+            "Show the options of a command, as COMMAND --help does",
+        ),
         _line("--version", "Print the version"),
         "",
         "First run: bestreply run --preset debug",
@@ -88,10 +105,17 @@ def overview() -> str:
 
 def family_overview(family: str) -> str:
     """Return the help of a family of commands, such as `bestreply data`."""
-    commands = {name: c for name, c in COMMANDS.items() if name.split()[0] == family}
+    commands = {
+        name: c for name, c in COMMANDS.items() if name.split()[0] == family
+    }
     lines = [f"usage: bestreply {family} COMMAND [OPTIONS]", ""]
-    lines += [_line(name, command.summary) for name, command in commands.items()]
-    lines += ["", f"Options of a command: bestreply {next(iter(commands))} --help"]
+    lines += [
+        _line(name, command.summary) for name, command in commands.items()
+    ]
+    lines += [
+        "",
+        f"Options of a command: bestreply {next(iter(commands))} --help",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bestreply.cli.registry import COMMANDS, UsageError, did_you_mean, one_of
-from bestreply.config import PRESETS, PlannerConfig, RunConfig, from_dict, preset
+from bestreply.config import (
+    PRESETS,
+    PlannerConfig,
+    RunConfig,
+    from_dict,
+    preset,
+)
 
 if TYPE_CHECKING:
     Planner = str
@@ -20,7 +26,13 @@ Language = Literal["en", "zh"]
 DEFAULT_PRESET = "demo"
 RANGES = {"seed": (0, 2**32 - 1), "port": (0, 65535)}
 """Field name, in every command -> least and largest value."""
-_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
+_NAMES = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
 
 
 class Option(NamedTuple):
@@ -55,13 +67,24 @@ def options_of(kind: type, prefix: str = "") -> Iterator[Option]:
     """
     types = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
-        name, parts = f"{prefix}{field.name}".replace("_", "-"), list(_type_parts(types[field.name]))
+        name, parts = (
+            f"{prefix}{field.name}".replace("_", "-"),
+            list(_type_parts(types[field.name])),
+        )
         if dataclasses.is_dataclass(types[field.name]):
             yield from options_of(types[field.name], f"{prefix}{field.name}.")
             continue
         choices = tuple(part for part in parts if isinstance(part, str))
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        yield Option(name if required else f"--{name}", choices, Path in parts, bool in parts)
+        required = (
+            field.default is dataclasses.MISSING
+            and field.default_factory is dataclasses.MISSING
+        )
+        yield Option(
+            name if required else f"--{name}",
+            choices,
+            Path in parts,
+            bool in parts,
+        )
 
 
 def read(name: str, kind: Any, arguments: Sequence[str]) -> Any:
@@ -85,8 +108,15 @@ def read(name: str, kind: Any, arguments: Sequence[str]) -> Any:
     rest, settings = list(arguments), {}
     if issubclass(kind, RunConfig):
         start, rest = starting_point(arguments)
-        values = {field.name: getattr(start, field.name) for field in dataclasses.fields(RunConfig)}
-        required = {field.name: tyro.MISSING for field in dataclasses.fields(kind) if field.kw_only}
+        values = {
+            field.name: getattr(start, field.name)
+            for field in dataclasses.fields(RunConfig)
+        }
+        required = {
+            field.name: tyro.MISSING
+            for field in dataclasses.fields(kind)
+            if field.kw_only
+        }
         settings["default"] = kind(**values, **required)
     options = tyro.cli(
         kind,
@@ -102,7 +132,15 @@ def read(name: str, kind: Any, arguments: Sequence[str]) -> Any:
 
 def check_names(name: str, kind: type, arguments: Sequence[str]) -> None:
     """Raise UsageError for the first option that the command does not have, with the options most similar to it."""
-    known = ["--help", *(flag for option in options_of(kind) for flag in option.flags if flag[0] == "-")]
+    known = [
+        "--help",
+        *(
+            flag
+            for option in options_of(kind)
+            for flag in option.flags
+            if flag[0] == "-"
+        ),
+    ]
     for word in arguments:
         flag = word.partition("=")[0]
         if flag.startswith("--") and flag.replace("_", "-") not in known:
@@ -116,7 +154,9 @@ def check_ranges(options: Any) -> None:
     for name, (least, largest) in RANGES.items():
         value = getattr(options, name, None)
         if value is not None and not least <= value <= largest:
-            raise UsageError(f"--{name}={value}: expected a whole number from {least} to {largest}")
+            raise UsageError(
+                f"--{name}={value}: expected a whole number from {least} to {largest}"
+            )
 
 
 def starting_point(arguments: Sequence[str]) -> tuple[RunConfig, list[str]]:
@@ -150,16 +190,25 @@ def starting_point(arguments: Sequence[str]) -> tuple[RunConfig, list[str]]:
 
 def config_of(options: RunConfig) -> RunConfig:
     """Return the configuration alone, without the options that a command adds to it."""
-    return RunConfig(**{field.name: getattr(options, field.name) for field in dataclasses.fields(RunConfig)})
+    return RunConfig(
+        **{
+            field.name: getattr(options, field.name)
+            for field in dataclasses.fields(RunConfig)
+        }
+    )
 
 
 def _config_from(path: Path) -> RunConfig:
     try:
         data = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise UsageError(f"--config={path}: expected a JSON file: {error}") from None
+        raise UsageError(
+            f"--config={path}: expected a JSON file: {error}"
+        ) from None
     if not isinstance(data, dict):
-        raise UsageError(f"--config={path}: expected a JSON object, as in a run's config.json")
+        raise UsageError(
+            f"--config={path}: expected a JSON object, as in a run's config.json"
+        )
     _check_types(RunConfig, data, f"--config={path}: ")
     return from_dict(RunConfig, data)
 
@@ -172,7 +221,9 @@ def _check_types(kind: type, data: dict[str, Any], where: str) -> None:
         value = data[name]
         if dataclasses.is_dataclass(hint):
             if not isinstance(value, dict):
-                raise UsageError(f"{where}{name}={value!r}: expected a JSON object")
+                raise UsageError(
+                    f"{where}{name}={value!r}: expected a JSON object"
+                )
             _check_types(typing.cast(type, hint), value, f"{where}{name}.")
         elif not _fits(value, hint):
             expected = _expected(hint)
@@ -185,7 +236,9 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is Literal:
         return value in arguments
     if origin is tuple:
-        return isinstance(value, list) and all(_fits(item, arguments[0]) for item in value)
+        return isinstance(value, list) and all(
+            _fits(item, arguments[0]) for item in value
+        )
     if arguments:
         return any(_fits(value, argument) for argument in arguments)
     if hint is float:
@@ -197,7 +250,11 @@ def _expected(hint: Any) -> str:
     """Return the words for a type in an error message: "a whole number or null"."""
     if typing.get_origin(hint) is tuple:
         return "a list"
-    return one_of(dict.fromkeys(_NAMES.get(part, repr(part)) for part in _type_parts(hint)))
+    return one_of(
+        dict.fromkeys(
+            _NAMES.get(part, repr(part)) for part in _type_parts(hint)
+        )
+    )
 
 
 def _type_parts(hint: Any) -> Iterator[Any]:

@@ -23,6 +23,10 @@ def show(table: "RenderableType") -> None:
 
 def describe_error(error: BaseException) -> str:
     """Return one line for an error; for a file the path and the reason, without the error's number."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+    if (
+        isinstance(error, OSError)
+        and error.filename is not None
+        and error.strerror
+    ):
         return f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__

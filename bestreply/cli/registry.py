@@ -22,42 +22,81 @@ class Command(NamedTuple):
 
 GROUPS: dict[str, dict[str, Command]] = {
     "From play to report": {
-        "run": Command("flow:Run", "Collect, train, evaluate and report, from one configuration"),
-        "collect": Command("flow:Collect", "Play a game and log every step to a dataset"),
+        "run": Command(
+            "flow:Run",
+            "Collect, train, evaluate and report, from one configuration",
+        ),
+        "collect": Command(
+            "flow:Collect", "Play a game and log every step to a dataset"
+        ),
         "train": Command("flow:Train", "Train an agent's models on a dataset"),
-        "evaluate": Command("flow:Evaluate", "Measure the return of a run's agent against opponent sets"),
-        "report": Command("flow:Report", "Write an HTML page about one run, or about many"),
+        "evaluate": Command(
+            "flow:Evaluate",
+            "Measure the return of a run's agent against opponent sets",
+        ),
+        "report": Command(
+            "flow:Report", "Write an HTML page about one run, or about many"
+        ),
     },
     "Many runs": {
-        "sweep": Command("runs:Sweep", "Run methods x games x seeds from one TOML file"),
-        "results": Command("runs:Results", "Tabulate the scores of all runs in some folders"),
-        "compare": Command("runs:Compare", "Compare methods over training seeds, with confidence intervals"),
-        "diagnose": Command("runs:Diagnose", "Decompose the regret of an agent relative to the best reply"),
+        "sweep": Command(
+            "runs:Sweep", "Run methods x games x seeds from one TOML file"
+        ),
+        "results": Command(
+            "runs:Results", "Tabulate the scores of all runs in some folders"
+        ),
+        "compare": Command(
+            "runs:Compare",
+            "Compare methods over training seeds, with confidence intervals",
+        ),
+        "diagnose": Command(
+            "runs:Diagnose",
+            "Decompose the regret of an agent relative to the best reply",
+        ),
     },
     "Look": {
-        "view": Command("games:View", "Show episodes step by step: scores, exact Q, predictions, beliefs"),
-        "play": Command("games:Play", "Play one seat yourself in the browser, and keep the games as data"),
+        "view": Command(
+            "games:View",
+            "Show episodes step by step: scores, exact Q, predictions, beliefs",
+        ),
+        "play": Command(
+            "games:Play",
+            "Play one seat yourself in the browser, and keep the games as data",
+        ),
     },
     "Games and players": {
         "games": Command("games:Games", "List all games"),
         "players": Command("games:Players", "List all scripted players"),
-        "check-game": Command("games:CheckGame", "Check that a game keeps the game contract"),
-        "check-player": Command("games:CheckPlayer", "Check that a player keeps the player contract"),
+        "check-game": Command(
+            "games:CheckGame", "Check that a game keeps the game contract"
+        ),
+        "check-player": Command(
+            "games:CheckPlayer", "Check that a player keeps the player contract"
+        ),
     },
     "Datasets": {
         "data describe": Command("data:Describe", "Summarise a dataset"),
-        "data validate": Command("data:Validate", "List the errors of a dataset"),
+        "data validate": Command(
+            "data:Validate", "List the errors of a dataset"
+        ),
     },
     "Help": {
-        "completion": Command("completion:Completion", "Print a completion script for bash, zsh or fish"),
+        "completion": Command(
+            "completion:Completion",
+            "Print a completion script for bash, zsh or fish",
+        ),
     },
 }
 """Heading -> name -> command. A name of two words belongs to a family: `bestreply data` lists data's commands."""
 
-COMMANDS: dict[str, Command] = {name: c for group in GROUPS.values() for name, c in group.items()}
+COMMANDS: dict[str, Command] = {
+    name: c for group in GROUPS.values() for name, c in group.items()
+}
 """Name -> command, of all groups."""
 
-FAMILIES: tuple[str, ...] = tuple(dict.fromkeys(name.split()[0] for name in COMMANDS if " " in name))
+FAMILIES: tuple[str, ...] = tuple(
+    dict.fromkeys(name.split()[0] for name in COMMANDS if " " in name)
+)
 """First words of the commands of two words."""
 
 HELP_FLAGS = ("--help", "-h")
@@ -80,7 +119,9 @@ def nearest(typed: str, names: Iterable[str]) -> list[str]:
     whole = " " in typed or "." in typed
     likeness = {name: _likeness(typed, name, whole) for name in names}
     best = max([*likeness.values(), MIN_LIKENESS])
-    return [name for name, ratio in likeness.items() if ratio == best][:MAX_SUGGESTIONS]
+    return [name for name, ratio in likeness.items() if ratio == best][
+        :MAX_SUGGESTIONS
+    ]
 
 
 def did_you_mean(typed: str, names: Iterable[str]) -> str:
@@ -103,7 +144,9 @@ def _likeness(typed: str, name: str, whole: bool) -> float:
 
 
 def _ratio(one: str, other: str) -> float:
-    return difflib.SequenceMatcher(None, one.lstrip("-"), other.lstrip("-")).ratio()
+    return difflib.SequenceMatcher(
+        None, one.lstrip("-"), other.lstrip("-")
+    ).ratio()
 
 
 def _last_part(name: str) -> str:

@@ -35,7 +35,7 @@ class Sweep:
 
     def run(self) -> None:
         """Run the sweep, and print its scores, errors and folder."""
-        from bestreply.sweeps.results import results_table, sweep_results
+        from bestreply.scores.run_table import results_table, sweep_results
         from bestreply.sweeps.sweep import read_sweep, run_sweep
 
         sweep = read_sweep(self.file, self.out)
@@ -73,7 +73,11 @@ class Results:
 
     def run(self) -> None:
         """Print the table, and write it if asked."""
-        from bestreply.sweeps.results import results_table, save_results, sweep_results
+        from bestreply.scores.run_table import (
+            results_table,
+            save_results,
+            sweep_results,
+        )
 
         rows = sweep_results(self.folders, self.method, self.opponents)
         if not rows:
@@ -112,21 +116,29 @@ class Compare:
             raise UsageError(
                 f"{len(self.groups)} groups: expected at least two groups of runs, such as ours='runs/a-*' iql='runs/b-*'"
             )
-        from bestreply.files import write_json
-        from bestreply.provenance import provenance
         from bestreply.report.texts import load_texts
-        from bestreply.sweeps.compare import compare, read_group, sentence, verdict_table
+        from bestreply.report.verdict_text import sentence, verdict_table
+        from bestreply.scores.compare import compare, read_group
+        from bestreply.utils.files import write_json
+        from bestreply.utils.provenance import provenance
 
         groups = [read_group(text) for text in self.groups]
         overall = load_texts(self.lang)("verdicts_all")
-        verdicts = compare(groups, margin=self.margin, seed=self.seed, overall=overall)
+        verdicts = compare(
+            groups, margin=self.margin, seed=self.seed, overall=overall
+        )
         show(verdict_table(verdicts, self.lang))
         say(*(sentence(verdict, self.lang) for verdict in verdicts))
         if self.out:
             rows = [
-                dataclasses.asdict(verdict) | {"said": sentence(verdict, self.lang)} for verdict in verdicts
+                dataclasses.asdict(verdict)
+                | {"said": sentence(verdict, self.lang)}
+                for verdict in verdicts
             ]
-            write_json(self.out, {"verdicts": rows, "provenance": provenance(self.seed)})
+            write_json(
+                self.out,
+                {"verdicts": rows, "provenance": provenance(self.seed)},
+            )
             say(self.out)
 
 
@@ -155,20 +167,35 @@ class Diagnose:
     def run(self) -> None:
         """Diagnose each run, and print the table and the paths of the files."""
         if not self.run_dirs:
-            raise UsageError("0 run directories: expected one, or several that differ in their seed alone")
-        from bestreply.files import write_json
-        from bestreply.over_runs import check_comparable, over_runs, regret_table
-        from bestreply.provenance import provenance
-        from bestreply.regret import diagnose_run
+            raise UsageError(
+                "0 run directories: expected one, or several that differ in their seed alone"
+            )
+        from bestreply.analysis.regret import diagnose_run
+        from bestreply.analysis.regret_table import (
+            check_comparable,
+            regret_over_runs,
+            regret_table,
+        )
         from bestreply.run import load_run
+        from bestreply.utils.files import write_json
+        from bestreply.utils.provenance import provenance
 
         runs = [load_run(path) for path in self.run_dirs]
         check_comparable(runs)
-        settings: dict[str, Any] = {"planner": self.planner, "types": self.types}
-        paths = [diagnose_run(run, self.opponents, self.episodes, **settings) for run in runs]
-        table = over_runs(paths, [run.config.seed for run in runs])
+        settings: dict[str, Any] = {
+            "planner": self.planner,
+            "types": self.types,
+        }
+        paths = [
+            diagnose_run(run, self.opponents, self.episodes, **settings)
+            for run in runs
+        ]
+        table = regret_over_runs(paths, [run.config.seed for run in runs])
         show(regret_table(table))
         say(*paths)
         if self.out:
-            write_json(self.out, table | {"provenance": provenance(runs[0].config.seed)})
+            write_json(
+                self.out,
+                table | {"provenance": provenance(runs[0].config.seed)},
+            )
             say(self.out)

@@ -20,7 +20,11 @@ CHUNK_VALUES = 1 << 23
 
 def schema(manifest: Manifest) -> pa.Schema:
     """Columns of a part: names, types, list sizes. With one player `others` is a plain list, always empty."""
-    seats, actions, size = manifest.num_players, manifest.num_actions, manifest.obs_size
+    seats, actions, size = (
+        manifest.num_players,
+        manifest.num_actions,
+        manifest.obs_size,
+    )
     fields = {
         "episode": pa.int64(),
         "step": pa.int32(),
@@ -40,7 +44,12 @@ def schema(manifest: Manifest) -> pa.Schema:
         "goal": pa.int32(),
         "goal_source": pa.string(),
     }
-    return pa.schema([pa.field(name, kind, nullable=name == "prob") for name, kind in fields.items()])
+    return pa.schema(
+        [
+            pa.field(name, kind, nullable=name == "prob")
+            for name, kind in fields.items()
+        ]
+    )
 
 
 def fixed(kind: pa.DataType, size: int) -> pa.DataType:
@@ -52,16 +61,28 @@ def fixed(kind: pa.DataType, size: int) -> pa.DataType:
 # -- from episodes to rows -----------------------------------------------------------------------------------
 
 
-def check_arrays(episodes: "Episodes", manifest: Manifest) -> dict[str, np.ndarray]:
+def check_arrays(
+    episodes: "Episodes", manifest: Manifest
+) -> dict[str, np.ndarray]:
     """`episodes` in NumPy. Raises ValueError where shapes or padding are not as `Episodes` promises."""
-    kinds = {"obs": np.float32, "prob": np.float32, "reward": np.float32, "goal_source": np.int8}
-    kinds |= dict.fromkeys(("legal", "present", "terminated", "truncated"), np.bool_)
+    kinds = {
+        "obs": np.float32,
+        "prob": np.float32,
+        "reward": np.float32,
+        "goal_source": np.int8,
+    }
+    kinds |= dict.fromkeys(
+        ("legal", "present", "terminated", "truncated"), np.bool_
+    )
     kinds |= dict.fromkeys(("action", "length", "player", "goal"), np.int32)
-    arrays = {name: np.ascontiguousarray(getattr(episodes, name), dtype=kind) for name, kind in kinds.items()}
+    arrays = {
+        name: np.ascontiguousarray(getattr(episodes, name), dtype=kind)
+        for name, kind in kinds.items()
+    }
     shape = arrays["action"].shape
     if len(shape) != 3 or shape[2] != manifest.num_players:
         raise ValueError(
-            f"episodes.action is {shape}; wanted: (episodes, steps, {manifest.num_players} seats)"
+            f"episodes.action is {shape}; expected: (episodes, steps, {manifest.num_players} seats)"
         )
     count, steps, seats = shape
     whole = (count, steps + 1, seats)
@@ -77,7 +98,7 @@ def check_arrays(episodes: "Episodes", manifest: Manifest) -> dict[str, np.ndarr
         wanted = shapes.get(name, shape)
         if array.shape != wanted:
             raise ValueError(
-                f"episodes.{name} is {array.shape}; wanted: {wanted}, as episodes.action is {shape}"
+                f"episodes.{name} is {array.shape}; expected: {wanted}, as episodes.action is {shape}"
             )
     _check_padding(arrays, min(steps, manifest.max_steps))
     return arrays
@@ -87,22 +108,36 @@ def _check_padding(arrays: dict[str, np.ndarray], longest: int) -> None:
     """Raises ValueError where lengths, actions and presence contradict one another."""
     from bestreply.types import GOAL_SOURCES
 
-    length, acted, present = arrays["length"], arrays["action"] != -1, arrays["present"][:, :-1]
+    length, acted, present = (
+        arrays["length"],
+        arrays["action"] != -1,
+        arrays["present"][:, :-1],
+    )
     if not len(length):
-        raise ValueError("there are no episodes to append; wanted: at least one")
+        raise ValueError(
+            "there are no episodes to append; expected: at least one"
+        )
     for e in np.flatnonzero((length < 1) | (length > longest))[:1]:
-        raise ValueError(f"episode {e} has length {length[e]}; wanted: between 1 and {longest} steps")
+        raise ValueError(
+            f"episode {e} has length {length[e]}; expected: between 1 and {longest} steps"
+        )
     playing = np.arange(acted.shape[1]) < length[:, None]
     for e, t, s in np.argwhere(acted != (present & playing[..., None]))[:1]:
         found = f"action {arrays['action'][e, t, s]}, present {present[e, t, s]}, length {length[e]}"
         wanted = "an action where the seat is present before the episode's end, else -1"
-        raise ValueError(f"episode {e}, step {t}, seat {s}: {found}. Wanted: {wanted}")
+        raise ValueError(
+            f"episode {e}, step {t}, seat {s}: {found}. Expected: {wanted}"
+        )
     for e, t in np.argwhere(playing & ~acted.any(2))[:1]:
-        raise ValueError(f"episode {e}, step {t}: no seat is present. Wanted: the episode's end before that")
+        raise ValueError(
+            f"episode {e}, step {t}: no seat is present. Expected: the episode's end before that"
+        )
     sources = arrays["goal_source"][acted]
     if sources.min() < 0 or sources.max() >= len(GOAL_SOURCES):
         found = f"{sources.min()} to {sources.max()}"
-        raise ValueError(f"episodes.goal_source runs from {found}; wanted: an index into {GOAL_SOURCES}")
+        raise ValueError(
+            f"episodes.goal_source runs from {found}; expected: an index into {GOAL_SOURCES}"
+        )
 
 
 def count_labelled(arrays: dict[str, np.ndarray]) -> int:
@@ -113,22 +148,30 @@ def count_labelled(arrays: dict[str, np.ndarray]) -> int:
     return int((shown & (arrays["action"] != -1)).sum())
 
 
-def to_tables(arrays: dict[str, np.ndarray], manifest: Manifest, first_episode: int) -> Iterator[pa.Table]:
+def to_tables(
+    arrays: dict[str, np.ndarray], manifest: Manifest, first_episode: int
+) -> Iterator[pa.Table]:
     """Yields the rows of checked `arrays`, some whole episodes at a time, ids from `first_episode` on."""
     count, steps, seats = arrays["action"].shape
     per_episode = max(1, steps * seats * manifest.obs_size)
     chunk = max(1, CHUNK_VALUES // per_episode)
     for start in range(0, count, chunk):
-        part = {name: array[start : start + chunk] for name, array in arrays.items()}
+        part = {
+            name: array[start : start + chunk] for name, array in arrays.items()
+        }
         yield _to_table(part, manifest, first_episode + start)
 
 
-def _to_table(arrays: dict[str, np.ndarray], manifest: Manifest, first_episode: int) -> pa.Table:
+def _to_table(
+    arrays: dict[str, np.ndarray], manifest: Manifest, first_episode: int
+) -> pa.Table:
     from bestreply.types import GOAL_SOURCES, ego_order
 
     _, steps, seats = arrays["action"].shape
     e, t, s = np.nonzero(arrays["action"] != -1)  # in the order of rows
-    here = (e * (steps + 1) + t) * seats + s  # index into [E, T+1, N], flattened
+    here = (
+        e * (steps + 1) + t
+    ) * seats + s  # index into [E, T+1, N], flattened
     now = here - e * seats  # index into [E, T, N], flattened
     obs = arrays["obs"].reshape(-1, manifest.obs_size)
     legal = arrays["legal"].reshape(-1, manifest.num_actions)
@@ -157,17 +200,23 @@ def _to_table(arrays: dict[str, np.ndarray], manifest: Manifest, first_episode: 
         "goal_source": names.cast(pa.string()),
     }
     wanted = schema(manifest)
-    return pa.table([_to_arrow(columns[f.name], f.type) for f in wanted], schema=wanted)
+    return pa.table(
+        [_to_arrow(columns[f.name], f.type) for f in wanted], schema=wanted
+    )
 
 
 def _to_arrow(column: np.ndarray | pa.Array, kind: pa.DataType) -> pa.Array:
     if isinstance(column, pa.Array):
         return column
     if pa.types.is_fixed_size_list(kind):
-        return pa.FixedSizeListArray.from_arrays(pa.array(column.reshape(-1), kind.value_type), type=kind)
+        return pa.FixedSizeListArray.from_arrays(
+            pa.array(column.reshape(-1), kind.value_type), type=kind
+        )
     if pa.types.is_list(kind):
         return pa.ListArray.from_arrays(
-            np.zeros(len(column) + 1, np.int32), pa.array([], kind.value_type), type=kind
+            np.zeros(len(column) + 1, np.int32),
+            pa.array([], kind.value_type),
+            type=kind,
         )
     return pa.array(column, kind)
 
@@ -182,23 +231,36 @@ def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
     kind = column.type
     if pa.types.is_fixed_size_list(kind):
         flat = column.combine_chunks().flatten()
-        return flat.to_numpy(zero_copy_only=False).reshape(len(column), kind.list_size)
+        return flat.to_numpy(zero_copy_only=False).reshape(
+            len(column), kind.list_size
+        )
     if pa.types.is_list(kind):
         return np.zeros((len(column), 0), np.int32)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         encoded = column.combine_chunks().dictionary_encode()
         names = encoded.dictionary.to_pylist()
-        index = [GOAL_SOURCES.index(name) if name in GOAL_SOURCES else -1 for name in names]
-        return np.array(index, np.int8)[encoded.indices.to_numpy(zero_copy_only=False)]
+        index = [
+            GOAL_SOURCES.index(name) if name in GOAL_SOURCES else -1
+            for name in names
+        ]
+        return np.array(index, np.int8)[
+            encoded.indices.to_numpy(zero_copy_only=False)
+        ]
     return column.to_numpy()
 
 
 def empty_arrays(manifest: Manifest) -> dict[str, np.ndarray]:
     """The arrays of `Episodes` for the whole dataset as padding: zeros, all actions legal, nobody there."""
-    count, steps, seats = manifest.episodes, manifest.max_steps, manifest.num_players
+    count, steps, seats = (
+        manifest.episodes,
+        manifest.max_steps,
+        manifest.num_players,
+    )
     step = (count, steps, seats)
     return {
-        "obs": np.zeros((count, steps + 1, seats, *manifest.obs_shape), np.float32),
+        "obs": np.zeros(
+            (count, steps + 1, seats, *manifest.obs_shape), np.float32
+        ),
         "legal": np.ones((count, steps + 1, seats, manifest.num_actions), bool),
         "present": np.zeros((count, steps + 1, seats), bool),
         "action": np.full(step, -1, np.int32),
@@ -213,28 +275,49 @@ def empty_arrays(manifest: Manifest) -> dict[str, np.ndarray]:
     }
 
 
-def fill(arrays: dict[str, np.ndarray], table: pa.Table, manifest: Manifest) -> None:
+def fill(
+    arrays: dict[str, np.ndarray], table: pa.Table, manifest: Manifest
+) -> None:
     """Puts rows where they belong. Raises ValueError for an episode, step or seat that is not there."""
     from bestreply.types import ego_order
 
     count, steps, seats = arrays["action"].shape
-    e, t, s = (to_numpy(table[name]).astype(np.int64) for name in ("episode", "step", "seat"))
-    for name, index, size in (("episode", e, count), ("step", t, steps), ("seat", s, seats)):
+    e, t, s = (
+        to_numpy(table[name]).astype(np.int64)
+        for name in ("episode", "step", "seat")
+    )
+    for name, index, size in (
+        ("episode", e, count),
+        ("step", t, steps),
+        ("seat", s, seats),
+    ):
         if len(index) and (index.min() < 0 or index.max() >= size):
             raise ValueError(
-                f"{name}s run from {index.min()} to {index.max()}; wanted: between 0 and {size - 1}"
+                f"{name}s run from {index.min()} to {index.max()}; expected: between 0 and {size - 1}"
             )
     here = (e * (steps + 1) + t) * seats + s
     now = here - e * seats
     obs = arrays["obs"].reshape(-1, manifest.obs_size)
     legal = arrays["legal"].reshape(-1, manifest.num_actions)
     # The next observation first: where the seat has a next step, that row holds the same and overwrites it.
-    obs[here + seats], legal[here + seats] = to_numpy(table["next_obs"]), to_numpy(table["next_legal"])
+    obs[here + seats], legal[here + seats] = (
+        to_numpy(table["next_obs"]),
+        to_numpy(table["next_legal"]),
+    )
     obs[here], legal[here] = to_numpy(table["obs"]), to_numpy(table["legal"])
-    for name in ("action", "prob", "reward", "terminated", "goal", "goal_source"):
+    for name in (
+        "action",
+        "prob",
+        "reward",
+        "terminated",
+        "goal",
+        "goal_source",
+    ):
         arrays[name].reshape(-1)[now] = to_numpy(table[name])
     arrays["truncated"][e, t] = to_numpy(table["truncated"])
-    arrays["player"][e[:, None], ego_order(seats)[s]] = to_numpy(table["players"])
+    arrays["player"][e[:, None], ego_order(seats)[s]] = to_numpy(
+        table["players"]
+    )
 
 
 def finish(arrays: dict[str, np.ndarray]) -> None:
@@ -244,4 +327,6 @@ def finish(arrays: dict[str, np.ndarray]) -> None:
     arrays["present"][:, :-1] = acted
     episode = np.arange(len(acted))
     last = arrays["length"] - 1
-    arrays["present"][episode, last + 1] = acted[episode, last] & ~arrays["terminated"][episode, last]
+    arrays["present"][episode, last + 1] = (
+        acted[episode, last] & ~arrays["terminated"][episode, last]
+    )

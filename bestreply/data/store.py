@@ -23,12 +23,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bestreply.data import rows
-from bestreply.data.checks import check_rows, digest
-from bestreply.data.manifest import FILE, FORMAT, Manifest, Part, part_name, plain, read_manifest, tuples
+from bestreply.data.manifest import (
+    FILE,
+    FORMAT,
+    Manifest,
+    Part,
+    part_name,
+    plain,
+    read_manifest,
+    tuples,
+)
 from bestreply.data.problem import Report
+from bestreply.data.row_checks import check_rows, digest
 from bestreply.data.summary import describe, summarise
 from bestreply.data.validate import schema_problems
-from bestreply.files import locked, replacing, sha256, write_json
+from bestreply.utils.files import locked, replacing, sha256, write_json
 
 if TYPE_CHECKING:
     from bestreply.games.base import Game
@@ -36,7 +45,11 @@ if TYPE_CHECKING:
 
 
 def create_store(
-    path: str | os.PathLike, game: "Game", roster: Sequence[dict[str, Any]], *, append: bool = False
+    path: str | os.PathLike,
+    game: "Game",
+    roster: Sequence[dict[str, Any]],
+    *,
+    append: bool = False,
 ) -> "Store":
     """A new, empty dataset in the folder `path` for play of `game` by the players of `roster`.
 
@@ -73,8 +86,15 @@ def open_store(path: str | os.PathLike) -> "Store":
     """
     manifest, problems = read_manifest(Path(path))
     if manifest is None or problems:
-        kind = FileNotFoundError if problems[0].kind == "no_manifest" else ValueError
-        raise kind(f"{path} cannot be opened as a dataset:\n" + "\n".join(map(str, problems[:10])))
+        kind = (
+            FileNotFoundError
+            if problems[0].kind == "no_manifest"
+            else ValueError
+        )
+        raise kind(
+            f"{path} cannot be opened as a dataset:\n"
+            + "\n".join(map(str, problems[:10]))
+        )
     return Store(Path(path), manifest)
 
 
@@ -105,7 +125,9 @@ class Store:
             "parts": [part.sha256 for part in self.manifest.parts],
             **self.manifest.identity,
         }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps(facts, sort_keys=True).encode()
+        ).hexdigest()
 
     def game(self) -> "Game":
         """The game, made anew by name and settings.
@@ -118,7 +140,9 @@ class Store:
         recorded = self.manifest.game
         game = make_game(recorded["name"], **tuples(recorded["settings"]))
         wanted = _new_manifest(game, self.roster).identity
-        _refuse_difference(self.manifest.identity, wanted, self.path, "make_game now gives")
+        _refuse_difference(
+            self.manifest.identity, wanted, self.path, "make_game now gives"
+        )
         return game
 
     # -- writing ---------------------------------------------------------------------------------------------
@@ -143,7 +167,9 @@ class Store:
         """
         arrays = rows.check_arrays(episodes, self.manifest)
         with locked(self.path):
-            now = open_store(self.path).manifest  # others may have appended since
+            now = open_store(
+                self.path
+            ).manifest  # others may have appended since
             _refuse_difference(now.identity, self.manifest.identity, self.path)
             for left in self.path.glob(".*.tmp"):
                 left.unlink()
@@ -170,11 +196,17 @@ class Store:
             sha256=sha256(self.path / name),
             seed=plain(seed),
             command=command,
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            created=datetime.datetime.now(datetime.UTC).isoformat(
+                timespec="seconds"
+            ),
             seconds=None if seconds is None else round(float(seconds), 3),
             labelled=rows.count_labelled(arrays),
         )
-        manifest = dataclasses.replace(manifest, parts=(*manifest.parts, part), bestreply=_library_version())
+        manifest = dataclasses.replace(
+            manifest,
+            parts=(*manifest.parts, part),
+            bestreply=_library_version(),
+        )
         write_json(self.path / FILE, manifest.to_json())
         return manifest
 
@@ -198,14 +230,23 @@ class Store:
         for part in self.manifest.parts:
             with pq.ParquetFile(self.path / part.file) as file:
                 for group in range(file.num_row_groups):
-                    table = file.read_row_group(group, columns=rows.schema(self.manifest).names)
+                    table = file.read_row_group(
+                        group, columns=rows.schema(self.manifest).names
+                    )
                     try:
                         rows.fill(arrays, table, self.manifest)
                     except ValueError as error:
-                        raise ValueError(f"{self.path / part.file}: {error}. {self._advice}") from None
+                        raise ValueError(
+                            f"{self.path / part.file}: {error}. {self._advice}"
+                        ) from None
         rows.finish(arrays)
-        if int((arrays["action"] != -1).sum()) != self.manifest.rows or not arrays["length"].all():
-            raise ValueError(f"{self.path}: episodes lack rows, or rows are there twice. {self._advice}")
+        if (
+            int((arrays["action"] != -1).sum()) != self.manifest.rows
+            or not arrays["length"].all()
+        ):
+            raise ValueError(
+                f"{self.path}: episodes lack rows, or rows are there twice. {self._advice}"
+            )
         return Episodes(**arrays)
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
@@ -213,16 +254,24 @@ class Store:
         wanted = rows.schema(self.manifest)
         unknown = [name for name in columns or () if name not in wanted.names]
         if unknown:
-            raise ValueError(f"there is no column {', '.join(unknown)}; there are: {', '.join(wanted.names)}")
+            raise ValueError(
+                f"there is no column {', '.join(unknown)}; there are: {', '.join(wanted.names)}"
+            )
         names = wanted.names if columns is None else list(columns)
         for part in self.manifest.parts:
             self._check_part(part)
         kinds = pa.schema([wanted.field(name) for name in names])
         tables = [
-            pq.ParquetFile(self.path / part.file).read(columns=names).select(names)
+            pq.ParquetFile(self.path / part.file)
+            .read(columns=names)
+            .select(names)
             for part in self.manifest.parts
         ]
-        return pa.concat_tables([table.cast(kinds) for table in tables]) if tables else kinds.empty_table()
+        return (
+            pa.concat_tables([table.cast(kinds) for table in tables])
+            if tables
+            else kinds.empty_table()
+        )
 
     def summary(self) -> dict[str, Any]:
         """What is in the dataset, in numbers: see `bestreply.data.summary.summarise`."""
@@ -241,30 +290,49 @@ class Store:
         if not path.is_file():
             raise ValueError(f"{path} is missing. {self._advice}")
         if sha256(path) != part.sha256:
-            raise ValueError(f"{path} is not the file that was written: its checksum differs. {self._advice}")
+            raise ValueError(
+                f"{path} is not the file that was written: its checksum differs. {self._advice}"
+            )
         with pq.ParquetFile(path) as file:
-            problems = list(schema_problems(file.schema_arrow, self.manifest, str(path)))
+            problems = list(
+                schema_problems(file.schema_arrow, self.manifest, str(path))
+            )
             count = file.metadata.num_rows
         if problems:
             raise ValueError("\n".join(map(str, problems)))
         if count != part.rows:
-            raise ValueError(f"{path} holds {count} rows, the manifest says {part.rows}. {self._advice}")
+            raise ValueError(
+                f"{path} holds {count} rows, the manifest says {part.rows}. {self._advice}"
+            )
 
 
 def _new_manifest(game: "Game", roster: Sequence[dict[str, Any]]) -> Manifest:
     for player in roster:
-        if not (isinstance(player.get("name"), str) and isinstance(player.get("version"), int)):
+        if not (
+            isinstance(player.get("name"), str)
+            and isinstance(player.get("version"), int)
+        ):
             raise ValueError(
-                f"roster has {player!r}; wanted: {{'name': text, 'version': int}} for each player"
+                f"roster has {player!r}; expected: {{'name': text, 'version': int}} for each player"
             )
     if not roster:
-        raise ValueError("the roster is empty; wanted: {'name': text, 'version': int} for each player")
+        raise ValueError(
+            "the roster is empty; expected: {'name': text, 'version': int} for each player"
+        )
     if not all(game.obs_shape):
-        raise ValueError(f"{game.name}: obs_shape is {game.obs_shape}; wanted: no axis of length 0")
+        raise ValueError(
+            f"{game.name}: obs_shape is {game.obs_shape}; expected: no axis of length 0"
+        )
     return Manifest(
         format=FORMAT,
         bestreply=_library_version(),
-        game=plain({"name": game.name, "version": game.version, "settings": game.settings}),
+        game=plain(
+            {
+                "name": game.name,
+                "version": game.version,
+                "settings": game.settings,
+            }
+        ),
         num_players=int(game.num_players),
         max_steps=int(game.max_steps),
         obs_shape=tuple(int(n) for n in game.obs_shape),
@@ -277,29 +345,49 @@ def _new_manifest(game: "Game", roster: Sequence[dict[str, Any]]) -> Manifest:
 def _library_version() -> str:
     try:
         return importlib.metadata.version("bestreply")
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
+    except (
+        importlib.metadata.PackageNotFoundError
+    ):  # run from a checkout that is not installed
         return "unknown"
 
 
 def _refuse_difference(
-    there: dict[str, Any], given: dict[str, Any], path: Path, whose: str = "given is"
+    there: dict[str, Any],
+    given: dict[str, Any],
+    path: Path,
+    whose: str = "given is",
 ) -> None:
     """Raises ValueError that names each fact in which two identities differ."""
-    facts = [(name, there[name], given[name]) for name in there if name != "game"]
+    facts = [
+        (name, there[name], given[name]) for name in there if name != "game"
+    ]
     facts += [
-        (f"game {name}", there["game"].get(name), given["game"].get(name)) for name in ("name", "version")
+        (f"game {name}", there["game"].get(name), given["game"].get(name))
+        for name in ("name", "version")
     ]
     old, new = there["game"]["settings"], given["game"]["settings"]
     facts += [
-        (f"game setting {name}", old.get(name), new.get(name)) for name in sorted(old.keys() | new.keys())
+        (f"game setting {name}", old.get(name), new.get(name))
+        for name in sorted(old.keys() | new.keys())
     ]
-    different = [f"{name}: the dataset has {a!r}, {whose} {b!r}" for name, a, b in facts if a != b]
+    different = [
+        f"{name}: the dataset has {a!r}, {whose} {b!r}"
+        for name, a, b in facts
+        if a != b
+    ]
     if different:
         differences = "\n".join(different)
-        raise ValueError(f"{path} is a dataset of something else.\n{differences}\nGive another path")
+        raise ValueError(
+            f"{path} is a dataset of something else.\n{differences}\nGive another path"
+        )
 
 
-def _write_part(path: Path, arrays: dict[str, np.ndarray], manifest: Manifest, first_episode: int) -> int:
+def _write_part(
+    path: Path,
+    arrays: dict[str, np.ndarray],
+    manifest: Manifest,
+    first_episode: int,
+) -> int:
     """Writes rows, whole episodes in each row group; returns how many. Raises ValueError for invalid rows."""
     count, writer = 0, None
     try:
@@ -307,13 +395,25 @@ def _write_part(path: Path, arrays: dict[str, np.ndarray], manifest: Manifest, f
             report = Report()
             episode = table["episode"]
             first, last = episode[0].as_py(), episode[-1].as_py()
-            check_rows(digest(table), manifest, first, last - first + 1, report, "episodes to append")
+            check_rows(
+                digest(table),
+                manifest,
+                first,
+                last - first + 1,
+                report,
+                "episodes to append",
+            )
             if problems := report.result():
                 note = f"these episodes hold what a dataset may not (their ids begin at {first_episode}):\n"
                 raise ValueError(note + "\n".join(map(str, problems)))
             if writer is None:
                 encoding: Any = _worth_dictionary(table)
-                writer = pq.ParquetWriter(path, table.schema, compression="zstd", use_dictionary=encoding)
+                writer = pq.ParquetWriter(
+                    path,
+                    table.schema,
+                    compression="zstd",
+                    use_dictionary=encoding,
+                )
             writer.write_table(table, row_group_size=len(table))
             count += len(table)
     finally:
@@ -326,7 +426,15 @@ def _worth_dictionary(table: pa.Table) -> list[str]:
     """The columns to write by dictionary: small and fast for planes of few values, slow for those of many."""
     values = table["obs"].chunk(0).flatten().slice(0, 1 << 16)
     few = len(values.unique()) <= len(values) / 8
-    names = [field.name for field in table.schema if few or field.name not in ("obs", "next_obs")]
-    nested = {field.name for field in table.schema if pa.types.is_nested(field.type)}
+    names = [
+        field.name
+        for field in table.schema
+        if few or field.name not in ("obs", "next_obs")
+    ]
+    nested = {
+        field.name for field in table.schema if pa.types.is_nested(field.type)
+    }
     # Parquet has its own names for the columns of lists.
-    return [f"{name}.list.element" if name in nested else name for name in names]
+    return [
+        f"{name}.list.element" if name in nested else name for name in names
+    ]

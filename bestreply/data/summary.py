@@ -10,7 +10,17 @@ from bestreply.data.rows import to_numpy
 if TYPE_CHECKING:
     from bestreply.data.store import Store
 
-COLUMNS = ("episode", "seat", "action", "reward", "terminated", "truncated", "players", "goal", "goal_source")
+COLUMNS = (
+    "episode",
+    "seat",
+    "action",
+    "reward",
+    "terminated",
+    "truncated",
+    "players",
+    "goal",
+    "goal_source",
+)
 
 
 def summarise(store: "Store") -> dict[str, Any]:
@@ -23,7 +33,11 @@ def summarise(store: "Store") -> dict[str, Any]:
     m = store.manifest
     table = store.table(COLUMNS)
     rows = {name: to_numpy(table[name]) for name in COLUMNS}
-    seat_of, seats, players = rows["seat"].astype(np.int64), m.num_players, len(m.roster)
+    seat_of, seats, players = (
+        rows["seat"].astype(np.int64),
+        m.num_players,
+        len(m.roster),
+    )
     player_of = rows["players"][:, 0].astype(np.int64)
     play, first = np.unique(
         rows["episode"] * seats + seat_of, return_index=True
@@ -40,7 +54,9 @@ def summarise(store: "Store") -> dict[str, Any]:
             "max_steps": m.max_steps,
             "obs_shape": m.obs_shape,
             "parts": len(m.parts),
-            "bytes": sum((store.path / part.file).stat().st_size for part in m.parts),
+            "bytes": sum(
+                (store.path / part.file).stat().st_size for part in m.parts
+            ),
             "seeds": [part.seed for part in m.parts],
             "fingerprint": store.fingerprint,
             "episodes": m.episodes,
@@ -50,7 +66,10 @@ def summarise(store: "Store") -> dict[str, Any]:
             "terminated": _share(over.sum(), len(play)),
             "truncated": _share(len(cut), m.episodes),
             "players": [
-                _player(k, m, player_of, rows, returns, player_of[first], seat_of) for k in range(players)
+                _player(
+                    k, m, player_of, rows, returns, player_of[first], seat_of
+                )
+                for k in range(players)
             ],
             "actions": _frequencies(rows["action"], m.actions),
             "goals": _labels(rows["goal"], rows["goal_source"], m.goals),
@@ -59,7 +78,13 @@ def summarise(store: "Store") -> dict[str, Any]:
 
 
 def _player(
-    k: int, m: Any, player_of: Any, rows: Any, returns: Any, player_of_play: Any, seat_of: Any
+    k: int,
+    m: Any,
+    player_of: Any,
+    rows: Any,
+    returns: Any,
+    player_of_play: Any,
+    seat_of: Any,
 ) -> dict[str, Any]:
     mine, plays = player_of == k, returns[player_of_play == k]
     return {
@@ -68,22 +93,29 @@ def _player(
         "episodes": len(plays),
         "mean_return": plays.mean() if len(plays) else None,
         "transitions": int(mine.sum()),
-        "transitions_by_seat": np.bincount(seat_of[mine], minlength=m.num_players).tolist(),
+        "transitions_by_seat": np.bincount(
+            seat_of[mine], minlength=m.num_players
+        ).tolist(),
         "actions": _frequencies(rows["action"][mine], m.actions),
     }
 
 
 def _frequencies(actions: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
     counts = np.bincount(actions, minlength=len(names))
-    return {name: _share(counts[a], len(actions)) for a, name in enumerate(names)}
+    return {
+        name: _share(counts[a], len(actions)) for a, name in enumerate(names)
+    }
 
 
-def _labels(goal: np.ndarray, source: np.ndarray, goals: tuple[str, ...]) -> dict[str, dict[str, int]]:
+def _labels(
+    goal: np.ndarray, source: np.ndarray, goals: tuple[str, ...]
+) -> dict[str, dict[str, int]]:
     """How many transitions bear which label ("-": none), by how it was come by."""
     from bestreply.types import GOAL_SOURCES
 
     counts = np.bincount(
-        source.astype(np.int64) * (len(goals) + 1) + goal + 1, minlength=len(GOAL_SOURCES) * (len(goals) + 1)
+        source.astype(np.int64) * (len(goals) + 1) + goal + 1,
+        minlength=len(GOAL_SOURCES) * (len(goals) + 1),
     )
     counts = counts.reshape(len(GOAL_SOURCES), len(goals) + 1).tolist()
     return {
@@ -102,7 +134,9 @@ def _share(count: Any, of: int) -> float | None:
 def describe(summary: dict[str, Any]) -> str:
     """A summary as some lines of text and three tables."""
     s = summary
-    settings = ", ".join(f"{name}={value}" for name, value in s["game"]["settings"].items())
+    settings = ", ".join(
+        f"{name}={value}" for name, value in s["game"]["settings"].items()
+    )
     lines = [
         s["path"],
         f"  game        {s['game']['name']} version {s['game']['version']} ({settings})",
@@ -126,14 +160,31 @@ def describe(summary: dict[str, Any]) -> str:
         + [f"{count:,}" for count in p["transitions_by_seat"]]
         for p in s["players"]
     ]
-    lines += ["", *_table(["player", "episodes", "mean return", "transitions", *by_seat], players)]
-    actions = [[p["name"], *map(_percent, p["actions"].values())] for p in s["players"]]
     lines += [
         "",
-        *_table(["actions of", *s["actions"]], [*actions, ["all", *map(_percent, s["actions"].values())]]),
+        *_table(
+            ["player", "episodes", "mean return", "transitions", *by_seat],
+            players,
+        ),
     ]
-    goals = [[source, *(f"{count:,}" for count in counts.values())] for source, counts in s["goals"].items()]
-    lines += ["", *_table(["goal labels by", *next(iter(s["goals"].values()))], goals)]
+    actions = [
+        [p["name"], *map(_percent, p["actions"].values())] for p in s["players"]
+    ]
+    lines += [
+        "",
+        *_table(
+            ["actions of", *s["actions"]],
+            [*actions, ["all", *map(_percent, s["actions"].values())]],
+        ),
+    ]
+    goals = [
+        [source, *(f"{count:,}" for count in counts.values())]
+        for source, counts in s["goals"].items()
+    ]
+    lines += [
+        "",
+        *_table(["goal labels by", *next(iter(s["goals"].values()))], goals),
+    ]
     return "\n".join(lines)
 
 
@@ -157,7 +208,10 @@ def _number(value: float | None) -> str:
 def _table(head: list[str], body: list[list[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
     rows = [
-        [cell.rjust(w) if k else cell.ljust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        [
+            cell.rjust(w) if k else cell.ljust(w)
+            for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
         for row in (head, *body)
     ]
     return ["  " + "  ".join(row).rstrip() for row in rows]

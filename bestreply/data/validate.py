@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bestreply.data.checks import check_rows, digest
 from bestreply.data.manifest import Manifest, Part, read_manifest
 from bestreply.data.problem import LOGGER, RESTORE, Problem, Report
+from bestreply.data.row_checks import check_rows, digest
 from bestreply.data.rows import schema
-from bestreply.files import sha256
+from bestreply.utils.files import sha256
 
 __all__ = ["Problem", "schema_problems", "validate"]
 
@@ -34,13 +34,17 @@ def validate(path: str | os.PathLike) -> list[Problem]:
     for part in manifest.parts:
         try:
             _check_part(folder, part, manifest, report)
-        except Exception as error:  # a broken file can fail anywhere: name the file and go on
+        except (
+            Exception
+        ) as error:  # a broken file can fail anywhere: name the file and go on
             what = f"it cannot be checked ({type(error).__name__}: {error})"
             report.add(Problem("unreadable", part.file, what, RESTORE))
     return report.result()
 
 
-def _check_part(folder: Path, part: Part, manifest: Manifest, report: Report) -> None:
+def _check_part(
+    folder: Path, part: Part, manifest: Manifest, report: Report
+) -> None:
     path = folder / part.file
     if not path.is_file():
         what = f"the manifest names it, but it is not in {folder}"
@@ -60,8 +64,19 @@ def _check_part(folder: Path, part: Part, manifest: Manifest, report: Report) ->
         report.add(Problem("unreadable", part.file, what, RESTORE))
         return
     if tables:
-        rows = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
-        check_rows(rows, manifest, part.first_episode, part.episodes, report, part.file, part.steps)
+        rows = {
+            name: np.concatenate([table[name] for table in tables])
+            for name in tables[0]
+        }
+        check_rows(
+            rows,
+            manifest,
+            part.first_episode,
+            part.episodes,
+            report,
+            part.file,
+            part.steps,
+        )
 
 
 def _digest_file(
@@ -71,7 +86,12 @@ def _digest_file(
     found = file.metadata.num_rows
     if found != part.rows:
         report.add(
-            Problem("counts", part.file, f"it holds {found} rows, the manifest says {part.rows}", RESTORE)
+            Problem(
+                "counts",
+                part.file,
+                f"it holds {found} rows, the manifest says {part.rows}",
+                RESTORE,
+            )
         )
     faults = list(schema_problems(file.schema_arrow, manifest, part.file))
     for problem in faults:
@@ -81,7 +101,11 @@ def _digest_file(
     digests = []
     for index in range(file.num_row_groups):
         table = file.read_row_group(index, columns=schema(manifest).names)
-        nulls = list(_null_problems(table, part.file, sum(len(d["episode"]) for d in digests)))
+        nulls = list(
+            _null_problems(
+                table, part.file, sum(len(d["episode"]) for d in digests)
+            )
+        )
         for problem in nulls:
             report.add(problem)
         if nulls:
@@ -90,20 +114,27 @@ def _digest_file(
     return digests
 
 
-def schema_problems(found: pa.Schema, manifest: Manifest, file: str) -> Iterator[Problem]:
+def schema_problems(
+    found: pa.Schema, manifest: Manifest, file: str
+) -> Iterator[Problem]:
     """Yields missing columns, columns too many, and columns of the wrong type or list size."""
     wanted = schema(manifest)
     mend = "Write it as docs/files.md says, or collect the data again"
     for field in wanted:
         count = found.names.count(field.name)
         if count == 0:
-            what = f"there is no column {field.name!r}; wanted: {field.name}, {_show_type(field.type)}"
+            what = f"there is no column {field.name!r}; expected: {field.name}, {_show_type(field.type)}"
             yield Problem("missing_column", file, what, mend)
         elif count > 1:
-            yield Problem("column_twice", file, f"the column {field.name!r} is there {count} times", mend)
+            yield Problem(
+                "column_twice",
+                file,
+                f"the column {field.name!r} is there {count} times",
+                mend,
+            )
         elif not _same_type(found.field(field.name).type, field.type):
             kind = _show_type(found.field(field.name).type)
-            what = f"column {field.name!r} is {kind}; wanted: {_show_type(field.type)}"
+            what = f"column {field.name!r} is {kind}; expected: {_show_type(field.type)}"
             yield Problem("column_type", file, what, mend)
     for name in dict.fromkeys(found.names):
         if name not in wanted.names:
@@ -115,10 +146,13 @@ def schema_problems(found: pa.Schema, manifest: Manifest, file: str) -> Iterator
             )
 
 
-def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:
+def _same_type(found: pa.DataType, expected: pa.DataType) -> bool:
     """Tools differ in whether nulls are allowed and how a list's entries are called: that is no fault."""
     if pa.types.is_fixed_size_list(wanted):
-        same_size = pa.types.is_fixed_size_list(found) and found.list_size == wanted.list_size
+        same_size = (
+            pa.types.is_fixed_size_list(found)
+            and found.list_size == wanted.list_size
+        )
         return same_size and found.value_type == wanted.value_type
     if pa.types.is_list(wanted):
         return pa.types.is_list(found) and found.value_type == wanted.value_type
@@ -133,7 +167,9 @@ def _show_type(kind: pa.DataType) -> str:
     return str(kind)
 
 
-def _null_problems(table: pa.Table, file: str, first_row: int) -> Iterator[Problem]:
+def _null_problems(
+    table: pa.Table, file: str, first_row: int
+) -> Iterator[Problem]:
     for name in table.column_names:
         column = table[name]
         flags = np.asarray(column.is_null())
@@ -145,6 +181,6 @@ def _null_problems(table: pa.Table, file: str, first_row: int) -> Iterator[Probl
             yield Problem(
                 "null",
                 where,
-                f"{name} is null, here and in {int(flags.sum()) - 1} more rows; wanted: a value",
+                f"{name} is null, here and in {int(flags.sum()) - 1} more rows; expected: a value",
                 LOGGER,
             )

@@ -8,8 +8,8 @@ from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
 from bestreply.players.base import ScriptedPlayer
 from bestreply.players.zoo import make_player
-from bestreply.spec import Spec
 from bestreply.types import ego_order
+from bestreply.utils.spec import Spec
 
 __all__ = ["BestReply", "Decisions", "best_reply"]
 
@@ -41,20 +41,31 @@ def best_reply(
     others = list(others) * (n - 1) if len(others) == 1 else list(others)
     if len(others) != n - 1:
         raise ValueError(
-            f"{len(others)} others for seat {seat} of {game.name}; wanted: {n - 1}, or one for all of them"
+            f"{len(others)} others for seat {seat} of {game.name}; expected: {n - 1}, or one for all of them"
         )
-    players = [make_player(p, game, int(s)) for p, s in zip(others, ego_order(n)[seat][1:], strict=True)]
+    players = [
+        make_player(p, game, int(s))
+        for p, s in zip(others, ego_order(n)[seat][1:], strict=True)
+    ]
     if wrong := [p.name for p in players if not isinstance(p, ScriptedPlayer)]:
-        raise ValueError(f"{', '.join(wrong)}: no exact action distribution; wanted: scripted players")
+        raise ValueError(
+            f"{', '.join(wrong)}: no exact action distribution; expected: scripted players"
+        )
     scripted = [p for p in players if isinstance(p, ScriptedPlayer)]
     if isinstance(game, GridGame) and know == "types":
         from bestreply.exact.grid import solve_grid
 
         return solve_grid(game, scripted, seat=seat, gamma=gamma, **settings)
-    if isinstance(game, GridGame) and know == "belief" and "first" not in settings:
-        from bestreply.exact.believed import solve_believed
+    if (
+        isinstance(game, GridGame)
+        and know == "belief"
+        and "first" not in settings
+    ):
+        from bestreply.exact.belief_grid import solve_believed
 
-        return solve_believed(game, scripted, seat=seat, gamma=gamma, **settings)
+        return solve_believed(
+            game, scripted, seat=seat, gamma=gamma, **settings
+        )
     from bestreply.exact.tree import solve
 
     return solve(game, seat, scripted, gamma=gamma, know=know, **settings)

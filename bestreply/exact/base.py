@@ -14,14 +14,20 @@ from bestreply.types import ABSENT, Array, Episodes
 class Decisions(NamedTuple):
     """What each logged step was worth. NaN where the seat did not act."""
 
-    value: np.ndarray  # [E, T] float64, V*: what the best reply would have had from there on
+    value: (
+        np.ndarray
+    )  # [E, T] float64, V*: what the best reply would have had from there on
     q: np.ndarray  # [E, T, A] float64, Q*: the same after each action; -inf for illegal ones
 
     def regret(self, action: Array) -> np.ndarray:
         """[E, T] float64: V* - Q*(a), what each of `action` [E, T] gave away; 0 where the seat did not act."""
         action = np.asarray(action)
-        taken = np.take_along_axis(self.q, np.maximum(action, 0)[..., None], 2)[..., 0]
-        return np.where(action == ABSENT, 0.0, np.nan_to_num(self.value - taken))
+        taken = np.take_along_axis(self.q, np.maximum(action, 0)[..., None], 2)[
+            ..., 0
+        ]
+        return np.where(
+            action == ABSENT, 0.0, np.nan_to_num(self.value - taken)
+        )
 
     def lost(self, action: Array, gamma: float) -> np.ndarray:
         """[E] float64: sum_t gamma^t (V* - Q*(a_t)), the discounted return that the choices `action` [E, T] gave away.
@@ -40,7 +46,7 @@ class Decisions(NamedTuple):
         worth = float(self.value[:, 0].mean())
         if not worth > 0:
             raise ValueError(
-                f"the best reply is worth {worth:g} at the first step; wanted: play in which the seat acts then, and more than 0 "
+                f"the best reply is worth {worth:g} at the first step; expected: play in which the seat acts then, and more than 0 "
                 "(`lost` is there in any case)"
             )
         return 1 - float(self.lost(action, gamma).mean()) / worth
@@ -65,7 +71,10 @@ class BestReply(abc.ABC):
 
     @abc.abstractmethod
     def decisions(
-        self, episodes: Episodes, seats: Array | None = None, modes: Array | None = None
+        self,
+        episodes: Episodes,
+        seats: Array | None = None,
+        modes: Array | None = None,
     ) -> Decisions:
         """V* and Q* at every step of logged play against these others.
 
@@ -77,13 +86,15 @@ class BestReply(abc.ABC):
         Raises ValueError where modes are wanted and not given.
         """
 
-    def _joint_mode(self, shape: tuple[int, ...], sizes: Sequence[int], modes: Array | None) -> np.ndarray:
+    def _joint_mode(
+        self, shape: tuple[int, ...], sizes: Sequence[int], modes: Array | None
+    ) -> np.ndarray:
         """[E, T] int, the number of the others' joint mode, the first other's changing slowest; `sizes`: how many modes each has."""
         if max(sizes, default=1) == 1:
             return np.zeros(shape, int)
         if modes is None:
             raise ValueError(
-                f"{', '.join(self.others)}: their modes are hidden and not logged; wanted: know='belief', one plain player for each "
+                f"{', '.join(self.others)}: their modes are hidden and not logged; expected: know='belief', one plain player for each "
                 "seat (`collect` logs whom a mixture drew: solve for each of them), or `modes`"
             )
         each = np.moveaxis(np.maximum(np.asarray(modes), 0), -1, 0)

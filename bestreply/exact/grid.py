@@ -16,14 +16,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bestreply.exact.apart import dependence, solve_apart, steps_by_outcome
-from bestreply.exact.backward import Case
+from bestreply.exact.backward_induction import Case
 from bestreply.exact.base import Decisions
-from bestreply.exact.joint import solve_jointly
-from bestreply.exact.modes import Modes
-from bestreply.exact.on_grid import ReplyOnGrid, mean_and_error, memoryless_modes, valued
+from bestreply.exact.dependence import keeps_to_its_cell
+from bestreply.exact.factored_backup import (
+    dependence,
+    solve_apart,
+    steps_by_outcome,
+)
+from bestreply.exact.grid_players import (
+    ReplyOnGrid,
+    mean_and_error,
+    memoryless_modes,
+    valued,
+)
+from bestreply.exact.hidden_modes import Modes
+from bestreply.exact.joint_backup import solve_jointly
 from bestreply.exact.positions import Group, Layout, groups_of, number_positions
-from bestreply.exact.sight import keeps_to_its_cell
 from bestreply.games.grid import GridGame
 from bestreply.players.base import ScriptedPlayer
 from bestreply.types import ABSENT, Array, Episodes
@@ -49,7 +58,10 @@ class GridReply(ReplyOnGrid):
 
     def tables(self, layout: Layout) -> np.ndarray:
         """Q* [T, S, M, A] float32 of one layout, -inf for illegal actions; made when first asked for, kept while there is room."""
-        name = np.asarray(layout.blocks).tobytes() + np.asarray(layout.thing_cell).tobytes()
+        name = (
+            np.asarray(layout.blocks).tobytes()
+            + np.asarray(layout.thing_cell).tobytes()
+        )
         if name not in self.kept:
             table = np.asarray(self._solve(layout, keep=True))
             if (len(self.kept) + 1) * table.nbytes > ROOM:
@@ -58,33 +70,58 @@ class GridReply(ReplyOnGrid):
         return self.kept[name]
 
     def decisions(
-        self, episodes: Episodes, seats: Array | None = None, modes: Array | None = None
+        self,
+        episodes: Episodes,
+        seats: Array | None = None,
+        modes: Array | None = None,
     ) -> Decisions:
         """As `BestReply.decisions`."""
-        joint = self._joint_mode(np.shape(episodes.action)[:2], [len(m.players) for m in self.modes], modes)
+        joint = self._joint_mode(
+            np.shape(episodes.action)[:2],
+            [len(m.players) for m in self.modes],
+            modes,
+        )
         rows = np.arange(len(episodes.length))
-        seats = np.full(len(rows), self.seat) if seats is None else np.asarray(seats)
+        seats = (
+            np.full(len(rows), self.seat)
+            if seats is None
+            else np.asarray(seats)
+        )
         layouts, number, board = self._read(episodes, seats)
         action = np.asarray(episodes.action)[rows, :, seats]
         acted = action != ABSENT
         q = np.full((*action.shape, self.game.num_actions), np.nan)
         for row in np.unique(board, return_index=True)[1]:
-            table = self.tables(Layout(layouts.blocks[row], layouts.thing_cell[row]))
+            table = self.tables(
+                Layout(layouts.blocks[row], layouts.thing_cell[row])
+            )
             rows, times = np.nonzero(acted & (board == board[row])[:, None])
-            q[rows, times] = table[times, number[rows, times], joint[rows, times]]
+            q[rows, times] = table[
+                times, number[rows, times], joint[rows, times]
+            ]
         return Decisions(np.where(acted, q.max(-1), np.nan), q)
 
-    def value_of(self, player: ScriptedPlayer, layouts: Sequence[Layout]) -> tuple[float, float]:
+    def value_of(
+        self, player: ScriptedPlayer, layouts: Sequence[Layout]
+    ) -> tuple[float, float]:
         """Expected discounted return of a scripted `player` in the place of the best reply, and its standard error over layouts."""
-        return mean_and_error([self._start_value(layout, player) for layout in layouts])
+        return mean_and_error(
+            [self._start_value(layout, player) for layout in layouts]
+        )
 
-    def _start_value(self, layout: Layout, own: ScriptedPlayer | None = None) -> float:
+    def _start_value(
+        self, layout: Layout, own: ScriptedPlayer | None = None
+    ) -> float:
         """The mean over where everybody may begin and the others' modes at the first step."""
         where = self._first_positions(layout)
-        value = np.asarray(self._solve(layout, keep=False, own=own))[: len(where)].astype(np.float64)
+        value = np.asarray(self._solve(layout, keep=False, own=own))[
+            : len(where)
+        ].astype(np.float64)
         return float(where @ value @ self._first_modes())
 
-    def _solve(self, layout: Layout, keep: bool, own: ScriptedPlayer | None = None) -> Array:
+    def _solve(
+        self, layout: Layout, keep: bool, own: ScriptedPlayer | None = None
+    ) -> Array:
         """As `backward`, of the best reply or of a player `own` in its place."""
         case = self._case(layout, own)
         if self._apart(case):
@@ -105,7 +142,12 @@ SAME = 1e-6
 
 
 def solve_grid(
-    game: GridGame, others: Sequence[ScriptedPlayer], *, seat: int = 0, gamma: float = 1.0, layouts: int = 64
+    game: GridGame,
+    others: Sequence[ScriptedPlayer],
+    *,
+    seat: int = 0,
+    gamma: float = 1.0,
+    layouts: int = 64,
 ) -> GridReply:
     """The best reply to `others`, told their modes. `value` is over `layouts` drawn layouts, all of them where there are no more.
 
@@ -118,7 +160,9 @@ def solve_grid(
         others=tuple(player.name for player in others),
         gamma=gamma,
         know="types",
-        kind="exact" if all(len(m.players) == 1 for m in modes) else "upper bound",  # nobody can see modes
+        kind="exact"
+        if all(len(m.players) == 1 for m in modes)
+        else "upper bound",  # nobody can see modes
         value=np.nan,
         stderr=np.nan,
         modes=modes,
@@ -132,5 +176,9 @@ def solve_grid(
 def way_of(game: GridGame, modes: Sequence[Modes]) -> Way:
     if not steps_by_outcome(game):
         return Way.JOINTLY
-    proved = [keeps_to_its_cell(game, p, j) for j, m in enumerate(modes, start=1) for p in m.players]
+    proved = [
+        keeps_to_its_cell(game, p, j)
+        for j, m in enumerate(modes, start=1)
+        for p in m.players
+    ]
     return Way.APART if all(proved) else Way.TRIED

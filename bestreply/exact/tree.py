@@ -17,15 +17,21 @@ from typing import Any
 
 import numpy as np
 
-from bestreply.compilation import cache_compilations
 from bestreply.exact.base import BestReply, Decisions
-from bestreply.exact.layers import Layer, Problem, coded, find_layers, listed
-from bestreply.exact.modes import modes_of
+from bestreply.exact.hidden_modes import modes_of
+from bestreply.exact.tree_layers import (
+    Layer,
+    Problem,
+    coded,
+    find_layers,
+    listed,
+)
 from bestreply.games.base import Game, Outcomes
 from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.players.zoo import make_player
-from bestreply.spec import Spec
 from bestreply.types import ABSENT, Array, Episodes, ego_order
+from bestreply.utils.compilation import cache_compilations
+from bestreply.utils.spec import Spec
 
 LIMIT = 2_000_000
 """Positions that `solve` holds in memory unless told otherwise."""
@@ -35,9 +41,13 @@ LIMIT = 2_000_000
 class TreeReply(BestReply):
     """The best reply, position by position; `solve` makes it."""
 
-    sizes: tuple[int, ...]  # how many modes it is told of, of each other; 1 where it is told of none
+    sizes: tuple[
+        int, ...
+    ]  # how many modes it is told of, of each other; 1 where it is told of none
     layers: tuple[Layer, ...] = dataclasses.field(repr=False)
-    q: tuple[np.ndarray, ...] = dataclasses.field(repr=False)  # for each layer [P, C, A] float64
+    q: tuple[np.ndarray, ...] = dataclasses.field(
+        repr=False
+    )  # for each layer [P, C, A] float64
 
     @property
     def positions(self) -> int:
@@ -45,7 +55,10 @@ class TreeReply(BestReply):
         return sum(len(layer.obs) for layer in self.layers)
 
     def decisions(
-        self, episodes: Episodes, seats: Array | None = None, modes: Array | None = None
+        self,
+        episodes: Episodes,
+        seats: Array | None = None,
+        modes: Array | None = None,
     ) -> Decisions:
         """As `BestReply.decisions`.
 
@@ -54,7 +67,7 @@ class TreeReply(BestReply):
         """
         if seats is not None and (np.asarray(seats) != self.seat).any():
             raise ValueError(
-                f"focal seats {np.unique(np.asarray(seats)).tolist()} for a best reply of seat {self.seat}; wanted: that seat alone. "
+                f"focal seats {np.unique(np.asarray(seats)).tolist()} for a best reply of seat {self.seat}; expected: that seat alone. "
                 "Solve for each seat and give each its own episodes"
             )
         action = np.asarray(episodes.action)
@@ -88,18 +101,29 @@ def solve(
     cache_compilations()
     _check(game, seat, others, gamma, know)
     seats = tuple(ego_order(game.num_players)[seat][1:].tolist())
-    players = [_scripted(p, game, s) for p, s in zip(others, seats, strict=True)]
-    problem = Problem(game, seat, seats, tuple(modes_of(p, game) for p in players), know == "types", limit)
+    players = [
+        _scripted(p, game, s) for p, s in zip(others, seats, strict=True)
+    ]
+    problem = Problem(
+        game,
+        seat,
+        seats,
+        tuple(modes_of(p, game) for p in players),
+        know == "types",
+        limit,
+    )
     first = game.first_states() if first is None else first
     if first is None:
         raise ValueError(
-            f"{game.name} does not list its first states; wanted: `first`, `Outcomes` to begin with"
+            f"{game.name} does not list its first states; expected: `first`, `Outcomes` to begin with"
         )
     first = listed(first)
     layers, begins = find_layers(problem, first)
     initial = problem.initial() if problem.told else np.ones(1)
     q: list[np.ndarray] = []
-    value = np.zeros((1, len(initial)))  # of the layer after the last: nothing leads there
+    value = np.zeros(
+        (1, len(initial))
+    )  # of the layer after the last: nothing leads there
     for time, layer in reversed(list(enumerate(layers))):
         mix = problem.transition(time + 1) if problem.told else np.eye(1)
         q.append(_backup(layer, value @ mix.T, gamma, game.num_actions))
@@ -115,17 +139,23 @@ def solve(
         kind="upper bound" if hidden else "exact",
         value=float(np.average(start, weights=first.probability)),
         stderr=0.0,
-        sizes=tuple(len(m.players) if problem.told else 1 for m in problem.modes),
+        sizes=tuple(
+            len(m.players) if problem.told else 1 for m in problem.modes
+        ),
         layers=tuple(layers),
         q=tuple(q[::-1]),
     )
 
 
-def _backup(layer: Layer, later: np.ndarray, gamma: float, num_actions: int) -> np.ndarray:
+def _backup(
+    layer: Layer, later: np.ndarray, gamma: float, num_actions: int
+) -> np.ndarray:
     """Q [P, C, A] of a layer, for `later` [P', C]: the next layer's values, expected over the modes' next moves."""
     there = (layer.child >= 0)[:, None]
     future = np.where(there, later[np.maximum(layer.child, 0)], 0.0)
-    ends = layer.probability[:, None] * (layer.reward[:, None] + gamma * future)  # [Y, C]
+    ends = layer.probability[:, None] * (
+        layer.reward[:, None] + gamma * future
+    )  # [Y, C]
     worth = np.zeros_like(layer.weight)
     np.add.at(worth, layer.step, ends)
     size, joint = len(layer.obs), num_actions ** (layer.obs.shape[1] - 1)
@@ -135,41 +165,51 @@ def _backup(layer: Layer, later: np.ndarray, gamma: float, num_actions: int) -> 
     return np.where(layer.legal[:, None], q, -np.inf)
 
 
-def _check(game: Game, seat: int, others: Sequence[Any], gamma: float, know: str) -> None:
+def _check(
+    game: Game, seat: int, others: Sequence[Any], gamma: float, know: str
+) -> None:
     n = game.num_players
     if not 0 <= seat < n:
-        raise ValueError(f"seat={seat} of {game.name}; wanted: 0 to {n - 1}")
+        raise ValueError(f"seat={seat} of {game.name}; expected: 0 to {n - 1}")
     if isinstance(others, str | Player) or len(others) != n - 1:
         raise ValueError(
-            f"others={others!r} for seat {seat} of {game.name}; wanted: {n - 1}, one for each other seat"
+            f"others={others!r} for seat {seat} of {game.name}; expected: {n - 1}, one for each other seat"
         )
     if not 0 <= gamma <= 1:
-        raise ValueError(f"gamma={gamma}; wanted: a discount, 0 to 1")
+        raise ValueError(f"gamma={gamma}; expected: a discount, 0 to 1")
     if know not in ("types", "belief"):
-        raise ValueError(f"know={know!r}; wanted: 'types' or 'belief'")
+        raise ValueError(f"know={know!r}; expected: 'types' or 'belief'")
 
 
-def _scripted(spec: str | Spec | Player, game: Game, seat: int) -> ScriptedPlayer:
+def _scripted(
+    spec: str | Spec | Player, game: Game, seat: int
+) -> ScriptedPlayer:
     player = make_player(spec, game, seat)
     if not isinstance(player, ScriptedPlayer):
-        raise ValueError(f"{player.name} gives no exact action distribution; wanted: scripted players")
+        raise ValueError(
+            f"{player.name} gives no exact action distribution; expected: scripted players"
+        )
     return player
 
 
 # -- logged play ---------------------------------------------------------------------------------------------------------------
 
 
-def _walk(reply: TreeReply, episodes: Episodes) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _walk(
+    reply: TreeReply, episodes: Episodes
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For each step, the episodes [R] in which the seat acts and the positions [R] of the step's layer that they have come to."""
     game, seat = reply.game, reply.seat
     obs, action = np.asarray(episodes.obs), np.asarray(episodes.action)
     if obs.shape[2:] != (game.num_players, *game.obs_shape):
         raise ValueError(
-            f"episodes with observations of shape {obs.shape[2:]}; wanted: play of {game.name} with all seats' observations, "
+            f"episodes with observations of shape {obs.shape[2:]}; expected: play of {game.name} with all seats' observations, "
             f"{(game.num_players, *game.obs_shape)} (a lean log has none)"
         )
     rows = np.flatnonzero(action[:, 0, seat] != ABSENT)
-    options = np.arange(len(reply.layers[0].obs)) if reply.layers else np.full(1, -1)
+    options = (
+        np.arange(len(reply.layers[0].obs)) if reply.layers else np.full(1, -1)
+    )
     options = np.tile(options, (len(rows), 1))
     for time in range(len(reply.layers)):
         if not len(rows):
@@ -180,46 +220,74 @@ def _walk(reply: TreeReply, episodes: Episodes) -> Iterator[tuple[np.ndarray, np
             return
         on = action[rows, time + 1, seat] != ABSENT
         rows, at = rows[on], at[on]
-        options = _following(reply, time, rows, at, np.maximum(action[rows, time], 0))
+        options = _following(
+            reply, time, rows, at, np.maximum(action[rows, time], 0)
+        )
     if len(rows):
-        raise ValueError(f"episode {rows[0]} goes on after step {len(reply.layers)}; {_foreign(reply)}")
+        raise ValueError(
+            f"episode {rows[0]} goes on after step {len(reply.layers)}; {_foreign(reply)}"
+        )
 
 
 def _choose(
-    reply: TreeReply, time: int, rows: np.ndarray, options: np.ndarray, obs: np.ndarray
+    reply: TreeReply,
+    time: int,
+    rows: np.ndarray,
+    options: np.ndarray,
+    obs: np.ndarray,
 ) -> np.ndarray:
     """[R] int64: the one of the positions `options` [R, K] (-1: none) that looks as `obs` [R, N, ...] does."""
     there = reply.layers[time].obs
     alike = np.zeros(options.shape, bool)
     for k, option in enumerate(options.T):
-        alike[:, k] = (option >= 0) & np.isclose(there[option], obs, atol=1e-5).reshape(len(obs), -1).all(1)
+        alike[:, k] = (option >= 0) & np.isclose(
+            there[option], obs, atol=1e-5
+        ).reshape(len(obs), -1).all(1)
     at = np.where(alike, options, -1).max(1, initial=-1)
     for row in rows[at < 0][:1]:
-        raise ValueError(f"episode {row} cannot come to what it shows at step {time}; {_foreign(reply)}")
+        raise ValueError(
+            f"episode {row} cannot come to what it shows at step {time}; {_foreign(reply)}"
+        )
     for row in rows[(alike & (options != at[:, None])).any(1)][:1]:
         raise ValueError(
-            f"episode {row}: what the seats see at step {time} of {reply.game.name} does not tell which way chance went; wanted: a "
+            f"episode {row}: what the seats see at step {time} of {reply.game.name} does not tell which way chance went; expected: a "
             "game whose observations do"
         )
     return at
 
 
 def _following(
-    reply: TreeReply, time: int, rows: np.ndarray, at: np.ndarray, actions: np.ndarray
+    reply: TreeReply,
+    time: int,
+    rows: np.ndarray,
+    at: np.ndarray,
+    actions: np.ndarray,
 ) -> np.ndarray:
     """[R, K] int64: the positions that can follow `at` [R] after `actions` [R, N], filled up with -1."""
-    layer, seats = reply.layers[time], ego_order(reply.game.num_players)[reply.seat][1:]
-    code = coded(at, actions[:, reply.seat], actions[:, seats], reply.game.num_actions)
+    layer, seats = (
+        reply.layers[time],
+        ego_order(reply.game.num_players)[reply.seat][1:],
+    )
+    code = coded(
+        at, actions[:, reply.seat], actions[:, seats], reply.game.num_actions
+    )
     step = np.searchsorted(layer.code, code)
     known = layer.code[np.minimum(step, len(layer.code) - 1)] == code
     for row, joint in zip(rows[~known], actions[~known], strict=True):
         raise ValueError(
             f"episode {row}: the actions {joint.tolist()} at step {time} cannot be; {_foreign(reply)}"
         )
-    begin, end = np.searchsorted(layer.step, step), np.searchsorted(layer.step, step, side="right")
+    begin, end = (
+        np.searchsorted(layer.step, step),
+        np.searchsorted(layer.step, step, side="right"),
+    )
     which = begin[:, None] + np.arange((end - begin).max(initial=0))
-    return np.where(which < end[:, None], layer.child[np.minimum(which, len(layer.child) - 1)], -1)
+    return np.where(
+        which < end[:, None],
+        layer.child[np.minimum(which, len(layer.child) - 1)],
+        -1,
+    )
 
 
 def _foreign(reply: TreeReply) -> str:
-    return f"wanted: first episodes of {reply.game.name} with {', '.join(reply.others)} as the others of seat {reply.seat}, in this order"
+    return f"expected: first episodes of {reply.game.name} with {', '.join(reply.others)} as the others of seat {reply.seat}, in this order"

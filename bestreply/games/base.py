@@ -17,9 +17,7 @@ class Symmetries(NamedTuple):
 
     obs: np.ndarray  # [S, D] int32: entry d of the flat observation becomes what entry obs[s, d] was
     action: np.ndarray  # [S, A] int32: action a becomes action[s, a]
-    others: (
-        np.ndarray
-    )  # [S, N-1] int32: the other at ego-first place j becomes the one that stood at others[s, j]
+    others: np.ndarray  # [S, N-1] int32: the other at ego-first place j becomes the one that stood at others[s, j]
 
 
 class Outcomes(NamedTuple):
@@ -42,9 +40,13 @@ class Game(abc.ABC):
     """
 
     name: ClassVar[str]
-    version: ClassVar[int]  # changes whenever the same settings and key would play differently
+    version: ClassVar[
+        int
+    ]  # changes whenever the same settings and key would play differently
     summary: ClassVar[str]  # one line for `bestreply games`
-    compiled: ClassVar[bool] = True  # False: stepped on the host, one state at a time
+    compiled: ClassVar[bool] = (
+        True  # False: stepped on the host, one state at a time
+    )
 
     # -- what it is ------------------------------------------------------------------------------------------
 
@@ -69,7 +71,10 @@ class Game(abc.ABC):
     @property
     def settings(self) -> dict[str, Any]:
         """Every setting by name; ``make_game(game.name, **game.settings)`` is this game again."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(cast(Any, self))}
+        return {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(cast(Any, self))
+        }
 
     @property
     def goals(self) -> tuple[str, ...]:
@@ -95,7 +100,9 @@ class Game(abc.ABC):
         """A first state."""
         raise NotImplementedError
 
-    def advance(self, state: Any, actions: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
+    def advance(
+        self, state: Any, actions: jax.Array, key: jax.Array
+    ) -> tuple[Any, jax.Array]:
         """The next state and each seat's reward [N], for legal `actions` [N] in an unfinished state."""
         raise NotImplementedError
 
@@ -114,18 +121,26 @@ class Game(abc.ABC):
         state = self.start(key)
         return state, self.look(state, jnp.zeros(self.num_players))
 
-    def step(self, state: Any, actions: Array, key: jax.Array) -> tuple[Any, TimeStep]:
+    def step(
+        self, state: Any, actions: Array, key: jax.Array
+    ) -> tuple[Any, TimeStep]:
         """One joint step, `actions` [N] int in seat order; the entry of a seat that has left is ignored.
 
         Pure. A finished game steps to itself with reward 0. An illegal action is the caller's error: what the
         rules make of it is not defined, and `collect`, `evaluate` and `check_game` refuse it.
         """
-        return self._settle(state, *self.advance(state, jnp.asarray(actions), key))
+        return self._settle(
+            state, *self.advance(state, jnp.asarray(actions), key)
+        )
 
-    def _settle(self, state: Any, moved: Any, reward: Array) -> tuple[Any, TimeStep]:
+    def _settle(
+        self, state: Any, moved: Any, reward: Array
+    ) -> tuple[Any, TimeStep]:
         """What a step from `state` gives, for what `advance` made of it."""
         over = self.finished(state)
-        state = jax.tree.map(lambda old, new: jnp.where(over, old, new), state, moved)
+        state = jax.tree.map(
+            lambda old, new: jnp.where(over, old, new), state, moved
+        )
         return state, self.look(state, jnp.where(over, 0.0, reward))
 
     # -- every way chance can go (for exact solutions) -------------------------------------------------------
@@ -146,7 +161,8 @@ class Game(abc.ABC):
                 f"{self.name}: `advance` draws by its key, so one step can end in several ways; {_LIST}"
             )
         return jax.tree.map(
-            lambda x: jnp.asarray(x)[None], Outcomes(jnp.float32(1), *self.step(state, actions, key))
+            lambda x: jnp.asarray(x)[None],
+            Outcomes(jnp.float32(1), *self.step(state, actions, key)),
         )
 
     def first_states(self) -> Outcomes | None:
@@ -160,9 +176,11 @@ class Game(abc.ABC):
         """
         if not self.compiled:
             raise ValueError(
-                f"{self.name} does not say when two states are one; wanted: a method `state_key`"
+                f"{self.name} does not say when two states are one; expected: a method `state_key`"
             )
-        return b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state))
+        return b"".join(
+            np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state)
+        )
 
     # -- what its observations tell (where they do) ----------------------------------------------------------
 
@@ -184,7 +202,7 @@ class Game(abc.ABC):
 
     def state_in(self, obs: Array) -> Any | None:
         """The state that an observation shows, its seats ego first, as far as play from here on depends on it; None where it does
-        not show it, or where seats differ in more than place. The true game can then be planned with (`TrueWorld`).
+        not show it, or where seats differ in more than place. The true game can then be planned with (`TrueModel`).
         """
         return None
 
@@ -198,14 +216,20 @@ class Game(abc.ABC):
 
     def text(self, obs: Array, seat: int = 0) -> str:
         """The observation of `seat` for a terminal; seats are named 1, 2, ... in global order."""
-        return np.array2string(np.asarray(obs), precision=2, suppress_small=True)
+        return np.array2string(
+            np.asarray(obs), precision=2, suppress_small=True
+        )
 
     def picture(self, obs: Array, seat: int = 0) -> str:
         """The observation of `seat` as an SVG element."""
         lines = self.text(obs, seat).splitlines()
-        width, height = 7 * max(map(len, lines), default=1) + 12, 16 * len(lines) + 8
+        width, height = (
+            7 * max(map(len, lines), default=1) + 12,
+            16 * len(lines) + 8,
+        )
         rows = "".join(
-            f'<text x="6" y="{16 * (i + 1)}">{_escape(line)}</text>' for i, line in enumerate(lines)
+            f'<text x="6" y="{16 * (i + 1)}">{_escape(line)}</text>'
+            for i, line in enumerate(lines)
         )
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
@@ -214,7 +238,9 @@ class Game(abc.ABC):
         )
 
 
-_LIST = "wanted: a method `outcomes(state, actions)` that gives every `Outcomes`"
+_LIST = (
+    "expected: a method `outcomes(state, actions)` that gives every `Outcomes`"
+)
 
 
 def draws(rule: Callable[..., Any], *args: Any) -> bool:

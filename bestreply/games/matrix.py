@@ -35,8 +35,12 @@ TABLES = {
     # OpenSpiel's matrix_cd: temptation 4 > reward 3 > sucker's payoff 1 > crash 0.
     "chicken": _symmetric(((3, 1), (4, 0)), "SWERVE", "STRAIGHT"),
     # The first player wins 1 from the second on a match, the second from the first otherwise.
-    "matching_pennies": Table(((1, -1), (-1, 1)), ((-1, 1), (1, -1)), ("HEADS", "TAILS")),
-    "rock_paper_scissors": _symmetric(((0, -1, 1), (1, 0, -1), (-1, 1, 0)), "ROCK", "PAPER", "SCISSORS"),
+    "matching_pennies": Table(
+        ((1, -1), (-1, 1)), ((-1, 1), (1, -1)), ("HEADS", "TAILS")
+    ),
+    "rock_paper_scissors": _symmetric(
+        ((0, -1, 1), (1, 0, -1), (-1, 1, 0)), "ROCK", "PAPER", "SCISSORS"
+    ),
 }
 """The stage games by name; in the first three, action 0 is the cooperative one."""
 
@@ -75,9 +79,7 @@ class MatrixGame(Game):
 
     name = "matrix"
     version = 1
-    summary = (
-        "repeated matrix game: a table by name (stag hunt, prisoner's dilemma, chicken, ...) or any payoffs"
-    )
+    summary = "repeated matrix game: a table by name (stag hunt, prisoner's dilemma, chicken, ...) or any payoffs"
 
     table: str | None = None
     payoffs: Any = None
@@ -90,13 +92,21 @@ class MatrixGame(Game):
     def __post_init__(self) -> None:
         given = dict(self.settings)
         if self.table is not None and self.payoffs is not None:
-            raise ValueError(f"matrix: table={self.table!r} and payoffs; wanted: one of the two")
+            raise ValueError(
+                f"matrix: table={self.table!r} and payoffs; expected: one of the two"
+            )
         if self.table is None and self.payoffs is None:
             given["table"] = "prisoners_dilemma"
         if given["table"] is not None and given["table"] not in TABLES:
-            raise ValueError(f"matrix: table={self.table!r}; wanted: {', '.join(TABLES)}, or payoffs=...")
+            raise ValueError(
+                f"matrix: table={self.table!r}; expected: {', '.join(TABLES)}, or payoffs=..."
+            )
         given["payoffs"] = _plain(self.payoffs)
-        given["actions"] = None if self.actions is None else tuple(str(a) for a in self.actions)
+        given["actions"] = (
+            None
+            if self.actions is None
+            else tuple(str(a) for a in self.actions)
+        )
         given |= _length(self.rounds, self.continuation, self.max_steps)
         for (
             name,
@@ -104,12 +114,14 @@ class MatrixGame(Game):
         ) in given.items():  # filled in and hashable, so that equal games are equal and settings are complete
             object.__setattr__(self, name, value)
         if self.memory < 0:
-            raise ValueError(f"matrix: memory={self.memory}; wanted: 0 or more rounds")
+            raise ValueError(
+                f"matrix: memory={self.memory}; expected: 0 or more rounds"
+            )
         if given["payoffs"] is not None:
             _check_payoffs(given["payoffs"])
         if len(set(self.action_names)) != self.payoff_array.shape[1]:
             raise ValueError(
-                f"matrix: actions={self.actions}; wanted: {self.payoff_array.shape[1]} different names"
+                f"matrix: actions={self.actions}; expected: {self.payoff_array.shape[1]} different names"
             )
 
     # -- what it is ------------------------------------------------------------------------------------------
@@ -118,7 +130,9 @@ class MatrixGame(Game):
     def payoff_array(self) -> np.ndarray:
         """[N, A, ..., A] float32: what each player gets for a joint action."""
         payoffs = (
-            self.payoffs if self.table is None else (TABLES[self.table].rows, TABLES[self.table].columns)
+            self.payoffs
+            if self.table is None
+            else (TABLES[self.table].rows, TABLES[self.table].columns)
         )
         return np.asarray(payoffs, np.float32)
 
@@ -133,7 +147,9 @@ class MatrixGame(Game):
         for seat in range(n - 1):  # neighbours' swaps make every permutation
             seats = np.arange(n)
             seats[[seat, seat + 1]] = seats[[seat + 1, seat]]
-            if not np.array_equal(table[seats].transpose(0, *(seats + 1)), table):
+            if not np.array_equal(
+                table[seats].transpose(0, *(seats + 1)), table
+            ):
                 return False
         return True
 
@@ -159,7 +175,11 @@ class MatrixGame(Game):
 
     @property
     def obs_shape(self) -> tuple[int, ...]:
-        return (math.prod(self._remembered) + (0 if self.symmetric else self.num_players) + 1,)
+        return (
+            math.prod(self._remembered)
+            + (0 if self.symmetric else self.num_players)
+            + 1,
+        )
 
     @property
     def binary(self) -> np.ndarray:
@@ -169,13 +189,17 @@ class MatrixGame(Game):
 
     def start(self, key: jax.Array) -> MatrixState:
         history = jnp.full((self.memory, self.num_players), ABSENT, jnp.int32)
-        return MatrixState(history=history, time=jnp.int32(0), over=jnp.array(False))
+        return MatrixState(
+            history=history, time=jnp.int32(0), over=jnp.array(False)
+        )
 
     def advance(
         self, state: MatrixState, actions: jax.Array, key: jax.Array
     ) -> tuple[MatrixState, jax.Array]:
         reward = jnp.asarray(self.payoff_array)[(slice(None), *actions)]
-        history = jnp.concatenate([actions[None].astype(jnp.int32), state.history])[: self.memory]
+        history = jnp.concatenate(
+            [actions[None].astype(jnp.int32), state.history]
+        )[: self.memory]
         time = state.time + 1
         if self.continuation is None:
             over = jnp.asarray(time >= self._rounds)
@@ -187,18 +211,27 @@ class MatrixGame(Game):
         """With `continuation` two: the game goes on, or comes to its end."""
         if self.continuation is None:
             return super().outcomes(state, actions)
-        moved, reward = self.advance(state, jnp.asarray(actions), jax.random.key(0))
+        moved, reward = self.advance(
+            state, jnp.asarray(actions), jax.random.key(0)
+        )
 
         def ended(over: jax.Array) -> tuple[MatrixState, TimeStep]:
-            return self._settle(state, MatrixState(moved.history, moved.time, over), reward)
+            return self._settle(
+                state, MatrixState(moved.history, moved.time, over), reward
+            )
 
         go_on = jnp.where(self.finished(state), 1.0, self.continuation)
-        return Outcomes(jnp.stack([go_on, 1 - go_on]), *jax.vmap(ended)(jnp.array([False, True])))
+        return Outcomes(
+            jnp.stack([go_on, 1 - go_on]),
+            *jax.vmap(ended)(jnp.array([False, True])),
+        )
 
     def first_states(self) -> Outcomes:
         """One."""
         state, shown = self.reset(jax.random.key(0))
-        return jax.tree.map(lambda x: x[None], Outcomes(jnp.float32(1), state, shown))
+        return jax.tree.map(
+            lambda x: x[None], Outcomes(jnp.float32(1), state, shown)
+        )
 
     def finished(self, state: MatrixState) -> jax.Array:
         return jnp.asarray(state.over | (state.time >= self.max_steps))
@@ -216,10 +249,18 @@ class MatrixGame(Game):
     def observe(self, state: MatrixState) -> jax.Array:
         """[N, *obs_shape] float32."""
         n = self.num_players
-        history = jax.nn.one_hot(state.history, self.num_actions)  # [k, N, A]; ABSENT gives zeros
-        seen = jnp.moveaxis(history[:, ego_order(n)], 1, 0).reshape(n, -1)  # [N, k * N * A]
+        history = jax.nn.one_hot(
+            state.history, self.num_actions
+        )  # [k, N, A]; ABSENT gives zeros
+        seen = jnp.moveaxis(history[:, ego_order(n)], 1, 0).reshape(
+            n, -1
+        )  # [N, k * N * A]
         seat = jnp.zeros((n, 0)) if self.symmetric else jnp.eye(n)
-        ahead = (self._rounds - state.time) / self._rounds if self.continuation is None else self.continuation
+        ahead = (
+            (self._rounds - state.time) / self._rounds
+            if self.continuation is None
+            else self.continuation
+        )
         return jnp.concatenate([seen, seat, jnp.full((n, 1), ahead)], axis=1)
 
     # -- what an observation tells ---------------------------------------------------------------------------
@@ -230,12 +271,16 @@ class MatrixGame(Game):
         ABSENT where there was no such round.
         """
         seen = self._seen(obs)
-        return jnp.where(seen.any(-1), seen.argmax(-1), ABSENT).astype(jnp.int32)
+        return jnp.where(seen.any(-1), seen.argmax(-1), ABSENT).astype(
+            jnp.int32
+        )
 
     def _seen(self, obs: Array) -> jax.Array:
         """[..., memory, N, A]."""
         obs = jnp.asarray(obs)
-        return obs[..., : math.prod(self._remembered)].reshape(*obs.shape[:-1], *self._remembered)
+        return obs[..., : math.prod(self._remembered)].reshape(
+            *obs.shape[:-1], *self._remembered
+        )
 
     def perspective(self, obs: Array, other: Array | int) -> jax.Array:
         """Seat `other` (ego-first index) first, then the others.
@@ -246,18 +291,28 @@ class MatrixGame(Game):
         history = math.prod(self._remembered)
         if self.symmetric:
             order = jnp.argsort(jnp.arange(n) != other, stable=True)
-            order, seat = jnp.broadcast_to(order, (*obs.shape[:-1], n)), obs[..., history:-1]
+            order, seat = (
+                jnp.broadcast_to(order, (*obs.shape[:-1], n)),
+                obs[..., history:-1],
+            )
         else:
             seats = jnp.asarray(ego_order(n))[
                 obs[..., history:-1].argmax(-1)
             ]  # [..., N], who sits where in our order
             theirs = seats[..., other]
             order = jnp.take_along_axis(
-                jnp.argsort(seats, axis=-1), jnp.asarray(ego_order(n))[theirs], axis=-1
+                jnp.argsort(seats, axis=-1),
+                jnp.asarray(ego_order(n))[theirs],
+                axis=-1,
             )
             seat = jax.nn.one_hot(theirs, n)
-        seen = jnp.take_along_axis(self._seen(obs), order[..., None, :, None], axis=-2)
-        return jnp.concatenate([seen.reshape(*obs.shape[:-1], history), seat, obs[..., -1:]], axis=-1)
+        seen = jnp.take_along_axis(
+            self._seen(obs), order[..., None, :, None], axis=-2
+        )
+        return jnp.concatenate(
+            [seen.reshape(*obs.shape[:-1], history), seat, obs[..., -1:]],
+            axis=-1,
+        )
 
     def legal_in(self, obs: Array) -> jax.Array:
         return jnp.ones((*jnp.shape(obs)[:-1], self.num_actions), bool)
@@ -272,7 +327,9 @@ class MatrixGame(Game):
         time = (
             jnp.int32(0)
             if self.rounds is None
-            else jnp.round(self.rounds * (1 - jnp.asarray(obs)[-1])).astype(jnp.int32)
+            else jnp.round(self.rounds * (1 - jnp.asarray(obs)[-1])).astype(
+                jnp.int32
+            )
         )
         over = jnp.array(False) if self.rounds is None else time >= self.rounds
         return MatrixState(history=self.recall(obs), time=time, over=over)
@@ -283,13 +340,24 @@ class MatrixGame(Game):
         if self.rounds is None:
             lines = [f"goes on after each round with probability {ahead:.3g}"]
         else:
-            lines = [f"{round(ahead * self.rounds)} of {self.rounds} rounds left"]
+            lines = [
+                f"{round(ahead * self.rounds)} of {self.rounds} rounds left"
+            ]
         played = np.asarray(self.recall(obs))[::-1]
         played = played[(played != ABSENT).all(1)]  # [rounds remembered, N]
         wide = max(map(len, self.action_names))
-        for player, index in enumerate(np.argsort(ego_order(self.num_players)[seat])):
-            acts = " ".join(self.action_names[a].ljust(wide) for a in played[:, index]) or "-"
-            lines.append(f"player {player + 1}{' (you)' if player == seat else '      '}  {acts}".rstrip())
+        for player, index in enumerate(
+            np.argsort(ego_order(self.num_players)[seat])
+        ):
+            acts = (
+                " ".join(
+                    self.action_names[a].ljust(wide) for a in played[:, index]
+                )
+                or "-"
+            )
+            lines.append(
+                f"player {player + 1}{' (you)' if player == seat else '      '}  {acts}".rstrip()
+            )
         return "\n".join(lines)
 
 
@@ -300,13 +368,17 @@ def _plain(table: Any) -> Any:
     """Nested lists, tuples or arrays as nested tuples of Python numbers."""
     if isinstance(table, np.ndarray | jax.Array):
         table = np.asarray(table).tolist()
-    return tuple(_plain(row) for row in table) if isinstance(table, list | tuple) else table
+    return (
+        tuple(_plain(row) for row in table)
+        if isinstance(table, list | tuple)
+        else table
+    )
 
 
 def _check_payoffs(payoffs: Any) -> None:
     """Raises ValueError where `payoffs` is no table [N][A]...[A] of finite numbers."""
     wanted = (
-        "wanted: payoffs[i][a_0][a_1]..., what player i gets: one level for the players, then one for each "
+        "expected: payoffs[i][a_0][a_1]..., what player i gets: one level for the players, then one for each "
         "player's actions, e.g. (((3,0),(5,1)),((3,5),(0,1))) for two players of two actions"
     )
     try:
@@ -315,28 +387,41 @@ def _check_payoffs(payoffs: Any) -> None:
         raise ValueError(
             f"matrix: payoffs={payoffs!r}: ragged, or holds other things than numbers; {wanted}"
         ) from None
-    if table.ndim < 3 or table.ndim != len(table) + 1 or not np.isfinite(table).all():
+    if (
+        table.ndim < 3
+        or table.ndim != len(table) + 1
+        or not np.isfinite(table).all()
+    ):
         raise ValueError(
             f"matrix: payoffs of shape {table.shape}, {len(payoffs)} players; {wanted}, all finite"
         )
     if len(set(table.shape[1:])) != 1 or table.size == 0:
         raise ValueError(
             f"matrix: the players have {', '.join(map(str, table.shape[1:]))} actions; "
-            "wanted: the same number for each. Repeat a row of the player that has fewer"
+            "expected: the same number for each. Repeat a row of the player that has fewer"
         )
 
 
-def _length(rounds: int | None, continuation: float | None, max_steps: int) -> dict[str, Any]:
+def _length(
+    rounds: int | None, continuation: float | None, max_steps: int
+) -> dict[str, Any]:
     """The settings that say how long a game lasts, filled in. Raises ValueError where they do not fit."""
     if rounds is not None and continuation is not None:
-        raise ValueError(f"matrix: rounds={rounds} and continuation={continuation}; wanted: one of the two")
+        raise ValueError(
+            f"matrix: rounds={rounds} and continuation={continuation}; expected: one of the two"
+        )
     if continuation is not None and not 0 <= continuation <= 1:
-        raise ValueError(f"matrix: continuation={continuation}; wanted: a probability, 0 to 1")
+        raise ValueError(
+            f"matrix: continuation={continuation}; expected: a probability, 0 to 1"
+        )
     if (rounds is not None and rounds < 1) or max_steps < 0:
         raise ValueError(
-            f"matrix: rounds={rounds}, max_steps={max_steps}; wanted: 1 or more (max_steps 0: not given)"
+            f"matrix: rounds={rounds}, max_steps={max_steps}; expected: 1 or more (max_steps 0: not given)"
         )
     if continuation is not None:
-        return {"continuation": float(continuation), "max_steps": max_steps or 100}
+        return {
+            "continuation": float(continuation),
+            "max_steps": max_steps or 100,
+        }
     rounds = rounds if rounds is not None else 10
     return {"rounds": rounds, "max_steps": min(max_steps or rounds, rounds)}

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bestreply.games.base import Game, Outcomes
-from bestreply.games.spiel import (
+from bestreply.games.openspiel_loader import (
     Parameters,
     Spiel,
     check_kind,
@@ -68,7 +68,12 @@ class OpenSpielGame(Game):
 
     @classmethod
     def load(
-        cls, name: str, *, max_steps: int | None = None, show_seat: bool | None = None, **parameters: Any
+        cls,
+        name: str,
+        *,
+        max_steps: int | None = None,
+        show_seat: bool | None = None,
+        **parameters: Any,
     ) -> "OpenSpielGame":
         """The game with OpenSpiel's short name `name`, its parameters as keywords.
 
@@ -81,17 +86,31 @@ class OpenSpielGame(Game):
         spiel = load_spiel(name, given)
         check_kind(name, spiel)
         known = specification(name)
-        complete = {k: v for k, v in spiel.get_parameters().items() if k in known}
-        strings = {k: game_string(v) for k, v in complete.items() if isinstance(v, dict)}
+        complete = {
+            k: v for k, v in spiel.get_parameters().items() if k in known
+        }
+        strings = {
+            k: game_string(v)
+            for k, v in complete.items()
+            if isinstance(v, dict)
+        }
         complete = tuple(sorted((complete | strings | dict(given)).items()))
         if max_steps is None:
             max_steps = int(spiel.max_game_length())
         if show_seat is None:
             show_seat = spiel_of(name, complete).common
-        if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
-            raise ValueError(f"openspiel:{name}: max_steps={max_steps!r}; wanted: a whole number, 1 or more")
+        if (
+            isinstance(max_steps, bool)
+            or not isinstance(max_steps, int)
+            or max_steps < 1
+        ):
+            raise ValueError(
+                f"openspiel:{name}: max_steps={max_steps!r}; expected: a whole number, 1 or more"
+            )
         if not isinstance(show_seat, bool):
-            raise ValueError(f"openspiel:{name}: show_seat={show_seat!r}; wanted: True or False")
+            raise ValueError(
+                f"openspiel:{name}: show_seat={show_seat!r}; expected: True or False"
+            )
         return cls(f"openspiel:{name}", complete, max_steps, show_seat)
 
     @property
@@ -101,7 +120,10 @@ class OpenSpielGame(Game):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return dict(self.parameters) | {"max_steps": self.max_steps, "show_seat": self.show_seat}
+        return dict(self.parameters) | {
+            "max_steps": self.max_steps,
+            "show_seat": self.show_seat,
+        }
 
     @property
     def num_players(self) -> int:
@@ -137,21 +159,35 @@ class OpenSpielGame(Game):
 
     def _begin(self, spiel: Any) -> tuple[SpielState, TimeStep]:
         game = self.spiel
-        nothing = np.zeros(game.seats)  # what is gained before the first step is paid with it
-        state = SpielState(spiel, nothing, _legal(spiel, game), 0, spiel.is_terminal())
+        nothing = np.zeros(
+            game.seats
+        )  # what is gained before the first step is paid with it
+        state = SpielState(
+            spiel, nothing, _legal(spiel, game), 0, spiel.is_terminal()
+        )
         return state, self._look(game, state, nothing)
 
-    def step(self, state: SpielState, actions: Array, key: jax.Array) -> tuple[SpielState, TimeStep]:
+    def step(
+        self, state: SpielState, actions: Array, key: jax.Array
+    ) -> tuple[SpielState, TimeStep]:
         """As `Game.step`. An illegal action raises ValueError: OpenSpiel itself does not catch every one."""
         if state.over:
-            return state, self._look(self.spiel, state, np.zeros(self.spiel.seats))
+            return state, self._look(
+                self.spiel, state, np.zeros(self.spiel.seats)
+            )
         spiel = _moved(state, actions)
         _play_chance(spiel, key)
         return self._reach(state, spiel)
 
-    def _reach(self, before: SpielState, spiel: Any) -> tuple[SpielState, TimeStep]:
+    def _reach(
+        self, before: SpielState, spiel: Any
+    ) -> tuple[SpielState, TimeStep]:
         """What a step from `before` to `spiel`, which is no chance node, gives."""
-        game, time, returns = self.spiel, before.time + 1, np.asarray(spiel.returns())
+        game, time, returns = (
+            self.spiel,
+            before.time + 1,
+            np.asarray(spiel.returns()),
+        )
         over = spiel.is_terminal() or time >= self.max_steps
         new = SpielState(spiel, returns, _legal(spiel, game), time, over)
         return new, self._look(game, new, returns - before.returns)
@@ -159,25 +195,42 @@ class OpenSpielGame(Game):
     def outcomes(self, state: SpielState, actions: Array) -> Outcomes:
         """One for every line of chance nodes that can follow."""
         if state.over:
-            return _listed_outcomes([1.0], [self.step(state, actions, jax.random.key(0))])
-        probability, spiels = zip(*_chances(_moved(state, actions)), strict=True)
-        return _listed_outcomes(probability, [self._reach(state, spiel) for spiel in spiels])
+            return _listed_outcomes(
+                [1.0], [self.step(state, actions, jax.random.key(0))]
+            )
+        probability, spiels = zip(
+            *_chances(_moved(state, actions)), strict=True
+        )
+        return _listed_outcomes(
+            probability, [self._reach(state, spiel) for spiel in spiels]
+        )
 
     def first_states(self) -> Outcomes:
         """One for every line of chance nodes that the game can begin with."""
-        probability, spiels = zip(*_chances(self.spiel.game.new_initial_state()), strict=True)
-        return _listed_outcomes(probability, [self._begin(spiel) for spiel in spiels])
+        probability, spiels = zip(
+            *_chances(self.spiel.game.new_initial_state()), strict=True
+        )
+        return _listed_outcomes(
+            probability, [self._begin(spiel) for spiel in spiels]
+        )
 
     def state_key(self, state: SpielState) -> bytes:
         """All that was played: OpenSpiel promises of nothing shorter that play goes on the same from two states that share it."""
         return repr(state.spiel.history()).encode()
 
-    def _look(self, game: Spiel, state: SpielState, reward: np.ndarray) -> TimeStep:
-        terminal, tensor = state.spiel.is_terminal(), getattr(state.spiel, game.tensor)
+    def _look(
+        self, game: Spiel, state: SpielState, reward: np.ndarray
+    ) -> TimeStep:
+        terminal, tensor = (
+            state.spiel.is_terminal(),
+            getattr(state.spiel, game.tensor),
+        )
         obs = np.array([tensor(seat) for seat in range(game.seats)], np.float32)
         obs = obs.reshape(game.seats, *game.shape)
         return TimeStep(
-            obs=np.concatenate([obs, game.marks], axis=1) if self.show_seat else obs,
+            obs=np.concatenate([obs, game.marks], axis=1)
+            if self.show_seat
+            else obs,
             legal=state.legal.copy(),
             reward=reward.astype(np.float32),
             terminated=np.full(game.seats, terminal),
@@ -195,22 +248,32 @@ class OpenSpielGame(Game):
         if not self.show_seat:
             return obs
         inner = len(self.obs_shape) - 1  # axes of one plane
-        shared, marks = jnp.split(jnp.asarray(obs), [game.shape[0]], axis=-1 - inner)
+        shared, marks = jnp.split(
+            jnp.asarray(obs), [game.shape[0]], axis=-1 - inner
+        )
         me = marks[(..., slice(None), *(0,) * inner)].argmax(-1)
         seat = jnp.asarray(ego_order(game.seats))[me, other]
-        mark = jax.nn.one_hot(seat, game.seats, dtype=marks.dtype).reshape(*seat.shape, -1, *(1,) * inner)
-        return jnp.concatenate([shared, jnp.broadcast_to(mark, marks.shape)], axis=-1 - inner)
+        mark = jax.nn.one_hot(seat, game.seats, dtype=marks.dtype).reshape(
+            *seat.shape, -1, *(1,) * inner
+        )
+        return jnp.concatenate(
+            [shared, jnp.broadcast_to(mark, marks.shape)], axis=-1 - inner
+        )
 
     def present_in(self, obs: Array) -> Array:
         """[..., N] bool: every seat."""
-        return jnp.ones((*jnp.shape(obs)[: -len(self.obs_shape)], self.num_players), bool)
+        return jnp.ones(
+            (*jnp.shape(obs)[: -len(self.obs_shape)], self.num_players), bool
+        )
 
     # -- to look at ----------------------------------------------------------------------------------------
 
     def text(self, obs: Array, seat: int = 0) -> str:
         """The numbers of the observation, plane by plane; `render` shows a state as OpenSpiel draws it."""
         array = np.asarray(obs)
-        show = functools.partial(np.array2string, precision=2, suppress_small=True, threshold=2000)
+        show = functools.partial(
+            np.array2string, precision=2, suppress_small=True, threshold=2000
+        )
         return "\n\n".join(map(show, array)) if array.ndim > 2 else show(array)
 
     def render(self, state: SpielState) -> str:
@@ -228,7 +291,9 @@ def _play_chance(spiel: Any, key: jax.Array) -> None:
         if draws is None:
             draws = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         outcomes, rest = spiel.chance_outcomes(), draws.random()
-        chosen = outcomes[-1][0]  # where rounding leaves the sum of the probabilities below the draw
+        chosen = outcomes[-1][
+            0
+        ]  # where rounding leaves the sum of the probabilities below the draw
         for outcome, prob in outcomes:
             rest -= prob
             if rest < 0:
@@ -252,15 +317,27 @@ def _chances(spiel: Any) -> list[tuple[float, Any]]:
     """Every next node that is not chance's, with its probability."""
     if not spiel.is_chance_node():
         return [(1.0, spiel)]
-    drawn = [(prob, spiel.child(outcome)) for outcome, prob in spiel.chance_outcomes() if prob > 0]
-    return [(prob * later, end) for prob, node in drawn for later, end in _chances(node)]
+    drawn = [
+        (prob, spiel.child(outcome))
+        for outcome, prob in spiel.chance_outcomes()
+        if prob > 0
+    ]
+    return [
+        (prob * later, end)
+        for prob, node in drawn
+        for later, end in _chances(node)
+    ]
 
 
 def _listed_outcomes(
     probability: Sequence[float], reached: Sequence[tuple[SpielState, TimeStep]]
 ) -> Outcomes:
     states, shown = zip(*reached, strict=True)
-    return Outcomes(np.array(probability), list(states), jax.tree.map(lambda *x: np.stack(x), *shown))
+    return Outcomes(
+        np.array(probability),
+        list(states),
+        jax.tree.map(lambda *x: np.stack(x), *shown),
+    )
 
 
 def _legal(spiel: Any, game: Spiel) -> np.ndarray:
@@ -278,10 +355,12 @@ def _checked_moves(actions: Array, legal: np.ndarray) -> list[int]:
     seats, count = legal.shape
     if moves.shape != (seats,) or moves.dtype.kind not in "iu":
         raise ValueError(
-            f"actions are {moves.dtype} {moves.shape}; wanted: whole numbers ({seats},), one a seat"
+            f"actions are {moves.dtype} {moves.shape}; expected: whole numbers ({seats},), one a seat"
         )
     for seat, move in enumerate(moves.tolist()):
         if not 0 <= move < count or not legal[seat, move]:
             allowed = np.flatnonzero(legal[seat]).tolist()
-            raise ValueError(f"action {move} of seat {seat} is illegal here; legal: {allowed}")
+            raise ValueError(
+                f"action {move} of seat {seat} is illegal here; legal: {allowed}"
+            )
     return moves.tolist()

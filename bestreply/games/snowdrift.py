@@ -27,9 +27,7 @@ class Snowdrift(GridGame):
 
     name = "snowdrift"
     version = 1
-    summary = (
-        "Markov Snowdrift Game: a drift removed pays all (6), its cost (4) is shared by those who removed it"
-    )
+    summary = "Markov Snowdrift Game: a drift removed pays all (6), its cost (4) is shared by those who removed it"
 
     players: int = 4
     drifts: int = 6
@@ -43,7 +41,9 @@ class Snowdrift(GridGame):
     def check_settings(self) -> None:
         super().check_settings()
         if self.players < 1:
-            raise ValueError(f"snowdrift: players={self.players}; wanted: 1 or more")
+            raise ValueError(
+                f"snowdrift: players={self.players}; expected: 1 or more"
+            )
 
     @property
     def num_players(self) -> int:
@@ -57,9 +57,13 @@ class Snowdrift(GridGame):
     def goals(self) -> tuple[str, ...]:
         return ("drift", "none")
 
-    def take(self, state: GridState, actions: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def take(
+        self, state: GridState, actions: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         removes = (
-            (state.cell[:, None] == state.thing_cell) & state.thing_there & (actions[:, None] == REMOVE)
+            (state.cell[:, None] == state.thing_cell)
+            & state.thing_there
+            & (actions[:, None] == REMOVE)
         )  # [n, K]
         removers = removes.sum(0)
         gone = removers > 0

@@ -43,7 +43,9 @@ class StagHunt(GridGame):
     def check_settings(self) -> None:
         super().check_settings()
         if self.hunters < 1:
-            raise ValueError(f"stag_hunt: hunters={self.hunters}; wanted: 1 or more")
+            raise ValueError(
+                f"stag_hunt: hunters={self.hunters}; expected: 1 or more"
+            )
 
     @property
     def num_players(self) -> int:
@@ -57,17 +59,27 @@ class StagHunt(GridGame):
     def goals(self) -> tuple[str, ...]:
         return ("stag", "hare", "none")
 
-    def take(self, state: GridState, actions: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        hunted = jnp.where(self.thing_kind == 0, HUNT_STAG, HUNT_HARE)  # [K], the action that takes each
+    def take(
+        self, state: GridState, actions: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        hunted = jnp.where(
+            self.thing_kind == 0, HUNT_STAG, HUNT_HARE
+        )  # [K], the action that takes each
         on = (
-            (state.cell[:, None] == state.thing_cell) & state.thing_there & (actions[:, None] == hunted)
+            (state.cell[:, None] == state.thing_cell)
+            & state.thing_there
+            & (actions[:, None] == hunted)
         )  # [n, K]
         party = on.sum(0)
         gone = party >= jnp.where(self.thing_kind == 0, 2, 1)
-        worth = jnp.where(self.thing_kind == 0, self.stag_reward, self.hare_reward) / jnp.maximum(party, 1)
+        worth = jnp.where(
+            self.thing_kind == 0, self.stag_reward, self.hare_reward
+        ) / jnp.maximum(party, 1)
         caught = on & gone
         leaves = caught.any(1) if self.leave else jnp.zeros(self.hunters, bool)
         return (caught * worth).sum(1), leaves, gone
 
     def over(self, state: GridState) -> jax.Array:
-        return jnp.asarray(state.left.all() if self.leave else ~state.thing_there.any())
+        return jnp.asarray(
+            state.left.all() if self.leave else ~state.thing_there.any()
+        )

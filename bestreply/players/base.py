@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from bestreply.types import ABSENT, Array, Thought
+from bestreply.types import ABSENT, ActorOutput, Array
 
 
 class Player(eqx.Module):
@@ -16,8 +16,12 @@ class Player(eqx.Module):
     Written for one example; batch outside with `jax.vmap`. The carry is all a player remembers: a PyTree of arrays.
     """
 
-    name: eqx.AbstractVar[str]  # as in the zoo: what logs, rosters and tables call it
-    version: eqx.AbstractVar[int]  # changes whenever the same settings would act differently
+    name: eqx.AbstractVar[
+        str
+    ]  # as in the zoo: what logs, rosters and tables call it
+    version: eqx.AbstractVar[
+        int
+    ]  # changes whenever the same settings would act differently
 
     @abc.abstractmethod
     def start(self) -> Any:
@@ -28,7 +32,9 @@ class Player(eqx.Module):
         carry = jax.tree.map(jnp.asarray, self.start())
         if batch is None:
             return carry
-        return jax.tree.map(lambda x: jnp.broadcast_to(x, (batch, *x.shape)), carry)
+        return jax.tree.map(
+            lambda x: jnp.broadcast_to(x, (batch, *x.shape)), carry
+        )
 
     def renew(self, carry: Any) -> Any:
         """The carry at the start of a further episode against the same others; by default nothing is kept."""
@@ -44,7 +50,7 @@ class Player(eqx.Module):
         *,
         others: Array | None = None,
         present: Array | None = None,
-    ) -> tuple[Any, jax.Array, Thought]:
+    ) -> tuple[Any, jax.Array, ActorOutput]:
         """Chooses an action.
 
         Args:
@@ -57,7 +63,7 @@ class Player(eqx.Module):
             present: [N] bool, who is in the game now, ego first. None: everyone.
 
         Returns:
-            The next carry, the action [] int32, and a `Thought`.
+            The next carry, the action [] int32, and a `ActorOutput`.
         """
 
 
@@ -81,7 +87,7 @@ class ScriptedPlayer(Player):
 
     @property
     def num_modes(self) -> int:
-        """How many players it may be at a step (`bestreply.exact.modes.modes_of` says which)."""
+        """How many players it may be at a step (`bestreply.exact.hidden_modes.modes_of` says which)."""
         return 1
 
     def mode(self, carry: Any) -> jax.Array:
@@ -97,13 +103,17 @@ class ScriptedPlayer(Player):
         *,
         others: Array | None = None,
         present: Array | None = None,
-    ) -> tuple[Any, jax.Array, Thought]:
+    ) -> tuple[Any, jax.Array, ActorOutput]:
         see_key, act_key = jax.random.split(key)
         seen = jnp.full(1, ABSENT) if others is None else others
         carry = self.see(carry, obs, seen, see_key)
         probs = self.policy(carry, obs, legal)
         action = draw(act_key, probs)
-        return self.did(carry, action), action, Thought(probs=probs, mode=self.mode(carry))
+        return (
+            self.did(carry, action),
+            action,
+            ActorOutput(probs=probs, mode=self.mode(carry)),
+        )
 
 
 def draw(key: jax.Array, probs: jax.Array) -> jax.Array:

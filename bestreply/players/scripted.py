@@ -7,7 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bestreply.games.grid import DOWN, LEFT, RIGHT, STAY, UP, GridGame, distances
+from bestreply.games.grid import (
+    DOWN,
+    LEFT,
+    RIGHT,
+    STAY,
+    UP,
+    GridGame,
+    distances,
+)
 from bestreply.players.base import ScriptedPlayer, draw, uniform
 from bestreply.types import ABSENT, Array
 
@@ -47,20 +55,29 @@ class Nearest(ScriptedPlayer):
         fallback = uniform(jnp.where(moves.any(), moves, jnp.asarray(legal)))
         blocked = jnp.where(legal, 0.0, toward).sum()
         probs = jnp.where(legal, toward, 0.0) + blocked * fallback
-        probs = jnp.where((me & there).any(), jax.nn.one_hot(take, game.num_actions), probs)
+        probs = jnp.where(
+            (me & there).any(), jax.nn.one_hot(take, game.num_actions), probs
+        )
         return jnp.where(me.any() & there.any(), probs, uniform(legal))
 
 
 def steps_toward(game: GridGame, me: Array, there: Array) -> jax.Array:
     """[A] float32: probabilities of UP, DOWN, LEFT, RIGHT for one step from `me` [cells] to a nearest of `there` [cells]."""
-    far = jnp.asarray(distances(game.height, game.width))[jnp.argmax(me)]  # [cells]
+    far = jnp.asarray(distances(game.height, game.width))[
+        jnp.argmax(me)
+    ]  # [cells]
     nearest = there & (far == jnp.min(jnp.where(there, far, game.cells + 1)))
     rows, columns = np.divmod(np.arange(game.cells), game.width)
     down, right = _offset(rows, me), _offset(columns, me)
     axes = jnp.maximum((down != 0).astype(jnp.float32) + (right != 0), 1)
     weight = nearest / jnp.maximum(nearest.sum(), 1) / axes
     probs = jnp.zeros(game.num_actions)
-    for action, helps in ((UP, down < 0), (DOWN, down > 0), (LEFT, right < 0), (RIGHT, right > 0)):
+    for action, helps in (
+        (UP, down < 0),
+        (DOWN, down > 0),
+        (LEFT, right < 0),
+        (RIGHT, right > 0),
+    ):
         probs = probs.at[action].set((weight * helps).sum())
     return probs
 
@@ -101,7 +118,9 @@ class Noisy(ScriptedPlayer):
         return self.player.see(carry, obs, others, key)
 
     def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
-        return (1 - self.eps) * self.player.policy(carry, obs, legal) + self.eps * uniform(legal)
+        return (1 - self.eps) * self.player.policy(
+            carry, obs, legal
+        ) + self.eps * uniform(legal)
 
     def did(self, carry: Any, action: jax.Array) -> Any:
         return self.player.did(carry, action)
@@ -134,16 +153,24 @@ class Mixture(ScriptedPlayer):
         drawn = draw(pick_key, jnp.asarray(self.weights) / sum(self.weights))
         chosen = jnp.where(chosen == ABSENT, drawn, chosen)
         return chosen, tuple(
-            p.see(c, obs, others, k) for p, c, k in zip(self.players, inner, keys, strict=True)
+            p.see(c, obs, others, k)
+            for p, c, k in zip(self.players, inner, keys, strict=True)
         )
 
     def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
         chosen, inner = carry
-        return jnp.stack([p.policy(c, obs, legal) for p, c in zip(self.players, inner, strict=True)])[chosen]
+        return jnp.stack(
+            [
+                p.policy(c, obs, legal)
+                for p, c in zip(self.players, inner, strict=True)
+            ]
+        )[chosen]
 
     def did(self, carry: Any, action: jax.Array) -> Any:
         chosen, inner = carry
-        return chosen, tuple(p.did(c, action) for p, c in zip(self.players, inner, strict=True))
+        return chosen, tuple(
+            p.did(c, action) for p, c in zip(self.players, inner, strict=True)
+        )
 
     @property
     def num_modes(self) -> int:
@@ -152,7 +179,10 @@ class Mixture(ScriptedPlayer):
     def mode(self, carry: Any) -> jax.Array:
         chosen, inner = carry
         before = np.cumsum([0, *(p.num_modes for p in self.players[:-1])])
-        each = [int(b) + p.mode(c) for b, p, c in zip(before, self.players, inner, strict=True)]
+        each = [
+            int(b) + p.mode(c)
+            for b, p, c in zip(before, self.players, inner, strict=True)
+        ]
         return jnp.stack(each)[chosen]
 
 
@@ -173,7 +203,9 @@ class Switching(ScriptedPlayer):
     version: int = field(static=True, default=1)
 
     def start(self) -> Any:
-        return self._carry(jnp.int32(0), self.first.start(), self.second.start())
+        return self._carry(
+            jnp.int32(0), self.first.start(), self.second.start()
+        )
 
     def _carry(self, episode: Any, first: Any, second: Any) -> dict[str, Any]:
         zero = jnp.int32(0)
@@ -187,14 +219,19 @@ class Switching(ScriptedPlayer):
         }
 
     def renew(self, carry: Any) -> Any:
-        first, second = self.first.renew(carry["first"]), self.second.renew(carry["second"])
+        first, second = (
+            self.first.renew(carry["first"]),
+            self.second.renew(carry["second"]),
+        )
         return self._carry(carry["episode"] + 1, first, second)
 
     def see(self, carry: Any, obs: Array, others: Array, key: jax.Array) -> Any:
         key, first_key, second_key = jax.random.split(key, 3)
         step, at = carry["step"], carry["at"]
         if self.random is not None:
-            at = jnp.where(step == 0, jax.random.randint(key, (), 0, self.random), at)
+            at = jnp.where(
+                step == 0, jax.random.randint(key, (), 0, self.random), at
+            )
             now = step >= at
         elif self.hazard is not None:
             now = jax.random.bernoulli(key, self.hazard)
@@ -230,7 +267,9 @@ class Switching(ScriptedPlayer):
 
     def mode(self, carry: Any) -> jax.Array:
         second = self.first.num_modes + self.second.mode(carry["second"])
-        return jnp.where(carry["switched"], second, self.first.mode(carry["first"]))
+        return jnp.where(
+            carry["switched"], second, self.first.mode(carry["first"])
+        )
 
 
 # -- for matrix games ----------------------------------------------------------------------------------------------------------
@@ -245,7 +284,11 @@ class Always(ScriptedPlayer):
 
     def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
         legal = jnp.asarray(legal)
-        return jnp.where(legal[self.action], jax.nn.one_hot(self.action, legal.shape[-1]), uniform(legal))
+        return jnp.where(
+            legal[self.action],
+            jax.nn.one_hot(self.action, legal.shape[-1]),
+            uniform(legal),
+        )
 
 
 class Strategy(ScriptedPlayer):
@@ -287,7 +330,9 @@ class Grim(TitForTat):
 class WinStayLoseShift(ScriptedPlayer):
     """Repeats its action after a payoff of at least the table's mean, otherwise takes the next one; cooperates first."""
 
-    payoffs: tuple = field(static=True)  # own payoffs, [A, A, ...], own action first
+    payoffs: tuple = field(
+        static=True
+    )  # own payoffs, [A, A, ...], own action first
     name: str = field(static=True, default="win_stay_lose_shift")
     version: int = field(static=True, default=1)
 
@@ -296,8 +341,18 @@ class WinStayLoseShift(ScriptedPlayer):
 
     def see(self, carry: Any, obs: Array, others: Array, key: jax.Array) -> Any:
         table = jnp.asarray(self.payoffs)
-        won = table[(carry, *(jnp.maximum(others[j], 0) for j in range(table.ndim - 1)))] >= table.mean()
-        return jnp.where(won | (others == ABSENT).any(), carry, (carry + 1) % table.shape[0])
+        won = (
+            table[
+                (
+                    carry,
+                    *(jnp.maximum(others[j], 0) for j in range(table.ndim - 1)),
+                )
+            ]
+            >= table.mean()
+        )
+        return jnp.where(
+            won | (others == ABSENT).any(), carry, (carry + 1) % table.shape[0]
+        )
 
     def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
         return jax.nn.one_hot(carry, jnp.shape(legal)[-1])
@@ -321,7 +376,9 @@ class FictitiousPlay(ScriptedPlayer):
         return carry
 
     def see(self, carry: Any, obs: Array, others: Array, key: jax.Array) -> Any:
-        return carry + jax.nn.one_hot(others, carry.shape[-1])  # ABSENT gives a row of zeros
+        return carry + jax.nn.one_hot(
+            others, carry.shape[-1]
+        )  # ABSENT gives a row of zeros
 
     def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
         worth = jnp.asarray(self.payoffs, jnp.float32)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from bestreply.games.base import Game
 from bestreply.players import scripted
 from bestreply.players.base import Player, ScriptedPlayer
-from bestreply.spec import Spec, parse_spec
+from bestreply.utils.spec import Spec, parse_spec
 
 
 class Entry(NamedTuple):
@@ -27,20 +27,28 @@ def make_player(spec: str | Spec | Player, game: Game, seat: int = 0) -> Player:
         return spec
     spec = parse_spec(spec) if isinstance(spec, str) else spec
     if spec.name not in ZOO:
-        raise ValueError(f"there is no player {spec.name!r}; there are: {', '.join(ZOO)}")
+        raise ValueError(
+            f"there is no player {spec.name!r}; there are: {', '.join(ZOO)}"
+        )
     entry = ZOO[spec.name]
     if entry.plays != "any" and game.name not in entry.plays.split(", "):
-        raise ValueError(f"{spec.name} plays {entry.plays}; the game given is {game.name}")
+        raise ValueError(
+            f"{spec.name} plays {entry.plays}; the game given is {game.name}"
+        )
     try:
         return entry.make(spec, game, seat)
     except TypeError as error:
         seen = re.sub(r"^\S+<locals>\.make\(\) ", "", str(error))
-        raise ValueError(f"{spec}: {seen}. {spec.name}: {entry.summary}") from None
+        raise ValueError(
+            f"{spec}: {seen}. {spec.name}: {entry.summary}"
+        ) from None
 
 
 def list_players() -> dict[str, str]:
     """Every player by name, with a line on what it does and where it plays."""
-    return {name: f"{entry.summary} [{entry.plays}]" for name, entry in ZOO.items()}
+    return {
+        name: f"{entry.summary} [{entry.plays}]" for name, entry in ZOO.items()
+    }
 
 
 def standard_players(game: Game) -> tuple[str, ...]:
@@ -67,7 +75,9 @@ def _simple(kind: Callable[[], Player]) -> Callable[..., Player]:
 def _nearest(thing: str) -> Callable[..., Player]:
     def make(spec: Spec, game: Any, seat: int) -> Player:
         _refuse_settings(spec)
-        return scripted.Nearest(name=spec.name, game=game, kind=list(game.kinds).index(thing))
+        return scripted.Nearest(
+            name=spec.name, game=game, kind=list(game.kinds).index(thing)
+        )
 
     return make
 
@@ -78,21 +88,29 @@ def _refuse_settings(spec: Spec) -> None:
 
 
 def _probability(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise TypeError(f"{name}={value}; wanted: a probability, 0 to 1")
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 <= value <= 1
+    ):
+        raise TypeError(f"{name}={value}; expected: a probability, 0 to 1")
     return float(value)
 
 
 def _whole(name: str, value: Any, least: int) -> int:
     if type(value) is not int or value < least:
-        raise TypeError(f"{name}={value}; wanted: a whole number, {least} or more")
+        raise TypeError(
+            f"{name}={value}; expected: a whole number, {least} or more"
+        )
     return value
 
 
 def _noisy(spec: Spec, game: Game, seat: int) -> Player:
     def make(player: Any, eps: Any) -> Player:
         player = _scripted(player, game, seat)
-        return scripted.Noisy(player=player, eps=_probability("eps", eps), name=str(spec))
+        return scripted.Noisy(
+            player=player, eps=_probability("eps", eps), name=str(spec)
+        )
 
     return make(*spec.args, **spec.settings)
 
@@ -101,9 +119,14 @@ def _mixture(spec: Spec, game: Game, seat: int) -> Player:
     def make(*players: Any, weights: tuple[float, ...] | None = None) -> Player:
         parts = tuple(_scripted(p, game, seat) for p in players)
         weights = tuple(map(float, weights or (1.0,) * len(parts)))
-        if not parts or len(weights) != len(parts) or min(weights) < 0 or sum(weights) <= 0:
+        if (
+            not parts
+            or len(weights) != len(parts)
+            or min(weights) < 0
+            or sum(weights) <= 0
+        ):
             raise TypeError(
-                f"{len(parts)} players with weights {weights}; wanted: a weight >= 0 for each, not all 0"
+                f"{len(parts)} players with weights {weights}; expected: a weight >= 0 for each, not all 0"
             )
         return scripted.Mixture(players=parts, weights=weights, name=str(spec))
 
@@ -112,10 +135,15 @@ def _mixture(spec: Spec, game: Game, seat: int) -> Player:
 
 def _switching(spec: Spec, game: Game, seat: int) -> Player:
     def make(first: Any, second: Any, **when: Any) -> Player:
-        known = {"step": "step_at", "random": "random", "hazard": "hazard", "episode": "episode"}
+        known = {
+            "step": "step_at",
+            "random": "random",
+            "hazard": "hazard",
+            "episode": "episode",
+        }
         if len(when) != 1 or not set(when) <= set(known):
             raise TypeError(
-                f"when to switch: {when or 'nothing'}; wanted: exactly one of step=, random=, hazard=, episode="
+                f"when to switch: {when or 'nothing'}; expected: exactly one of step=, random=, hazard=, episode="
             )
         [(key, value)] = when.items()
         if key == "hazard":
@@ -124,9 +152,14 @@ def _switching(spec: Spec, game: Game, seat: int) -> Player:
             value = game.max_steps
         else:
             value = _whole(key, value, least=1 if key == "random" else 0)
-        first, second = _scripted(first, game, seat), _scripted(second, game, seat)
+        first, second = (
+            _scripted(first, game, seat),
+            _scripted(second, game, seat),
+        )
         schedule: dict[str, Any] = {known[key]: value}
-        return scripted.Switching(first=first, second=second, name=str(spec), **schedule)
+        return scripted.Switching(
+            first=first, second=second, name=str(spec), **schedule
+        )
 
     return make(*spec.args, **spec.settings)
 
@@ -134,8 +167,13 @@ def _switching(spec: Spec, game: Game, seat: int) -> Player:
 def _look_alike(spec: Spec, game: Game, seat: int) -> Player:
     def make(player: Any, later: Any, steps: Any) -> Player:
         _whole("steps", steps, least=0)
-        first, second = _scripted(player, game, seat), _scripted(later, game, seat)
-        return scripted.Switching(first=first, second=second, step_at=steps, name=str(spec))
+        first, second = (
+            _scripted(player, game, seat),
+            _scripted(later, game, seat),
+        )
+        return scripted.Switching(
+            first=first, second=second, step_at=steps, name=str(spec)
+        )
 
     return make(*spec.args, **spec.settings)
 
@@ -145,14 +183,18 @@ def _scripted(spec: Any, game: Game, seat: int) -> ScriptedPlayer:
         raise TypeError(f"{spec!r} is no player")
     player = make_player(spec, game, seat)
     if not isinstance(player, ScriptedPlayer):
-        raise TypeError(f"{player.name} is no scripted player, and only those can be combined")
+        raise TypeError(
+            f"{player.name} is no scripted player, and only those can be combined"
+        )
     return player
 
 
 def _always(spec: Spec, game: Game, seat: int) -> Player:
     def make(action: Any) -> Player:
         name = action.name if isinstance(action, Spec) else action
-        index = game.action_names.index(name) if name in game.action_names else name
+        index = (
+            game.action_names.index(name) if name in game.action_names else name
+        )
         if not isinstance(index, int) or not 0 <= index < game.num_actions:
             raise TypeError(
                 f"no action {name!r}; {game.name} has {', '.join(game.action_names)} (or their numbers from 0)"
@@ -185,51 +227,95 @@ def _equilibrium(spec: Spec, game: Any, seat: int) -> Player:
 
     _refuse_settings(spec)
     if game.num_players != 2:
-        raise TypeError(f"an equilibrium is computed for 2 players; {game.name} has {game.num_players}")
+        raise TypeError(
+            f"an equilibrium is computed for 2 players; {game.name} has {game.num_players}"
+        )
     rows, columns = np.array(game.payoffs_of(0)), np.array(game.payoffs_of(1)).T
     found: Any = list(nashpy.Game(rows, columns).support_enumeration())
-    best = max(found, key=lambda pair: float(pair[0] @ (rows + columns) @ pair[1]))  # pays both most in all
-    return scripted.Strategy(probs=tuple(float(p) for p in best[seat]), name=spec.name)
+    best = max(
+        found, key=lambda pair: float(pair[0] @ (rows + columns) @ pair[1])
+    )  # pays both most in all
+    return scripted.Strategy(
+        probs=tuple(float(p) for p in best[seat]), name=spec.name
+    )
 
 
 ZOO: dict[str, Entry] = {
-    "random": Entry(_simple(scripted.Random), "any", "uniform over legal actions (R)"),
-    "nearest_stag": Entry(
-        _nearest("stags"), "stag_hunt", "goes to the nearest stag and waits there for a partner (NS)"
+    "random": Entry(
+        _simple(scripted.Random), "any", "uniform over legal actions (R)"
     ),
-    "nearest_hare": Entry(_nearest("hares"), "stag_hunt", "goes to the nearest hare and takes it (NH)"),
+    "nearest_stag": Entry(
+        _nearest("stags"),
+        "stag_hunt",
+        "goes to the nearest stag and waits there for a partner (NS)",
+    ),
+    "nearest_hare": Entry(
+        _nearest("hares"),
+        "stag_hunt",
+        "goes to the nearest hare and takes it (NH)",
+    ),
     "nearest_drift": Entry(
-        _nearest("drifts"), "snowdrift", "goes to the nearest drift and removes it (ND, the cooperator)"
+        _nearest("drifts"),
+        "snowdrift",
+        "goes to the nearest drift and removes it (ND, the cooperator)",
     ),
     "never_remove": Entry(
-        _simple(scripted.NeverRemove), "snowdrift", "wanders and never removes a drift (FIX, the defector)"
+        _simple(scripted.NeverRemove),
+        "snowdrift",
+        "wanders and never removes a drift (FIX, the defector)",
     ),
-    "always": Entry(_always, "any", "always(ACTION): one action whenever it is legal"),
-    "always_c": Entry(_always_index(0), "matrix", "always the first action (cooperate)"),
-    "always_d": Entry(_always_index(1), "matrix", "always the second action (defect)"),
+    "always": Entry(
+        _always, "any", "always(ACTION): one action whenever it is legal"
+    ),
+    "always_c": Entry(
+        _always_index(0), "matrix", "always the first action (cooperate)"
+    ),
+    "always_d": Entry(
+        _always_index(1), "matrix", "always the second action (defect)"
+    ),
     "tit_for_tat": Entry(
-        _simple(scripted.TitForTat), "matrix", "cooperates first, then does what the others did"
+        _simple(scripted.TitForTat),
+        "matrix",
+        "cooperates first, then does what the others did",
     ),
-    "grim": Entry(_simple(scripted.Grim), "matrix", "cooperates until somebody defects, then never again"),
+    "grim": Entry(
+        _simple(scripted.Grim),
+        "matrix",
+        "cooperates until somebody defects, then never again",
+    ),
     "win_stay_lose_shift": Entry(
         _with_payoffs(scripted.WinStayLoseShift),
         "matrix",
         "repeats an action that paid at least the mean, else shifts",
     ),
     "fictitious_play": Entry(
-        _with_payoffs(scripted.FictitiousPlay), "matrix", "best reply to the frequencies seen so far"
+        _with_payoffs(scripted.FictitiousPlay),
+        "matrix",
+        "best reply to the frequencies seen so far",
     ),
     "equilibrium": Entry(
-        _equilibrium, "matrix", "a Nash strategy of the stage game, the best-paying where there are several"
+        _equilibrium,
+        "matrix",
+        "a Nash strategy of the stage game, the best-paying where there are several",
     ),
-    "noisy": Entry(_noisy, "any", "noisy(PLAYER, EPS): PLAYER, with probability EPS a uniform legal action"),
+    "noisy": Entry(
+        _noisy,
+        "any",
+        "noisy(PLAYER, EPS): PLAYER, with probability EPS a uniform legal action",
+    ),
     "mixture": Entry(
-        _mixture, "any", "mixture(A, B, ..., weights=(...)): one of them, drawn at each episode's start"
+        _mixture,
+        "any",
+        "mixture(A, B, ..., weights=(...)): one of them, drawn at each episode's start",
     ),
     "switching": Entry(
         _switching,
         "any",
         "switching(A, B, step=K | random=K | hazard=P | episode=K): A, then B for good from then on",
     ),
-    "look_alike": Entry(_look_alike, "any", "look_alike(A, B, steps=K): acts as A for K steps, then as B"),
+    "look_alike": Entry(
+        _look_alike,
+        "any",
+        "look_alike(A, B, steps=K): acts as A for K steps, then as B",
+    ),
 }

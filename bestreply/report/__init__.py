@@ -65,4 +65,6 @@ def write_report_over_runs(
 
     begin = parse_since(since) if since is not None else None
     places = [Path(folder) for folder in folders]
-    return write_pages(places, lang, Path(out) if out is not None else None, begin, baseline)
+    return write_pages(
+        places, lang, Path(out) if out is not None else None, begin, baseline
+    )

@@ -13,28 +13,53 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from bestreply.files import write_bytes
 from bestreply.report.checks import row_of, rows_of
 from bestreply.report.match import Match, Step, read_matches
 from bestreply.report.read import clean
 from bestreply.report.texts import Texts, fixed, load_texts
+from bestreply.utils.files import write_bytes
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
 
 WIDTH, MARGIN, GAP = 800, 20, 28  # px
 BOARD_WIDTH, ROW, BAR = 340, 22, 15  # px: of the board, of a line, of a bar
-OVERSAMPLING = 2  # frames are drawn larger and reduced, which smooths discs and lines
+OVERSAMPLING = (
+    2  # frames are drawn larger and reduced, which smooths discs and lines
+)
 STEP_MS, LAST_MS = 1000, 4000
-MAX_STEPS, MAX_ACTIONS, MAX_OPPONENTS = 50, 10, 6  # shown; a file of more would be too large to send
+MAX_STEPS, MAX_ACTIONS, MAX_OPPONENTS = (
+    50,
+    10,
+    6,
+)  # shown; a file of more would be too large to send
 PALETTE = 64
 PAPER, INK, FAINT, TRACK = "#ffffff", "#1d2329", "#5c6670", "#eceff2"
 CHOSEN, OTHER, ILLEGAL = "#0072b2", "#a9bccb", "#7d8a96"
-TYPE_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#8a8f98")
+TYPE_COLOURS = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+    "#f0e442",
+    "#8a8f98",
+)
 
 # The first that the machine has; Pillow's own for Latin text where it has none.
-SANS = ("DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "arial.ttf")
-MONO = ("DejaVuSansMono.ttf", "LiberationMono-Regular.ttf", "Menlo.ttc", "consola.ttf")
+SANS = (
+    "DejaVuSans.ttf",
+    "LiberationSans-Regular.ttf",
+    "Arial.ttf",
+    "arial.ttf",
+)
+MONO = (
+    "DejaVuSansMono.ttf",
+    "LiberationMono-Regular.ttf",
+    "Menlo.ttc",
+    "consola.ttf",
+)
 CHINESE = (
     "NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.otf", "SourceHanSansSC-Regular.otf", "wqy-microhei.ttc", "wqy-zenhei.ttc",
     "DroidSansFallbackFull.ttf", "PingFang.ttc", "Hiragino Sans GB.ttc", "msyh.ttc", "simhei.ttf",
@@ -60,13 +85,21 @@ def write_gif(document: dict[str, Any], path: Path, lang: str = "en") -> Path:
     reduced = _reduce(frames)
     buffer = io.BytesIO()
     reduced[0].save(
-        buffer, "GIF", save_all=True, append_images=reduced[1:], duration=durations, loop=0, optimize=False
+        buffer,
+        "GIF",
+        save_all=True,
+        append_images=reduced[1:],
+        duration=durations,
+        loop=0,
+        optimize=False,
     )
     write_bytes(path, buffer.getvalue())
     return path
 
 
-def draw_match(document: dict[str, Any], lang: str = "en") -> "Iterator[Image.Image]":
+def draw_match(
+    document: dict[str, Any], lang: str = "en"
+) -> "Iterator[Image.Image]":
     """Draw the frames of a match, one per step and all of one size.
 
     Raises:
@@ -81,7 +114,10 @@ def draw_match(document: dict[str, Any], lang: str = "en") -> "Iterator[Image.Im
         raise ValueError("; ".join(refused))
     match, steps = matches[0], cleaned["steps"]
     span = _span(steps, len(cleaned["actions"]))
-    height = max(_frame(None, cleaned, match, t, span, texts) for t in range(len(steps[:MAX_STEPS])))
+    height = max(
+        _frame(None, cleaned, match, t, span, texts)
+        for t in range(len(steps[:MAX_STEPS]))
+    )
     for t in range(len(steps[:MAX_STEPS])):
         size = (WIDTH * OVERSAMPLING, height * OVERSAMPLING)
         image = Image.new("RGB", size, PAPER)
@@ -93,11 +129,18 @@ def _reduce(frames: "list[Image.Image]") -> "list[Image.Image]":
     """Frames in one palette of their most frequent colours: flat areas keep theirs, and what does not move does not flicker."""
     from PIL import Image
 
-    packed = [np.asarray(frame).astype(np.int32) @ (65536, 256, 1) for frame in frames]
+    packed = [
+        np.asarray(frame).astype(np.int32) @ (65536, 256, 1) for frame in frames
+    ]
     colours, counts = np.unique(np.stack(packed), return_counts=True)
     rgb = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1)
     kept = rgb[np.argsort(-counts, kind="stable")[:PALETTE]]
-    nearest = ((rgb[:, None] - kept[None]) ** 2).sum(axis=2).argmin(axis=1).astype(np.uint8)
+    nearest = (
+        ((rgb[:, None] - kept[None]) ** 2)
+        .sum(axis=2)
+        .argmin(axis=1)
+        .astype(np.uint8)
+    )
     reduced = []
     for frame in packed:
         image = Image.fromarray(nearest[np.searchsorted(colours, frame)], "P")
@@ -108,7 +151,12 @@ def _reduce(frames: "list[Image.Image]") -> "list[Image.Image]":
 
 def _span(steps: list[dict[str, Any]], actions: int) -> tuple[float, float]:
     """The least and the greatest score of a match, with zero: one scale makes steps comparable."""
-    scores = [s for step in steps for s in row_of(step, "scores", actions) if s is not None]
+    scores = [
+        s
+        for step in steps
+        for s in row_of(step, "scores", actions)
+        if s is not None
+    ]
     low, high = min([0.0, *scores]), max([0.0, *scores])
     return (low, high) if high > low else (0.0, 1.0)
 
@@ -131,11 +179,28 @@ def _frame(
     words = [texts("say_step", step=t + 1, count=len(match.steps))]
     player = document["players"][document["seat"]]
     key = "say_chose" if chosen.score != "–" else "say_did"
-    words.append(texts(key, player=player, action=chosen.name, score=chosen.score))
-    pen.text(MARGIN, 60, texts("sentence_gap").join(words), 15, FAINT, most=WIDTH - 2 * MARGIN)
+    words.append(
+        texts(key, player=player, action=chosen.name, score=chosen.score)
+    )
+    pen.text(
+        MARGIN,
+        60,
+        texts("sentence_gap").join(words),
+        15,
+        FAINT,
+        most=WIDTH - 2 * MARGIN,
+    )
     left = _board(pen, shown, MARGIN, 80)
     x = MARGIN + BOARD_WIDTH + GAP
-    right = _scores(pen, shown, row_of(step, "scores", len(document["actions"])), span, x, 80, texts)
+    right = _scores(
+        pen,
+        shown,
+        row_of(step, "scores", len(document["actions"])),
+        span,
+        x,
+        80,
+        texts,
+    )
     right = _beliefs(pen, document, step, shown, x, right, texts)
     return round(max(left, right) + MARGIN)
 
@@ -146,10 +211,14 @@ def _board(pen: "_Pen", step: Step, x: float, y: float) -> float:
     if shapes is not None:
         return pen.shapes(shapes, x, y, BOARD_WIDTH)
     lines = step.text.expandtabs(4).splitlines()
-    longest = max((pen.width("0" * len(line), 16, mono=True) for line in lines), default=0)
+    longest = max(
+        (pen.width("0" * len(line), 16, mono=True) for line in lines), default=0
+    )
     size = max(16 * min(1, BOARD_WIDTH / max(longest, 1)), 9)
     for k, line in enumerate(lines):
-        pen.text(x, y + size * (1 + 1.4 * k), line, size, mono=True, most=BOARD_WIDTH)
+        pen.text(
+            x, y + size * (1 + 1.4 * k), line, size, mono=True, most=BOARD_WIDTH
+        )
     return y + size * (1 + 1.4 * len(lines))
 
 
@@ -165,9 +234,15 @@ def _scores(
     """Draw a bar for the score of each action; of very many, the best and the chosen one. Returns where they end."""
     rows = sorted(
         zip(step.candidates, scores, strict=True),
-        key=lambda row: (not row[0].chosen, not row[0].legal, -(row[1] if row[1] is not None else -1e30)),
+        key=lambda row: (
+            not row[0].chosen,
+            not row[0].legal,
+            -(row[1] if row[1] is not None else -1e30),
+        ),
     )[:MAX_ACTIONS]
-    rows = [row for row in zip(step.candidates, scores, strict=True) if row in rows]
+    rows = [
+        row for row in zip(step.candidates, scores, strict=True) if row in rows
+    ]
     pen.text(x, y + 12, f"{texts('candidates')}: {texts('score')}", 14, FAINT)
     names, number = 130, 60
     left, width = x + names, WIDTH - MARGIN - number - x - names
@@ -181,22 +256,42 @@ def _scores(
         pen.box(left, top, width, BAR, TRACK)
         if candidate.legal and score is not None:
             end = zero + score / (span[1] - span[0]) * width
-            pen.box(min(zero, end), top, abs(end - zero), BAR, CHOSEN if candidate.chosen else OTHER)
-        pen.text(WIDTH - MARGIN, top + 13, candidate.score, 14, ink, anchor="rs")
+            pen.box(
+                min(zero, end),
+                top,
+                abs(end - zero),
+                BAR,
+                CHOSEN if candidate.chosen else OTHER,
+            )
+        pen.text(
+            WIDTH - MARGIN, top + 13, candidate.score, 14, ink, anchor="rs"
+        )
     return y + 24 + len(rows) * ROW + 14
 
 
 def _beliefs(
-    pen: "_Pen", document: dict[str, Any], step: dict[str, Any], shown: Step, x: float, y: float, texts: Texts
+    pen: "_Pen",
+    document: dict[str, Any],
+    step: dict[str, Any],
+    shown: Step,
+    x: float,
+    y: float,
+    texts: Texts,
 ) -> float:
     """Draw the belief about each opponent as one bar of parts, and what the opponent did. Returns where they end."""
     goals, seats = document.get("goals") or [], len(document["players"]) - 1
-    beliefs = rows_of(step, "belief", seats, len(goals)) if len(goals) > 1 else [[]] * seats
+    beliefs = (
+        rows_of(step, "belief", seats, len(goals))
+        if len(goals) > 1
+        else [[]] * seats
+    )
     width = WIDTH - MARGIN - x
     if any(p is not None for row in beliefs for p in row):
         pen.text(x, y + 12, texts("belief"), 14, FAINT)
         y = _legend(pen, goals, x, y + 22, width)
-    for opponent, belief in list(zip(shown.others, beliefs, strict=True))[:MAX_OPPONENTS]:
+    for opponent, belief in list(zip(shown.others, beliefs, strict=True))[
+        :MAX_OPPONENTS
+    ]:
         pen.text(x, y + 16, _deed(opponent, texts), 13, most=width)
         y += ROW
         known = [(g, p) for g, p in enumerate(belief) if p is not None]
@@ -217,10 +312,14 @@ def _deed(opponent: Any, texts: Texts) -> str:
     if did is None:
         return opponent.title
     key = "say_other" if did.text != "–" else "say_did"
-    return texts(key, player=opponent.title, action=did.name, probability=did.text)
+    return texts(
+        key, player=opponent.title, action=did.name, probability=did.text
+    )
 
 
-def _legend(pen: "_Pen", goals: list[str], x: float, y: float, width: float) -> float:
+def _legend(
+    pen: "_Pen", goals: list[str], x: float, y: float, width: float
+) -> float:
     """Draw a coloured square and the name of each type, in lines. Returns where they end."""
     at = x
     for g, name in enumerate(goals):
@@ -233,14 +332,22 @@ def _legend(pen: "_Pen", goals: list[str], x: float, y: float, width: float) -> 
     return y + ROW
 
 
-def _parts(pen: "_Pen", shares: list[tuple[int, float]], x: float, y: float, width: float) -> None:
+def _parts(
+    pen: "_Pen",
+    shares: list[tuple[int, float]],
+    x: float,
+    y: float,
+    width: float,
+) -> None:
     """Draw the parts of a bar, each type's in its colour, with the probability where there is room."""
     for g, share in shares:
         size = min(max(share, 0.0), 1.0) * width
         colour = TYPE_COLOURS[g % len(TYPE_COLOURS)]
         pen.box(x, y, size, BAR, colour)
         if size > 34:
-            pen.text(x + size / 2, y + 12, fixed(share), 12, _on(colour), anchor="ms")
+            pen.text(
+                x + size / 2, y + 12, fixed(share), 12, _on(colour), anchor="ms"
+            )
         x += size
 
 
@@ -273,23 +380,45 @@ _DRAWN = {"rect", "circle", "line", "text"}
 _IGNORED = {"class", "aria-hidden", "font-family", "viewBox", "role"}
 
 
-def _shapes(svg: str) -> tuple[tuple[float, float], list[dict[str, Any]]] | None:
+def _shapes(
+    svg: str,
+) -> tuple[tuple[float, float], list[dict[str, Any]]] | None:
     """The size of a picture and its shapes, in their order; None where one cannot be drawn, or where all are text."""
     root = ElementTree.fromstring(svg)
-    box = [float(value) for value in root.get("viewBox", "0 0 1 1").replace(",", " ").split()]
-    inherited = {key: root.get(key) for key in (*_WORDS, "font-size") if root.get(key)}
+    box = [
+        float(value)
+        for value in root.get("viewBox", "0 0 1 1").replace(",", " ").split()
+    ]
+    inherited = {
+        key: root.get(key) for key in (*_WORDS, "font-size") if root.get(key)
+    }
     shapes = []
     for element in root:
         tag = element.tag.split("}")[-1]
-        if tag not in _DRAWN or len(element) or set(element.attrib) - {*_NUMBERS, *_WORDS, *_IGNORED}:
+        if (
+            tag not in _DRAWN
+            or len(element)
+            or set(element.attrib) - {*_NUMBERS, *_WORDS, *_IGNORED}
+        ):
             return None
-        shape = {"tag": tag, "label": element.text or "", **inherited, **element.attrib}
+        shape = {
+            "tag": tag,
+            "label": element.text or "",
+            **inherited,
+            **element.attrib,
+        }
         try:
-            shapes.append({k: float(v) if k in _NUMBERS else v for k, v in shape.items()})
+            shapes.append(
+                {k: float(v) if k in _NUMBERS else v for k, v in shape.items()}
+            )
         except ValueError:
             return None
     moved = box[:2] != [0.0, 0.0]
-    if moved or all(shape["tag"] == "text" for shape in shapes) or not all(map(_paintable, shapes)):
+    if (
+        moved
+        or all(shape["tag"] == "text" for shape in shapes)
+        or not all(map(_paintable, shapes))
+    ):
         return None
     return (box[2], box[3]), shapes
 
@@ -299,7 +428,10 @@ def _paintable(shape: dict[str, Any]) -> bool:
 
     try:
         for key in ("fill", "stroke"):
-            if (colour := shape.get(key, "none")) not in ("none", "currentColor"):
+            if (colour := shape.get(key, "none")) not in (
+                "none",
+                "currentColor",
+            ):
                 ImageColor.getrgb(colour)
     except ValueError:
         return False
@@ -316,7 +448,10 @@ class _Pen:
         self.draw = draw
 
     def width(self, text: str, size: float, mono: bool = False) -> float:
-        return _font(_family(text, mono), size * OVERSAMPLING).getlength(text) / OVERSAMPLING
+        return (
+            _font(_family(text, mono), size * OVERSAMPLING).getlength(text)
+            / OVERSAMPLING
+        )
 
     def text(
         self,
@@ -330,12 +465,16 @@ class _Pen:
         most: float = WIDTH,
     ) -> None:
         """A line of text; `y` is its base line. Cut with three dots where it is wider than `most`."""
-        text = text.replace("−", "-").replace("–", "-")  # Pillow's own font has neither
+        text = text.replace("−", "-").replace(
+            "–", "-"
+        )  # Pillow's own font has neither
         while len(text) > 4 and self.width(text, size, mono) > most:
             text = text.rstrip("…")[:-1] + "…"
         if self.draw is not None:
             font = _font(_family(text, mono), size * OVERSAMPLING)
-            self.draw.text((x * OVERSAMPLING, y * OVERSAMPLING), text, ink, font, anchor)
+            self.draw.text(
+                (x * OVERSAMPLING, y * OVERSAMPLING), text, ink, font, anchor
+            )
 
     def box(
         self,
@@ -350,11 +489,18 @@ class _Pen:
         if self.draw is not None and width * OVERSAMPLING >= 1:
             ends = [v * OVERSAMPLING for v in (x, y, x + width, y + height)]
             self.draw.rounded_rectangle(
-                [ends[0], ends[1], ends[2] - 1, ends[3] - 1], radius * OVERSAMPLING, fill, edge
+                [ends[0], ends[1], ends[2] - 1, ends[3] - 1],
+                radius * OVERSAMPLING,
+                fill,
+                edge,
             )
 
     def shapes(
-        self, picture: tuple[tuple[float, float], list[dict[str, Any]]], x: float, y: float, width: float
+        self,
+        picture: tuple[tuple[float, float], list[dict[str, Any]]],
+        x: float,
+        y: float,
+        width: float,
     ) -> float:
         """The shapes of a picture, scaled to `width` or to as high as wide. Returns where it ends."""
         size, shapes = picture
@@ -363,35 +509,82 @@ class _Pen:
             self._shape(shape, x, y, scale)
         return y + size[1] * scale
 
-    def _shape(self, shape: dict[str, Any], x: float, y: float, scale: float) -> None:
+    def _shape(
+        self, shape: dict[str, Any], x: float, y: float, scale: float
+    ) -> None:
         fill, edge = (_colour(shape.get(key)) for key in ("fill", "stroke"))
         fill = fill if "fill" in shape else INK
         at = {key: shape.get(key, 0.0) * scale for key in _NUMBERS}
         if shape["tag"] == "rect":
-            self.box(x + at["x"], y + at["y"], at["width"], at["height"], fill, edge, at["rx"])
+            self.box(
+                x + at["x"],
+                y + at["y"],
+                at["width"],
+                at["height"],
+                fill,
+                edge,
+                at["rx"],
+            )
         elif shape["tag"] == "circle":
-            self._disc(x + at["cx"], y + at["cy"], at["r"], fill, edge, at["stroke-width"] or scale)
+            self._disc(
+                x + at["cx"],
+                y + at["cy"],
+                at["r"],
+                fill,
+                edge,
+                at["stroke-width"] or scale,
+            )
         elif shape["tag"] == "line":
             self._line(
-                [x + at["x1"], y + at["y1"], x + at["x2"], y + at["y2"]], edge, at["stroke-width"] or scale
+                [x + at["x1"], y + at["y1"], x + at["x2"], y + at["y2"]],
+                edge,
+                at["stroke-width"] or scale,
             )
         else:
-            across = {"middle": "m", "end": "r"}.get(shape.get("text-anchor", ""), "l")
-            down = "m" if shape.get("dominant-baseline") in ("central", "middle") else "s"
+            across = {"middle": "m", "end": "r"}.get(
+                shape.get("text-anchor", ""), "l"
+            )
+            down = (
+                "m"
+                if shape.get("dominant-baseline") in ("central", "middle")
+                else "s"
+            )
             size = at["font-size"] or 16 * scale
-            self.text(x + at["x"], y + at["y"], shape["label"], size, fill or INK, across + down)
+            self.text(
+                x + at["x"],
+                y + at["y"],
+                shape["label"],
+                size,
+                fill or INK,
+                across + down,
+            )
 
     def _disc(
-        self, x: float, y: float, radius: float, fill: str | None, edge: str | None, wide: float
+        self,
+        x: float,
+        y: float,
+        radius: float,
+        fill: str | None,
+        edge: str | None,
+        wide: float,
     ) -> None:
         assert self.draw is not None
         radius += wide / 2 if edge else 0
-        ends = [v * OVERSAMPLING for v in (x - radius, y - radius, x + radius, y + radius)]
-        self.draw.ellipse(ends, fill, edge, round(wide * OVERSAMPLING) if edge else 0)
+        ends = [
+            v * OVERSAMPLING
+            for v in (x - radius, y - radius, x + radius, y + radius)
+        ]
+        self.draw.ellipse(
+            ends, fill, edge, round(wide * OVERSAMPLING) if edge else 0
+        )
 
     def _line(self, ends: list[float], edge: str | None, wide: float) -> None:
         assert self.draw is not None
-        self.draw.line([v * OVERSAMPLING for v in ends], edge or INK, max(round(wide * OVERSAMPLING), 1))
+        self.draw.line(
+            [v * OVERSAMPLING for v in ends],
+            edge or INK,
+            max(round(wide * OVERSAMPLING), 1),
+        )
 
 
 def _colour(value: str | None) -> str | None:
@@ -411,7 +604,9 @@ def _family(text: str, mono: bool) -> tuple[str, ...]:
 
 
 @cache
-def _font(family: tuple[str, ...], size: float) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
+def _font(
+    family: tuple[str, ...], size: float
+) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
     """The first font of `family` on this machine. Raises ValueError where there is none for Chinese text."""
     from PIL import ImageFont
 

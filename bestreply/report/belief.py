@@ -9,7 +9,9 @@ from bestreply.report.svg import share_bar
 from bestreply.report.texts import Texts, fixed
 
 
-def belief_section(belief: Any, texts: Texts, goals: bool = False) -> dict[str, Any] | None:
+def belief_section(
+    belief: Any, texts: Texts, goals: bool = False
+) -> dict[str, Any] | None:
     """Return a chart and a table of accuracy by moves, and a table of confidence; None without accuracies.
 
     Args:
@@ -21,8 +23,13 @@ def belief_section(belief: Any, texts: Texts, goals: bool = False) -> dict[str, 
         return None
     lines: dict[str, list[tuple[float, float]]] = {}
     for kind in ("moves", "informative"):
-        points = [(number(e.get("moves")), number(e.get("accuracy"))) for e in entries_of(belief, kind)]
-        lines[texts(f"belief_{kind}")] = [(k, a) for k, a in points if k is not None and a is not None]
+        points = [
+            (number(e.get("moves")), number(e.get("accuracy")))
+            for e in entries_of(belief, kind)
+        ]
+        lines[texts(f"belief_{kind}")] = [
+            (k, a) for k, a in points if k is not None and a is not None
+        ]
     if not any(lines.values()):
         return None
     reliability = entries_of(belief, "reliability")
@@ -33,14 +40,33 @@ def belief_section(belief: Any, texts: Texts, goals: bool = False) -> dict[str, 
     }
     return {
         "figure": named_lines(lines, texts("belief_label")),
-        "table": _table(entries_of(belief, "moves"), ("moves", "accuracy", "share", "bits", "count"), texts),
-        "reliability": _table(reliability, ("confidence", "accuracy", "count"), texts, bars),
+        "table": _table(
+            entries_of(belief, "moves"),
+            ("moves", "accuracy", "share", "bits", "count"),
+            texts,
+        ),
+        "reliability": _table(
+            reliability, ("confidence", "accuracy", "count"), texts, bars
+        ),
         "note": texts("note_belief", ece=fixed(number(belief.get("ece")), 3)),
         "hits": texts("note_hit_ratio") if goals else "",
     }
 
 
-def _table(entries: list[dict[str, Any]], keys: tuple[str, ...], texts: Texts, bars: Any = None) -> Table:
+def _table(
+    entries: list[dict[str, Any]],
+    keys: tuple[str, ...],
+    texts: Texts,
+    bars: Any = None,
+) -> Table:
     names = {"share": "share_of_truth", "accuracy": "right"}
-    rows = [[fixed(number(e.get(k)), 0 if k in ("moves", "count") else 3) for k in keys] for e in entries]
-    return Table([texts(f"column_{names.get(k, k)}") for k in keys], rows, shares=bars)
+    rows = [
+        [
+            fixed(number(e.get(k)), 0 if k in ("moves", "count") else 3)
+            for k in keys
+        ]
+        for e in entries
+    ]
+    return Table(
+        [texts(f"column_{names.get(k, k)}") for k in keys], rows, shares=bars
+    )

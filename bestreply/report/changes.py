@@ -31,42 +31,71 @@ class OpponentChange:
 
 def changes_section(document: dict[str, Any], texts: Texts) -> dict[str, Any]:
     """Return the opponent sets that fit, a table of them, and why others were left out."""
-    sets, left_out = opponent_sets(document, _opponent_change, "changes_bad", texts)
+    sets, left_out = opponent_sets(
+        document, _opponent_change, "changes_bad", texts
+    )
     head = [
         texts("opponents_column"),
-        *(texts(f"changes_{key}") for key in ("lost", "lost_expecting", "noticed", "delay")),
+        *(
+            texts(f"changes_{key}")
+            for key in ("lost", "lost_expecting", "noticed", "delay")
+        ),
     ]
-    return {"sets": sets, "table": Table(head, [s.cells for s in sets]), "left_out": left_out}
+    return {
+        "sets": sets,
+        "table": Table(head, [s.cells for s in sets]),
+        "left_out": left_out,
+    }
 
 
 def _opponent_change(entry: Any, texts: Texts) -> OpponentChange:
-    want(isinstance(entry, dict), "an opponent set wants to be an object", entry)
+    want(
+        isinstance(entry, dict), "an opponent set wants to be an object", entry
+    )
     title = str(entry.get("opponents", "?"))
     since = entry.get("belief_since")
     want(isinstance(since, dict), "belief_since wants to be an object", since)
     lines = {}
     for agent in AGENTS[1:]:
         values = since.get(agent)
-        want(isinstance(values, list), f"belief_since of {agent} wants to be a list", values)
-        points = [(float(k), number(v)) for k, v in enumerate(values[: MAX_STEPS + 1])]
-        lines[texts(f"agent_{agent.replace(' ', '_')}")] = [(k, v) for k, v in points if v is not None]
+        want(
+            isinstance(values, list),
+            f"belief_since of {agent} wants to be a list",
+            values,
+        )
+        points = [
+            (float(k), number(v)) for k, v in enumerate(values[: MAX_STEPS + 1])
+        ]
+        lines[texts(f"agent_{agent.replace(' ', '_')}")] = [
+            (k, v) for k, v in points if v is not None
+        ]
     noticed, delay = _best_alarm(entry.get("curve"))
     lost = entry.get("lost")
     want(isinstance(lost, dict), "lost wants to be an object", lost)
     cells = [title, _lost(lost, "not expecting"), _lost(lost, "expecting")]
     cells += [fixed(noticed), "–" if delay is None else fixed(delay, 1)]
-    return OpponentChange(title, named_lines(lines, texts("changes_label", opponents=title)), cells)
+    return OpponentChange(
+        title,
+        named_lines(lines, texts("changes_label", opponents=title)),
+        cells,
+    )
 
 
 def _lost(lost: dict[str, Any], agent: str) -> str:
     value: Any = lost.get(agent)
-    want(isinstance(value, dict), f"lost of {agent} wants to be an object", value)
+    want(
+        isinstance(value, dict), f"lost of {agent} wants to be an object", value
+    )
     return f"{fixed(number(value.get('mean')))} ± {fixed(number(value.get('stderr')))}"
 
 
 def _best_alarm(curve: Any) -> tuple[float | None, float | None]:
     """Return the share noticed and mean delay in steps at the best threshold with few false alarms."""
-    rows = [row for row in curve if isinstance(row, dict)] if isinstance(curve, list) else []
+    rows = (
+        [row for row in curve if isinstance(row, dict)]
+        if isinstance(curve, list)
+        else []
+    )
     reliable = [
         row
         for row in rows
@@ -74,4 +103,8 @@ def _best_alarm(curve: Any) -> tuple[float | None, float | None]:
         and number(row.get("noticed")) is not None
     ]
     best = max(reliable, key=lambda row: row["noticed"], default=None)
-    return (None, None) if best is None else (number(best["noticed"]), number(best.get("delay")))
+    return (
+        (None, None)
+        if best is None
+        else (number(best["noticed"]), number(best.get("delay")))
+    )

@@ -15,9 +15,15 @@ def want(condition: bool, what: str, given: Any) -> None:
         raise ValueError(f"{what}; given: {str(given)[:60]}")
 
 
-def strings(document: dict[str, Any], key: str, empty: bool = False) -> list[str]:
+def strings(
+    document: dict[str, Any], key: str, empty: bool = False
+) -> list[str]:
     value = document.get(key, [] if empty else None)
-    fits = isinstance(value, list) and all(isinstance(v, str) for v in value) and (empty or value)
+    fits = (
+        isinstance(value, list)
+        and all(isinstance(v, str) for v in value)
+        and (empty or value)
+    )
     want(bool(fits), f"{key} wants a list of strings", value)
     return value  # type: ignore[return-value]
 
@@ -27,21 +33,33 @@ def row_of(step: dict[str, Any], key: str, size: int) -> list[float | None]:
     value = step.get(key)
     if value is None:
         return [None] * size
-    want(isinstance(value, list) and len(value) == size, f"{key} wants {size} entries", value)
+    want(
+        isinstance(value, list) and len(value) == size,
+        f"{key} wants {size} entries",
+        value,
+    )
     return [number(v) for v in value]
 
 
-def rows_of(step: dict[str, Any], key: str, count: int, size: int) -> list[list[float | None]]:
+def rows_of(
+    step: dict[str, Any], key: str, count: int, size: int
+) -> list[list[float | None]]:
     value = step.get(key)
     if value is None or value == []:
         return [[None] * size] * count
-    want(isinstance(value, list) and len(value) == count, f"{key} wants {count} rows", value)
+    want(
+        isinstance(value, list) and len(value) == count,
+        f"{key} wants {count} rows",
+        value,
+    )
     return [row_of({key: row}, key, size) for row in value]
 
 
 def place_of(value: Any, size: int, key: str, low: int = 0) -> int:
     want(
-        type(value) is int and low <= value < size, f"{key} wants an integer from {low} to {size - 1}", value
+        type(value) is int and low <= value < size,
+        f"{key} wants an integer from {low} to {size - 1}",
+        value,
     )
     return value
 

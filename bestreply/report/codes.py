@@ -18,7 +18,11 @@ def codes_section(codes: Any, texts: Texts) -> dict[str, Any] | None:
         return None
     names = [str(k + 1) for k in range(len(next(iter(rows.values()))))]
     said = [
-        texts("codes_row", player=player, shares=texts("list_gap").join(_said(shares, names, texts)))
+        texts(
+            "codes_row",
+            player=player,
+            shares=texts("list_gap").join(_said(shares, names, texts)),
+        )
         for player, shares in rows.items()
     ]
     label = texts("codes_label", rows=" ".join(said))
@@ -31,9 +35,17 @@ def codes_section(codes: Any, texts: Texts) -> dict[str, Any] | None:
 def _shares(document: dict[str, Any]) -> dict[str, list[float]]:
     """Return the share of each player's matches that ends in each code, [codes] by player."""
     players, joint = document.get("players"), document.get("shares")
-    if not (isinstance(players, list) and isinstance(joint, list) and len(players) <= MAX_SHOWN):
+    if not (
+        isinstance(players, list)
+        and isinstance(joint, list)
+        and len(players) <= MAX_SHOWN
+    ):
         return {}
-    codes = [[number(v) for v in row] for row in joint[:MAX_SHOWN] if isinstance(row, list)]
+    codes = [
+        [number(v) for v in row]
+        for row in joint[:MAX_SHOWN]
+        if isinstance(row, list)
+    ]
     if not codes or any(len(row) != len(players) for row in codes):
         return {}
     rows = {}
@@ -55,8 +67,16 @@ def _said(shares: list[float], names: list[str], texts: Texts) -> list[str]:
 def _by_moves(document: dict[str, Any], texts: Texts) -> Table:
     entries, end = entries_of(document, "moves"), document.get("end")
     keys = ("bits", "entropy", "accuracy", "hit")
-    rows = [[fixed(number(e.get("moves")), 0), *(fixed(number(e.get(k)), 3) for k in keys)] for e in entries]
+    rows = [
+        [
+            fixed(number(e.get("moves")), 0),
+            *(fixed(number(e.get(k)), 3) for k in keys),
+        ]
+        for e in entries
+    ]
     if isinstance(end, dict):
-        rows.append([texts("codes_end"), *(fixed(number(end.get(k)), 3) for k in keys)])
+        rows.append(
+            [texts("codes_end"), *(fixed(number(end.get(k)), 3) for k in keys)]
+        )
     head = ["column_moves", *(f"codes_{k}" for k in keys)]
     return Table([texts(name) for name in head], rows)

@@ -42,24 +42,35 @@ def thin(line: Curve, extremes: bool = False) -> Curve:
         line: a line of any length; points that are not finite are dropped.
         extremes: make the least and greatest y of each stretch its band.
     """
-    columns = [line.x, line.y, *(edge for edge in (line.low, line.high) if edge is not None)]
+    columns = [
+        line.x,
+        line.y,
+        *(edge for edge in (line.low, line.high) if edge is not None),
+    ]
     values = np.array(columns, float)
     values = values[:, np.isfinite(values).all(0)]
     if values.shape[1] > MAX_POINTS:
         parts = np.array_split(values, MAX_POINTS, axis=1)
         values = np.array([part.mean(1) for part in parts]).T
         if extremes:
-            edges = [[part[1].min() for part in parts], [part[1].max() for part in parts]]
+            edges = [
+                [part[1].min() for part in parts],
+                [part[1].max() for part in parts],
+            ]
             values = np.vstack([values[:2], edges])
     low, high = values[2:] if len(values) == 4 else (None, None)
     return replace(line, x=values[0], y=values[1], low=low, high=high)
 
 
-def named_lines(lines: dict[str, list[tuple[float, float]]], label: str) -> Markup:
+def named_lines(
+    lines: dict[str, list[tuple[float, float]]], label: str
+) -> Markup:
     """Draw shares in [0, 1] against steps: a line through the (step, share) of each name, which stands at its end."""
     curves = [
         Curve(name, line_style(k), *np.array(sorted(points)).T)
-        for k, (name, points) in enumerate((n, p) for n, p in lines.items() if p)
+        for k, (name, points) in enumerate(
+            (n, p) for n, p in lines.items() if p
+        )
     ]
     return line_chart(curves, label, y_range=(0.98, 1.0), names=True)
 
@@ -98,9 +109,21 @@ def line_chart(
     low, high = x_range or (float(values.min()), float(values.max()))
     x = Scale(*((low, high) if high > low else (low - 1, high + 1)), LEFT, end)
     parts = _axes(x, y, whole=bool((values % 1 == 0).all()))
-    parts += [el("line", class_="mark", x1=x(m), x2=x(m), y1=TOP, y2=floor) for m in marks]
+    parts += [
+        el("line", class_="mark", x1=x(m), x2=x(m), y1=TOP, y2=floor)
+        for m in marks
+    ]
     if diagonal:
-        parts.append(el("line", class_="mark", x1=x(low), x2=x(high), y1=y(low), y2=y(high)))
+        parts.append(
+            el(
+                "line",
+                class_="mark",
+                x1=x(low),
+                x2=x(high),
+                y1=y(low),
+                y2=y(high),
+            )
+        )
     parts += [_band(line, x, y) for line in lines if line.low is not None]
     for line in lines:
         parts += _line(line, x, y)
@@ -109,11 +132,23 @@ def line_chart(
     return chart(parts, height, label, data_x=x.written, data_y=y.written)
 
 
-def _y_scale(lines: Sequence[Curve], y_range: tuple[float, float] | None, floor: float) -> Scale:
+def _y_scale(
+    lines: Sequence[Curve], y_range: tuple[float, float] | None, floor: float
+) -> Scale:
     means = np.concatenate([line.y for line in lines])
     if y_range:
-        return Scale(min(y_range[0], float(means.min())), max(y_range[1], float(means.max())), floor, TOP)
-    edges = [edge for line in lines for edge in (line.low, line.high) if edge is not None]
+        return Scale(
+            min(y_range[0], float(means.min())),
+            max(y_range[1], float(means.max())),
+            floor,
+            TOP,
+        )
+    edges = [
+        edge
+        for line in lines
+        for edge in (line.low, line.high)
+        if edge is not None
+    ]
     values = np.concatenate([means, *edges])
     log = bool(means.min() > 0 and means.max() > MIN_LOG_SPAN * means.min())
     if log:  # an interval may reach below 0
@@ -123,18 +158,47 @@ def _y_scale(lines: Sequence[Curve], y_range: tuple[float, float] | None, floor:
 
 def _axes(x: Scale, y: Scale, whole: bool) -> list[Markup]:
     floor = y.start
-    parts = [el("line", class_="axis", x1=x.start, x2=x.end, y1=floor, y2=floor)]
+    parts = [
+        el("line", class_="axis", x1=x.start, x2=x.end, y1=floor, y2=floor)
+    ]
     for value in y.ticks(4):
         at = y(value)
-        parts.append(el("line", class_="grid", x1=x.start, x2=x.end, y1=at, y2=at))
-        parts.append(el("text", compact(value), class_="tick", x=x.start - 6, y=at + 3.5, text_anchor="end"))
+        parts.append(
+            el("line", class_="grid", x1=x.start, x2=x.end, y1=at, y2=at)
+        )
+        parts.append(
+            el(
+                "text",
+                compact(value),
+                class_="tick",
+                x=x.start - 6,
+                y=at + 3.5,
+                text_anchor="end",
+            )
+        )
     for value in x.ticks(4):
         if value % 1 == 0 or not whole:
             parts.append(
-                el("text", compact(value), class_="tick", x=x(value), y=floor + 16, text_anchor="middle")
+                el(
+                    "text",
+                    compact(value),
+                    class_="tick",
+                    x=x(value),
+                    y=floor + 16,
+                    text_anchor="middle",
+                )
             )
     if y.log:
-        parts.append(el("text", "log", class_="tick", x=x.end, y=TOP + 8, text_anchor="end"))
+        parts.append(
+            el(
+                "text",
+                "log",
+                class_="tick",
+                x=x.end,
+                y=TOP + 8,
+                text_anchor="end",
+            )
+        )
     return parts
 
 
@@ -145,34 +209,62 @@ def _band(line: Curve, x: Scale, y: Scale) -> Markup:
         for edge in (line.high, line.low)
         if edge is not None
     )
-    return el("polygon", class_=f"band {line.style}", points=points(across + across[::-1], high + low[::-1]))
+    return el(
+        "polygon",
+        class_=f"band {line.style}",
+        points=points(across + across[::-1], high + low[::-1]),
+    )
 
 
 def _line(line: Curve, x: Scale, y: Scale) -> list[Markup]:
     """Draw a line, with dots at its points where they are few, otherwise at its end."""
-    xs, ys = [x(value) for value in line.x.tolist()], [y(value) for value in line.y.tolist()]
+    xs, ys = (
+        [x(value) for value in line.x.tolist()],
+        [y(value) for value in line.y.tolist()],
+    )
     title = el("title", line.name) if line.name else ""
-    parts = [el("polyline", title, class_=f"line {line.style}", points=points(xs, ys))]
+    parts = [
+        el(
+            "polyline",
+            title,
+            class_=f"line {line.style}",
+            points=points(xs, ys),
+        )
+    ]
     first = 0 if len(xs) <= 12 else -1
     dots = zip(xs[first:], ys[first:], strict=True)
-    return parts + [el("circle", class_=f"dot {line.style}", cx=a, cy=b, r=2.5) for a, b in dots]
+    return parts + [
+        el("circle", class_=f"dot {line.style}", cx=a, cy=b, r=2.5)
+        for a, b in dots
+    ]
 
 
 def _names(lines: Sequence[Curve], x: Scale, y: Scale) -> list[Markup]:
     """Write the names of lines at their ends, with leaders to where there is room for them."""
     ends = [y(float(line.y[-1])) for line in lines]
     edge, parts = x.end, []
-    for line, end, place in zip(lines, ends, _spread(ends, TOP, y.start), strict=True):
-        leader = points((x(float(line.x[-1])) + 5, edge + 12, edge + 16), (end, place, place))
-        parts.append(el("polyline", class_=f"leader {line.style}", points=leader))
-        parts.append(name_text(line.name, 15, line.style, x=edge + 20, y=place + 4))
+    for line, end, place in zip(
+        lines, ends, _spread(ends, TOP, y.start), strict=True
+    ):
+        leader = points(
+            (x(float(line.x[-1])) + 5, edge + 12, edge + 16),
+            (end, place, place),
+        )
+        parts.append(
+            el("polyline", class_=f"leader {line.style}", points=leader)
+        )
+        parts.append(
+            name_text(line.name, 15, line.style, x=edge + 20, y=place + 4)
+        )
     return parts
 
 
 def _spread(places: list[float], low: float, high: float) -> list[float]:
     """Move places apart to at least NAME_GAP, in their order, within [low, high] where that is possible."""
     moved = np.sort(places) - NAME_GAP * np.arange(len(places))
-    moved = np.maximum.accumulate(np.maximum(moved, low)) + NAME_GAP * np.arange(len(places))
+    moved = np.maximum.accumulate(
+        np.maximum(moved, low)
+    ) + NAME_GAP * np.arange(len(places))
     spare = high - NAME_GAP * np.arange(len(places))[::-1]
     moved = np.minimum(moved, spare)
     return moved[np.argsort(np.argsort(places, kind="stable"))].tolist()

@@ -55,8 +55,14 @@ class OpponentLoss:
 
 def losses_section(document: dict[str, Any], texts: Texts) -> dict[str, Any]:
     """Return the opponent sets that fit, a table of them, and why others were left out."""
-    sets, left_out = opponent_sets(document, _opponent_loss, "losses_bad", texts)
-    head = [texts("opponents_column"), texts("best_reply_column"), *(texts(f"part_{p}") for p in PARTS)]
+    sets, left_out = opponent_sets(
+        document, _opponent_loss, "losses_bad", texts
+    )
+    head = [
+        texts("opponents_column"),
+        texts("best_reply_column"),
+        *(texts(f"part_{p}") for p in PARTS),
+    ]
     head += [texts("lost"), texts("agent_column"), texts("share")]
     planner, types = str(document.get("planner", "?")), document.get("types")
     types = types if types in ("told", "inferred") else "inferred"
@@ -64,14 +70,21 @@ def losses_section(document: dict[str, Any], texts: Texts) -> dict[str, Any]:
     return {
         "sets": sets,
         "table": Table(head, [s.cells for s in sets]),
-        "note": texts("note_losses", planner=planner, gamma="–" if gamma is None else f"{gamma:g}"),
+        "note": texts(
+            "note_losses",
+            planner=planner,
+            gamma="–" if gamma is None else f"{gamma:g}",
+        ),
         "types": texts(f"types_{types}"),
         "left_out": left_out,
     }
 
 
 def opponent_sets(
-    document: dict[str, Any], read: Callable[[Any, Texts], T], refusal: str, texts: Texts
+    document: dict[str, Any],
+    read: Callable[[Any, Texts], T],
+    refusal: str,
+    texts: Texts,
 ) -> tuple[list[T], list[str]]:
     """Read every opponent set of a file.
 
@@ -86,7 +99,9 @@ def opponent_sets(
     """
     entries = document.get("against")
     sets, left_out = [], []
-    for place, entry in enumerate(entries[:MAX_SETS] if isinstance(entries, list) else []):
+    for place, entry in enumerate(
+        entries[:MAX_SETS] if isinstance(entries, list) else []
+    ):
         try:
             sets.append(read(entry, texts))
         except ValueError as error:
@@ -95,26 +110,52 @@ def opponent_sets(
 
 
 def _opponent_loss(entry: Any, texts: Texts) -> OpponentLoss:
-    want(isinstance(entry, dict), "an opponent set wants to be an object", entry)
+    want(
+        isinstance(entry, dict), "an opponent set wants to be an object", entry
+    )
     title = str(entry.get("opponents", "?"))
     best, lost = _number(entry, "best"), _number(entry, "lost")
     parts, errors = entry.get("parts"), entry.get("parts_stderr", {})
-    want(isinstance(parts, dict) and isinstance(errors, dict), "parts wants an object of numbers", parts)
-    falls = [Fall(texts(f"fall_{p}"), _number(parts, p), number(errors.get(p))) for p in PARTS]
+    want(
+        isinstance(parts, dict) and isinstance(errors, dict),
+        "parts wants an object of numbers",
+        parts,
+    )
+    falls = [
+        Fall(texts(f"fall_{p}"), _number(parts, p), number(errors.get(p)))
+        for p in PARTS
+    ]
     cells = [title, fixed(best)]
     cells += [_with_error(-f.lost, f.error, sign=True) for f in falls]
-    cells += [_with_error(-lost, number(entry.get("lost_stderr")), sign=True), fixed(best - lost)]
-    cells.append(_with_error(number(entry.get("share")), number(entry.get("share_stderr"))))
-    causes = texts("list_gap").join(f"{f.name} {fixed(-f.lost, sign=True)}" for f in falls)
-    label = texts(
-        "waterfall_label", opponents=title, best=fixed(best), parts=causes, agent=fixed(best - lost)
+    cells += [
+        _with_error(-lost, number(entry.get("lost_stderr")), sign=True),
+        fixed(best - lost),
+    ]
+    cells.append(
+        _with_error(
+            number(entry.get("share")), number(entry.get("share_stderr"))
+        )
     )
-    figure = waterfall((texts("best_reply"), best), falls, (texts("agent"), best - lost), label)
+    causes = texts("list_gap").join(
+        f"{f.name} {fixed(-f.lost, sign=True)}" for f in falls
+    )
+    label = texts(
+        "waterfall_label",
+        opponents=title,
+        best=fixed(best),
+        parts=causes,
+        agent=fixed(best - lost),
+    )
+    figure = waterfall(
+        (texts("best_reply"), best), falls, (texts("agent"), best - lost), label
+    )
     raw = entry.get("costliest", [])
     want(isinstance(raw, list), "costliest wants a list", raw)
     decisions = [_decision(decision, texts) for decision in raw[:MAX_DECISIONS]]
     summary = texts("costliest_against", opponents=title, count=len(decisions))
-    return OpponentLoss(texts("against", opponents=title), figure, cells, decisions, summary)
+    return OpponentLoss(
+        texts("against", opponents=title), figure, cells, decisions, summary
+    )
 
 
 def _number(entry: dict[str, Any], name: str) -> float:
@@ -124,25 +165,41 @@ def _number(entry: dict[str, Any], name: str) -> float:
     return value
 
 
-def _with_error(value: float | None, error: float | None, sign: bool = False) -> str:
-    return fixed(value, sign=sign) + (f" ± {fixed(error)}" if error is not None else "")
+def _with_error(
+    value: float | None, error: float | None, sign: bool = False
+) -> str:
+    return fixed(value, sign=sign) + (
+        f" ± {fixed(error)}" if error is not None else ""
+    )
 
 
 def _decision(decision: Any, texts: Texts) -> Decision:
-    want(isinstance(decision, dict), "a decision wants to be an object", decision)
+    want(
+        isinstance(decision, dict), "a decision wants to be an object", decision
+    )
     actions = strings(decision, "actions")
     size = len(actions)
-    scores, exact = row_of(decision, "scores", size), row_of(decision, "exact", size)
-    action, best = (place_of(decision.get(name), size, name) for name in ("action", "best"))
+    scores, exact = (
+        row_of(decision, "scores", size),
+        row_of(decision, "exact", size),
+    )
+    action, best = (
+        place_of(decision.get(name), size, name) for name in ("action", "best")
+    )
     top = exact[best]
     options = []
     for k, name in enumerate(actions):
         q = exact[k]
         behind = None if q is None or top is None else q - top
         shown = (fixed(scores[k]), fixed(q), fixed(behind))
-        options.append(Option(name, q is not None, k == action, k == best, *shown))
+        options.append(
+            Option(name, q is not None, k == action, k == best, *shown)
+        )
     picture, text, refused = board(decision)
-    episode, step = number(decision.get("episode")), number(decision.get("step"))
+    episode, step = (
+        number(decision.get("episode")),
+        number(decision.get("step")),
+    )
     title = texts(
         "decision",
         episode="–" if episode is None else f"{episode + 1:.0f}",

@@ -9,7 +9,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bestreply.report.checks import ABSENT, board, place_of, row_of, rows_of, strings, want
+from bestreply.report.checks import (
+    ABSENT,
+    board,
+    place_of,
+    row_of,
+    rows_of,
+    strings,
+    want,
+)
 from bestreply.report.read import number
 from bestreply.report.strips import Strip, colour, strip
 from bestreply.report.svg import el, share_bar
@@ -84,7 +92,9 @@ class Jump:
     text: str
 
 
-def read_matches(documents: list[Any], texts: Texts) -> tuple[list[Match], list[str]]:
+def read_matches(
+    documents: list[Any], texts: Texts
+) -> tuple[list[Match], list[str]]:
     """The matches that fit, and what was left out and why."""
     matches, left_out, shown = [], [], 0
     for index, document in enumerate(documents):
@@ -95,7 +105,13 @@ def read_matches(documents: list[Any], texts: Texts) -> tuple[list[Match], list[
             continue
         shown += len(match.steps)
         if shown > MAX_STEPS_SHOWN:
-            left_out.append(texts("match_many", count=len(documents) - index, limit=f"{MAX_STEPS_SHOWN:,}"))
+            left_out.append(
+                texts(
+                    "match_many",
+                    count=len(documents) - index,
+                    limit=f"{MAX_STEPS_SHOWN:,}",
+                )
+            )
             break
         matches.append(match)
     return matches, left_out
@@ -103,8 +119,15 @@ def read_matches(documents: list[Any], texts: Texts) -> tuple[list[Match], list[
 
 def costliest(matches: list[Match], texts: Texts) -> list[Jump]:
     """The decisions that gave up most, the most costly first; none where no exact Q is known."""
-    found = [(s.cost, m, t) for m, match in enumerate(matches) for t, s in enumerate(match.steps)]
-    found = sorted((f for f in found if f[0] >= WORTH_SHOWING), key=lambda f: (-f[0], *f[1:]))
+    found = [
+        (s.cost, m, t)
+        for m, match in enumerate(matches)
+        for t, s in enumerate(match.steps)
+    ]
+    found = sorted(
+        (f for f in found if f[0] >= WORTH_SHOWING),
+        key=lambda f: (-f[0], *f[1:]),
+    )
     key = "jump_in_match" if len(matches) > 1 else "jump"
     return [
         Jump(m, t, texts(key, match=m + 1, step=t + 1, cost=fixed(cost)))
@@ -130,18 +153,25 @@ class _Frame:
 
 def _match(document: Any, texts: Texts) -> Match:
     want(isinstance(document, dict), "a match wants to be an object", document)
-    players, actions = strings(document, "players"), strings(document, "actions")
+    players, actions = (
+        strings(document, "players"),
+        strings(document, "actions"),
+    )
     goals = strings(document, "goals", empty=True)
     seat = place_of(document.get("seat"), len(players), "seat")
     raw = document.get("steps")
     want(
-        isinstance(raw, list) and bool(raw) and all(isinstance(s, dict) for s in raw),
+        isinstance(raw, list)
+        and bool(raw)
+        and all(isinstance(s, dict) for s in raw),
         "steps wants a list of objects",
         raw,
     )
     gamma = number(document.get("gamma"))
     gamma = 1.0 if gamma is None or not 0 <= gamma <= 1 else gamma
-    frame = _Frame(players, actions, goals, seat, _span(raw, len(actions)), len(raw), gamma)
+    frame = _Frame(
+        players, actions, goals, seat, _span(raw, len(actions)), len(raw), gamma
+    )
     steps, total = [], 0.0
     for index, step in enumerate(raw):
         total += number(step.get("reward_got")) or 0.0
@@ -156,7 +186,9 @@ def _match(document: Any, texts: Texts) -> Match:
         value=fixed(number(document.get("return"))),
     )
     strips = _strips(raw, frame, texts)
-    legend = [(name, colour(g)) for g, name in enumerate(goals)] if strips else []
+    legend = (
+        [(name, colour(g)) for g, name in enumerate(goals)] if strips else []
+    )
     return Match(title, steps, strips, legend, _exact_note(document, texts))
 
 
@@ -166,12 +198,18 @@ def _exact_note(document: dict[str, Any], texts: Texts) -> str:
     if "missing" not in document:
         return ""
     missing = str(document["missing"])
-    key = missing if missing in ("too_large", "no_distribution") else "not_solved"
+    key = (
+        missing if missing in ("too_large", "no_distribution") else "not_solved"
+    )
     reason = str(document.get("reason", ""))
-    return texts(f"exact_{key}", reason=texts("reason", reason=reason) if reason else "")
+    return texts(
+        f"exact_{key}", reason=texts("reason", reason=reason) if reason else ""
+    )
 
 
-def _strips(raw: list[dict[str, Any]], frame: _Frame, texts: Texts) -> list[Strip]:
+def _strips(
+    raw: list[dict[str, Any]], frame: _Frame, texts: Texts
+) -> list[Strip]:
     """Belief over time about each other player, up to the step at which it is gone; none where it is of one goal only, or not logged."""
     seats = [s for s in range(len(frame.players)) if s != frame.seat]
     size = len(frame.goals)
@@ -191,16 +229,26 @@ def _strips(raw: list[dict[str, Any]], frame: _Frame, texts: Texts) -> list[Stri
                 raise ValueError(f"step {index}: {error}") from None
             who.append(_name(step, k, len(seats)))
         if rows:
-            title = texts("player_at", seat=seat + 1, player=frame.players[seat])
-            found.append(strip(title, rows, truth, who, frame.goals, texts, frame.count))
+            title = texts(
+                "player_at", seat=seat + 1, player=frame.players[seat]
+            )
+            found.append(
+                strip(title, rows, truth, who, frame.goals, texts, frame.count)
+            )
     return found
 
 
-def _truth(step: dict[str, Any], key: str, place: int, count: int, size: int) -> int | None:
+def _truth(
+    step: dict[str, Any], key: str, place: int, count: int, size: int
+) -> int | None:
     value = step.get(key)
     if value is None:
         return None
-    want(isinstance(value, list) and len(value) == count, f"{key} wants {count} entries", value)
+    want(
+        isinstance(value, list) and len(value) == count,
+        f"{key} wants {count} entries",
+        value,
+    )
     return None if value[place] is None else place_of(value[place], size, key)
 
 
@@ -208,7 +256,11 @@ def _name(step: dict[str, Any], place: int, count: int) -> str | None:
     value = step.get("who")
     if value is None:
         return None
-    fits = isinstance(value, list) and len(value) == count and all(isinstance(v, str) for v in value)
+    fits = (
+        isinstance(value, list)
+        and len(value) == count
+        and all(isinstance(v, str) for v in value)
+    )
     want(fits, f"who wants {count} names", value)
     return value[place]
 
@@ -217,14 +269,20 @@ def _span(steps: list[dict[str, Any]], size: int) -> tuple[float, float]:
     """Least and greatest end of any candidate's bar: one scale for a match makes its steps comparable."""
     low = high = 0.0
     for step in steps:
-        for r, v in zip(row_of(step, "reward", size), row_of(step, "value", size), strict=True):
+        for r, v in zip(
+            row_of(step, "reward", size),
+            row_of(step, "value", size),
+            strict=True,
+        ):
             parts = [r or 0.0, v or 0.0]
             low = min(low, sum(p for p in parts if p < 0))
             high = max(high, sum(p for p in parts if p > 0))
     return (low, high) if high > low else (0.0, 1.0)
 
 
-def _step(step: dict[str, Any], index: int, total: float, frame: _Frame, texts: Texts) -> Step:
+def _step(
+    step: dict[str, Any], index: int, total: float, frame: _Frame, texts: Texts
+) -> Step:
     picture, text, refused = board(step)
     candidates, chosen = _candidates(step, frame)
     exact, cost = _cost(step, frame)
@@ -248,33 +306,68 @@ def _cost(step: dict[str, Any], frame: _Frame) -> tuple[bool, float]:
     """Whether there is an exact Q, and what the action gave up of it."""
     size = len(frame.actions)
     legal = step.get("legal", [True] * size)
-    row = [q if ok else None for q, ok in zip(row_of(step, "exact", size), legal, strict=True)]
+    row = [
+        q if ok else None
+        for q, ok in zip(row_of(step, "exact", size), legal, strict=True)
+    ]
     known = [q for q in row if q is not None]
     taken = row[place_of(step.get("action"), size, "action")]
     return bool(known), 0.0 if taken is None else max(known) - taken
 
 
-def _candidates(step: dict[str, Any], frame: _Frame) -> tuple[list[Candidate], Candidate]:
+def _candidates(
+    step: dict[str, Any], frame: _Frame
+) -> tuple[list[Candidate], Candidate]:
     size = len(frame.actions)
-    scores, rewards, values = (row_of(step, key, size) for key in ("scores", "reward", "value"))
+    scores, rewards, values = (
+        row_of(step, key, size) for key in ("scores", "reward", "value")
+    )
     action = place_of(step.get("action"), size, "action")
     legal = step.get("legal", [True] * size)
-    want(isinstance(legal, list) and len(legal) == size, f"legal wants {size} entries", legal)
-    best = max((s for s, ok in zip(scores, legal, strict=True) if ok and s is not None), default=None)
+    want(
+        isinstance(legal, list) and len(legal) == size,
+        f"legal wants {size} entries",
+        legal,
+    )
+    best = max(
+        (
+            s
+            for s, ok in zip(scores, legal, strict=True)
+            if ok and s is not None
+        ),
+        default=None,
+    )
     exact = row_of(step, "exact", size)
-    top = max((q for q, ok in zip(exact, legal, strict=True) if ok and q is not None), default=None)
+    top = max(
+        (q for q, ok in zip(exact, legal, strict=True) if ok and q is not None),
+        default=None,
+    )
     rows = []
     for k, name in enumerate(frame.actions):
-        score, r, v, q = (row[k] if legal[k] else None for row in (scores, rewards, values, exact))
+        score, r, v, q = (
+            row[k] if legal[k] else None
+            for row in (scores, rewards, values, exact)
+        )
         behind = None if score is None or best is None else score - best
         lost = None if q is None or top is None else q - top
         told = map(fixed, (score, r, v, behind, q, lost))
         bar = _parts_bar(r, v, frame.span)
-        rows.append(Candidate(name, bool(legal[k]), k == action, *told, best=lost == 0, bar=bar))
+        rows.append(
+            Candidate(
+                name,
+                bool(legal[k]),
+                k == action,
+                *told,
+                best=lost == 0,
+                bar=bar,
+            )
+        )
     return rows, rows[action]
 
 
-def _parts_bar(reward: float | None, value: float | None, span: tuple[float, float]) -> Markup:
+def _parts_bar(
+    reward: float | None, value: float | None, span: tuple[float, float]
+) -> Markup:
     """Reward part, then value part: to the right of zero if positive, to the left if negative."""
     scale = 100 / (span[1] - span[0])
     zero = -span[0] * scale
@@ -284,8 +377,24 @@ def _parts_bar(reward: float | None, value: float | None, span: tuple[float, flo
             width = abs(part) * scale
             start = ends[part > 0] if part > 0 else ends[False] - width
             ends[part > 0] += width if part > 0 else -width
-            parts.append(el("rect", class_=style, x=f"{start:.1f}%", width=f"{width:.1f}%", height="100%"))
-    parts.append(el("rect", class_="zero", x=f"{min(zero, 99.0):.1f}%", width=1, height="100%"))
+            parts.append(
+                el(
+                    "rect",
+                    class_=style,
+                    x=f"{start:.1f}%",
+                    width=f"{width:.1f}%",
+                    height="100%",
+                )
+            )
+    parts.append(
+        el(
+            "rect",
+            class_="zero",
+            x=f"{min(zero, 99.0):.1f}%",
+            width=1,
+            height="100%",
+        )
+    )
     return el("svg", *parts, class_="hbar", aria_hidden="true")
 
 
@@ -303,14 +412,27 @@ def _others(step: dict[str, Any], frame: _Frame, texts: Texts) -> list[Other]:
         )
     others = []
     for k, seat in enumerate(seats):
-        did = None if actual is None else place_of(actual[k], size, "actual", ABSENT)
+        did = (
+            None
+            if actual is None
+            else place_of(actual[k], size, "actual", ABSENT)
+        )
         bars = [
-            Bar(name, fixed(p), a == did, share_bar(p, "actual" if a == did else "guess"))
-            for a, (name, p) in enumerate(zip(frame.actions, predicted[k], strict=True))
+            Bar(
+                name,
+                fixed(p),
+                a == did,
+                share_bar(p, "actual" if a == did else "guess"),
+            )
+            for a, (name, p) in enumerate(
+                zip(frame.actions, predicted[k], strict=True)
+            )
         ]
         goals = [
             Bar(name, fixed(p), False, share_bar(p, colour(g)))
-            for g, (name, p) in enumerate(zip(frame.goals, belief[k], strict=True))
+            for g, (name, p) in enumerate(
+                zip(frame.goals, belief[k], strict=True)
+            )
             if p is not None
         ]
         title = texts("player_at", seat=seat + 1, player=frame.players[seat])
@@ -318,15 +440,35 @@ def _others(step: dict[str, Any], frame: _Frame, texts: Texts) -> list[Other]:
     return others
 
 
-def _sentence(index: int, chosen: Candidate, others: list[Other], frame: _Frame, texts: Texts) -> str:
+def _sentence(
+    index: int,
+    chosen: Candidate,
+    others: list[Other],
+    frame: _Frame,
+    texts: Texts,
+) -> str:
     said = [texts("say_step", step=index + 1, count=frame.count)]
     key = "say_chose" if chosen.score != "–" else "say_did"
-    said.append(texts(key, player=frame.players[frame.seat], action=chosen.name, score=chosen.score))
+    said.append(
+        texts(
+            key,
+            player=frame.players[frame.seat],
+            action=chosen.name,
+            score=chosen.score,
+        )
+    )
     for other in others:
         did = next((b for b in other.actions if b.marked), None)
         if other.left:
             said.append(texts("say_left", player=other.title))
         elif did:
             key = "say_other" if did.text != "–" else "say_did"
-            said.append(texts(key, player=other.title, action=did.name, probability=did.text))
+            said.append(
+                texts(
+                    key,
+                    player=other.title,
+                    action=did.name,
+                    probability=did.text,
+                )
+            )
     return texts("sentence_gap").join(said)

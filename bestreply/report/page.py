@@ -13,7 +13,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bestreply.config import POLICIES
-from bestreply.files import write_text
 from bestreply.report import sections
 from bestreply.report.belief import belief_section
 from bestreply.report.changes import changes_section
@@ -22,6 +21,7 @@ from bestreply.report.losses import losses_section
 from bestreply.report.match import costliest, read_matches
 from bestreply.report.read import Problem, RunFiles, clean, read_run
 from bestreply.report.texts import HERE, file_size, load_texts
+from bestreply.utils.files import write_text
 
 PAGE = "report.html"
 OPTIONAL = ("references", "regret", "changes")
@@ -39,14 +39,26 @@ def render(run: RunFiles, lang: str) -> str:
     texts = load_texts(lang)
     found = {
         key: getattr(run, key)
-        for key in ("config", "provenance", "metrics", "diagnostics", "scores", "matches", *OPTIONAL)
+        for key in (
+            "config",
+            "provenance",
+            "metrics",
+            "diagnostics",
+            "scores",
+            "matches",
+            *OPTIONAL,
+        )
     }
     problems = {
         key: value
         for key, value in found.items()
         if isinstance(value, Problem) and (value.reason or key not in OPTIONAL)
     }
-    there = {key: value for key, value in found.items() if value and not isinstance(value, Problem)}
+    there = {
+        key: value
+        for key, value in found.items()
+        if value and not isinstance(value, Problem)
+    }
     page: dict[str, Any] = {
         "diagnostics": None,
         "belief": None,
@@ -64,17 +76,25 @@ def render(run: RunFiles, lang: str) -> str:
     if "metrics" in there:
         page["curves"] = sections.curves_section(there["metrics"], texts)
     if "matches" in there:
-        page["matches"], page["matches_left_out"] = read_matches(there["matches"], texts)
+        page["matches"], page["matches_left_out"] = read_matches(
+            there["matches"], texts
+        )
         page["jumps"] = costliest(page["matches"], texts)
     if "regret" in there:
         page["losses"] = losses_section(there["regret"], texts)
     if "changes" in there:
         page["changes"] = changes_section(there["changes"], texts)
     if "diagnostics" in there:
-        first = page["matches"][0].steps[0].candidates if page["matches"] else []
-        page["belief"] = belief_section(there["diagnostics"].get("belief"), texts, _goals(run))
+        first = (
+            page["matches"][0].steps[0].candidates if page["matches"] else []
+        )
+        page["belief"] = belief_section(
+            there["diagnostics"].get("belief"), texts, _goals(run)
+        )
         page["codes"] = codes_section(there["diagnostics"].get("codes"), texts)
-        page["diagnostics"] = sections.diagnostics_section(there["diagnostics"], len(first) or None, texts)
+        page["diagnostics"] = sections.diagnostics_section(
+            there["diagnostics"], len(first) or None, texts
+        )
     return self_contained(
         "report.html",
         lang,
@@ -84,7 +104,8 @@ def render(run: RunFiles, lang: str) -> str:
         config=sections.flat(run.config),
         provenance=sections.flat(run.provenance),
         files=_files(run.path, texts),
-        policy=isinstance(run.config, dict) and run.config.get("method") in POLICIES,
+        policy=isinstance(run.config, dict)
+        and run.config.get("method") in POLICIES,
         **page,
     )
 
@@ -142,7 +163,10 @@ def _environment(folders: tuple[Path, ...]) -> Environment:
 
 def hash_of(text: str) -> str:
     """What a content security policy calls an inline style or script: no other of its kind may run."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return (
+        "sha256-"
+        + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    )
 
 
 def _files(run_dir: Path, texts: Any) -> list[tuple[str, str, str]]:
@@ -152,8 +176,18 @@ def _files(run_dir: Path, texts: Any) -> list[tuple[str, str, str]]:
         if path.name == PAGE or path.name.startswith("."):
             continue
         folder = path.is_dir()
-        size = texts("folder") if folder else file_size(path.stat().st_size) if path.exists() else "–"
+        size = (
+            texts("folder")
+            if folder
+            else file_size(path.stat().st_size)
+            if path.exists()
+            else "–"
+        )
         rows.append(
-            (clean(path.name) + "/" * folder, "./" + quote(os.fsencode(path.name)) + "/" * folder, size)
+            (
+                clean(path.name) + "/" * folder,
+                "./" + quote(os.fsencode(path.name)) + "/" * folder,
+                size,
+            )
         )
     return rows

@@ -23,8 +23,12 @@ ATTRIBUTES = frozenset([
     "font-family", "font-size", "font-weight", "font-style", "text-anchor", "dominant-baseline",
 ])
 # fmt: on
-IGNORED = frozenset({"role", "version", "{http://www.w3.org/XML/1998/namespace}space"})
-_VALUE = re.compile(r"[\w\s.,#%()+\-]*", re.ASCII)  # no quotes, colons, slashes, semicolons or backslashes
+IGNORED = frozenset(
+    {"role", "version", "{http://www.w3.org/XML/1998/namespace}space"}
+)
+_VALUE = re.compile(
+    r"[\w\s.,#%()+\-]*", re.ASCII
+)  # no quotes, colons, slashes, semicolons or backslashes
 _SVG = "{http://www.w3.org/2000/svg}"
 
 MAX_CHARACTERS, MAX_ELEMENTS, MAX_DEPTH = 400_000, 10_000, 16
@@ -37,15 +41,19 @@ class Refused(ValueError):
 def safe_svg(text: str) -> str:
     """The picture as an ``<svg>`` element for an HTML page. Raises `Refused` that says what is wrong."""
     if len(text) > MAX_CHARACTERS:
-        raise Refused(f"it has {len(text):,} characters; wanted: at most {MAX_CHARACTERS:,}")
-    if "<!" in text or "<?" in text:  # document types hold entities, and no picture needs the others
+        raise Refused(
+            f"it has {len(text):,} characters; expected: at most {MAX_CHARACTERS:,}"
+        )
+    if (
+        "<!" in text or "<?" in text
+    ):  # document types hold entities, and no picture needs the others
         raise Refused("it holds a declaration, comment or instruction")
     try:
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError, RecursionError) as error:
         raise Refused(f"it is no XML: {error}") from None
     if root.tag.removeprefix(_SVG) != "svg":
-        raise Refused(f"its root is <{root.tag}>; wanted: <svg>")
+        raise Refused(f"its root is <{root.tag}>; expected: <svg>")
     if sum(1 for _ in root.iter()) > MAX_ELEMENTS:
         raise Refused(f"it has more than {MAX_ELEMENTS:,} elements")
     _frame(root)
@@ -55,13 +63,21 @@ def safe_svg(text: str) -> str:
 def _frame(root: ElementTree.Element) -> None:
     """Leaves the size to the page: a view box instead of width and height."""
     size = (root.attrib.pop("width", ""), root.attrib.pop("height", ""))
-    box = root.get("viewBox") or " ".join(("0", "0", *(s.removesuffix("px") for s in size)))
+    box = root.get("viewBox") or " ".join(
+        ("0", "0", *(s.removesuffix("px") for s in size))
+    )
     try:
         values = [float(v) for v in re.split(r"[\s,]+", box.strip())]
     except ValueError:
         values = []
-    if len(values) != 4 or not all(math.isfinite(v) for v in values) or min(values[2:]) <= 0:
-        raise Refused("it has neither a viewBox of four numbers nor a width and height")
+    if (
+        len(values) != 4
+        or not all(math.isfinite(v) for v in values)
+        or min(values[2:]) <= 0
+    ):
+        raise Refused(
+            "it has neither a viewBox of four numbers nor a width and height"
+        )
     root.set("viewBox", " ".join(f"{v:g}" for v in values))
 
 
@@ -85,5 +101,11 @@ def _write(element: ElementTree.Element, depth: int) -> str:
     holds_text = tag in ("text", "tspan")
     inside = escape(element.text or "") if holds_text else ""
     for child in element:
-        inside += _write(child, depth + 1) + (escape(child.tail or "") if holds_text else "")
-    return f"<{tag}{attributes}>{inside}</{tag}>" if inside else f"<{tag}{attributes}/>"
+        inside += _write(child, depth + 1) + (
+            escape(child.tail or "") if holds_text else ""
+        )
+    return (
+        f"<{tag}{attributes}>{inside}</{tag}>"
+        if inside
+        else f"<{tag}{attributes}/>"
+    )

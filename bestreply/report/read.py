@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bestreply.references import Reference, references_in
+from bestreply.scores.references import Reference, references_in
 
 MAKERS = {
     "config.json": "train",
@@ -33,7 +33,9 @@ MAKERS = {
 MAX_JSON_BYTES = 200_000_000
 MAX_SIZE = 1e100  # of a number; beyond it arithmetic on the way to a figure could overflow
 # Control characters could drive a terminal, and direction overrides could make a name read as another.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 _ESCAPED = re.compile(r"\\[bfru]")  # how JSON may write such characters
 
@@ -91,7 +93,7 @@ def read_run(run_dir: Path) -> RunFiles:
     """Reads what is there. Raises FileNotFoundError where `run_dir` is no directory."""
     if not run_dir.is_dir():
         raise FileNotFoundError(
-            f"{run_dir} is no run directory; wanted: a directory that `bestreply train` or `run` has made"
+            f"{run_dir} is no run directory; expected: a directory that `bestreply train` or `run` has made"
         )
     return RunFiles(
         path=run_dir,
@@ -145,7 +147,12 @@ def lookup(documents: list[Any], *names: str) -> Any:
             for document in level:
                 if document.get(name) is not None:
                     return document[name]
-        level = [v for document in level for v in document.values() if isinstance(v, dict)]
+        level = [
+            v
+            for document in level
+            for v in document.values()
+            if isinstance(v, dict)
+        ]
     return None
 
 
@@ -169,11 +176,15 @@ def _json_of(kind: type) -> Callable[[Path], Any]:
     def read(path: Path) -> Any:
         size = path.stat().st_size
         if size > MAX_JSON_BYTES:
-            raise ValueError(f"it has {size:,} bytes; wanted: at most {MAX_JSON_BYTES:,}")
+            raise ValueError(
+                f"it has {size:,} bytes; expected: at most {MAX_JSON_BYTES:,}"
+            )
         text = path.read_bytes().decode("utf-8")
         document = json.loads(text)
         if not isinstance(document, kind):
-            raise ValueError(f"its root is a {type(document).__name__}; wanted: a {kind.__name__}")
+            raise ValueError(
+                f"its root is a {type(document).__name__}; expected: a {kind.__name__}"
+            )
         return document if _harmless(text) else clean(document)
 
     return read
@@ -191,13 +202,19 @@ def _references(path: Path) -> dict[str, Reference]:
     return references_in(_json_of(dict)(path))
 
 
-def read_table(path: Path, wanted: Sequence[str], codes: Sequence[str] = ()) -> tuple[pa.Table, pa.Schema]:
+def read_table(
+    path: Path, expected: Sequence[str], codes: Sequence[str] = ()
+) -> tuple[pa.Table, pa.Schema]:
     """The named columns, those of `codes` as codes for their few names; and the file's schema. A file is small: one thread is fastest."""
-    file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), read_dictionary=list(codes))
+    file = pq.ParquetFile(
+        pa.BufferReader(path.read_bytes()), read_dictionary=list(codes)
+    )
     schema = file.schema_arrow
     missing = [name for name in wanted if name not in schema.names]
     if missing:
-        raise ValueError(f"it has no column {', '.join(missing)}; wanted: {', '.join(wanted)}")
+        raise ValueError(
+            f"it has no column {', '.join(missing)}; expected: {', '.join(wanted)}"
+        )
     return file.read(columns=list(wanted), use_threads=False), schema
 
 
@@ -205,52 +222,76 @@ def coded(table: pa.Table, name: str) -> tuple[list[str], np.ndarray]:
     """The names in a column, and for each row which it is."""
     column = table.column(name)
     if column.null_count:
-        raise ValueError(f"column {name} has {column.null_count} empty entries; wanted: none")
+        raise ValueError(
+            f"column {name} has {column.null_count} empty entries; expected: none"
+        )
     if not pa.types.is_dictionary(column.type):
         column = column.cast(pa.string()).dictionary_encode()
     chunk = column.unify_dictionaries().combine_chunks()
     chunk = chunk.chunk(0) if isinstance(chunk, pa.ChunkedArray) else chunk
     names = [clean(str(name)) for name in chunk.dictionary.to_pylist()]
-    return names, np.asarray(chunk.indices.to_numpy(zero_copy_only=False), np.int64)
+    return names, np.asarray(
+        chunk.indices.to_numpy(zero_copy_only=False), np.int64
+    )
 
 
-def _columns(table: pa.Table, wanted: dict[str, pa.DataType]) -> dict[str, np.ndarray]:
+def _columns(
+    table: pa.Table, expected: dict[str, pa.DataType]
+) -> dict[str, np.ndarray]:
     """The named columns cast to the wanted types; a null becomes NaN, or an error where NaN cannot be."""
     columns = {}
     for name, kind in wanted.items():
         column = table.column(name).cast(kind)
         if column.null_count and kind != pa.float64():
-            raise ValueError(f"column {name} has {column.null_count} empty entries; wanted: none")
+            raise ValueError(
+                f"column {name} has {column.null_count} empty entries; expected: none"
+            )
         columns[name] = np.asarray(column.to_numpy())
     return columns
 
 
 def _metrics(path: Path) -> dict[str, Series]:
-    wanted = {"env_steps": pa.int64(), "update": pa.int64(), "value": pa.float64()}
+    wanted = {
+        "env_steps": pa.int64(),
+        "update": pa.int64(),
+        "value": pa.float64(),
+    }
     table, _ = read_table(path, [*wanted, "name"], codes=["name"])
     columns = _columns(table, wanted)
-    value = np.where(np.abs(columns["value"]) <= MAX_SIZE, columns["value"], np.nan)
+    value = np.where(
+        np.abs(columns["value"]) <= MAX_SIZE, columns["value"], np.nan
+    )
     names, code = coded(table, "name")
     order = np.argsort(columns["update"], kind="stable")
     found, first = np.unique(code, return_index=True)
     metrics = {}
     for k in found[np.argsort(first)]:  # in the order of the file
         rows = order[code[order] == k]
-        metrics[names[k]] = Series(columns["env_steps"][rows], columns["update"][rows], value[rows])
+        metrics[names[k]] = Series(
+            columns["env_steps"][rows], columns["update"][rows], value[rows]
+        )
     return metrics
 
 
 def _scores(path: Path) -> Scores:
-    wanted = {"method": pa.string(), "opponents": pa.string(), "return": pa.float64()}
+    wanted = {
+        "method": pa.string(),
+        "opponents": pa.string(),
+        "return": pa.float64(),
+    }
     wanted |= dict.fromkeys(("seed", "episode", "seat"), pa.int64())
     columns = _columns(read_table(path, list(wanted))[0], wanted)
     for name in ("method", "opponents"):
-        columns[name] = np.array([clean(v) for v in columns[name].tolist()], dtype=object)
+        columns[name] = np.array(
+            [clean(v) for v in columns[name].tolist()], dtype=object
+        )
     bad = int((~(np.abs(columns["return"]) <= MAX_SIZE)).sum())
     if bad:
-        raise ValueError(f"column return has {bad} entries that are empty or not finite; wanted: none")
+        raise ValueError(
+            f"column return has {bad} entries that are empty or not finite; expected: none"
+        )
     if not len(columns["return"]):
-        raise ValueError("it has no rows; wanted: one per episode")
+        raise ValueError("it has no rows; expected: one per episode")
     return Scores(value=columns.pop("return"), **columns)
 
 

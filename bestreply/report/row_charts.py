@@ -36,7 +36,11 @@ def _across(values: Sequence[float]) -> Scale:
 
 
 def _rows(
-    rows: Sequence[Row], x: Scale, parts: list[Markup], label: str, tick: Callable[[float], str] = compact
+    rows: Sequence[Row],
+    x: Scale,
+    parts: list[Markup],
+    label: str,
+    tick: Callable[[float], str] = compact,
 ) -> Markup:
     """Put together the axis of `x`, the names and numbers of rows, and `parts` drawn into them."""
     floor = TOP + ROW * len(rows)
@@ -44,13 +48,35 @@ def _rows(
     for value in x.ticks(4):
         at = x(value)
         frame.append(el("line", class_="grid", x1=at, x2=at, y1=TOP, y2=floor))
-        frame.append(el("text", tick(value), class_="tick", x=at, y=floor + 16, text_anchor="middle"))
+        frame.append(
+            el(
+                "text",
+                tick(value),
+                class_="tick",
+                x=at,
+                y=floor + 16,
+                text_anchor="middle",
+            )
+        )
     for k, row in enumerate(rows):
         y = _middle(k) + 4
-        frame.append(name_text(row.name, NAME_LENGTH, row.style, x=LEFT, y=y, text_anchor="end"))
+        frame.append(
+            name_text(
+                row.name, NAME_LENGTH, row.style, x=LEFT, y=y, text_anchor="end"
+            )
+        )
         if row.value:
             style = f"name {row.style}".strip()
-            frame.append(el("text", row.value, class_=style, x=WIDTH - 2, y=y, text_anchor="end"))
+            frame.append(
+                el(
+                    "text",
+                    row.value,
+                    class_=style,
+                    x=WIDTH - 2,
+                    y=y,
+                    text_anchor="end",
+                )
+            )
     return chart([*frame, *parts], floor + BOTTOM, label)
 
 
@@ -64,19 +90,41 @@ class Interval:
     style: str
 
 
-def interval_chart(rows: Sequence[Interval], label: str, mark: float | None = None) -> Markup:
+def interval_chart(
+    rows: Sequence[Interval], label: str, mark: float | None = None
+) -> Markup:
     """Draw a dot for each value and a bar for its interval, with a dashed line at `mark`."""
     ends = [v for r in rows for v in (r.value, *(r.interval or ()))]
     x = _across(ends if mark is None else [mark, *ends])
     parts = []
     if mark is not None:
-        parts.append(el("line", class_="mark", x1=x(mark), x2=x(mark), y1=TOP, y2=TOP + ROW * len(rows)))
+        parts.append(
+            el(
+                "line",
+                class_="mark",
+                x1=x(mark),
+                x2=x(mark),
+                y1=TOP,
+                y2=TOP + ROW * len(rows),
+            )
+        )
     for k, r in enumerate(rows):
         y = _middle(k)
         if r.interval:
             low, high = r.interval
-            parts.append(el("line", class_=f"bar {r.style}", x1=x(low), x2=x(high), y1=y, y2=y))
-        parts.append(el("circle", class_=f"dot {r.style}", cx=x(r.value), cy=y, r=3.5))
+            parts.append(
+                el(
+                    "line",
+                    class_=f"bar {r.style}",
+                    x1=x(low),
+                    x2=x(high),
+                    y1=y,
+                    y2=y,
+                )
+            )
+        parts.append(
+            el("circle", class_=f"dot {r.style}", cx=x(r.value), cy=y, r=3.5)
+        )
     return _rows([r.row for r in rows], x, parts, label)
 
 
@@ -89,28 +137,61 @@ class Fall:
     error: float | None  # standard error
 
 
-def waterfall(first: tuple[str, float], falls: Sequence[Fall], last: tuple[str, float], label: str) -> Markup:
+def waterfall(
+    first: tuple[str, float],
+    falls: Sequence[Fall],
+    last: tuple[str, float],
+    label: str,
+) -> Markup:
     """Draw a bar for each of `falls` from the value of `first` to that of `last`; lines are 95 % intervals."""
-    levels = list(itertools.accumulate((-f.lost for f in falls), initial=first[1]))
+    levels = list(
+        itertools.accumulate((-f.lost for f in falls), initial=first[1])
+    )
     spans = [1.96 * (f.error or 0.0) for f in falls]
-    edges = [(level - span, level + span) for level, span in zip(levels[1:], spans, strict=True)]
+    edges = [
+        (level - span, level + span)
+        for level, span in zip(levels[1:], spans, strict=True)
+    ]
     x = _across([*levels, last[1], *itertools.chain.from_iterable(edges)])
     rows = [Row(first[0], fixed(first[1]), "other")]
     parts = [
-        el("line", class_="mark", x1=x(level), x2=x(level), y1=_middle(k), y2=_middle(k + 1))
+        el(
+            "line",
+            class_="mark",
+            x1=x(level),
+            x2=x(level),
+            y1=_middle(k),
+            y2=_middle(k + 1),
+        )
         for k, level in enumerate(levels)
     ]
     for k, fall in enumerate(falls):
         y, style = _middle(k + 1), "loss" if fall.lost > 0 else "gain"
         rows.append(Row(fall.name, fixed(-fall.lost, sign=True), style))
         low, high = sorted((x(levels[k]), x(levels[k + 1])))
-        parts.append(el("rect", class_=style, x=low, y=y - 6, width=max(high - low, 1.0), height=12))
+        parts.append(
+            el(
+                "rect",
+                class_=style,
+                x=low,
+                y=y - 6,
+                width=max(high - low, 1.0),
+                height=12,
+            )
+        )
         if fall.error:
             low, high = edges[k]
-            parts.append(el("line", class_="whisker", x1=x(low), x2=x(high), y1=y, y2=y))
+            parts.append(
+                el("line", class_="whisker", x1=x(low), x2=x(high), y1=y, y2=y)
+            )
     rows.append(Row(last[0], fixed(last[1]), "own"))
-    for k, value, style in ((0, first[1], "other"), (len(falls) + 1, last[1], "own")):
-        parts.append(el("circle", class_=f"dot {style}", cx=x(value), cy=_middle(k), r=4))
+    for k, value, style in (
+        (0, first[1], "other"),
+        (len(falls) + 1, last[1], "own"),
+    ):
+        parts.append(
+            el("circle", class_=f"dot {style}", cx=x(value), cy=_middle(k), r=4)
+        )
     return _rows(rows, x, parts, label)
 
 
@@ -123,10 +204,23 @@ def stacked_shares(rows: dict[str, np.ndarray], label: str) -> Markup:
         for bin_, share in enumerate(each.tolist()):
             width = ends[bin_ + 1] - ends[bin_]
             if width > 0:
-                place = {"x": ends[bin_], "y": _middle(k) - 8, "width": width, "height": 16}
+                place = {
+                    "x": ends[bin_],
+                    "y": _middle(k) - 8,
+                    "width": width,
+                    "height": 16,
+                }
                 title = el("title", f"{100 * share:.1f}%")
-                parts.append(el("rect", title, class_=shade(bin_, len(each)), **place))
-    return _rows([Row(name) for name in rows], x, parts, label, lambda value: f"{100 * value:.0f}%")
+                parts.append(
+                    el("rect", title, class_=shade(bin_, len(each)), **place)
+                )
+    return _rows(
+        [Row(name) for name in rows],
+        x,
+        parts,
+        label,
+        lambda value: f"{100 * value:.0f}%",
+    )
 
 
 def shade(bin_: int, bins: int) -> str:
@@ -134,7 +228,12 @@ def shade(bin_: int, bins: int) -> str:
     return f"s{round((SHADES - 1) * bin_ / max(bins - 1, 1))}"
 
 
-def heat_map(rows: dict[str, list[float]], columns: Sequence[str], corner: str, label: str) -> Markup:
+def heat_map(
+    rows: dict[str, list[float]],
+    columns: Sequence[str],
+    corner: str,
+    label: str,
+) -> Markup:
     """Write shares in [0, 1] in per cent, each on a ground the deeper the larger the share.
 
     Args:
@@ -146,14 +245,63 @@ def heat_map(rows: dict[str, list[float]], columns: Sequence[str], corner: str, 
     left, top = LEFT - 6, 24
     wide = max((WIDTH - left) / max(len(columns), 1), 30.0)
     middles = [left + wide * (k + 0.5) for k in range(len(columns))]
-    parts = [el("text", corner, class_="tick", x=left - 8, y=top - 8, text_anchor="end")]
+    parts = [
+        el(
+            "text",
+            corner,
+            class_="tick",
+            x=left - 8,
+            y=top - 8,
+            text_anchor="end",
+        )
+    ]
     for x, name in zip(middles, columns, strict=True):
-        parts.append(el("text", name, class_="tick", x=x, y=top - 8, text_anchor="middle"))
+        parts.append(
+            el(
+                "text",
+                name,
+                class_="tick",
+                x=x,
+                y=top - 8,
+                text_anchor="middle",
+            )
+        )
     for k, (name, shares) in enumerate(rows.items()):
         y = top + ROW * k
-        parts.append(name_text(name, NAME_LENGTH - 1, x=left - 8, y=y + 16, text_anchor="end"))
+        parts.append(
+            name_text(
+                name, NAME_LENGTH - 1, x=left - 8, y=y + 16, text_anchor="end"
+            )
+        )
         for x, share in zip(middles, shares, strict=True):
-            place = {"x": x - wide / 2 + 1, "y": y + 1, "width": wide - 2, "height": ROW - 2, "rx": 3}
-            parts.append(el("rect", class_="heat", fill_opacity=f"{0.06 + 0.4 * share:.2f}", **place))
-            parts.append(el("text", f"{100 * share:.0f}", class_="cell", x=x, y=y + 16, text_anchor="middle"))
-    return chart(parts, top + ROW * len(rows) + 4, label, width=left + wide * len(columns))
+            place = {
+                "x": x - wide / 2 + 1,
+                "y": y + 1,
+                "width": wide - 2,
+                "height": ROW - 2,
+                "rx": 3,
+            }
+            parts.append(
+                el(
+                    "rect",
+                    class_="heat",
+                    fill_opacity=f"{0.06 + 0.4 * share:.2f}",
+                    **place,
+                )
+            )
+            parts.append(
+                el(
+                    "text",
+                    f"{100 * share:.0f}",
+                    class_="cell",
+                    x=x,
+                    y=y + 16,
+                    text_anchor="middle",
+                )
+            )
+    return chart(
+        parts,
+        top + ROW * len(rows) + 4,
+        label,
+        width=left + wide * len(columns),
+    )

@@ -7,8 +7,21 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from bestreply.report.line_charts import MAX_POINTS, Curve, line_chart, named_lines, thin
-from bestreply.report.read import Problem, RunFiles, Scores, Series, lookup, number
+from bestreply.report.line_charts import (
+    MAX_POINTS,
+    Curve,
+    line_chart,
+    named_lines,
+    thin,
+)
+from bestreply.report.read import (
+    Problem,
+    RunFiles,
+    Scores,
+    Series,
+    lookup,
+    number,
+)
 from bestreply.report.row_charts import Interval, Row, interval_chart
 from bestreply.report.scores import (
     RATIOS,
@@ -35,49 +48,73 @@ class Table:
     rows: list[list[str]]
     bold: frozenset[tuple[int, int]] = frozenset()
     own: int | None = None
-    shares: dict[tuple[int, int], Markup] | None = None  # a bar beside the number
+    shares: dict[tuple[int, int], Markup] | None = (
+        None  # a bar beside the number
+    )
 
 
 # -- what was run ----------------------------------------------------------------------------------
 
 
-def facts(run: RunFiles, scores: Scores | None, texts: Texts) -> list[tuple[str, str]]:
+def facts(
+    run: RunFiles, scores: Scores | None, texts: Texts
+) -> list[tuple[str, str]]:
     """Game, settings, budget in environment steps, seeds and time, as far as the files tell."""
     documents = [d for d in (run.provenance, run.config) if isinstance(d, dict)]
     game = lookup(documents, "game")
-    settings = game.get("settings") if isinstance(game, dict) else lookup(documents, "game_settings")
+    settings = (
+        game.get("settings")
+        if isinstance(game, dict)
+        else lookup(documents, "game_settings")
+    )
     name = game.get("name", "?") if isinstance(game, dict) else game
     version = game.get("version") if isinstance(game, dict) else None
     seeds = lookup(documents, "seeds", "seed")
     found = {
-        "game": f"{name} ({texts('version', version=version)})" if version is not None else name,
+        "game": f"{name} ({texts('version', version=version)})"
+        if version is not None
+        else name,
         "settings": ", ".join(f"{k} = {v}" for k, v in settings.items())
         if isinstance(settings, dict)
         else None,
         "method": lookup(documents, "method"),
         "budget": _budget(run, documents, texts),
-        "seed": ", ".join(map(str, seeds)) if isinstance(seeds, list) else seeds,
+        "seed": ", ".join(map(str, seeds))
+        if isinstance(seeds, list)
+        else seeds,
         "evaluated": _evaluated(scores, texts) if scores else None,
         "started": moment(lookup(documents, "started", "time")),
         "took": duration(number(lookup(documents, "seconds")), texts),
     }
-    return [(texts(f"fact_{key}"), str(value)) for key, value in found.items() if value is not None]
+    return [
+        (texts(f"fact_{key}"), str(value))
+        for key, value in found.items()
+        if value is not None
+    ]
 
 
 def _budget(run: RunFiles, documents: list[Any], texts: Texts) -> str | None:
     steps, updates = number(lookup(documents, "env_steps")), None
     if isinstance(run.metrics, dict) and run.metrics:
-        steps = steps or max(int(s.env_steps.max()) for s in run.metrics.values())
+        steps = steps or max(
+            int(s.env_steps.max()) for s in run.metrics.values()
+        )
         updates = max(int(s.update.max()) for s in run.metrics.values())
     if steps is None:
         return None
     said = texts("budget_steps", steps=f"{steps:,.0f}")
-    return said if updates is None else said + texts("budget_updates", updates=f"{updates:,}")
+    return (
+        said
+        if updates is None
+        else said + texts("budget_updates", updates=f"{updates:,}")
+    )
 
 
 def _evaluated(scores: Scores, texts: Texts) -> str:
     seeds, seats = len(np.unique(scores.seed)), len(np.unique(scores.seat))
-    return texts("evaluated", episodes=f"{len(scores.value):,}", seats=seats, seeds=seeds)
+    return texts(
+        "evaluated", episodes=f"{len(scores.value):,}", seats=seats, seeds=seeds
+    )
 
 
 @dataclass(frozen=True)
@@ -90,10 +127,15 @@ def findings(table: ScoreTable, texts: Texts) -> tuple[str, list[Finding]]:
     """One sentence over all, and one for each opponent set against the best other method there."""
     found = []
     for against in table.opponents:
-        own, rival = table.cells.get((table.own, against)), table.best_other(against)
+        own, rival = (
+            table.cells.get((table.own, against)),
+            table.best_other(against),
+        )
         if own is None:
             continue
-        said = texts("found", method=table.own, opponents=against, mean=cell_text(own))
+        said = texts(
+            "found", method=table.own, opponents=against, mean=cell_text(own)
+        )
         verdict = "alone"
         if rival is None:
             said += texts("found_alone")
@@ -110,10 +152,18 @@ def findings(table: ScoreTable, texts: Texts) -> tuple[str, list[Finding]]:
                 high=fixed(difference.high, sign=True),
             )
         found.append(Finding(verdict, said))
-    counts = {v: sum(f.verdict == v for f in found) for v in ("better", "unclear", "worse", "unknown")}
+    counts = {
+        v: sum(f.verdict == v for f in found)
+        for v in ("better", "unclear", "worse", "unknown")
+    }
     parts = [texts(f"count_{v}", count=n) for v, n in counts.items() if n]
     overall = (
-        texts("overall", method=table.own, sets=len(found), parts=texts("list_gap").join(parts))
+        texts(
+            "overall",
+            method=table.own,
+            sets=len(found),
+            parts=texts("list_gap").join(parts),
+        )
         if parts
         else ""
     )
@@ -135,19 +185,37 @@ def own_method(run: RunFiles) -> str | None:
         return None
 
 
-def scores_section(run: RunFiles, scores: Scores, texts: Texts) -> dict[str, Any]:
+def scores_section(
+    run: RunFiles, scores: Scores, texts: Texts
+) -> dict[str, Any]:
     own = own_method(run)
     references = run.references if isinstance(run.references, dict) else {}
-    table = score_table(scores, own if isinstance(own, str) else None, references)
+    table = score_table(
+        scores, own if isinstance(own, str) else None, references
+    )
     mixed = len(table.units) > 1
     rows, bold, pictures = [], set(), []
     for r, method in enumerate(table.methods):
-        rows.append([method] + [cell_text(table.cells.get((method, a)), mixed) for a in table.opponents])
-        bold |= {(r, c + 1) for c, a in enumerate(table.opponents) if method in table.best(a)}
+        rows.append(
+            [method]
+            + [
+                cell_text(table.cells.get((method, a)), mixed)
+                for a in table.opponents
+            ]
+        )
+        bold |= {
+            (r, c + 1)
+            for c, a in enumerate(table.opponents)
+            if method in table.best(a)
+        }
     if table.held_against:
         rows.append([texts("best_reply"), *best_reply_row(table, texts)])
     for against in table.opponents:
-        played = [(m, table.cells[m, against]) for m in table.methods if (m, against) in table.cells]
+        played = [
+            (m, table.cells[m, against])
+            for m in table.methods
+            if (m, against) in table.cells
+        ]
         own_cell = table.cells.get((table.own, against))
         intervals = []
         for method, cell in played:
@@ -155,16 +223,23 @@ def scores_section(run: RunFiles, scores: Scores, texts: Texts) -> dict[str, Any
             row = Row(method, fixed(cell.mean), style)
             intervals.append(Interval(row, cell.mean, cell.interval(), style))
         label = texts(
-            "dots_label", opponents=against, values=", ".join(f"{m} {cell_text(c)}" for m, c in played)
+            "dots_label",
+            opponents=against,
+            values=", ".join(f"{m} {cell_text(c)}" for m, c in played),
         )
         pictures.append(
             (
                 texts("against", opponents=against),
-                interval_chart(intervals, label, mark=own_cell and own_cell.mean),
+                interval_chart(
+                    intervals, label, mark=own_cell and own_cell.mean
+                ),
             )
         )
     overall, found = findings(table, texts)
-    head = [texts("method"), *(texts("against", opponents=a) for a in table.opponents)]
+    head = [
+        texts("method"),
+        *(texts("against", opponents=a) for a in table.opponents),
+    ]
     return {
         "overall": overall,
         "findings": found,
@@ -177,12 +252,19 @@ def scores_section(run: RunFiles, scores: Scores, texts: Texts) -> dict[str, Any
     }
 
 
-def _ratios(table: ScoreTable, head: list[str], texts: Texts) -> list[tuple[str, Table]]:
+def _ratios(
+    table: ScoreTable, head: list[str], texts: Texts
+) -> list[tuple[str, Table]]:
     """A table each of normalised returns and of shares of the best reply, with their titles."""
     found = []
     for what in RATIOS:
-        rows = [[m, *(ratio_text(table, what, m, a) for a in table.opponents)] for m in table.methods]
-        rows.append([texts("best_reply"), *best_reply_row(table, texts, value="1")])
+        rows = [
+            [m, *(ratio_text(table, what, m, a) for a in table.opponents)]
+            for m in table.methods
+        ]
+        rows.append(
+            [texts("best_reply"), *best_reply_row(table, texts, value="1")]
+        )
         found.append((texts(f"title_{what}"), Table(head, rows, own=0)))
     return found
 
@@ -211,27 +293,55 @@ def curves_section(metrics: dict[str, Series], texts: Texts) -> dict[str, Any]:
     if by_steps:
         axis = texts("axis_steps")
     elif stages:
-        shown = texts("list_gap").join(texts("stage", update=f"{u:,}", steps=f"{s:,}") for u, s in stages[:8])
+        shown = texts("list_gap").join(
+            texts("stage", update=f"{u:,}", steps=f"{s:,}")
+            for u, s in stages[:8]
+        )
         axis = texts("axis_stages", stages=shown)
     else:
         axis = texts("axis_updates", steps=f"{steps[0]:,}")
-    x_range = (float(steps[0]), float(steps[-1])) if by_steps else (float(updates[0]), float(updates[-1]))
+    x_range = (
+        (float(steps[0]), float(steps[-1]))
+        if by_steps
+        else (float(updates[0]), float(updates[-1]))
+    )
     partners = _partners(list(metrics))
     groups: dict[str, list[Panel]] = {}
     names = [n for n in metrics if n not in partners.values()]
     for name in names[:MAX_PANELS]:
-        lines = [_curve(metrics[name], by_steps, "own", texts("training") if name in partners else "")]
+        lines = [
+            _curve(
+                metrics[name],
+                by_steps,
+                "own",
+                texts("training") if name in partners else "",
+            )
+        ]
         if name in partners:
-            lines.append(_curve(metrics[partners[name]], by_steps, "held", texts("heldout")))
-        last = texts("list_gap").join(f"{c.name} {show(_last(c.y))}".strip() for c in lines)
+            lines.append(
+                _curve(
+                    metrics[partners[name]], by_steps, "held", texts("heldout")
+                )
+            )
+        last = texts("list_gap").join(
+            f"{c.name} {show(_last(c.y))}".strip() for c in lines
+        )
         label = texts("curve_label", name=name, axis=axis, last=last)
         thinned = [thin(curve, extremes=True) for curve in lines]
-        figure = line_chart(thinned, label, x_range=x_range, marks=[float(u) for u, _ in stages[:8]])
+        figure = line_chart(
+            thinned,
+            label,
+            x_range=x_range,
+            marks=[float(u) for u, _ in stages[:8]],
+        )
         prefix, _, rest = name.partition("/") if "/" in name else ("", "", name)
         groups.setdefault(prefix, []).append(Panel(rest, last, figure))
     return {
         "axis": axis,
-        "groups": [(texts.get(f"group_{prefix}", prefix), panels) for prefix, panels in groups.items()],
+        "groups": [
+            (texts.get(f"group_{prefix}", prefix), panels)
+            for prefix, panels in groups.items()
+        ],
         "thinned": any(len(s.value) > MAX_POINTS for s in metrics.values()),
         "held": bool(partners),
         "left_out": names[MAX_PANELS:],
@@ -241,7 +351,11 @@ def curves_section(metrics: dict[str, Series], texts: Texts) -> dict[str, Any]:
 def _stages(metrics: dict[str, Series]) -> list[tuple[int, int]]:
     """(update, env_steps) where the environment steps change."""
     pairs = sorted(
-        {(int(u), int(e)) for s in metrics.values() for u, e in zip(s.update, s.env_steps, strict=True)}
+        {
+            (int(u), int(e))
+            for s in metrics.values()
+            for u, e in zip(s.update, s.env_steps, strict=True)
+        }
     )
     return [p for k, p in enumerate(pairs) if k == 0 or p[1] != pairs[k - 1][1]]
 
@@ -253,7 +367,10 @@ def _partners(names: list[str]) -> dict[str, str]:
         prefix, _, rest = held.partition("/")
         if prefix == "heldout" and rest:
             fits = [
-                n for n in names if not n.startswith("heldout/") and (n == rest or n.endswith("/" + rest))
+                n
+                for n in names
+                if not n.startswith("heldout/")
+                and (n == rest or n.endswith("/" + rest))
             ]
             if len(fits) == 1 and fits[0] not in found:
                 found[fits[0]] = held
@@ -265,8 +382,12 @@ def _curve(series: Series, by_steps: bool, style: str, name: str) -> Curve:
         return Curve(name, style, series.update.astype(float), series.value)
     order = np.argsort(series.env_steps, kind="stable")
     x = series.env_steps[order]
-    final = np.append(x[1:] != x[:-1], True)  # of several values at one number of steps, the last
-    return Curve(name, style, x[final].astype(float), series.value[order][final])
+    final = np.append(
+        x[1:] != x[:-1], True
+    )  # of several values at one number of steps, the last
+    return Curve(
+        name, style, x[final].astype(float), series.value[order][final]
+    )
 
 
 def _last(values: np.ndarray) -> float | None:
@@ -277,18 +398,34 @@ def _last(values: np.ndarray) -> float | None:
 # -- diagnostics -----------------------------------------------------------------------------------
 
 
-def diagnostics_section(diagnostics: dict[str, Any], num_actions: int | None, texts: Texts) -> dict[str, Any]:
+def diagnostics_section(
+    diagnostics: dict[str, Any], num_actions: int | None, texts: Texts
+) -> dict[str, Any]:
     opponent = entries_of(diagnostics, "opponent")
     value = entries_of(diagnostics, "value")
     heldout = diagnostics.get("heldout", {})
-    losses = [[str(k), show(number(v))] for k, v in heldout.items()] if isinstance(heldout, dict) else []
+    losses = (
+        [[str(k), show(number(v))] for k, v in heldout.items()]
+        if isinstance(heldout, dict)
+        else []
+    )
     return {
         "opponent": _opponent_table(opponent, texts) if opponent else None,
-        "chance": texts("chance", actions=num_actions, loss=fixed(float(np.log(num_actions))))
+        "chance": texts(
+            "chance",
+            actions=num_actions,
+            loss=fixed(float(np.log(num_actions))),
+        )
         if num_actions
         else "",
-        "value": _plain(value, ("player", "rmse", "bias", "correlation", "count"), texts) if value else None,
-        "heldout": Table([texts("loss"), texts("loss_value")], losses) if losses else None,
+        "value": _plain(
+            value, ("player", "rmse", "bias", "correlation", "count"), texts
+        )
+        if value
+        else None,
+        "heldout": Table([texts("loss"), texts("loss_value")], losses)
+        if losses
+        else None,
         "open_loop": _open_loop(entries_of(diagnostics, "open_loop"), texts),
     }
 
@@ -296,35 +433,55 @@ def diagnostics_section(diagnostics: dict[str, Any], num_actions: int | None, te
 def entries_of(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
     """Return the objects in the list under `key`, if it is one."""
     entries = document.get(key)
-    return [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
+    return (
+        [e for e in entries if isinstance(e, dict)]
+        if isinstance(entries, list)
+        else []
+    )
 
 
-def _plain(entries: list[dict[str, Any]], keys: tuple[str, ...], texts: Texts) -> Table:
+def _plain(
+    entries: list[dict[str, Any]], keys: tuple[str, ...], texts: Texts
+) -> Table:
     rows = []
     for entry in entries:
         row = [str(entry.get(keys[0], "?"))]
         for key in keys[1:]:
             found = number(entry.get(key))
-            row.append(fixed(found, 0) if key == "count" else fixed(found, 3, sign=key == "bias"))
+            row.append(
+                fixed(found, 0)
+                if key == "count"
+                else fixed(found, 3, sign=key == "bias")
+            )
         rows.append(row)
     return Table([texts(f"column_{key}") for key in keys], rows)
 
 
 def _opponent_table(entries: list[dict[str, Any]], texts: Texts) -> Table:
     plain = _plain(entries, ("player", "top1", "log_loss", "count"), texts)
-    bars = {(r, 1): share_bar(number(e.get("top1")), "guess") for r, e in enumerate(entries)}
+    bars = {
+        (r, 1): share_bar(number(e.get("top1")), "guess")
+        for r, e in enumerate(entries)
+    }
     return Table(plain.head, plain.rows, shares=bars)
 
 
-def _open_loop(entries: list[dict[str, Any]], texts: Texts) -> dict[str, Any] | None:
+def _open_loop(
+    entries: list[dict[str, Any]], texts: Texts
+) -> dict[str, Any] | None:
     """A figure each for accuracy and recall against steps ahead, and one table of both."""
-    points: dict[str, dict[str, dict[float, float]]] = {"accuracy": {}, "recall": {}}
+    points: dict[str, dict[str, dict[float, float]]] = {
+        "accuracy": {},
+        "recall": {},
+    }
     counts: dict[float, list[int]] = {}
     for entry in entries:
         steps, name = number(entry.get("steps")), str(entry.get("entity", "?"))
         if steps is None:
             continue
-        counts.setdefault(steps, []).append(int(number(entry.get("count")) or 0))
+        counts.setdefault(steps, []).append(
+            int(number(entry.get("count")) or 0)
+        )
         for kind, lines in points.items():
             found = number(entry.get(kind))
             if found is not None:
@@ -335,13 +492,33 @@ def _open_loop(entries: list[dict[str, Any]], texts: Texts) -> dict[str, Any] | 
     pictures, horizons = [], sorted(counts)
     kinds = [kind for kind, lines in points.items() if lines]
     for kind in kinds:
-        lines = {name: list(by_steps.items()) for name, by_steps in points[kind].items()}
-        pictures.append((texts(f"open_{kind}"), named_lines(lines, texts(f"open_{kind}_label"))))
+        lines = {
+            name: list(by_steps.items())
+            for name, by_steps in points[kind].items()
+        }
+        pictures.append(
+            (
+                texts(f"open_{kind}"),
+                named_lines(lines, texts(f"open_{kind}_label")),
+            )
+        )
     head = [texts("column_entity")]
     head += [
-        texts("open_head", kind=texts(f"column_{kind}"), steps=f"{s:g}") for kind in kinds for s in horizons
+        texts("open_head", kind=texts(f"column_{kind}"), steps=f"{s:g}")
+        for kind in kinds
+        for s in horizons
     ]
-    rows = [[n, *(fixed(points[k].get(n, {}).get(s), 3) for k in kinds for s in horizons)] for n in names]
+    rows = [
+        [
+            n,
+            *(
+                fixed(points[k].get(n, {}).get(s), 3)
+                for k in kinds
+                for s in horizons
+            ),
+        ]
+        for n in names
+    ]
     sizes = [c for found in counts.values() for c in found]
     note = texts("open_note", count=texts.count(min(sizes), max(sizes)))
     return {"pictures": pictures, "table": Table(head, rows), "note": note}
@@ -350,7 +527,9 @@ def _open_loop(entries: list[dict[str, Any]], texts: Texts) -> dict[str, Any] | 
 # -- provenance ------------------------------------------------------------------------------------
 
 
-def flat(document: dict[str, Any] | Problem, prefix: str = "") -> list[tuple[str, str]]:
+def flat(
+    document: dict[str, Any] | Problem, prefix: str = ""
+) -> list[tuple[str, str]]:
     """``train.learning_rate``: ``0.001`` for every leaf."""
     if isinstance(document, Problem):
         return []
@@ -359,6 +538,10 @@ def flat(document: dict[str, Any] | Problem, prefix: str = "") -> list[tuple[str
         if isinstance(value, dict) and value:
             rows += flat(value, f"{prefix}{key}.")
         else:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            text = (
+                value
+                if isinstance(value, str)
+                else json.dumps(value, ensure_ascii=False)
+            )
             rows.append((f"{prefix}{key}", text))
     return rows

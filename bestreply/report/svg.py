@@ -28,17 +28,34 @@ def el(tag: str, *children: object, **attributes: object) -> Markup:
         if isinstance(value, float):
             value = f"{value:.1f}".removesuffix(".0")
         if value is not None:
-            written += f' {name.rstrip("_").replace("_", "-")}="{escape(value)}"'
+            written += (
+                f' {name.rstrip("_").replace("_", "-")}="{escape(value)}"'
+            )
     inside = "".join(str(escape(child)) for child in children)
-    return Markup(f"<{tag}{written}>{inside}</{tag}>" if inside else f"<{tag}{written}/>")
+    return Markup(
+        f"<{tag}{written}>{inside}</{tag}>" if inside else f"<{tag}{written}/>"
+    )
 
 
 def chart(
-    parts: Iterable[Markup], height: float, label: str, *, width: float = WIDTH, **data: object
+    parts: Iterable[Markup],
+    height: float,
+    label: str,
+    *,
+    width: float = WIDTH,
+    **data: object,
 ) -> Markup:
     """Write a chart: `label` is read out in its place, `data` are attributes for the page's script."""
     box = f"0 0 {width:g} {height:g}"
-    return el("svg", *parts, class_="figure", viewBox=box, role="img", aria_label=label, **data)
+    return el(
+        "svg",
+        *parts,
+        class_="figure",
+        viewBox=box,
+        role="img",
+        aria_label=label,
+        **data,
+    )
 
 
 def points(xs: Iterable[float], ys: Iterable[float]) -> str:
@@ -49,7 +66,12 @@ def points(xs: Iterable[float], ys: Iterable[float]) -> str:
 def share_bar(share: float | None, style: str) -> Markup:
     """Draw a bar of `share` in [0, 1] of its table cell's width."""
     width = f"{100 * min(max(share or 0.0, 0.0), 1.0):.1f}%"
-    return el("svg", el("rect", class_=style, width=width, height="100%"), class_="hbar", aria_hidden="true")
+    return el(
+        "svg",
+        el("rect", class_=style, width=width, height="100%"),
+        class_="hbar",
+        aria_hidden="true",
+    )
 
 
 def name_text(name: str, most: int, style: str = "", **place: object) -> Markup:
@@ -60,7 +82,13 @@ def name_text(name: str, most: int, style: str = "", **place: object) -> Markup:
         shown += character if room >= 0 else ""
     if room < 0:
         shown = shown[:-1] + "…"
-    return el("text", el("title", name) if room < 0 else "", shown, class_=f"name {style}".strip(), **place)
+    return el(
+        "text",
+        el("title", name) if room < 0 else "",
+        shown,
+        class_=f"name {style}".strip(),
+        **place,
+    )
 
 
 @dataclass(frozen=True)
@@ -76,18 +104,33 @@ class Scale:
     def __call__(self, value: float) -> float:
         low, high = self.low, self.high
         if self.log:
-            low, high, value = math.log10(low), math.log10(high), math.log10(value)
-        return self.start + (value - low) / (high - low) * (self.end - self.start)
+            low, high, value = (
+                math.log10(low),
+                math.log10(high),
+                math.log10(value),
+            )
+        return self.start + (value - low) / (high - low) * (
+            self.end - self.start
+        )
 
     def ticks(self, count: int = 4) -> list[float]:
         """Return about `count` round values; powers of ten, or 1, 2 and 5 times them, if `log`."""
         if not self.log:
             return ticks(self.low, self.high, count)
-        first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-        powers = [10.0**p for p in range(first, last + 1) if self.low <= 10.0**p <= self.high]
+        first, last = (
+            math.floor(math.log10(self.low)),
+            math.ceil(math.log10(self.high)),
+        )
+        powers = [
+            10.0**p
+            for p in range(first, last + 1)
+            if self.low <= 10.0**p <= self.high
+        ]
         if len(powers) > 2:
             return powers[:: -(-len(powers) // count)]
-        fine = [float(f"{m}e{p}") for p in range(first, last + 1) for m in (1, 2, 5)]
+        fine = [
+            float(f"{m}e{p}") for p in range(first, last + 1) for m in (1, 2, 5)
+        ]
         return [value for value in fine if self.low <= value <= self.high]
 
     @property
@@ -100,12 +143,16 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     """Return about `count` round numbers in [low, high]."""
     rough = (high - low) / count
     base = 10.0 ** math.floor(math.log10(rough))
-    step = next(base * m for m in (1, 2, 2.5, 5, 10) if base * m >= rough * 0.999)
+    step = next(
+        base * m for m in (1, 2, 2.5, 5, 10) if base * m >= rough * 0.999
+    )
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [float(f"{k * step:.12g}") for k in range(first, last + 1)]
 
 
-def fit(values: np.ndarray, start: float, end: float, log: bool = False) -> Scale:
+def fit(
+    values: np.ndarray, start: float, end: float, log: bool = False
+) -> Scale:
     """Return a scale over all finite `values` with 6 % of room at both ends."""
     low, high = float(values.min()), float(values.max())
     if log:

@@ -14,7 +14,9 @@ class Texts:
 
     def __init__(self, lang: str) -> None:
         if lang not in LANGUAGES:
-            raise ValueError(f"there is no report in language {lang!r}; there is: {', '.join(LANGUAGES)}")
+            raise ValueError(
+                f"there is no report in language {lang!r}; there is: {', '.join(LANGUAGES)}"
+            )
         self.lang = lang
         self.words: dict[str, str] = json.loads(
             (HERE / "strings" / f"{lang}.json").read_text(encoding="utf-8")
@@ -28,7 +30,11 @@ class Texts:
 
     def count(self, low: int, high: int) -> str:
         """``1,000`` or, where not all are the same, ``100 to 1,000``."""
-        return f"{low:,}" if low == high else self("range", low=f"{low:,}", high=f"{high:,}")
+        return (
+            f"{low:,}"
+            if low == high
+            else self("range", low=f"{low:,}", high=f"{high:,}")
+        )
 
 
 @cache
@@ -46,7 +52,9 @@ def show(value: float | None, digits: int = 3) -> str:
     elif 1e-3 <= size < 1e6:
         text = f"{value:,.{digits}g}" if size < 10**digits else f"{value:,.0f}"
     else:
-        text = f"{value:.{digits - 1}e}".replace("e-0", "e-").replace("e+0", "e")
+        text = f"{value:.{digits - 1}e}".replace("e-0", "e-").replace(
+            "e+0", "e"
+        )
     return text.replace("-", "−")
 
 

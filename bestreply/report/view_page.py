@@ -8,7 +8,9 @@ from bestreply.report.read import clean
 from bestreply.report.texts import load_texts
 
 
-def render_view(name: str, documents: list[Any], facts: dict[str, Any], lang: str) -> str:
+def render_view(
+    name: str, documents: list[Any], facts: dict[str, Any], lang: str
+) -> str:
     """`documents` as in `matches.json` (docs/files.md) as one HTML page.
 
     Args:
@@ -20,7 +22,10 @@ def render_view(name: str, documents: list[Any], facts: dict[str, Any], lang: st
         "view.html",
         lang,
         name=clean(name),
-        facts=[(texts(f"view_{key}"), clean(str(value))) for key, value in facts.items()],
+        facts=[
+            (texts(f"view_{key}"), clean(str(value)))
+            for key, value in facts.items()
+        ],
         matches=matches,
         matches_left_out=left_out,
         jumps=costliest(matches, texts),

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bestreply.config import POLICIES, RunConfig
-from bestreply.console import console
+from bestreply.utils.console import console
 
 if TYPE_CHECKING:
-    from bestreply.sweeps.sweep import Unit
+    from bestreply.sweeps.unit import Unit
     from bestreply.train import Training
 
 SHARE = 0.5
@@ -33,7 +33,11 @@ def by_setting(units: Sequence["Unit"]) -> list[list["Unit"]]:
     """`units` in groups that differ in their seed alone; a unit that has to be trained alone is a group of its own."""
     groups: dict[Any, list[Unit]] = {}
     for unit in units:
-        setting = dataclasses.replace(unit.config, seed=0) if can_batch(unit.config) else unit.path
+        setting = (
+            dataclasses.replace(unit.config, seed=0)
+            if can_batch(unit.config)
+            else unit.path
+        )
         groups.setdefault(setting, []).append(unit)
     return list(groups.values())
 
@@ -44,7 +48,9 @@ def can_batch(config: RunConfig) -> bool:
     from bestreply.baselines import OFFLINE
 
     alone = config.improve.rounds or config.train.wandb
-    return (config.method in OFFLINE or config.method not in POLICIES) and not alone
+    return (
+        config.method in OFFLINE or config.method not in POLICIES
+    ) and not alone
 
 
 def usual_batch() -> int | None:
@@ -54,7 +60,9 @@ def usual_batch() -> int | None:
     return 1 if jax.default_backend() == "cpu" else None
 
 
-def train_batch(units: Sequence["Unit"], command: str | None, most: int | None) -> int:
+def train_batch(
+    units: Sequence["Unit"], command: str | None, most: int | None
+) -> int:
     """Trains the first of `units` of one setting, at most `most` and as many as memory allows, to their last checkpoints; how many.
 
     Those that have made as many updates as one another train side by side. What cannot be trained here is left as it is: a unit's own
@@ -66,18 +74,25 @@ def train_batch(units: Sequence["Unit"], command: str | None, most: int | None) 
     lots: dict[int, list[Training]] = {}
     for training in trainings:
         if training.left:
-            lots.setdefault(training.made(training.learner), []).append(training)
+            lots.setdefault(training.made(training.train_state), []).append(
+                training
+            )
     for lot in lots.values():
         if len(lot) > 1:
             console.print(f"train: {len(lot)} seeds as one batch")
             try:
                 train_together(lot)
             except Exception as error:
-                console.print(f"the batch failed, its seeds are trained one by one: {error}", markup=False)
+                console.print(
+                    f"the batch failed, its seeds are trained one by one: {error}",
+                    markup=False,
+                )
     return count
 
 
-def _open(units: Sequence["Unit"], command: str | None, most: int | None) -> tuple[list["Training"], int]:
+def _open(
+    units: Sequence["Unit"], command: str | None, most: int | None
+) -> tuple[list["Training"], int]:
     """The first of `units`, opened for training, and how many were tried: one that cannot be opened counts too."""
     from bestreply.data.store import open_store
     from bestreply.train import open_training
@@ -90,7 +105,9 @@ def _open(units: Sequence["Unit"], command: str | None, most: int | None) -> tup
         tried += 1
         try:
             data = open_store(unit.data)
-            training = open_training(data, unit.config, path=unit.path, resume=True, command=command)
+            training = open_training(
+                data, unit.config, path=unit.path, resume=True, command=command
+            )
         except Exception:  # which its own turn will meet again, and tell
             continue
         found.append(training)
@@ -108,15 +125,26 @@ def bytes_of_seed(training: "Training") -> int:
     """An estimate of the memory that one more seed takes, from what it learns from and what training changes."""
     import jax
 
-    from bestreply.train import read_minds
+    from bestreply.train import beliefs_of
 
-    held: list[Any] = [training.buffer, training.learner]
+    held: list[Any] = [training.buffer, training.train_state]
     if training.run.plans:
-        opponents, episodes = training.learner.opponents, training.buffer.episodes
-        held.append(jax.eval_shape(partial(read_minds, training.run.config), opponents, episodes))
+        opponents, episodes = (
+            training.train_state.opponents,
+            training.buffer.episodes,
+        )
+        held.append(
+            jax.eval_shape(
+                partial(beliefs_of, training.run.config), opponents, episodes
+            )
+        )
         shape = (*episodes.action.shape, opponents.goals)
-        held.append(jax.ShapeDtypeStruct(shape, "float32"))  # the weights of labels
-    return STEP + COPIES * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(held))
+        held.append(
+            jax.ShapeDtypeStruct(shape, "float32")
+        )  # the weights of labels
+    return STEP + COPIES * sum(
+        x.size * x.dtype.itemsize for x in jax.tree.leaves(held)
+    )
 
 
 def free_memory() -> int:
@@ -133,7 +161,10 @@ def free_memory() -> int:
     free = int(lines["MemAvailable"].split()[0]) * 1024
     try:  # a container may be allowed less
         group = Path("/sys/fs/cgroup")
-        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        limit, used = (
+            int((group / name).read_text())
+            for name in ("memory.max", "memory.current")
+        )
     except (OSError, ValueError):
         return free
     return min(free, max(limit - used, 0))

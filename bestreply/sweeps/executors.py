@@ -29,7 +29,10 @@ def processes(jobs: Sequence[Job], workers: int) -> Ended:
     """`workers` at a time, each in a process of its own, so that one that dies takes nothing with it."""
     with ThreadPoolExecutor(workers) as pool:
         futures = {pool.submit(_apart, job): job for job in jobs}
-        yield from ((futures[future], future.result()) for future in as_completed(futures))
+        yield from (
+            (futures[future], future.result())
+            for future in as_completed(futures)
+        )
 
 
 def on_ray(jobs: Sequence[Job], address: str | None = None) -> Ended:

@@ -17,41 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from bestreply.config import RunConfig, differences, from_dict, preset, to_dict
-from bestreply.console import console
-from bestreply.files import write_json, write_text
 from bestreply.games import make_game
 from bestreply.sweeps.batch import by_setting, train_batch, usual_batch
-from bestreply.sweeps.executors import Ended, Job, here, on_ray, processes, tried
+from bestreply.sweeps.executors import (
+    Ended,
+    Job,
+    here,
+    on_ray,
+    processes,
+    tried,
+)
+from bestreply.sweeps.unit import Unit
+from bestreply.utils.console import console
+from bestreply.utils.files import write_json, write_text
 
 FIELDS = ("preset", "seeds", "game", "games", "config", "methods")
 """What a sweep's file may hold."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Unit:
-    """One run of a sweep."""
-
-    path: Path
-    data: Path
-    config: RunConfig
-
-    @property
-    def done(self) -> bool:
-        return (self.path / "unit.json").exists()
-
-    @property
-    def begun(self) -> bool:
-        return self.asked.exists()
-
-    @property
-    def asked(self) -> Path:
-        """The configuration it was begun with."""
-        first = self.path / "rounds" / "0" if self.config.improve.rounds else self.path
-        return first / "config.json"
-
-    @property
-    def error(self) -> Path:
-        return self.path / "error.txt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,33 +59,49 @@ def read_sweep(file: str | Path, out: str | Path | None = None) -> Sweep:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{file} is not TOML: {error}") from None
     if unknown := sorted(set(document) - set(FIELDS)):
-        raise ValueError(f"{file} has {', '.join(unknown)}; a sweep has: {', '.join(FIELDS)}")
+        raise ValueError(
+            f"{file} has {', '.join(unknown)}; a sweep has: {', '.join(FIELDS)}"
+        )
     path = Path(out) if out is not None else Path("runs") / file.stem
     methods = document.get("methods", {})
     if not methods or not all(isinstance(m, dict) for m in methods.values()):
         raise ValueError(
-            f"{file} has no methods; wanted: a table [methods.NAME] for each, empty or with what it changes"
+            f"{file} has no methods; expected: a table [methods.NAME] for each, empty or with what it changes"
         )
     base = _merged(
-        to_dict(preset(document.get("preset", "demo"))), document.get("config", {}), f"{file}: config"
+        to_dict(preset(document.get("preset", "demo"))),
+        document.get("config", {}),
+        f"{file}: config",
     )
     units = []
     for seed in _seeds(file, document.get("seeds", 1)):
         for game_name, game in _games(file, document).items():
             for method, changes in methods.items():
-                merged = _merged(base, changes, f"{file}: methods.{method}") | {"game": game, "seed": seed}
+                merged = _merged(base, changes, f"{file}: methods.{method}") | {
+                    "game": game,
+                    "seed": seed,
+                }
                 config = _config(file, method, merged)
-                data = path / game_name / "data" / f"{_fingerprint(method, config)}-{seed}"
-                units.append(Unit(path / game_name / method / str(seed), data, config))
+                data = (
+                    path
+                    / game_name
+                    / "data"
+                    / f"{_fingerprint(method, config)}-{seed}"
+                )
+                units.append(
+                    Unit(path / game_name / method / str(seed), data, config)
+                )
     return Sweep(path, tuple(units))
 
 
 def _seeds(file: Path, seeds: Any) -> list[int]:
     numbers: Any = list(range(seeds)) if type(seeds) is int else seeds
-    whole = isinstance(numbers, list) and all(type(s) is int and s >= 0 for s in numbers)
+    whole = isinstance(numbers, list) and all(
+        type(s) is int and s >= 0 for s in numbers
+    )
     if not whole or not numbers or len(set(numbers)) < len(numbers):
         raise ValueError(
-            f"{file} has seeds={seeds!r}; wanted: how many, or a list of different whole numbers"
+            f"{file} has seeds={seeds!r}; expected: how many, or a list of different whole numbers"
         )
     return numbers
 
@@ -112,35 +109,48 @@ def _seeds(file: Path, seeds: Any) -> list[int]:
 def _games(file: Path, document: dict[str, Any]) -> dict[str, str]:
     games = document.get("games", {})
     if "game" in document:
-        games = {make_game(document["game"]).name.replace(":", "-"): document["game"], **games}
+        games = {
+            make_game(document["game"]).name.replace(":", "-"): document[
+                "game"
+            ],
+            **games,
+        }
     if not games:
-        raise ValueError(f"{file} names no game; wanted: game, or a table games of NAME = SPEC")
+        raise ValueError(
+            f"{file} names no game; expected: game, or a table games of NAME = SPEC"
+        )
     for name, spec in games.items():
         if not name.replace("-", "").replace("_", "").isalnum():
             raise ValueError(
-                f"{file} calls a game {name!r}; wanted: letters, digits, - and _, since a folder is named so"
+                f"{file} calls a game {name!r}; expected: letters, digits, - and _, since a folder is named so"
             )
         make_game(spec)
     return games
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any], where: str) -> dict[str, Any]:
+def _merged(
+    base: dict[str, Any], changes: dict[str, Any], where: str
+) -> dict[str, Any]:
     """`base` with the nested `changes`; a name that `base` has not is refused."""
     merged = dict(base)
     for name, value in changes.items():
         if name not in base:
-            raise ValueError(f"{where} has {name}; there are: {', '.join(base)}")
+            raise ValueError(
+                f"{where} has {name}; there are: {', '.join(base)}"
+            )
         nested = isinstance(base[name], dict)
         if nested != isinstance(value, dict):
             raise ValueError(
-                f"{where}.{name} is {value!r}; wanted: {'a table' if nested else 'a value like ' + repr(base[name])}"
+                f"{where}.{name} is {value!r}; expected: {'a table' if nested else 'a value like ' + repr(base[name])}"
             )
-        merged[name] = _merged(base[name], value, f"{where}.{name}") if nested else value
+        merged[name] = (
+            _merged(base[name], value, f"{where}.{name}") if nested else value
+        )
     return merged
 
 
 def _config(file: Path, method: str, merged: dict[str, Any]) -> RunConfig:
-    from bestreply.experiment import resolve
+    from bestreply.pipeline import resolve
 
     try:
         config = resolve(from_dict(RunConfig, merged))
@@ -154,7 +164,9 @@ def _fingerprint(method: str, config: RunConfig) -> str:
     asked: list[Any] = [config.game, dataclasses.asdict(config.collect)]
     if config.improve.rounds:
         asked = [method, to_dict(config)]
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
+    return hashlib.sha256(
+        json.dumps(asked, sort_keys=True).encode()
+    ).hexdigest()[:8]
 
 
 # -- run -----------------------------------------------------------------------------------------------------------------------
@@ -190,15 +202,33 @@ def run_sweep(
     run = _executor(executor, workers, address, batch)
     missing = [unit for unit in sweep.units if not unit.done]
     if len(missing) < len(sweep.units):
-        console.print(f"{len(sweep.units) - len(missing)} of {len(sweep.units)} units are done already")
+        console.print(
+            f"{len(sweep.units) - len(missing)} of {len(sweep.units)} units are done already"
+        )
     if restart_changed:
         _remove_changed(missing)
     wanted = {unit.data for unit in missing}
-    datasets = [(path, config) for path, config in sweep.data.items() if path in wanted]
-    _all("play", [Job(p.name, _collect, (p.absolute(), config, command)) for p, config in datasets], run)
-    jobs = [Job(_name(sweep, unit), _run_unit, (_absolute(unit), command)) for unit in missing]
+    datasets = [
+        (path, config) for path, config in sweep.data.items() if path in wanted
+    ]
+    _all(
+        "play",
+        [
+            Job(p.name, _collect, (p.absolute(), config, command))
+            for p, config in datasets
+        ],
+        run,
+    )
+    jobs = [
+        Job(_name(sweep, unit), _run_unit, (_absolute(unit), command))
+        for unit in missing
+    ]
     most = usual_batch() if batch is None else batch
-    _all("runs", jobs, partial(_in_batches, most=most) if run is here and most != 1 else run)
+    _all(
+        "runs",
+        jobs,
+        partial(_in_batches, most=most) if run is here and most != 1 else run,
+    )
     return [unit for unit in sweep.units if not unit.done]
 
 
@@ -208,14 +238,18 @@ def _name(sweep: Sweep, unit: Unit) -> str:
 
 def _absolute(unit: Unit) -> Unit:
     """As a process that runs elsewhere sees it."""
-    return dataclasses.replace(unit, path=unit.path.absolute(), data=unit.data.absolute())
+    return dataclasses.replace(
+        unit, path=unit.path.absolute(), data=unit.data.absolute()
+    )
 
 
 def _collect(path: Path, config: RunConfig, command: str | None) -> None:
     from bestreply.data.store import open_store
-    from bestreply.experiment import collect_for
+    from bestreply.pipeline import collect_for
 
-    if not ((path / "manifest.json").exists() and open_store(path).manifest.parts):
+    if not (
+        (path / "manifest.json").exists() and open_store(path).manifest.parts
+    ):
         collect_for(config, path, command)
 
 
@@ -239,31 +273,50 @@ def _in_batches(jobs: Sequence[Job], most: int | None) -> Ended:
     of_unit = {job.arguments[0]: job for job in jobs}
     for units in by_setting(list(of_unit)):
         while units:
-            begun, again = time.perf_counter(), {unit: unit.begun for unit in units}
-            count = train_batch(units, jobs[0].arguments[1], most) if len(units) > 1 else 1
+            begun, again = (
+                time.perf_counter(),
+                {unit: unit.begun for unit in units},
+            )
+            count = (
+                train_batch(units, jobs[0].arguments[1], most)
+                if len(units) > 1
+                else 1
+            )
             seconds = (time.perf_counter() - begun) / count
             for number, unit in enumerate(units[:count], 1):
                 job = of_unit[unit]
-                job = job._replace(arguments=(*job.arguments, seconds, again[unit]), last=number == count)
+                job = job._replace(
+                    arguments=(*job.arguments, seconds, again[unit]),
+                    last=number == count,
+                )
                 yield job, tried(job)
             units = units[count:]
 
 
-def _run_unit(unit: Unit, command: str | None, seconds: float = 0.0, again: bool | None = None) -> None:
+def _run_unit(
+    unit: Unit,
+    command: str | None,
+    seconds: float = 0.0,
+    again: bool | None = None,
+) -> None:
     """Trains and measures one unit; what is there of it is taken up again.
 
     `seconds` were spent on it in a batch already; `again` is whether there was anything of it before that.
     """
     from bestreply.data.store import open_store
-    from bestreply.experiment import evaluate_run, learn
+    from bestreply.pipeline import evaluate_run, learn
     from bestreply.report import write_report
 
     begun = time.perf_counter()
     unit.path.mkdir(parents=True, exist_ok=True)
     try:
         again = unit.begun if again is None else again
-        open_store(unit.data)  # play that is lost is told of, not made by several units at once
-        run = learn(unit.config, unit.path, unit.data, resume=True, command=command)
+        open_store(
+            unit.data
+        )  # play that is lost is told of, not made by several units at once
+        run = learn(
+            unit.config, unit.path, unit.data, resume=True, command=command
+        )
         evaluate_run(run, command)
         write_report(unit.path)
     except Exception:
@@ -271,7 +324,9 @@ def _run_unit(unit: Unit, command: str | None, seconds: float = 0.0, again: bool
         raise
     unit.error.unlink(missing_ok=True)
     seconds += time.perf_counter() - begun
-    write_json(unit.path / "unit.json", {"seconds": seconds, "taken_up_again": again})
+    write_json(
+        unit.path / "unit.json", {"seconds": seconds, "taken_up_again": again}
+    )
 
 
 def _all(what: str, jobs: list[Job], run: Executor) -> None:
@@ -280,26 +335,37 @@ def _all(what: str, jobs: list[Job], run: Executor) -> None:
     for done, (job, error) in enumerate(run(jobs), 1):
         left = (time.monotonic() - begun) / done * (len(jobs) - done)
         state = "done" if error is None else f"failed: {error}"
-        time_left = f", about {left / 60:.0f} min left" if done < len(jobs) and job.last else ""
-        console.print(f"{what} {done}/{len(jobs)}{time_left}: {job.name} {state}", markup=False)
+        time_left = (
+            f", about {left / 60:.0f} min left"
+            if done < len(jobs) and job.last
+            else ""
+        )
+        console.print(
+            f"{what} {done}/{len(jobs)}{time_left}: {job.name} {state}",
+            markup=False,
+        )
 
 
-def _executor(executor: str, workers: int, address: str | None, batch: int | None) -> Executor:
+def _executor(
+    executor: str, workers: int, address: str | None, batch: int | None
+) -> Executor:
     if executor not in EXECUTORS:
-        raise ValueError(f"executor={executor!r}; there are: {', '.join(EXECUTORS)}")
+        raise ValueError(
+            f"executor={executor!r}; there are: {', '.join(EXECUTORS)}"
+        )
     if workers < 1:
-        raise ValueError(f"{workers} workers; wanted: at least 1")
+        raise ValueError(f"{workers} workers; expected: at least 1")
     if batch is not None and batch < 1:
-        raise ValueError(f"batch={batch}; wanted: at least 1 seed at once")
+        raise ValueError(f"batch={batch}; expected: at least 1 seed at once")
     if (batch or 1) > 1 and (executor == "ray" or workers > 1):
         raise ValueError(
-            f"batch={batch} with executor={executor}, workers={workers}; wanted: batches in this process alone (workers=1), or units in "
+            f"batch={batch} with executor={executor}, workers={workers}; expected: batches in this process alone (workers=1), or units in "
             "processes of their own (batch=1)"
         )
     if executor == "ray":
         return partial(on_ray, address=address)
     if address:
         raise ValueError(
-            f"address={address!r} with executor={executor}; wanted: an address with executor=ray alone"
+            f"address={address!r} with executor={executor}; expected: an address with executor=ray alone"
         )
     return here if workers == 1 else partial(processes, workers=workers)

@@ -12,15 +12,32 @@ import pytest
 
 from bestreply import cli, collect, make_game, open_store, preset
 from bestreply.cli import flow, registry
-from bestreply.cli.options import RANGES, check_ranges, config_of, options_of, read
-from bestreply.cli.registry import COMMANDS, FAMILIES, GROUPS, UsageError, nearest
+from bestreply.cli.options import (
+    RANGES,
+    check_ranges,
+    config_of,
+    options_of,
+    read,
+)
+from bestreply.cli.registry import (
+    COMMANDS,
+    FAMILIES,
+    GROUPS,
+    UsageError,
+    nearest,
+)
 from bestreply.config import PRESETS, EvaluateConfig, RunConfig, to_dict
 
 
 def run(*arguments, cwd=None):
     """In a process of its own: (exit status, standard output, standard error)."""
     code = "from bestreply.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=cwd)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -30,7 +47,9 @@ def call(monkeypatch, capsys, *arguments):
     status, message = 0, ""
     try:
         cli.main()
-    except SystemExit as stop:  # a text: Python prints it to standard error and exits with 1
+    except (
+        SystemExit
+    ) as stop:  # a text: Python prints it to standard error and exits with 1
         status = 1 if isinstance(stop.code, str) else stop.code or 0
         message = stop.code if isinstance(stop.code, str) else ""
     shown = capsys.readouterr()
@@ -39,15 +58,38 @@ def call(monkeypatch, capsys, *arguments):
 
 # -- help ----------------------------------------------------------------------------------------------------------------------
 
-HEAVY = ("jax", "jaxlib", "equinox", "optax", "orbax", "numpy", "pyarrow", "scipy")
+HEAVY = (
+    "jax",
+    "jaxlib",
+    "equinox",
+    "optax",
+    "orbax",
+    "numpy",
+    "pyarrow",
+    "scipy",
+)
 
 
-LIGHT = ([], ["--help"], ["help"], ["data"], ["data", "--help"], ["--version"], ["evalute"])
+LIGHT = (
+    [],
+    ["--help"],
+    ["help"],
+    ["data"],
+    ["data", "--help"],
+    ["--version"],
+    ["evalute"],
+)
 
 
 def test_help_and_completion_do_not_import_jax():
     shells = [["completion", shell] for shell in ("bash", "zsh", "fish")]
-    lines = [*LIGHT, ["help", "data", "describe"], ["run", "--help"], ["help", "train"], *shells]
+    lines = [
+        *LIGHT,
+        ["help", "data", "describe"],
+        ["run", "--help"],
+        ["help", "train"],
+        *shells,
+    ]
     code = f"""
 import sys
 from bestreply.cli import main
@@ -63,9 +105,14 @@ for line in {lines}:
         slow = [name for name in ("tyro", "rich", "bestreply.config") if name in sys.modules]
         assert not slow, (line, slow)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-    assert "usage: bestreply run" in done.stdout and "complete -c bestreply" in done.stdout
+    assert (
+        "usage: bestreply run" in done.stdout
+        and "complete -c bestreply" in done.stdout
+    )
 
 
 def test_help_lists_every_command_in_its_group(monkeypatch, capsys):
@@ -73,8 +120,17 @@ def test_help_lists_every_command_in_its_group(monkeypatch, capsys):
     assert status == 0 and max(map(len, out.splitlines())) <= 100
     places = [out.index(f"\n{heading}:\n") for heading in GROUPS]
     assert places == sorted(places)
-    assert all(f"\n  {name:<15} {command.summary}\n" in out for name, command in COMMANDS.items())
-    assert list(GROUPS["From play to report"]) == ["run", "collect", "train", "evaluate", "report"]
+    assert all(
+        f"\n  {name:<15} {command.summary}\n" in out
+        for name, command in COMMANDS.items()
+    )
+    assert list(GROUPS["From play to report"]) == [
+        "run",
+        "collect",
+        "train",
+        "evaluate",
+        "report",
+    ]
     for same in ([], ["-h"], ["help"], ["help", "--help"]):
         assert call(monkeypatch, capsys, *same) == (0, out, "")
 
@@ -82,7 +138,12 @@ def test_help_lists_every_command_in_its_group(monkeypatch, capsys):
 def test_help_of_a_family_lists_its_commands(monkeypatch, capsys):
     assert FAMILIES == ("data",)
     status, out, _ = call(monkeypatch, capsys, "data")
-    assert status == 0 and "  data describe " in out and "  data validate " in out and "sweep" not in out
+    assert (
+        status == 0
+        and "  data describe " in out
+        and "  data validate " in out
+        and "sweep" not in out
+    )
     for same in (["data", "--help"], ["data", "-h"], ["help", "data"]):
         assert call(monkeypatch, capsys, *same) == (0, out, "")
 
@@ -90,7 +151,11 @@ def test_help_of_a_family_lists_its_commands(monkeypatch, capsys):
 @pytest.mark.parametrize("name", ["run", "data describe"])
 def test_help_of_a_command(monkeypatch, capsys, name):
     status, out, _ = call(monkeypatch, capsys, *name.split(), "--help")
-    assert status == 0 and f"usage: bestreply {name}" in out and COMMANDS[name].summary in out
+    assert (
+        status == 0
+        and f"usage: bestreply {name}" in out
+        and COMMANDS[name].summary in out
+    )
     assert call(monkeypatch, capsys, "help", *name.split())[:2] == (0, out)
 
 
@@ -98,7 +163,9 @@ def test_every_command_has_an_example_or_no_arguments_and_documents_every_option
     for name, command in COMMANDS.items():
         kind = command.load()
         assert dataclasses.is_dataclass(kind) and callable(kind.run), name
-        assert kind.__doc__ and not kind.__doc__.startswith(f"{kind.__name__}("), name
+        assert kind.__doc__ and not kind.__doc__.startswith(
+            f"{kind.__name__}("
+        ), name
         if name not in ("games", "players", "completion"):
             assert f"Example: bestreply {name} " in kind.__doc__, name
 
@@ -108,14 +175,20 @@ def test_examples_in_help_have_valid_options():
         kind = command.load()
         flags = {flag for option in options_of(kind) for flag in option.flags}
         example = kind.__doc__.partition("Example: ")[2]
-        assert {word for word in example.split() if word.startswith("--")} <= flags, name
+        assert {
+            word for word in example.split() if word.startswith("--")
+        } <= flags, name
 
 
 def test_version(monkeypatch, capsys):
     import importlib.metadata
 
     version = importlib.metadata.version("bestreply")
-    assert call(monkeypatch, capsys, "--version") == (0, f"bestreply {version}\n", "")
+    assert call(monkeypatch, capsys, "--version") == (
+        0,
+        f"bestreply {version}\n",
+        "",
+    )
 
 
 def test_help_of_run_shows_every_field_with_its_default(monkeypatch, capsys):
@@ -131,7 +204,9 @@ def test_help_of_run_shows_every_field_with_its_default(monkeypatch, capsys):
             else:
                 yield prefix + field.name
 
-    assert [name for name in fields(preset("debug")) if f"__{name}" not in shown] == []
+    assert [
+        name for name in fields(preset("debug")) if f"__{name}" not in shown
+    ] == []
     assert "default: 60" in out  # the preset's own number of updates
 
 
@@ -147,31 +222,79 @@ def test_help_of_run_shows_every_field_with_its_default(monkeypatch, capsys):
             2,
             "unknown command 'evalute'. Did you mean 'evaluate'? All commands: bestreply --help",
         ),
-        ("describe x", 2, "unknown command 'describe'. Did you mean 'data describe'?"),
-        ("data desribe x", 2, "unknown command 'data desribe'. Did you mean 'data describe'?"),
-        ("help evalute", 2, "unknown command 'evalute'. Did you mean 'evaluate'?"),
-        ("--versoin", 2, "unknown option '--versoin'. Did you mean '--version'?"),
+        (
+            "describe x",
+            2,
+            "unknown command 'describe'. Did you mean 'data describe'?",
+        ),
+        (
+            "data desribe x",
+            2,
+            "unknown command 'data desribe'. Did you mean 'data describe'?",
+        ),
+        (
+            "help evalute",
+            2,
+            "unknown command 'evalute'. Did you mean 'evaluate'?",
+        ),
+        (
+            "--versoin",
+            2,
+            "unknown option '--versoin'. Did you mean '--version'?",
+        ),
         (
             "run --train.updtes 3",
             2,
             "bestreply run: unknown option '--train.updtes'. Did you mean '--train.updates'? All options: bestreply run --help",
         ),
-        ("run --updates=3", 2, "unknown option '--updates'. Did you mean '--train.updates'?"),
-        ("run --prest debug", 2, "unknown option '--prest'. Did you mean '--preset'?"),
+        (
+            "run --updates=3",
+            2,
+            "unknown option '--updates'. Did you mean '--train.updates'?",
+        ),
+        (
+            "run --prest debug",
+            2,
+            "unknown option '--prest'. Did you mean '--preset'?",
+        ),
         ("train x --episodes 3", 2, "Did you mean '--collect.episodes'"),
-        ("report --lnag zh", 2, "unknown option '--lnag'. Did you mean '--lang'?"),
+        (
+            "report --lnag zh",
+            2,
+            "unknown option '--lnag'. Did you mean '--lang'?",
+        ),
         ("report --lang fr", 2, "'fr'"),
         ("evaluate", 2, "Run directory"),
         ("completion tcsh", 2, "tcsh"),
         ("run --preset fast", 2, "--preset=fast: expected debug, demo or full"),
         ("run --preset", 2, "--preset: expected debug, demo or full"),
         ("run --config", 2, "--config: expected a JSON file"),
-        ("run --seed -1", 2, "--seed=-1: expected a whole number from 0 to 4294967295"),
-        ("play stag_hunt --port 99999", 2, "--port=99999: expected a whole number from 0 to 65535"),
+        (
+            "run --seed -1",
+            2,
+            "--seed=-1: expected a whole number from 0 to 4294967295",
+        ),
+        (
+            "play stag_hunt --port 99999",
+            2,
+            "--port=99999: expected a whole number from 0 to 65535",
+        ),
         ("compare a", 2, "expected at least two groups of runs"),
-        ("diagnose", 2, "expected one, or several that differ in their seed alone"),
-        ("play stag_hunt matrix", 2, "game=stag_hunt matrix: expected one game"),
-        ("run --config missing.json", 1, "bestreply run: missing.json: No such file or directory"),
+        (
+            "diagnose",
+            2,
+            "expected one, or several that differ in their seed alone",
+        ),
+        (
+            "play stag_hunt matrix",
+            2,
+            "game=stag_hunt matrix: expected one game",
+        ),
+        (
+            "run --config missing.json",
+            1,
+            "bestreply run: missing.json: No such file or directory",
+        ),
         ("collect --players unknown", 1, "random, nearest_stag"),
         ("collect --game chess", 1, "stag_hunt, snowdrift, matrix"),
         ("collect --game stag_hunt(hight=3)", 1, "height"),
@@ -180,20 +303,34 @@ def test_help_of_run_shows_every_field_with_its_default(monkeypatch, capsys):
         ("evaluate nowhere", 1, "bestreply evaluate: nowhere"),
         ("data describe nowhere", 1, "bestreply data describe: nowhere"),
         ("results nowhere", 1, "bestreply evaluate RUN"),
-        ("sweep nowhere.toml", 1, "bestreply sweep: nowhere.toml: No such file or directory"),
+        (
+            "sweep nowhere.toml",
+            1,
+            "bestreply sweep: nowhere.toml: No such file or directory",
+        ),
         ("check-game chess", 1, "stag_hunt, snowdrift, matrix"),
     ],
 )
-def test_an_error_is_shown_in_a_line(monkeypatch, capsys, tmp_path, arguments, status, message):
+def test_an_error_is_shown_in_a_line(
+    monkeypatch, capsys, tmp_path, arguments, status, message
+):
     monkeypatch.chdir(tmp_path)
     found, out, error = call(monkeypatch, capsys, *arguments.split())
-    assert (found, out) == (status, "") and message in error and "Traceback" not in error
+    assert (
+        (found, out) == (status, "")
+        and message in error
+        and "Traceback" not in error
+    )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_reaches_standard_error_and_the_shell(tmp_path):
     status, out, error = run("train", "nowhere", cwd=tmp_path)
-    assert (status, out) == (1, "") and error.startswith("bestreply train: ") and "nowhere" in error
+    assert (
+        (status, out) == (1, "")
+        and error.startswith("bestreply train: ")
+        and "nowhere" in error
+    )
     assert run("evalute")[::2] == (
         2,
         "bestreply: unknown command 'evalute'. Did you mean 'evaluate'? All commands: bestreply --help\n",
@@ -222,7 +359,9 @@ def test_an_error_of_the_program_keeps_its_traceback(monkeypatch, capsys):
 def test_a_closed_pipe_is_no_error():
     code = "import os, sys; from bestreply.cli import main; sys.argv[1:] = ['--help']; os.close(r)\nmain()"
     code = f"import os; r, w = os.pipe(); os.dup2(w, 1); {code}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (1, "")
 
 
@@ -235,24 +374,37 @@ def test_suggestions():
         "--seed",
     ]
     assert nearest("--train.updats", names) == ["--train.updates"]
-    assert nearest("--episodes", names) == ["--collect.episodes", "--evaluate.episodes"]
+    assert nearest("--episodes", names) == [
+        "--collect.episodes",
+        "--evaluate.episodes",
+    ]
     assert nearest("--colect.episodes", names) == ["--collect.episodes"]
-    assert nearest("--train.planer", [*names, "--train.labels", "--planner.planner"]) == ["--planner.planner"]
+    assert nearest(
+        "--train.planer", [*names, "--train.labels", "--planner.planner"]
+    ) == ["--planner.planner"]
     assert nearest("--xyz", names) == []
     assert registry.did_you_mean("xyz", ["run"]) == ""
-    assert registry.one_of(["a"]) == "a" and registry.one_of(["a", "b", "c"]) == "a, b or c"
+    assert (
+        registry.one_of(["a"]) == "a"
+        and registry.one_of(["a", "b", "c"]) == "a, b or c"
+    )
 
 
 # -- options -------------------------------------------------------------------------------------------------------------------
 
 
 def test_options_of_a_dataclass():
-    options = {option.name: option for option in options_of(COMMANDS["train"].load())}
+    options = {
+        option.name: option for option in options_of(COMMANDS["train"].load())
+    }
     assert options["data"].positional and options["data"].is_path
     assert options["--preset"].choices == tuple(PRESETS)
     assert options["--out"].is_path and not options["--out"].choices
     assert options["--resume"].flags == ("--resume", "--no-resume")
-    assert options["--evaluate.changes"].flags == ("--evaluate.changes", "--evaluate.no-changes")
+    assert options["--evaluate.changes"].flags == (
+        "--evaluate.changes",
+        "--evaluate.no-changes",
+    )
     assert options["--planner.planner"].choices == typing.get_args(
         typing.get_type_hints(type(preset("debug").planner))["planner"]
     )
@@ -273,14 +425,22 @@ def test_a_config_file_is_where_options_start_from(tmp_path):
     config = dataclasses.replace(preset("debug"), seed=7, game="matrix")
     path = tmp_path / "config.json"
     path.write_text(json.dumps(to_dict(config)))
-    found = read("run", flow.Run, ["--config", str(path), "--train.batch", "9", "--out", "there"])
-    wanted = dataclasses.replace(config, train=dataclasses.replace(config.train, batch=9))
+    found = read(
+        "run",
+        flow.Run,
+        ["--config", str(path), "--train.batch", "9", "--out", "there"],
+    )
+    wanted = dataclasses.replace(
+        config, train=dataclasses.replace(config.train, batch=9)
+    )
     assert config_of(found) == wanted and str(found.out) == "there"
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(name):
-    assert config_of(read("run", flow.Run, [f"--preset={name}"])) == preset(name)
+    assert config_of(read("run", flow.Run, [f"--preset={name}"])) == preset(
+        name
+    )
 
 
 @pytest.mark.parametrize(
@@ -291,12 +451,22 @@ def test_presets(name):
         ("[]", 2, "expected a JSON object"),
         ('{"train": 3}', 2, "train=3: expected a JSON object"),
         ('{"seed": "x"}', 2, "seed='x': expected a whole number"),
-        ('{"train": {"updates": true}}', 2, "train.updates=True: expected a whole number"),
-        ('{"collect": {"players": "random"}}', 2, "collect.players='random': expected a list"),
+        (
+            '{"train": {"updates": true}}',
+            2,
+            "train.updates=True: expected a whole number",
+        ),
+        (
+            '{"collect": {"players": "random"}}',
+            2,
+            "collect.players='random': expected a list",
+        ),
         ('{"method": "best"}', 2, "method='best': expected 'agent', "),
     ],
 )
-def test_a_wrong_config_file_is_refused(tmp_path, monkeypatch, capsys, text, status, message):
+def test_a_wrong_config_file_is_refused(
+    tmp_path, monkeypatch, capsys, text, status, message
+):
     path = tmp_path / "config.json"
     path.write_text(text)
     found, out, error = call(monkeypatch, capsys, "run", "--config", path)
@@ -311,20 +481,45 @@ def test_games_and_players(monkeypatch, capsys):
 def test_check_game_and_player(monkeypatch, capsys):
     checked = []
     for place in ("games.check.check_game", "players.check.check_player"):
-        monkeypatch.setattr(f"bestreply.{place}", lambda *arguments: checked.append(arguments) or "kept")
-    assert call(monkeypatch, capsys, "check-game", "matrix", "--episodes", 1)[:2] == (0, "kept\n")
-    assert call(monkeypatch, capsys, "check-player", "tit_for_tat", "--game", "matrix", "--seed", 3)[:2] == (
+        monkeypatch.setattr(
+            f"bestreply.{place}",
+            lambda *arguments: checked.append(arguments) or "kept",
+        )
+    assert call(monkeypatch, capsys, "check-game", "matrix", "--episodes", 1)[
+        :2
+    ] == (0, "kept\n")
+    assert call(
+        monkeypatch,
+        capsys,
+        "check-player",
+        "tit_for_tat",
+        "--game",
+        "matrix",
+        "--seed",
+        3,
+    )[:2] == (
         0,
         "kept\n",
     )
     assert checked[0] == (make_game("matrix"), 0, 1)
-    assert (checked[1][0].name, *checked[1][1:]) == ("tit_for_tat", make_game("matrix"), 3, 4)
+    assert (checked[1][0].name, *checked[1][1:]) == (
+        "tit_for_tat",
+        make_game("matrix"),
+        3,
+        4,
+    )
     monkeypatch.setattr("bestreply.games.check.check_game", broken)
     status, out, error = call(monkeypatch, capsys, "check-game", "matrix")
     assert (status, out, error) == (1, "", "bestreply check-game: it is broken")
     monkeypatch.setattr("bestreply.players.check.check_player", broken)
-    status, out, error = call(monkeypatch, capsys, "check-player", "tit_for_tat", "--game", "matrix")
-    assert (status, out, error) == (1, "", "bestreply check-player: it is broken")
+    status, out, error = call(
+        monkeypatch, capsys, "check-player", "tit_for_tat", "--game", "matrix"
+    )
+    assert (status, out, error) == (
+        1,
+        "",
+        "bestreply check-player: it is broken",
+    )
 
 
 def broken(*arguments):
@@ -333,16 +528,37 @@ def broken(*arguments):
 
 def test_collect_describe_validate(monkeypatch, capsys, tmp_path):
     path, game = tmp_path / "play", "matrix(table=chicken, rounds=3)"
-    arguments = ("--game", game, "--players", "tit_for_tat", "random", "--episodes", 5, "--seed", 3)
-    status, out, _ = call(monkeypatch, capsys, "collect", *arguments, "--out", path)
+    arguments = (
+        "--game",
+        game,
+        "--players",
+        "tit_for_tat",
+        "random",
+        "--episodes",
+        5,
+        "--seed",
+        3,
+    )
+    status, out, _ = call(
+        monkeypatch, capsys, "collect", *arguments, "--out", path
+    )
     assert status == 0 and out.splitlines()[-1] == str(path)  # the path last
     store = open_store(path)
     assert store.manifest.episodes == 5 and store.game() == make_game(game)
-    again = collect(make_game(game), ["tit_for_tat", "random"], 5, 3, path=tmp_path / "again")
+    again = collect(
+        make_game(game),
+        ["tit_for_tat", "random"],
+        5,
+        3,
+        path=tmp_path / "again",
+    )
     assert again.fingerprint == store.fingerprint
     described = call(monkeypatch, capsys, "data", "describe", path)[1]
     assert "chicken" in described and "environment steps a second" in described
-    assert call(monkeypatch, capsys, "data", "validate", path)[:2] == (0, f"{path}: no errors\n")
+    assert call(monkeypatch, capsys, "data", "validate", path)[:2] == (
+        0,
+        f"{path}: no errors\n",
+    )
     part = path / "part-00000.parquet"
     part.write_bytes(part.read_bytes()[:-100])
     status, out, _ = call(monkeypatch, capsys, "data", "validate", path)
@@ -375,12 +591,21 @@ class Configured:
 def test_evaluate_measures_changes_of_sets_that_are_named(monkeypatch, named):
     """Sets that are named on the command line include their changes, whatever the run's configuration says."""
     seen = []
-    config = dataclasses.replace(preset("debug"), evaluate=EvaluateConfig(changes=False))
-    monkeypatch.setattr("bestreply.run.load_run", lambda path: Configured(config))
-    monkeypatch.setattr("bestreply.experiment.evaluate_run", lambda run: seen.append(run.config.evaluate))
+    config = dataclasses.replace(
+        preset("debug"), evaluate=EvaluateConfig(changes=False)
+    )
+    monkeypatch.setattr(
+        "bestreply.run.load_run", lambda path: Configured(config)
+    )
+    monkeypatch.setattr(
+        "bestreply.pipeline.evaluate_run",
+        lambda run: seen.append(run.config.evaluate),
+    )
     for name in ("show_scores", "show_changes", "say"):
         monkeypatch.setattr(flow, name, lambda *shown: None)
-    monkeypatch.setattr(sys, "argv", ["bestreply", "evaluate", "nowhere", *named])
+    monkeypatch.setattr(
+        sys, "argv", ["bestreply", "evaluate", "nowhere", *named]
+    )
     cli.main()
     assert [one.changes for one in seen] == [bool(named)]
 
@@ -388,10 +613,20 @@ def test_evaluate_measures_changes_of_sets_that_are_named(monkeypatch, named):
 # -- the page ------------------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_names_every_command_and_shows_errors_as_they_are(monkeypatch, capsys):
-    page = (Path(__file__).parents[2] / "docs" / "command_line.md").read_text("utf-8")
+def test_the_page_names_every_command_and_shows_errors_as_they_are(
+    monkeypatch, capsys
+):
+    page = (Path(__file__).parents[2] / "docs" / "command_line.md").read_text(
+        "utf-8"
+    )
     assert [name for name in COMMANDS if f"`{name}`" not in page] == []
-    shown = re.findall(r"^    \$ bestreply (.*)\n    (bestreply.*)$", page, re.MULTILINE)
+    shown = re.findall(
+        r"^    \$ bestreply (.*)\n    (bestreply.*)$", page, re.MULTILINE
+    )
     assert len(shown) == 2
     for words, message in shown:
-        assert call(monkeypatch, capsys, *words.split()) == (2, "", f"{message}\n")
+        assert call(monkeypatch, capsys, *words.split()) == (
+            2,
+            "",
+            f"{message}\n",
+        )

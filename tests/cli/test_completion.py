@@ -9,7 +9,11 @@ from bestreply.cli.completion import script
 from bestreply.cli.registry import COMMANDS
 
 CASES = [
-    ("", {"run", "evaluate", "data", "check-game", "help"}, {"describe", "--seed"}),
+    (
+        "",
+        {"run", "evaluate", "data", "check-game", "help"},
+        {"describe", "--seed"},
+    ),
     ("ev", {"evaluate"}, {"run"}),
     ("data ", {"describe", "validate"}, {"run", "collect"}),
     ("help da", {"data"}, {"describe"}),
@@ -44,9 +48,16 @@ def completed(shell, line, path):
     """The candidates that a shell offers after `bestreply LINE`."""
     code = {"bash": f'source "$2"\n{BASH}', "zsh": ZSH, "fish": FISH}[shell]
     named = ["-c", code] if shell == "fish" else ["-c", code, shell]
-    done = subprocess.run([shell, *named, line, str(path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [shell, *named, line, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert not done.stderr
-    return {line.split("\t")[0] for line in done.stdout.splitlines()}  # fish appends a description
+    return {
+        line.split("\t")[0] for line in done.stdout.splitlines()
+    }  # fish appends a description
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

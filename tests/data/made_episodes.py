@@ -45,25 +45,44 @@ def roster(count: int = 3) -> list[dict[str, Any]]:
 
 
 def random_episodes(
-    game: Game, count: int, seed: int, players: int = 3, steps: int | None = None
+    game: Game,
+    count: int,
+    seed: int,
+    players: int = 3,
+    steps: int | None = None,
 ) -> Episodes:
     """`count` episodes of random numbers, seats leaving at random; observations go on after the end."""
     rng = np.random.default_rng(seed)
-    steps, seats, actions = game.max_steps if steps is None else steps, game.num_players, game.num_actions
+    steps, seats, actions = (
+        game.max_steps if steps is None else steps,
+        game.num_players,
+        game.num_actions,
+    )
     whole, step = (count, steps + 1, seats), (count, steps, seats)
-    obs = rng.choice(np.array([0, -0.0, 1, 1 / 3, 3e38, 1e-45, -7], np.float32), (*whole, *game.obs_shape))
+    obs = rng.choice(
+        np.array([0, -0.0, 1, 1 / 3, 3e38, 1e-45, -7], np.float32),
+        (*whole, *game.obs_shape),
+    )
     legal = rng.random((*whole, actions)) < 0.5
     legal[..., 0] |= ~legal.any(-1)
     present, action = np.zeros(whole, bool), np.full(step, -1, np.int32)
     terminated, truncated = np.zeros(step, bool), np.zeros((count, steps), bool)
-    length = rng.integers(1, min(steps, game.max_steps) + 1, count).astype(np.int32)
+    length = rng.integers(1, min(steps, game.max_steps) + 1, count).astype(
+        np.int32
+    )
     for e, last in enumerate(length - 1):
         cut = rng.random() < 0.5
         truncated[e, last] = cut
         stays = rng.integers(seats)
         for s in range(seats):
-            leaves = last if s == stays or rng.random() < 0.5 else rng.integers(last + 1)
-            terminated[e, leaves, s] = leaves < last or not cut or (s != stays and rng.random() < 0.3)
+            leaves = (
+                last
+                if s == stays or rng.random() < 0.5
+                else rng.integers(last + 1)
+            )
+            terminated[e, leaves, s] = (
+                leaves < last or not cut or (s != stays and rng.random() < 0.3)
+            )
             present[e, : leaves + 1, s] = True
             present[e, leaves + 1, s] = not terminated[e, leaves, s]
             for t in range(leaves + 1):
@@ -81,29 +100,59 @@ def random_episodes(
         truncated=truncated,
         length=length,
         player=rng.integers(0, players, (count, seats)).astype(np.int32),
-        goal=np.where(acted, rng.integers(-1, len(game.goals), step), -1).astype(np.int32),
-        goal_source=np.where(acted, rng.integers(0, 3, step), 0).astype(np.int8),
+        goal=np.where(
+            acted, rng.integers(-1, len(game.goals), step), -1
+        ).astype(np.int32),
+        goal_source=np.where(acted, rng.integers(0, 3, step), 0).astype(
+            np.int8
+        ),
     )
 
 
-def assert_same_play(found: Episodes, wanted: Episodes) -> None:
+def assert_same_play(found: Episodes, expected: Episodes) -> None:
     """Bit by bit, everything that is a transition; `found` may be padded further."""
     count, steps = wanted.action.shape[:2]
-    assert np.array_equal(found.length, wanted.length) and np.array_equal(found.player, wanted.player)
-    assert not found.acted[:, steps:].any() and np.array_equal(found.acted[:, :steps], wanted.acted)
+    assert np.array_equal(found.length, wanted.length) and np.array_equal(
+        found.player, wanted.player
+    )
+    assert not found.acted[:, steps:].any() and np.array_equal(
+        found.acted[:, :steps], wanted.acted
+    )
     acted = np.asarray(wanted.acted)
-    for name in ("action", "prob", "reward", "terminated", "goal", "goal_source"):
-        _assert_bits(getattr(found, name)[:, :steps][acted], getattr(wanted, name)[acted], name)
+    for name in (
+        "action",
+        "prob",
+        "reward",
+        "terminated",
+        "goal",
+        "goal_source",
+    ):
+        _assert_bits(
+            getattr(found, name)[:, :steps][acted],
+            getattr(wanted, name)[acted],
+            name,
+        )
     for name in ("obs", "legal", "present"):
         a, b = getattr(found, name), getattr(wanted, name)
         _assert_bits(a[:, :steps][acted], b[:, :-1][acted], name)
-        _assert_bits(a[:, 1 : steps + 1][acted], b[:, 1:][acted], f"{name} of the next step")
+        _assert_bits(
+            a[:, 1 : steps + 1][acted],
+            b[:, 1:][acted],
+            f"{name} of the next step",
+        )
     for e in range(count):
-        assert np.array_equal(found.truncated[e, : wanted.length[e]], wanted.truncated[e, : wanted.length[e]])
+        assert np.array_equal(
+            found.truncated[e, : wanted.length[e]],
+            wanted.truncated[e, : wanted.length[e]],
+        )
 
 
-def _assert_bits(found: np.ndarray, wanted: np.ndarray, name: str) -> None:
+def _assert_bits(found: np.ndarray, expected: np.ndarray, name: str) -> None:
     assert found.dtype == wanted.dtype and found.shape == wanted.shape, name
     both_nan = (found != found) & (wanted != wanted)
-    same = found.view(np.uint32) == wanted.view(np.uint32) if found.dtype == np.float32 else found == wanted
+    same = (
+        found.view(np.uint32) == wanted.view(np.uint32)
+        if found.dtype == np.float32
+        else found == wanted
+    )
     assert (same | both_nan).all(), name

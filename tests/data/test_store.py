@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_episodes import Toy, assert_same_play, random_episodes, roster
 
-from bestreply import files
 from bestreply.data import rows, store
 from bestreply.data.store import create_store, open_store
 from bestreply.data.validate import validate
 from bestreply.games import GAMES, make_game
 from bestreply.types import Episodes
+from bestreply.utils import files
 
 
 @pytest.fixture
@@ -47,12 +47,25 @@ def joined(*parts: Episodes) -> Episodes:
     chunk=st.sampled_from([1, 20, 1 << 23]),
 )
 def test_what_is_appended_comes_back_and_is_valid(
-    seed: int, seats: int, shape: tuple[int, ...], actions: int, max_steps: int, counts: list[int], chunk: int
+    seed: int,
+    seats: int,
+    shape: tuple[int, ...],
+    actions: int,
+    max_steps: int,
+    counts: list[int],
+    chunk: int,
 ) -> None:
     game = Toy(seats, shape, actions, max_steps)
-    parts = [random_episodes(game, count, seed + k) for k, count in enumerate(counts)]
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "CHUNK_VALUES", chunk)  # several row groups in a part
+    parts = [
+        random_episodes(game, count, seed + k) for k, count in enumerate(counts)
+    ]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(
+            rows, "CHUNK_VALUES", chunk
+        )  # several row groups in a part
         written = create_store(folder, game, roster())
         for part in parts:
             written.append(part, seed=seed)
@@ -65,7 +78,9 @@ def test_what_is_appended_comes_back_and_is_valid(
     assert not back.present[padding].any() and not back.obs[padding].any()
 
 
-def test_episodes_shorter_than_the_game_are_padded_to_it(tmp_path: Path, toy: Toy) -> None:
+def test_episodes_shorter_than_the_game_are_padded_to_it(
+    tmp_path: Path, toy: Toy
+) -> None:
     short = random_episodes(toy, 5, 0, steps=2)
     written = create_store(tmp_path, toy, roster())
     written.append(short, seed=0)
@@ -75,9 +90,13 @@ def test_episodes_shorter_than_the_game_are_padded_to_it(tmp_path: Path, toy: To
 
 
 def test_play_of_a_real_game_comes_back(tmp_path: Path) -> None:
-    game = make_game("stag_hunt", height=3, width=3, hunters=3, hares=2, max_steps=6)
+    game = make_game(
+        "stag_hunt", height=3, width=3, hunters=3, hares=2, max_steps=6
+    )
     play = play_stag_hunt(game, 8)
-    assert play.terminated.any() and play.truncated.any()  # hunters leave, and time runs out
+    assert (
+        play.terminated.any() and play.truncated.any()
+    )  # hunters leave, and time runs out
     written = create_store(tmp_path / "made" / "deeper", game, roster())
     written.append(play, seed=7, command="by hand")
     assert_same_play(written.episodes(), play)
@@ -87,9 +106,17 @@ def test_play_of_a_real_game_comes_back(tmp_path: Path) -> None:
 
 def play_stag_hunt(game, count: int) -> Episodes:
     """Random legal play, one step of one episode at a time."""
-    rng, step = np.random.default_rng(0), jax.jit(type(game).step, static_argnums=0)
-    played = random_episodes(game, count, 0)  # for the shapes and what does not depend on the rules
-    e_arrays = {f.name: np.array(getattr(played, f.name)) for f in dataclasses.fields(Episodes)}
+    rng, step = (
+        np.random.default_rng(0),
+        jax.jit(type(game).step, static_argnums=0),
+    )
+    played = random_episodes(
+        game, count, 0
+    )  # for the shapes and what does not depend on the rules
+    e_arrays = {
+        f.name: np.array(getattr(played, f.name))
+        for f in dataclasses.fields(Episodes)
+    }
     e_arrays["action"][:], e_arrays["goal"][:] = -1, -1
     for name in ("terminated", "truncated", "present", "reward"):
         e_arrays[name][:] = 0
@@ -100,10 +127,15 @@ def play_stag_hunt(game, count: int) -> Episodes:
                 e_arrays[name][e, t] = getattr(shown, name)
             if np.all(shown.terminated) or shown.truncated:
                 break
-            choice = [rng.choice(np.flatnonzero(mask)) for mask in np.asarray(shown.legal)]
+            choice = [
+                rng.choice(np.flatnonzero(mask))
+                for mask in np.asarray(shown.legal)
+            ]
             e_arrays["action"][e, t] = np.where(shown.present, choice, -1)
             here = np.asarray(shown.present)
-            state, shown = step(game, state, np.array(choice), jax.random.key(t))
+            state, shown = step(
+                game, state, np.array(choice), jax.random.key(t)
+            )
             e_arrays["reward"][e, t] = np.where(here, shown.reward, 0)
             e_arrays["terminated"][e, t] = shown.terminated
             e_arrays["truncated"][e, t] = shown.truncated
@@ -131,7 +163,9 @@ def two_seats() -> tuple[Toy, Episodes]:
         legal=np.ones((1, 4, 2, 3), bool),
         present=np.array([[[1, 1], [1, 0], [1, 0], [1, 0]]], bool),
         action=np.array([[[0, 2], [1, -1], [2, -1]]], np.int32),
-        prob=np.array([[[0.5, np.nan], [1.0, np.nan], [0.25, np.nan]]], np.float32),
+        prob=np.array(
+            [[[0.5, np.nan], [1.0, np.nan], [0.25, np.nan]]], np.float32
+        ),
         reward=np.array([[[0, 5], [0, 0], [1, 0]]], np.float32),
         terminated=np.array([[[0, 1], [0, 1], [0, 1]]], bool),
         truncated=np.array([[False, False, True]]),
@@ -145,8 +179,12 @@ def two_seats() -> tuple[Toy, Episodes]:
 def test_the_rows_are_those_of_the_documented_format(tmp_path: Path) -> None:
     game, play = two_seats()
     create_store(tmp_path, game, roster()).append(play, seed=0)
-    found = pq.read_table(tmp_path / "part-00000.parquet")  # any Parquet reader
-    assert found.schema.field("obs").type == pa.list_(pa.field("element", pa.float32(), nullable=False), 1)
+    found = pq.read_table(
+        tmp_path / "part-00000.parquet"
+    )  # any Parquet sequence
+    assert found.schema.field("obs").type == pa.list_(
+        pa.field("element", pa.float32(), nullable=False), 1
+    )
     assert found.schema.field("goal_source").type == pa.string()
     assert found.to_pydict() == {
         "episode": [0, 0, 0, 0],
@@ -171,7 +209,9 @@ def test_the_rows_are_those_of_the_documented_format(tmp_path: Path) -> None:
 
 def test_the_manifest_says_what_lies_there(tmp_path: Path, toy: Toy) -> None:
     written = create_store(tmp_path, toy, roster())
-    written.append(random_episodes(toy, 3, 0), seed=11, command="collect ...", seconds=0.5)
+    written.append(
+        random_episodes(toy, 3, 0), seed=11, command="collect ...", seconds=0.5
+    )
     written.append(random_episodes(toy, 2, 1), seed=12)
     told = json.loads((tmp_path / "manifest.json").read_text())
     assert told["game"] == {
@@ -186,7 +226,10 @@ def test_the_manifest_says_what_lies_there(tmp_path: Path, toy: Toy) -> None:
         },
     }
     assert told["roster"] == roster() and told["goals"] == ["thing", "none"]
-    assert [(p["file"], p["episodes"], p["first_episode"], p["seed"]) for p in told["parts"]] == [
+    assert [
+        (p["file"], p["episodes"], p["first_episode"], p["seed"])
+        for p in told["parts"]
+    ] == [
         ("part-00000.parquet", 3, 0, 11),
         ("part-00001.parquet", 2, 3, 12),
     ]
@@ -194,8 +237,12 @@ def test_the_manifest_says_what_lies_there(tmp_path: Path, toy: Toy) -> None:
     assert [p["seconds"] for p in told["parts"]] == [0.5, None]
     assert written.manifest.rate == told["parts"][0]["steps"] / 0.5
     sources = written.table(["goal_source"]).column(0).to_pylist()
-    assert sum(p["labelled"] for p in told["parts"]) == sources.count("event") > 0
-    assert told["parts"][1]["sha256"] == files.sha256(tmp_path / "part-00001.parquet")
+    assert (
+        sum(p["labelled"] for p in told["parts"]) == sources.count("event") > 0
+    )
+    assert told["parts"][1]["sha256"] == files.sha256(
+        tmp_path / "part-00001.parquet"
+    )
     table = written.table(["episode", "step"])
     assert told["totals"] == {
         "parts": 2,
@@ -210,7 +257,9 @@ def test_tables_give_the_columns_asked_for(tmp_path: Path, toy: Toy) -> None:
     written.append(random_episodes(toy, 3, 0), seed=0)
     assert written.table(["reward", "seat"]).column_names == ["reward", "seat"]
     assert written.table().schema.equals(rows.schema(written.manifest))
-    with pytest.raises(ValueError, match="no column rewards; there are: episode, step"):
+    with pytest.raises(
+        ValueError, match="no column rewards; there are: episode, step"
+    ):
         written.table(["rewards"])
 
 
@@ -222,12 +271,19 @@ def test_the_game_is_made_anew_with_tuples_as_tuples(
     create_store(tmp_path, game, roster())
     assert open_store(tmp_path).game() == game
     monkeypatch.setattr(Toy, "version", 4)
-    with pytest.raises(ValueError, match="game version: the dataset has 3, make_game now gives 4"):
+    with pytest.raises(
+        ValueError,
+        match="game version: the dataset has 3, make_game now gives 4",
+    ):
         open_store(tmp_path).game()
 
 
-def test_the_fingerprint_names_the_data_and_nothing_else(tmp_path: Path, toy: Toy) -> None:
-    def made(name: str, seed: int = 0, players: int = 3, game: Toy = toy) -> str:
+def test_the_fingerprint_names_the_data_and_nothing_else(
+    tmp_path: Path, toy: Toy
+) -> None:
+    def made(
+        name: str, seed: int = 0, players: int = 3, game: Toy = toy
+    ) -> str:
         written = create_store(tmp_path / name, game, roster(players))
         written.append(random_episodes(game, 3, seed), seed=seed, command=name)
         assert written.fingerprint == open_store(tmp_path / name).fingerprint
@@ -236,27 +292,64 @@ def test_the_fingerprint_names_the_data_and_nothing_else(tmp_path: Path, toy: To
     first = made("a")
     assert first == made("b")
     other_payoff = dataclasses.replace(toy, payoffs=())
-    assert len({first, made("c", seed=1), made("d", players=4), made("e", game=other_payoff)}) == 4
+    assert (
+        len(
+            {
+                first,
+                made("c", seed=1),
+                made("d", players=4),
+                made("e", game=other_payoff),
+            }
+        )
+        == 4
+    )
 
 
-def test_the_summary_counts_what_a_loop_counts(tmp_path: Path, toy: Toy) -> None:
+def test_the_summary_counts_what_a_loop_counts(
+    tmp_path: Path, toy: Toy
+) -> None:
     play = random_episodes(toy, 40, 5)
     written = create_store(tmp_path, toy, roster(4))
     written.append(play, seed=5)
     told = written.summary()
     acted = np.asarray(play.acted)
     for k, player in enumerate(told["players"]):
-        seats = [(e, s) for e in range(40) for s in range(3) if play.player[e, s] == k]
-        returns = [sum(play.reward[e, t, s] for t in range(4) if acted[e, t, s]) for e, s in seats]
-        chosen = [play.action[e, t, s] for e, s in seats for t in range(4) if acted[e, t, s]]
-        assert player["episodes"] == len(seats) and player["transitions"] == len(chosen)
-        by_seat = [sum(acted[e, :, s].sum() for e, q in seats if q == s) for s in range(3)]
+        seats = [
+            (e, s)
+            for e in range(40)
+            for s in range(3)
+            if play.player[e, s] == k
+        ]
+        returns = [
+            sum(play.reward[e, t, s] for t in range(4) if acted[e, t, s])
+            for e, s in seats
+        ]
+        chosen = [
+            play.action[e, t, s]
+            for e, s in seats
+            for t in range(4)
+            if acted[e, t, s]
+        ]
+        assert player["episodes"] == len(seats) and player[
+            "transitions"
+        ] == len(chosen)
+        by_seat = [
+            sum(acted[e, :, s].sum() for e, q in seats if q == s)
+            for s in range(3)
+        ]
         assert player["transitions_by_seat"] == by_seat
         if seats:
-            assert player["mean_return"] == pytest.approx(np.mean(returns), abs=1e-6)
-            assert player["actions"]["A2"] == pytest.approx(chosen.count(2) / len(chosen))
+            assert player["mean_return"] == pytest.approx(
+                np.mean(returns), abs=1e-6
+            )
+            assert player["actions"]["A2"] == pytest.approx(
+                chosen.count(2) / len(chosen)
+            )
     assert told["players"][3]["mean_return"] is None  # it never played
-    labels = [(int(play.goal_source[i]), int(play.goal[i])) for i in zip(*np.nonzero(acted), strict=True)]
+    labels = [
+        (int(play.goal_source[i]), int(play.goal[i]))
+        for i in zip(*np.nonzero(acted), strict=True)
+    ]
     assert told["goals"]["event"] == {
         "-": labels.count((1, -1)),
         "thing": labels.count((1, 0)),
@@ -265,13 +358,21 @@ def test_the_summary_counts_what_a_loop_counts(tmp_path: Path, toy: Toy) -> None
     assert told["truncated"] == pytest.approx(
         np.mean([play.truncated[e, play.length[e] - 1] for e in range(40)])
     )
-    assert told["terminated"] == pytest.approx(np.mean((play.terminated & acted).any(1)))
+    assert told["terminated"] == pytest.approx(
+        np.mean((play.terminated & acted).any(1))
+    )
     assert (
         told["steps"] == play.length.sum()
         and told["bytes"] == (tmp_path / "part-00000.parquet").stat().st_size
     )
     text = written.describe()
-    for fact in ("toy version 3", f"{acted.sum():,} transitions", "player_2 v2", "no_event", "40 episodes"):
+    for fact in (
+        "toy version 3",
+        f"{acted.sum():,} transitions",
+        "player_2 v2",
+        "no_event",
+        "40 episodes",
+    ):
         assert fact in text
 
 
@@ -307,17 +408,24 @@ def test_a_crash_while_a_part_is_written_leaves_no_part(
         patch.setattr(files.os, "replace", crash)
         with pytest.raises(KeyboardInterrupt):
             written.append(random_episodes(toy, 4, 0), seed=0)
-    (tmp_path / ".part-00000.parquet.12345678.tmp").write_bytes(b"what a killed process leaves")
+    (tmp_path / ".part-00000.parquet.12345678.tmp").write_bytes(
+        b"what a killed process leaves"
+    )
     assert open_store(tmp_path).episodes().length.shape == (0,)
     written.append(random_episodes(toy, 4, 0), seed=0)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["manifest.json", "part-00000.parquet"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "manifest.json",
+        "part-00000.parquet",
+    ]
 
 
 def crash(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_two_writers_lose_nothing_of_each_other(tmp_path: Path, toy: Toy) -> None:
+def test_two_writers_lose_nothing_of_each_other(
+    tmp_path: Path, toy: Toy
+) -> None:
     one, other = create_store(tmp_path, toy, roster()), open_store(tmp_path)
     plays = [random_episodes(toy, 3, seed) for seed in range(4)]
     for k, play in enumerate(plays):
@@ -326,7 +434,9 @@ def test_two_writers_lose_nothing_of_each_other(tmp_path: Path, toy: Toy) -> Non
     assert validate(tmp_path) == []
 
 
-def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "a.txt"
     files.write_text(path, "old\n")
     with pytest.raises(KeyboardInterrupt), files.replacing(path) as beside:
@@ -338,7 +448,10 @@ def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(tmp_path: Path)
     assert json.loads(path.read_text("utf-8")) == {"é": [1, None]}
     with pytest.raises(ValueError):
         files.write_json(path, float("nan"))
-    assert files.sha256(path) == files.hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (
+        files.sha256(path)
+        == files.hashlib.sha256(path.read_bytes()).hexdigest()
+    )
 
 
 # -- what is refused -----------------------------------------------------------------------------------------
@@ -347,26 +460,50 @@ def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(tmp_path: Path)
 def test_another_game_or_roster_is_refused_by_name(
     tmp_path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create_store(tmp_path, toy, roster()).append(random_episodes(toy, 2, 0), seed=0)
+    create_store(tmp_path, toy, roster()).append(
+        random_episodes(toy, 2, 0), seed=0
+    )
     with pytest.raises(FileExistsError, match="append=True"):
         create_store(tmp_path, toy, roster())
-    assert create_store(tmp_path, toy, roster(), append=True).manifest.episodes == 2
+    assert (
+        create_store(tmp_path, toy, roster(), append=True).manifest.episodes
+        == 2
+    )
     with pytest.raises(
-        ValueError, match=r"max_steps: the dataset has 4, given is 9(.|\n)*game setting max_steps"
+        ValueError,
+        match=r"max_steps: the dataset has 4, given is 9(.|\n)*game setting max_steps",
     ):
-        create_store(tmp_path, dataclasses.replace(toy, max_steps=9), roster(), append=True)
-    with pytest.raises(ValueError, match=r"game setting payoffs: the dataset has \[\[1.0"):
-        create_store(tmp_path, dataclasses.replace(toy, payoffs=()), roster(), append=True)
+        create_store(
+            tmp_path,
+            dataclasses.replace(toy, max_steps=9),
+            roster(),
+            append=True,
+        )
+    with pytest.raises(
+        ValueError, match=r"game setting payoffs: the dataset has \[\[1.0"
+    ):
+        create_store(
+            tmp_path,
+            dataclasses.replace(toy, payoffs=()),
+            roster(),
+            append=True,
+        )
     with pytest.raises(ValueError, match="roster: the dataset has"):
         create_store(tmp_path, toy, roster(2), append=True)
     monkeypatch.setattr(Toy, "version", 5)
-    with pytest.raises(ValueError, match="game version: the dataset has 3, given is 5"):
+    with pytest.raises(
+        ValueError, match="game version: the dataset has 3, given is 5"
+    ):
         create_store(tmp_path, toy, roster(), append=True)
     assert open_store(tmp_path).manifest.episodes == 2
 
 
-@pytest.mark.parametrize("bad", [[], [{"name": "x"}], [{"name": 3, "version": 1}]])
-def test_a_roster_without_names_and_versions_is_refused(tmp_path: Path, toy: Toy, bad: list) -> None:
+@pytest.mark.parametrize(
+    "bad", [[], [{"name": "x"}], [{"name": 3, "version": 1}]]
+)
+def test_a_roster_without_names_and_versions_is_refused(
+    tmp_path: Path, toy: Toy, bad: list
+) -> None:
     with pytest.raises(ValueError, match="'version': int"):
         create_store(tmp_path, toy, bad)
 
@@ -380,25 +517,62 @@ def changed(play: Episodes, name: str, place: tuple, value: object) -> Episodes:
 FAULTS = {
     "NaN": ("obs", (0, 1, 0), np.nan, "obs holds NaN"),
     "infinite reward": ("reward", (0, 0, 1), np.inf, "reward is inf"),
-    "illegal action": ("legal", (0, 0, 0, 0), False, "action 0 .A0. is not legal"),
-    "action of a seat that left": ("action", (0, 1, 1), 1, "step 1, seat 1: action 1, present False"),
-    "no action of a seat there": ("action", (0, 1, 0), -1, "step 1, seat 0: action -1, present True"),
-    "action that is none": ("action", (0, 1, 0), 3, "action is 3; wanted: an action, 0 to 2"),
+    "illegal action": (
+        "legal",
+        (0, 0, 0, 0),
+        False,
+        "action 0 .A0. is not legal",
+    ),
+    "action of a seat that left": (
+        "action",
+        (0, 1, 1),
+        1,
+        "step 1, seat 1: action 1, present False",
+    ),
+    "no action of a seat there": (
+        "action",
+        (0, 1, 0),
+        -1,
+        "step 1, seat 0: action -1, present True",
+    ),
+    "action that is none": (
+        "action",
+        (0, 1, 0),
+        3,
+        "action is 3; expected: an action, 0 to 2",
+    ),
     "probability": ("prob", (0, 0, 0), 0, "prob is 0.0"),
     "player": ("player", (0, 0), 3, "index into the manifest's roster"),
     "goal": ("goal", (0, 0, 0), 2, "index into the manifest's goals"),
     "goal source": ("goal_source", (0, 0, 0), 3, "goal_source runs from"),
-    "length": ("length", (0,), 4, "length 4; wanted: between 1 and 3"),
-    "shorter": ("length", (0,), 2, "step 2, seat 0: action 2, present True, length 2"),
-    "left without ending": ("terminated", (0, 0, 1), False, "no row at the next step"),
+    "length": ("length", (0,), 4, "length 4; expected: between 1 and 3"),
+    "shorter": (
+        "length",
+        (0,),
+        2,
+        "step 2, seat 0: action 2, present True, length 2",
+    ),
+    "left without ending": (
+        "terminated",
+        (0, 0, 1),
+        False,
+        "no row at the next step",
+    ),
     "truncated on the way": ("truncated", (0, 1), True, "goes on to step 2"),
     "no end": ("truncated", (0, 2), False, "neither terminated nor truncated"),
-    "terminated on the way": ("terminated", (0, 1, 0), True, "terminated, but the seat has a row"),
+    "terminated on the way": (
+        "terminated",
+        (0, 1, 0),
+        True,
+        "terminated, but the seat has a row",
+    ),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_would_not_be_valid_is_not_appended(tmp_path: Path, fault: str) -> None:
+def test_what_would_not_be_valid_is_not_appended(
+    tmp_path: Path, fault: str
+) -> None:
     game, play = two_seats()
     name, place, value, message = FAULTS[fault]
     written = create_store(tmp_path, game, roster())
@@ -409,17 +583,30 @@ def test_what_would_not_be_valid_is_not_appended(tmp_path: Path, fault: str) -> 
     assert validate(tmp_path) == []
 
 
-def test_episodes_of_another_shape_are_refused(tmp_path: Path, toy: Toy) -> None:
+def test_episodes_of_another_shape_are_refused(
+    tmp_path: Path, toy: Toy
+) -> None:
     written = create_store(tmp_path, toy, roster())
     for other, message in (
-        (Toy(seats=2), r"episodes.action is \(3, 4, 2\); wanted: \(episodes, steps, 3 seats\)"),
-        (Toy(shape=(2, 1)), r"episodes.obs is \(3, 5, 3, 2, 1\); wanted: \(3, 5, 3, 2\)"),
-        (Toy(actions=5), r"episodes.legal is \(3, 5, 3, 5\); wanted: \(3, 5, 3, 4\)"),
+        (
+            Toy(seats=2),
+            r"episodes.action is \(3, 4, 2\); expected: \(episodes, steps, 3 seats\)",
+        ),
+        (
+            Toy(shape=(2, 1)),
+            r"episodes.obs is \(3, 5, 3, 2, 1\); expected: \(3, 5, 3, 2\)",
+        ),
+        (
+            Toy(actions=5),
+            r"episodes.legal is \(3, 5, 3, 5\); expected: \(3, 5, 3, 4\)",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             written.append(random_episodes(other, 3, 0), seed=0)
     with pytest.raises(ValueError, match="no episodes"):
-        written.append(jax.tree.map(lambda x: x[:0], random_episodes(toy, 3, 0)), seed=0)
+        written.append(
+            jax.tree.map(lambda x: x[:0], random_episodes(toy, 3, 0)), seed=0
+        )
 
 
 def test_a_changed_part_is_not_read(tmp_path: Path, toy: Toy) -> None:
@@ -427,7 +614,9 @@ def test_a_changed_part_is_not_read(tmp_path: Path, toy: Toy) -> None:
     written.append(random_episodes(toy, 3, 0), seed=0)
     path = tmp_path / "part-00000.parquet"
     pq.write_table(pq.read_table(path).slice(1), path)
-    with pytest.raises(ValueError, match=r"checksum differs\. `bestreply data validate"):
+    with pytest.raises(
+        ValueError, match=r"checksum differs\. `bestreply data validate"
+    ):
         open_store(tmp_path).episodes()
     path.unlink()
     with pytest.raises(ValueError, match=r"part-00000\.parquet is missing"):
@@ -435,12 +624,25 @@ def test_a_changed_part_is_not_read(tmp_path: Path, toy: Toy) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../x.parquet", "/tmp/x.parquet", "part-00000.parquet/../../x", "x.parquet", ".."]
+    "name",
+    [
+        "../x.parquet",
+        "/tmp/x.parquet",
+        "part-00000.parquet/../../x",
+        "x.parquet",
+        "..",
+    ],
 )
-def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path, toy: Toy, name: str) -> None:
+def test_a_manifest_cannot_name_files_elsewhere(
+    tmp_path: Path, toy: Toy, name: str
+) -> None:
     inner = tmp_path / "inner"
-    create_store(inner, toy, roster()).append(random_episodes(toy, 3, 0), seed=0)
-    (inner / "part-00000.parquet").rename(tmp_path / "x.parquet")  # the file is there, and right
+    create_store(inner, toy, roster()).append(
+        random_episodes(toy, 3, 0), seed=0
+    )
+    (inner / "part-00000.parquet").rename(
+        tmp_path / "x.parquet"
+    )  # the file is there, and right
     told = json.loads((inner / "manifest.json").read_text())
     told["parts"][0]["file"] = name
     (inner / "manifest.json").write_text(json.dumps(told))
@@ -448,14 +650,21 @@ def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path, toy: Toy, name: 
         open_store(inner)
 
 
-def test_what_is_no_dataset_or_a_newer_one_is_said_plainly(tmp_path: Path, toy: Toy) -> None:
-    with pytest.raises(FileNotFoundError, match=r"there is no manifest\.json here"):
+def test_what_is_no_dataset_or_a_newer_one_is_said_plainly(
+    tmp_path: Path, toy: Toy
+) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"there is no manifest\.json here"
+    ):
         open_store(tmp_path)
     create_store(tmp_path, toy, roster())
     told = json.loads((tmp_path / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps({"format": 2, "all": "else is new"}))
+    (tmp_path / "manifest.json").write_text(
+        json.dumps({"format": 2, "all": "else is new"})
+    )
     with pytest.raises(
-        ValueError, match=r"format 2, this bestreply reads up to format 1. Read it with a newer bestreply"
+        ValueError,
+        match=r"format 2, this bestreply reads up to format 1. Read it with a newer bestreply",
     ):
         open_store(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps(told)[:-20])
@@ -463,7 +672,9 @@ def test_what_is_no_dataset_or_a_newer_one_is_said_plainly(tmp_path: Path, toy: 
         open_store(tmp_path)
 
 
-def test_a_dataset_of_before_play_was_timed_is_read_and_added_to(tmp_path: Path, toy: Toy) -> None:
+def test_a_dataset_of_before_play_was_timed_is_read_and_added_to(
+    tmp_path: Path, toy: Toy
+) -> None:
     old = create_store(tmp_path, toy, roster())
     old.append(random_episodes(toy, 3, 0), seed=0, seconds=2.0)
     path, fingerprint = tmp_path / "manifest.json", old.fingerprint
@@ -477,7 +688,10 @@ def test_a_dataset_of_before_play_was_timed_is_read_and_added_to(tmp_path: Path,
     assert opened.manifest.rate == opened.manifest.parts[1].steps / 0.25
     told["parts"][0]["seconds"] = -1
     path.write_text(json.dumps(told))
-    with pytest.raises(ValueError, match=r"seconds: -1; wanted: a number, at least 0, or null"):
+    with pytest.raises(
+        ValueError,
+        match=r"seconds: -1; expected: a number, at least 0, or null",
+    ):
         open_store(tmp_path)
 
 

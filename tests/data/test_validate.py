@@ -19,8 +19,8 @@ from made_episodes import Toy, random_episodes, roster
 from bestreply.data.problem import SHOWN
 from bestreply.data.store import create_store, open_store
 from bestreply.data.validate import validate
-from bestreply.files import sha256
 from bestreply.types import Episodes
+from bestreply.utils.files import sha256
 
 GAME = Toy(seats=3, shape=(2,), actions=4, max_steps=4)
 PART = "part-00001.parquet"  # the second part, of episodes 2 and 3: where most faults are planted
@@ -36,7 +36,9 @@ def whole_episodes() -> Episodes:
     terminated[1, 1:, 1] = True
     return Episodes(
         obs=counter,
-        legal=np.broadcast_to(np.array([True, True, True, False]), (2, 5, 3, 4)),
+        legal=np.broadcast_to(
+            np.array([True, True, True, False]), (2, 5, 3, 4)
+        ),
         present=present,
         action=np.where(acted, np.arange(3), -1).astype(np.int32),
         prob=np.full((2, 4, 3), 0.5, np.float32),
@@ -65,7 +67,9 @@ def folder(clean: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(clean, tmp_path / "spoilt"))
 
 
-def spoil_rows(folder: Path, change: Callable[[list[dict[str, Any]]], Any]) -> None:
+def spoil_rows(
+    folder: Path, change: Callable[[list[dict[str, Any]]], Any]
+) -> None:
     """Changes rows of the second part; checksum and counts are made to fit, so that nothing else is wrong."""
     table = pq.read_table(folder / PART)
     rows = table.to_pylist()
@@ -77,26 +81,41 @@ def spoil_rows(folder: Path, change: Callable[[list[dict[str, Any]]], Any]) -> N
 
 def save(folder: Path, table: pa.Table) -> None:
     pq.write_table(table, folder / PART)
-    spoil_manifest(folder, lambda m: m["parts"][1].update(sha256=sha256(folder / PART)))
+    spoil_manifest(
+        folder, lambda m: m["parts"][1].update(sha256=sha256(folder / PART))
+    )
 
 
 def count_anew(manifest: dict[str, Any], rows: int, steps: int) -> None:
     manifest["parts"][1].update(rows=rows, steps=steps)
-    manifest["totals"] |= {key: sum(part[key] for part in manifest["parts"]) for key in ("rows", "steps")}
+    manifest["totals"] |= {
+        key: sum(part[key] for part in manifest["parts"])
+        for key in ("rows", "steps")
+    }
 
 
-def spoil_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+def spoil_manifest(
+    folder: Path, change: Callable[[dict[str, Any]], Any]
+) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     change(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def at(rows: list[dict[str, Any]], episode: int, step: int, seat: int) -> dict[str, Any]:
-    (row,) = (r for r in rows if (r["episode"], r["step"], r["seat"]) == (episode, step, seat))
+def at(
+    rows: list[dict[str, Any]], episode: int, step: int, seat: int
+) -> dict[str, Any]:
+    (row,) = (
+        r
+        for r in rows
+        if (r["episode"], r["step"], r["seat"]) == (episode, step, seat)
+    )
     return row
 
 
-def put(episode: int, step: int, seat: int, /, **values: Any) -> Callable[[list[dict[str, Any]]], None]:
+def put(
+    episode: int, step: int, seat: int, /, **values: Any
+) -> Callable[[list[dict[str, Any]]], None]:
     return lambda rows: at(rows, episode, step, seat).update(values)
 
 
@@ -111,14 +130,18 @@ def everywhere(
     return change
 
 
-def without(*places: tuple[int, int, int | None]) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+def without(
+    *places: tuple[int, int, int | None],
+) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
     """Drops the rows at (episode, step, seat); seat None is every seat."""
     whole = {place[:2] for place in places if place[2] is None}
 
     def change(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         keys = [(row["episode"], row["step"], row["seat"]) for row in rows]
         return [
-            row for row, key in zip(rows, keys, strict=True) if key not in places and key[:2] not in whole
+            row
+            for row, key in zip(rows, keys, strict=True)
+            if key not in places and key[:2] not in whole
         ]
 
     return change
@@ -128,7 +151,9 @@ def one_more(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Seat 1 of episode 3 goes on for a step after it left."""
     left = at(rows, 3, 1, 1)
     ghost = left | {"step": 2, "obs": left["next_obs"]}
-    return sorted([*rows, ghost], key=lambda r: (r["episode"], r["step"], r["seat"]))
+    return sorted(
+        [*rows, ghost], key=lambda r: (r["episode"], r["step"], r["seat"])
+    )
 
 
 def swapped(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -139,10 +164,30 @@ NAN, INF = float("nan"), float("inf")
 PLACE = "episode 2, step 0, seat 0"
 ROW_FAULTS = {
     # name: (how it is planted, the kinds of problems it is, the place of the first, a part of what is said)
-    "obs NaN": (put(2, 0, 0, obs=[NAN, 0]), {"not_finite"}, PLACE, "obs holds NaN or inf"),
-    "next_obs inf": (put(2, 3, 2, next_obs=[0, INF]), {"not_finite"}, "row 11", "next_obs holds NaN or inf"),
-    "reward NaN": (put(2, 0, 0, reward=NAN), {"not_finite"}, PLACE, "reward is nan"),
-    "reward inf": (put(3, 3, 2, reward=-INF), {"not_finite"}, "row 21", "reward is -inf"),
+    "obs NaN": (
+        put(2, 0, 0, obs=[NAN, 0]),
+        {"not_finite"},
+        PLACE,
+        "obs holds NaN or inf",
+    ),
+    "next_obs inf": (
+        put(2, 3, 2, next_obs=[0, INF]),
+        {"not_finite"},
+        "row 11",
+        "next_obs holds NaN or inf",
+    ),
+    "reward NaN": (
+        put(2, 0, 0, reward=NAN),
+        {"not_finite"},
+        PLACE,
+        "reward is nan",
+    ),
+    "reward inf": (
+        put(3, 3, 2, reward=-INF),
+        {"not_finite"},
+        "row 21",
+        "reward is -inf",
+    ),
     "illegal action": (
         put(2, 0, 0, legal=[False, True, True, True]),
         {"illegal_action"},
@@ -165,11 +210,26 @@ ROW_FAULTS = {
         put(2, 0, 0, action=4),
         {"range", "others"},
         PLACE,
-        "action is 4; wanted: an action, 0 to 3",
+        "action is 4; expected: an action, 0 to 3",
     ),
-    "action absent": (put(2, 0, 0, action=-1), {"range", "others"}, PLACE, "action is -1; wanted"),
-    "others too high": (put(2, 0, 0, others=[1, 9]), {"range", "others"}, PLACE, "others is [1, 9]; wanted"),
-    "others too low": (put(2, 0, 0, others=[-2, 2]), {"range", "others"}, PLACE, "others is [-2, 2]; wanted"),
+    "action absent": (
+        put(2, 0, 0, action=-1),
+        {"range", "others"},
+        PLACE,
+        "action is -1; wanted",
+    ),
+    "others too high": (
+        put(2, 0, 0, others=[1, 9]),
+        {"range", "others"},
+        PLACE,
+        "others is [1, 9]; wanted",
+    ),
+    "others too low": (
+        put(2, 0, 0, others=[-2, 2]),
+        {"range", "others"},
+        PLACE,
+        "others is [-2, 2]; wanted",
+    ),
     "others disagree": (
         put(2, 0, 0, others=[2, 2]),
         {"others"},
@@ -188,7 +248,12 @@ ROW_FAULTS = {
         "episode 3, step 2, seat 0",
         "others says 0 for seat 1, whose own row says -1",
     ),
-    "step gap": (without((2, 1, None)), {"step_gap"}, "episode 2, step 2", "no seat has a row at step 1"),
+    "step gap": (
+        without((2, 1, None)),
+        {"step_gap"},
+        "episode 2, step 2",
+        "no seat has a row at step 1",
+    ),
     "no first step": (
         without((2, 0, None)),
         {"step_gap"},
@@ -225,7 +290,12 @@ ROW_FAULTS = {
         PLACE,
         "False for seat 2",
     ),
-    "absent itself": (put(2, 0, 0, present=[False, True, True]), {"present"}, PLACE, "False for seat 0"),
+    "absent itself": (
+        put(2, 0, 0, present=[False, True, True]),
+        {"present"},
+        PLACE,
+        "False for seat 0",
+    ),
     "next_obs another": (
         put(2, 0, 0, next_obs=[5, 5]),
         {"next_obs"},
@@ -233,7 +303,9 @@ ROW_FAULTS = {
         "not the obs of the seat's next step",
     ),
     "next_obs of another seat": (
-        lambda rows: at(rows, 2, 0, 0).update(next_obs=at(rows, 2, 0, 1)["next_obs"]),
+        lambda rows: at(rows, 2, 0, 0).update(
+            next_obs=at(rows, 2, 0, 1)["next_obs"]
+        ),
         {"next_obs"},
         PLACE,
         "not the obs of the seat's next step",
@@ -244,7 +316,12 @@ ROW_FAULTS = {
         PLACE,
         "not the obs of the seat's next step",
     ),
-    "next_legal another": (put(2, 0, 0, next_legal=[True] * 4), {"next_legal"}, PLACE, "is not the legal of"),
+    "next_legal another": (
+        put(2, 0, 0, next_legal=[True] * 4),
+        {"next_legal"},
+        PLACE,
+        "is not the legal of",
+    ),
     "truncated too early": (
         everywhere(2, 1, truncated=True),
         {"truncated"},
@@ -263,14 +340,22 @@ ROW_FAULTS = {
         "episode 3, step 3",
         "neither terminated nor",
     ),
-    "prob zero": (put(2, 0, 0, prob=0), {"prob"}, PLACE, "prob is 0.0; wanted: above 0 and at most 1"),
+    "prob zero": (
+        put(2, 0, 0, prob=0),
+        {"prob"},
+        PLACE,
+        "prob is 0.0; expected: above 0 and at most 1",
+    ),
     "prob above one": (put(2, 0, 0, prob=1.01), {"prob"}, PLACE, "prob is 1.0"),
     "prob NaN": (put(2, 0, 0, prob=NAN), {"prob"}, PLACE, "prob is nan"),
     "player unknown": (
-        lambda rows: [r | {"players": [3 if p == 0 else p for p in r["players"]]} for r in rows],
+        lambda rows: [
+            r | {"players": [3 if p == 0 else p for p in r["players"]]}
+            for r in rows
+        ],
         {"range"},
         PLACE,
-        "players is [3, 1, 2]; wanted: an index into the manifest's roster, 0 to 2",
+        "players is [3, 1, 2]; expected: an index into the manifest's roster, 0 to 2",
     ),
     "players change seats": (
         put(2, 2, 0, players=[0, 2, 1]),
@@ -278,31 +363,36 @@ ROW_FAULTS = {
         "episode 2, step 2, seat 0",
         "[0, 2, 1]",
     ),
-    "players not ego first": (put(2, 2, 1, players=[0, 1, 2]), {"players"}, "step 2, seat 1", "[1, 0, 2]"),
+    "players not ego first": (
+        put(2, 2, 1, players=[0, 1, 2]),
+        {"players"},
+        "step 2, seat 1",
+        "[1, 0, 2]",
+    ),
     "goal too high": (
         put(2, 0, 0, goal=2),
         {"range"},
         PLACE,
-        "goal is 2; wanted: an index into the manifest's goals",
+        "goal is 2; expected: an index into the manifest's goals",
     ),
     "goal too low": (put(2, 0, 0, goal=-2), {"range"}, PLACE, "goal is -2"),
     "goal source": (
         put(2, 0, 0, goal_source="guess"),
         {"goal_source"},
         PLACE,
-        "wanted: none, event or no_event",
+        "expected: none, event or no_event",
     ),
     "step too high": (
         everywhere(2, 3, step=4),
         {"range", "unfinished", "counts"},
         "episode 2, step 4, seat 0",
-        "step is 4; wanted: 0 to 3",
+        "step is 4; expected: 0 to 3",
     ),
     "seat too high": (
         put(2, 3, 2, seat=3),
         {"range", "missing_seat", "present", "others"},
         "seat 3",
-        "wanted: 0 to 2",
+        "expected: 0 to 2",
     ),
     "episode of another part": (
         everywhere(3, episode=9),
@@ -316,7 +406,12 @@ ROW_FAULTS = {
         PART,
         "1 of its 2 episodes have no rows, the first of them 3",
     ),
-    "rows out of order": (swapped, {"order"}, f"row 1 ({PLACE})", "belongs before the one above it"),
+    "rows out of order": (
+        swapped,
+        {"order"},
+        f"row 1 ({PLACE})",
+        "belongs before the one above it",
+    ),
     "a row twice": (
         lambda rows: [rows[0], *rows],
         {"duplicate"},
@@ -333,7 +428,12 @@ def test_a_fault_in_the_rows_is_named(folder: Path, fault: str) -> None:
     problems = validate(folder)
     assert {problem.kind for problem in problems} == kinds
     told = str(problems[0])
-    assert PART in told and place in told and said in told and problems[0].mend in told
+    assert (
+        PART in told
+        and place in told
+        and said in told
+        and problems[0].mend in told
+    )
 
 
 def test_a_clean_dataset_has_no_problems(clean: Path, tmp_path: Path) -> None:
@@ -353,16 +453,24 @@ def test_planting_nothing_leaves_it_clean(folder: Path) -> None:
 def test_rows_are_numbered_through_the_file(folder: Path) -> None:
     """Row groups, as other tools choose them, cut episodes apart and make no difference."""
     spoil_rows(folder, put(3, 3, 2, reward=NAN))
-    pq.write_table(pq.read_table(folder / PART), folder / PART, row_group_size=5)
-    spoil_manifest(folder, lambda m: m["parts"][1].update(sha256=sha256(folder / PART)))
+    pq.write_table(
+        pq.read_table(folder / PART), folder / PART, row_group_size=5
+    )
+    spoil_manifest(
+        folder, lambda m: m["parts"][1].update(sha256=sha256(folder / PART))
+    )
     (problem,) = validate(folder)
     assert f"{PART}, row 21 (episode 3, step 3, seat 2)" in problem.where
 
 
-def test_of_many_faults_the_first_are_named_and_the_rest_counted(folder: Path) -> None:
+def test_of_many_faults_the_first_are_named_and_the_rest_counted(
+    folder: Path,
+) -> None:
     spoil_rows(folder, lambda rows: [row | {"reward": NAN} for row in rows])
     problems = validate(folder)
-    assert {problem.kind for problem in problems} == {"not_finite"} and len(problems) == SHOWN + 1
+    assert {problem.kind for problem in problems} == {"not_finite"} and len(
+        problems
+    ) == SHOWN + 1
     assert f"{22 - SHOWN} more problems" in problems[-1].what
 
 
@@ -372,13 +480,17 @@ def test_of_many_faults_the_first_are_named_and_the_rest_counted(folder: Path) -
 def cast(name: str, kind: pa.DataType) -> Callable[[pa.Table], pa.Table]:
     def change(table: pa.Table) -> pa.Table:
         place = table.column_names.index(name)
-        return table.set_column(place, name, pa.array(table[name].to_pylist(), kind))
+        return table.set_column(
+            place, name, pa.array(table[name].to_pylist(), kind)
+        )
 
     return change
 
 
 def shorter(table: pa.Table) -> pa.Table:
-    values = pa.array([row[:1] for row in table["obs"].to_pylist()], pa.list_(pa.float32(), 1))
+    values = pa.array(
+        [row[:1] for row in table["obs"].to_pylist()], pa.list_(pa.float32(), 1)
+    )
     return table.set_column(table.column_names.index("obs"), "obs", values)
 
 
@@ -386,21 +498,43 @@ COLUMN_FAULTS = {
     "missing": (
         lambda t: t.drop_columns("prob"),
         "missing_column",
-        "there is no column 'prob'; wanted: prob, float",
+        "there is no column 'prob'; expected: prob, float",
     ),
-    "extra": (lambda t: t.append_column("mood", pa.array([0] * 22)), "extra_column", "a column 'mood'"),
-    "twice": (lambda t: t.append_column("goal", t["goal"]), "column_twice", "'goal' is there 2 times"),
-    "type": (cast("reward", pa.float64()), "column_type", "column 'reward' is double; wanted: float"),
+    "extra": (
+        lambda t: t.append_column("mood", pa.array([0] * 22)),
+        "extra_column",
+        "a column 'mood'",
+    ),
+    "twice": (
+        lambda t: t.append_column("goal", t["goal"]),
+        "column_twice",
+        "'goal' is there 2 times",
+    ),
+    "type": (
+        cast("reward", pa.float64()),
+        "column_type",
+        "column 'reward' is double; expected: float",
+    ),
     "list type": (
         cast("others", pa.list_(pa.int64(), 2)),
         "column_type",
-        "fixed list of 2 int64; wanted: fixed list of 2",
+        "fixed list of 2 int64; expected: fixed list of 2",
     ),
-    "list size": (shorter, "column_type", "'obs' is fixed list of 1 float; wanted: fixed list of 2 float"),
-    "variable list": (cast("obs", pa.list_(pa.float32())), "column_type", "wanted: fixed list of 2 float"),
+    "list size": (
+        shorter,
+        "column_type",
+        "'obs' is fixed list of 1 float; expected: fixed list of 2 float",
+    ),
+    "variable list": (
+        cast("obs", pa.list_(pa.float32())),
+        "column_type",
+        "expected: fixed list of 2 float",
+    ),
     "null": (
         lambda t: cast("reward", pa.float32())(t).set_column(
-            t.column_names.index("reward"), "reward", pa.array([1.0, None, None] + [1.0] * 19, pa.float32())
+            t.column_names.index("reward"),
+            "reward",
+            pa.array([1.0, None, None] + [1.0] * 19, pa.float32()),
         ),
         "null",
         "row 1: reward is null, here and in 1 more rows",
@@ -409,7 +543,9 @@ COLUMN_FAULTS = {
         lambda t: t.set_column(
             t.column_names.index("players"),
             "players",
-            pa.array([[0, 1, 2]] * 3 + [[0, None, 2]] * 19, pa.list_(pa.int32(), 3)),
+            pa.array(
+                [[0, 1, 2]] * 3 + [[0, None, 2]] * 19, pa.list_(pa.int32(), 3)
+            ),
         ),
         "null",
         "row 3: players is null",
@@ -422,7 +558,9 @@ def test_a_fault_in_the_columns_is_named(folder: Path, fault: str) -> None:
     plant, kind, said = COLUMN_FAULTS[fault]
     save(folder, plant(pq.read_table(folder / PART)))
     (problem,) = validate(folder)
-    assert problem.kind == kind and PART in problem.where and said in str(problem)
+    assert (
+        problem.kind == kind and PART in problem.where and said in str(problem)
+    )
     if kind != "null":
         with pytest.raises(ValueError, match="column"):
             open_store(folder).episodes()
@@ -433,10 +571,19 @@ def test_whatever_tool_rewrote_a_part_it_is_valid(folder: Path) -> None:
     table = pq.read_table(folder / PART)
     fields = [pa.field(f.name, loose(f.type)) for f in table.schema]
     columns = [pa.array(table[f.name].to_pylist(), f.type) for f in fields]
-    pq.write_table(pa.table(columns, schema=pa.schema(fields)), folder / PART, compression="snappy")
-    spoil_manifest(folder, lambda m: m["parts"][1].update(sha256=sha256(folder / PART)))
+    pq.write_table(
+        pa.table(columns, schema=pa.schema(fields)),
+        folder / PART,
+        compression="snappy",
+    )
+    spoil_manifest(
+        folder, lambda m: m["parts"][1].update(sha256=sha256(folder / PART))
+    )
     assert validate(folder) == []
-    assert np.array_equal(open_store(folder).episodes().obs[2:, :4, 0], whole_episodes().obs[:, :4, 0])
+    assert np.array_equal(
+        open_store(folder).episodes().obs[2:, :4, 0],
+        whole_episodes().obs[:, :4, 0],
+    )
     assert open_store(folder).table(["goal_source"]).num_rows == 44
 
 
@@ -484,9 +631,21 @@ def test_a_part_left_over_from_a_crash_is_no_fault(folder: Path) -> None:
 
 
 COUNT_FAULTS = {
-    "rows": (lambda m: count_anew(m, 21, 8), PART, "it holds 22 rows, the manifest says 21"),
-    "steps": (lambda m: count_anew(m, 22, 7), PART, "it holds 8 joint steps, the manifest says 7"),
-    "totals": (lambda m: m["totals"].update(rows=45), "totals", "rows = 45, but its parts sum to 44"),
+    "rows": (
+        lambda m: count_anew(m, 21, 8),
+        PART,
+        "it holds 22 rows, the manifest says 21",
+    ),
+    "steps": (
+        lambda m: count_anew(m, 22, 7),
+        PART,
+        "it holds 8 joint steps, the manifest says 7",
+    ),
+    "totals": (
+        lambda m: m["totals"].update(rows=45),
+        "totals",
+        "rows = 45, but its parts sum to 44",
+    ),
     "total missing": (
         lambda m: m["totals"].pop("episodes"),
         "totals",
@@ -500,14 +659,20 @@ def test_counts_that_disagree_are_named(folder: Path, fault: str) -> None:
     plant, place, said = COUNT_FAULTS[fault]
     spoil_manifest(folder, plant)
     (problem,) = validate(folder)
-    assert problem.kind == "counts" and place in problem.where and said in problem.what
+    assert (
+        problem.kind == "counts"
+        and place in problem.where
+        and said in problem.what
+    )
 
 
 def test_episodes_counted_from_elsewhere_are_named(folder: Path) -> None:
     spoil_manifest(folder, lambda m: m["parts"][1].update(first_episode=3))
     problems = validate(folder)
     assert {problem.kind for problem in problems} == {"counts", "episode_ids"}
-    assert "first_episode = 3, but the parts before it hold 2" in problems[0].what
+    assert (
+        "first_episode = 3, but the parts before it hold 2" in problems[0].what
+    )
 
 
 # -- the manifest --------------------------------------------------------------------------------------------
@@ -518,14 +683,20 @@ MANIFEST_FAULTS = {
     "cut": (b'{"format": 1, "game', "bad_manifest", "cannot be read as JSON"),
     "no text": (b"\xff\xfe\x00", "bad_manifest", "cannot be read as JSON"),
     "deep": (b"[" * 100_000, "bad_manifest", "cannot be read as JSON"),
-    "a list": (b"[]", "bad_manifest", "it holds a list; wanted: an object"),
-    "newer": (b'{"format": 2}', "format", "format 2, this bestreply reads up to format 1"),
+    "a list": (b"[]", "bad_manifest", "it holds a list; expected: an object"),
+    "newer": (
+        b'{"format": 2}',
+        "format",
+        "format 2, this bestreply reads up to format 1",
+    ),
     "not JSON": (b'{"format": NaN}', "bad_manifest", "NaN is not JSON"),
 }
 
 
 @pytest.mark.parametrize("fault", MANIFEST_FAULTS)
-def test_a_manifest_that_cannot_be_read_is_named(folder: Path, fault: str) -> None:
+def test_a_manifest_that_cannot_be_read_is_named(
+    folder: Path, fault: str
+) -> None:
     data, kind, said = MANIFEST_FAULTS[fault]
     (folder / "manifest.json").unlink()
     if data is not None:
@@ -535,18 +706,42 @@ def test_a_manifest_that_cannot_be_read_is_named(folder: Path, fault: str) -> No
 
 
 FIELD_FAULTS = {
-    "missing": (lambda m: m.pop("roster"), "manifest.json", "'roster' is missing; wanted"),
-    "format": (lambda m: m.update(format="1"), "format", "'1'; wanted: 1"),
-    "type": (lambda m: m.update(num_players="3"), "num_players", "'3'; wanted: an int, at least 1"),
-    "bool for int": (lambda m: m.update(max_steps=True), "max_steps", "True; wanted: an int"),
+    "missing": (
+        lambda m: m.pop("roster"),
+        "manifest.json",
+        "'roster' is missing; wanted",
+    ),
+    "format": (lambda m: m.update(format="1"), "format", "'1'; expected: 1"),
+    "type": (
+        lambda m: m.update(num_players="3"),
+        "num_players",
+        "'3'; expected: an int, at least 1",
+    ),
+    "bool for int": (
+        lambda m: m.update(max_steps=True),
+        "max_steps",
+        "True; expected: an int",
+    ),
     "shape": (
         lambda m: m.update(obs_shape=[2, 0]),
         "obs_shape",
-        "[2, 0]; wanted: a list of ints, each at least 1",
+        "[2, 0]; expected: a list of ints, each at least 1",
     ),
-    "game": (lambda m: m["game"].pop("version"), "game", "wanted: {name: text"),
-    "roster": (lambda m: m["roster"].append("me"), "roster", "wanted: a list of at least one {name"),
-    "part": (lambda m: m["parts"][1].pop("rows"), "parts[1]", "'rows' is missing"),
+    "game": (
+        lambda m: m["game"].pop("version"),
+        "game",
+        "expected: {name: text",
+    ),
+    "roster": (
+        lambda m: m["roster"].append("me"),
+        "roster",
+        "expected: a list of at least one {name",
+    ),
+    "part": (
+        lambda m: m["parts"][1].pop("rows"),
+        "parts[1]",
+        "'rows' is missing",
+    ),
     "part's checksum": (
         lambda m: m["parts"][1].update(sha256="abc"),
         "parts[1]: sha256",
@@ -557,12 +752,18 @@ FIELD_FAULTS = {
         "parts[0]",
         "in the dataset's own folder",
     ),
-    "absolute path": (lambda m: m["parts"][0].update(file="/part-00000.parquet"), "parts[0]", "own folder"),
+    "absolute path": (
+        lambda m: m["parts"][0].update(file="/part-00000.parquet"),
+        "parts[0]",
+        "own folder",
+    ),
 }
 
 
 @pytest.mark.parametrize("fault", FIELD_FAULTS)
-def test_a_field_of_the_manifest_that_cannot_be_used_is_named(folder: Path, fault: str) -> None:
+def test_a_field_of_the_manifest_that_cannot_be_used_is_named(
+    folder: Path, fault: str
+) -> None:
     plant, place, said = FIELD_FAULTS[fault]
     spoil_manifest(folder, plant)
     (problem,) = validate(folder)
@@ -579,8 +780,17 @@ def test_a_place_that_is_no_folder_is_named(tmp_path: Path) -> None:
 
 
 def leaves(value: Any, path: tuple = ()) -> list[tuple]:
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(leaf for key, entry in inner for leaf in leaves(entry, (*path, key)))]
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
+    return [
+        path,
+        *(leaf for key, entry in inner for leaf in leaves(entry, (*path, key))),
+    ]
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
@@ -589,7 +799,25 @@ def test_no_manifest_makes_it_raise(clean: Path, data: st.DataObject) -> None:
     manifest = json.loads((clean / "manifest.json").read_text())
     path = data.draw(st.sampled_from(leaves(manifest)))
     junk = data.draw(
-        st.sampled_from([None, -1, 0, 1, 7, 10**6, 2**62, 2**70, "", "x", [], {}, [[]], 0.5, True])
+        st.sampled_from(
+            [
+                None,
+                -1,
+                0,
+                1,
+                7,
+                10**6,
+                2**62,
+                2**70,
+                "",
+                "x",
+                [],
+                {},
+                [[]],
+                0.5,
+                True,
+            ]
+        )
     )
     if path:
         inner = manifest
@@ -599,13 +827,19 @@ def test_no_manifest_makes_it_raise(clean: Path, data: st.DataObject) -> None:
     (clean.parent / "fuzzed").mkdir(exist_ok=True)
     for part in clean.glob("part-*"):
         shutil.copy(part, clean.parent / "fuzzed")
-    (clean.parent / "fuzzed" / "manifest.json").write_text(json.dumps(manifest if path else junk))
+    (clean.parent / "fuzzed" / "manifest.json").write_text(
+        json.dumps(manifest if path else junk)
+    )
     validate(clean.parent / "fuzzed")
-    with contextlib.suppress(ValueError, MemoryError):  # a clear error, or more than there is; nothing else
+    with contextlib.suppress(
+        ValueError, MemoryError
+    ):  # a clear error, or more than there is; nothing else
         open_store(clean.parent / "fuzzed").episodes()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)  # Arrow's readers are not ours to fuzz
+@settings(
+    max_examples=40, deadline=None, derandomize=True
+)  # Arrow's readers are not ours to fuzz
 @given(seed=st.integers(0, 2**32 - 1))
 def test_no_parquet_file_makes_it_raise(clean: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -616,13 +850,15 @@ def test_no_parquet_file_makes_it_raise(clean: Path, seed: int) -> None:
         data[place] ^= int(rng.integers(1, 256))
     (broken / PART).write_bytes(data)
     assert "checksum" in kinds(broken)
-    spoil_manifest(broken, lambda m: m["parts"][1].update(sha256=sha256(broken / PART)))
+    spoil_manifest(
+        broken, lambda m: m["parts"][1].update(sha256=sha256(broken / PART))
+    )
     validate(broken)
 
 
 def test_problems_can_be_compared_and_printed() -> None:
     from bestreply.data.problem import Problem
 
-    problem = Problem("kind", "a file, row 1", "x is 1; wanted: 2", "Mend it")
-    assert str(problem) == "a file, row 1: x is 1; wanted: 2. Mend it"
+    problem = Problem("kind", "a file, row 1", "x is 1; expected: 2", "Mend it")
+    assert str(problem) == "a file, row 1: x is 1; expected: 2. Mend it"
     assert problem == dataclasses.replace(problem)

@@ -43,7 +43,9 @@ def win_stay_lose_shift(payoffs):
         if not mine:
             return one_hot(0, len(payoffs))
         won = payoffs[(mine[-1], *theirs[-1])] >= payoffs.mean()
-        return one_hot(mine[-1] if won else (mine[-1] + 1) % len(payoffs), len(payoffs))
+        return one_hot(
+            mine[-1] if won else (mine[-1] + 1) % len(payoffs), len(payoffs)
+        )
 
     return policy
 
@@ -53,9 +55,15 @@ def fictitious_play(payoffs):
     payoffs = np.asarray(payoffs, float)
 
     def policy(mine, theirs):
-        counts = [1 + sum(joint[0] == a for joint in theirs) for a in range(len(payoffs))]
+        counts = [
+            1 + sum(joint[0] == a for joint in theirs)
+            for a in range(len(payoffs))
+        ]
         worth = payoffs @ counts / sum(counts)
-        return uniform([a for a in range(len(worth)) if worth[a] >= worth.max() - 1e-6], len(worth))
+        return uniform(
+            [a for a in range(len(worth)) if worth[a] >= worth.max() - 1e-6],
+            len(worth),
+        )
 
     return policy
 
@@ -76,7 +84,11 @@ def mixture(*parts):
     """parts: (weight, kinds)."""
     total = sum(weight for weight, _ in parts)
     return [
-        (weight / total * prob, policy, lambda t, i=i, label=label: (i, label(t)))
+        (
+            weight / total * prob,
+            policy,
+            lambda t, i=i, label=label: (i, label(t)),
+        )
         for i, (weight, kinds) in enumerate(parts)
         for prob, policy, label in kinds
     ]
@@ -116,27 +128,43 @@ def slow_best_reply(payoffs, rounds, others, *, told, gamma=1.0, go_on=1.0):
         groups = {}
         for kind, weight in enumerate(weights):
             if weight > 0:
-                label = tuple(label(t) for _, _, label in joint_kinds[kind]) if told else None
+                label = (
+                    tuple(label(t) for _, _, label in joint_kinds[kind])
+                    if told
+                    else None
+                )
                 groups.setdefault(label, []).append(kind)
-        return sum(max(gain(history, weights, group, a) for a in range(count)) for group in groups.values())
+        return sum(
+            max(gain(history, weights, group, a) for a in range(count))
+            for group in groups.values()
+        )
 
     def gain(history, weights, group, action):
         total = 0.0
         for joint in joints:
             after = [0.0] * len(weights)
             for kind in group:
-                after[kind] = weights[kind] * likelihood(joint_kinds[kind], history, joint)
+                after[kind] = weights[kind] * likelihood(
+                    joint_kinds[kind], history, joint
+                )
             if sum(after) > 0:
                 later = best((*history, (action, *joint)), after)
-                total += sum(after) * payoffs[(action, *joint)] + gamma * go_on * later
+                total += (
+                    sum(after) * payoffs[(action, *joint)]
+                    + gamma * go_on * later
+                )
         return total
 
     def likelihood(kinds, history, joint):
         prob = 1.0
         for j, (_, policy, _) in enumerate(kinds):
             mine = [played[j + 1] for played in history]
-            theirs = [(*played[: j + 1], *played[j + 2 :]) for played in history]
+            theirs = [
+                (*played[: j + 1], *played[j + 2 :]) for played in history
+            ]
             prob *= policy(mine, theirs)[joint[j]]
         return prob
 
-    return best((), [math.prod(prob for prob, _, _ in kinds) for kinds in joint_kinds])
+    return best(
+        (), [math.prod(prob for prob, _, _ in kinds) for kinds in joint_kinds]
+    )

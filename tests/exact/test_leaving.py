@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from bestreply import make_game, make_player
-from bestreply.collect import play, seat_players
 from bestreply.exact.tree import solve
 from bestreply.games.base import Game, Outcomes
 from bestreply.players.base import ScriptedPlayer
+from bestreply.simulation.lineup import seat_players
+from bestreply.simulation.loop import play
 from bestreply.types import ABSENT, TimeStep, ego_order
 
 
@@ -23,9 +24,18 @@ def slow_game(game, others, state, shown, carries, last):
     order, key = ego_order(game.num_players), jax.random.key(0)
     acts = np.asarray(shown.present & ~shown.terminated)
     seen, choices = [], []
-    for seat, (player, carry) in enumerate(zip(others, carries, strict=True), start=1):
-        seen.append(player.see(carry, shown.obs[seat], jnp.array(last[order[seat, 1:]]), key))
-        probs = np.asarray(player.policy(seen[-1], shown.obs[seat], shown.legal[seat]), np.float64)
+    for seat, (player, carry) in enumerate(
+        zip(others, carries, strict=True), start=1
+    ):
+        seen.append(
+            player.see(
+                carry, shown.obs[seat], jnp.array(last[order[seat, 1:]]), key
+            )
+        )
+        probs = np.asarray(
+            player.policy(seen[-1], shown.obs[seat], shown.legal[seat]),
+            np.float64,
+        )
         choices.append([(a, p) for a, p in enumerate(probs) if p > 0])
     scores = []
     for action in np.flatnonzero(np.asarray(shown.legal[0])):
@@ -48,12 +58,16 @@ def slow_game(game, others, state, shown, carries, last):
 
 @functools.cache
 def jitted_step(game):
-    return jax.jit(lambda state, actions: game.step(state, actions, jax.random.key(0)))
+    return jax.jit(
+        lambda state, actions: game.step(state, actions, jax.random.key(0))
+    )
 
 
 def slow_from_reset(game, others, state, shown):
     last = np.full(game.num_players, ABSENT, np.int32)
-    return slow_game(game, others, state, shown, [p.start() for p in others], last)
+    return slow_game(
+        game, others, state, shown, [p.start() for p in others], last
+    )
 
 
 class Stalls(eqx.Module):
@@ -76,7 +90,10 @@ class Market(Game):
     obs_shape = (4,)
 
     def first_states(self):
-        return jax.tree.map(lambda x: x[None], Outcomes(jnp.float32(1), *self.reset(jax.random.key(0))))
+        return jax.tree.map(
+            lambda x: x[None],
+            Outcomes(jnp.float32(1), *self.reset(jax.random.key(0))),
+        )
 
     def start(self, key):
         return Stalls(jnp.ones(3, bool), jnp.int32(0))
@@ -86,7 +103,10 @@ class Market(Game):
         price = jnp.where(stays, actions + 1, 9)
         sells = stays & (price == price.min())
         leaves = state.there & (actions == 2)
-        reward = jnp.where(sells, price / jnp.maximum(sells.sum(), 1), 0.0) + 0.25 * leaves
+        reward = (
+            jnp.where(sells, price / jnp.maximum(sells.sum(), 1), 0.0)
+            + 0.25 * leaves
+        )
         return Stalls(stays, state.time + 1), reward
 
     def finished(self, state):
@@ -94,7 +114,9 @@ class Market(Game):
 
     def look(self, state, reward):
         gone = ~state.there[:, None] & (jnp.arange(3) > 0)
-        obs = jnp.concatenate([state.there[ego_order(3)], jnp.full((3, 1), state.time)], 1)
+        obs = jnp.concatenate(
+            [state.there[ego_order(3)], jnp.full((3, 1), state.time)], 1
+        )
         over = state.time >= self.max_steps
         return TimeStep(
             obs=obs.astype(jnp.float32),
@@ -116,11 +138,20 @@ class Sells(ScriptedPlayer):
         return jnp.zeros(2, jnp.int32)
 
     def see(self, carry, obs, others, key):
-        return jnp.stack([carry[0] + (others == ABSENT).sum(), (others == ABSENT).any().astype(jnp.int32)])
+        return jnp.stack(
+            [
+                carry[0] + (others == ABSENT).sum(),
+                (others == ABSENT).any().astype(jnp.int32),
+            ]
+        )
 
     def policy(self, carry, obs, legal):
         leave = 0.4 / (1 + carry[0])
-        probs = jnp.where(carry[1] == 1, jnp.array([0.9, 0.1, 0.0]), jnp.array([0.2, 0.8, 0.0])) * (1 - leave)
+        probs = jnp.where(
+            carry[1] == 1,
+            jnp.array([0.9, 0.1, 0.0]),
+            jnp.array([0.2, 0.8, 0.0]),
+        ) * (1 - leave)
         probs = jnp.where(legal, probs.at[2].set(leave), 0)
         return probs / probs.sum()
 
@@ -129,22 +160,34 @@ class Sells(ScriptedPlayer):
 def test_others_that_leave_are_seen_as_absent(know):
     """What a third player remembers depends on whether it sees ABSENT or an action, of a game of one's own."""
     game = Market()
-    wanted = slow_from_reset(game, [Sells(), Sells()], *game.reset(jax.random.key(0)))
-    assert solve(game, 0, [Sells(), Sells()], know=know).value == pytest.approx(wanted, rel=1e-6)
+    wanted = slow_from_reset(
+        game, [Sells(), Sells()], *game.reset(jax.random.key(0))
+    )
+    assert solve(game, 0, [Sells(), Sells()], know=know).value == pytest.approx(
+        wanted, rel=1e-6
+    )
 
 
 def test_first_states_of_ones_choice_and_a_walk_past_an_other_that_has_left():
-    game = make_game("stag_hunt(height=1, width=3, hunters=2, stags=1, hares=1, max_steps=3)")
-    episodes = play(game, seat_players(game, ["random", "nearest_hare"], 30, 0), 0).episodes
+    game = make_game(
+        "stag_hunt(height=1, width=3, hunters=2, stags=1, hares=1, max_steps=3)"
+    )
+    episodes = play(
+        game, seat_players(game, ["random", "nearest_hare"], 30, 0), 0
+    ).episodes
     states = jax.vmap(game.state_in)(episodes.obs[:, 0, 0])
     shown = jax.vmap(game.look)(states, jnp.zeros((30, 2)))
     weights = np.arange(1, 31) / np.arange(1, 31).sum()
-    reply = solve(game, 0, ["nearest_hare"], first=Outcomes(weights, states, shown))
+    reply = solve(
+        game, 0, ["nearest_hare"], first=Outcomes(weights, states, shown)
+    )
     found = reply.decisions(episodes)
     assert reply.value == pytest.approx(weights @ found.value[:, 0], rel=1e-6)
     for row in range(3):
         state, seen = jax.tree.map(lambda x, row=row: x[row], (states, shown))
-        wanted = slow_from_reset(game, [make_player("nearest_hare", game)], state, seen)
+        wanted = slow_from_reset(
+            game, [make_player("nearest_hare", game)], state, seen
+        )
         assert found.value[row, 0] == pytest.approx(wanted, rel=1e-6)
     acted = episodes.action != ABSENT
     assert (acted[:, :, 0] & ~acted[:, :, 1]).any()

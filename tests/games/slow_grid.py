@@ -3,39 +3,73 @@
 import jax
 import numpy as np
 
-MOVES = {"UP": (-1, 0), "DOWN": (1, 0), "LEFT": (0, -1), "RIGHT": (0, 1), "STAY": (0, 0)}
+MOVES = {
+    "UP": (-1, 0),
+    "DOWN": (1, 0),
+    "LEFT": (0, -1),
+    "RIGHT": (0, 1),
+    "STAY": (0, 0),
+}
 
 
 class SlowGrid:
     """One game in one state. `kinds` names the things; `actions` names what takes each kind."""
 
     def __init__(self, game, state):
-        self.height, self.width, self.max_steps = game.height, game.width, game.max_steps
-        self.n, self.kinds, self.names = game.num_players, list(game.kinds), list(game.action_names)
+        self.height, self.width, self.max_steps = (
+            game.height,
+            game.width,
+            game.max_steps,
+        )
+        self.n, self.kinds, self.names = (
+            game.num_players,
+            list(game.kinds),
+            list(game.action_names),
+        )
         self.at = [divmod(int(c), self.width) for c in state.cell]
-        self.blocks = {divmod(int(c), self.width) for c in np.flatnonzero(state.blocks)}
+        self.blocks = {
+            divmod(int(c), self.width) for c in np.flatnonzero(state.blocks)
+        }
         counts = list(game.kinds.values())
-        kind_of = [kind for kind, count in zip(self.kinds, counts, strict=True) for _ in range(count)]
+        kind_of = [
+            kind
+            for kind, count in zip(self.kinds, counts, strict=True)
+            for _ in range(count)
+        ]
         cells = [divmod(int(c), self.width) for c in state.thing_cell]
-        self.things = list(zip(kind_of, cells, strict=True))  # those that are still there
+        self.things = list(
+            zip(kind_of, cells, strict=True)
+        )  # those that are still there
         self.left = [False] * self.n
         self.time = 0
 
     def free(self, cell):
-        return 0 <= cell[0] < self.height and 0 <= cell[1] < self.width and cell not in self.blocks
+        return (
+            0 <= cell[0] < self.height
+            and 0 <= cell[1] < self.width
+            and cell not in self.blocks
+        )
 
     def legal(self, i):
         """The names of the legal actions of player i."""
         if self.left[i]:
             return {"STAY"}
         row, column = self.at[i]
-        names = {name for name, (dr, dc) in MOVES.items() if self.free((row + dr, column + dc))}
+        names = {
+            name
+            for name, (dr, dc) in MOVES.items()
+            if self.free((row + dr, column + dc))
+        }
         takers = dict(zip(self.kinds, self.names[5:], strict=True))
-        return names | {takers[kind] for kind, cell in self.things if cell == self.at[i]}
+        return names | {
+            takers[kind] for kind, cell in self.things if cell == self.at[i]
+        }
 
     def observation(self, i):
         """[H, W, n + 1 + kinds + 1]."""
-        seen = np.zeros((self.height, self.width, self.n + len(self.kinds) + 2), np.float32)
+        seen = np.zeros(
+            (self.height, self.width, self.n + len(self.kinds) + 2), np.float32
+        )
         for plane, j in enumerate([i] + [j for j in range(self.n) if j != i]):
             if not self.left[j]:
                 seen[(*self.at[j], plane)] = 1
@@ -48,7 +82,11 @@ class SlowGrid:
 
     def who(self, names, action, cell):
         """The players on `cell` that chose `action`."""
-        return [i for i in range(self.n) if not self.left[i] and self.at[i] == cell and names[i] == action]
+        return [
+            i
+            for i in range(self.n)
+            if not self.left[i] and self.at[i] == cell and names[i] == action
+        ]
 
     def take(self, names):
         """The reward of every player; removes what is taken, lets players leave. The rules proper."""
@@ -62,7 +100,10 @@ class SlowGrid:
 
     def step(self, actions):
         """Rewards [n]."""
-        names = ["STAY" if left else self.names[a] for a, left in zip(actions, self.left, strict=True)]
+        names = [
+            "STAY" if left else self.names[a]
+            for a, left in zip(actions, self.left, strict=True)
+        ]
         if self.over():
             return [0.0] * self.n
         rewards = self.take(names)
@@ -90,15 +131,22 @@ def compare(game, slow_kind, episodes=24, seed=0):
     keys = jax.random.split(jax.random.key(seed), episodes)
     reset, step = jax.jit(jax.vmap(game.reset)), jax.jit(jax.vmap(game.step))
     state, shown = reset(keys)
-    slow = [slow_kind(game, jax.tree.map(lambda x, e=e: np.asarray(x[e]), state)) for e in range(episodes)]
+    slow = [
+        slow_kind(game, jax.tree.map(lambda x, e=e: np.asarray(x[e]), state))
+        for e in range(episodes)
+    ]
     rewards = np.zeros((episodes, game.num_players))
     history = []
     for _ in range(game.max_steps + 3):
         shown = jax.tree.map(np.asarray, shown)
         for e, one in enumerate(slow):
-            _compare_one(game, one, jax.tree.map(lambda x, e=e: x[e], shown), rewards[e])
+            _compare_one(
+                game, one, jax.tree.map(lambda x, e=e: x[e], shown), rewards[e]
+            )
         actions = eager_actions(game, shown.legal, rng)
-        rewards = np.array([one.step(a) for one, a in zip(slow, actions, strict=True)])
+        rewards = np.array(
+            [one.step(a) for one, a in zip(slow, actions, strict=True)]
+        )
         state, shown = step(state, actions, keys)
         history.append(rewards)
     return slow, np.array(history)
@@ -111,5 +159,7 @@ def _compare_one(game, slow, shown, rewards):
     assert bool(shown.truncated) == (slow.time >= slow.max_steps and not over)
     assert shown.present.tolist() == [not left for left in slow.left]
     for i in range(slow.n):
-        assert {game.action_names[a] for a in np.flatnonzero(shown.legal[i])} == slow.legal(i)
+        assert {
+            game.action_names[a] for a in np.flatnonzero(shown.legal[i])
+        } == slow.legal(i)
         np.testing.assert_allclose(shown.obs[i], slow.observation(i), rtol=1e-6)

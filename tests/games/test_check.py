@@ -11,7 +11,7 @@ import pytest
 
 from bestreply.games import GameError, check_game
 from bestreply.games.base import Game, Symmetries
-from bestreply.games.promises import PROPERTIES
+from bestreply.games.contract import PROPERTIES
 from bestreply.types import TimeStep, ego_order
 
 CELLS = 4
@@ -52,11 +52,17 @@ class Exit(Game):
 
     @property
     def planes(self):
-        return ("self", *(f"player_{j}" for j in range(1, self.players)), "time")
+        return (
+            "self",
+            *(f"player_{j}" for j in range(1, self.players)),
+            "time",
+        )
 
     @property
     def binary(self):
-        return np.broadcast_to(np.arange(self.players + 1) < self.players, self.obs_shape)
+        return np.broadcast_to(
+            np.arange(self.players + 1) < self.players, self.obs_shape
+        )
 
     def start(self, key):
         cell = jax.random.randint(key, (self.players,), 0, CELLS)
@@ -65,7 +71,9 @@ class Exit(Game):
     def advance(self, state, actions, key):
         leaves = (actions == 3) & ~state.left
         moves = jnp.where(state.left | (actions == 3), 0, actions - 1)
-        return ExitState(state.cell + moves, state.left | leaves, state.time + 1), leaves.astype(jnp.float32)
+        return ExitState(
+            state.cell + moves, state.left | leaves, state.time + 1
+        ), leaves.astype(jnp.float32)
 
     def finished(self, state):
         return state.left.all() | (state.time >= self.max_steps)
@@ -84,12 +92,16 @@ class Exit(Game):
     def observe(self, state):
         players = jax.nn.one_hot(state.cell, CELLS) * ~state.left[:, None]
         seen = jnp.moveaxis(players[ego_order(self.players)], 1, -1)
-        time = jnp.full((self.players, CELLS, 1), 1 - state.time / self.max_steps)
+        time = jnp.full(
+            (self.players, CELLS, 1), 1 - state.time / self.max_steps
+        )
         return jnp.concatenate([seen, time], -1)
 
     def perspective(self, obs, other):
         order = jnp.argsort(jnp.arange(self.players) != other, stable=True)
-        return jnp.concatenate([jnp.take(obs[..., :-1], order, axis=-1), obs[..., -1:]], -1)
+        return jnp.concatenate(
+            [jnp.take(obs[..., :-1], order, axis=-1), obs[..., -1:]], -1
+        )
 
     def legal_in(self, obs):
         me = obs[:, 0] > 0.5
@@ -104,15 +116,22 @@ class Exit(Game):
     def symmetries(self):
         """The two others of three players are alike."""
         planes = np.array([[0, 1, 2, 3], [0, 2, 1, 3]])
-        obs = (np.arange(CELLS)[:, None] * 4 + planes[:, None, :]).reshape(2, -1)
-        return Symmetries(obs, np.array([[0, 1, 2, 3]] * 2), np.array([[0, 1], [1, 0]]))
+        obs = (np.arange(CELLS)[:, None] * 4 + planes[:, None, :]).reshape(
+            2, -1
+        )
+        return Symmetries(
+            obs, np.array([[0, 1, 2, 3]] * 2), np.array([[0, 1], [1, 0]])
+        )
 
 
 def test_a_game_that_is_well_passes_and_says_what_was_checked():
     report = check_game(Exit())
     assert report.kept == tuple(PROPERTIES) and report.skipped == {}
     assert report.episodes == 6 and 6 <= report.steps <= 42
-    assert str(report) == f"exit: {len(PROPERTIES)} properties kept over 6 episodes, {report.steps} steps"
+    assert (
+        str(report)
+        == f"exit: {len(PROPERTIES)} properties kept over 6 episodes, {report.steps} steps"
+    )
 
 
 FAULTS = {}
@@ -207,7 +226,11 @@ class HalfPrecision(Exit):
 
 @fault("types")
 class TruncatedBySeat(Exit):
-    look = shown(lambda state, step: {"truncated": jnp.broadcast_to(step.truncated, (3,))})
+    look = shown(
+        lambda state, step: {
+            "truncated": jnp.broadcast_to(step.truncated, (3,))
+        }
+    )
 
 
 @fault("types")
@@ -219,7 +242,11 @@ class NoTimeStep(Exit):
 
 @fault("finite")
 class LogOfTime(Exit):
-    look = shown(lambda state, step: {"obs": step.obs.at[..., -1].set(jnp.log(7.0 - state.time))})
+    look = shown(
+        lambda state, step: {
+            "obs": step.obs.at[..., -1].set(jnp.log(7.0 - state.time))
+        }
+    )
 
 
 @fault("binary")
@@ -229,17 +256,23 @@ class BlurredPlanes(Exit):
 
 @fault("legal")
 class NothingLegalOnceLeft(Exit):
-    look = shown(lambda state, step: {"legal": step.legal & ~state.left[:, None]})
+    look = shown(
+        lambda state, step: {"legal": step.legal & ~state.left[:, None]}
+    )
 
 
 @fault("flags")
 class TruncatedAndTerminated(Exit):
-    look = shown(lambda state, step: {"terminated": state.left | step.truncated})
+    look = shown(
+        lambda state, step: {"terminated": state.left | step.truncated}
+    )
 
 
 @fault("flags")
 class LeftButNotTerminated(Exit):
-    look = shown(lambda state, step: {"terminated": step.terminated & state.left.all()})
+    look = shown(
+        lambda state, step: {"terminated": step.terminated & state.left.all()}
+    )
 
 
 @fault("flags")
@@ -282,7 +315,9 @@ class TruncatedEarly(Exit):
     def finished(self, state):
         return super().finished(state) | (state.time >= 3)
 
-    look = shown(lambda state, step: {"truncated": (state.time >= 3) & ~state.left.all()})
+    look = shown(
+        lambda state, step: {"truncated": (state.time >= 3) & ~state.left.all()}
+    )
 
 
 @fault("finished")
@@ -293,7 +328,11 @@ class RunsOn(Exit):
 
 @fault("finished")
 class PaidAtTheEndForEver(Exit):
-    look = shown(lambda state, step: {"reward": step.reward + (state.time >= 7) * step.present})
+    look = shown(
+        lambda state, step: {
+            "reward": step.reward + (state.time >= 7) * step.present
+        }
+    )
 
 
 @fault("finished")
@@ -301,7 +340,9 @@ class StartsAnew(Exit):
     def step(self, state, actions, key):
         new, step = super().step(state, actions, key)
         fresh, over = self.start(key), self.finished(new)
-        return jax.tree.map(lambda a, b: jnp.where(over, a, b), fresh, new), step
+        return jax.tree.map(
+            lambda a, b: jnp.where(over, a, b), fresh, new
+        ), step
 
 
 @fault("last_observation")
@@ -310,7 +351,8 @@ class LastObservationOfAReset(Exit):
         new, step = super().step(state, actions, key)
         _, fresh = self.reset(key)
         obs, legal = (
-            jnp.where(self.finished(new), getattr(fresh, f), getattr(step, f)) for f in ("obs", "legal")
+            jnp.where(self.finished(new), getattr(fresh, f), getattr(step, f))
+            for f in ("obs", "legal")
         )
         return new, dataclasses.replace(step, obs=obs, legal=legal)
 
@@ -339,21 +381,27 @@ class TimeTurnsFloat(Exit):
 @fault("jit")
 class BranchesInPython(Exit):
     def finished(self, state):
-        return jnp.array(bool(state.left.all()) or int(state.time) >= self.max_steps)
+        return jnp.array(
+            bool(state.left.all()) or int(state.time) >= self.max_steps
+        )
 
 
 @fault("jit")
 class OtherwiseUnderJit(Exit):
     def advance(self, state, actions, key):
         new, reward = super().advance(state, actions, key)
-        return new, reward + (isinstance(actions, jax.core.Tracer) & ~state.left)
+        return new, reward + (
+            isinstance(actions, jax.core.Tracer) & ~state.left
+        )
 
 
 @fault("vmap")
 class OneAtATime(Exit):
     def advance(self, state, actions, key):
         new, reward = super().advance(state, actions, key)
-        return new, jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct((3,), jnp.float32), reward)
+        return new, jax.pure_callback(
+            lambda x: x, jax.ShapeDtypeStruct((3,), jnp.float32), reward
+        )
 
 
 @fault("vmap")
@@ -361,12 +409,17 @@ class MixesRows(Exit):
     def advance(self, state, actions, key):
         new, reward = super().advance(state, actions, key)
 
-        def call(x):  # right for one game; for several it sees them all and shifts them
+        def call(
+            x,
+        ):  # right for one game; for several it sees them all and shifts them
             return np.roll(x, 1, axis=0) if x.ndim > 1 else x
 
         shape = jax.ShapeDtypeStruct((3,), jnp.int32)
         return dataclasses.replace(
-            new, cell=jax.pure_callback(call, shape, new.cell, vmap_method="expand_dims")
+            new,
+            cell=jax.pure_callback(
+                call, shape, new.cell, vmap_method="expand_dims"
+            ),
         ), reward
 
 
@@ -381,7 +434,9 @@ class InGlobalOrder(Exit):
 class OthersInAnotherOrder(Exit):
     def look(self, state, reward):
         step = super().look(state, reward)
-        return dataclasses.replace(step, obs=step.obs[..., np.array([0, 2, 1, 3])])
+        return dataclasses.replace(
+            step, obs=step.obs[..., np.array([0, 2, 1, 3])]
+        )
 
 
 @fault("perspective")
@@ -400,7 +455,9 @@ class SwapsTheWrongPlanes(Exit):
 class EverythingIsLegal(Exit):
     def look(self, state, reward):
         step = Exit.look(self, state, reward)
-        return dataclasses.replace(step, legal=jax.vmap(lambda o: Exit.legal_in(self, o))(step.obs))
+        return dataclasses.replace(
+            step, legal=jax.vmap(lambda o: Exit.legal_in(self, o))(step.obs)
+        )
 
     def legal_in(self, obs):
         return jnp.ones(4, bool)
@@ -429,7 +486,11 @@ class SameEntryTwice(Exit):
 class TurnsTheBoardAlone(Exit):
     def symmetries(self):
         obs, action, others = super().symmetries()
-        return Symmetries(np.stack([obs[0], obs[0].reshape(CELLS, 4)[::-1].reshape(-1)]), action, others)
+        return Symmetries(
+            np.stack([obs[0], obs[0].reshape(CELLS, 4)[::-1].reshape(-1)]),
+            action,
+            others,
+        )
 
 
 @fault("symmetries")
@@ -437,7 +498,11 @@ class SwapsSelfWithAnother(Exit):
     def symmetries(self):
         obs, action, others = super().symmetries()
         planes = np.array([1, 0, 2, 3])
-        return Symmetries(np.stack([obs[0], obs[0].reshape(CELLS, 4)[:, planes].reshape(-1)]), action, others)
+        return Symmetries(
+            np.stack([obs[0], obs[0].reshape(CELLS, 4)[:, planes].reshape(-1)]),
+            action,
+            others,
+        )
 
 
 @fault("symmetries")
@@ -452,7 +517,11 @@ class SwapsTheTimeWithAPlayer(Exit):
     def symmetries(self):
         obs, action, others = super().symmetries()
         planes = np.array([0, 3, 2, 1])
-        return Symmetries(np.stack([obs[0], obs[0].reshape(CELLS, 4)[:, planes].reshape(-1)]), action, others)
+        return Symmetries(
+            np.stack([obs[0], obs[0].reshape(CELLS, 4)[:, planes].reshape(-1)]),
+            action,
+            others,
+        )
 
 
 @fault("achieved")
@@ -491,7 +560,10 @@ def test_every_fault_is_called_by_its_name(name):
     with pytest.raises(GameError) as told:
         check_game(kind(), episodes=5)
     assert told.value.property == property, str(told.value)
-    assert f"exit: {property}\n  wanted: {PROPERTIES[property]}\n  seen: " in str(told.value)
+    assert (
+        f"exit: {property}\n  expected: {PROPERTIES[property]}\n  seen: "
+        in str(told.value)
+    )
 
 
 # -- games on the host ---------------------------------------------------------------------------------------
@@ -535,7 +607,10 @@ class Count(Game):
         return state, self.show(state, np.asarray(actions, np.float32))
 
     def moved(self, state, actions):
-        return {"count": state["count"] + actions + 1, "time": state["time"] + 1}
+        return {
+            "count": state["count"] + actions + 1,
+            "time": state["time"] + 1,
+        }
 
 
 class InPlace(Count):
@@ -569,7 +644,9 @@ class WearsOut(Count):
 class SameForBoth(Count):
     def show(self, state, reward):
         step = super().show(state, reward)
-        return dataclasses.replace(step, obs=np.stack([step.obs[0], step.obs[0]]))
+        return dataclasses.replace(
+            step, obs=np.stack([step.obs[0], step.obs[0]])
+        )
 
 
 class Opaque:
@@ -589,7 +666,9 @@ class OpaqueStates(Count):
     def step(self, state, actions, key):
         if self.spoil and state.time == 1:
             state.count[0] += 1
-        new, step = super().step({"count": state.count, "time": state.time}, actions, key)
+        new, step = super().step(
+            {"count": state.count, "time": state.time}, actions, key
+        )
         return Opaque(new["count"], new["time"]), step
 
 

@@ -18,10 +18,16 @@ def play(game, rounds, seed=0):
     keys = jax.random.split(jax.random.key(seed), 16)
     state, shown = jax.jit(jax.vmap(game.reset))(keys)
     step = jax.jit(jax.vmap(game.step))
-    actions = rng.integers(game.num_actions, size=(rounds, 16, game.num_players)).astype(np.int32)
+    actions = rng.integers(
+        game.num_actions, size=(rounds, 16, game.num_players)
+    ).astype(np.int32)
     history = [jax.tree.map(np.asarray, shown)]
     for t in range(rounds):
-        state, shown = step(state, actions[t], jax.vmap(lambda k, t=t: jax.random.fold_in(k, t))(keys))
+        state, shown = step(
+            state,
+            actions[t],
+            jax.vmap(lambda k, t=t: jax.random.fold_in(k, t))(keys),
+        )
         history.append(jax.tree.map(np.asarray, shown))
     return actions, history
 
@@ -32,7 +38,9 @@ def slow_observation(game, past, ahead, seat):
     for back in range(1, game.memory + 1):
         for player in [seat] + [j for j in range(n) if j != seat]:
             acted = past[-back][player] if back <= len(past) else None
-            seen += [1.0 if acted == a else 0.0 for a in range(game.num_actions)]
+            seen += [
+                1.0 if acted == a else 0.0 for a in range(game.num_actions)
+            ]
     if not game.symmetric:
         seen += [1.0 if j == seat else 0.0 for j in range(n)]
     return [*seen, ahead]
@@ -49,7 +57,9 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: str(s.get("table", "payoffs" in s)))
+@pytest.mark.parametrize(
+    "settings", SETTINGS, ids=lambda s: str(s.get("table", "payoffs" in s))
+)
 def test_plays_by_the_rules(settings):
     game = make_game("matrix", **settings)
     table = np.asarray(settings.get("payoffs", game.payoff_array))
@@ -61,11 +71,20 @@ def test_plays_by_the_rules(settings):
             for seat in range(game.num_players):
                 ahead = (game.rounds - len(past)) / game.rounds
                 np.testing.assert_allclose(
-                    shown.obs[e, seat], slow_observation(game, past, ahead, seat), rtol=1e-6
+                    shown.obs[e, seat],
+                    slow_observation(game, past, ahead, seat),
+                    rtol=1e-6,
                 )
-                paid = table[(seat, *actions[t - 1, e])] if 0 < t <= game.max_steps else 0.0
+                paid = (
+                    table[(seat, *actions[t - 1, e])]
+                    if 0 < t <= game.max_steps
+                    else 0.0
+                )
                 assert shown.reward[e, seat] == pytest.approx(paid, rel=1e-6)
-            assert shown.terminated[e].tolist() == [over and game.max_steps == game.rounds] * game.num_players
+            assert (
+                shown.terminated[e].tolist()
+                == [over and game.max_steps == game.rounds] * game.num_players
+            )
             assert shown.truncated[e] == (t >= game.max_steps < game.rounds)
             assert shown.legal[e].all() and shown.present[e].all()
             if t < game.max_steps:
@@ -78,11 +97,36 @@ def test_plays_by_the_rules(settings):
 @pytest.mark.parametrize(
     "table, first, paid",
     [
-        ("prisoners_dilemma", "COOPERATE", {(0, 0): (3, 3), (0, 1): (0, 5), (1, 0): (5, 0), (1, 1): (1, 1)}),
-        ("stag_hunt", "STAG", {(0, 0): (2, 2), (0, 1): (0, 1), (1, 0): (1, 0), (1, 1): (1, 1)}),
-        ("chicken", "SWERVE", {(0, 0): (3, 3), (0, 1): (1, 4), (1, 0): (4, 1), (1, 1): (0, 0)}),
-        ("matching_pennies", "HEADS", {(0, 0): (1, -1), (0, 1): (-1, 1), (1, 0): (-1, 1), (1, 1): (1, -1)}),
-        ("rock_paper_scissors", "ROCK", {(0, 0): (0, 0), (0, 1): (-1, 1), (0, 2): (1, -1), (1, 2): (-1, 1)}),
+        (
+            "prisoners_dilemma",
+            "COOPERATE",
+            {(0, 0): (3, 3), (0, 1): (0, 5), (1, 0): (5, 0), (1, 1): (1, 1)},
+        ),
+        (
+            "stag_hunt",
+            "STAG",
+            {(0, 0): (2, 2), (0, 1): (0, 1), (1, 0): (1, 0), (1, 1): (1, 1)},
+        ),
+        (
+            "chicken",
+            "SWERVE",
+            {(0, 0): (3, 3), (0, 1): (1, 4), (1, 0): (4, 1), (1, 1): (0, 0)},
+        ),
+        (
+            "matching_pennies",
+            "HEADS",
+            {
+                (0, 0): (1, -1),
+                (0, 1): (-1, 1),
+                (1, 0): (-1, 1),
+                (1, 1): (1, -1),
+            },
+        ),
+        (
+            "rock_paper_scissors",
+            "ROCK",
+            {(0, 0): (0, 0), (0, 1): (-1, 1), (0, 2): (1, -1), (1, 2): (-1, 1)},
+        ),
     ],
 )
 def test_textbook_payoffs(table, first, paid):
@@ -95,16 +139,29 @@ def test_textbook_payoffs(table, first, paid):
 
 @pytest.mark.parametrize(
     "table, theirs",
-    [("stag_hunt", "sh"), ("matching_pennies", "mp"), ("rock_paper_scissors", "rps"), ("chicken", "cd")],
+    [
+        ("stag_hunt", "sh"),
+        ("matching_pennies", "mp"),
+        ("rock_paper_scissors", "rps"),
+        ("chicken", "cd"),
+    ],
 )
 def test_payoffs_are_openspiels(table, theirs):
     pyspiel = pytest.importorskip("pyspiel")
     other = pyspiel.load_matrix_game(f"matrix_{theirs}")
     count = other.num_rows()
-    order = range(count)[::-1] if table == "chicken" else range(count)  # dare comes first there
+    order = (
+        range(count)[::-1] if table == "chicken" else range(count)
+    )  # dare comes first there
     for a, b in itertools.product(range(count), repeat=2):
-        wanted = (other.row_utility(order[a], order[b]), other.col_utility(order[a], order[b]))
-        assert tuple(make_game("matrix", table=table).payoff_array[:, a, b]) == wanted
+        wanted = (
+            other.row_utility(order[a], order[b]),
+            other.col_utility(order[a], order[b]),
+        )
+        assert (
+            tuple(make_game("matrix", table=table).payoff_array[:, a, b])
+            == wanted
+        )
 
 
 def test_the_dilemmas_are_dilemmas():
@@ -122,21 +179,29 @@ def test_the_dilemmas_are_dilemmas():
 
 def test_own_payoffs_have_the_own_action_first():
     game = make_game("matrix", payoffs=THREE)
-    for seat, mine, a, b in itertools.product(range(3), range(2), range(2), range(2)):
+    for seat, mine, a, b in itertools.product(
+        range(3), range(2), range(2), range(2)
+    ):
         joint = [a, b]
         joint.insert(seat, mine)
-        assert game.payoffs_of(seat)[mine][a][b] == np.float32(THREE[(seat, *joint)])
+        assert game.payoffs_of(seat)[mine][a][b] == np.float32(
+            THREE[(seat, *joint)]
+        )
 
 
 def test_symmetry_is_of_the_table():
-    volunteers = np.zeros((3, 2, 2, 2))  # volunteer's dilemma: all get 2 if anybody acts, who acts pays 1
+    volunteers = np.zeros(
+        (3, 2, 2, 2)
+    )  # volunteer's dilemma: all get 2 if anybody acts, who acts pays 1
     for joint in itertools.product(range(2), repeat=3):
         for seat in range(3):
             volunteers[(seat, *joint)] = 2 * (0 in joint) - (joint[seat] == 0)
     assert make_game("matrix", payoffs=volunteers).symmetric
     volunteers[2, 0, 0, 0] += 1
     assert not make_game("matrix", payoffs=volunteers).symmetric
-    assert [name for name in TABLES if not make_game("matrix", table=name).symmetric] == ["matching_pennies"]
+    assert [
+        name for name in TABLES if not make_game("matrix", table=name).symmetric
+    ] == ["matching_pennies"]
 
 
 # -- how long ------------------------------------------------------------------------------------------------
@@ -148,17 +213,25 @@ def test_a_continuation_probability_makes_geometric_lengths():
     def length(key):
         def one(carry, t):
             state, count = carry
-            state, shown = game.step(state, jnp.zeros(2, jnp.int32), jax.random.fold_in(key, t))
+            state, shown = game.step(
+                state, jnp.zeros(2, jnp.int32), jax.random.fold_in(key, t)
+            )
             return (state, count + ~shown.terminated.all()), shown.truncated
 
-        (_, count), cut = jax.lax.scan(one, (game.start(key), 1), jnp.arange(60))
+        (_, count), cut = jax.lax.scan(
+            one, (game.start(key), 1), jnp.arange(60)
+        )
         return count, cut.any()
 
     lengths, cut = jax.jit(jax.vmap(length))(jax.random.split(KEY, 20_000))
     assert not cut.any()  # 0.8 ** 60 is 1.5e-6
-    assert lengths.mean() == pytest.approx(1 / (1 - 0.8), abs=5 * np.sqrt(0.8) / 0.2 / np.sqrt(20_000))
+    assert lengths.mean() == pytest.approx(
+        1 / (1 - 0.8), abs=5 * np.sqrt(0.8) / 0.2 / np.sqrt(20_000)
+    )
     for k in range(1, 5):
-        assert (lengths == k).mean() == pytest.approx(0.2 * 0.8 ** (k - 1), abs=0.015)
+        assert (lengths == k).mean() == pytest.approx(
+            0.2 * 0.8 ** (k - 1), abs=0.015
+        )
 
 
 def test_an_end_by_the_draw_terminates_and_the_cap_truncates():
@@ -166,7 +239,9 @@ def test_an_end_by_the_draw_terminates_and_the_cap_truncates():
     last = history[-1]
     assert last.truncated.any() and last.terminated.any()
     assert (last.truncated == ~last.terminated.any(1)).all()  # one or the other
-    assert (history[-1].reward == 0).all() and np.array_equal(history[-1].obs, history[3].obs)
+    assert (history[-1].reward == 0).all() and np.array_equal(
+        history[-1].obs, history[3].obs
+    )
     _, history = play(make_game("matrix", continuation=1, max_steps=3), 3)
     assert history[-1].truncated.all() and not history[-1].terminated.any()
     _, history = play(make_game("matrix", continuation=0, max_steps=3), 1)
@@ -186,7 +261,11 @@ def test_an_end_by_the_draw_terminates_and_the_cap_truncates():
 )
 def test_lengths_are_filled_in(given, rounds, continuation, max_steps):
     game = make_game("matrix", **given)
-    assert (game.rounds, game.continuation, game.max_steps) == (rounds, continuation, max_steps)
+    assert (game.rounds, game.continuation, game.max_steps) == (
+        rounds,
+        continuation,
+        max_steps,
+    )
     assert make_game("matrix", **game.settings) == game
 
 
@@ -194,7 +273,8 @@ def test_lengths_are_filled_in(given, rounds, continuation, max_steps):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"table": "matching_pennies"}, {"payoffs": THREE}, {"table": "chicken"}]
+    "settings",
+    [{"table": "matching_pennies"}, {"payoffs": THREE}, {"table": "chicken"}],
 )
 def test_perspective_is_the_other_seats_view(settings):
     game = make_game("matrix", memory=2, **settings)
@@ -203,7 +283,9 @@ def test_perspective_is_the_other_seats_view(settings):
     for shown in history:
         for me in range(game.num_players):
             for index, seat in enumerate(order[me]):
-                made = game.perspective(shown.obs[:, me], index)  # of a whole batch at once
+                made = game.perspective(
+                    shown.obs[:, me], index
+                )  # of a whole batch at once
                 np.testing.assert_array_equal(made, shown.obs[:, seat])
 
 
@@ -228,7 +310,10 @@ def test_recall_reads_the_rounds_back():
 def test_text_reads_from_left_to_right():
     game = make_game("matrix", memory=2)
     state, shown = game.reset(KEY)
-    assert game.text(shown.obs[1], 1).splitlines()[1:] == ["player 1        -", "player 2 (you)  -"]
+    assert game.text(shown.obs[1], 1).splitlines()[1:] == [
+        "player 1        -",
+        "player 2 (you)  -",
+    ]
     for joint in ([0, 0], [1, 0], [0, 1]):
         state, shown = game.step(state, np.array(joint, np.int32), KEY)
     wanted = [
@@ -238,43 +323,69 @@ def test_text_reads_from_left_to_right():
     ]
     assert game.text(shown.obs[1], 1).splitlines() == wanted
     game = make_game("matrix", continuation=0.9)
-    assert game.text(game.reset(KEY)[1].obs[0]).startswith("goes on after each round with probability 0.9")
+    assert game.text(game.reset(KEY)[1].obs[0]).startswith(
+        "goes on after each round with probability 0.9"
+    )
 
 
 # -- settings ------------------------------------------------------------------------------------------------
 
 
 def test_payoffs_on_the_command_line_are_the_named_table():
-    game = make_game("matrix(payoffs=(((3,0),(5,1)),((3,5),(0,1))), actions=(C, D))")
+    game = make_game(
+        "matrix(payoffs=(((3,0),(5,1)),((3,5),(0,1))), actions=(C, D))"
+    )
     np.testing.assert_array_equal(
-        game.payoff_array, make_game("matrix(table=prisoners_dilemma)").payoff_array
+        game.payoff_array,
+        make_game("matrix(table=prisoners_dilemma)").payoff_array,
     )
     assert game.action_names == ("C", "D")
-    assert make_game("matrix", payoffs=np.array(game.payoffs)).action_names == ("ACTION_0", "ACTION_1")
+    assert make_game("matrix", payoffs=np.array(game.payoffs)).action_names == (
+        "ACTION_0",
+        "ACTION_1",
+    )
 
 
 def test_settings_from_json_lists_make_an_equal_hashable_game():
-    game = make_game("matrix", payoffs=[[[3, 0], [5, 1]], [[3, 5], [0, 1]]], actions=["C", "D"])
-    assert game == make_game("matrix(payoffs=(((3,0),(5,1)),((3,5),(0,1))), actions=('C','D'))")
+    game = make_game(
+        "matrix",
+        payoffs=[[[3, 0], [5, 1]], [[3, 5], [0, 1]]],
+        actions=["C", "D"],
+    )
+    assert game == make_game(
+        "matrix(payoffs=(((3,0),(5,1)),((3,5),(0,1))), actions=('C','D'))"
+    )
     assert hash(game) == hash(make_game("matrix", **game.settings))
 
 
 @pytest.mark.parametrize(
     "settings, told",
     [
-        ({"table": "poker"}, "table='poker'; wanted: stag_hunt, prisoners_dilemma"),
+        (
+            {"table": "poker"},
+            "table='poker'; expected: stag_hunt, prisoners_dilemma",
+        ),
         ({"table": "chicken", "payoffs": THREE}, "one of the two"),
-        ({"payoffs": ((3, 0), (5, 1))}, r"shape \(2, 2\), 2 players; wanted: payoffs\[i\]"),
+        (
+            {"payoffs": ((3, 0), (5, 1))},
+            r"shape \(2, 2\), 2 players; expected: payoffs\[i\]",
+        ),
         ({"payoffs": (((3, 0), (5,)), ((3, 5), (0, 1)))}, "ragged"),
-        ({"payoffs": (((3, "x"), (5, 1)), ((3, 5), (0, 1)))}, "ragged, or holds other things"),
-        ({"payoffs": np.zeros((2, 2, 3))}, "players have 2, 3 actions; wanted: the same number"),
+        (
+            {"payoffs": (((3, "x"), (5, 1)), ((3, 5), (0, 1)))},
+            "ragged, or holds other things",
+        ),
+        (
+            {"payoffs": np.zeros((2, 2, 3))},
+            "players have 2, 3 actions; expected: the same number",
+        ),
         ({"payoffs": np.full((2, 2, 2), np.nan)}, "finite"),
         ({"payoffs": np.zeros((1, 2))}, "1 players; wanted"),
-        ({"actions": ("C",)}, "wanted: 2 different names"),
-        ({"actions": ("C", "C")}, "wanted: 2 different names"),
+        ({"actions": ("C",)}, "expected: 2 different names"),
+        ({"actions": ("C", "C")}, "expected: 2 different names"),
         ({"rounds": 0}, "rounds=0"),
         ({"rounds": 5, "continuation": 0.5}, "one of the two"),
-        ({"continuation": 1.5}, "continuation=1.5; wanted: a probability"),
+        ({"continuation": 1.5}, "continuation=1.5; expected: a probability"),
         ({"memory": -1}, "memory=-1"),
         ({"max_steps": -1}, "max_steps=-1"),
     ],
@@ -295,4 +406,7 @@ def test_settings_that_make_no_game_are_refused(settings, told):
     ids=lambda s: str(s.get("table")),
 )
 def test_keeps_every_promise_of_a_game(settings):
-    assert set(check_game(make_game("matrix", **settings)).skipped) == {"left", "symmetries"}
+    assert set(check_game(make_game("matrix", **settings)).skipped) == {
+        "left",
+        "symmetries",
+    }

@@ -14,7 +14,11 @@ KEY = jax.random.key(0)
 class SlowSnowdrift(SlowGrid):
     def __init__(self, game, state):
         super().__init__(game, state)
-        self.reward, self.cost, self.crowds = game.removal_reward, game.removal_cost, set()
+        self.reward, self.cost, self.crowds = (
+            game.removal_reward,
+            game.removal_cost,
+            set(),
+        )
 
     def take(self, names):
         rewards = [0.0] * self.n
@@ -37,7 +41,14 @@ SETTINGS = [
     {},
     {"height": 3, "width": 2, "players": 2, "drifts": 3, "max_steps": 6},
     {"height": 2, "width": 2, "players": 5, "drifts": 4, "max_steps": 8},
-    {"height": 3, "width": 3, "players": 3, "drifts": 2, "removal_reward": 1, "removal_cost": 7},
+    {
+        "height": 3,
+        "width": 3,
+        "players": 3,
+        "drifts": 2,
+        "removal_reward": 1,
+        "removal_cost": 7,
+    },
     {"height": 6, "width": 6, "max_steps": 25, "blocks": 3},
     {"height": 1, "width": 5, "max_steps": 50, "players": 1, "drifts": 5},
 ]
@@ -48,15 +59,21 @@ def test_plays_by_the_rules(settings):
     game = make_game("snowdrift", **settings)
     slow, rewards = compare(game, SlowSnowdrift)
     gone = np.array([game.drifts - len(one.things) for one in slow])
-    each = game.players * game.removal_reward - game.removal_cost  # a drift's worth to the group
+    each = (
+        game.players * game.removal_reward - game.removal_cost
+    )  # a drift's worth to the group
     np.testing.assert_allclose(rewards.sum((0, 2)), each * gone, rtol=1e-6)
 
 
 def test_the_comparison_sees_crowds_and_full_games():
-    slow, rewards = compare(make_game("snowdrift", height=1, width=2, drifts=2), SlowSnowdrift, 48)
+    slow, rewards = compare(
+        make_game("snowdrift", height=1, width=2, drifts=2), SlowSnowdrift, 48
+    )
     assert set().union(*(one.crowds for one in slow)) == {0, 1, 2, 3, 4}
     returns = rewards.sum(0)  # [E, N]
-    assert returns.mean(1).max() == pytest.approx(10)  # every drift gone: 5 each
+    assert returns.mean(1).max() == pytest.approx(
+        10
+    )  # every drift gone: 5 each
     assert returns.max() <= 12
 
 
@@ -101,11 +118,27 @@ def test_two_drifts_in_one_step_pay_twice():
 def test_a_sole_worker_earns_12_a_free_rider_36_and_the_mean_is_30():
     game, state = standing([0, 15, 15, 15])
     # the drifts lie on cells 0 ... 5: along the first row, down, and back to where 5 and 4 are
-    route = [REMOVE, RIGHT, REMOVE, RIGHT, REMOVE, RIGHT, REMOVE, 1, LEFT, LEFT, REMOVE, LEFT, REMOVE]
+    route = [
+        REMOVE,
+        RIGHT,
+        REMOVE,
+        RIGHT,
+        REMOVE,
+        RIGHT,
+        REMOVE,
+        1,
+        LEFT,
+        LEFT,
+        REMOVE,
+        LEFT,
+        REMOVE,
+    ]
     returns, shown = np.zeros(4), None
     for action in route:
         assert not game.finished(state)
-        state, shown = game.step(state, np.array([action, STAY, STAY, STAY]), KEY)
+        state, shown = game.step(
+            state, np.array([action, STAY, STAY, STAY]), KEY
+        )
         returns += np.asarray(shown.reward)
     assert returns.tolist() == [12, 36, 36, 36]
     assert returns.mean() == 30
@@ -120,13 +153,17 @@ def test_the_step_limit_truncates():
 
 @pytest.mark.parametrize("reward, cost", [(4, 4), (1, 4), (0, 0), (-2.5, 1)])
 def test_removing_shows_the_goal_whatever_it_pays(reward, cost):
-    game, state = standing([0, 15, 15, 15], removal_reward=reward, removal_cost=cost)
+    game, state = standing(
+        [0, 15, 15, 15], removal_reward=reward, removal_cost=cost
+    )
     before = state
     state, shown = game.step(state, np.array([REMOVE, STAY, STAY, STAY]), KEY)
     assert shown.reward.tolist() == [reward - cost, reward, reward, reward]
     obs = game.look(before, shown.reward).obs
     assert game.goals == ("drift", "none")
-    assert game.achieved(obs, np.array([REMOVE, STAY, STAY, STAY]), shown.reward).tolist() == [0, -1, -1, -1]
+    assert game.achieved(
+        obs, np.array([REMOVE, STAY, STAY, STAY]), shown.reward
+    ).tolist() == [0, -1, -1, -1]
 
 
 def test_settings():
@@ -146,9 +183,15 @@ def test_settings():
         make_game("snowdrift", players=0)
     game, state = standing([0, 0, 6, 15])
     shown = game.look(state, jnp.zeros(4))
-    assert game.text(shown.obs[2], 2).splitlines()[:2] == ["12D   D   D   D", "  D   D   3   ."]
+    assert game.text(shown.obs[2], 2).splitlines()[:2] == [
+        "12D   D   D   D",
+        "  D   D   3   .",
+    ]
 
 
 def test_keeps_every_promise_of_a_game():
-    report = check_game(make_game("snowdrift(height=3, width=3, players=3, drifts=2)"), episodes=4)
+    report = check_game(
+        make_game("snowdrift(height=3, width=3, players=3, drifts=2)"),
+        episodes=4,
+    )
     assert set(report.skipped) == {"left"}

@@ -21,7 +21,9 @@ class SlowStagHunt(SlowGrid):
         rewards = [0.0] * self.n
         for thing in list(self.things):
             kind, cell = thing
-            party = self.who(names, "HUNT_STAG" if kind == "stags" else "HUNT_HARE", cell)
+            party = self.who(
+                names, "HUNT_STAG" if kind == "stags" else "HUNT_HARE", cell
+            )
             self.events.add((kind, len(party)))
             if len(party) < (2 if kind == "stags" else 1):
                 continue
@@ -40,10 +42,39 @@ class SlowStagHunt(SlowGrid):
 SETTINGS = [
     {},
     {"stags": 2, "hunters": 3, "max_steps": 35},
-    {"height": 3, "width": 3, "hunters": 5, "stags": 2, "hares": 2, "leave": False},
-    {"height": 2, "width": 3, "hunters": 2, "stags": 1, "hares": 1, "max_steps": 25},
-    {"height": 2, "width": 2, "hunters": 3, "stags": 1, "hares": 1, "leave": False, "max_steps": 6},
-    {"height": 5, "width": 3, "hunters": 2, "stags": 1, "hares": 0, "blocks": 2},
+    {
+        "height": 3,
+        "width": 3,
+        "hunters": 5,
+        "stags": 2,
+        "hares": 2,
+        "leave": False,
+    },
+    {
+        "height": 2,
+        "width": 3,
+        "hunters": 2,
+        "stags": 1,
+        "hares": 1,
+        "max_steps": 25,
+    },
+    {
+        "height": 2,
+        "width": 2,
+        "hunters": 3,
+        "stags": 1,
+        "hares": 1,
+        "leave": False,
+        "max_steps": 6,
+    },
+    {
+        "height": 5,
+        "width": 3,
+        "hunters": 2,
+        "stags": 1,
+        "hares": 0,
+        "blocks": 2,
+    },
     {
         "height": 6,
         "width": 4,
@@ -54,8 +85,23 @@ SETTINGS = [
         "leave": False,
         "max_steps": 35,
     },
-    {"height": 8, "width": 8, "hunters": 4, "stags": 2, "hares": 4, "blocks": 5, "max_steps": 35},
-    {"height": 1, "width": 4, "hunters": 1, "stags": 1, "hares": 2, "max_steps": 5},
+    {
+        "height": 8,
+        "width": 8,
+        "hunters": 4,
+        "stags": 2,
+        "hares": 4,
+        "blocks": 5,
+        "max_steps": 35,
+    },
+    {
+        "height": 1,
+        "width": 4,
+        "hunters": 1,
+        "stags": 1,
+        "hares": 2,
+        "max_steps": 5,
+    },
 ]
 
 
@@ -65,9 +111,15 @@ def test_plays_by_the_rules(settings):
 
 
 def test_the_comparison_sees_every_kind_of_catch():
-    slow, rewards = compare(make_game("stag_hunt", height=1, width=2, stags=1, hares=1), SlowStagHunt, 48)
+    slow, rewards = compare(
+        make_game("stag_hunt", height=1, width=2, stags=1, hares=1),
+        SlowStagHunt,
+        48,
+    )
     events = set().union(*(one.events for one in slow))
-    assert events >= {("stags", k) for k in range(4)} | {("hares", k) for k in range(4)}
+    assert events >= {("stags", k) for k in range(4)} | {
+        ("hares", k) for k in range(4)
+    }
     assert {0.0, 10 / 2, 10 / 3, 1.0, 1 / 2} <= set(np.unique(rewards))
 
 
@@ -76,7 +128,9 @@ def test_the_comparison_sees_every_kind_of_catch():
 
 def line(hunter_cells, **settings):
     """A row of cells: the stag on 0, hares on 1, 2, ...; hunters where told. Gives the game and its state."""
-    game = make_game("stag_hunt", height=1, width=5, hunters=len(hunter_cells), **settings)
+    game = make_game(
+        "stag_hunt", height=1, width=5, hunters=len(hunter_cells), **settings
+    )
     state = GridState(
         cell=jnp.array(hunter_cells, jnp.int32),
         left=jnp.zeros(len(hunter_cells), bool),
@@ -99,7 +153,14 @@ def test_best_group_total_is_12_two_on_the_stag_and_two_on_hares():
     actions = np.where(cells == 0, HUNT_STAG, HUNT_HARE).astype(np.int32)
 
     def total(cell, action):
-        at = GridState(cell, state.left, state.blocks, state.thing_cell, state.thing_there, state.time)
+        at = GridState(
+            cell,
+            state.left,
+            state.blocks,
+            state.thing_cell,
+            state.thing_there,
+            state.time,
+        )
         return game.step(at, action, KEY)[1].reward.sum()
 
     totals = np.asarray(jax.jit(jax.vmap(total))(cells, actions))
@@ -108,59 +169,99 @@ def test_best_group_total_is_12_two_on_the_stag_and_two_on_hares():
     best = cells[totals == 12.0]
     assert ((best == 0).sum(1) == 2).all()
     assert all(len(set(row[row > 0])) == 2 for row in best)
-    assert len(best) == 6 * 4 * 3  # which two hunt the stag; which hares the others take
+    assert (
+        len(best) == 6 * 4 * 3
+    )  # which two hunt the stag; which hares the others take
 
 
 def test_all_four_on_the_stag_get_two_and_a_half_each():
     game, state = line([0, 0, 0, 0])
     _, shown = game.step(state, np.full(4, HUNT_STAG), KEY)
     assert shown.reward.tolist() == [2.5] * 4
-    assert shown.terminated.all() and not shown.truncated and not shown.present.any()
+    assert (
+        shown.terminated.all()
+        and not shown.truncated
+        and not shown.present.any()
+    )
 
 
 def test_a_hare_pays_one_to_its_sole_hunter_and_is_shared_by_two():
     game, state = line([1, 2, 2, 4])
-    _, shown = game.step(state, np.array([HUNT_HARE, HUNT_HARE, HUNT_HARE, STAY]), KEY)
+    _, shown = game.step(
+        state, np.array([HUNT_HARE, HUNT_HARE, HUNT_HARE, STAY]), KEY
+    )
     assert shown.reward.tolist() == [1.0, 0.5, 0.5, 0.0]
     assert shown.present.tolist() == [False, False, False, True]
 
 
 def test_one_hunter_alone_gets_no_stag_and_stays():
     game, state = line([0, 0, 1, 1])
-    state, shown = game.step(state, np.array([HUNT_STAG, STAY, STAY, STAY]), KEY)
+    state, shown = game.step(
+        state, np.array([HUNT_STAG, STAY, STAY, STAY]), KEY
+    )
     assert shown.reward.tolist() == [0.0] * 4 and shown.present.all()
     assert shown.legal[0, HUNT_STAG] and state.thing_there.all()
 
 
 def test_who_leaves_takes_its_reward_along_and_nothing_more():
     game, state = line([1, 0, 0, 0])
-    state, shown = game.step(state, np.array([HUNT_HARE, STAY, STAY, STAY]), KEY)
-    assert shown.reward[0] == 1 and shown.terminated.tolist() == [True, False, False, False]
+    state, shown = game.step(
+        state, np.array([HUNT_HARE, STAY, STAY, STAY]), KEY
+    )
+    assert shown.reward[0] == 1 and shown.terminated.tolist() == [
+        True,
+        False,
+        False,
+        False,
+    ]
     assert np.flatnonzero(shown.legal[0]).tolist() == [STAY]
     assert shown.obs[0][..., 0].sum() == 0 and shown.obs[1][..., 1].sum() == 0
-    _, shown = game.step(state, np.array([HUNT_STAG, HUNT_STAG, HUNT_STAG, STAY]), KEY)
+    _, shown = game.step(
+        state, np.array([HUNT_STAG, HUNT_STAG, HUNT_STAG, STAY]), KEY
+    )
     assert shown.reward.tolist() == [0, 5, 5, 0]
 
 
 def test_without_leaving_hunters_hunt_on_until_no_prey_is_left():
     game, state = line([0, 0, 3, 4], leave=False)
-    state, shown = game.step(state, np.array([HUNT_STAG, HUNT_STAG, HUNT_HARE, HUNT_HARE]), KEY)
-    assert shown.reward.tolist() == [5, 5, 1, 1] and shown.present.all() and not shown.terminated.any()
+    state, shown = game.step(
+        state, np.array([HUNT_STAG, HUNT_STAG, HUNT_HARE, HUNT_HARE]), KEY
+    )
+    assert (
+        shown.reward.tolist() == [5, 5, 1, 1]
+        and shown.present.all()
+        and not shown.terminated.any()
+    )
     state, _ = game.step(state, np.array([RIGHT, RIGHT, LEFT, STAY]), KEY)
-    state, shown = game.step(state, np.array([HUNT_HARE, HUNT_HARE, STAY, STAY]), KEY)
-    assert shown.reward.tolist() == [0.5, 0.5, 0, 0] and not shown.terminated.any()
+    state, shown = game.step(
+        state, np.array([HUNT_HARE, HUNT_HARE, STAY, STAY]), KEY
+    )
+    assert (
+        shown.reward.tolist() == [0.5, 0.5, 0, 0] and not shown.terminated.any()
+    )
     _, shown = game.step(state, np.array([STAY, STAY, HUNT_HARE, STAY]), KEY)
     assert shown.reward.tolist() == [0, 0, 1, 0]
-    assert shown.terminated.all() and shown.present.all() and not shown.truncated
+    assert (
+        shown.terminated.all() and shown.present.all() and not shown.truncated
+    )
 
 
 def test_the_step_limit_truncates_and_leaves_terminated_alone():
     game, state = line([1, 2, 0, 0], max_steps=2)
     state, _ = game.step(state, np.array([HUNT_HARE, STAY, STAY, STAY]), KEY)
     state, shown = game.step(state, np.full(4, STAY), KEY)
-    assert shown.truncated and shown.terminated.tolist() == [True, False, False, False]
-    again, after = game.step(state, np.array([STAY, HUNT_HARE, STAY, STAY]), KEY)
-    assert after.reward.tolist() == [0] * 4 and after.truncated and again.time == 2
+    assert shown.truncated and shown.terminated.tolist() == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    again, after = game.step(
+        state, np.array([STAY, HUNT_HARE, STAY, STAY]), KEY
+    )
+    assert (
+        after.reward.tolist() == [0] * 4 and after.truncated and again.time == 2
+    )
     np.testing.assert_array_equal(after.obs, shown.obs)
 
 
@@ -190,11 +291,22 @@ def starts(game, count, seed=0):
 def test_prey_starts_on_distinct_cells_everything_anywhere():
     state = starts(make_game("stag_hunt"), 8000)
     assert all(len(set(cells)) == 5 for cells in state.thing_cell)
-    for cells in (state.cell[:, 0], state.cell[:, 3], state.thing_cell[:, 0], state.thing_cell[:, 4]):
+    for cells in (
+        state.cell[:, 0],
+        state.cell[:, 3],
+        state.thing_cell[:, 0],
+        state.thing_cell[:, 4],
+    ):
         counts = np.bincount(cells, minlength=16)
-        assert abs(counts - 500).max() < 5 * np.sqrt(500)  # five standard deviations of a uniform draw
-    assert (state.cell[:, 0] == state.cell[:, 1]).mean() == pytest.approx(1 / 16, abs=0.015)  # may overlap
-    assert (state.cell[:, 0] == state.thing_cell[:, 0]).mean() == pytest.approx(1 / 16, abs=0.015)
+        assert abs(counts - 500).max() < 5 * np.sqrt(
+            500
+        )  # five standard deviations of a uniform draw
+    assert (state.cell[:, 0] == state.cell[:, 1]).mean() == pytest.approx(
+        1 / 16, abs=0.015
+    )  # may overlap
+    assert (state.cell[:, 0] == state.thing_cell[:, 0]).mean() == pytest.approx(
+        1 / 16, abs=0.015
+    )
 
 
 def pieces(blocks, height, width):
@@ -205,7 +317,12 @@ def pieces(blocks, height, width):
         while front:
             row, column = front.pop()
             piece.add((row, column))
-            near = {(row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)} & cells
+            near = {
+                (row + 1, column),
+                (row - 1, column),
+                (row, column + 1),
+                (row, column - 1),
+            } & cells
             cells -= near
             front += near
         found.append(frozenset(piece))
@@ -235,7 +352,9 @@ def test_blocks_are_few_i_and_l_pieces_that_leave_one_free_area(height, width):
     everything = set(itertools.product(range(height), range(width)))
     shapes, most = set(), 0
     for index in range(200):
-        blocks = {divmod(int(c), width) for c in np.flatnonzero(state.blocks[index])}
+        blocks = {
+            divmod(int(c), width) for c in np.flatnonzero(state.blocks[index])
+        }
         found = pieces(blocks, height, width)
         shapes |= {canonical(piece) for piece in found}
         most = max(most, len(found))
@@ -250,7 +369,9 @@ def test_blocks_are_few_i_and_l_pieces_that_leave_one_free_area(height, width):
 
 
 def test_blocks_never_take_the_room_of_the_prey():
-    state = starts(make_game("stag_hunt", height=3, width=3, blocks=5, hares=5), 100)
+    state = starts(
+        make_game("stag_hunt", height=3, width=3, blocks=5, hares=5), 100
+    )
     assert ((~state.blocks).sum(1) >= 6).all() and state.blocks.any()
     assert not starts(
         make_game("stag_hunt", height=1, width=2, blocks=5, hares=1), 4
@@ -259,7 +380,13 @@ def test_blocks_never_take_the_room_of_the_prey():
 
 def test_moves_and_distances_agree_with_counting():
     to, far = targets(3, 4), distances(3, 4)
-    assert to[0].tolist() == [-1, 4, -1, 1, 0] and to[11].tolist() == [7, -1, 10, -1, 11]
+    assert to[0].tolist() == [-1, 4, -1, 1, 0] and to[11].tolist() == [
+        7,
+        -1,
+        10,
+        -1,
+        11,
+    ]
     for a, b in itertools.product(range(12), repeat=2):
         assert far[a, b] == abs(a // 4 - b // 4) + abs(a % 4 - b % 4)
 
@@ -287,7 +414,10 @@ def read(game, obs):
     "spec, count",
     [
         ("stag_hunt(hunters=3, height=3, width=3, hares=2)", 8 * 2),
-        ("stag_hunt(hunters=3, height=2, width=3, hares=2, leave=False)", 4 * 2),
+        (
+            "stag_hunt(hunters=3, height=2, width=3, hares=2, leave=False)",
+            4 * 2,
+        ),
         ("snowdrift(height=3, width=3, drifts=3, blocks=1)", 8 * 6),
     ],
 )
@@ -297,16 +427,29 @@ def test_a_game_turned_by_a_symmetry_goes_on_as_the_turned_game(spec, count):
     assert turns.obs.shape == (count, np.prod(game.obs_shape))
     state, shown = game.reset(jax.random.key(3))
     for which in rng.permutation(count)[:12]:
-        obs_map, action_map, others = (np.asarray(part)[which] for part in turns)
+        obs_map, action_map, others = (
+            np.asarray(part)[which] for part in turns
+        )
         seats = np.array([0, *(1 + others)])
         actions = eager_actions(game, np.asarray(shown.legal)[None], rng)[0]
-        turned = read(game, np.asarray(shown.obs[0]).reshape(-1)[obs_map].reshape(game.obs_shape))
+        turned = read(
+            game,
+            np.asarray(shown.obs[0])
+            .reshape(-1)[obs_map]
+            .reshape(game.obs_shape),
+        )
         _, there = step(turned, action_map[actions[seats]], KEY)
         state, shown = step(state, actions, KEY)
-        wanted = np.asarray(shown.obs[0]).reshape(-1)[obs_map].reshape(game.obs_shape)
+        wanted = (
+            np.asarray(shown.obs[0])
+            .reshape(-1)[obs_map]
+            .reshape(game.obs_shape)
+        )
         np.testing.assert_allclose(there.obs[0], wanted, rtol=1e-6)
         for name in ("reward", "terminated", "present"):
-            np.testing.assert_array_equal(getattr(there, name), np.asarray(getattr(shown, name))[seats])
+            np.testing.assert_array_equal(
+                getattr(there, name), np.asarray(getattr(shown, name))[seats]
+            )
         if game.finished(state):
             state, shown = game.reset(jax.random.key(int(which)))
 
@@ -335,11 +478,20 @@ def test_settings_that_make_no_game_are_refused(settings, told):
 def test_text_and_picture_show_what_is_where():
     game, state = line([0, 2, 4, 4])
     _, shown = game.step(state, np.array([STAY, HUNT_HARE, STAY, STAY]), KEY)
-    assert game.text(shown.obs[0], 0).splitlines() == [" 1S   H   .   H 34H", "14 of 15 steps left"]
-    assert game.text(shown.obs[3], 3) == game.text(shown.obs[0], 0)  # by global seat, whoever looks
-    assert ">1</text>" in game.picture(shown.obs[0], 0) and ">2</text>" not in game.picture(shown.obs[0], 0)
+    assert game.text(shown.obs[0], 0).splitlines() == [
+        " 1S   H   .   H 34H",
+        "14 of 15 steps left",
+    ]
+    assert game.text(shown.obs[3], 3) == game.text(
+        shown.obs[0], 0
+    )  # by global seat, whoever looks
+    assert ">1</text>" in game.picture(
+        shown.obs[0], 0
+    ) and ">2</text>" not in game.picture(shown.obs[0], 0)
 
 
 def test_keeps_every_promise_of_a_game():
-    game = make_game("stag_hunt(hunters=3, height=3, width=3, hares=2, blocks=1)")
+    game = make_game(
+        "stag_hunt(hunters=3, height=3, width=3, hares=2, blocks=1)"
+    )
     assert check_game(game, episodes=4).skipped == {}

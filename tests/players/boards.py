@@ -14,7 +14,11 @@ def observe(game, drawing, time=1.0):
     for row, line in enumerate(lines):
         for column, cell in enumerate(line):
             for sign in cell.replace(".", ""):
-                obs[row, column, int(sign) if sign.isdigit() else planes.index(THINGS[sign])] = 1
+                obs[
+                    row,
+                    column,
+                    int(sign) if sign.isdigit() else planes.index(THINGS[sign]),
+                ] = 1
     obs[..., -1] = time
     return jnp.asarray(obs)
 
@@ -23,4 +27,8 @@ def distribution(game, player, obs, carry=()):
     """Action name -> probability, for the actions that have any."""
     probs = np.asarray(player.policy(carry, obs, game.legal_in(obs)))
     assert probs.dtype == np.float32 and probs.shape == (game.num_actions,)
-    return {name: float(p) for name, p in zip(game.action_names, probs, strict=True) if p > 0}
+    return {
+        name: float(p)
+        for name, p in zip(game.action_names, probs, strict=True)
+        if p > 0
+    }

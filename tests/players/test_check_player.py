@@ -11,9 +11,11 @@ import pytest
 from bestreply import check_player, make_game
 from bestreply.players.base import Player, draw, uniform
 from bestreply.players.check import PROPERTIES, PlayerError
-from bestreply.types import Plan, Thought
+from bestreply.types import ActorOutput, Plan
 
-GAME = make_game("stag_hunt(height=3, width=3, hunters=2, stags=1, hares=1, max_steps=4)")
+GAME = make_game(
+    "stag_hunt(height=3, width=3, hunters=2, stags=1, hares=1, max_steps=4)"
+)
 
 
 class Counting(Player):
@@ -26,10 +28,16 @@ class Counting(Player):
         return {"steps": jnp.int32(0), "seen": jnp.zeros(1, jnp.int32)}
 
     def step(self, carry, obs, legal, key, *, others=None, present=None):
-        seen = carry["seen"] if others is None else jnp.asarray(others, jnp.int32)
+        seen = (
+            carry["seen"] if others is None else jnp.asarray(others, jnp.int32)
+        )
         probs = self.told(obs, legal)
         action = self.chosen(key, probs, obs, legal, present)
-        return {"steps": carry["steps"] + 1, "seen": seen}, action, self.thought(probs, legal)
+        return (
+            {"steps": carry["steps"] + 1, "seen": seen},
+            action,
+            self.actor_output(probs, legal),
+        )
 
     def told(self, obs, legal):
         return uniform(legal)
@@ -37,12 +45,14 @@ class Counting(Player):
     def chosen(self, key, probs, obs, legal, present):
         return draw(key, probs)
 
-    def thought(self, probs, legal):
-        return Thought(probs)
+    def actor_output(self, probs, legal):
+        return ActorOutput(probs)
 
 
 def plan_of(scores, reward, value, action):
-    return Plan(scores, reward, value, jnp.int32(action), jnp.full((1, 7), 1 / 7), ())
+    return Plan(
+        scores, reward, value, jnp.int32(action), jnp.full((1, 7), 1 / 7), ()
+    )
 
 
 class Nameless(Counting):
@@ -60,34 +70,38 @@ class NoScalar(Counting):
 
 
 class OddThought(Counting):
-    def thought(self, probs, legal):
+    def actor_output(self, probs, legal):
         return (probs, None)
 
 
 class WideProbs(Counting):
-    def thought(self, probs, legal):
-        return Thought(jnp.append(probs, 0.0))
+    def actor_output(self, probs, legal):
+        return ActorOutput(jnp.append(probs, 0.0))
 
 
 class Illegal(Counting):
     def told(self, obs, legal):
         return uniform(jnp.ones(7))
 
-    def thought(self, probs, legal):
-        return Thought()
+    def actor_output(self, probs, legal):
+        return ActorOutput()
 
 
 class TellsIllegal(Counting):
     def told(self, obs, legal):
-        return jnp.where(legal, 0.9 * uniform(legal), 0.1 / jnp.maximum((~jnp.asarray(legal)).sum(), 1))
+        return jnp.where(
+            legal,
+            0.9 * uniform(legal),
+            0.1 / jnp.maximum((~jnp.asarray(legal)).sum(), 1),
+        )
 
     def chosen(self, key, probs, obs, legal, present):
         return draw(key, uniform(legal))
 
 
 class HalfProbs(Counting):
-    def thought(self, probs, legal):
-        return Thought(probs / 2)
+    def actor_output(self, probs, legal):
+        return ActorOutput(probs / 2)
 
 
 class TellsOther(Counting):
@@ -98,29 +112,44 @@ class TellsOther(Counting):
 
 
 class ScoresIllegal(Counting):
-    def thought(self, probs, legal):
+    def actor_output(self, probs, legal):
         zero = jnp.zeros(7)
-        return Thought(probs, plan_of(zero, zero, zero, 0))
+        return ActorOutput(probs, plan_of(zero, zero, zero, 0))
 
 
 class NotTheBest(Counting):
-    def thought(self, probs, legal):
+    def actor_output(self, probs, legal):
         reward = jnp.arange(7.0)
-        return Thought(
-            probs, plan_of(jnp.where(legal, reward, -jnp.inf), reward, jnp.zeros(7), 4 - 4 * legal[0])
+        return ActorOutput(
+            probs,
+            plan_of(
+                jnp.where(legal, reward, -jnp.inf),
+                reward,
+                jnp.zeros(7),
+                4 - 4 * legal[0],
+            ),
         )
 
 
 class NotTheSum(Counting):
-    def thought(self, probs, legal):
+    def actor_output(self, probs, legal):
         scores = jnp.where(legal, jnp.arange(7.0), -jnp.inf)
-        return Thought(probs, plan_of(scores, jnp.zeros(7), jnp.zeros(7), jnp.argmax(scores)))
+        return ActorOutput(
+            probs,
+            plan_of(scores, jnp.zeros(7), jnp.zeros(7), jnp.argmax(scores)),
+        )
 
 
 class GrowingCarry(Counting):
     def step(self, carry, obs, legal, key, *, others=None, present=None):
-        _, action, thought = super().step(carry, obs, legal, key, others=others)
-        return {"steps": carry["steps"] + 1.0, "seen": carry["seen"]}, action, thought
+        _, action, actor_output = super().step(
+            carry, obs, legal, key, others=others
+        )
+        return (
+            {"steps": carry["steps"] + 1.0, "seen": carry["seen"]},
+            action,
+            actor_output,
+        )
 
 
 class ForgetfulRenew(Counting):
@@ -147,7 +176,9 @@ class Moody(Counting):
 
     def told(self, obs, legal):
         self.moods.append(0)
-        return jnp.where(len(self.moods) % 2, uniform(legal), jax.nn.one_hot(4, 7))
+        return jnp.where(
+            len(self.moods) % 2, uniform(legal), jax.nn.one_hot(4, 7)
+        )
 
 
 class Moods(list):
@@ -180,8 +211,8 @@ class LostAlone(Counting):
         alone = jnp.bool_(False) if present is None else ~present[1]
         return jnp.where(alone, 5, draw(key, probs)).astype(jnp.int32)
 
-    def thought(self, probs, legal):
-        return Thought()
+    def actor_output(self, probs, legal):
+        return ActorOutput()
 
 
 FAULTS = {
@@ -213,7 +244,9 @@ def test_an_honest_player_passes():
     assert set(found.kept) == set(PROPERTIES) - {"plan"} and found.skipped == {
         "plan": "the player does not plan"
     }
-    assert str(found).startswith("counting in stag_hunt: 14 properties kept over 4 episodes")
+    assert str(found).startswith(
+        "counting in stag_hunt: 14 properties kept over 4 episodes"
+    )
 
 
 @pytest.mark.parametrize("kind", FAULTS, ids=lambda kind: kind.__name__)
@@ -221,7 +254,9 @@ def test_each_fault_is_named(kind):
     with pytest.raises(PlayerError) as told:
         check_player(kind(), GAME)
     assert told.value.property == FAULTS[kind], told.value
-    assert PROPERTIES[told.value.property] in str(told.value) and told.value.seen in str(told.value)
+    assert PROPERTIES[told.value.property] in str(
+        told.value
+    ) and told.value.seen in str(told.value)
 
 
 def test_a_player_that_is_lost_alone_is_named():
@@ -237,7 +272,7 @@ def test_something_else_is_no_player():
 
 
 def test_no_episodes_no_check():
-    with pytest.raises(ValueError, match="episodes=0; wanted: 1 or more"):
+    with pytest.raises(ValueError, match="episodes=0; expected: 1 or more"):
         check_player(Counting(), GAME, episodes=0)
 
 
@@ -263,8 +298,8 @@ def test_a_player_that_leaks_between_rows_is_named():
         def chosen(self, key, probs, obs, legal, present):
             return jnp.int32(4)
 
-        def thought(self, probs, legal):
-            return Thought(probs / probs.sum())
+        def actor_output(self, probs, legal):
+            return ActorOutput(probs / probs.sum())
 
     with pytest.raises(PlayerError, match="vmap"):
         check_player(Leaks(), GAME)

@@ -20,14 +20,14 @@ def along(player, game, others, seat=0, carry=None):
     """The distribution of each step, given what the others did in the step before."""
     carry, probs = player.init() if carry is None else carry, []
     for t, seen in enumerate(others):
-        carry, _, thought = player.step(
+        carry, _, actor_output = player.step(
             carry,
             jnp.zeros(game.obs_shape),
             jnp.ones(game.num_actions, bool),
             jax.random.key(t),
             others=jnp.asarray(seen),
         )
-        probs.append(np.asarray(thought.probs).tolist())
+        probs.append(np.asarray(actor_output.probs).tolist())
     return probs, carry
 
 
@@ -39,28 +39,51 @@ def actions(player, game, others, carry=None):
 
 
 def test_always():
-    assert actions(make_player("always_c", PD), PD, [START, (1,), (1,)])[0] == [0, 0, 0]
-    assert actions(make_player("always_d", PD), PD, [START, (0,), (1,)])[0] == [1, 1, 1]
+    assert actions(make_player("always_c", PD), PD, [START, (1,), (1,)])[0] == [
+        0,
+        0,
+        0,
+    ]
+    assert actions(make_player("always_d", PD), PD, [START, (0,), (1,)])[0] == [
+        1,
+        1,
+        1,
+    ]
     assert actions(make_player("always(SCISSORS)", RPS), RPS, [START])[0] == [2]
     assert actions(make_player("always(1)", RPS), RPS, [START])[0] == [1]
 
 
 def test_tit_for_tat_does_what_was_done_to_it():
     player = make_player("tit_for_tat", PD)
-    assert actions(player, PD, [START, (0,), (1,), (1,), (0,)])[0] == [0, 0, 1, 1, 0]
+    assert actions(player, PD, [START, (0,), (1,), (1,), (0,)])[0] == [
+        0,
+        0,
+        1,
+        1,
+        0,
+    ]
 
 
 def test_tit_for_tat_among_three_wants_all_to_cooperate():
     game = make_game("matrix", payoffs=np.zeros((3, 2, 2, 2)).tolist())
     seen = [(ABSENT, ABSENT), (0, 1), (0, 0), (1, 1), (0, 0)]
-    assert actions(make_player("tit_for_tat", game), game, seen)[0] == [0, 1, 0, 1, 0]
+    assert actions(make_player("tit_for_tat", game), game, seen)[0] == [
+        0,
+        1,
+        0,
+        1,
+        0,
+    ]
 
 
 def test_grim_never_forgives_within_a_game():
     player = make_player("grim", PD)
     found, carry = actions(player, PD, [START, (0,), (1,), (0,), (0,)])
     assert found == [0, 0, 1, 1, 1]
-    assert actions(player, PD, [START, (0,)], player.renew(carry))[0] == [0, 0]  # a further game begins anew
+    assert actions(player, PD, [START, (0,)], player.renew(carry))[0] == [
+        0,
+        0,
+    ]  # a further game begins anew
 
 
 def test_win_stay_lose_shift_in_the_prisoners_dilemma():
@@ -84,15 +107,21 @@ def test_fictitious_play_of_both_sides_of_matching_pennies():
     counts = [(1, 1), (2, 1), (2, 2), (2, 3)]
     row, _ = along(make_player("fictitious_play", PENNIES, 0), PENNIES, seen)
     column, _ = along(make_player("fictitious_play", PENNIES, 1), PENNIES, seen)
-    assert row == [[0.5, 0.5] if a == b else [1, 0] if a > b else [0, 1] for a, b in counts]
-    assert column == [[0.5, 0.5] if a == b else [0, 1] if a > b else [1, 0] for a, b in counts]
+    assert row == [
+        [0.5, 0.5] if a == b else [1, 0] if a > b else [0, 1] for a, b in counts
+    ]
+    assert column == [
+        [0.5, 0.5] if a == b else [0, 1] if a > b else [1, 0] for a, b in counts
+    ]
 
 
 def test_fictitious_play_remembers_from_game_to_game():
     player = make_player("fictitious_play", RPS)
     _, carry = along(player, RPS, [START, (0,), (0,), (1,)])  # counts 3, 2, 1
     kept, _ = along(player, RPS, [START], carry=player.renew(carry))
-    assert kept == [[0, 1, 0]]  # worth: rock (1 - 2) / 6, paper (3 - 1) / 6, scissors (2 - 3) / 6
+    assert kept == [
+        [0, 1, 0]
+    ]  # worth: rock (1 - 2) / 6, paper (3 - 1) / 6, scissors (2 - 3) / 6
     assert along(player, RPS, [START])[0] == [[pytest.approx(1 / 3)] * 3]
 
 
@@ -106,11 +135,22 @@ def test_fictitious_play_among_three_weighs_joint_actions_by_the_product_of_freq
         for step, joint in enumerate(seen):
             for j, action in enumerate(joint):
                 counts[j, action] += action != ABSENT
-            frequency, worth = counts / counts.sum(1, keepdims=True), np.zeros(3)
+            frequency, worth = (
+                counts / counts.sum(1, keepdims=True),
+                np.zeros(3),
+            )
             for own, first, second in itertools.product(range(3), repeat=3):
                 cell = [0, 0, 0]
-                cell[seat], cell[others[0]], cell[others[1]] = own, first, second
-                worth[own] += frequency[0, first] * frequency[1, second] * payoffs[(seat, *cell)]
+                cell[seat], cell[others[0]], cell[others[1]] = (
+                    own,
+                    first,
+                    second,
+                )
+                worth[own] += (
+                    frequency[0, first]
+                    * frequency[1, second]
+                    * payoffs[(seat, *cell)]
+                )
             assert found[step] == np.eye(3)[worth.argmax()].tolist()
 
 
@@ -120,20 +160,40 @@ def test_fictitious_play_among_three_weighs_joint_actions_by_the_product_of_freq
         ("matching_pennies", [[0.5, 0.5], [0.5, 0.5]]),
         ("rock_paper_scissors", [[1 / 3] * 3, [1 / 3] * 3]),
         ("prisoners_dilemma", [[0, 1], [0, 1]]),
-        ("stag_hunt", [[1, 0], [1, 0]]),  # of three equilibria the one that pays most
+        (
+            "stag_hunt",
+            [[1, 0], [1, 0]],
+        ),  # of three equilibria the one that pays most
     ],
 )
 def test_equilibrium(table, wanted):
     game = make_game("matrix", table=table)
     for seat in range(2):
-        np.testing.assert_allclose(make_player("equilibrium", game, seat).probs, wanted[seat], atol=1e-9)
+        np.testing.assert_allclose(
+            make_player("equilibrium", game, seat).probs,
+            wanted[seat],
+            atol=1e-9,
+        )
 
 
-@pytest.mark.parametrize("table", ["matching_pennies", "rock_paper_scissors", "chicken", "stag_hunt", "mine"])
+@pytest.mark.parametrize(
+    "table",
+    ["matching_pennies", "rock_paper_scissors", "chicken", "stag_hunt", "mine"],
+)
 def test_nobody_gains_by_leaving_the_equilibrium(table):
-    payoffs = [[[3, 1, 0], [0, 2, 5], [1, 1, 1]], [[0, 2, 4], [3, 1, 0], [2, 2, 1]]]
-    game = make_game("matrix", payoffs=payoffs) if table == "mine" else make_game("matrix", table=table)
-    first, second = (np.array(make_player("equilibrium", game, seat).probs) for seat in range(2))
+    payoffs = [
+        [[3, 1, 0], [0, 2, 5], [1, 1, 1]],
+        [[0, 2, 4], [3, 1, 0], [2, 2, 1]],
+    ]
+    game = (
+        make_game("matrix", payoffs=payoffs)
+        if table == "mine"
+        else make_game("matrix", table=table)
+    )
+    first, second = (
+        np.array(make_player("equilibrium", game, seat).probs)
+        for seat in range(2)
+    )
     ours, theirs = game.payoff_array
     assert (ours @ second).max() == pytest.approx(first @ ours @ second)
     assert (first @ theirs).max() == pytest.approx(first @ theirs @ second)
@@ -145,10 +205,16 @@ def test_an_equilibrium_is_for_two():
         make_player("equilibrium", game)
 
 
-@pytest.mark.parametrize("name", ["tit_for_tat", "grim", "win_stay_lose_shift", "fictitious_play"])
+@pytest.mark.parametrize(
+    "name", ["tit_for_tat", "grim", "win_stay_lose_shift", "fictitious_play"]
+)
 def test_without_a_word_on_the_others_it_plays_as_at_the_start(name):
     player = make_player(name, PD)
-    carry, _, first = player.step(player.init(), jnp.zeros(5), jnp.ones(2, bool), jax.random.key(0))
+    carry, _, first = player.step(
+        player.init(), jnp.zeros(5), jnp.ones(2, bool), jax.random.key(0)
+    )
     told, _ = along(player, PD, [START])
     assert np.asarray(first.probs).tolist() == told[0]
-    assert jax.tree.map(jnp.shape, carry) == jax.tree.map(jnp.shape, player.init())
+    assert jax.tree.map(jnp.shape, carry) == jax.tree.map(
+        jnp.shape, player.init()
+    )

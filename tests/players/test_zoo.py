@@ -37,23 +37,55 @@ def test_games_md_is_covered():
 @pytest.mark.parametrize(
     "game, spec, told",
     [
-        ("matrix", "nobody", "there is no player 'nobody'; there are: random, nearest_stag"),
-        ("matrix", "nearest_stag", "nearest_stag plays stag_hunt; the game given is matrix"),
-        ("stag_hunt", "tit_for_tat", "tit_for_tat plays matrix; the game given is stag_hunt"),
+        (
+            "matrix",
+            "nobody",
+            "there is no player 'nobody'; there are: random, nearest_stag",
+        ),
+        (
+            "matrix",
+            "nearest_stag",
+            "nearest_stag plays stag_hunt; the game given is matrix",
+        ),
+        (
+            "stag_hunt",
+            "tit_for_tat",
+            "tit_for_tat plays matrix; the game given is stag_hunt",
+        ),
         ("matrix", "random(3)", "random(3): it takes no settings"),
-        ("matrix", "always(FLEE)", "no action 'FLEE'; matrix has COOPERATE, DEFECT"),
+        (
+            "matrix",
+            "always(FLEE)",
+            "no action 'FLEE'; matrix has COOPERATE, DEFECT",
+        ),
         ("matrix", "always(2)", "no action 2"),
         ("matrix", "always(-1)", "no action -1"),
-        ("matrix", "noisy(random, 1.5)", "eps=1.5; wanted: a probability"),
+        ("matrix", "noisy(random, 1.5)", "eps=1.5; expected: a probability"),
         ("matrix", "noisy(random)", "'eps'"),
         ("matrix", "noisy(0.1, random)", "0.1 is no player"),
         ("matrix", "noisy(nobody, 0.1)", "there is no player 'nobody'"),
         ("matrix", "mixture()", "0 players"),
-        ("matrix", "mixture(random, always_c, weights=(1,))", "2 players with weights (1.0,)"),
+        (
+            "matrix",
+            "mixture(random, always_c, weights=(1,))",
+            "2 players with weights (1.0,)",
+        ),
         ("matrix", "mixture(random, always_c, weights=(0, 0))", "not all 0"),
-        ("matrix", "switching(random, always_c)", "exactly one of step=, random=, hazard=, episode="),
-        ("matrix", "switching(random, always_c, step=1, hazard=0.1)", "exactly one of"),
-        ("matrix", "switching(random, always_c, sometimes=1)", "exactly one of"),
+        (
+            "matrix",
+            "switching(random, always_c)",
+            "exactly one of step=, random=, hazard=, episode=",
+        ),
+        (
+            "matrix",
+            "switching(random, always_c, step=1, hazard=0.1)",
+            "exactly one of",
+        ),
+        (
+            "matrix",
+            "switching(random, always_c, sometimes=1)",
+            "exactly one of",
+        ),
         ("matrix", "switching(random, always_c, hazard=2)", "hazard=2"),
         ("matrix", "switching(random, always_c, step=-1)", "step=-1"),
         ("matrix", "switching(random, always_c, random=0)", "random=0"),
@@ -68,11 +100,23 @@ def test_what_cannot_be_made_is_shown(game, spec, told):
 @pytest.mark.parametrize(
     "game, spec",
     [
-        ("stag_hunt(hunters=3, stags=1, hares=1, height=3, width=3, blocks=1)", "nearest_stag"),
+        (
+            "stag_hunt(hunters=3, stags=1, hares=1, height=3, width=3, blocks=1)",
+            "nearest_stag",
+        ),
         ("snowdrift(height=3, width=3, drifts=2)", "noisy(nearest_drift, 0.3)"),
-        ("matrix(table=chicken)", "mixture(grim, switching(equilibrium, always_c, random=4))"),
-        ("matrix(table=rock_paper_scissors, continuation=0.8, max_steps=8)", "fictitious_play"),
-        ("matrix(table=prisoners_dilemma)", "look_alike(tit_for_tat, win_stay_lose_shift, steps=3)"),
+        (
+            "matrix(table=chicken)",
+            "mixture(grim, switching(equilibrium, always_c, random=4))",
+        ),
+        (
+            "matrix(table=rock_paper_scissors, continuation=0.8, max_steps=8)",
+            "fictitious_play",
+        ),
+        (
+            "matrix(table=prisoners_dilemma)",
+            "look_alike(tit_for_tat, win_stay_lose_shift, steps=3)",
+        ),
     ],
 )
 def test_players_of_the_zoo_keep_every_promise(game, spec):

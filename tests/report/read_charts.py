@@ -13,7 +13,9 @@ def axis_of(chart, which):
 
 def texts_of(chart):
     """All texts, in the order of the file."""
-    return re.findall(r"<text[^>]*>(?:<title>[^<]*</title>)?([^<]*)</text>", str(chart))
+    return re.findall(
+        r"<text[^>]*>(?:<title>[^<]*</title>)?([^<]*)</text>", str(chart)
+    )
 
 
 def numbers_in(points):
@@ -24,20 +26,24 @@ def numbers_in(points):
 def lines_of(chart):
     """Name -> [(x, y)] in pixels; a line without a name is ""."""
     found = re.findall(
-        r'<polyline class="line [^"]*" points="([^"]*)"(?:/>|><title>([^<]*)</title>)', str(chart)
+        r'<polyline class="line [^"]*" points="([^"]*)"(?:/>|><title>([^<]*)</title>)',
+        str(chart),
     )
     return {name: numbers_in(points) for points, name in found}
 
 
 def bands_of(chart):
     """The outline of every band in pixels."""
-    return [numbers_in(a["points"]) for a in Page(str(chart)).of("polygon", "band")]
+    return [
+        numbers_in(a["points"]) for a in Page(str(chart)).of("polygon", "band")
+    ]
 
 
 def bars_of(chart):
     """Class, left and right end in pixels of every rectangle."""
     return [
-        (a["class"], float(a["x"]), float(a["x"]) + float(a["width"])) for a in Page(str(chart)).of("rect")
+        (a["class"], float(a["x"]), float(a["x"]) + float(a["width"]))
+        for a in Page(str(chart)).of("rect")
     ]
 
 
@@ -49,5 +55,9 @@ def dots_of(chart, style):
 def values_at(chart, which, pixels):
     """What the readout makes of pixels on a linear axis."""
     (element,) = Page(str(chart)).of("svg")
-    low, high, start, end, _ = (float(v) for v in element[f"data-{which}"].split())
-    return [low + (pixel - start) / (end - start) * (high - low) for pixel in pixels]
+    low, high, start, end, _ = (
+        float(v) for v in element[f"data-{which}"].split()
+    )
+    return [
+        low + (pixel - start) / (end - start) * (high - low) for pixel in pixels
+    ]

@@ -10,7 +10,12 @@ import pyarrow.parquet as pq
 
 from bestreply.games import make_game
 
-SETS = ("3 nearest_stag", "3 nearest_hare", "3 random", "mixture(nearest_stag, nearest_hare, random)")
+SETS = (
+    "3 nearest_stag",
+    "3 nearest_hare",
+    "3 random",
+    "mixture(nearest_stag, nearest_hare, random)",
+)
 MEANS = {
     "agent": (2.71, 0.97, 1.74, 1.62),
     "uniform_others": (2.18, 0.93, 1.58, 1.37),
@@ -43,7 +48,9 @@ def make_scores(path, seeds=(0,), episodes=50, means=MEANS, sets=SETS):
     pq.write_table(pa.Table.from_pylist(rows), path / "scores.parquet")
 
 
-def make_metrics(path, updates=8000, every=50, env_steps=lambda update: 240_000):
+def make_metrics(
+    path, updates=8000, every=50, env_steps=lambda update: 240_000
+):
     rng = np.random.default_rng(1)
     falls = {
         "world/obs": 0.6,
@@ -61,16 +68,39 @@ def make_metrics(path, updates=8000, every=50, env_steps=lambda update: 240_000)
     }
     rows = []
     for name, start in falls.items():
-        for u in range(0, updates + 1, every * (10 if name.startswith("heldout") else 1)):
+        for u in range(
+            0, updates + 1, every * (10 if name.startswith("heldout") else 1)
+        ):
             x = u / updates
-            value = 0.3 + 0.5 * (1 - math.exp(-6 * x)) if start is None else start * (0.02 + math.exp(-5 * x))
-            value *= 1 + 0.05 * rng.normal() + (0.4 * x if name.startswith("heldout") else 0)
-            rows.append({"env_steps": env_steps(u), "update": u, "name": name, "value": value})
+            value = (
+                0.3 + 0.5 * (1 - math.exp(-6 * x))
+                if start is None
+                else start * (0.02 + math.exp(-5 * x))
+            )
+            value *= (
+                1
+                + 0.05 * rng.normal()
+                + (0.4 * x if name.startswith("heldout") else 0)
+            )
+            rows.append(
+                {
+                    "env_steps": env_steps(u),
+                    "update": u,
+                    "name": name,
+                    "value": value,
+                }
+            )
     pq.write_table(pa.Table.from_pylist(rows), path / "metrics.parquet")
 
 
 def make_diagnostics(path):
-    losses = ("obs", 0.0123), ("reward", 0.0021), ("value", 0.41), ("consistency", 0.008), ("legal", 0.02)
+    losses = (
+        ("obs", 0.0123),
+        ("reward", 0.0021),
+        ("value", 0.41),
+        ("consistency", 0.008),
+        ("legal", 0.02),
+    )
     open_loop = [
         {
             "steps": steps,
@@ -80,9 +110,19 @@ def make_diagnostics(path):
             "count": 5000 - 200 * steps,
         }
         for steps in (1, 3, 5, 10)
-        for k, entity in enumerate(("self", "hunter_1", "hunter_2", "hunter_3", "stags", "hares"))
+        for k, entity in enumerate(
+            ("self", "hunter_1", "hunter_2", "hunter_3", "stags", "hares")
+        )
     ]
-    columns = ("player", "top1", "log_loss", "rmse", "bias", "correlation", "count")
+    columns = (
+        "player",
+        "top1",
+        "log_loss",
+        "rmse",
+        "bias",
+        "correlation",
+        "count",
+    )
     rows = [
         ("nearest_stag", 0.81, 0.48, 0.81, -0.021, 0.91, 9000),
         ("nearest_hare", 0.77, 0.55, 0.33, 0.01, 0.62, 9000),
@@ -92,8 +132,17 @@ def make_diagnostics(path):
     diagnostics = {
         "heldout": dict(losses),
         "open_loop": open_loop,
-        "opponent": [{k: e[k] for k in ("player", "top1", "log_loss", "count")} for e in entries],
-        "value": [{k: e[k] for k in ("player", "rmse", "bias", "correlation", "count")} for e in entries],
+        "opponent": [
+            {k: e[k] for k in ("player", "top1", "log_loss", "count")}
+            for e in entries
+        ],
+        "value": [
+            {
+                k: e[k]
+                for k in ("player", "rmse", "bias", "correlation", "count")
+            }
+            for e in entries
+        ],
         "belief": {
             "moves": [
                 {
@@ -136,7 +185,9 @@ def make_match(opponents="3 nearest_stag", steps=9, seat=1):
         obs = np.zeros(game.obs_shape, np.float32)
         flat = obs.reshape(16, -1)
         gone = t > steps - 3
-        for k, cell in enumerate((max(0, 12 - 4 * (t // 2)), 3, (t * 3) % 16, 15)):
+        for k, cell in enumerate(
+            (max(0, 12 - 4 * (t // 2)), 3, (t * 3) % 16, 15)
+        ):
             flat[cell, k] = 0.0 if k == 3 and gone else 1.0
         flat[0, 5] = 1.0
         flat[[5, 7, 10, 14][: 3 if gone else 4], 6] = 1.0
@@ -145,7 +196,10 @@ def make_match(opponents="3 nearest_stag", steps=9, seat=1):
         reward = np.where(np.arange(7) == 5, 5.0, 0.0)
         value = np.round(rng.normal(2.2, 0.2, 7) * (np.arange(7) != 5), 3)
         scores = np.where(legal, reward + value, -np.inf)
-        pick = [v if ok else None for v, ok in zip(scores.tolist(), legal, strict=True)]
+        pick = [
+            v if ok else None
+            for v, ok in zip(scores.tolist(), legal, strict=True)
+        ]
         belief = rng.dirichlet([1 + 3 * t, 1, 0.5], 3)
         predicted = rng.dirichlet(np.full(7, 0.5), 3)
         actual = [*predicted[:2].argmax(1).tolist(), -1 if gone else 4]
@@ -155,8 +209,14 @@ def make_match(opponents="3 nearest_stag", steps=9, seat=1):
                 "picture": game.picture(obs, seat),
                 "legal": legal,
                 "scores": pick,
-                "reward": [float(r) if ok else None for r, ok in zip(reward, legal, strict=True)],
-                "value": [float(v) if ok else None for v, ok in zip(value, legal, strict=True)],
+                "reward": [
+                    float(r) if ok else None
+                    for r, ok in zip(reward, legal, strict=True)
+                ],
+                "value": [
+                    float(v) if ok else None
+                    for v, ok in zip(value, legal, strict=True)
+                ],
                 "action": int(scores.argmax()),
                 "reward_got": 5.0 if t == steps - 1 else 0.0,
                 "predicted": predicted.round(3).tolist(),
@@ -204,9 +264,24 @@ def make_changes(path):
     entry = {
         "opponents": "switching(nearest_stag, nearest_hare, random=10)",
         "curve": [
-            {"threshold": 0.5, "false_alarms": 0.2, "noticed": 0.8, "delay": 3.3},
-            {"threshold": 0.9, "false_alarms": 0.005, "noticed": 0.47, "delay": 2.24},
-            {"threshold": 0.99, "false_alarms": 0.0, "noticed": 0.37, "delay": 3.5},
+            {
+                "threshold": 0.5,
+                "false_alarms": 0.2,
+                "noticed": 0.8,
+                "delay": 3.3,
+            },
+            {
+                "threshold": 0.9,
+                "false_alarms": 0.005,
+                "noticed": 0.47,
+                "delay": 2.24,
+            },
+            {
+                "threshold": 0.99,
+                "false_alarms": 0.0,
+                "noticed": 0.37,
+                "delay": 3.5,
+            },
         ],
         "lost": {"expecting": lost(0.31), "not expecting": lost(0.34)},
         "belief_since": {
@@ -238,7 +313,13 @@ def make_regret(path, types="inferred"):
                 "costliest": [make_decision(1.8 - 0.2 * n) for n in range(4)],
             }
         )
-    document = {"planner": "one_step", "gamma": 0.98, "types": types, "against": against, "provenance": {}}
+    document = {
+        "planner": "one_step",
+        "gamma": 0.98,
+        "types": types,
+        "against": against,
+        "provenance": {},
+    }
     (path / "regret.json").write_text(json.dumps(document))
 
 
@@ -246,9 +327,22 @@ def make_references(path):
     """Exact, an upper bound, no best reply, and (for the third set) none at all."""
     exact = {"best": 4.0, "best_stderr": 0.1, "kind": "exact", "layouts": 32}
     exact |= {"random": 1.0, "random_stderr": 0.05, "random_from": "exact"}
-    bound = exact | {"best": 2.0, "kind": "upper bound", "random": 0.5, "random_from": "measured"}
-    large = {"opponents": SETS[1], "missing": "too_large", "reason": "one layout is 2e+09 outcomes"}
-    against = [exact | {"opponents": SETS[0]}, large, bound | {"opponents": SETS[3]}]
+    bound = exact | {
+        "best": 2.0,
+        "kind": "upper bound",
+        "random": 0.5,
+        "random_from": "measured",
+    }
+    large = {
+        "opponents": SETS[1],
+        "missing": "too_large",
+        "reason": "one layout is 2e+09 outcomes",
+    }
+    against = [
+        exact | {"opponents": SETS[0]},
+        large,
+        bound | {"opponents": SETS[3]},
+    ]
     document = {"gamma": 1.0, "against": against, "provenance": {}}
     (path / "references.json").write_text(json.dumps(document))
 
@@ -272,14 +366,21 @@ def make_run(path, seeds=(0,), episodes=50, steps=9):
         "game": {
             "name": "stag_hunt",
             "version": 1,
-            "settings": {"height": 4, "width": 4, "hunters": 4, "max_steps": 15},
+            "settings": {
+                "height": 4,
+                "width": 4,
+                "hunters": 4,
+                "max_steps": 15,
+            },
         },
     }
     (path / "provenance.json").write_text(json.dumps(provenance))
     make_scores(path, seeds, episodes)
     make_metrics(path)
     make_diagnostics(path)
-    (path / "matches.json").write_text(json.dumps([make_match(o, steps, k % 4) for k, o in enumerate(SETS)]))
+    (path / "matches.json").write_text(
+        json.dumps([make_match(o, steps, k % 4) for k, o in enumerate(SETS)])
+    )
     return path
 
 
@@ -288,7 +389,12 @@ class Page(HTMLParser):
 
     def __init__(self, html):
         super().__init__(convert_charrefs=True)
-        self.elements, self.raw, self.text, self._in = [], {"script": [], "style": []}, "", ""
+        self.elements, self.raw, self.text, self._in = (
+            [],
+            {"script": [], "style": []},
+            "",
+            "",
+        )
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
@@ -306,7 +412,10 @@ class Page(HTMLParser):
 
     def of(self, tag, cls=None):
         return [
-            a for t, a in self.elements if t == tag and (cls is None or cls in (a.get("class") or "").split())
+            a
+            for t, a in self.elements
+            if t == tag
+            and (cls is None or cls in (a.get("class") or "").split())
         ]
 
 

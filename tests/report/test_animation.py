@@ -5,7 +5,14 @@ from PIL import Image, ImageChops
 from run_files import make_match
 
 from bestreply.report import animation
-from bestreply.report.animation import BOARD_WIDTH, MARGIN, MAX_STEPS, WIDTH, draw_match, write_gif
+from bestreply.report.animation import (
+    BOARD_WIDTH,
+    MARGIN,
+    MAX_STEPS,
+    WIDTH,
+    draw_match,
+    write_gif,
+)
 
 BOARD = (MARGIN, 80, MARGIN + BOARD_WIDTH, 80 + BOARD_WIDTH)
 
@@ -35,9 +42,9 @@ def test_there_is_a_frame_for_every_step_and_the_last_stays_longer(tmp_path):
             durations.append(image.info["duration"])
     assert durations[-1] > durations[0] == durations[1]
     assert path.stat().st_size < 300_000
-    assert write_gif(match, tmp_path / "b.gif").read_bytes() == path.read_bytes(), (
-        "the same match, the same file"
-    )
+    assert (
+        write_gif(match, tmp_path / "b.gif").read_bytes() == path.read_bytes()
+    ), "the same match, the same file"
 
 
 def test_a_file_of_many_steps_shows_the_first_and_stays_small(tmp_path):
@@ -58,7 +65,10 @@ def test_flat_colours_survive_the_palette(tmp_path):
     path = write_gif(make_match(steps=4), tmp_path / "a.gif")
     with Image.open(path) as image:
         seen = colours(image.convert("RGB"))
-    assert {bytes_of(c) for c in ("#ffffff", "#f6f4ee", "#c2542d", animation.TYPE_COLOURS[0])} <= seen
+    assert {
+        bytes_of(c)
+        for c in ("#ffffff", "#f6f4ee", "#c2542d", animation.TYPE_COLOURS[0])
+    } <= seen
 
 
 def test_a_belief_and_a_score_change_the_picture_where_they_stand():
@@ -103,9 +113,9 @@ def test_lines_squares_and_labels_of_a_picture_are_drawn():
     )
     frame = frames(match)[0]
     assert {(0, 0, 255), (0, 255, 0), (255, 0, 0)} <= colours(frame, BOARD)
-    assert colours(frame, (MARGIN, 80 + BOARD_WIDTH // 2 + 12, BOARD[2], BOARD[3])) == {(255, 255, 255)}, (
-        "as wide as high"
-    )
+    assert colours(
+        frame, (MARGIN, 80 + BOARD_WIDTH // 2 + 12, BOARD[2], BOARD[3])
+    ) == {(255, 255, 255)}, "as wide as high"
 
 
 def test_games_with_many_actions_players_and_types_fit_the_picture():
@@ -114,12 +124,25 @@ def test_games_with_many_actions_players_and_types_fit_the_picture():
     match["goals"] = [f"type_{k}" for k in range(20)]
     match["players"] = [f"player_{'long_' * 9}{k}" for k in range(10)]
     for step in match["steps"]:
-        step |= {"scores": [float(k) for k in range(60)], "legal": [True] * 60, "action": 3, "picture": ""}
+        step |= {
+            "scores": [float(k) for k in range(60)],
+            "legal": [True] * 60,
+            "action": 3,
+            "picture": "",
+        }
         step |= {"reward": [0.0] * 60, "value": [float(k) for k in range(60)]}
-        step |= {"predicted": [[1 / 60] * 60] * 9, "belief": [[0.05] * 20] * 9, "actual": [0] * 9}
+        step |= {
+            "predicted": [[1 / 60] * 60] * 9,
+            "belief": [[0.05] * 20] * 9,
+            "actual": [0] * 9,
+        }
     drawn = frames(match)
-    assert {frame.size for frame in drawn} == {drawn[0].size} and drawn[0].height < 900
-    assert colours(drawn[0], (WIDTH - MARGIN + 4, 0, *drawn[0].size)) == {(255, 255, 255)}, "a margin"
+    assert {frame.size for frame in drawn} == {drawn[0].size} and drawn[
+        0
+    ].height < 900
+    assert colours(drawn[0], (WIDTH - MARGIN + 4, 0, *drawn[0].size)) == {
+        (255, 255, 255)
+    }, "a margin"
 
 
 def test_a_player_that_plans_and_believes_nothing_is_shown_too():
@@ -141,7 +164,9 @@ def test_a_match_that_does_not_fit_is_refused(tmp_path):
 def test_chinese_words_want_a_font_that_has_them(monkeypatch):
     match = make_match(steps=1)
     monkeypatch.setattr(animation, "CHINESE", ("no such font.ttf",))
-    with pytest.raises(ValueError, match="lang=zh: expected a font with Chinese characters"):
+    with pytest.raises(
+        ValueError, match="lang=zh: expected a font with Chinese characters"
+    ):
         next(draw_match(match, "zh"))
 
 
@@ -149,7 +174,11 @@ def test_chinese_words_are_drawn_where_there_is_a_font():
     try:
         animation._font(animation.CHINESE, 20)
     except ValueError:
-        pytest.skip("no Chinese font on this machine: apt-get install fonts-noto-cjk")
+        pytest.skip(
+            "no Chinese font on this machine: apt-get install fonts-noto-cjk"
+        )
     match = make_match(steps=1)
-    box = ImageChops.difference(next(draw_match(match, "zh")), next(draw_match(match, "en"))).getbbox()
+    box = ImageChops.difference(
+        next(draw_match(match, "zh")), next(draw_match(match, "en"))
+    ).getbbox()
     assert box is not None

@@ -36,12 +36,20 @@ def test_whole_run_gives_one_self_contained_page(tmp_path):
     assert path == tmp_path / "demo" / "report.html"
     html, page = path.read_text(encoding="utf-8"), read_page(path)
     addresses = [
-        v for _, a in page.elements for k, v in a.items() if k in ("src", "href", "srcset", "action", "data")
+        v
+        for _, a in page.elements
+        for k, v in a.items()
+        if k in ("src", "href", "srcset", "action", "data")
     ]
     assert addresses and all(v.startswith(("./", "#")) for v in addresses)
-    assert not re.search(r"https?://|@import|url\(", html.replace('"http://www.w3.org/2000/svg"', ""))
+    assert not re.search(
+        r"https?://|@import|url\(",
+        html.replace('"http://www.w3.org/2000/svg"', ""),
+    )
     assert len(html) < 500_000
-    assert not [p for p in path.parent.iterdir() if p.name.startswith(".")], "nothing half-written stays"
+    assert not [p for p in path.parent.iterdir() if p.name.startswith(".")], (
+        "nothing half-written stays"
+    )
     said = words(page)
     for wanted in (
         "240,000 environment steps",
@@ -65,24 +73,41 @@ def test_all_languages_have_the_same_words(tmp_path):
     english, chinese = load_texts("en").words, load_texts("zh").words
     assert english.keys() == chinese.keys()
     for key, text in english.items():
-        assert set(re.findall(r"{(\w+)}", text)) == set(re.findall(r"{(\w+)}", chinese[key])), key
-    said = words(read_page(write_report(make_run(tmp_path / "r", steps=2), lang="zh")))
+        assert set(re.findall(r"{(\w+)}", text)) == set(
+            re.findall(r"{(\w+)}", chinese[key])
+        ), key
+    said = words(
+        read_page(write_report(make_run(tmp_path / "r", steps=2), lang="zh"))
+    )
     assert "平均回报" in said and "Mean return" not in said
     with pytest.raises(ValueError, match="'fr'; there is: en, zh"):
         write_report(tmp_path / "r", lang="fr")
 
 
-@pytest.mark.parametrize("file", ["config", "provenance", "metrics", "diagnostics", "scores", "matches"])
+@pytest.mark.parametrize(
+    "file",
+    ["config", "provenance", "metrics", "diagnostics", "scores", "matches"],
+)
 @pytest.mark.parametrize("broken", [False, True])
-def test_a_missing_or_broken_file_is_named_and_the_rest_is_shown(tmp_path, file, broken):
+def test_a_missing_or_broken_file_is_named_and_the_rest_is_shown(
+    tmp_path, file, broken
+):
     run = make_run(tmp_path / "r", steps=1, episodes=3)
     (path,) = run.glob(f"{file}.*")
     path.unlink()
     if broken:
         path.write_text('{"half": [')
     said = words(read_page(write_report(run)))
-    maker = "bestreply evaluate" if file in ("scores", "matches") else "bestreply train"
-    reason = f"{path.name} cannot be used: " if broken else f"{path.name} is not there. "
+    maker = (
+        "bestreply evaluate"
+        if file in ("scores", "matches")
+        else "bestreply train"
+    )
+    reason = (
+        f"{path.name} cannot be used: "
+        if broken
+        else f"{path.name} is not there. "
+    )
     assert reason in said and maker in said
     assert str(tmp_path) not in said
     others = {
@@ -97,7 +122,10 @@ def test_a_missing_or_broken_file_is_named_and_the_rest_is_shown(tmp_path, file,
 
 def test_an_empty_directory_gives_a_page_and_no_directory_an_error(tmp_path):
     (tmp_path / "r").mkdir()
-    assert words(read_page(write_report(tmp_path / "r"))).count("is not there") >= 6
+    assert (
+        words(read_page(write_report(tmp_path / "r"))).count("is not there")
+        >= 6
+    )
     with pytest.raises(FileNotFoundError, match="no run directory"):
         write_report(tmp_path / "nothing")
 
@@ -114,7 +142,9 @@ def poisoned(value):
     if isinstance(value, list):
         return [poisoned(v) for v in value]
     if isinstance(value, dict):
-        return {k: poisoned(v) for k, v in value.items()} | {"x" + ATTACK: ATTACK}
+        return {k: poisoned(v) for k, v in value.items()} | {
+            "x" + ATTACK: ATTACK
+        }
     return value
 
 
@@ -127,11 +157,21 @@ def test_a_strangers_run_directory_is_safe_to_open(tmp_path):
         file.write_text(json.dumps(poisoned(json.loads(file.read_text()))))
     for file in run.glob("*.parquet"):
         rows = pq.read_table(file).to_pylist()
-        pq.write_table(pa.Table.from_pylist([{k: poisoned(v) for k, v in row.items()} for row in rows]), file)
+        pq.write_table(
+            pa.Table.from_pylist(
+                [{k: poisoned(v) for k, v in row.items()} for row in rows]
+            ),
+            file,
+        )
     (run / "<img src=x onerror=alert(1)>").touch()
     page = read_page(write_report(run))
-    assert "<script>alert(1)" in page.text, "the attack must have reached the page, as text"
-    assert len(page.of("script")) == 1 and page.raw["script"] == clean.raw["script"]
+    assert "<script>alert(1)" in page.text, (
+        "the attack must have reached the page, as text"
+    )
+    assert (
+        len(page.of("script")) == 1
+        and page.raw["script"] == clean.raw["script"]
+    )
     assert not {t for t, _ in page.elements} & {
         "img",
         "iframe",
@@ -142,15 +182,28 @@ def test_a_strangers_run_directory_is_safe_to_open(tmp_path):
         "form",
         "foreignObject",
     }
-    assert not [k for _, a in page.elements for k in a if k.startswith("on") or k == "style"]
-    (policy,) = [a["content"] for a in page.of("meta") if a.get("http-equiv") == "Content-Security-Policy"]
-    digest = b64encode(hashlib.sha256("".join(page.raw["script"]).encode()).digest()).decode()
+    assert not [
+        k
+        for _, a in page.elements
+        for k in a
+        if k.startswith("on") or k == "style"
+    ]
+    (policy,) = [
+        a["content"]
+        for a in page.of("meta")
+        if a.get("http-equiv") == "Content-Security-Policy"
+    ]
+    digest = b64encode(
+        hashlib.sha256("".join(page.raw["script"]).encode()).digest()
+    ).decode()
     assert (
         "default-src 'none'" in policy
         and f"script-src 'sha256-{digest}'" in policy
         and "unsafe" not in policy
     )
-    digest = b64encode(hashlib.sha256("".join(page.raw["style"]).encode()).digest()).decode()
+    digest = b64encode(
+        hashlib.sha256("".join(page.raw["style"]).encode()).digest()
+    ).decode()
     assert f"style-src 'sha256-{digest}'" in policy
 
 
@@ -176,18 +229,24 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"{}>{}</svg>'
         SVG.format("", '<use href="#x"/>'),
         SVG.format("", "<style>* {display: none}</style>"),
         SVG.format("", SVG.format("", "")),
-        SVG.format("", '<h:script xmlns:h="http://www.w3.org/1999/xhtml">alert(1)</h:script>'),
+        SVG.format(
+            "",
+            '<h:script xmlns:h="http://www.w3.org/1999/xhtml">alert(1)</h:script>',
+        ),
         SVG.format("", "<g>" * 500 + "</g>" * 500),
         SVG.format("", "<rect/>" * 20_000),
         SVG.format("", "<!-- --><rect/>"),
-        '<!DOCTYPE svg [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>' + SVG.format("", "<text>&b;</text>"),
+        '<!DOCTYPE svg [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>'
+        + SVG.format("", "<text>&b;</text>"),
         '<?xml-stylesheet href="x.css"?>' + SVG.format("", ""),
         SVG.replace("0 0 10 10", "0 0 nan 10").format("", ""),
         "<p>hello</p>",
         "<svg",
     ],
 )
-def test_pictures_that_could_do_more_than_show_a_board_are_refused(tmp_path, picture):
+def test_pictures_that_could_do_more_than_show_a_board_are_refused(
+    tmp_path, picture
+):
     with pytest.raises(Refused):
         safe_svg(picture)
     run = tmp_path / "r"
@@ -196,7 +255,9 @@ def test_pictures_that_could_do_more_than_show_a_board_are_refused(tmp_path, pic
     match["steps"][0] |= {"picture": picture, "text": "A B\nC D"}
     (run / "matches.json").write_text(json.dumps([match]))
     page = read_page(write_report(run))
-    assert not page.of("svg", "board") and "The picture is not shown" in page.text
+    assert (
+        not page.of("svg", "board") and "The picture is not shown" in page.text
+    )
     assert page.of("pre", "text") and "A B\nC D" in page.text
 
 
@@ -218,23 +279,41 @@ def test_boards_of_our_games_are_shown_whole():
     ("env_steps", "wanted"),
     [
         (lambda u: 64 * u, "Across: environment steps."),
-        (lambda u: 5000, "Across: training updates, all at 5,000 environment steps"),
+        (
+            lambda u: 5000,
+            "Across: training updates, all at 5,000 environment steps",
+        ),
         (
             lambda u: 1000 * (1 + u // 500),
             "environment steps grew in stages (1,000 from update 0, 2,000 from update 500",
         ),
     ],
 )
-def test_curves_are_against_environment_steps_or_say_at_how_many(tmp_path, env_steps, wanted):
+def test_curves_are_against_environment_steps_or_say_at_how_many(
+    tmp_path, env_steps, wanted
+):
     make_metrics(tmp_path, updates=1000, every=10, env_steps=env_steps)
     section = curves_section(read_run(tmp_path).metrics, load_texts("en"))
     assert wanted in section["axis"]
-    groups = {title: [p.title for p in panels] for title, panels in section["groups"]}
-    assert groups["World model"] == ["obs", "reward", "value", "consistency", "legal"]
+    groups = {
+        title: [p.title for p in panels] for title, panels in section["groups"]
+    }
+    assert groups["World model"] == [
+        "obs",
+        "reward",
+        "value",
+        "consistency",
+        "legal",
+    ]
     assert "Held-out" not in groups, (
         "each held-out loss here belongs to one training loss and is drawn with it"
     )
-    (obs,) = [p.figure for _, panels in section["groups"] for p in panels if p.title == "obs"]
+    (obs,) = [
+        p.figure
+        for _, panels in section["groups"]
+        for p in panels
+        if p.title == "obs"
+    ]
     assert lines_of(obs).keys() == {"training", "held-out"}
     start, _ = lines_of(obs)["training"][0]
     assert start == pytest.approx(axis_of(obs, "x")[0], abs=0.05), (
@@ -271,40 +350,58 @@ def test_losses_are_drawn_told_and_shown_decision_by_decision(tmp_path):
     html = write_report(tmp_path).read_text(encoding="utf-8")
     page = Page(html)
     said = words(page)
-    assert "Where return is lost" in said and "The agent was told who the others were." in said
+    assert (
+        "Where return is lost" in said
+        and "The agent was told who the others were." in said
+    )
     # the first set: 4.10 down to 3.40 by four parts, of which one wins back
     labels = [a["aria-label"] for a in page.of("svg", "figure")]
     assert labels[0] == (
         "Against nearest_stag: best reply 4.10; model of the others −0.42, dynamics, reward −0.11, "
         "planning depth +0.07, value −0.24; agent 3.40"
     )
-    assert len(labels) == 3 and len(page.of("rect", "loss")) == 9 and len(page.of("rect", "gain")) == 3
-    row = (
-        "nearest_stag 4.10 −0.42 ± 0.05 −0.11 ± 0.05 +0.07 ± 0.05 −0.24 ± 0.05 −0.70 ± 0.06 3.40 0.83 ± 0.02"
+    assert (
+        len(labels) == 3
+        and len(page.of("rect", "loss")) == 9
+        and len(page.of("rect", "gain")) == 3
     )
+    row = "nearest_stag 4.10 −0.42 ± 0.05 −0.11 ± 0.05 +0.07 ± 0.05 −0.24 ± 0.05 −0.70 ± 0.06 3.40 0.83 ± 0.02"
     assert row in " ".join(re.sub(r"<[^>]+>", " ", html).split())
     assert len(page.of("article", "card")) == 12 and page.of("svg", "board")
     text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
     assert "Episode 3, step 4: cost 1.80" in text
-    assert "UP chosen 3.10 1.25 −1.80" in text and "LEFT best 2.50 3.05 0.00" in text
+    assert (
+        "UP chosen 3.10 1.25 −1.80" in text
+        and "LEFT best 2.50 3.05 0.00" in text
+    )
     assert "回报损失在哪里" in words(read_page(write_report(tmp_path, "zh")))
 
 
-def test_a_broken_set_is_left_out_with_the_reason_and_no_file_no_section(tmp_path):
+def test_a_broken_set_is_left_out_with_the_reason_and_no_file_no_section(
+    tmp_path,
+):
     make_regret(tmp_path)
     document = json.loads((tmp_path / "regret.json").read_text())
     document["against"][1]["parts"]["depth"] = "much"
     document["against"][2]["costliest"][0]["best"] = 99
     (tmp_path / "regret.json").write_text(json.dumps(document))
     said = words(read_page(write_report(tmp_path)))
-    assert "Opponent set 2 of regret.json is left out: depth wants a number; given: much." in said
-    assert "Opponent set 3 of regret.json is left out: best wants an integer from 0 to 6; given: 99." in said
+    assert (
+        "Opponent set 2 of regret.json is left out: depth wants a number; given: much."
+        in said
+    )
+    assert (
+        "Opponent set 3 of regret.json is left out: best wants an integer from 0 to 6; given: 99."
+        in said
+    )
     (tmp_path / "regret.json").write_text("{")
     said = words(read_page(write_report(tmp_path)))
     assert "regret.json cannot be used" in said and "bestreply diagnose" in said
     (tmp_path / "regret.json").unlink()
     page = read_page(write_report(tmp_path))
-    assert "regret.json" not in words(page) and not [a for a in page.of("a") if a["href"] == "#losses"]
+    assert "regret.json" not in words(page) and not [
+        a for a in page.of("a") if a["href"] == "#losses"
+    ]
 
 
 # -- matches ---------------------------------------------------------------------------------------
@@ -330,21 +427,30 @@ def test_a_step_shows_choice_legality_parts_predictions_and_belief(tmp_path):
         and len(page.of("tr", "illegal")) == 2
         and len(page.of("tr", "did")) == 2
     )
-    assert "HUNT_STAG (chosen) 3.00 4.00 −1.00 0.00" in re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
-    row = re.search(r'<th scope="row">DOWN</th><td class="wide">(.*?)</td>', html).group(1)
+    assert "HUNT_STAG (chosen) 3.00 4.00 −1.00 0.00" in re.sub(
+        r"\s+", " ", re.sub(r"<[^>]+>", " ", html)
+    )
+    row = re.search(
+        r'<th scope="row">DOWN</th><td class="wide">(.*?)</td>', html
+    ).group(1)
     rects = {
         c: (float(x), float(w))
-        for c, x, w in re.findall(r'class="(\w+)" x="([\d.]+)%" width="([\d.]+)%"', row)
+        for c, x, w in re.findall(
+            r'class="(\w+)" x="([\d.]+)%" width="([\d.]+)%"', row
+        )
     }
     # The scale runs from -2 (DOWN's value) to 4 (HUNT_STAG's reward): zero at 1/3, a unit is 1/6.
-    assert rects["reward"] == pytest.approx((33.3, 16.7), abs=0.1) and rects["value"] == pytest.approx(
-        (0, 33.3), abs=0.1
-    )
+    assert rects["reward"] == pytest.approx((33.3, 16.7), abs=0.1) and rects[
+        "value"
+    ] == pytest.approx((0, 33.3), abs=0.1)
     assert (
         "Player 1 (nearest_stag) did DOWN (predicted 0.75)." in said
         and "Player 4 (nearest_stag) has left." in said
     )
-    assert "agent chose HUNT_STAG, score 3.00." in said and said.count("Has left the game.") == 1
+    assert (
+        "agent chose HUNT_STAG, score 3.00." in said
+        and said.count("Has left the game.") == 1
+    )
     assert len(page.of("div", "seat")) == 3
 
 
@@ -382,16 +488,28 @@ def test_a_player_without_thoughts_and_a_game_for_two_are_shown(tmp_path):
     }
     (tmp_path / "matches.json").write_text(json.dumps([match]))
     said = words(read_page(write_report(tmp_path)))
-    assert "this player gives no scores" in said and "grim did D. Player 2 (tit_for_tat) did C." in said
+    assert (
+        "this player gives no scores" in said
+        and "grim did D. Player 2 (tit_for_tat) did C." in said
+    )
 
 
 def test_strings_lose_what_could_drive_a_terminal(tmp_path):
     run = tmp_path
-    row = {"method": "a\x1b[2Jb\u202e", "opponents": "x", "seed": 0, "episode": 0, "seat": 0, "return": 1.0}
+    row = {
+        "method": "a\x1b[2Jb\u202e",
+        "opponents": "x",
+        "seed": 0,
+        "episode": 0,
+        "seat": 0,
+        "return": 1.0,
+    }
     pq.write_table(pa.Table.from_pylist([row]), run / "scores.parquet")
     (run / "config.json").write_text('{"game": "a\\u001b[2Jb\\ud800"}')
     files = read_run(run)
-    assert files.scores.method[0] == "a[2Jb" and files.config == {"game": "a[2Jb"}
+    assert files.scores.method[0] == "a[2Jb" and files.config == {
+        "game": "a[2Jb"
+    }
     assert isinstance(files.matches, Problem)
     write_report(run)
     for plain in ("a\x7fb", "a\u202eb", "é\x9bb"):  # not escaped
@@ -404,20 +522,29 @@ def test_others_that_change_their_mind(tmp_path):
     """The alarm that is shown is the one that notices most among those that are hardly ever false."""
     make_changes(tmp_path)
     page = read_page(write_report(tmp_path))
-    assert "switching(nearest_stag, nearest_hare, random=10)0.34 ± 0.040.31 ± 0.040.472.2" in words(page)
+    assert (
+        "switching(nearest_stag, nearest_hare, random=10)0.34 ± 0.040.31 ± 0.040.472.2"
+        in words(page)
+    )
     assert [a for a in page.of("a") if a["href"] == "#changes"]
     document = json.loads((tmp_path / "changes.json").read_text())
     document["against"] += [{"opponents": "x"}, 7]
     (tmp_path / "changes.json").write_text(json.dumps(document))
     said = words(read_page(write_report(tmp_path)))
     assert (
-        "Opponent set 2 of changes.json is left out: belief_since wants to be an object; given: None." in said
+        "Opponent set 2 of changes.json is left out: belief_since wants to be an object; given: None."
+        in said
     )
     assert (
-        "Opponent set 3 of changes.json is left out: an opponent set wants to be an object; given: 7." in said
+        "Opponent set 3 of changes.json is left out: an opponent set wants to be an object; given: 7."
+        in said
     )
     (tmp_path / "changes.json").unlink()
-    assert not [a for a in read_page(write_report(tmp_path)).of("a") if a["href"] == "#changes"]
+    assert not [
+        a
+        for a in read_page(write_report(tmp_path)).of("a")
+        if a["href"] == "#changes"
+    ]
 
 
 # -- what there is of a run's models of the others ------------------------------------------------------------------------------
@@ -434,17 +561,47 @@ def with_diagnostics(path, config, document):
 
 
 def make_codes(players=("nearest_stag", "nearest_hare", "random<b>"), codes=3):
-    rows = [{"moves": k, "bits": 0.5 * k, "entropy": 1.585, "accuracy": 0.9, "hit": 0.625} for k in (0, 1, 2)]
-    shares = [[1 / len(players) if c == p else 0.0 for p in range(len(players))] for c in range(codes)]
-    return {"players": list(players), "shares": shares, "moves": rows, "end": rows[2]}
+    rows = [
+        {
+            "moves": k,
+            "bits": 0.5 * k,
+            "entropy": 1.585,
+            "accuracy": 0.9,
+            "hit": 0.625,
+        }
+        for k in (0, 1, 2)
+    ]
+    shares = [
+        [1 / len(players) if c == p else 0.0 for p in range(len(players))]
+        for c in range(codes)
+    ]
+    return {
+        "players": list(players),
+        "shares": shares,
+        "moves": rows,
+        "end": rows[2],
+    }
 
 
 def test_codes_are_drawn_beside_what_they_tell(tmp_path):
-    with_diagnostics(tmp_path, {"model": {"opponent_types": "code"}}, {"codes": make_codes()})
-    for lang, wanted in (("en", "nearest_hare: code 2 100%."), ("zh", "nearest_hare：编码 2 占 100%")):
+    with_diagnostics(
+        tmp_path, {"model": {"opponent_types": "code"}}, {"codes": make_codes()}
+    )
+    for lang, wanted in (
+        ("en", "nearest_hare: code 2 100%."),
+        ("zh", "nearest_hare：编码 2 占 100%"),
+    ):
         page = html(write_report(tmp_path, lang=lang))
-        assert wanted in page and page.count('class="heat"') == 9 and page.count(">100</text>") == 3
-        assert "<b>" not in page and "<td>1.000</td><td>1.585</td><td>0.900</td><td>0.625</td>" in page
+        assert (
+            wanted in page
+            and page.count('class="heat"') == 9
+            and page.count(">100</text>") == 3
+        )
+        assert (
+            "<b>" not in page
+            and "<td>1.000</td><td>1.585</td><td>0.900</td><td>0.625</td>"
+            in page
+        )
 
 
 @pytest.mark.parametrize(
@@ -465,25 +622,40 @@ def test_codes_that_do_not_fit_leave_the_page_whole(tmp_path, wrong):
 
 def test_a_method_without_models_of_others_says_so(tmp_path):
     for method, lang, wanted in (
-        ("iql", "en", "This method learns a policy, and no models of the others"),
+        (
+            "iql",
+            "en",
+            "This method learns a policy, and no models of the others",
+        ),
         ("behaviour_cloning", "zh", "不学习对手模型"),
     ):
         page = html(
-            write_report(with_diagnostics(tmp_path, {"method": method}, {"heldout": {"log_loss": 1.0}}), lang)
+            write_report(
+                with_diagnostics(
+                    tmp_path, {"method": method}, {"heldout": {"log_loss": 1.0}}
+                ),
+                lang,
+            )
         )
         assert (
-            wanted in page and "diagnostics.json holds nothing" not in page and "没有这部分内容" not in page
+            wanted in page
+            and "diagnostics.json holds nothing" not in page
+            and "没有这部分内容" not in page
         )
     with_diagnostics(tmp_path, {"method": "ppo"}, {})
     assert "no world model" in html(write_report(tmp_path))
     with_diagnostics(tmp_path, {"method": "agent"}, {"heldout": {"obs": 1.0}})
-    assert "diagnostics.json holds nothing on this" in html(write_report(tmp_path))
+    assert "diagnostics.json holds nothing on this" in html(
+        write_report(tmp_path)
+    )
 
 
 def test_accuracy_on_the_games_own_goals_is_called_the_hit_ratio(tmp_path):
     run = make_run(tmp_path / "r", steps=1, episodes=3)
     assert "hit ratio" not in html(write_report(run))
     config = {"model": {"opponent_types": "goal"}}
-    with_diagnostics(run, config, json.loads((run / "diagnostics.json").read_text()))
+    with_diagnostics(
+        run, config, json.loads((run / "diagnostics.json").read_text())
+    )
     assert "accuracy is the hit ratio" in html(write_report(run))
     assert "准确率即命中率" in html(write_report(run, lang="zh"))

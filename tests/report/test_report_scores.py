@@ -18,7 +18,10 @@ from bestreply.report.scores import compare, score_table
 def write_rows(path, rows):
     path.mkdir(exist_ok=True)
     names = ("method", "opponents", "seed", "episode", "return")
-    table = [dict(zip(names, r, strict=True)) | {"seat": 0, "length": 1} for r in rows]
+    table = [
+        dict(zip(names, r, strict=True)) | {"seat": 0, "length": 1}
+        for r in rows
+    ]
     pq.write_table(pa.Table.from_pylist(table), path / "scores.parquet")
     return path
 
@@ -32,7 +35,10 @@ def printed(path, styles=False):
 
 
 def test_one_seed_is_over_episodes_and_says_so(tmp_path):
-    run = write_rows(tmp_path / "r", [("agent", "x", 0, e, v) for e, v in enumerate((1.0, 2.0, 3.0, 6.0))])
+    run = write_rows(
+        tmp_path / "r",
+        [("agent", "x", 0, e, v) for e, v in enumerate((1.0, 2.0, 3.0, 6.0))],
+    )
     cell = score_table(read_run(run).scores).cells["agent", "x"]
     assert (cell.unit, cell.mean) == ("episodes", 3.0)
     assert cell.error == pytest.approx(math.sqrt(14 / 3 / 4))
@@ -53,27 +59,48 @@ def test_several_seeds_are_the_unit_whatever_their_episodes(tmp_path):
     ]
     run = write_rows(tmp_path / "r", rows)
     cell = score_table(read_run(run).scores).cells["agent", "x"]
-    assert (cell.unit, cell.mean, cell.error) == ("seeds", 2.5, pytest.approx(1.5))  # seed means 1 and 4
+    assert (cell.unit, cell.mean, cell.error) == (
+        "seeds",
+        2.5,
+        pytest.approx(1.5),
+    )  # seed means 1 and 4
     text = printed(run)
-    assert "standard error over seeds (2 seeds" in text and "One seed" not in text
+    assert (
+        "standard error over seeds (2 seeds" in text and "One seed" not in text
+    )
 
 
 def test_mixed_units_are_marked_cell_by_cell(tmp_path):
     rows = [("agent", "x", s, e, float(s + e)) for s in (0, 1) for e in (0, 1)]
     text = printed(
-        write_rows(tmp_path / "r", [*rows, ("random", "x", 0, 0, 0.0), ("random", "x", 0, 1, 1.0)])
+        write_rows(
+            tmp_path / "r",
+            [*rows, ("random", "x", 0, 0, 0.0), ("random", "x", 0, 1, 1.0)],
+        )
     )
-    assert "1.00 ± 0.50 " in text and "0.50 ± 0.50*" in text and "* over episodes; one seed" in text
+    assert (
+        "1.00 ± 0.50 " in text
+        and "0.50 ± 0.50*" in text
+        and "* over episodes; one seed" in text
+    )
 
 
 def test_the_best_of_each_column_is_bold_and_markup_is_only_text(tmp_path):
     rows = [
         (m, o, 0, e, v + e)
-        for m, o, v in (("agent", "a", 1.0), ("[red]b", "a", 2.0), ("agent", "b", 3.0))
+        for m, o, v in (
+            ("agent", "a", 1.0),
+            ("[red]b", "a", 2.0),
+            ("agent", "b", 3.0),
+        )
         for e in (0, 1)
     ]
     text = printed(write_rows(tmp_path / "r", rows), styles=True)
-    assert "\x1b[1m2.50 ± 0.50" in text and "\x1b[1m1.50" not in text and "\x1b[1m3.50 ± 0.50" in text
+    assert (
+        "\x1b[1m2.50 ± 0.50" in text
+        and "\x1b[1m1.50" not in text
+        and "\x1b[1m3.50 ± 0.50" in text
+    )
     assert "[red]b" in text
     page = read_page(write_report(tmp_path / "r"))
     assert len(page.of("td", "best")) == 2
@@ -81,27 +108,45 @@ def test_the_best_of_each_column_is_bold_and_markup_is_only_text(tmp_path):
 
 def test_comparison_pairs_equal_episodes_and_otherwise_is_welch(tmp_path):
     noise = (0.0, 10.0, -7.0, 3.0)
-    rows = [("agent", "x", 0, e, v + 1 + 0.1 * (-1) ** e) for e, v in enumerate(noise)]
+    rows = [
+        ("agent", "x", 0, e, v + 1 + 0.1 * (-1) ** e)
+        for e, v in enumerate(noise)
+    ]
     rows += [("same", "x", 0, e, v) for e, v in enumerate(noise)]
     rows += [("apart", "x", 0, e + 99, v) for e, v in enumerate(noise[:3])]
     cells = score_table(read_run(write_rows(tmp_path / "r", rows)).scores).cells
     paired = compare(cells["agent", "x"], cells["same", "x"])
-    assert paired.paired and paired.verdict == "better" and paired.mean == pytest.approx(1.0)
-    assert paired.high - paired.mean == pytest.approx(3.182446 * math.sqrt(0.04 / 3 / 4), rel=1e-5)
+    assert (
+        paired.paired
+        and paired.verdict == "better"
+        and paired.mean == pytest.approx(1.0)
+    )
+    assert paired.high - paired.mean == pytest.approx(
+        3.182446 * math.sqrt(0.04 / 3 / 4), rel=1e-5
+    )
     apart = compare(cells["agent", "x"], cells["apart", "x"])
     a, b = ([r[4] for r in rows if r[0] == m] for m in ("agent", "apart"))
     expected = ttest_ind(a, b, equal_var=False).confidence_interval()
-    assert (apart.low, apart.high) == pytest.approx((expected.low, expected.high))
+    assert (apart.low, apart.high) == pytest.approx(
+        (expected.low, expected.high)
+    )
     assert not apart.paired and apart.verdict == "unclear"
 
 
 def test_headline_says_better_worse_or_unclear_against_the_best_other(tmp_path):
-    means = {"agent": (2.0, 1.0, 1.5), "rival": (1.0, 2.0, 1.5), "weak": (0.0, 0.0, 0.0)}
+    means = {
+        "agent": (2.0, 1.0, 1.5),
+        "rival": (1.0, 2.0, 1.5),
+        "weak": (0.0, 0.0, 0.0),
+    }
     (tmp_path / "r").mkdir()
     make_scores(tmp_path / "r", episodes=200, means=means, sets=("A", "B", "C"))
     page = read_page(write_report(tmp_path / "r"))
     said = words(page)
-    assert "each of 3 opponent sets: better on 1, no clear difference on 1, worse on 1." in said
+    assert (
+        "each of 3 opponent sets: better on 1, no clear difference on 1, worse on 1."
+        in said
+    )
     assert "better than rival with 0.9" in said
     assert "worse than rival with " in said
     assert [a["class"] for a in page.of("li")] == ["better", "worse", "unclear"]
@@ -109,10 +154,16 @@ def test_headline_says_better_worse_or_unclear_against_the_best_other(tmp_path):
 
 def test_terminal_table_without_scores_says_what_makes_them(tmp_path):
     (tmp_path / "r").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"scores\.parquet is missing; `bestreply evaluate` makes it"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"scores\.parquet is missing; `bestreply evaluate` makes it",
+    ):
         summary_table(tmp_path / "r")
     write_rows(tmp_path / "r", [("agent", "x", 0, 0, math.nan)])
-    with pytest.raises(ValueError, match="column return has 1 entries that are empty or not finite"):
+    with pytest.raises(
+        ValueError,
+        match="column return has 1 entries that are empty or not finite",
+    ):
         summary_table(tmp_path / "r")
 
 
@@ -120,8 +171,15 @@ def test_returns_are_held_against_the_best_reply_where_there_is_one(tmp_path):
     """4 ± 0.1 exact, random 1; 2 ± 0.1 told who was drawn, random 0.5 measured; one too large; one that nobody asked about."""
     run = tmp_path / "r"
     run.mkdir()
-    sets = ("3 nearest_stag", "3 nearest_hare", "other", "mixture(nearest_stag, nearest_hare, random)")
-    rows = [("agent", o, 0, e, v) for o in sets for e, v in enumerate((1.0, 3.0))]
+    sets = (
+        "3 nearest_stag",
+        "3 nearest_hare",
+        "other",
+        "mixture(nearest_stag, nearest_hare, random)",
+    )
+    rows = [
+        ("agent", o, 0, e, v) for o in sets for e, v in enumerate((1.0, 3.0))
+    ]
     write_rows(run, rows)
     without = printed(run)
     assert "best reply" not in without and "Normalised" not in without
@@ -130,16 +188,35 @@ def test_returns_are_held_against_the_best_reply_where_there_is_one(tmp_path):
     # mean 2, error 1: share 2/4, error hypot(1, 0.05)/4; normalised 1/3 ± hypot(1, 0.1/3 + 0.05 * 2/3)/3
     for text in (said, page):
         assert "0.50 ± 0.25" in text and "0.33 ± 0.33" in text
-        assert "4.00 ± 0.10 (exact)" in text and "2.00 ± 0.10 (upper bound)" in text
+        assert (
+            "4.00 ± 0.10 (exact)" in text
+            and "2.00 ± 0.10 (upper bound)" in text
+        )
         assert "1 (exact)" in text and "1 (upper bound)" in text
-        assert "the best reply was told who was drawn" in text and "delta method" in text
-        assert "No best reply against 3 nearest_hare: the game is too large to be solved here (one" in text
+        assert (
+            "the best reply was told who was drawn" in text
+            and "delta method" in text
+        )
+        assert (
+            "No best reply against 3 nearest_hare: the game is too large to be solved here (one"
+            in text
+        )
     assert "No best reply against other" not in said
     there = (run / "references.json").read_text()
-    (run / "references.json").write_text(there.replace("upper bound", "foresight"))
+    (run / "references.json").write_text(
+        there.replace("upper bound", "foresight")
+    )
     for text in (printed(run), words(read_page(write_report(run)))):
-        assert "2.00 ± 0.10 (upper bound by foresight)" in text and "told who was drawn" not in text
+        assert (
+            "2.00 ± 0.10 (upper bound by foresight)" in text
+            and "told who was drawn" not in text
+        )
         assert "told everything that chance and the others would draw" in text
     (run / "references.json").write_text('{"against": 3}')
-    assert "references.json cannot be used: it has no list `against`" in printed(run)
-    assert "references.json cannot be used" in words(read_page(write_report(run)))
+    assert (
+        "references.json cannot be used: it has no list `against`"
+        in printed(run)
+    )
+    assert "references.json cannot be used" in words(
+        read_page(write_report(run))
+    )

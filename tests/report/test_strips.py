@@ -13,13 +13,23 @@ from bestreply.report.texts import load_texts
 
 EN = load_texts("en")
 GOALS = ("stag", "hare", "random")
-BELIEF = [[1 / 3] * 3, [0.2, 0.5, 0.3], [0.4, 0.4, 0.2], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]
+BELIEF = [
+    [1 / 3] * 3,
+    [0.2, 0.5, 0.3],
+    [0.4, 0.4, 0.2],
+    [0.7, 0.2, 0.1],
+    [0.1, 0.1, 0.8],
+]
 
 
 def test_a_mind_is_made_up_once_one_leads_and_stays_until_another_does():
     assert minds(BELIEF) == [None, 1, 1, 0, 2]
     assert changes(minds(BELIEF)) == [3, 4]
-    assert minds([[0.5, None]]) == [0] and minds([[None, None]]) == [None] and changes([]) == []
+    assert (
+        minds([[0.5, None]]) == [0]
+        and minds([[None, None]]) == [None]
+        and changes([]) == []
+    )
 
 
 def test_a_strip_says_and_marks_what_was_believed_and_what_was_so():
@@ -30,17 +40,24 @@ def test_a_strip_says_and_marks_what_was_believed_and_what_was_so():
     )
     step = (300 - 58) / 5
     flags = re.findall(r'<line class="turn" x1="([\d.]+)"', found.figure)
-    assert [float(x) for x in flags] == pytest.approx([58 + 3 * step, 58 + 4 * step], abs=0.05)
+    assert [float(x) for x in flags] == pytest.approx(
+        [58 + 3 * step, 58 + 4 * step], abs=0.05
+    )
     bars = re.findall(
-        r'<rect class="area (.*?)" y="54" height="8" x="([\d.]+)" width="([\d.]+)"', found.figure
+        r'<rect class="area (.*?)" y="54" height="8" x="([\d.]+)" width="([\d.]+)"',
+        found.figure,
     )
     assert [style for style, *_ in bars] == ["goal g1", "other"]
-    assert sum(float(width) for *_, width in bars) == pytest.approx(242, abs=0.1)
+    assert sum(float(width) for *_, width in bars) == pytest.approx(
+        242, abs=0.1
+    )
 
 
 def test_areas_are_as_high_as_the_belief_and_stacked():
     found = strip("", [[0.25, 0.75, 0.0]], [None], [None], GOALS, EN)
-    areas = re.findall(r'<polygon class="area goal g\d" points="(.*?)"', found.figure)
+    areas = re.findall(
+        r'<polygon class="area goal g\d" points="(.*?)"', found.figure
+    )
     tops = [[float(p.split(",")[1]) for p in a.split()] for a in areas]
     assert tops[0] == [41, 41, 50, 50] and tops[1] == [14, 14, 41, 41]
     assert "really" not in found.figure and "Really" not in found.said
@@ -55,14 +72,34 @@ def told(match):
 def test_a_match_has_a_strip_for_each_other_up_to_where_it_leaves():
     match = make_match(steps=9, seat=1)
     for step in match["steps"]:
-        step |= {"who": ["nearest_stag", "nearest_hare", "nobody"], "truth": [0, 1, None]}
+        step |= {
+            "who": ["nearest_stag", "nearest_hare", "nobody"],
+            "truth": [0, 1, None],
+        }
     strips = told(match).strips
-    assert [s.title for s in strips] == [f"Player {k} (nearest_stag)" for k in (1, 3, 4)]
-    assert "Really: nearest_hare." in strips[1].said and "Really: nobody." in strips[2].said
-    widths = [float(re.search(r'data-step="([\d.]+)"', s.figure)[1]) for s in strips]
-    assert len(set(widths)) == 1, "one axis for all, though the last leaves two steps before the end"
-    right = [max(float(p) for p in re.findall(r"([\d.]+),\d", s.figure.split("area")[1])) for s in strips]
-    assert right[0] == pytest.approx(300, abs=0.1) and right[2] == pytest.approx(300 - 2 * widths[0], abs=0.1)
+    assert [s.title for s in strips] == [
+        f"Player {k} (nearest_stag)" for k in (1, 3, 4)
+    ]
+    assert (
+        "Really: nearest_hare." in strips[1].said
+        and "Really: nobody." in strips[2].said
+    )
+    widths = [
+        float(re.search(r'data-step="([\d.]+)"', s.figure)[1]) for s in strips
+    ]
+    assert len(set(widths)) == 1, (
+        "one axis for all, though the last leaves two steps before the end"
+    )
+    right = [
+        max(
+            float(p)
+            for p in re.findall(r"([\d.]+),\d", s.figure.split("area")[1])
+        )
+        for s in strips
+    ]
+    assert right[0] == pytest.approx(300, abs=0.1) and right[
+        2
+    ] == pytest.approx(300 - 2 * widths[0], abs=0.1)
     del match["goals"]
     for step in match["steps"]:
         del step["belief"], step["truth"]
@@ -74,7 +111,10 @@ def test_the_report_shows_the_strips_once_a_match(tmp_path):
     (tmp_path / "matches.json").write_text(json.dumps([match, match]))
     for lang, wanted in (("en", "changed its mind"), ("zh", "改变主意")):
         page = read_page(write_report(tmp_path, lang=lang))
-        assert len(page.of("svg", "strip")) == 6 and len(page.of("rect", "cursor")) == 6
+        assert (
+            len(page.of("svg", "strip")) == 6
+            and len(page.of("rect", "cursor")) == 6
+        )
         assert len(page.of("div", "slot")) == 6 and wanted in words(page)
 
 
@@ -101,7 +141,12 @@ def costly():
     match = make_match(steps=3) | {"gamma": 0.5, "kind": "exact"}
     for step, lost in zip(match["steps"], (0.0, 1.0, 1.5), strict=True):
         step |= {"legal": [True] * 6 + [False], "action": 0}
-        step["exact"] = [2.0 - lost, 2.0, *[0.0] * 4, 99.0]  # the last is not legal, whatever a file says
+        step["exact"] = [
+            2.0 - lost,
+            2.0,
+            *[0.0] * 4,
+            99.0,
+        ]  # the last is not legal, whatever a file says
     return match
 
 
@@ -109,10 +154,17 @@ def test_cost_is_what_the_choice_gave_up_discounted():
     match = told(costly())
     assert [step.cost for step in match.steps] == [0.0, 0.5, 0.375]
     rows = match.steps[1].candidates
-    assert [c.exact for c in rows[:2]] == ["1.00", "2.00"] and [c.lost for c in rows[:2]] == ["−1.00", "0.00"]
-    assert [c.best for c in rows] == [False, True] + [False] * 5 and rows[6].exact == "–"
+    assert [c.exact for c in rows[:2]] == ["1.00", "2.00"] and [
+        c.lost for c in rows[:2]
+    ] == ["−1.00", "0.00"]
+    assert [c.best for c in rows] == [False, True] + [False] * 5 and rows[
+        6
+    ].exact == "–"
     jumps = costliest([match], EN)
-    assert [(j.match, j.step, j.text) for j in jumps] == [(0, 1, "step 2: −0.50"), (0, 2, "step 3: −0.38")]
+    assert [(j.match, j.step, j.text) for j in jumps] == [
+        (0, 1, "step 2: −0.50"),
+        (0, 2, "step 3: −0.38"),
+    ]
     assert [j.text for j in costliest([match, match], EN)][:2] == [
         "match 1, step 2: −0.50",
         "match 2, step 2: −0.50",
@@ -120,12 +172,20 @@ def test_cost_is_what_the_choice_gave_up_discounted():
 
 
 def test_without_an_exact_q_nothing_is_ranked_and_the_reason_is_said():
-    match = told(make_match(steps=2) | {"missing": "too_large", "reason": "9e9 outcomes"})
+    match = told(
+        make_match(steps=2) | {"missing": "too_large", "reason": "9e9 outcomes"}
+    )
     assert "not ranked" in match.note and "9e9 outcomes" in match.note
-    assert not costliest([match], EN) and not any(step.exact for step in match.steps)
+    assert not costliest([match], EN) and not any(
+        step.exact for step in match.steps
+    )
     assert told(make_match(steps=2)).note == ""
 
 
 @pytest.mark.parametrize("gamma", [1e99, -1, "x", None])
 def test_an_odd_discount_is_none(gamma):
-    assert [s.cost for s in told(costly() | {"gamma": gamma}).steps] == [0.0, 1.0, 1.5]
+    assert [s.cost for s in told(costly() | {"gamma": gamma}).steps] == [
+        0.0,
+        1.0,
+        1.5,
+    ]

@@ -15,16 +15,25 @@ def costly(opponents, lost):
     """A match of as many steps as `lost` [T] says what each choice gave up."""
     match = make_match(opponents, len(lost)) | {"gamma": 1.0, "kind": "exact"}
     for step, cost in zip(match["steps"], lost, strict=True):
-        step |= {"legal": [True] * 7, "action": 0, "exact": [2.0 - cost, 2.0, *[0.0] * 5]}
+        step |= {
+            "legal": [True] * 7,
+            "action": 0,
+            "exact": [2.0 - cost, 2.0, *[0.0] * 5],
+        }
         step |= {"who": ["nearest_hare"] * 3, "truth": [1, 1, 1]}
     return match
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    matches = [costly("3 nearest_stag", [0, 1, 0, 0.5]), costly("3 random", [0, 0, 2])]
+    matches = [
+        costly("3 nearest_stag", [0, 1, 0, 0.5]),
+        costly("3 random", [0, 0, 2]),
+    ]
     path = tmp_path_factory.mktemp("view") / "view.html"
-    path.write_text(render_view("a run", matches, FACTS, "en"), encoding="utf-8")
+    path.write_text(
+        render_view("a run", matches, FACTS, "en"), encoding="utf-8"
+    )
     return path.as_uri()
 
 
@@ -34,7 +43,12 @@ def shown(page):
         """() => [...document.querySelectorAll(".match")].map((m) =>
             [...m.querySelectorAll(".step")].map((s) => s.checkVisibility()))"""
     )
-    places = [(m, t) for m, steps in enumerate(found) for t, there in enumerate(steps) if there]
+    places = [
+        (m, t)
+        for m, steps in enumerate(found)
+        for t, there in enumerate(steps)
+        if there
+    ]
     assert len(places) == 1
     return places[0]
 
@@ -64,13 +78,29 @@ def test_the_costliest_decisions_are_buttons_the_dearest_first(visit, address):
         "match 2, step 3: −2.00", "match 1, step 2: −1.00", "match 1, step 4: −0.50"
     ]  # fmt: skip
     buttons.nth(1).click()
-    assert shown(page) == (0, 1) and buttons.nth(1).get_attribute("aria-current") == "true"
-    table = page.get_by_role("table").filter(has_text="Exact Q").locator("visible=true")
-    rows = [" ".join(row.split()) for row in table.get_by_role("row").all_inner_texts()[1:3]]
-    assert rows[0].endswith("1.00 −1.00") and rows[1].endswith("2.00 0.00") and "best" in rows[1]
+    assert (
+        shown(page) == (0, 1)
+        and buttons.nth(1).get_attribute("aria-current") == "true"
+    )
+    table = (
+        page.get_by_role("table")
+        .filter(has_text="Exact Q")
+        .locator("visible=true")
+    )
+    rows = [
+        " ".join(row.split())
+        for row in table.get_by_role("row").all_inner_texts()[1:3]
+    ]
+    assert (
+        rows[0].endswith("1.00 −1.00")
+        and rows[1].endswith("2.00 0.00")
+        and "best" in rows[1]
+    )
 
 
-def test_strips_stand_under_the_board_and_their_cursor_is_at_the_step(visit, address):
+def test_strips_stand_under_the_board_and_their_cursor_is_at_the_step(
+    visit, address
+):
     page = visit(address)
     strips = page.locator(".strip").locator("visible=true")
     for step in range(4):
@@ -79,31 +109,52 @@ def test_strips_stand_under_the_board_and_their_cursor_is_at_the_step(visit, add
         for k in range(3):
             box = strips.nth(k).bounding_box()
             cursor = strips.nth(k).locator(".cursor").bounding_box()
-            assert box["y"] > board["y"] + board["height"] and abs(box["x"] - board["x"]) < 2
-            middle = (cursor["x"] + cursor["width"] / 2 - box["x"]) / box["width"] * 300
+            assert (
+                box["y"] > board["y"] + board["height"]
+                and abs(box["x"] - board["x"]) < 2
+            )
+            middle = (
+                (cursor["x"] + cursor["width"] / 2 - box["x"])
+                / box["width"]
+                * 300
+            )
             assert middle == pytest.approx(58 + (step + 0.5) * 242 / 4, abs=1.5)
         page.keyboard.press("ArrowRight")
     box = strips.nth(0).bounding_box()
-    page.mouse.click(box["x"] + box["width"] * (58 + 1.5 * 242 / 4) / 300, box["y"] + 30)
+    page.mouse.click(
+        box["x"] + box["width"] * (58 + 1.5 * 242 / 4) / 300, box["y"] + 30
+    )
     assert shown(page) == (0, 1), "a click on a strip goes to its step"
-    assert "Really: nearest_hare." in page.locator(".told").locator("visible=true").nth(0).inner_text()
+    assert (
+        "Really: nearest_hare."
+        in page.locator(".told").locator("visible=true").nth(0).inner_text()
+    )
 
 
-def test_what_changes_is_said_and_everything_to_be_pressed_has_a_name(visit, address):
+def test_what_changes_is_said_and_everything_to_be_pressed_has_a_name(
+    visit, address
+):
     page = visit(address)
     live = page.locator("[aria-live=polite]")
     assert live.inner_text().startswith("Step 1 of 4.")
     page.get_by_role("button", name="Next step").click()
     assert live.inner_text().startswith("Step 2 of 4.")
-    assert page.get_by_role("slider", name="Step").get_attribute("aria-valuetext") == "2 / 4"
+    assert (
+        page.get_by_role("slider", name="Step").get_attribute("aria-valuetext")
+        == "2 / 4"
+    )
     assert page.get_by_role("combobox", name="Match").count() == 1
     assert page.get_by_role("button", name="Previous step").is_enabled()
     for role in ("button", "slider", "combobox"):
         for element in page.get_by_role(role).all():
-            assert element.aria_snapshot().split('"')[1:2] not in ([], [""]), element.aria_snapshot()
+            assert element.aria_snapshot().split('"')[1:2] not in ([], [""]), (
+                element.aria_snapshot()
+            )
 
 
-def test_nothing_but_the_pages_own_script_and_style_takes_effect(visit, address):
+def test_nothing_but_the_pages_own_script_and_style_takes_effect(
+    visit, address
+):
     page = visit(address)
     page.evaluate(
         """() => {
@@ -116,13 +167,17 @@ def test_nothing_but_the_pages_own_script_and_style_takes_effect(visit, address)
     page.wait_for_timeout(100)
     assert page.evaluate("window.hit") is None
     assert page.evaluate("getComputedStyle(document.body).opacity") == "1"
-    assert len(page.said) >= 3 and all("Content Security Policy" in text for text in page.said)
+    assert len(page.said) >= 3 and all(
+        "Content Security Policy" in text for text in page.said
+    )
     page.said.clear()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_runs_over_the_edge_and_text_is_readable(visit, address, width, scheme):
+def test_nothing_runs_over_the_edge_and_text_is_readable(
+    visit, address, width, scheme
+):
     page = visit(address, width=width, scheme=scheme)
     page.keyboard.press("c")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -142,7 +197,10 @@ def contrast(one, other):
 
     def luminance(text):
         parts = [float(v) / 255 for v in text[4:-1].split(",")]
-        r, g, b = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts)
+        r, g, b = (
+            v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4
+            for v in parts
+        )
         return 0.2126 * r + 0.7152 * g + 0.0722 * b
 
     high, low = sorted((luminance(one), luminance(other)), reverse=True)
@@ -151,7 +209,9 @@ def contrast(one, other):
 
 def test_in_the_report_the_long_page_keeps_its_own_keys(visit, tmp_path):
     run = make_run(tmp_path / "r", episodes=3, steps=4)
-    (run / "matches.json").write_text(json.dumps([costly("3 random", [0, 1, 0, 0.5])]))
+    (run / "matches.json").write_text(
+        json.dumps([costly("3 random", [0, 1, 0, 0.5])])
+    )
     page = visit(write_report(run).as_uri())
     page.keyboard.press("ArrowRight")
     assert shown(page) == (0, 1)

@@ -17,7 +17,16 @@ from bestreply.report import write_report_over_runs
 from bestreply.report.page import hash_of
 from bestreply.report.read import Series
 from bestreply.report.weekly.curves import learning_curves
-from bestreply.report.weekly.document import Document, Grid, Link, Points, Section, Text, cells, line
+from bestreply.report.weekly.document import (
+    Document,
+    Grid,
+    Link,
+    Points,
+    Section,
+    Text,
+    cells,
+    line,
+)
 from bestreply.report.weekly.find import find
 from bestreply.report.weekly.groups import families
 from bestreply.report.weekly.held import hold
@@ -43,7 +52,11 @@ def report(folder, *more, **settings):
 def plain(markdown):
     """Markdown without its marks, so that sentences can be looked for."""
     return " ".join(
-        re.sub(r"\\(.)", r"\1", re.sub(r"\]\(<[^>]*>\)|[`*|]|\[(?=[\d./])", "", markdown)).split()
+        re.sub(
+            r"\\(.)",
+            r"\1",
+            re.sub(r"\]\(<[^>]*>\)|[`*|]|\[(?=[\d./])", "", markdown),
+        ).split()
     )
 
 
@@ -77,19 +90,34 @@ def test_page_and_markdown_say_the_same(sweep, tmp_path):
     ):
         assert wanted in page, wanted
         assert wanted in plain(text), wanted
-    html = (tmp_path / "report.html").read_text("utf-8").partition("</style>")[2]
-    shown = unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<svg.*?</svg>", "", html, flags=re.DOTALL)))
-    assert set(re.findall(r"\d[\d.,]*", shown)) <= set(re.findall(r"\d[\d.,]*", plain(text)))
+    html = (
+        (tmp_path / "report.html").read_text("utf-8").partition("</style>")[2]
+    )
+    shown = unescape(
+        re.sub(
+            r"<[^>]+>", " ", re.sub(r"<svg.*?</svg>", "", html, flags=re.DOTALL)
+        )
+    )
+    assert set(re.findall(r"\d[\d.,]*", shown)) <= set(
+        re.findall(r"\d[\d.,]*", plain(text))
+    )
 
 
 def test_chinese_is_whole(sweep, tmp_path):
     page, text = report(sweep, out=tmp_path, lang="zh")
-    for wanted in ("blue 不如 ours", "学习曲线", "问题与计划", "环境步数", "校准误差"):
+    for wanted in (
+        "blue 不如 ours",
+        "学习曲线",
+        "问题与计划",
+        "环境步数",
+        "校准误差",
+    ):
         assert wanted in page and wanted in text
     left = re.findall(r"[A-Z][a-z]+ (?:the|of|is|and|seeds|runs)\b", page)
     assert not left
     assert not re.search(
-        r"[\u4e00-\u9fff][,;:!?]|[,;:!?][\u4e00-\u9fff]", re.sub(r"stag_hunt.*?。", "", text)
+        r"[\u4e00-\u9fff][,;:!?]|[,;:!?][\u4e00-\u9fff]",
+        re.sub(r"stag_hunt.*?。", "", text),
     )
 
 
@@ -98,7 +126,9 @@ def test_the_page_is_safe_and_self_contained(sweep, tmp_path):
     (policy,) = [a["content"] for a in page.of("meta") if a.get("http-equiv")]
     assert "default-src 'none'" in policy and "script" not in policy
     assert f"style-src '{hash_of(page.raw['style'][0])}'" in policy
-    assert not page.of("script") and not [a for _, a in page.elements if "style" in a]
+    assert not page.of("script") and not [
+        a for _, a in page.elements if "style" in a
+    ]
     addresses = [a["href"] for a in page.of("a")]
     assert all(a.startswith(("./", "#", "../")) for a in addresses) or all(
         a.startswith((".", "#")) for a in addresses
@@ -109,23 +139,41 @@ def test_the_page_is_safe_and_self_contained(sweep, tmp_path):
 
 def test_numbers_lead_to_their_runs(sweep):
     page, text = write_report_over_runs([sweep])
-    assert page == text.with_suffix(".html") and page.parent.resolve() == sweep.resolve()
-    links = [a["href"] for a in read_page(page).of("a") if a["href"].startswith("./")]
-    assert "./hunt/ours/3/" in links and all((sweep / link).exists() for link in links)
+    assert (
+        page == text.with_suffix(".html")
+        and page.parent.resolve() == sweep.resolve()
+    )
+    links = [
+        a["href"] for a in read_page(page).of("a") if a["href"].startswith("./")
+    ]
+    assert "./hunt/ours/3/" in links and all(
+        (sweep / link).exists() for link in links
+    )
     assert "(<./hunt/ours/3/>)" in text.read_text("utf-8")
     page.unlink()
     text.unlink()
 
 
 def test_sentences_are_those_of_compare(sweep, tmp_path, monkeypatch, capsys):
-    line = ["bestreply", "compare", f"ours={sweep}/hunt/ours", f"blue={sweep}/hunt/blue"]
+    line = [
+        "bestreply",
+        "compare",
+        f"ours={sweep}/hunt/ours",
+        f"blue={sweep}/hunt/blue",
+    ]
     monkeypatch.setattr("sys.argv", line)
     cli.main()
-    told = [one for one in capsys.readouterr().out.splitlines() if one.startswith("ours is better")]
+    told = [
+        one
+        for one in capsys.readouterr().out.splitlines()
+        if one.startswith("ours is better")
+    ]
     page, _ = report(sweep, out=tmp_path, baseline="blue")
     ours = re.findall(r"ours is better than blue against .*?8 seeds\.", page)
     assert len(told) == 2
-    assert {re.sub(r"\[.*?\]", "", s) for s in told} == {re.sub(r"\[.*?\]", "", s) for s in ours}
+    assert {re.sub(r"\[.*?\]", "", s) for s in told} == {
+        re.sub(r"\[.*?\]", "", s) for s in ours
+    }
 
 
 # -- which runs ------------------------------------------------------------------------------------------------------------------
@@ -134,7 +182,9 @@ def test_sentences_are_those_of_compare(sweep, tmp_path, monkeypatch, capsys):
 def test_runs_are_found_however_deep_and_once(sweep):
     found = find([sweep, sweep / "hunt", sweep / "hunt" / "ours" / "1"])
     assert len(found.runs) == 16
-    assert [p.name for p in find([sweep / "hunt" / "ours"]).runs] == [str(k) for k in range(8)]
+    assert [p.name for p in find([sweep / "hunt" / "ours"]).runs] == [
+        str(k) for k in range(8)
+    ]
     with pytest.raises(FileNotFoundError, match="nowhere is no folder"):
         find([sweep / "nowhere"])
 
@@ -142,15 +192,21 @@ def test_runs_are_found_however_deep_and_once(sweep):
 def test_runs_of_one_configuration_are_one_method(tmp_path):
     for k in range(3):
         make_unit(tmp_path / f"plain-{k:04d}", k, (1, 1))
-    make_unit(tmp_path / "plain-0003", 1, (1, 1), started="2026-11-25T00:00:00+00:00")
-    make_unit(tmp_path / "plain-0004", 0, (1, 1), config={"train": {"updates": 7}})
+    make_unit(
+        tmp_path / "plain-0003", 1, (1, 1), started="2026-11-25T00:00:00+00:00"
+    )
+    make_unit(
+        tmp_path / "plain-0004", 0, (1, 1), config={"train": {"updates": 7}}
+    )
     (family,) = families([read_record(p) for p in find([tmp_path]).runs])
     assert {g.name: [r.seed for r in g.runs] for g in family.groups} == {
         "plain (1)": [0, 1, 2],
         "plain (2)": [0],
     }
     first = family.groups[0]
-    assert first.runs[1].path.name == "plain-0003" and [r.path.name for r in first.repeats] == ["plain-0001"]
+    assert first.runs[1].path.name == "plain-0003" and [
+        r.path.name for r in first.repeats
+    ] == ["plain-0001"]
 
 
 def test_since(sweep, tmp_path):
@@ -158,13 +214,22 @@ def test_since(sweep, tmp_path):
     assert parse_since("7d", now) == datetime(2026, 11, 19, 12, tzinfo=UTC)
     assert parse_since("24h", now) == datetime(2026, 11, 25, 12, tzinfo=UTC)
     assert parse_since("2026-11-01") == datetime(2026, 11, 1, tzinfo=UTC)
-    with pytest.raises(ValueError, match=r"since='soon'; wanted: a span such as 7d, 24h or 2w"):
+    with pytest.raises(
+        ValueError,
+        match=r"since='soon'; expected: a span such as 7d, 24h or 2w",
+    ):
         parse_since("soon")
-    make_unit(tmp_path / "old-1", 0, (1, 1), started="2026-10-01T00:00:00+00:00")
+    make_unit(
+        tmp_path / "old-1", 0, (1, 1), started="2026-10-01T00:00:00+00:00"
+    )
     make_unit(tmp_path / "new-1", 0, (1, 1))
     undated = make_unit(tmp_path / "undated-1", 0, (1, 1), started=None)
     page, text = report(tmp_path, since="2026-11-01")
-    assert "Report over one run" in page and "2 runs are left out" in page and "2 runs are left out" in text
+    assert (
+        "Report over one run" in page
+        and "2 runs are left out" in page
+        and "2 runs are left out" in text
+    )
     assert "Report over 3 runs" in report(tmp_path)[0] and undated.exists()
     with pytest.raises(ValueError, match="none of the 3 runs"):
         report(tmp_path, since="2027-01-01")
@@ -183,8 +248,19 @@ def test_what_is_not_comparable_is_said(tmp_path):
             env_steps=20_000,
             config={"collect": {"episodes": 2}},
         )
-        make_unit(tmp_path / "hunt" / "more" / str(k), k, (1, 1), episodes=30, config={"evaluate": {}})
-        make_unit(tmp_path / "hunt" / "later" / str(k + 5), k + 5, (1, 1), config={"train": {}})
+        make_unit(
+            tmp_path / "hunt" / "more" / str(k),
+            k,
+            (1, 1),
+            episodes=30,
+            config={"evaluate": {}},
+        )
+        make_unit(
+            tmp_path / "hunt" / "later" / str(k + 5),
+            k + 5,
+            (1, 1),
+            config={"train": {}},
+        )
     page, text = report(tmp_path)
     for wanted in (
         "much and ours cannot be compared: environment steps 20,000 and 10,000.",
@@ -199,7 +275,10 @@ def test_other_games_are_not_held_against_each_other(tmp_path):
     make_unit(tmp_path / "a-1", 0, (1, 1))
     make_unit(tmp_path / "b-1", 0, (1, 1), height=5)
     page, _ = report(tmp_path)
-    assert "No two methods to compare" in page and "stag_hunt(height=5, width=4)" in page
+    assert (
+        "No two methods to compare" in page
+        and "stag_hunt(height=5, width=4)" in page
+    )
 
 
 def test_seeds_that_one_has_alone_are_left_out_and_said(tmp_path):
@@ -214,10 +293,15 @@ def test_seeds_that_one_has_alone_are_left_out_and_said(tmp_path):
 
 def test_a_baseline_is_what_all_are_held_against(sweep, tmp_path):
     groups = families([read_record(p) for p in find([sweep]).runs])[0]
-    assert [(c.a, c.b) for c in hold(groups, "ours").between] == [("blue", "ours")]
+    assert [(c.a, c.b) for c in hold(groups, "ours").between] == [
+        ("blue", "ours")
+    ]
     assert [(c.a, c.b) for c in hold(groups).between] == [("blue", "ours")]
     assert {c.b for c in hold(groups, "random").within["ours"]} == {"random"}
-    with pytest.raises(ValueError, match="no method is named 'red'; there are: agent, blue, ours, random"):
+    with pytest.raises(
+        ValueError,
+        match="no method is named 'red'; there are: agent, blue, ours, random",
+    ):
         report(sweep, baseline="red", out=tmp_path)
 
 
@@ -227,13 +311,30 @@ def test_a_baseline_is_what_all_are_held_against(sweep, tmp_path):
 def test_the_plan_names_seeds_and_how_to_run_them(tmp_path):
     make_sweep(tmp_path, seeds=3)
     page, text = report(tmp_path)
-    assert re.search(r"More seeds would settle: .*blue and ours \(\d+ in all\)", page)
-    wanted = int(re.search(r"seeds = (\d+) in little.toml, then bestreply sweep little.toml", page)[1])
+    assert re.search(
+        r"More seeds would settle: .*blue and ours \(\d+ in all\)", page
+    )
+    wanted = int(
+        re.search(
+            r"seeds = (\d+) in little.toml, then bestreply sweep little.toml",
+            page,
+        )[1]
+    )
     (family,) = families([read_record(p) for p in find([tmp_path]).runs])
     held = hold(family)
-    open_ = [*held.between, *(c for found in held.within.values() for c in found if c.b == "uniform_others")]
+    open_ = [
+        *held.between,
+        *(
+            c
+            for found in held.within.values()
+            for c in found
+            if c.b == "uniform_others"
+        ),
+    ]
     assert wanted == max(c.overall.seeds_required for c in open_) > 6
-    assert f"({2 * (wanted - 3)} more runs: about {2 * (wanted - 3)} min" in page
+    assert (
+        f"({2 * (wanted - 3)} more runs: about {2 * (wanted - 3)} min" in page
+    )
     assert f"`seeds = {wanted}`" in text
 
 
@@ -242,7 +343,11 @@ def test_of_one_seed_it_says_that_it_tells_nothing(tmp_path):
     make_unit(tmp_path / "b-1", 0, (2, 2), config={"train": {"updates": 3}})
     page, text = report(tmp_path)
     assert "one seed each, which tells nothing about training another" in page
-    assert "a and b (6 in all)" in page and "--seed 1" in page and "--seed 1" in text
+    assert (
+        "a and b (6 in all)" in page
+        and "--seed 1" in page
+        and "--seed 1" in text
+    )
     assert "One training seed against random" in page and "± 0.23*" in page
 
 
@@ -257,26 +362,49 @@ def test_failed_and_unfinished_runs_are_named_and_the_rest_is_shown(tmp_path):
     )
     half = tmp_path / "hunt" / "blue" / "2"
     half.mkdir()
-    same = json.loads((tmp_path / "hunt" / "blue" / "0" / "config.json").read_text())
+    same = json.loads(
+        (tmp_path / "hunt" / "blue" / "0" / "config.json").read_text()
+    )
     (half / "config.json").write_text(json.dumps(same | {"seed": 2}))
     trained = make_unit(
-        tmp_path / "hunt" / "blue" / "3", 3, (1, 1), config={"model": {"opponent_types": "none"}}
+        tmp_path / "hunt" / "blue" / "3",
+        3,
+        (1, 1),
+        config={"model": {"opponent_types": "none"}},
     )
     (trained / "scores.parquet").unlink()
     page, text = report(tmp_path)
     assert "hunt/ours/2 failed: ValueError: no <b>stag</b>" in page
-    assert "hunt/blue/2 is not finished" in page and "hunt/blue/3 is trained and not evaluated" in page
+    assert (
+        "hunt/blue/2 is not finished" in page
+        and "hunt/blue/3 is trained and not evaluated" in page
+    )
     assert "4 done, 1 not evaluated, 1 unfinished, 1 failed" in page
     assert "Take up what is not finished" in page and "blue and ours" in page
     assert "<b>" not in text and r"no \<b\>stag\</b\>" in text
 
 
 @pytest.mark.parametrize(
-    "file", ["config", "provenance", "metrics", "diagnostics", "scores", "regret", "references", "unit"]
+    "file",
+    [
+        "config",
+        "provenance",
+        "metrics",
+        "diagnostics",
+        "scores",
+        "regret",
+        "references",
+        "unit",
+    ],
 )
 @pytest.mark.parametrize(
     "junk",
-    ['{"half": [', "[" * 100_000, '[1, "a", null]', '{"against": 3, "belief": [], "game": 7, "seed": []}'],
+    [
+        '{"half": [',
+        "[" * 100_000,
+        '[1, "a", null]',
+        '{"against": 3, "belief": [], "game": 7, "seed": []}',
+    ],
 )
 def test_a_broken_file_stops_nothing(tmp_path, file, junk):
     make_sweep(tmp_path, seeds=2)
@@ -285,21 +413,40 @@ def test_a_broken_file_stops_nothing(tmp_path, file, junk):
     page, text = report(tmp_path)
     assert "Report over 4 runs" in page and "blue" in page
     if junk.startswith(('{"half', "[[")) and file != "unit":
-        assert f"{path.name} cannot be used" in page and f"{path.name} cannot be used" in plain(text)
+        assert (
+            f"{path.name} cannot be used" in page
+            and f"{path.name} cannot be used" in plain(text)
+        )
     assert str(tmp_path) not in page + text
 
 
 def test_entries_of_the_wrong_kind_are_passed_over(tmp_path):
     make_sweep(tmp_path, seeds=2)
     run = tmp_path / "hunt" / "ours" / "0"
-    wrong = [3, None, {}, {"opponents": "nearest_stag", "best": "x", "lost": 1, "parts": []}]
+    wrong = [
+        3,
+        None,
+        {},
+        {"opponents": "nearest_stag", "best": "x", "lost": 1, "parts": []},
+    ]
     (run / "regret.json").write_text(json.dumps({"against": wrong}))
-    belief = {"moves": [*wrong, {"moves": 0, "accuracy": "high"}], "reliability": wrong, "ece": "small"}
+    belief = {
+        "moves": [*wrong, {"moves": 0, "accuracy": "high"}],
+        "reliability": wrong,
+        "ece": "small",
+    }
     (run / "diagnostics.json").write_text(
         json.dumps({"belief": belief, "opponent": wrong, "open_loop": wrong})
     )
     pq.write_table(
-        pa.table({"method": ["agent"], "opponents": [None], "seat": [0], "return": [1.0]}),
+        pa.table(
+            {
+                "method": ["agent"],
+                "opponents": [None],
+                "seat": [0],
+                "return": [1.0],
+            }
+        ),
         run / "scores.parquet",
     )
     page, _ = report(tmp_path)
@@ -321,12 +468,19 @@ def test_hostile_names_are_text(tmp_path):
     (unit / "diagnostics.json").write_text(json.dumps(diagnostics))
     page, text = write_report_over_runs([tmp_path])
     html, markdown = page.read_text("utf-8"), text.read_text("utf-8")
-    assert "<script" not in html and "<img" not in html and "\u202e" not in html + markdown
+    assert (
+        "<script" not in html
+        and "<img" not in html
+        and "\u202e" not in html + markdown
+    )
     assert "alert(1)" in html
     for tag in re.finditer(r"(?<!\\)<(?!\./)", markdown):
         raise AssertionError(markdown[tag.start() - 40 : tag.start() + 40])
     assert not re.search(r"(?<!\\)\]\((?!<\./)", markdown)
-    wide = {len(re.split(r"(?<!\\)\|", row)) for row in markdown.split("\n\n")[-1].strip().splitlines()}
+    wide = {
+        len(re.split(r"(?<!\\)\|", row))
+        for row in markdown.split("\n\n")[-1].strip().splitlines()
+    }
     assert len(wide) == 1, "a name broke a table"
     assert "rm -rf" not in markdown
 
@@ -334,14 +488,21 @@ def test_hostile_names_are_text(tmp_path):
 def test_models_data_rewards_and_seats_are_looked_at(tmp_path):
     make_sweep(tmp_path, seeds=2)
     for k in range(2):
-        make_diagnostics(tmp_path / "hunt" / "ours" / str(k), ece=0.3, counts=(1000, 100), recall=0.2)
+        make_diagnostics(
+            tmp_path / "hunt" / "ours" / str(k),
+            ece=0.3,
+            counts=(1000, 100),
+            recall=0.2,
+        )
     flat = {
         "method": ["agent"] * 20,
         "opponents": ["1 random"] * 20,
         "seat": [0, 1] * 10,
         "return": [0.0] * 19 + [1.0],
     }
-    pq.write_table(pa.table(flat), tmp_path / "hunt" / "blue" / "0" / "scores.parquet")
+    pq.write_table(
+        pa.table(flat), tmp_path / "hunt" / "blue" / "0" / "scores.parquet"
+    )
     page, text = report(tmp_path)
     for wanted in (
         "ours is not calibrated",
@@ -356,7 +517,10 @@ def test_models_data_rewards_and_seats_are_looked_at(tmp_path):
 def test_how_fast_data_was_gathered_is_told_where_it_is_recorded(tmp_path):
     make_sweep(tmp_path / "runs", seeds=1)
     assert "How fast data was gathered" in report(tmp_path)[0]
-    parts = [{"steps": 3000, "seconds": 2.0, "labelled": 700}, {"steps": 1000, "labelled": 100}]
+    parts = [
+        {"steps": 3000, "seconds": 2.0, "labelled": 700},
+        {"steps": 1000, "labelled": 100},
+    ]
     for name, told in (
         ("new", parts),
         ("old", [{"steps": 4000}]),
@@ -364,8 +528,13 @@ def test_how_fast_data_was_gathered_is_told_where_it_is_recorded(tmp_path):
     ):
         (tmp_path / "datasets" / name).mkdir(parents=True)
         manifest = {"totals": {"steps": 4000, "rows": 8000}, "parts": told}
-        (tmp_path / "datasets" / name / "manifest.json").write_text(json.dumps(manifest))
-    for lang, wanted in (("en", "at 1,500 environment steps a second"), ("zh", "每秒 1,500 个环境步")):
+        (tmp_path / "datasets" / name / "manifest.json").write_text(
+            json.dumps(manifest)
+        )
+    for lang, wanted in (
+        ("en", "at 1,500 environment steps a second"),
+        ("zh", "每秒 1,500 个环境步"),
+    ):
         page, text = report(tmp_path, lang=lang)
         assert wanted in page and wanted in text
         assert "| 1,500 | 8,000 | 2.00 | 10% |" in text
@@ -379,9 +548,14 @@ def test_seats_beside_scipy():
     seats = np.tile([0, 1, 2], 40)
     returns = rng.normal(0, 1, 120) + 0.5 * seats
     found = seats_of([Cell(returns, seats)])
-    assert found.p == pytest.approx(f_oneway(*(returns[seats == k] for k in range(3))).pvalue)
+    assert found.p == pytest.approx(
+        f_oneway(*(returns[seats == k] for k in range(3))).pvalue
+    )
     assert found.means[2] == pytest.approx(returns[seats == 2].mean())
-    assert seats_of([Cell(returns, 0 * seats)]) is None and seats_of([Cell(0 * returns, seats)]) is None
+    assert (
+        seats_of([Cell(returns, 0 * seats)]) is None
+        and seats_of([Cell(0 * returns, seats)]) is None
+    )
 
 
 # -- curves and returns ------------------------------------------------------------------------------------------------------------
@@ -390,7 +564,11 @@ def test_seats_beside_scipy():
 def test_curves_are_means_over_seeds_against_environment_steps(sweep):
     (family,) = families([read_record(p) for p in find([sweep]).runs])
     curves = learning_curves(family)
-    assert curves.by_steps and curves.steps == (1000, 10_000) and curves.every == 6000
+    assert (
+        curves.by_steps
+        and curves.steps == (1000, 10_000)
+        and curves.every == 6000
+    )
     metric = next(m for m in curves.metrics if m.name == "world/obs")
     blue, ours = metric.means
     assert (blue.name, ours.name, ours.seeds) == ("blue", "ours", 8)
@@ -398,7 +576,9 @@ def test_curves_are_means_over_seeds_against_environment_steps(sweep):
     assert ours.mean == pytest.approx(np.array([2.0, 1.2, 1.04, 1.0]) + 0.035)
     from scipy import stats
 
-    low, high = stats.t.interval(0.95, 7, 2.035, np.std(0.01 * np.arange(8), ddof=1) / 8**0.5)
+    low, high = stats.t.interval(
+        0.95, 7, 2.035, np.std(0.01 * np.arange(8), ddof=1) / 8**0.5
+    )
     assert (ours.low[0], ours.high[0]) == pytest.approx((low, high))
     assert (
         metric.speeds["ours"].reached == [4000] * 8
@@ -409,7 +589,12 @@ def test_where_steps_stand_still_the_axis_is_updates(tmp_path):
     make_unit(tmp_path / "a-1", 0, (1, 1), steps=(500, 500, 500, 500))
     (family,) = families([read_record(tmp_path / "a-1")])
     curves = learning_curves(family)
-    assert not curves.by_steps and curves.metrics[0].means[0].x.tolist() == [10, 20, 30, 40]
+    assert not curves.by_steps and curves.metrics[0].means[0].x.tolist() == [
+        10,
+        20,
+        30,
+        40,
+    ]
     page, _ = report(tmp_path)
     assert "Across: training updates." in page and "Updates to 95%" in page
 
@@ -421,7 +606,9 @@ def test_curves_of_different_length_meet_where_both_have_been(sweep):
     blue.runs[0].metrics["x"] = Series(at, at, np.array([0.0, 1.0, 2.0]))
     blue.runs[1].metrics["x"] = Series(at[:2], at[:2], np.array([4.0, 4.0]))
     (metric,) = [m for m in learning_curves(family).metrics if m.name == "x"]
-    assert metric.means[0].x[[0, -1]].tolist() == [0, 50] and metric.means[0].mean[[0, -1]].tolist() == [
+    assert metric.means[0].x[[0, -1]].tolist() == [0, 50] and metric.means[
+        0
+    ].mean[[0, -1]].tolist() == [
         2,
         2.5,
     ]
@@ -433,8 +620,14 @@ def test_distributions_of_returns(tmp_path):
     make_unit(tmp_path / "h" / "b" / "0", 0, (3, 1), config={"train": {}})
     (family,) = families([read_record(p) for p in find([tmp_path]).runs])
     stag, random = spreads(family)
-    assert stag.bins == [(0, 0), (2, 2), (4, 4)] and stag.distance == pytest.approx(0.5)
-    assert stag.shares["a"].tolist() == [0.5, 0.5, 0] and stag.shares["b"].tolist() == [0, 0.5, 0.5]
+    assert stag.bins == [
+        (0, 0),
+        (2, 2),
+        (4, 4),
+    ] and stag.distance == pytest.approx(0.5)
+    assert stag.shares["a"].tolist() == [0.5, 0.5, 0] and stag.shares[
+        "b"
+    ].tolist() == [0, 0.5, 0.5]
     assert random.distance == 0
     page, text = report(tmp_path)
     assert (
@@ -448,7 +641,12 @@ def test_distributions_of_returns(tmp_path):
 
 
 def test_markdown_by_hand():
-    table = Grid(["a_b", "n|m"], [cells("x", line(Link("1*", "./r/")))], text=1, bold=frozenset({0}))
+    table = Grid(
+        ["a_b", "n|m"],
+        [cells("x", line(Link("1*", "./r/")))],
+        text=1,
+        bold=frozenset({0}),
+    )
     blocks = [
         Text(line("1. no list")),
         Text(line("mind"), "caveat"),
@@ -460,26 +658,49 @@ def test_markdown_by_hand():
     assert text == (
         "# T\n\nb\n\n## S\n\n1\\. no list\n\n> mind\n\n| a_b | n\\|m |\n| --- | ---: |\n| **x** | [1\\*](<./r/>) |\n"
     )
-    assert escape("- x_y _z_ 1.25 +0.5\n# q") == "\\- x_y \\_z\\_ 1.25 +0.5 \\# q"
+    assert (
+        escape("- x_y _z_ 1.25 +0.5\n# q") == "\\- x_y \\_z\\_ 1.25 +0.5 \\# q"
+    )
 
 
 def test_the_command(sweep, tmp_path, monkeypatch, capsys):
     def call(*arguments):
-        monkeypatch.setattr("sys.argv", ["bestreply", "report", *map(str, arguments)])
+        monkeypatch.setattr(
+            "sys.argv", ["bestreply", "report", *map(str, arguments)]
+        )
         cli.main()
         return capsys.readouterr().out.split()
 
-    out = call(sweep, "--out", tmp_path / "o", "--lang", "zh", "--since", "2026-11-01", "--baseline", "blue")
-    assert out == [str(tmp_path / "o" / "report.html"), str(tmp_path / "o" / "report.md")]
+    out = call(
+        sweep,
+        "--out",
+        tmp_path / "o",
+        "--lang",
+        "zh",
+        "--since",
+        "2026-11-01",
+        "--baseline",
+        "blue",
+    )
+    assert out == [
+        str(tmp_path / "o" / "report.html"),
+        str(tmp_path / "o" / "report.md"),
+    ]
     one = make_run(tmp_path / "one", steps=1)
-    assert call(one) == [str(one / "report.html")] and not (one / "report.md").exists()
+    assert (
+        call(one) == [str(one / "report.html")]
+        and not (one / "report.md").exists()
+    )
     monkeypatch.chdir(sweep.parent)
     sweep.rename(sweep.parent / "runs")
     assert call() == ["runs/report.html", "runs/report.md"]
     (sweep.parent / "runs").rename(sweep)
     for wrong, told in (
         ([one, "--since", "7d"], "--since with one run directory"),
-        ([sweep, "--out", one], "is a run's folder, whose own report would be overwritten"),
+        (
+            [sweep, "--out", one],
+            "is a run's folder, whose own report would be overwritten",
+        ),
         ([tmp_path / "o"], "no runs under"),
     ):
         with pytest.raises(SystemExit, match=told):

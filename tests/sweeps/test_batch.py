@@ -13,12 +13,22 @@ import pyarrow.parquet as pq
 import pytest
 
 from bestreply import open_store, train
-from bestreply.checkpoint import list_checkpoints, load_checkpoint
 from bestreply.config import to_dict
 from bestreply.sweeps import batch
-from bestreply.sweeps.batch import by_setting, bytes_of_seed, seeds_at_once, train_batch
-from bestreply.sweeps.sweep import _collect, _remove_changed, read_sweep, run_sweep
+from bestreply.sweeps.batch import (
+    by_setting,
+    bytes_of_seed,
+    seeds_at_once,
+    train_batch,
+)
+from bestreply.sweeps.sweep import (
+    _collect,
+    _remove_changed,
+    read_sweep,
+    run_sweep,
+)
 from bestreply.train import open_training, train_together
+from bestreply.utils.checkpoint import list_checkpoints, load_checkpoint
 
 TRAIN = sys.modules["bestreply.train"]  # `bestreply.train` is the function
 
@@ -66,7 +76,9 @@ def metrics(path):
 
 def leaves(path, unit):
     """Of the newest checkpoint in `path`."""
-    like = open_training(open_store(unit.data), unit.config, path=path, resume=True).learner
+    like = open_training(
+        open_store(unit.data), unit.config, path=path, resume=True
+    ).train_state
     return jax.tree.leaves(load_checkpoint(path / "checkpoints", like)[1])
 
 
@@ -76,9 +88,18 @@ def check_as_alone(unit, folder):
     mine, alone = metrics(unit.path), metrics(folder / "alone")
     for name in ("env_steps", "update", "name"):
         assert [row[name] for row in mine] == [row[name] for row in alone]
-    np.testing.assert_allclose([r["value"] for r in mine], [r["value"] for r in alone], rtol=1e-3, atol=1e-5)
-    assert list_checkpoints(unit.path / "checkpoints") == list_checkpoints(folder / "alone" / "checkpoints")
-    for a, b in zip(leaves(unit.path, unit), leaves(folder / "alone", unit), strict=True):
+    np.testing.assert_allclose(
+        [r["value"] for r in mine],
+        [r["value"] for r in alone],
+        rtol=1e-3,
+        atol=1e-5,
+    )
+    assert list_checkpoints(unit.path / "checkpoints") == list_checkpoints(
+        folder / "alone" / "checkpoints"
+    )
+    for a, b in zip(
+        leaves(unit.path, unit), leaves(folder / "alone", unit), strict=True
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3)
 
 
@@ -96,11 +117,16 @@ MORE = {
     "method",
     [
         "cloning",
-        *(pytest.param(m, marks=pytest.mark.slow) for m in ("agent", "codes", "subgoals", "improved")),
+        *(
+            pytest.param(m, marks=pytest.mark.slow)
+            for m in ("agent", "codes", "subgoals", "improved")
+        ),
     ],
 )
 def test_a_seed_of_a_batch_is_as_it_is_alone(method, tmp_path):
-    found = sweep_of(tmp_path, TINY.replace("[0, 3, 5]", "[0, 3]") + MORE[method])
+    found = sweep_of(
+        tmp_path, TINY.replace("[0, 3, 5]", "[0, 3]") + MORE[method]
+    )
     for path, config in found.data.items():
         _collect(path, config, None)
     assert train_batch(found.units, None, None) == 2
@@ -122,26 +148,42 @@ def lots(monkeypatch):
 
 def test_a_sweep_in_batches(sweep, lots, tmp_path, monkeypatch):
     """One seed's play is lost: the others are trained together all the same, and what is done is not done again."""
-    monkeypatch.setattr("bestreply.experiment.evaluate_run", lambda run, command: None)
+    monkeypatch.setattr(
+        "bestreply.pipeline.evaluate_run", lambda run, command: None
+    )
     monkeypatch.setattr("bestreply.report.write_report", lambda path: None)
-    monkeypatch.setattr("bestreply.sweeps.sweep._collect", lambda path, config, command: None)
+    monkeypatch.setattr(
+        "bestreply.sweeps.sweep._collect", lambda path, config, command: None
+    )
     first, _, lost = sweep.units
     shutil.move(lost.data, tmp_path / "kept")
-    assert run_sweep(sweep, batch=8) == [lost] and lots == [[0, 3]] and lost.error.exists()
+    assert (
+        run_sweep(sweep, batch=8) == [lost]
+        and lots == [[0, 3]]
+        and lost.error.exists()
+    )
     told = json.loads((first.path / "unit.json").read_text())
     assert told["seconds"] > 0 and not told["taken_up_again"]
     assert json.loads((first.path / "provenance.json").read_text())["seed"] == 0
     assert (first.path / "diagnostics.json").exists()
     before = metrics(first.path)
     shutil.move(tmp_path / "kept", lost.data)
-    assert run_sweep(sweep, batch=8) == [] and lots == [[0, 3]] and metrics(first.path) == before
+    assert (
+        run_sweep(sweep, batch=8) == []
+        and lots == [[0, 3]]
+        and metrics(first.path) == before
+    )
 
 
 def test_units_that_were_stopped_at_different_places(sweep, lots):
     """Those that are as far as one another go on together; who is alone waits for its own turn."""
     for unit in sweep.units[:2]:
-        training = open_training(open_store(unit.data), unit.config, path=unit.path)
-        counted = eqx.tree_at(lambda s: s.updates, training.learner, jnp.int32(2))
+        training = open_training(
+            open_store(unit.data), unit.config, path=unit.path
+        )
+        counted = eqx.tree_at(
+            lambda s: s.updates, training.train_state, jnp.int32(2)
+        )
         training.save(counted)
     assert train_batch(sweep.units, None, None) == 3 and lots == [[0, 3]]
     done = [list_checkpoints(unit.path / "checkpoints") for unit in sweep.units]
@@ -151,20 +193,34 @@ def test_units_that_were_stopped_at_different_places(sweep, lots):
 
 def test_a_seed_that_is_lost_leaves_the_others_alone(sweep):
     """Numbers that are not finite stay with the seed that has them."""
-    lot = [open_training(open_store(unit.data), unit.config, path=unit.path) for unit in sweep.units[:2]]
-    lost = jax.tree.map(lambda x: x * jnp.nan if eqx.is_inexact_array(x) else x, lot[0].learner)
-    train_together([dataclasses.replace(lot[0], learner=lost), lot[1]])
-    finite = [np.isfinite([row["value"] for row in metrics(unit.path)]) for unit in sweep.units[:2]]
+    lot = [
+        open_training(open_store(unit.data), unit.config, path=unit.path)
+        for unit in sweep.units[:2]
+    ]
+    lost = jax.tree.map(
+        lambda x: x * jnp.nan if eqx.is_inexact_array(x) else x,
+        lot[0].train_state,
+    )
+    train_together([dataclasses.replace(lot[0], train_state=lost), lot[1]])
+    finite = [
+        np.isfinite([row["value"] for row in metrics(unit.path)])
+        for unit in sweep.units[:2]
+    ]
     assert not finite[0].any() and finite[1].all()
 
 
-def test_a_batch_that_fails_leaves_its_units_to_themselves(sweep, monkeypatch, capsys):
+def test_a_batch_that_fails_leaves_its_units_to_themselves(
+    sweep, monkeypatch, capsys
+):
     def fails(lot):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(TRAIN, "train_together", fails)
     assert train_batch(sweep.units, None, 2) == 2
-    assert "the batch failed, its seeds are trained one by one: out of memory" in capsys.readouterr().err
+    assert (
+        "the batch failed, its seeds are trained one by one: out of memory"
+        in capsys.readouterr().err
+    )
 
 
 def test_who_can_be_trained_together(tmp_path):
@@ -178,7 +234,9 @@ def test_who_can_be_trained_together(tmp_path):
         ("wide", 3),
         ("wide", 5),
     ] in groups
-    assert {len(group) for group in groups if group[0][0] in ("ppo", "told")} == {1} and len(groups) == 8
+    assert {
+        len(group) for group in groups if group[0][0] in ("ppo", "told")
+    } == {1} and len(groups) == 8
 
 
 def test_as_many_at_once_as_memory_allows(sweep, monkeypatch):
@@ -201,14 +259,24 @@ def test_what_was_begun_before_the_file_was_changed(sweep, tmp_path):
     unit = sweep.units[0]
     open_training(open_store(unit.data), unit.config, path=unit.path)
     changed = sweep_of(tmp_path, QUICK.replace("width = 8", "width = 16")).units
-    with pytest.raises(ValueError, match=r"\(then and now: model.width: 8 and 16\).*--restart-changed"):
-        open_training(open_store(unit.data), changed[0].config, path=unit.path, resume=True)
+    with pytest.raises(
+        ValueError,
+        match=r"\(then and now: model.width: 8 and 16\).*--restart-changed",
+    ):
+        open_training(
+            open_store(unit.data),
+            changed[0].config,
+            path=unit.path,
+            resume=True,
+        )
     _remove_changed(sweep.units)
     assert unit.begun
     _remove_changed(changed)
     assert not unit.path.exists() and unit.data.exists()
     open_training(open_store(unit.data), unit.config, path=unit.path)
-    older = to_dict(unit.config) | {"baseline": {}}  # a field of another version
+    older = to_dict(unit.config) | {
+        "baseline": {}
+    }  # a field of another version
     (unit.path / "config.json").write_text(json.dumps(older))
     _remove_changed(sweep.units)
     assert not unit.path.exists()

@@ -7,7 +7,7 @@ import numpy as np
 
 from bestreply.report.read import Series
 from bestreply.report.weekly.groups import Family, Group
-from bestreply.sweeps.verdicts import student_t
+from bestreply.scores.statistics import student_t
 
 NEAR = 0.95
 """Share of the way from its first to its final level at which a curve counts as converged."""
@@ -70,9 +70,21 @@ def learning_curves(family: Family) -> Curves | None:
                 speeds[group.name] = _speed(lines)
         if means:
             averaged.append(Metric(name, means, speeds))
-    steps = [int(s.env_steps[k]) for metrics in logged for s in metrics.values() for k in (0, -1)]
-    gaps = [float(np.diff(m.x).max()) for metric in averaged for m in metric.means if len(m.x) > 1]
-    return Curves(by_steps, averaged, (min(steps), max(steps)), max(gaps, default=0.0))
+    steps = [
+        int(s.env_steps[k])
+        for metrics in logged
+        for s in metrics.values()
+        for k in (0, -1)
+    ]
+    gaps = [
+        float(np.diff(m.x).max())
+        for metric in averaged
+        for m in metric.means
+        if len(m.x) > 1
+    ]
+    return Curves(
+        by_steps, averaged, (min(steps), max(steps)), max(gaps, default=0.0)
+    )
 
 
 def _grows(metrics: dict[str, Series]) -> bool:
@@ -82,7 +94,9 @@ def _grows(metrics: dict[str, Series]) -> bool:
     return len(steps) > 1 and 2 * len(steps) >= len(updates)
 
 
-def _lines(group: Group, name: str, by_steps: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+def _lines(
+    group: Group, name: str, by_steps: bool
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return x and value of every seed, x in order."""
     lines = []
     for record in group.runs:
@@ -94,7 +108,9 @@ def _lines(group: Group, name: str, by_steps: bool) -> list[tuple[np.ndarray, np
         x, y = x[whole], series.value[whole]
         if len(x) and not (np.diff(x) > 0).all():
             order = np.argsort(x, kind="stable")
-            last = np.append(np.diff(x[order]) > 0, True)  # of several values at one x, the last
+            last = np.append(
+                np.diff(x[order]) > 0, True
+            )  # of several values at one x, the last
             x, y = x[order][last], y[order][last]
         if len(x):
             lines.append((x, y))
@@ -113,7 +129,9 @@ def _mean(name: str, lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Mean:
     return Mean(name, len(lines), x, *mean_and_interval(values))
 
 
-def mean_and_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+def mean_and_interval(
+    values: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Return the mean over seeds and the ends of its 95 % interval by Student's t.
 
     Args:
@@ -137,7 +155,9 @@ def _speed(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Speed:
         end = float(y[-max(1, len(y) // 10) :].mean())
         first.append(float(y[0]))
         final.append(end)
-        fraction = (y - y[0]) / (end - y[0]) if end != y[0] else np.zeros(len(y))
+        fraction = (
+            (y - y[0]) / (end - y[0]) if end != y[0] else np.zeros(len(y))
+        )
         near = np.flatnonzero(fraction >= NEAR)
         reached.append(float(x[near[0]]) if len(near) else None)
     return Speed(first, along, final, reached)

@@ -95,7 +95,9 @@ class Pictures:
     kind: ClassVar[str] = "pictures"
     pictures: list[Picture]
     wide: bool = False
-    keys: list[tuple[str, str]] | None = None  # (style of the style sheet, name) of what is drawn
+    keys: list[tuple[str, str]] | None = (
+        None  # (style of the style sheet, name) of what is drawn
+    )
 
 
 @dataclass(frozen=True)

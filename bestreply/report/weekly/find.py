@@ -35,7 +35,7 @@ def find(folders: Sequence[Path]) -> Found:
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(
-                f"{folder} is no folder; wanted: run directories, or folders of runs or sweeps"
+                f"{folder} is no folder; expected: run directories, or folders of runs or sweeps"
             )
         for here, inside, files in os.walk(folder):
             inside[:] = [name for name in inside if not name.startswith(".")]
@@ -49,12 +49,18 @@ def find(folders: Sequence[Path]) -> Found:
     for run in runs.values():
         for beside in _data_of(run):
             datasets.setdefault(beside.resolve(), beside)
-    return Found(sorted(runs.values(), key=natural), sorted(datasets.values(), key=natural))
+    return Found(
+        sorted(runs.values(), key=natural),
+        sorted(datasets.values(), key=natural),
+    )
 
 
 def _data_of(run: Path) -> Iterable[Path]:
     run = Path(os.path.abspath(run))
-    places = [run / "data", run.parents[min(1, len(run.parents) - 1)] / "datasets" / run.name]
+    places = [
+        run / "data",
+        run.parents[min(1, len(run.parents) - 1)] / "datasets" / run.name,
+    ]
     return [place for place in places if (place / MANIFEST).is_file()]
 
 

@@ -37,12 +37,18 @@ class Group:
     @cached_property
     def methods(self) -> list[str]:
         """All that was measured, the group's own method first."""
-        names = dict.fromkeys(method for r in self.runs for method, _ in r.cells)
+        names = dict.fromkeys(
+            method for r in self.runs for method, _ in r.cells
+        )
         return sorted(names, key=lambda m: m != self.method)
 
     def cells(self, method: str, opponents: str) -> dict[int, Cell]:
         """By training seed."""
-        return {r.seed: r.cells[method, opponents] for r in self.runs if (method, opponents) in r.cells}
+        return {
+            r.seed: r.cells[method, opponents]
+            for r in self.runs
+            if (method, opponents) in r.cells
+        }
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,9 @@ class Family:
     @cached_property
     def opponents(self) -> list[str]:
         """Opponent sets, nearest_stag first."""
-        names = dict.fromkeys(a for g in self.groups for r in g.runs for a in r.opponents)
+        names = dict.fromkeys(
+            a for g in self.groups for r in g.runs for a in r.opponents
+        )
         return sorted(names, key=lambda name: bare(name) != NEAREST_STAG)
 
     @property
@@ -74,10 +82,16 @@ def bare(opponents: str) -> str:
 
 def families(records: Sequence[Record]) -> list[Family]:
     """Records by game, and within a game by method: where they lie, and what they are configured to be."""
-    by_game: dict[Game, dict[tuple[Path, str, frozenset[tuple[str, str]]], list[Record]]] = defaultdict(dict)
+    by_game: dict[
+        Game, dict[tuple[Path, str, frozenset[tuple[str, str]]], list[Record]]
+    ] = defaultdict(dict)
     typed = {r.spec: r.game for r in records if r.spec and r.game.settings}
     for record in records:
-        game = record.game if record.game.settings else typed.get(record.spec, record.game)
+        game = (
+            record.game
+            if record.game.settings
+            else typed.get(record.spec, record.game)
+        )
         if game.name == UNKNOWN and not record.cells:
             continue  # it failed before it wrote what it is a run of
         folder, name = _label(record)
@@ -85,12 +99,26 @@ def families(records: Sequence[Record]) -> list[Family]:
         by_game[game].setdefault(key, []).append(record)
     found = []
     for game, groups in by_game.items():
-        named = _named([_group(name, folder, runs) for (folder, name, _), runs in groups.items()])
+        named = _named(
+            [
+                _group(name, folder, runs)
+                for (folder, name, _), runs in groups.items()
+            ]
+        )
         specs = {r.spec for g in named for r in g.runs if r.spec}
         title = next(iter(specs)) if len(specs) == 1 else _spec(game)
-        found.append(Family(game, title, tuple(sorted(named, key=lambda g: natural(g.name)))))
+        found.append(
+            Family(
+                game, title, tuple(sorted(named, key=lambda g: natural(g.name)))
+            )
+        )
     alike = Counter(f.title for f in found)
-    found = [f if alike[f.title] == 1 else replace(f, title=_spec(f.game, version=True)) for f in found]
+    found = [
+        f
+        if alike[f.title] == 1
+        else replace(f, title=_spec(f.game, version=True))
+        for f in found
+    ]
     return sorted(found, key=lambda f: natural(f.title))
 
 
@@ -99,7 +127,9 @@ def _label(record: Record) -> tuple[Path, str]:
     path = record.path.absolute()
     if path.name.isdecimal():
         return path.parent, path.parent.name
-    return path.parent, re.sub(r"[-_.]?(?:seed|s)?[-_.]?\d+$", "", path.name) or path.name
+    return path.parent, re.sub(
+        r"[-_.]?(?:seed|s)?[-_.]?\d+$", "", path.name
+    ) or path.name
 
 
 def _group(name: str, folder: Path, runs: list[Record]) -> Group:
@@ -109,7 +139,11 @@ def _group(name: str, folder: Path, runs: list[Record]) -> Group:
     kept, repeats = [], []
     for _, same in sorted(by_seed.items()):
         *older, newest = sorted(
-            same, key=lambda r: (bool(r.cells), r.started.timestamp() if r.started else 0.0)
+            same,
+            key=lambda r: (
+                bool(r.cells),
+                r.started.timestamp() if r.started else 0.0,
+            ),
         )
         kept.append(newest)
         repeats += older
@@ -119,7 +153,10 @@ def _group(name: str, folder: Path, runs: list[Record]) -> Group:
 def _named(groups: list[Group]) -> list[Group]:
     """Groups of one game by different names: with their sweep's where two are named alike, then with a number."""
     alike = Counter(g.name for g in groups)
-    longer = [replace(g, name=f"{_sweep(g)}/{g.name}") if alike[g.name] > 1 else g for g in groups]
+    longer = [
+        replace(g, name=f"{_sweep(g)}/{g.name}") if alike[g.name] > 1 else g
+        for g in groups
+    ]
     if len({_sweep(g) for g in groups}) == 1:  # which tells nothing apart
         longer = groups
     alike, seen, named = Counter(g.name for g in longer), Counter(), []

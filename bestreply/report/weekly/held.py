@@ -8,8 +8,13 @@ import numpy as np
 
 from bestreply.report.weekly.groups import Family, Group
 from bestreply.report.weekly.record import Record
-from bestreply.sweeps.compare import Mismatch, Seed, mismatches
-from bestreply.sweeps.verdicts import PairedScores, Verdict, judge_pairs, pairs_of
+from bestreply.scores.compare import Mismatch, Seed, mismatches
+from bestreply.scores.statistics import (
+    PairedScores,
+    Verdict,
+    judge_pairs,
+    pairs_of,
+)
 
 ALL = "\0all"
 """Opponents of the verdict over all sets, until it is written in words."""
@@ -24,7 +29,9 @@ class Comparison:
     a: str
     b: str
     seeds: tuple[int, ...] = ()
-    only_a: tuple[int, ...] = ()  # seeds that the other has not, which are left out
+    only_a: tuple[
+        int, ...
+    ] = ()  # seeds that the other has not, which are left out
     only_b: tuple[int, ...] = ()
     apart: tuple[Mismatch, ...] = ()
     verdicts: tuple[Verdict, ...] = ()  # over single sets, then over all
@@ -45,7 +52,9 @@ class Held:
     """The comparisons of one game: of its methods with each other, and of each with what else its runs measured."""
 
     between: tuple[Comparison, ...] = ()
-    within: dict[str, tuple[Comparison, ...]] = field(default_factory=dict)  # by group
+    within: dict[str, tuple[Comparison, ...]] = field(
+        default_factory=dict
+    )  # by group
     against: str = ""  # what all are held against; empty: every pair
     named: bool = False  # by the reader
 
@@ -62,20 +71,36 @@ def hold(family: Family, baseline: str | None = None) -> Held:
     groups = [g for g in family.groups if g.measured]
     of_group = {g.name: seeds_of(g, g.method) for g in groups}
     pairs, against = _pairs([g.name for g in groups], baseline)
-    between = _judged([_compared(a, of_group[a], b, of_group[b]) for a, b in pairs])
+    between = _judged(
+        [_compared(a, of_group[a], b, of_group[b]) for a, b in pairs]
+    )
     within = {}
     for group in groups:
         others = [m for m in group.methods if m != group.method]
         if baseline is not None and baseline in others:
             others = [baseline]
         own = of_group[group.name]
-        within[group.name] = _judged([_compared(group.method, own, m, seeds_of(group, m)) for m in others])
-    return Held(tuple(between), {k: tuple(v) for k, v in within.items()}, against, against == baseline)
+        within[group.name] = _judged(
+            [
+                _compared(group.method, own, m, seeds_of(group, m))
+                for m in others
+            ]
+        )
+    return Held(
+        tuple(between),
+        {k: tuple(v) for k, v in within.items()},
+        against,
+        against == baseline,
+    )
 
 
-def _pairs(names: Sequence[str], baseline: str | None) -> tuple[list[tuple[str, str]], str]:
+def _pairs(
+    names: Sequence[str], baseline: str | None
+) -> tuple[list[tuple[str, str]], str]:
     if baseline is not None and baseline in names:
-        return [(name, baseline) for name in names if name != baseline], baseline
+        return [
+            (name, baseline) for name in names if name != baseline
+        ], baseline
     if len(names) > MOST_PAIRED:
         return [(name, names[0]) for name in names[1:]], names[0]
     return list(combinations(names, 2)), ""
@@ -83,37 +108,75 @@ def _pairs(names: Sequence[str], baseline: str | None) -> tuple[list[tuple[str, 
 
 def seeds_of(group: Group, method: str) -> list[Seed]:
     """What each run measured of `method`, as `compare` takes it."""
-    return [seed for record in group.runs if (seed := _seed(record, method)) is not None]
+    return [
+        seed
+        for record in group.runs
+        if (seed := _seed(record, method)) is not None
+    ]
 
 
 def _seed(record: Record, method: str) -> Seed | None:
-    cells = {against: cell for (name, against), cell in record.cells.items() if name == method}
+    cells = {
+        against: cell
+        for (name, against), cell in record.cells.items()
+        if name == method
+    }
     if not cells:
         return None
-    facts = {f"episodes against {name}": len(cell.returns) for name, cell in cells.items()}
-    return Seed(record.path, record.seed, {n: c.mean for n, c in cells.items()}, facts, record.env_steps)
+    facts = {
+        f"episodes against {name}": len(cell.returns)
+        for name, cell in cells.items()
+    }
+    return Seed(
+        record.path,
+        record.seed,
+        {n: c.mean for n, c in cells.items()},
+        facts,
+        record.env_steps,
+    )
 
 
-def _compared(a: str, of_a: list[Seed], b: str, of_b: list[Seed]) -> tuple[Comparison, list[PairedScores]]:
+def _compared(
+    a: str, of_a: list[Seed], b: str, of_b: list[Seed]
+) -> tuple[Comparison, list[PairedScores]]:
     """A comparison without its verdicts, and what they are to be about: on the seeds that both have."""
     first, second = ({s.seed: s for s in seeds} for seeds in (of_a, of_b))
     both = sorted(first.keys() & second.keys())
-    only_a, only_b = (tuple(sorted(x.keys() - y.keys())) for x, y in ((first, second), (second, first)))
+    only_a, only_b = (
+        tuple(sorted(x.keys() - y.keys()))
+        for x, y in ((first, second), (second, first))
+    )
     found = Comparison(a, b, tuple(both), only_a, only_b)
     if not both:
         return found, []
     reference = first[both[0]]
-    differs = [d for seeds in (first, second) for k in both for d in mismatches(reference, seeds[k])]
+    differs = [
+        d
+        for seeds in (first, second)
+        for k in both
+        for d in mismatches(reference, seeds[k])
+    ]
     if differs:
         by_fact = {d.fact: d for d in differs}
         return replace(found, apart=tuple(by_fact.values())), []
     means = [
-        {o: np.array([seeds[k].mean[o] for k in both]) for o in reference.mean} for seeds in (first, second)
+        {o: np.array([seeds[k].mean[o] for k in both]) for o in reference.mean}
+        for seeds in (first, second)
     ]
     return found, pairs_of(a, means[0], b, means[1], ALL)
 
 
-def _judged(compared: list[tuple[Comparison, list[PairedScores]]]) -> list[Comparison]:
+def _judged(
+    compared: list[tuple[Comparison, list[PairedScores]]],
+) -> list[Comparison]:
     """With their verdicts, all adjusted together."""
-    verdicts = iter(judge_pairs([p for _, pairs in compared for p in pairs], np.random.default_rng(0)))
-    return [replace(c, verdicts=tuple(next(verdicts) for _ in pairs)) for c, pairs in compared]
+    verdicts = iter(
+        judge_pairs(
+            [p for _, pairs in compared for p in pairs],
+            np.random.default_rng(0),
+        )
+    )
+    return [
+        replace(c, verdicts=tuple(next(verdicts) for _ in pairs))
+        for c, pairs in compared
+    ]

@@ -3,7 +3,16 @@
 import re
 from functools import lru_cache
 
-from bestreply.report.weekly.document import Block, Code, Document, Grid, Line, Link, Part, Points
+from bestreply.report.weekly.document import (
+    Block,
+    Code,
+    Document,
+    Grid,
+    Line,
+    Link,
+    Part,
+    Points,
+)
 
 _SPECIAL = re.compile(r"([\\`*\[\]<>|#!~&])|(?<![^\W_])(_)|(_)(?![^\W_])")
 _BREAKS = re.compile(r"[\s\x00-\x1f\u2028\u2029]+")
@@ -20,8 +29,13 @@ def to_markdown(document: Document) -> str:
 @lru_cache(10_000)
 def escape(text: str) -> str:
     """`text` on one line, with nothing in it that Markdown or HTML would take for more than text."""
-    found = _SPECIAL.sub(lambda m: "\\" + m[0], _BREAKS.sub(" ", text).strip(" ") if text.strip() else text)
-    found = re.sub(r"^(\s*)([-+=])(?=[-+=\s]|$)", r"\1\\\2", found)  # a list, a ruler
+    found = _SPECIAL.sub(
+        lambda m: "\\" + m[0],
+        _BREAKS.sub(" ", text).strip(" ") if text.strip() else text,
+    )
+    found = re.sub(
+        r"^(\s*)([-+=])(?=[-+=\s]|$)", r"\1\\\2", found
+    )  # a list, a ruler
     return re.sub(r"^(\s*\d+)([.)])(?=\s|$)", r"\1\\\2", found)
 
 
@@ -39,7 +53,9 @@ def _block(block: Block, level: int) -> list[str]:
         case "grid":
             return [_grid(block)]  # type: ignore[arg-type]
         case "fold":
-            inside = [text for b in block.blocks for text in _block(b, level + 1)]  # type: ignore[union-attr]
+            inside = [
+                text for b in block.blocks for text in _block(b, level + 1)
+            ]  # type: ignore[union-attr]
             return [f"**{escape(block.title)}**", *inside]  # type: ignore[union-attr]
     return []
 
@@ -49,12 +65,20 @@ def _points(block: Points) -> str:
 
 
 def _grid(block: Grid) -> str:
-    ruler = ["---" if block.is_text(k) else "---:" for k in range(len(block.head))]
+    ruler = [
+        "---" if block.is_text(k) else "---:" for k in range(len(block.head))
+    ]
     lines = [[escape(name) for name in block.head], ruler]
     for number, row in enumerate(block.rows):
         said = [_line(cell) for cell in row]
-        lines.append([f"**{said[0]}**", *said[1:]] if number in block.bold and said[0] else said)
-    return "\n".join("| " + " | ".join(cell or " " for cell in row) + " |" for row in lines)
+        lines.append(
+            [f"**{said[0]}**", *said[1:]]
+            if number in block.bold and said[0]
+            else said
+        )
+    return "\n".join(
+        "| " + " | ".join(cell or " " for cell in row) + " |" for row in lines
+    )
 
 
 def _line(parts: Line) -> str:
@@ -66,13 +90,18 @@ def _part(part: Part) -> str:
         return _code(part.text)
     if isinstance(part, Link) and not part.to.startswith("#"):
         return f"[{escape(part.text)}](<{part.to}>)"
-    lead, tail = (" " if part.text[:1] == " " else ""), (" " if part.text[-1:] == " " else "")
+    lead, tail = (
+        (" " if part.text[:1] == " " else ""),
+        (" " if part.text[-1:] == " " else ""),
+    )
     return lead + escape(part.text) + tail if part.text.strip() else part.text
 
 
 def _code(text: str) -> str:
     """Between one backtick more than it has in a row; a bar would end a table's cell."""
     text = _BREAKS.sub(" ", text).replace("|", "\\|")
-    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    fence = "`" * (
+        max((len(run) for run in re.findall("`+", text)), default=0) + 1
+    )
     gap = " " if "`" in text else ""
     return f"{fence}{gap}{text}{gap}{fence}"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
-from bestreply.files import write_text
 from bestreply.report.page import PAGE, self_contained
 from bestreply.report.texts import Texts, load_texts
 from bestreply.report.weekly.document import (
@@ -31,7 +30,10 @@ from bestreply.report.weekly.find import holds_run
 from bestreply.report.weekly.markdown import to_markdown
 from bestreply.report.weekly.plan import plan
 from bestreply.report.weekly.problems import problems
-from bestreply.report.weekly.section_curves import section_curves, section_returns
+from bestreply.report.weekly.section_curves import (
+    section_curves,
+    section_returns,
+)
 from bestreply.report.weekly.section_data import section_data
 from bestreply.report.weekly.section_models import section_models
 from bestreply.report.weekly.section_opponents import section_opponents
@@ -39,6 +41,7 @@ from bestreply.report.weekly.section_runs import facts, section_runs
 from bestreply.report.weekly.section_verdicts import section_verdicts
 from bestreply.report.weekly.summary import findings, lead
 from bestreply.report.weekly.week import Week, read_week
+from bestreply.utils.files import write_text
 
 TEXT = "report.md"
 
@@ -54,14 +57,17 @@ def write_pages(
     out = _out(folders) if out is None else out
     if holds_run(out):
         raise ValueError(
-            f"{out} is a run's folder, whose own report would be overwritten; wanted: another --out"
+            f"{out} is a run's folder, whose own report would be overwritten; expected: another --out"
         )
     page, text = out / PAGE, out / TEXT
     with _no_search_for_cycles():
         week = read_week(folders, out, since, baseline)
         document = compose(week, texts)
         known = facts(week, texts)
-        html, markdown = to_html(document, known, texts), to_markdown(_with_facts(document, known, texts))
+        html, markdown = (
+            to_html(document, known, texts),
+            to_markdown(_with_facts(document, known, texts)),
+        )
     out.mkdir(parents=True, exist_ok=True)
     write_text(page, html)
     write_text(text, markdown)
@@ -84,7 +90,9 @@ def _out(folders: Sequence[Path]) -> Path:
     """The folder that holds all that was asked for, and is no run itself."""
     import os
 
-    out = Path(os.path.relpath(os.path.commonpath([f.absolute() for f in folders])))
+    out = Path(
+        os.path.relpath(os.path.commonpath([f.absolute() for f in folders]))
+    )
     while holds_run(out):
         out = out.absolute().parent
     return out
@@ -98,9 +106,20 @@ def compose(week: Week, texts: Texts) -> Document:
         Points(findings(week, texts, len(wrong))),
     ]
     last: list[Block] = [Heading(texts("weekly_title_problems"))]
-    last.append(Points([("trouble", p) for p in wrong]) if wrong else Text(line(texts("weekly_no_problems"))))
-    last += [Heading(texts("weekly_title_next")), Text(line(texts("weekly_note_next")), "note")]
-    last.append(Points([("", p) for p in next_]) if next_ else Text(line(texts("weekly_nothing_next"))))
+    last.append(
+        Points([("trouble", p) for p in wrong])
+        if wrong
+        else Text(line(texts("weekly_no_problems")))
+    )
+    last += [
+        Heading(texts("weekly_title_next")),
+        Text(line(texts("weekly_note_next")), "note"),
+    ]
+    last.append(
+        Points([("", p) for p in next_])
+        if next_
+        else Text(line(texts("weekly_nothing_next")))
+    )
     sections = [
         Section("summary", texts("nav_summary"), summary),
         section_verdicts(week, texts),
@@ -113,19 +132,31 @@ def compose(week: Week, texts: Texts) -> Document:
         section_runs(week, texts),
     ]
     count = len(week.records)
-    title = texts("weekly_title", count=f"{count:,}") if count > 1 else texts("weekly_title_one")
+    title = (
+        texts("weekly_title", count=f"{count:,}")
+        if count > 1
+        else texts("weekly_title_one")
+    )
     return Document(texts("weekly_brand"), title, sections)
 
 
-def _with_facts(document: Document, known: list[tuple[str, str]], texts: Texts) -> Document:
+def _with_facts(
+    document: Document, known: list[tuple[str, str]], texts: Texts
+) -> Document:
     """With the facts as a table of the summary: the page has them beside it."""
-    table = Grid([texts("weekly_fact"), texts("weekly_value")], [cells(*pair) for pair in known], text=2)
+    table = Grid(
+        [texts("weekly_fact"), texts("weekly_value")],
+        [cells(*pair) for pair in known],
+        text=2,
+    )
     first, *rest = document.sections
     summary = Section(first.key, first.title, [*first.blocks, table])
     return Document(document.brand, document.title, [summary, *rest])
 
 
-def to_html(document: Document, known: list[tuple[str, str]], texts: Texts) -> str:
+def to_html(
+    document: Document, known: list[tuple[str, str]], texts: Texts
+) -> str:
     """The page. The template escapes every value but figures, which are made of escaped parts."""
     return self_contained(
         "weekly.html",
@@ -148,7 +179,10 @@ def said(parts: Line) -> Markup:
 def rows_of(grid: Grid) -> Markup:
     """The rows of a table as HTML, for the same reason."""
     ends = ["</td>"] * len(grid.head)
-    starts = ['<td class="words">' if grid.is_text(k) else "<td>" for k in range(len(grid.head))]
+    starts = [
+        '<td class="words">' if grid.is_text(k) else "<td>"
+        for k in range(len(grid.head))
+    ]
     starts[:1], ends[:1] = ['<th scope="row">'], ["</th>"]
     rows = []
     for number, row in enumerate(grid.rows):
@@ -156,7 +190,11 @@ def rows_of(grid: Grid) -> Markup:
             f"{start}{''.join(map(_part, cell))}{end}"
             for start, cell, end in zip(starts, row, ends, strict=True)
         )
-        rows.append(f'<tr class="first">{inside}</tr>\n' if number in grid.bold else f"<tr>{inside}</tr>\n")
+        rows.append(
+            f'<tr class="first">{inside}</tr>\n'
+            if number in grid.bold
+            else f"<tr>{inside}</tr>\n"
+        )
     return Markup("".join(rows))
 
 

@@ -8,7 +8,12 @@ from bestreply.report.texts import Texts, duration, fixed
 from bestreply.report.weekly.document import Code, Line, line
 from bestreply.report.weekly.groups import NEAREST_STAG, Family, Group, bare
 from bestreply.report.weekly.held import Comparison, Held
-from bestreply.report.weekly.problems import MOST_OF_A_KIND, lost_entities, miscalibrated, missing_seeds
+from bestreply.report.weekly.problems import (
+    MOST_OF_A_KIND,
+    lost_entities,
+    miscalibrated,
+    missing_seeds,
+)
 from bestreply.report.weekly.section_opponents import diagnose, losses_of
 from bestreply.report.weekly.week import Week, joined, mean_of
 
@@ -40,9 +45,15 @@ def _unfinished(week: Week, texts: Texts) -> Iterator[Line]:
         file = sweep_file(record.command)
         place = week.typed(record.path)
         if record.path.name.isdecimal():
-            yield (*line(texts("weekly_do_sweep_again")), Code(f"bestreply sweep {file or 'FILE.toml'}"))
+            yield (
+                *line(texts("weekly_do_sweep_again")),
+                Code(f"bestreply sweep {file or 'FILE.toml'}"),
+            )
         elif record.state == "unmeasured":
-            yield (*line(texts("weekly_do_evaluate")), Code(f"bestreply evaluate {place}"))
+            yield (
+                *line(texts("weekly_do_evaluate")),
+                Code(f"bestreply evaluate {place}"),
+            )
         else:
             again = Code(
                 f"bestreply run --config {week.typed(record.path / 'config.json')} --out {place} --resume"
@@ -52,7 +63,9 @@ def _unfinished(week: Week, texts: Texts) -> Iterator[Line]:
 
 def sweep_file(command: str) -> str | None:
     """The file of ``bestreply sweep FILE``, if that is what was typed and the name is a plain one."""
-    found = re.match(r"bestreply sweep (?:--\w+[ =]\w+ )*([\w./-]+\.toml)\b", command)
+    found = re.match(
+        r"bestreply sweep (?:--\w+[ =]\w+ )*([\w./-]+\.toml)\b", command
+    )
     return found[1] if found else None
 
 
@@ -65,7 +78,7 @@ class Open:
 
     said: str
     groups: tuple[Group, ...]
-    wanted: int
+    expected: int
 
 
 def _seeds(week: Week, texts: Texts) -> Iterator[Line]:
@@ -78,25 +91,50 @@ def _seeds(week: Week, texts: Texts) -> Iterator[Line]:
                 continue
             names = {"a": groups[0].name, "b": c.b}
             if v.seeds > 1 and v.seeds_required is None:
-                yield line(texts("weekly_do_not", difference=fixed(v.target_difference), **names))
+                yield line(
+                    texts(
+                        "weekly_do_not",
+                        difference=fixed(v.target_difference),
+                        **names,
+                    )
+                )
                 continue
             wanted = max(v.seeds_required or LEAST_SEEDS, v.seeds + 1)
             said = texts("weekly_do_seeds", seeds=f"{wanted:,}", **names)
             if all(g.sweep for g in groups):
-                file = next((f for g in groups for r in g.runs if (f := sweep_file(r.command))), "FILE.toml")
+                file = next(
+                    (
+                        f
+                        for g in groups
+                        for r in g.runs
+                        if (f := sweep_file(r.command))
+                    ),
+                    "FILE.toml",
+                )
                 by_file.setdefault(file, []).append(Open(said, groups, wanted))
             else:
-                yield (*line(texts("weekly_do_more", open=said)), *_one_by_one(week, groups, texts))
+                yield (
+                    *line(texts("weekly_do_more", open=said)),
+                    *_one_by_one(week, groups, texts),
+                )
     for file, found in by_file.items():
         yield _one_sweep(file, sorted(found, key=lambda o: -o.wanted), texts)
 
 
-def _compared(family: Family, held: Held) -> Iterator[tuple[Comparison, tuple[Group, ...]]]:
+def _compared(
+    family: Family, held: Held
+) -> Iterator[tuple[Comparison, tuple[Group, ...]]]:
     """Comparisons whose outcome is worth more seeds: of methods with each other, and of each with its own model of the others left out."""
     by_name = {g.name: g for g in family.groups}
-    yield from ((c, (by_name[c.a], by_name[c.b])) for c in held.between if c.verdicts)
+    yield from (
+        (c, (by_name[c.a], by_name[c.b])) for c in held.between if c.verdicts
+    )
     for name, comparisons in held.within.items():
-        yield from ((c, (by_name[name],)) for c in comparisons if c.verdicts and c.b == "uniform_others")
+        yield from (
+            (c, (by_name[name],))
+            for c in comparisons
+            if c.verdicts and c.b == "uniform_others"
+        )
 
 
 def _one_sweep(file: str, found: list[Open], texts: Texts) -> Line:
@@ -104,12 +142,25 @@ def _one_sweep(file: str, found: list[Open], texts: Texts) -> Line:
     wanted = found[0].wanted
     groups = {id(g): g for o in found for g in o.groups}.values()
     runs = sum(wanted - len(g.measured) for g in groups)
-    seconds = [r.seconds for g in groups for r in g.runs if r.seconds is not None]
+    seconds = [
+        r.seconds for g in groups for r in g.runs if r.seconds is not None
+    ]
     said = texts("weekly_list_gap").join(o.said for o in found[:MOST_OF_A_KIND])
-    parts = [texts("weekly_do_more", open=said), texts("weekly_in_sweep"), Code(f"seeds = {wanted}")]
-    parts += [texts("weekly_in_file", file=file), Code(f"bestreply sweep {file}")]
+    parts = [
+        texts("weekly_do_more", open=said),
+        texts("weekly_in_sweep"),
+        Code(f"seeds = {wanted}"),
+    ]
+    parts += [
+        texts("weekly_in_file", file=file),
+        Code(f"bestreply sweep {file}"),
+    ]
     long = duration(runs * (mean_of(seconds) or 0.0), texts)
-    parts += [texts("weekly_cost", runs=f"{runs:,}", time=long)] if seconds and long else []
+    parts += (
+        [texts("weekly_cost", runs=f"{runs:,}", time=long)]
+        if seconds and long
+        else []
+    )
     return line(*parts)
 
 
@@ -117,8 +168,17 @@ def _one_by_one(week: Week, groups: Sequence[Group], texts: Texts) -> Line:
     """The command that adds a seed to each method."""
     runs = [g.runs[0] for g in groups if g.runs[0].config]
     seed = max(r.seed for g in groups for r in g.runs) + 1
-    typed = [Code(f"bestreply run --config {week.typed(r.path / 'config.json')} --seed {seed}") for r in runs]
-    return (*line(texts("weekly_by_run")), *joined(typed, texts("list_gap"))) if typed else ()
+    typed = [
+        Code(
+            f"bestreply run --config {week.typed(r.path / 'config.json')} --seed {seed}"
+        )
+        for r in runs
+    ]
+    return (
+        (*line(texts("weekly_by_run")), *joined(typed, texts("list_gap")))
+        if typed
+        else ()
+    )
 
 
 def _same_budget(week: Week, texts: Texts) -> Iterator[Line]:
@@ -132,14 +192,20 @@ def _same_budget(week: Week, texts: Texts) -> Iterator[Line]:
                     Code("bestreply evaluate RUN --episodes N --opponents ..."),
                 )
             if "environment steps" in facts:
-                yield line(texts("weekly_do_budget", a=c.a, b=c.b), Code("--collect.episodes"))
+                yield line(
+                    texts("weekly_do_budget", a=c.a, b=c.b),
+                    Code("--collect.episodes"),
+                )
             if not c.seeds and not c.apart:
                 yield line(texts("weekly_do_same_seeds", a=c.a, b=c.b))
         for group in family.groups:
             gone = missing_seeds(family, group)
             if gone and all(r.state == "done" for r in group.runs):
                 file = sweep_file(group.runs[0].command) or "FILE.toml"
-                yield (*line(texts("weekly_do_sweep_again")), Code(f"bestreply sweep {file}"))
+                yield (
+                    *line(texts("weekly_do_sweep_again")),
+                    Code(f"bestreply sweep {file}"),
+                )
 
 
 # -- weak play and models --------------------------------------------------------------------------------------------------------
@@ -148,8 +214,15 @@ def _same_budget(week: Week, texts: Texts) -> Iterator[Line]:
 def _diagnose(week: Week, texts: Texts) -> Iterator[Line]:
     for family in week.families:
         for group in family.groups:
-            if group.measured and group.runs[0].config and not any(r.regret for r in group.runs):
-                yield (*line(texts("weekly_do_diagnose", method=group.name)), diagnose(group, week))
+            if (
+                group.measured
+                and group.runs[0].config
+                and not any(r.regret for r in group.runs)
+            ):
+                yield (
+                    *line(texts("weekly_do_diagnose", method=group.name)),
+                    diagnose(group, week),
+                )
 
 
 REMEDIES = {
@@ -172,7 +245,12 @@ def _nearest_stag(week: Week, texts: Texts) -> Iterator[Line]:
                     continue
                 lost = fixed(mean_of(losses.parts[losses.largest]))
                 part = texts(f"fall_{losses.largest}")
-                said = texts(f"weekly_do_{losses.largest}", method=group.name, part=part, lost=lost)
+                said = texts(
+                    f"weekly_do_{losses.largest}",
+                    method=group.name,
+                    part=part,
+                    lost=lost,
+                )
                 yield (*line(said), Code(REMEDIES[losses.largest]))
 
 
@@ -180,6 +258,12 @@ def _models(week: Week, texts: Texts) -> Iterator[Line]:
     for family in week.families:
         for group in family.groups:
             if miscalibrated(group) is not None:
-                yield (*line(texts("weekly_do_calibrate", method=group.name)), Code(REMEDIES["others"]))
+                yield (
+                    *line(texts("weekly_do_calibrate", method=group.name)),
+                    Code(REMEDIES["others"]),
+                )
             if lost_entities(group):
-                yield (*line(texts("weekly_do_world", method=group.name)), Code(REMEDIES["dynamics"]))
+                yield (
+                    *line(texts("weekly_do_world", method=group.name)),
+                    Code(REMEDIES["dynamics"]),
+                )

@@ -14,7 +14,7 @@ from bestreply.report.weekly.section_models import beliefs_of, numbers_of
 from bestreply.report.weekly.section_runs import revisions
 from bestreply.report.weekly.section_verdicts import refused
 from bestreply.report.weekly.week import Week, listed, mean_of
-from bestreply.sweeps.verdicts import ALPHA, holm
+from bestreply.scores.statistics import ALPHA, holm
 
 SAME_RETURN = 0.9
 """Share of episodes with one and the same return from which rewards count as unbalanced."""
@@ -48,7 +48,10 @@ def _shortened(lines: list[Line], texts: Texts) -> list[Line]:
     return (
         lines
         if left <= 0
-        else [*lines[:MOST_OF_A_KIND], line(texts("weekly_problem_more", count=f"{left:,}"))]
+        else [
+            *lines[:MOST_OF_A_KIND],
+            line(texts("weekly_problem_more", count=f"{left:,}")),
+        ]
     )
 
 
@@ -81,13 +84,24 @@ def _files(week: Week, texts: Texts) -> Iterator[Line]:
                 missing.setdefault(problem.file, []).append(record)
     for file, records in missing.items():
         names = listed([week.place(r) for r in records], texts, 4)
-        yield line(texts("weekly_file_missing", file=file, count=f"{len(records):,}", runs=names))
+        yield line(
+            texts(
+                "weekly_file_missing",
+                file=file,
+                count=f"{len(records):,}",
+                runs=names,
+            )
+        )
 
 
 def _left_out(week: Week, texts: Texts) -> Iterator[Line]:
     if week.left_out and week.since:
         yield line(
-            texts("weekly_before", count=f"{week.left_out:,}", since=f"{week.since:%Y-%m-%d %H:%M} UTC")
+            texts(
+                "weekly_before",
+                count=f"{week.left_out:,}",
+                since=f"{week.since:%Y-%m-%d %H:%M} UTC",
+            )
         )
 
 
@@ -96,22 +110,38 @@ def _repeats(week: Week, texts: Texts) -> Iterator[Line]:
         for group in family.groups:
             if group.repeats:
                 names = listed([week.place(r) for r in group.repeats], texts, 4)
-                yield line(texts("weekly_repeats", method=group.name, runs=names))
+                yield line(
+                    texts("weekly_repeats", method=group.name, runs=names)
+                )
 
 
 def missing_seeds(family: Family, group: Group) -> list[int]:
     """Seeds that another method of the same folder of methods was measured with, and this one was not."""
-    beside = [g for g in family.groups if g.folder.parent == group.folder.parent and g.sweep]
+    beside = [
+        g
+        for g in family.groups
+        if g.folder.parent == group.folder.parent and g.sweep
+    ]
     every = {r.seed for g in beside for r in g.runs}
-    return sorted(every - {r.seed for r in group.measured}) if group.sweep else []
+    return (
+        sorted(every - {r.seed for r in group.measured}) if group.sweep else []
+    )
 
 
 def _missing_seeds(week: Week, texts: Texts) -> Iterator[Line]:
     for family in week.families:
         for group in family.groups:
-            gone = sorted(set(missing_seeds(family, group)) - {r.seed for r in group.runs})
+            gone = sorted(
+                set(missing_seeds(family, group)) - {r.seed for r in group.runs}
+            )
             if gone:
-                yield line(texts("weekly_seeds_missing", method=group.name, seeds=listed(gone, texts)))
+                yield line(
+                    texts(
+                        "weekly_seeds_missing",
+                        method=group.name,
+                        seeds=listed(gone, texts),
+                    )
+                )
 
 
 def _not_comparable(week: Week, texts: Texts) -> Iterator[Line]:
@@ -125,7 +155,13 @@ def _mixed_code(week: Week, texts: Texts) -> Iterator[Line]:
     for family in week.families:
         found = revisions(family.runs)
         if len(found) > 1:
-            yield line(texts("weekly_revisions", game=family.title, revisions=listed(found, texts, 4)))
+            yield line(
+                texts(
+                    "weekly_revisions",
+                    game=family.title,
+                    revisions=listed(found, texts, 4),
+                )
+            )
     changed = [r for r in week.records if r.revision.endswith("+changes")]
     if changed:
         yield line(texts("weekly_changed", count=f"{len(changed):,}"))
@@ -146,7 +182,10 @@ def _own(week: Week) -> Iterator[tuple[Group, str, dict[int, Cell]]]:
 def _rewards(week: Week, texts: Texts) -> Iterator[Line]:
     """One return in nearly all episodes: there is little to tell methods apart by."""
     for group, against, found in _own(week):
-        values, counts = np.unique(np.concatenate([c.returns for c in found.values()]), return_counts=True)
+        values, counts = np.unique(
+            np.concatenate([c.returns for c in found.values()]),
+            return_counts=True,
+        )
         share = counts.max() / counts.sum()
         if share >= SAME_RETURN and counts.sum() > 1:
             value = fixed(float(values[counts.argmax()]))
@@ -170,17 +209,35 @@ def _data(week: Week, texts: Texts) -> Iterator[Line]:
             for record in group.runs:
                 entries = record.diagnostics.get("opponent")
                 for entry in entries if isinstance(entries, list) else []:
-                    count = number(entry.get("count")) if isinstance(entry, dict) else None
+                    count = (
+                        number(entry.get("count"))
+                        if isinstance(entry, dict)
+                        else None
+                    )
                     if count is not None and count > 0:
                         name = str(entry.get("player", "?"))
                         counts[name] = counts.get(name, 0.0) + count
             if len(counts) < 2:
                 continue
-            most, least = max(counts, key=lambda n: counts[n]), min(counts, key=lambda n: counts[n])
-            if counts[most] >= TIMES_AS_MANY * counts[least] and (most, least) not in seen:
+            most, least = (
+                max(counts, key=lambda n: counts[n]),
+                min(counts, key=lambda n: counts[n]),
+            )
+            if (
+                counts[most] >= TIMES_AS_MANY * counts[least]
+                and (most, least) not in seen
+            ):
                 seen.add((most, least))
                 times = fixed(counts[most] / counts[least], 1)
-                yield line(texts("weekly_unbalanced", method=group.name, times=times, most=most, least=least))
+                yield line(
+                    texts(
+                        "weekly_unbalanced",
+                        method=group.name,
+                        times=times,
+                        most=most,
+                        least=least,
+                    )
+                )
 
 
 # -- models and seats --------------------------------------------------------------------------------------------------------------
@@ -201,7 +258,9 @@ def lost_entities(group: Group) -> dict[str, float]:
             if isinstance(entry, dict) and number(entry.get("steps")) == AHEAD:
                 recall = number(entry.get("recall"))
                 if recall is not None:
-                    recalls.setdefault(str(entry.get("entity", "?")), []).append(recall)
+                    recalls.setdefault(
+                        str(entry.get("entity", "?")), []
+                    ).append(recall)
     means = {name: mean_of(values) or 0.0 for name, values in recalls.items()}
     return {name: mean for name, mean in means.items() if mean < LEAST_RECALL}
 
@@ -211,16 +270,28 @@ def _models(week: Week, texts: Texts) -> Iterator[Line]:
         for group in family.groups:
             ece = miscalibrated(group)
             if ece is not None:
-                yield line(texts("weekly_miscalibrated", method=group.name, ece=fixed(ece, 2)))
+                yield line(
+                    texts(
+                        "weekly_miscalibrated",
+                        method=group.name,
+                        ece=fixed(ece, 2),
+                    )
+                )
     for family in week.families:
         for group in family.groups:
             lost = lost_entities(group)
             if lost:
                 named = texts("list_gap").join(
-                    f"{name} {fixed(recall)}" for name, recall in list(lost.items())[:6]
+                    f"{name} {fixed(recall)}"
+                    for name, recall in list(lost.items())[:6]
                 )
                 yield line(
-                    texts("weekly_lost_entities", method=group.name, entities=named, steps=f"{AHEAD:g}")
+                    texts(
+                        "weekly_lost_entities",
+                        method=group.name,
+                        entities=named,
+                        steps=f"{AHEAD:g}",
+                    )
                 )
 
 
@@ -253,22 +324,43 @@ def seats_of(cells: list[Cell]) -> Seats | None:
         return None
     f = float((count * mean**2).sum()) / between / inside
     means = np.bincount(place, returns) / count
-    return Seats(dict(zip(names.tolist(), means.tolist(), strict=True)), float(fdtrc(between, within, f)))
+    return Seats(
+        dict(zip(names.tolist(), means.tolist(), strict=True)),
+        float(fdtrc(between, within, f)),
+    )
 
 
 def _seats(week: Week, texts: Texts) -> Iterator[Line]:
-    tested = [(g, o, s) for g, o, found in _own(week) if (s := seats_of(list(found.values()))) is not None]
-    for (group, against, seats), p in zip(tested, holm([s.p for *_, s in tested]), strict=True):
+    tested = [
+        (g, o, s)
+        for g, o, found in _own(week)
+        if (s := seats_of(list(found.values()))) is not None
+    ]
+    for (group, against, seats), p in zip(
+        tested, holm([s.p for *_, s in tested]), strict=True
+    ):
         if p <= ALPHA:
             low, high = (
                 min(seats.means, key=lambda k: seats.means[k]),
                 max(seats.means, key=lambda k: seats.means[k]),
             )
-            said = texts("p_less", p="0.001") if p < 0.001 else texts("p_is", p=f"{p:.3f}")
+            said = (
+                texts("p_less", p="0.001")
+                if p < 0.001
+                else texts("p_is", p=f"{p:.3f}")
+            )
             values = {
                 "best": high,
                 "of_best": fixed(seats.means[high]),
                 "worst": low,
                 "of_worst": fixed(seats.means[low]),
             }
-            yield line(texts("weekly_seats", method=group.name, opponents=against, p=said, **values))
+            yield line(
+                texts(
+                    "weekly_seats",
+                    method=group.name,
+                    opponents=against,
+                    p=said,
+                    **values,
+                )
+            )

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bestreply.references import Reference
 from bestreply.report.read import (
     MAX_SIZE,
     Problem,
@@ -27,6 +26,7 @@ from bestreply.report.read import (
 )
 from bestreply.report.sections import flat
 from bestreply.report.weekly.since import as_moment
+from bestreply.scores.references import Reference
 
 Document = dict[str, Any]
 
@@ -111,7 +111,9 @@ def read_record(path: Path, since: datetime | None = None) -> Record | None:
     unit = unit if isinstance(unit, dict) else {}
     state, error = _state(path, bool(cells), scores, files["diagnostics"])
     data = facts.get("data")
-    there: dict[str, Any] = {k: v for k, v in files.items() if not isinstance(v, Problem)}
+    there: dict[str, Any] = {
+        k: v for k, v in files.items() if not isinstance(v, Problem)
+    }
     return Record(
         path=path,
         seed=_whole(facts.get("seed", config.get("seed"))) or 0,
@@ -123,13 +125,21 @@ def read_record(path: Path, since: datetime | None = None) -> Record | None:
         revision=_short(facts.get("git_revision")),
         command=_short(facts.get("command"), 300),
         env_steps=_whole(facts.get("env_steps")) or 0,
-        episodes=_whole(data.get("episodes")) if isinstance(data, dict) else None,
+        episodes=_whole(data.get("episodes"))
+        if isinstance(data, dict)
+        else None,
         seconds=number(unit.get("seconds", facts.get("seconds"))),
         method=_method(facts, cells),
-        config=dict(flat({k: v for k, v in config.items() if k not in ("game", "seed")})),
+        config=dict(
+            flat({k: v for k, v in config.items() if k not in ("game", "seed")})
+        ),
         cells=cells,
         problems=_problems(files, state),
-        **{name: there[name] for name in ("metrics", "diagnostics", "regret", "references") if name in there},
+        **{
+            name: there[name]
+            for name in ("metrics", "diagnostics", "regret", "references")
+            if name in there
+        },
     )
 
 
@@ -138,16 +148,26 @@ def _started(path: Path, provenance: Any) -> datetime | None:
     if isinstance(provenance, dict):
         return as_moment(provenance.get("started"))
     error = path / "error.txt"
-    return datetime.fromtimestamp(error.stat().st_mtime, UTC) if error.is_file() else None
+    return (
+        datetime.fromtimestamp(error.stat().st_mtime, UTC)
+        if error.is_file()
+        else None
+    )
 
 
-def _state(path: Path, measured: bool, scores: Any, diagnostics: Any) -> tuple[str, str]:
+def _state(
+    path: Path, measured: bool, scores: Any, diagnostics: Any
+) -> tuple[str, str]:
     finished = (path / "unit.json").is_file()
     if (path / "error.txt").is_file() and not finished:
         return "failed", _last_line(path / "error.txt")
     if measured or (isinstance(scores, Problem) and scores.reason):
         return "done", ""
-    return ("unfinished" if isinstance(diagnostics, Problem) and not diagnostics.reason else "unmeasured"), ""
+    return (
+        "unfinished"
+        if isinstance(diagnostics, Problem) and not diagnostics.reason
+        else "unmeasured"
+    ), ""
 
 
 def _last_line(path: Path) -> str:
@@ -166,11 +186,16 @@ def _last_line(path: Path) -> str:
 
 def _problems(files: dict[str, Any], state: str) -> tuple[Problem, ...]:
     """Files that are broken, and those that a run which is done should have."""
-    wanted = ("config", "provenance", "metrics", "diagnostics") if state == "done" else ()
+    wanted = (
+        ("config", "provenance", "metrics", "diagnostics")
+        if state == "done"
+        else ()
+    )
     return tuple(
         value
         for name, value in files.items()
-        if isinstance(value, Problem) and (value.reason or (name in wanted and len(wanted)))
+        if isinstance(value, Problem)
+        and (value.reason or (name in wanted and len(wanted)))
     )
 
 
@@ -206,7 +231,11 @@ def _whole(value: Any) -> int | None:
 
 
 def _plain(path: Path) -> Document:
-    document = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size < 10_000 else {}
+    document = (
+        json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size < 10_000
+        else {}
+    )
     return document if isinstance(document, dict) else {}
 
 
@@ -218,26 +247,36 @@ def _cells(path: Path) -> tuple[dict[tuple[str, str], Cell], Document]:
     wanted = ("method", "opponents", "seat", "return")
     table, schema = read_table(path, wanted, codes=("method", "opponents"))
     if not len(table):
-        raise ValueError("it has no rows; wanted: one per episode")
+        raise ValueError("it has no rows; expected: one per episode")
     empty = [name for name in wanted if table.column(name).null_count]
     if empty:
-        raise ValueError(f"column {', '.join(empty)} has empty entries; wanted: none")
-    (methods, method), (sets, against) = (coded(table, name) for name in ("method", "opponents"))
+        raise ValueError(
+            f"column {', '.join(empty)} has empty entries; expected: none"
+        )
+    (methods, method), (sets, against) = (
+        coded(table, name) for name in ("method", "opponents")
+    )
     returns = np.asarray(table.column("return").cast(pa.float64()).to_numpy())
     seats = np.asarray(table.column("seat").cast(pa.int64()).to_numpy())
     bad = int((~(np.abs(returns) <= MAX_SIZE)).sum())
     if bad:
-        raise ValueError(f"column return has {bad} entries that are not finite; wanted: none")
+        raise ValueError(
+            f"column return has {bad} entries that are not finite; expected: none"
+        )
     code = method * len(sets) + against
     order = np.argsort(code, kind="stable")
     codes, first = np.unique(code[order], return_index=True)
-    came = np.argsort([order[k] for k in first])  # methods and sets in the order of the file
+    came = np.argsort(
+        [order[k] for k in first]
+    )  # methods and sets in the order of the file
     ends = np.append(first[1:], len(code))
     returns, seats = returns[order], seats[order]
     cells = {}
     for k in came:
         rows = slice(first[k], ends[k])
-        cells[methods[codes[k] // len(sets)], sets[codes[k] % len(sets)]] = Cell(returns[rows], seats[rows])
+        cells[methods[codes[k] // len(sets)], sets[codes[k] % len(sets)]] = (
+            Cell(returns[rows], seats[rows])
+        )
     return cells, _told(schema)
 
 

@@ -26,7 +26,10 @@ def spreads(family: Family) -> list[Spread]:
     """Of each opponent set, the methods' own agents."""
     found = []
     for against in family.opponents:
-        seeds = {g.name: [c.returns for c in g.cells(g.method, against).values()] for g in family.groups}
+        seeds = {
+            g.name: [c.returns for c in g.cells(g.method, against).values()]
+            for g in family.groups
+        }
         seeds = {name: returns for name, returns in seeds.items() if returns}
         if seeds:
             found.append(_spread(against, seeds))
@@ -34,17 +37,30 @@ def spreads(family: Family) -> list[Spread]:
 
 
 def _spread(against: str, seeds: dict[str, list[np.ndarray]]) -> Spread:
-    values = np.unique(np.concatenate([r for returns in seeds.values() for r in returns]).round(6))
+    values = np.unique(
+        np.concatenate(
+            [r for returns in seeds.values() for r in returns]
+        ).round(6)
+    )
     least = _edges(values)
     levels = {
-        name: np.mean([np.searchsorted(np.sort(r.round(6)), values, "right") / len(r) for r in returns], 0)
+        name: np.mean(
+            [
+                np.searchsorted(np.sort(r.round(6)), values, "right") / len(r)
+                for r in returns
+            ],
+            0,
+        )
         for name, returns in seeds.items()
     }  # [values]: share of episodes up to each value
     together = np.array(list(levels.values()))
     distance = float((together.max(0) - together.min(0)).max())
     place = np.searchsorted(least, values, "right") - 1
     kept = [k for k in range(len(least)) if (place == k).any()]
-    bins = [(float(values[place == k].min()), float(values[place == k].max())) for k in kept]
+    bins = [
+        (float(values[place == k].min()), float(values[place == k].max()))
+        for k in kept
+    ]
     shares = {}
     for name, level in levels.items():
         each = np.diff(level, prepend=0.0)
@@ -57,6 +73,8 @@ def _edges(values: np.ndarray) -> np.ndarray:
     if len(values) <= MOST_BINS:
         return values
     inner = [
-        t for t in ticks(float(values[0]), float(values[-1]), MOST_BINS - 2) if values[0] < t < values[-1]
+        t
+        for t in ticks(float(values[0]), float(values[-1]), MOST_BINS - 2)
+        if values[0] < t < values[-1]
     ]
     return np.array([values[0], *inner[: MOST_BINS - 1]])

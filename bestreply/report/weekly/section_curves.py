@@ -2,11 +2,23 @@
 
 import numpy as np
 
-from bestreply.report.line_charts import MAX_LINES, Curve, line_chart, line_style
+from bestreply.report.line_charts import (
+    MAX_LINES,
+    Curve,
+    line_chart,
+    line_style,
+)
 from bestreply.report.read import number
 from bestreply.report.row_charts import shade, stacked_shares
 from bestreply.report.texts import Texts, compact, fixed, show
-from bestreply.report.weekly.curves import ALONG, Curves, Metric, Speed, learning_curves, mean_and_interval
+from bestreply.report.weekly.curves import (
+    ALONG,
+    Curves,
+    Metric,
+    Speed,
+    learning_curves,
+    mean_and_interval,
+)
 from bestreply.report.weekly.document import (
     Block,
     Fold,
@@ -33,13 +45,17 @@ def section_curves(week: Week, texts: Texts) -> Section:
         found = learning_curves(family)
         blocks.append(Heading(family.title))
         blocks += (
-            _curves(family, found, texts) if found else [Text(line(texts("weekly_no_curves")), "caveat")]
+            _curves(family, found, texts)
+            if found
+            else [Text(line(texts("weekly_no_curves")), "caveat")]
         )
     return Section("curves", texts("weekly_title_curves"), blocks)
 
 
 def keys_of(family: Family) -> list[tuple[str, str]]:
-    return [(line_style(k), g.name) for k, g in enumerate(family.groups[:MAX_LINES])]
+    return [
+        (line_style(k), g.name) for k, g in enumerate(family.groups[:MAX_LINES])
+    ]
 
 
 def _curves(family: Family, found: Curves, texts: Texts) -> list[Block]:
@@ -47,41 +63,89 @@ def _curves(family: Family, found: Curves, texts: Texts) -> list[Block]:
     steps = texts.count(low, high)
     blocks: list[Block] = [
         Text(
-            line(texts("weekly_axis_steps" if found.by_steps else "weekly_axis_updates", steps=steps)), "note"
+            line(
+                texts(
+                    "weekly_axis_steps"
+                    if found.by_steps
+                    else "weekly_axis_updates",
+                    steps=steps,
+                )
+            ),
+            "note",
         )
     ]
-    styles = {g.name: line_style(k) for k, g in enumerate(family.groups[:MAX_LINES])}
-    pictures = [_picture(metric, styles, found.by_steps, texts) for metric in found.metrics[:MOST_PANELS]]
+    styles = {
+        g.name: line_style(k) for k, g in enumerate(family.groups[:MAX_LINES])
+    }
+    pictures = [
+        _picture(metric, styles, found.by_steps, texts)
+        for metric in found.metrics[:MOST_PANELS]
+    ]
     blocks.append(Pictures(pictures, keys=keys_of(family)))
     if len(family.groups) > MAX_LINES:
-        blocks.append(Text(line(texts("weekly_lines_left_out", count=MAX_LINES)), "note"))
-    head = [texts(f"weekly_curve_{name}") for name in ("metric", "method", "seeds", "first")]
-    head += [*(f"{100 * part:.0f}%" for part in ALONG), texts("weekly_curve_final")]
-    head.append(texts("weekly_curve_reached_steps" if found.by_steps else "weekly_curve_reached_updates"))
-    rows = [_speed(m.name, name, speed, texts) for m in found.metrics for name, speed in m.speeds.items()]
-    note = texts("weekly_note_speed", every=f"{found.every:,.0f}")
-    return [*blocks, Fold(texts("weekly_title_speed"), [Grid(head, rows, text=2), Text(line(note), "note")])]
-
-
-def _picture(metric: Metric, styles: dict[str, str], by_steps: bool, texts: Texts) -> Picture:
-    lines = [
-        Curve(m.name, styles[m.name], m.x, m.mean, m.low, m.high) for m in metric.means if m.name in styles
+        blocks.append(
+            Text(line(texts("weekly_lines_left_out", count=MAX_LINES)), "note")
+        )
+    head = [
+        texts(f"weekly_curve_{name}")
+        for name in ("metric", "method", "seeds", "first")
     ]
-    ends = texts("list_gap").join(f"{m.name} {show(float(m.mean[-1]))}" for m in metric.means)
+    head += [
+        *(f"{100 * part:.0f}%" for part in ALONG),
+        texts("weekly_curve_final"),
+    ]
+    head.append(
+        texts(
+            "weekly_curve_reached_steps"
+            if found.by_steps
+            else "weekly_curve_reached_updates"
+        )
+    )
+    rows = [
+        _speed(m.name, name, speed, texts)
+        for m in found.metrics
+        for name, speed in m.speeds.items()
+    ]
+    note = texts("weekly_note_speed", every=f"{found.every:,.0f}")
+    return [
+        *blocks,
+        Fold(
+            texts("weekly_title_speed"),
+            [Grid(head, rows, text=2), Text(line(note), "note")],
+        ),
+    ]
+
+
+def _picture(
+    metric: Metric, styles: dict[str, str], by_steps: bool, texts: Texts
+) -> Picture:
+    lines = [
+        Curve(m.name, styles[m.name], m.x, m.mean, m.low, m.high)
+        for m in metric.means
+        if m.name in styles
+    ]
+    ends = texts("list_gap").join(
+        f"{m.name} {show(float(m.mean[-1]))}" for m in metric.means
+    )
     label = texts("weekly_curve_label", metric=metric.name, ends=ends)
     return Picture(metric.name, line_chart(lines, label))
 
 
 def _speed(metric: str, name: str, speed: Speed, texts: Texts) -> list[Line]:
     reached = [r for r in speed.reached if r is not None]
-    some = texts("weekly_of_seeds", count=len(reached), seeds=len(speed.reached))
+    some = texts(
+        "weekly_of_seeds", count=len(reached), seeds=len(speed.reached)
+    )
     short = f"{some}" if len(reached) < len(speed.reached) else ""
     return cells(
         metric,
         name,
         str(len(speed.final)),
         show(mean_of(speed.first)),
-        *(show(mean_of([run[k] for run in speed.along])) for k in range(len(ALONG))),
+        *(
+            show(mean_of([run[k] for run in speed.along]))
+            for k in range(len(ALONG))
+        ),
         _shown(speed.final),
         _whole(reached) + short,
     )
@@ -89,19 +153,28 @@ def _speed(metric: str, name: str, speed: Speed, texts: Texts) -> list[Line]:
 
 def _shown(values: list[float]) -> str:
     error = stderr_of(values)
-    return show(mean_of(values)) + (f" ± {show(error, 2)}" if error is not None else "")
+    return show(mean_of(values)) + (
+        f" ± {show(error, 2)}" if error is not None else ""
+    )
 
 
 def _whole(values: list[float]) -> str:
     error = stderr_of(values)
-    return fixed(mean_of(values), 0) + (f" ± {fixed(error, 0)}" if error is not None else "")
+    return fixed(mean_of(values), 0) + (
+        f" ± {fixed(error, 0)}" if error is not None else ""
+    )
 
 
 # -- returns ---------------------------------------------------------------------------------------------------------------------
 
 
 def section_returns(week: Week, texts: Texts) -> Section:
-    blocks: list[Block] = [Text(line(texts("weekly_note_returns", distance=fixed(DIFFERS, 1))), "note")]
+    blocks: list[Block] = [
+        Text(
+            line(texts("weekly_note_returns", distance=fixed(DIFFERS, 1))),
+            "note",
+        )
+    ]
     for family in week.families:
         found = spreads(family)
         if found:
@@ -117,17 +190,35 @@ def _returns(found: list[Spread], texts: Texts) -> list[Block]:
     for spread in apart:
         title = texts("against", opponents=spread.opponents)
         label = texts("weekly_returns_label", opponents=spread.opponents)
-        keys = [(shade(k, len(spread.bins)), _bin(b)) for k, b in enumerate(spread.bins)]
-        blocks.append(Pictures([Picture(title, stacked_shares(spread.shares, label))], wide=True, keys=keys))
-    for key, some in (("weekly_unlike", [] if alone else apart), ("weekly_alike", alike)):
+        keys = [
+            (shade(k, len(spread.bins)), _bin(b))
+            for k, b in enumerate(spread.bins)
+        ]
+        blocks.append(
+            Pictures(
+                [Picture(title, stacked_shares(spread.shares, label))],
+                wide=True,
+                keys=keys,
+            )
+        )
+    for key, some in (
+        ("weekly_unlike", [] if alone else apart),
+        ("weekly_alike", alike),
+    ):
         if some:
-            names = texts("weekly_list_gap").join(f"{s.opponents} ({fixed(s.distance)})" for s in some)
+            names = texts("weekly_list_gap").join(
+                f"{s.opponents} ({fixed(s.distance)})" for s in some
+            )
             blocks.append(Text(line(texts(key, opponents=names)), "note"))
     inside: list[Block] = []
     for spread in found:
-        head = [texts("against", opponents=spread.opponents), *(_bin(b) for b in spread.bins)]
+        head = [
+            texts("against", opponents=spread.opponents),
+            *(_bin(b) for b in spread.bins),
+        ]
         rows = [
-            cells(name, *(f"{100 * s:.1f}%" for s in each.tolist())) for name, each in spread.shares.items()
+            cells(name, *(f"{100 * s:.1f}%" for s in each.tolist()))
+            for name, each in spread.shares.items()
         ]
         inside.append(Grid(head, rows))
     return [*blocks, Fold(texts("weekly_title_shares"), inside)]

@@ -2,7 +2,12 @@
 
 from typing import Any
 
-from bestreply.report.line_charts import MAX_LINES, Curve, line_chart, line_style
+from bestreply.report.line_charts import (
+    MAX_LINES,
+    Curve,
+    line_chart,
+    line_style,
+)
 from bestreply.report.read import number
 from bestreply.report.texts import Texts, fixed
 from bestreply.report.weekly.document import (
@@ -19,7 +24,11 @@ from bestreply.report.weekly.document import (
     line,
 )
 from bestreply.report.weekly.groups import Family, Group
-from bestreply.report.weekly.section_curves import as_points, keys_of, over_seeds
+from bestreply.report.weekly.section_curves import (
+    as_points,
+    keys_of,
+    over_seeds,
+)
 from bestreply.report.weekly.week import Week, with_error
 
 AFTER = (0.0, 1.0, 2.0, 5.0, 10.0)
@@ -35,10 +44,16 @@ def section_models(week: Week, texts: Texts) -> Section:
         blocks.append(Heading(family.title))
         if told:
             blocks += _beliefs(family, told, texts)
-        without = [g for g in family.groups if g not in told and any(r.diagnostics for r in g.runs)]
+        without = [
+            g
+            for g in family.groups
+            if g not in told and any(r.diagnostics for r in g.runs)
+        ]
         if without:
             names = texts("list_gap").join(g.name for g in without)
-            blocks.append(Text(line(texts("weekly_no_belief", methods=names)), "note"))
+            blocks.append(
+                Text(line(texts("weekly_no_belief", methods=names)), "note")
+            )
         blocks += _predictions(family, texts)
     return Section("models", texts("title_opponents"), blocks)
 
@@ -46,7 +61,12 @@ def section_models(week: Week, texts: Texts) -> Section:
 def beliefs_of(group: Group) -> list[dict[str, Any]]:
     """``belief`` of every run's diagnostics that has one with accuracies."""
     found = [r.diagnostics.get("belief") for r in group.runs]
-    return [b for b in found if isinstance(b, dict) and as_points(b.get("moves"), "moves", "accuracy")]
+    return [
+        b
+        for b in found
+        if isinstance(b, dict)
+        and as_points(b.get("moves"), "moves", "accuracy")
+    ]
 
 
 def numbers_of(entries: list[dict[str, Any]], key: str) -> list[float]:
@@ -55,15 +75,26 @@ def numbers_of(entries: list[dict[str, Any]], key: str) -> list[float]:
 
 def _beliefs(family: Family, told: list[Group], texts: Texts) -> list[Block]:
     moves, sure = [], []
-    points = {g.name: [as_points(b.get("moves"), "moves", "accuracy") for b in beliefs_of(g)] for g in told}
+    points = {
+        g.name: [
+            as_points(b.get("moves"), "moves", "accuracy")
+            for b in beliefs_of(g)
+        ]
+        for g in told
+    }
     for group in told:
         number_ = family.groups.index(group)
         if number_ >= MAX_LINES:
             continue
-        moves.append(over_seeds(group.name, line_style(number_), points[group.name]))
+        moves.append(
+            over_seeds(group.name, line_style(number_), points[group.name])
+        )
         sure.append(_reliability(group, line_style(number_)))
     pictures = [
-        Picture(texts("weekly_belief_moves"), line_chart(moves, texts("belief_label"), y_range=(0.0, 1.0))),
+        Picture(
+            texts("weekly_belief_moves"),
+            line_chart(moves, texts("belief_label"), y_range=(0.0, 1.0)),
+        ),
         Picture(
             texts("weekly_belief_sure"),
             line_chart(
@@ -83,7 +114,11 @@ def _beliefs(family: Family, told: list[Group], texts: Texts) -> list[Block]:
     head += [texts("weekly_bits"), texts("weekly_ece")]
     rows = [_belief_row(g, points[g.name], after) for g in told]
     return [
-        Pictures(pictures, wide=True, keys=[k for k in keys_of(family) if k[1] in points]),
+        Pictures(
+            pictures,
+            wide=True,
+            keys=[k for k in keys_of(family) if k[1] in points],
+        ),
         Text(line(texts("weekly_note_belief")), "figure"),
         Grid(head, rows),
         Text(line(texts("weekly_note_ece")), "note"),
@@ -91,7 +126,9 @@ def _beliefs(family: Family, told: list[Group], texts: Texts) -> list[Block]:
     ]
 
 
-def _belief_row(group: Group, points: list[dict[float, float]], after: list[float]) -> list[Line]:
+def _belief_row(
+    group: Group, points: list[dict[float, float]], after: list[float]
+) -> list[Line]:
     beliefs = beliefs_of(group)
     bits = [as_points(b.get("moves"), "moves", "bits") for b in beliefs]
     most = [run[max(run)] for run in bits if run]
@@ -114,13 +151,18 @@ def _reliability(group: Group, style: str) -> Curve:
         for entry in entries if isinstance(entries, list) else []:
             if not isinstance(entry, dict):
                 continue
-            sure, right, count = (number(entry.get(k)) for k in ("confidence", "accuracy", "count"))
+            sure, right, count = (
+                number(entry.get(k))
+                for k in ("confidence", "accuracy", "count")
+            )
             if sure is None or right is None or not count or count < 0:
                 continue
             bin_ = sums.setdefault(min(int(sure * 10), 9), [0.0, 0.0, 0.0])
             for k, value in enumerate((sure * count, right * count, count)):
                 bin_[k] += value
-    means = np.array([[s / n, r / n] for _, (s, r, n) in sorted(sums.items())]).reshape(-1, 2)
+    means = np.array(
+        [[s / n, r / n] for _, (s, r, n) in sorted(sums.items())]
+    ).reshape(-1, 2)
     return Curve(group.name, style, means[:, 0], means[:, 1])
 
 
@@ -145,11 +187,19 @@ def _predictions(family: Family, texts: Texts) -> list[Block]:
         for group in family.groups:
             entries = _by_player(group).get(player)
             if entries:
-                told = [with_error(numbers_of(entries, key)) for key in ("top1", "log_loss", "log_loss_told")]
+                told = [
+                    with_error(numbers_of(entries, key))
+                    for key in ("top1", "log_loss", "log_loss_told")
+                ]
                 rows.append(cells(player, group.name, str(len(entries)), *told))
     if not rows:
         return []
-    head = [texts("column_player"), texts("method"), texts("weekly_opponent_seeds"), texts("column_top1")]
+    head = [
+        texts("column_player"),
+        texts("method"),
+        texts("weekly_opponent_seeds"),
+        texts("column_top1"),
+    ]
     head += [texts("column_log_loss"), texts("weekly_log_loss_told")]
     return [
         Heading(texts("weekly_title_predictions")),

@@ -19,7 +19,14 @@ from bestreply.report.weekly.document import (
     line,
 )
 from bestreply.report.weekly.groups import NEAREST_STAG, Family, Group, bare
-from bestreply.report.weekly.week import Week, interval_of, joined, mean_of, stderr_of, with_error
+from bestreply.report.weekly.week import (
+    Week,
+    interval_of,
+    joined,
+    mean_of,
+    stderr_of,
+    with_error,
+)
 
 MOST_SEEDS = 12  # whose own numbers stand in a row
 
@@ -45,10 +52,17 @@ def losses_of(group: Group, opponents: str) -> Losses | None:
     for record in group.runs:
         entries = record.regret.get("against")
         for entry in entries if isinstance(entries, list) else []:
-            if not isinstance(entry, dict) or entry.get("opponents") not in (opponents, bare(opponents)):
+            if not isinstance(entry, dict) or entry.get("opponents") not in (
+                opponents,
+                bare(opponents),
+            ):
                 continue
             parts = entry.get("parts")
-            numbers = [number(parts.get(p)) for p in PARTS] if isinstance(parts, dict) else [None]
+            numbers = (
+                [number(parts.get(p)) for p in PARTS]
+                if isinstance(parts, dict)
+                else [None]
+            )
             best, lost = number(entry.get("best")), number(entry.get("lost"))
             if best is None or lost is None or None in numbers:
                 continue
@@ -72,12 +86,18 @@ def section_opponents(week: Week, texts: Texts) -> Section:
 
 def named(opponents: str, texts: Texts) -> str:
     """With what its players call it beside it."""
-    return texts("weekly_ns", opponents=opponents) if bare(opponents) == NEAREST_STAG else opponents
+    return (
+        texts("weekly_ns", opponents=opponents)
+        if bare(opponents) == NEAREST_STAG
+        else opponents
+    )
 
 
 def best_of(group: Group, opponents: str) -> tuple[float, bool] | None:
     """The best reply's return, mean over runs, and whether that is an upper bound."""
-    known = [r.references[opponents] for r in group.runs if opponents in r.references]
+    known = [
+        r.references[opponents] for r in group.runs if opponents in r.references
+    ]
     known = [reference for reference in known if not reference.missing]
     if not known:
         return None
@@ -89,23 +109,49 @@ def share_of(group: Group, method: str, opponents: str) -> float | None:
     """Mean return over the best reply's; None without one, or where it earns nothing."""
     best, found = best_of(group, opponents), group.cells(method, opponents)
     mean = mean_of([c.mean for c in found.values()])
-    return None if best is None or mean is None or best[0] <= 0 else mean / best[0]
+    return (
+        None if best is None or mean is None or best[0] <= 0 else mean / best[0]
+    )
 
 
 def _tables(week: Week, family: Family, texts: Texts) -> list[Block]:
     """What each method's own agent had; and, folded away, what else its runs measured."""
-    names = ["against", "method", "seeds", "mean", "best", "share", "lost_to", "each"]
+    names = [
+        "against",
+        "method",
+        "seeds",
+        "mean",
+        "best",
+        "share",
+        "lost_to",
+        "each",
+    ]
     own, bold, others = [], set(), []
     for against in family.opponents:
-        for k, group in enumerate(g for g in family.groups if g.cells(g.method, against)):
+        for k, group in enumerate(
+            g for g in family.groups if g.cells(g.method, against)
+        ):
             if bare(against) == NEAREST_STAG:
                 bold.add(len(own))
-            own.append(_row(week, family, group, (group.method, group.name, against), texts, k == 0))
+            own.append(
+                _row(
+                    week,
+                    family,
+                    group,
+                    (group.method, group.name, against),
+                    texts,
+                    k == 0,
+                )
+            )
         for k, (group, method, told) in enumerate(_others(family, against)):
-            row = _row(week, family, group, (method, told, against), texts, k == 0)
+            row = _row(
+                week, family, group, (method, told, against), texts, k == 0
+            )
             others.append([*row[:6], row[7]])
     head = [texts(f"weekly_opponent_{name}") for name in names]
-    blocks: list[Block] = [Grid(head, own, text=2, bold=frozenset(bold), words=frozenset({6, 7}))]
+    blocks: list[Block] = [
+        Grid(head, own, text=2, bold=frozenset(bold), words=frozenset({6, 7}))
+    ]
     if others:
         rest = Grid([*head[:6], head[7]], others, text=2, words=frozenset({6}))
         blocks.append(Fold(texts("weekly_others_measured"), [rest]))
@@ -118,20 +164,34 @@ def _others(family: Family, against: str) -> list[tuple[Group, str, str]]:
     others: dict[str, list[tuple[Group, dict[int, float]]]] = {}
     for group in family.groups:
         for method in group.methods:
-            means = {seed: c.mean for seed, c in group.cells(method, against).items()}
+            means = {
+                seed: c.mean for seed, c in group.cells(method, against).items()
+            }
             if method != group.method and means:
                 others.setdefault(method, []).append((group, means))
     for method, found in others.items():
         most, means = max(found, key=lambda one: len(one[1]))
-        if all(means.get(seed) == mean for _, of in found for seed, mean in of.items()):
+        if all(
+            means.get(seed) == mean
+            for _, of in found
+            for seed, mean in of.items()
+        ):
             rows.append((most, method, method))
         else:
-            rows += [(group, method, f"{method} ({group.name})") for group, _ in found]
+            rows += [
+                (group, method, f"{method} ({group.name})")
+                for group, _ in found
+            ]
     return rows
 
 
 def _row(
-    week: Week, family: Family, group: Group, what: tuple[str, str, str], texts: Texts, first: bool
+    week: Week,
+    family: Family,
+    group: Group,
+    what: tuple[str, str, str],
+    texts: Texts,
+    first: bool,
 ) -> list[Line]:
     method, told, against = what
     found, own = group.cells(method, against), method == group.method
@@ -147,8 +207,15 @@ def _row(
     best, share = best_of(group, against), share_of(group, method, against)
     bound = "≤ " if best is not None and best[1] else ""
     by_seed = {r.seed: r for r in group.runs}
-    links = [week.to_run(by_seed[seed], fixed(c.mean)) for seed, c in list(found.items())[:MOST_SEEDS]]
-    more = texts("weekly_more", count=len(found) - MOST_SEEDS) if len(found) > MOST_SEEDS else ""
+    links = [
+        week.to_run(by_seed[seed], fixed(c.mean))
+        for seed, c in list(found.items())[:MOST_SEEDS]
+    ]
+    more = (
+        texts("weekly_more", count=len(found) - MOST_SEEDS)
+        if len(found) > MOST_SEEDS
+        else ""
+    )
     losses = losses_of(group, against) if own else None
     return cells(
         named(against, texts) if first else "",
@@ -166,8 +233,12 @@ def _lost_to(losses: Losses | None, texts: Texts) -> str:
     """The two parts that cost most, if any cost something."""
     if losses is None:
         return "–"
-    costs = {part: mean_of(values) or 0.0 for part, values in losses.parts.items()}
-    dear = sorted((p for p in PARTS if costs[p] > 0.005), key=lambda p: -costs[p])
+    costs = {
+        part: mean_of(values) or 0.0 for part, values in losses.parts.items()
+    }
+    dear = sorted(
+        (p for p in PARTS if costs[p] > 0.005), key=lambda p: -costs[p]
+    )
     told = [f"{texts(f'fall_{p}')} {fixed(costs[p])}" for p in dear[:2]]
     return texts("weekly_list_gap").join(told) or texts("weekly_nothing_lost")
 
@@ -182,7 +253,9 @@ def _lost(week: Week, family: Family, texts: Texts) -> list[Block]:
         for group in family.groups:
             losses = losses_of(group, against)
             if losses is not None:
-                rows.append(_losses_row(week, family, group, against, losses, texts))
+                rows.append(
+                    _losses_row(week, family, group, against, losses, texts)
+                )
     blocks: list[Block] = []
     if rows:
         head = [
@@ -197,20 +270,35 @@ def _lost(week: Week, family: Family, texts: Texts) -> list[Block]:
             Grid(head, rows, text=2),
             Text(line(texts("weekly_note_lost")), "note"),
         ]
-    without = [g for g in family.groups if g.measured and not any(losses_of(g, o) for o in family.opponents)]
+    without = [
+        g
+        for g in family.groups
+        if g.measured and not any(losses_of(g, o) for o in family.opponents)
+    ]
     if without:
-        said = texts("weekly_not_diagnosed", methods=texts("list_gap").join(g.name for g in without))
+        said = texts(
+            "weekly_not_diagnosed",
+            methods=texts("list_gap").join(g.name for g in without),
+        )
         blocks.append(Text(line(said, " ", diagnose(without[0], week)), "note"))
     return blocks
 
 
 def diagnose(group: Group, week: Week) -> Code:
     """The command that would say where a method loses."""
-    return Code("bestreply diagnose " + " ".join(week.typed(r.path) for r in group.measured[:6]))
+    return Code(
+        "bestreply diagnose "
+        + " ".join(week.typed(r.path) for r in group.measured[:6])
+    )
 
 
 def _losses_row(
-    week: Week, family: Family, group: Group, against: str, losses: Losses, texts: Texts
+    week: Week,
+    family: Family,
+    group: Group,
+    against: str,
+    losses: Losses,
+    texts: Texts,
 ) -> list[Line]:
     return cells(
         named(against, texts),
@@ -224,10 +312,18 @@ def _losses_row(
 
 def _less(values: Sequence[float], interval: bool = True) -> str:
     """What is lost, as a number below 0, with its interval or standard error over runs."""
-    mean, within, error = mean_of(values), interval_of(values), stderr_of(values)
+    mean, within, error = (
+        mean_of(values),
+        interval_of(values),
+        stderr_of(values),
+    )
     if mean is None:
         return "–"
     if within is None or error is None:
         return fixed(-mean, sign=True)
-    told = f" [{fixed(-within[1])}, {fixed(-within[0])}]" if interval else f" ± {fixed(error)}"
+    told = (
+        f" [{fixed(-within[1])}, {fixed(-within[0])}]"
+        if interval
+        else f" ± {fixed(error)}"
+    )
     return fixed(-mean, sign=True) + told

@@ -37,19 +37,29 @@ def facts(week: Week, texts: Texts) -> list[tuple[str, str]]:
     found = {
         "runs": runs,
         "methods": f"{sum(len(f.groups) for f in week.families):,}",
-        "games": listed(list(dict.fromkeys(f.game.name for f in week.families)), texts, 6),
+        "games": listed(
+            list(dict.fromkeys(f.game.name for f in week.families)), texts, 6
+        ),
         "opponents": f"{len(opponents):,}" if opponents else None,
         "seeds": f"{len({r.seed for r in week.records}):,}",
         "steps": texts.count(min(steps), max(steps)) if steps else None,
-        "made": texts("range", low=moment(times[0]), high=moment(times[-1])) if times else None,
+        "made": texts("range", low=moment(times[0]), high=moment(times[-1]))
+        if times
+        else None,
         "revision": listed(revisions(week.records), texts, 3) or None,
     }
-    return [(texts(f"weekly_fact_{key}"), value) for key, value in found.items() if value]
+    return [
+        (texts(f"weekly_fact_{key}"), value)
+        for key, value in found.items()
+        if value
+    ]
 
 
 def revisions(records: list[Record]) -> list[str]:
     """The first ten digits of each, and whether files differed from it."""
-    return list(dict.fromkeys(short_revision(r.revision) for r in records if r.revision))
+    return list(
+        dict.fromkeys(short_revision(r.revision) for r in records if r.revision)
+    )
 
 
 def short_revision(revision: str) -> str:
@@ -61,10 +71,25 @@ def section_runs(week: Week, texts: Texts) -> Section:
     blocks: list[Block] = [Text(line(texts("weekly_note_runs")), "note")]
     for family in week.families:
         blocks.append(Heading(family.title))
-        head = ["method", "seeds", "episodes", "steps", "opponents", "evaluated", "revision", "made", "took"]
+        head = [
+            "method",
+            "seeds",
+            "episodes",
+            "steps",
+            "opponents",
+            "evaluated",
+            "revision",
+            "made",
+            "took",
+        ]
         rows = [_row(week, family, group, texts) for group in family.groups]
         blocks.append(
-            Grid([texts(f"weekly_column_{name}") for name in head], rows, text=2, words=frozenset({6, 7}))
+            Grid(
+                [texts(f"weekly_column_{name}") for name in head],
+                rows,
+                text=2,
+                words=frozenset({6, 7}),
+            )
         )
         blocks += _settings(family, texts)
         blocks += _differences(family, texts)
@@ -74,7 +99,11 @@ def section_runs(week: Week, texts: Texts) -> Section:
 def _row(week: Week, family: Family, group: Group, texts: Texts) -> list[Line]:
     runs = sorted((*group.runs, *group.repeats), key=lambda r: r.seed)
     links = [week.to_run(r, str(r.seed)) for r in runs[:MOST_LINKS]]
-    more = texts("weekly_more", count=f"{len(runs) - MOST_LINKS:,}") if len(runs) > MOST_LINKS else ""
+    more = (
+        texts("weekly_more", count=f"{len(runs) - MOST_LINKS:,}")
+        if len(runs) > MOST_LINKS
+        else ""
+    )
     episodes = [r.episodes for r in runs if r.episodes is not None]
     steps = [r.env_steps for r in runs if r.env_steps]
     measured = [len(c.returns) for r in runs for c in r.cells.values()]
@@ -88,19 +117,31 @@ def _row(week: Week, family: Family, group: Group, texts: Texts) -> list[Line]:
         texts.count(min(measured), max(measured)) if measured else "–",
         listed(revisions(runs), texts, 2) or "–",
         moment(times[0].isoformat()) or "–" if times else "–",
-        duration(mean_of([r.seconds for r in runs if r.seconds is not None]), texts) or "–",
+        duration(
+            mean_of([r.seconds for r in runs if r.seconds is not None]), texts
+        )
+        or "–",
     )
 
 
 def _settings(family: Family, texts: Texts) -> list[Block]:
     """The game's version and settings, and against whom."""
-    settings = texts("list_gap").join(f"{name} = {value}" for name, value in family.game.settings)
-    version = texts("version", version=family.game.version) if family.game.version else ""
-    said = texts("list_gap").join(part for part in (family.game.name, version, settings) if part)
+    settings = texts("list_gap").join(
+        f"{name} = {value}" for name, value in family.game.settings
+    )
+    version = (
+        texts("version", version=family.game.version)
+        if family.game.version
+        else ""
+    )
+    said = texts("list_gap").join(
+        part for part in (family.game.name, version, settings) if part
+    )
     note = texts("weekly_game", game=said)
     if family.opponents:
         note += texts("sentence_gap") + texts(
-            "weekly_against", opponents=texts("weekly_list_gap").join(family.opponents)
+            "weekly_against",
+            opponents=texts("weekly_list_gap").join(family.opponents),
         )
     return [Text(line(note), "note")]
 
@@ -118,8 +159,15 @@ def _differences(family: Family, texts: Texts) -> list[Block]:
         return []
     if not fields:
         return [Text(line(texts("weekly_same_config")), "note")]
-    rows = [cells(name, *(c.get(name, "–") for c in configs)) for name in fields[:MOST_FIELDS]]
+    rows = [
+        cells(name, *(c.get(name, "–") for c in configs))
+        for name in fields[:MOST_FIELDS]
+    ]
     head = [texts("weekly_column_field"), *(g.name for g in known)]
     table = Grid(head, rows, text=len(head))
     title = texts("weekly_config_differs", count=f"{len(fields):,}")
-    return [Fold(title, [table])] if len(known) > 4 else [Text(line(title), "note"), table]
+    return (
+        [Fold(title, [table])]
+        if len(known) > 4
+        else [Text(line(title), "note"), table]
+    )

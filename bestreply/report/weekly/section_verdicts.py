@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from bestreply.report.row_charts import Interval, Row, interval_chart
 from bestreply.report.texts import Texts, fixed
+from bestreply.report.verdict_text import sentence
 from bestreply.report.weekly.document import (
     Block,
     Fold,
@@ -23,13 +24,17 @@ from bestreply.report.weekly.document import (
 from bestreply.report.weekly.groups import Family
 from bestreply.report.weekly.held import ALL, Comparison, Held
 from bestreply.report.weekly.week import Week, listed
-from bestreply.sweeps.compare import sentence
-from bestreply.sweeps.verdicts import Verdict
+from bestreply.scores.statistics import Verdict
 
 MOST_PANELS = 6
 MOST_ROWS = 300
 """Comparisons in a table of all numbers; with more, only those over all opponents stand there."""
-STYLES = {"better": "better", "worse": "worse", "no_larger": "unclear", "not_enough": "open"}
+STYLES = {
+    "better": "better",
+    "worse": "worse",
+    "no_larger": "unclear",
+    "not_enough": "open",
+}
 
 
 def section_verdicts(week: Week, texts: Texts) -> Section:
@@ -51,10 +56,17 @@ def refused(comparison: Comparison, texts: Texts) -> str:
     if not comparison.seeds:
         return texts("weekly_no_common_seed", a=comparison.a, b=comparison.b)
     facts = texts("weekly_list_gap").join(
-        texts("weekly_apart", fact=_fact(a.fact, texts), one=_known(a.one, texts), two=_known(a.two, texts))
+        texts(
+            "weekly_apart",
+            fact=_fact(a.fact, texts),
+            one=_known(a.one, texts),
+            two=_known(a.two, texts),
+        )
         for a in comparison.apart[:6]
     )
-    return texts("weekly_not_comparable", a=comparison.a, b=comparison.b, facts=facts)
+    return texts(
+        "weekly_not_comparable", a=comparison.a, b=comparison.b, facts=facts
+    )
 
 
 def _fact(name: str, texts: Texts) -> str:
@@ -69,7 +81,11 @@ def _known(value: object, texts: Texts) -> str:
 
 
 def _worded(verdict: Verdict, texts: Texts) -> Verdict:
-    return replace(verdict, opponents=texts("verdicts_all")) if verdict.opponents == ALL else verdict
+    return (
+        replace(verdict, opponents=texts("verdicts_all"))
+        if verdict.opponents == ALL
+        else verdict
+    )
 
 
 # -- of one method and another -------------------------------------------------------------------------------------------------
@@ -78,20 +94,29 @@ def _worded(verdict: Verdict, texts: Texts) -> Verdict:
 def _between(family: Family, held: Held, texts: Texts) -> list[Block]:
     first, *others = family.groups
     if not others:
-        return [Text(line(texts("weekly_one_method", method=first.name)), "note")]
+        return [
+            Text(line(texts("weekly_one_method", method=first.name)), "note")
+        ]
     if not held.between:
         return [Text(line(texts("weekly_one_measured")), "caveat")]
     blocks: list[Block] = []
     if held.against:
         key = "weekly_to_baseline" if held.named else "weekly_to_first"
-        blocks.append(Text(line(texts(key, method=held.against, count=len(family.groups))), "note"))
+        blocks.append(
+            Text(
+                line(texts(key, method=held.against, count=len(family.groups))),
+                "note",
+            )
+        )
     blocks.append(Points(_sentences(held.between, texts)))
     blocks += _pictures(held.between, texts)
     blocks += _left_out(held.between, texts)
     return blocks + _numbers(held.between, texts)
 
 
-def _sentences(comparisons: Sequence[Comparison], texts: Texts) -> list[tuple[str, Line]]:
+def _sentences(
+    comparisons: Sequence[Comparison], texts: Texts
+) -> list[tuple[str, Line]]:
     """Of each pair the verdict over all opponent sets, and those on single sets that found something."""
     found = []
     for c in comparisons:
@@ -101,7 +126,9 @@ def _sentences(comparisons: Sequence[Comparison], texts: Texts) -> list[tuple[st
         found.append((STYLES[c.overall.verdict], line(said(c.overall, texts))))
         if c.overall.seeds > 1:
             found += [
-                (STYLES[v.verdict], line(said(v, texts))) for v in c.each if v.verdict in ("better", "worse")
+                (STYLES[v.verdict], line(said(v, texts)))
+                for v in c.each
+                if v.verdict in ("better", "worse")
             ]
     return found
 
@@ -116,17 +143,33 @@ def _pictures(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
         panels = [(texts("verdicts_all"), rows)]
     else:
         panels = [
-            (f"{c.a} − {c.b}", [_row(_worded(v, texts).opponents, v) for v in c.verdicts]) for c in shown
+            (
+                f"{c.a} − {c.b}",
+                [_row(_worded(v, texts).opponents, v) for v in c.verdicts],
+            )
+            for c in shown
         ]
     pictures = [
-        Picture(title, interval_chart(rows, texts("weekly_differences_label", title=title), mark=0.0))
+        Picture(
+            title,
+            interval_chart(
+                rows, texts("weekly_differences_label", title=title), mark=0.0
+            ),
+        )
         for title, rows in panels
     ]
-    return [Pictures(pictures, wide=True), Text(line(texts("weekly_note_differences")), "figure")]
+    return [
+        Pictures(pictures, wide=True),
+        Text(line(texts("weekly_note_differences")), "figure"),
+    ]
 
 
 def _row(name: str, v: Verdict) -> Interval:
-    interval = (v.low, v.high) if math.isfinite(v.low) and math.isfinite(v.high) else None
+    interval = (
+        (v.low, v.high)
+        if math.isfinite(v.low) and math.isfinite(v.high)
+        else None
+    )
     row = Row(name, fixed(v.difference, sign=True))
     return Interval(row, v.difference, interval, f"v-{v.verdict}")
 
@@ -138,19 +181,48 @@ def _left_out(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
         if c.verdicts and (c.only_a or c.only_b):
             for name, only in ((c.b, c.only_a), (c.a, c.only_b)):
                 if only:
-                    notes[name, only] = texts("weekly_seeds_left_out", method=name, seeds=listed(only, texts))
+                    notes[name, only] = texts(
+                        "weekly_seeds_left_out",
+                        method=name,
+                        seeds=listed(only, texts),
+                    )
     return [Text(line(note), "caveat") for note in notes.values()]
 
 
 def _numbers(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
-    names = ("pair", "against", "verdict", "seeds", "means", "difference", "p", "improvement", "needed")
+    names = (
+        "pair",
+        "against",
+        "verdict",
+        "seeds",
+        "means",
+        "difference",
+        "p",
+        "improvement",
+        "needed",
+    )
     head = [texts(f"weekly_verdict_{name}") for name in names]
     many = sum(len(c.verdicts) for c in comparisons) > MOST_ROWS
-    rows = [_numbers_row(v, texts) for c in comparisons for v in (c.verdicts[-1:] if many else c.verdicts)]
+    rows = [
+        _numbers_row(v, texts)
+        for c in comparisons
+        for v in (c.verdicts[-1:] if many else c.verdicts)
+    ]
     if not rows:
         return []
-    title = texts("weekly_overall_numbers" if many else "weekly_all_numbers", count=f"{len(rows):,}")
-    return [Fold(title, [Grid(head, rows, text=3), Text(line(texts("verdicts_note")), "note")])]
+    title = texts(
+        "weekly_overall_numbers" if many else "weekly_all_numbers",
+        count=f"{len(rows):,}",
+    )
+    return [
+        Fold(
+            title,
+            [
+                Grid(head, rows, text=3),
+                Text(line(texts("verdicts_note")), "note"),
+            ],
+        )
+    ]
 
 
 def _numbers_row(v: Verdict, texts: Texts) -> list[Line]:
@@ -182,12 +254,18 @@ def _within(held: Held, texts: Texts) -> list[Block]:
         blocks.append(Text(line(name), "sub"))
         alone = [c for c in comparisons if c.verdicts and c.overall.seeds == 1]
         if alone and len(alone) == len(comparisons):
-            one = texts("weekly_within_one_seed", others=listed([c.b for c in alone], texts))
+            one = texts(
+                "weekly_within_one_seed",
+                others=listed([c.b for c in alone], texts),
+            )
             blocks.append(Points([("open", line(one))]))
         else:
             blocks.append(Points(_sentences(comparisons, texts)))
     several = [
-        (name, c) for name, found in shown.items() for c in found if c.verdicts and c.overall.seeds > 1
+        (name, c)
+        for name, found in shown.items()
+        for c in found
+        if c.verdicts and c.overall.seeds > 1
     ]
     named = [_named(c, name) for name, c in several]
     return blocks + _numbers(named, texts)
@@ -195,4 +273,6 @@ def _within(held: Held, texts: Texts) -> list[Block]:
 
 def _named(c: Comparison, group: str) -> Comparison:
     """For a table in which several groups' agents stand."""
-    return replace(c, verdicts=tuple(replace(v, a=f"{group}: {v.a}") for v in c.verdicts))
+    return replace(
+        c, verdicts=tuple(replace(v, a=f"{group}: {v.a}") for v in c.verdicts)
+    )

@@ -13,11 +13,13 @@ def parse_since(text: str, now: datetime | None = None) -> datetime:
     """
     found = re.fullmatch(r"(\d{1,5})([hdw])", text.strip())
     if found:
-        return (now or datetime.now(UTC)) - timedelta(**{UNITS[found[2]]: int(found[1])})
+        return (now or datetime.now(UTC)) - timedelta(
+            **{UNITS[found[2]]: int(found[1])}
+        )
     moment = as_moment(text.strip())
     if moment is None:
         raise ValueError(
-            f"since={text!r}; wanted: a span such as 7d, 24h or 2w, or a date such as 2026-11-01"
+            f"since={text!r}; expected: a span such as 7d, 24h or 2w, or a date such as 2026-11-01"
         )
     return moment
 

@@ -17,7 +17,7 @@ from bestreply.report.weekly.find import find
 from bestreply.report.weekly.groups import Family, Group, families
 from bestreply.report.weekly.held import Held, hold
 from bestreply.report.weekly.record import Record, read_record
-from bestreply.sweeps.verdicts import student_t
+from bestreply.scores.statistics import student_t
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class Week:
     families: list[Family]
     held: list[Held]  # of each family
     datasets: list[Path]
-    left_out: int  # runs before `since`, or without a date where there is a `since`
+    left_out: (
+        int  # runs before `since`, or without a date where there is a `since`
+    )
     since: datetime | None
     out: Path
 
@@ -37,19 +39,30 @@ class Week:
     def to(self, path: Path, text: str) -> Link:
         """A link from the report to a file or folder."""
         relative = os.path.relpath(path, self.out)
-        return Link(clean(text), "./" + quote(os.fsencode(relative)) + "/" * path.is_dir())
+        return Link(
+            clean(text),
+            "./" + quote(os.fsencode(relative)) + "/" * path.is_dir(),
+        )
 
     def to_run(self, record: Record, text: str | None = None) -> Link:
         """To the run's own page where it has one, else to its folder."""
-        return Link(clean(text or self.place(record)), self._addresses[record.path])
+        return Link(
+            clean(text or self.place(record)), self._addresses[record.path]
+        )
 
     @cached_property
     def _addresses(self) -> dict[Path, str]:
         """Of every run; it is linked to from many places."""
         pages = {
-            r.path: r.path / PAGE for f in self.families for g in f.groups for r in (*g.runs, *g.repeats)
+            r.path: r.path / PAGE
+            for f in self.families
+            for g in f.groups
+            for r in (*g.runs, *g.repeats)
         }
-        return {path: self.to(page if page.is_file() else path, "").to for path, page in pages.items()}
+        return {
+            path: self.to(page if page.is_file() else path, "").to
+            for path, page in pages.items()
+        }
 
     def place(self, record: Record) -> str:
         return clean(os.path.relpath(record.path, self.out))
@@ -67,7 +80,10 @@ class Week:
 
 
 def read_week(
-    folders: Sequence[Path], out: Path, since: datetime | None = None, baseline: str | None = None
+    folders: Sequence[Path],
+    out: Path,
+    since: datetime | None = None,
+    baseline: str | None = None,
 ) -> Week:
     """Raises FileNotFoundError for a folder that is not there, ValueError where there is no run, or no method is named `baseline`."""
     found = find(folders)
@@ -75,19 +91,31 @@ def read_week(
     records = [record for record in read if record is not None]
     asked = ", ".join(map(str, folders))
     if not found.runs:
-        raise ValueError(f"no runs under {asked}; wanted: run directories, or folders of runs or sweeps")
+        raise ValueError(
+            f"no runs under {asked}; expected: run directories, or folders of runs or sweeps"
+        )
     if not records:
         raise ValueError(
-            f"none of the {len(found.runs)} runs under {asked} was made since {since:%Y-%m-%d %H:%M}; wanted: an earlier --since"
+            f"none of the {len(found.runs)} runs under {asked} was made since {since:%Y-%m-%d %H:%M}; expected: an earlier --since"
         )
     by_game = families(records)
     names = {g.name for f in by_game for g in f.groups} | {
         m for f in by_game for g in f.groups for m in g.methods
     }
     if baseline is not None and baseline not in names:
-        raise ValueError(f"no method is named {baseline!r}; there are: {', '.join(sorted(names))}")
+        raise ValueError(
+            f"no method is named {baseline!r}; there are: {', '.join(sorted(names))}"
+        )
     held = [hold(family, baseline) for family in by_game]
-    return Week(records, by_game, held, found.datasets, len(read) - len(records), since, out)
+    return Week(
+        records,
+        by_game,
+        held,
+        found.datasets,
+        len(read) - len(records),
+        since,
+        out,
+    )
 
 
 # -- numbers over seeds --------------------------------------------------------------------------------------------------------
@@ -102,13 +130,17 @@ def stderr_of(values: Sequence[float]) -> float | None:
     if len(values) < 2:
         return None
     mean = sum(values) / len(values)
-    return (sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values)) ** 0.5
+    return (
+        sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values)
+    ) ** 0.5
 
 
 def with_error(values: Sequence[float], decimals: int = 2) -> str:
     """``2.71 ± 0.03``: mean and standard error over seeds."""
     error = stderr_of(values)
-    return fixed(mean_of(values), decimals) + (f" ± {fixed(error, decimals)}" if error is not None else "")
+    return fixed(mean_of(values), decimals) + (
+        f" ± {fixed(error, decimals)}" if error is not None else ""
+    )
 
 
 def interval_of(values: Sequence[float]) -> tuple[float, float] | None:
@@ -116,7 +148,10 @@ def interval_of(values: Sequence[float]) -> tuple[float, float] | None:
     error = stderr_of(values)
     if error is None:
         return None
-    mean, half = sum(values) / len(values), student_t(len(values) - 1, 0.975) * error
+    mean, half = (
+        sum(values) / len(values),
+        student_t(len(values) - 1, 0.975) * error,
+    )
     return mean - half, mean + half
 
 
@@ -132,4 +167,8 @@ def joined(parts: Sequence[Line | Link | Code | str], gap: str) -> Line:
 def listed(names: Sequence[object], texts: Texts, most: int = 12) -> str:
     """Names with commas, at most so many and how many more."""
     shown = texts("list_gap").join(str(n) for n in names[:most])
-    return shown if len(names) <= most else shown + texts("weekly_more", count=f"{len(names) - most:,}")
+    return (
+        shown
+        if len(names) <= most
+        else shown + texts("weekly_more", count=f"{len(names) - most:,}")
+    )

@@ -1,1 +1,0 @@
-"""Rock-paper-scissors against the 43 programs that ship with OpenSpiel: `python -m benchmarks roshambo`; see `results/roshambo`."""

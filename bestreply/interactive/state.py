@@ -1,0 +1,190 @@
+"""What the page is told of a session: everything that it shows, in words and safe pictures, as plain data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bestreply.interactive.session import Session
+from bestreply.report.picture import Refused, safe_svg
+from bestreply.report.strips import colour, strip
+from bestreply.report.texts import Texts, fixed
+from bestreply.types import ABSENT
+
+LIKELY = 3  # actions that are told of what an agent expects
+WORTH_TELLING = 0.05  # the least probability of these
+
+
+def show(
+    session: Session,
+    texts: Texts,
+    *,
+    goals: Sequence[str] = (),
+    beliefs: bool = False,
+) -> dict[str, Any]:
+    """The state of the game for the page.
+
+    Args:
+        goals: names of what agents' beliefs are about. beliefs: whether they are told at all.
+    """
+    text = session.game.text(session.obs, session.seat)
+    return {
+        "game": session.number,
+        "step": session.step,
+        "over": session.over,
+        "legal": session.legal,
+        "board": _board(session),
+        "text": text,
+        "said": _said(session, texts),
+        "kept": _kept(session, texts),
+        "beliefs": _beliefs(session, goals, texts) if beliefs else [],
+        "legend": [[name, colour(g)] for g, name in enumerate(goals)]
+        if beliefs and len(goals) > 1
+        else [],
+    }
+
+
+def _board(session: Session) -> str:
+    """The picture as SVG markup from our short list of shapes; empty where it is not safe to show, and the text has to do."""
+    try:
+        return safe_svg(session.game.picture(session.obs, session.seat))
+    except Refused:
+        return ""
+
+
+def _player(session: Session, seat: int, texts: Texts) -> str:
+    name = texts("play_you") if seat == session.seat else session.names[seat]
+    return texts("player_at", seat=seat + 1, player=name)
+
+
+def _said(session: Session, texts: Texts) -> str:
+    """What has just happened, and what is to be done, as one line to be read out."""
+    said = []
+    if not session.step:
+        others = [
+            _player(session, seat, texts)
+            for seat in range(session.game.num_players)
+            if seat != session.seat
+        ]
+        listed = texts("list_gap").join(others)
+        said.append(
+            texts(
+                "play_seat",
+                seat=session.seat + 1,
+                count=session.game.num_players,
+                others=listed,
+            )
+        )
+    else:
+        said += _moves(session, texts)
+    if session.over:
+        said.append(_ending(session, texts))
+    else:
+        said.append(
+            texts(
+                "play_ask", step=session.step + 1, count=session.game.max_steps
+            )
+        )
+    return texts("sentence_gap").join(said)
+
+
+def _moves(session: Session, texts: Texts) -> list[str]:
+    """What was done at the last step at which the person acted."""
+    actions = np.array([log.action[0] for log in session.logs])
+    own = np.flatnonzero(actions[:, session.seat] != ABSENT)
+    if not len(own):
+        return [texts("play_left")]
+    at, names = int(own[-1]), session.game.action_names
+    said = [texts("play_did", action=names[actions[at, session.seat]])]
+    for seat, action in enumerate(actions[at].tolist()):
+        if seat != session.seat and action != ABSENT:
+            said.append(
+                texts(
+                    "say_did",
+                    player=_player(session, seat, texts),
+                    action=names[action],
+                )
+            )
+    rewards = session.rewards[:, session.seat]
+    said.append(
+        texts(
+            "play_reward", reward=fixed(rewards[at]), total=fixed(rewards.sum())
+        )
+    )
+    if at + 1 < session.step:
+        said.append(texts("play_left"))
+    return said
+
+
+def _ending(session: Session, texts: Texts) -> str:
+    totals = [
+        texts(
+            "play_return",
+            player=_player(session, seat, texts),
+            total=fixed(total),
+        )
+        for seat, total in enumerate(session.rewards.sum(0).tolist())
+    ]
+    return texts(
+        "play_over", steps=session.step, returns=texts("list_gap").join(totals)
+    )
+
+
+def _kept(session: Session, texts: Texts) -> str:
+    if session.trouble:
+        return texts("play_not_kept", reason=session.trouble)
+    return (
+        texts("play_kept", path=session.out, count=session.kept)
+        if session.kept
+        else ""
+    )
+
+
+def _beliefs(
+    session: Session, goals: Sequence[str], texts: Texts
+) -> list[dict[str, str]]:
+    """Each agent's belief about the person over the game so far, and what it expects it to do now."""
+    expected = session.expected()
+    found = []
+    for seat, rows in sorted(session.beliefs.items()):
+        told: dict[str, str] = {
+            "title": _player(session, seat, texts),
+            "figure": "",
+            "said": "",
+        }
+        if len(goals) > 1:
+            nothing = [None] * len(rows)
+            drawn = strip(
+                told["title"],
+                rows,
+                nothing,
+                nothing,
+                goals,
+                texts,
+                session.game.max_steps,
+            )
+            told |= {"figure": str(drawn.figure), "said": drawn.said}
+        if seat in expected:
+            told["expects"] = _expects(
+                expected[seat], session.game.action_names, texts
+            )
+        found.append(told)
+    return found
+
+
+def _expects(
+    probabilities: np.ndarray, names: Sequence[str], texts: Texts
+) -> str:
+    order = np.argsort(-probabilities, kind="stable")[:LIKELY]
+    likely = [
+        texts(
+            "play_share", action=names[a], share=f"{100 * probabilities[a]:.0f}"
+        )
+        for a in order
+        if probabilities[a] >= WORTH_TELLING
+    ]
+    return (
+        texts("play_expects", actions=texts("list_gap").join(likely))
+        if likely
+        else ""
+    )

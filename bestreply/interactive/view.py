@@ -1,0 +1,219 @@
+"""Chosen episodes of a run's agent as one page: what it saw, scored, predicted and believed, and what its choices cost by the exact Q*.
+
+The exact tables are solved for the first boards of these few episodes alone, told at every step who the others are. Where that is out of
+reach the page says so and ranks nothing: no estimate of the agent's own stands in for them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from bestreply import exact
+from bestreply.analysis.trajectories import numbers, tell_match, watch_matches
+from bestreply.exact.references import MOST_POSITIONS, MOST_WORK, work
+from bestreply.games.base import Game
+from bestreply.games.grid import GridGame
+from bestreply.pipeline import resolve
+from bestreply.players.base import ScriptedPlayer
+from bestreply.report.animation import write_gif
+from bestreply.report.view_page import render_view
+from bestreply.run import Run
+from bestreply.simulation.lineup import Lineup, fill_seats, name_opponents
+from bestreply.simulation.loop import Played
+from bestreply.types import ego_order
+from bestreply.utils.console import meter
+from bestreply.utils.files import write_text
+from bestreply.utils.spec import Spec
+
+PAGE = "view.html"
+
+
+def view_run(
+    run: Run,
+    opponents: Sequence[str] = (),
+    episodes: int = 2,
+    *,
+    seed: int | None = None,
+    seat: int = 1,
+    planner: str | None = None,
+    lang: str = "en",
+) -> Path:
+    """Plays `episodes` against each opponent set (by default the run's own) and writes ``view.html`` into the run directory.
+
+    Args:
+        seed: of play; by default the one that the report's matches are played with.
+        seat: of the agent, counted from 1 as players are on the page; the others sit in the rest in seat order.
+
+    Raises ValueError for unknown players, planners or languages, for a seat that the game has not, and for fewer than one episode.
+    """
+    if not 1 <= seat <= run.game.num_players:
+        raise ValueError(
+            f"seat {seat} of {run.game.name}; expected: 1 to {run.game.num_players}"
+        )
+    if episodes < 1:
+        raise ValueError(
+            f"{episodes} episodes; expected: at least 1 for every opponent set"
+        )
+    sets = tuple(opponents) or resolve(run.config).evaluate.opponents
+    seed = run.config.seed + 2 if seed is None else seed
+    agent = run.agent(planner)
+    matches = view_matches(run, sets, episodes, seed, planner, seat - 1)
+    facts = {
+        "game": str(Spec(run.game.name, (), run.game.settings)),
+        "planner": agent.config.planner,
+        "seed": seed,
+        "gamma": agent.gamma,
+    }
+    page = render_view(run.path.resolve().name, matches, facts, lang)
+    write_text(run.path / PAGE, page)
+    return run.path / PAGE
+
+
+def animate_run(
+    run: Run,
+    file: Path,
+    opponents: Sequence[str] = (),
+    *,
+    seed: int | None = None,
+    seat: int = 1,
+    planner: str | None = None,
+    lang: str = "en",
+) -> Path:
+    """Play one game against the first opponent set and write it as an animated GIF.
+
+    Args:
+        file: whose name ends in .gif.
+        opponents, seed, seat, planner, lang: as for `view_run`.
+
+    Returns:
+        `file`.
+
+    Raises:
+        ValueError: as `view_run`, and for another file name.
+    """
+    if file.suffix.lower() != ".gif":
+        raise ValueError(
+            f"gif={str(file)!r}: expected a name that ends in .gif"
+        )
+    if not 1 <= seat <= run.game.num_players:
+        raise ValueError(
+            f"seat={seat}: expected 1 to {run.game.num_players}, the players of {run.game.name}"
+        )
+    sets = tuple(opponents) or resolve(run.config).evaluate.opponents
+    others = fill_seats(run.game, sets[0])
+    seed = run.config.seed + 2 if seed is None else seed
+    agent = run.agent(planner)
+    lineup, played = watch_matches(run.game, agent, [others], seed, 1, seat - 1)
+    name = name_opponents(others)
+    return write_gif(
+        tell_match(
+            run.game, agent, lineup, played, 0, name, run.goals, seat - 1
+        ),
+        file,
+        lang,
+    )
+
+
+def view_matches(
+    run: Run,
+    opponents: Sequence[str],
+    episodes: int,
+    seed: int,
+    planner: str | None = None,
+    seat: int = 0,
+) -> list[dict[str, Any]]:
+    """Matches as in `matches.json` (docs/files.md), the agent in `seat` (from 0), with every candidate's exact Q* where it can be had."""
+    agent, game = run.agent(planner), run.game
+    sets = [fill_seats(game, text) for text in opponents]
+    lineup, played = watch_matches(game, agent, sets, seed, episodes, seat)
+    names = [name_opponents(others) for others in sets for _ in range(episodes)]
+    matches: list[dict[str, Any]] = [
+        tell_match(game, agent, lineup, played, k, name, run.goals, seat)
+        | {"gamma": agent.gamma}
+        for k, name in enumerate(names)
+    ]
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for k, seating in enumerate(lineup.seating):
+        groups.setdefault(tuple(np.delete(seating, seat).tolist()), []).append(
+            k
+        )
+    with meter("solve", len(matches), "matches") as progress:
+        for rows in groups.values():
+            for k, found in zip(
+                rows,
+                _solved(game, lineup, played, rows, agent.gamma, seat),
+                strict=True,
+            ):
+                matches[k] |= {
+                    name: value for name, value in found.items() if name != "q"
+                }
+                steps: list[dict[str, Any]] = matches[k]["steps"]
+                for step, q in zip(steps, found.get("q", ()), strict=False):
+                    step["exact"] = numbers(q)
+            progress.advance(len(rows))
+    return matches
+
+
+def _solved(
+    game: Game,
+    lineup: Lineup,
+    played: Played,
+    rows: list[int],
+    gamma: float,
+    seat: int,
+) -> list[dict[str, Any]]:
+    """For each of the matches `rows`, all against the same others: `q` [T, A] and `kind`, or why there is none (`missing`, `reason`)."""
+    seats = ego_order(game.num_players)[seat, 1:]
+    others = [lineup.pool[i] for i in lineup.seating[rows[0]][seats]]
+    if wrong := sorted(
+        {p.name for p in others if not isinstance(p, ScriptedPlayer)}
+    ):
+        return [
+            {"missing": "no_distribution", "reason": ", ".join(wrong)}
+        ] * len(rows)
+    scripted = [p for p in others if isinstance(p, ScriptedPlayer)]
+    try:
+        count = _affordable(game, scripted, len(rows))
+        settings: dict[str, Any] = (
+            {"layouts": 0}
+            if isinstance(game, GridGame)
+            else {"limit": MOST_POSITIONS}
+        )
+        reply = exact.best_reply(game, seat, scripted, gamma=gamma, **settings)
+        log = jax.tree.map(lambda x: x[rows[:count]], played.episodes)
+        decided = reply.decisions(
+            log, modes=played.modes[rows[:count]][:, :, seats]
+        )
+    except ValueError as error:
+        reason = str(error)
+        missing = (
+            "too_large"
+            if "positions" in reason or "outcomes" in reason
+            else "not_solved"
+        )
+        return [{"missing": missing, "reason": reason}] * len(rows)
+    rest = {
+        "missing": "too_large",
+        "reason": f"{count} of {len(rows)} episodes were solved",
+    }
+    found: list[dict[str, Any]] = [
+        {"q": q, "kind": reply.kind} for q in decided.q
+    ]
+    return found + [rest] * (len(rows) - count)
+
+
+def _affordable(
+    game: Game, others: Sequence[ScriptedPlayer], expected: int
+) -> int:
+    """How many of `wanted` episodes' boards may be solved. ValueError where not even one may."""
+    if not isinstance(game, GridGame):
+        return wanted
+    each = work(game, others)
+    if each > MOST_WORK:
+        raise ValueError(
+            f"one layout weighs {each:.0e} outcomes, at most {MOST_WORK:.0e} are weighed for an opponent set"
+        )
+    return int(np.clip(MOST_WORK / each, 1, wanted))

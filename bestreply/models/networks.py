@@ -1,0 +1,91 @@
+"""Small networks as plain frozen data."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def linear(
+    layer: eqx.nn.Linear, x: Float[Array, "... inputs"]
+) -> Float[Array, "... outputs"]:
+    """`layer` of x, written x W^T: the W x of `eqx.nn.Linear` puts the batch last under `vmap`, which takes XLA 3 to 5 times as
+    long on a CPU for the planner's batches (observations, candidates, draws)."""
+    y = x @ layer.weight.T
+    return y if layer.bias is None else y + layer.bias
+
+
+class MLP(eqx.Module):
+    """Linear layers with layer norm and SiLU between them."""
+
+    layers: tuple[eqx.nn.Linear, ...]
+    norms: tuple[eqx.nn.LayerNorm, ...]
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: tuple[int, ...],
+        outputs: int,
+        *,
+        key: jax.Array,
+    ) -> None:
+        sizes = (inputs, *hidden, outputs)
+        keys = jax.random.split(key, len(sizes) - 1)
+        self.layers = tuple(
+            eqx.nn.Linear(a, b, key=k)
+            for a, b, k in zip(sizes[:-1], sizes[1:], keys, strict=True)
+        )
+        self.norms = tuple(eqx.nn.LayerNorm(size) for size in hidden)
+
+    def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
+        for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
+            x = jax.nn.silu(norm(linear(layer, x)))
+        return linear(self.layers[-1], x)
+
+
+class JointMLP(eqx.Module):
+    """An MLP of a latent and a joint action, whose first layer is a sum of one part for each.
+
+    Under `vmap` over actions the latent's part is computed once: the planner scores hundreds of joint actions from one latent.
+    """
+
+    of_latent: eqx.nn.Linear
+    of_actions: eqx.nn.Linear
+    norm: eqx.nn.LayerNorm
+    rest: MLP
+
+    def __init__(
+        self,
+        latent: int,
+        actions: int,
+        hidden: tuple[int, ...],
+        outputs: int,
+        *,
+        key: jax.Array,
+    ) -> None:
+        latent_key, action_key, rest_key = jax.random.split(key, 3)
+        self.of_latent = eqx.nn.Linear(latent, hidden[0], key=latent_key)
+        self.of_actions = eqx.nn.Linear(
+            actions, hidden[0], use_bias=False, key=action_key
+        )
+        self.norm = eqx.nn.LayerNorm(hidden[0])
+        self.rest = MLP(hidden[0], hidden[1:], outputs, key=rest_key)
+
+    def __call__(
+        self, z: Float[Array, " latent"], actions: Float[Array, " actions"]
+    ) -> Float[Array, " outputs"]:
+        return self.rest(
+            jax.nn.silu(
+                self.norm(
+                    linear(self.of_latent, z) + linear(self.of_actions, actions)
+                )
+            )
+        )
+
+
+def one_hot_actions(
+    action: Array, others: Array, num_actions: int
+) -> Float[Array, " actions"]:
+    """[N * A]: the joint action, ego first; a seat that had left (ABSENT) is a row of zeros."""
+    joint = jnp.concatenate([jnp.reshape(action, (1,)), others])
+    return jax.nn.one_hot(joint, num_actions).reshape(-1)

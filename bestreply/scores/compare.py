@@ -1,0 +1,275 @@
+"""Compare methods over training seeds: read the scores of many runs, refuse what is not comparable, write a sentence a comparison."""
+
+import dataclasses
+import glob
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bestreply.scores.statistics import Verdict, judge
+from bestreply.utils.spec import Spec, parse_spec
+
+FILE = "scores.parquet"
+
+STEPS_TOLERANCE = 0.1
+"""Largest relative difference of environment steps within one budget: runs of as many episodes play about as many steps."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Seed:
+    """Measured returns of one training seed of a method."""
+
+    path: Path
+    seed: int
+    mean: dict[str, float]
+    """Mean return by opponent set."""
+    facts: dict[str, Any]
+    """Facts that must be equal in all compared runs, by name: game, version, settings, episodes."""
+    env_steps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """One method, or one configuration of it."""
+
+    name: str
+    seeds: list[Seed]  # in order of their seed
+
+
+def read_group(text: str) -> Group:
+    """Read the group that ``[NAME=]PATH[:METHOD]`` names.
+
+    Args:
+        text: PATH is a run directory, a directory of runs, or a pattern of these (``runs/goal-*``), and METHOD a method of their scores,
+            by default "agent". Or PATH is a table of ``bestreply results --out``, and METHOD the folder of a method's runs, its last
+            part where that is unique (``hunt/iql`` or ``iql``), or another method of the scores. NAME is by default the text itself.
+
+    Returns:
+        The group, its seeds in ascending order.
+
+    Raises:
+        ValueError: there are no scores, no such method, or a seed twice.
+    """
+    named = "=" in text and not glob.glob(text.partition(":")[0])
+    name, _, rest = text.partition("=") if named else ("", "", text)
+    path, _, method = rest.partition(":")
+    method = method or "agent"
+    found = [
+        seed
+        for place in sorted(glob.glob(path))
+        for seed in _seeds_in(Path(place), method)
+    ]
+    if not found:
+        raise ValueError(
+            f"group={text!r}: expected [NAME=]PATH[:METHOD] with {FILE} at {path}: a run directory, a directory of runs or a pattern of "
+            "these, after `bestreply evaluate RUN`, or a table of `bestreply results --out`"
+        )
+    seeds = sorted(found, key=lambda s: s.seed)
+    for one, two in pairwise(seeds):
+        if one.seed == two.seed:
+            raise ValueError(
+                f"group={text!r}: expected runs that differ in their seed; {one.path} and {two.path} both have seed {one.seed}"
+            )
+    return Group(name or text, seeds)
+
+
+def _seeds_in(place: Path, method: str) -> list[Seed]:
+    from bestreply.scores.run_table import is_results  # imports JAX
+
+    if is_results(place):
+        return _of_table(place, method)
+    return [_read(file, method) for file in _scores_in(place)]
+
+
+def _scores_in(place: Path) -> list[Path]:
+    if place.is_file():
+        return [place]
+    return (
+        [place / FILE]
+        if (place / FILE).exists()
+        else sorted(place.glob(f"*/{FILE}"))
+    )
+
+
+def _read(file: Path, method: str) -> Seed:
+    from bestreply.scores.returns import Scores
+
+    scores = Scores.load(file)
+    columns = {
+        name: np.array(scores.table[name].to_pylist())
+        for name in ("method", "opponents", "seed", "return")
+    }
+    of_method = columns["method"] == method
+    if not of_method.any():
+        methods = ", ".join(dict.fromkeys(columns["method"].tolist()))
+        raise ValueError(
+            f"method={method!r}: expected one of {file}: {methods}"
+        )
+    sets = list(dict.fromkeys(columns["opponents"][of_method].tolist()))
+    rows = {name: of_method & (columns["opponents"] == name) for name in sets}
+    run = scores.provenance.get("config", {})
+    game = run.get("game", {})
+    facts = {
+        "game": game.get("name"),
+        "version of the game": game.get("version"),
+        **_setting_facts(game.get("settings", {})),
+        **{f"episodes against {name}": int(rows[name].sum()) for name in sets},
+    }
+    return Seed(
+        path=file.parent,
+        seed=int(run.get("seed", columns["seed"][of_method][0])),
+        mean={
+            name: float(columns["return"][rows[name]].mean()) for name in sets
+        },
+        facts=facts,
+        env_steps=int(run.get("env_steps", 0)),
+    )
+
+
+def _of_table(file: Path, method: str) -> list[Seed]:
+    """Read the seeds of `method` from a table of results, where a row is a run against an opponent set."""
+    from bestreply.scores.run_table import load_results, methods_in, of_method
+
+    rows = load_results(file)
+    rows_of_method = of_method(rows, method)
+    if not rows_of_method:
+        raise ValueError(
+            f"method={method!r}: expected one of {file}: {', '.join(methods_in(rows))}"
+        )
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows_of_method:
+        runs.setdefault((row["folder"], str(row.get("run"))), []).append(row)
+    return [
+        _of_rows(Path(folder) / run, of_run)
+        for (folder, run), of_run in runs.items()
+    ]
+
+
+def _of_rows(path: Path, rows: list[dict[str, Any]]) -> Seed:
+    first = rows[0]
+    try:
+        game = parse_spec(first["game"])
+    except (
+        ValueError
+    ):  # foreign scores without a game, or with unreadable settings
+        game = Spec(first["game"])
+    facts = {
+        "game": game.name,
+        **_setting_facts(game.settings),
+        "version of the game": first.get("game_version"),
+        **{
+            f"episodes against {row['opponents']}": row["episodes"]
+            for row in rows
+        },
+    }
+    means = {row["opponents"]: row["mean"] for row in rows}
+    return Seed(path, first["seed"], means, facts, first["env_steps"])
+
+
+def _setting_facts(settings: dict[str, Any]) -> dict[str, str]:
+    """Write the settings of a game in one form, whether they come from a run or from a table."""
+    return {
+        f"game.{k}": json.dumps(v) if isinstance(v, list | tuple) else str(v)
+        for k, v in settings.items()
+    }
+
+
+def check_groups(groups: Sequence[Group]) -> None:
+    """Check that groups can be compared: the same seeds, opponent sets, game, episodes and budget.
+
+    Args:
+        groups: at least one.
+
+    Raises:
+        ValueError: lists all that differs.
+    """
+    names = [group.name for group in groups]
+    problems = [
+        f"{name} is named twice"
+        for name in sorted({n for n in names if names.count(n) > 1})
+    ]
+    all_seeds = {s.seed for g in groups for s in g.seeds}
+    for group in groups:
+        missing = sorted(all_seeds - {s.seed for s in group.seeds})
+        if missing:
+            problems.append(
+                f"{group.name} has no seed {', '.join(map(str, missing))}"
+            )
+    reference = groups[0].seeds[0]
+    for seed in (s for group in groups for s in group.seeds):
+        for m in mismatches(reference, seed):
+            problems.append(
+                f"{m.fact}: {m.one} ({reference.path}) and {m.two} ({seed.path})"
+            )
+    if problems:
+        listed = "\n  ".join(dict.fromkeys(problems))
+        raise ValueError(
+            "these cannot be compared: expected the same game, opponent sets, episodes, seeds and environment steps\n  "
+            + listed
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Mismatch:
+    """A fact that differs between two runs and must be equal to compare them."""
+
+    fact: str
+    one: Any
+    two: Any
+
+
+def mismatches(one: Seed, two: Seed) -> list[Mismatch]:
+    """List the facts that differ between two runs and must be equal to compare them."""
+    facts = dict.fromkeys([*one.facts, *two.facts])
+    values = [
+        (name, one.facts.get(name), two.facts.get(name)) for name in facts
+    ]
+    differing = [Mismatch(*value) for value in values if value[1] != value[2]]
+    if abs(one.env_steps - two.env_steps) > STEPS_TOLERANCE * max(
+        one.env_steps, two.env_steps
+    ):
+        differing.append(
+            Mismatch(
+                "environment steps", f"{one.env_steps:,}", f"{two.env_steps:,}"
+            )
+        )
+    return differing
+
+
+def compare(
+    groups: Sequence[Group],
+    *,
+    margin: float | None = None,
+    seed: int = 0,
+    overall: str = "all",
+) -> list[Verdict]:
+    """Compare the first group with each other one, by `bestreply.scores.statistics.judge`.
+
+    Args:
+        groups: at least two.
+        margin: a difference in mean return that does not matter; by default 5 % of the other method's mean.
+        seed: of the bootstrap.
+        overall: name of the row over all opponent sets.
+
+    Returns:
+        For each other group, a verdict for each opponent set and then the one over all of them.
+
+    Raises:
+        ValueError: the groups are not comparable (`check_groups`), or fewer than two.
+    """
+    check_groups(groups)
+    sets = list(groups[0].seeds[0].mean)
+    scores = {
+        g.name: {o: np.array([s.mean[o] for s in g.seeds]) for o in sets}
+        for g in groups
+    }
+    return judge(
+        scores, np.random.default_rng(seed), margin=margin, overall=overall
+    )
+
+
+# -- text ----------------------------------------------------------------------------------------------------------------------

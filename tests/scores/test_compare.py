@@ -1,0 +1,353 @@
+"""Comparisons of runs: reading, refusals and sentences."""
+
+import json
+import string
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from bestreply import cli
+from bestreply.report.texts import HERE
+from bestreply.report.verdict_text import sentence
+from bestreply.scores.compare import check_groups, compare, read_group
+from bestreply.scores.returns import SCHEMA, Scores
+from bestreply.scores.statistics import Verdict
+from bestreply.utils.files import write_json
+
+SETS = ("3 nearest_stag", "3 random")
+
+
+def write_run(
+    folder,
+    seed,
+    means,
+    *,
+    episodes=4,
+    env_steps=1000,
+    version=1,
+    methods=("agent",),
+    sets=SETS,
+):
+    """A run's scores: `means` for each set; episodes are spread about them."""
+    rows = []
+    for method in methods:
+        for name, mean in zip(sets, means, strict=True):
+            for episode in range(episodes):
+                value = (
+                    mean + (-1) ** episode - (5 if method == "random" else 0)
+                )
+                rows.append(
+                    (
+                        method,
+                        name,
+                        seed + 1,
+                        episode,
+                        episode % 2,
+                        7,
+                        float(value),
+                    )
+                )
+    table = pa.table(
+        dict(zip(SCHEMA.names, zip(*rows, strict=True), strict=True)), SCHEMA
+    )
+    game = {
+        "name": "stag_hunt",
+        "version": version,
+        "settings": {"height": 4, "payoffs": [[3, 0.5], ["C"]]},
+    }
+    run = {"seed": seed, "env_steps": env_steps, "game": game}
+    folder.mkdir(parents=True)
+    Scores(table, {"seed": seed + 1, "config": run}).save(
+        folder / "scores.parquet"
+    )
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Eight seeds of two methods: `ours` is 1 better against stag hunters and as good against random play."""
+    for seed in range(8):
+        base = np.array([2.0, 1.0]) + np.sin(seed)
+        wiggle = np.array([0.1 * np.cos(seed), 0.001 * np.cos(3 * seed)])
+        write_run(
+            tmp_path / "ours" / str(seed),
+            seed,
+            base + np.array([1, 0]) + wiggle,
+            methods=("agent", "random"),
+        )
+        write_run(tmp_path / "blue" / str(seed), seed, base)
+    return tmp_path
+
+
+def test_groups_are_read_from_directories_patterns_and_methods(runs):
+    ours = read_group(f"{runs}/ours")
+    assert ours.name == f"{runs}/ours" and [s.seed for s in ours.seeds] == list(
+        range(8)
+    )
+    assert ours.seeds[3].mean["3 nearest_stag"] == pytest.approx(
+        3 + np.sin(3) + 0.1 * np.cos(3)
+    )
+    named = read_group(f"us={runs}/ours/[0-3]")
+    assert named.name == "us" and len(named.seeds) == 4
+    assert read_group(f"{runs}/ours/5/scores.parquet").seeds[0].seed == 5
+    worse = read_group(f"r={runs}/ours:random")
+    assert worse.seeds[0].mean["3 random"] == pytest.approx(
+        ours.seeds[0].mean["3 random"] - 5
+    )
+
+
+def test_verdicts_from_runs(runs):
+    groups = [
+        read_group(f"ours={runs}/ours"),
+        read_group(f"blue={runs}/blue"),
+        read_group(f"dice={runs}/ours:random"),
+    ]
+    found = {(v.b, v.opponents): v for v in compare(groups, margin=0.1)}
+    assert set(found) == {
+        (b, o) for b in ("blue", "dice") for o in (*SETS, "all")
+    }
+    assert {k: v.verdict for k, v in found.items() if k[0] == "blue"} == {
+        ("blue", SETS[0]): "better",
+        ("blue", SETS[1]): "no_larger",
+        ("blue", "all"): "better",
+    }
+    assert found["dice", "all"].difference == pytest.approx(5)
+    assert compare(groups, seed=3) == compare(groups, seed=3)
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"version": 2}, ["version of the game: 1 (", "and 2 ("]),
+        ({"env_steps": 2000}, ["environment steps: 1,000 (", "and 2,000 ("]),
+        ({"episodes": 6}, ["episodes against 3 random: 4 (", "and 6 ("]),
+        (
+            {"sets": (SETS[0], "3 always(STAY)")},
+            ["episodes against 3 always(STAY): None ("],
+        ),
+        ({"seed": 9}, ["ours has no seed 9", "new has no seed 0"]),
+    ],
+)
+def test_what_is_not_comparable_is_refused(runs, changes, told):
+    seed = changes.get("seed", 0)
+    write_run(
+        runs / "new" / "a",
+        seed,
+        (1, 1),
+        **{k: v for k, v in changes.items() if k != "seed"},
+    )
+    with pytest.raises(ValueError, match="these cannot be compared") as error:
+        check_groups(
+            [read_group(f"ours={runs}/ours/0"), read_group(f"new={runs}/new")]
+        )
+    assert all(part in str(error.value) for part in told)
+
+
+def test_budgets_within_a_tenth_are_the_same(runs):
+    write_run(runs / "near" / "a", 0, (1, 1), env_steps=1050)
+    check_groups(
+        [read_group(f"ours={runs}/ours/0"), read_group(f"near={runs}/near")]
+    )
+
+
+def test_bad_groups_are_refused(runs):
+    with pytest.raises(
+        ValueError,
+        match=r"group='x=nowhere': expected \[NAME=\]PATH\[:METHOD\]",
+    ):
+        read_group("x=nowhere")
+    with pytest.raises(
+        ValueError, match=r"method='clone': expected one of .*: agent, random"
+    ):
+        read_group(f"{runs}/ours:clone")
+    write_run(runs / "ours" / "again", 3, (1, 1))
+    with pytest.raises(ValueError, match="both have seed 3"):
+        read_group(f"{runs}/ours")
+    with pytest.raises(ValueError, match="x is named twice"):
+        check_groups([read_group(f"x={runs}/blue")] * 2)
+
+
+def test_the_command(runs, monkeypatch, capsys, tmp_path):
+    out = tmp_path / "verdicts.json"
+    line = [
+        "bestreply",
+        "compare",
+        f"ours={runs}/ours",
+        f"blue={runs}/blue",
+        "--margin",
+        "0.1",
+        "--out",
+        str(out),
+    ]
+    monkeypatch.setattr("sys.argv", line)
+    cli.main()
+    told = capsys.readouterr().out
+    assert "ours is better than blue against 3 nearest_stag: by 1.0" in told
+    assert (
+        "ours and blue against 3 random: no difference larger than 0.00" in told
+    )
+    document = json.loads(out.read_text())
+    assert [v["verdict"] for v in document["verdicts"]] == [
+        "better",
+        "no_larger",
+        "better",
+    ]
+    assert document["verdicts"][0]["said"] in told.replace("\n", " ")
+    monkeypatch.setattr("sys.argv", [*line[:4], "--lang", "zh"])
+    cli.main()
+    assert "ours 优于 blue" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", line[:3])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert "expected at least two groups of runs" in capsys.readouterr().err
+
+
+def made(**changes):
+    facts: dict[str, Any] = dict.fromkeys(
+        ("mean_a", "mean_b", "iqm_a", "iqm_b", "improvement", "hedges_g"), 0.5
+    )
+    facts |= {
+        "a": "A",
+        "b": "B",
+        "opponents": "NS",
+        "seeds": 8,
+        "difference": -0.3,
+        "low": -0.5,
+        "high": -0.1,
+    }
+    facts |= {
+        "p": 0.01,
+        "p_holm": 0.02,
+        "bound": 0.5,
+        "target_difference": 0.3,
+        "seeds_required": 20,
+        "verdict": "worse",
+    }
+    return Verdict(**(facts | changes))
+
+
+def test_sentences():
+    assert (
+        sentence(made())
+        == "A is worse than B against NS: by 0.30 [0.10, 0.50], p = 0.020, 8 seeds."
+    )
+    short = sentence(made(verdict="not_enough", p_holm=0.3))
+    assert short == (
+        "A and B against NS: not enough seeds; 12 more would show a difference of 0.30 four times out of five (8 so far, p = 0.300)."
+    )
+    assert "too many to name" in sentence(
+        made(verdict="not_enough", seeds_required=None)
+    )
+    assert "one seed each" in sentence(
+        made(verdict="not_enough", seeds_required=None, seeds=1)
+    )
+    assert "p < 0.001" in sentence(made(p_holm=1e-5))
+
+
+def test_both_languages_say_all_of_it():
+    """Every sentence has the same blanks to fill in."""
+    words = {
+        lang: json.loads((HERE / "strings" / f"{lang}.json").read_text("utf-8"))
+        for lang in ("en", "zh")
+    }
+    for key in words["en"]:
+        if key.startswith("verdict"):
+            blanks = [
+                {
+                    f
+                    for _, f, *_ in string.Formatter().parse(words[lang][key])
+                    if f
+                }
+                for lang in words
+            ]
+            assert blanks[0] == blanks[1], key
+
+
+def test_a_table_of_results_says_what_the_runs_say(runs, tmp_path):
+    """As CSV, to pass on, or Parquet; a method is the folder of its runs, or whoever else was measured."""
+    from bestreply.scores.run_table import save_results, sweep_results
+
+    rows = sweep_results([runs])
+    from_runs = [
+        read_group(t)
+        for t in (f"a={runs}/ours", f"b={runs}/blue", f"c={runs}/ours:random")
+    ]
+    for name in ("all.csv", "all.parquet"):
+        table = save_results(rows, tmp_path / name)
+        found = [
+            read_group(f"a={table}:ours"),
+            read_group(f"b={table}:blue"),
+            read_group(f"c={table}:random"),
+        ]
+        for one, other in zip(found, from_runs, strict=True):
+            assert [s.seed for s in one.seeds] == [s.seed for s in other.seeds]
+            assert [s.mean for s in one.seeds] == [
+                pytest.approx(s.mean) for s in other.seeds
+            ]
+        assert [v.verdict for v in compare(found)] == [
+            v.verdict for v in compare(from_runs)
+        ]
+        assert (
+            read_group(f"{table}:{runs.name}/ours").seeds[0].env_steps == 1000
+        )
+        with pytest.raises(
+            ValueError, match=r"method='clone': expected one of .*ours"
+        ):
+            read_group(f"{table}:clone")
+        with pytest.raises(
+            ValueError, match="both have seed 0"
+        ):  # of two methods, neither of them called agent
+            read_group(str(table))
+
+
+def test_runs_are_compared_with_a_table_of_others(runs, tmp_path):
+    """New runs beside what was passed on; settings that differ are named one by one."""
+    from bestreply.scores.run_table import save_results, sweep_results
+
+    table = save_results(sweep_results([runs / "blue"]), tmp_path / "blue.csv")
+    mixed = compare(
+        [read_group(f"a={runs}/ours"), read_group(f"b={table}:blue")]
+    )
+    assert mixed == compare(
+        [read_group(f"a={runs}/ours"), read_group(f"b={runs}/blue")]
+    )
+    table.write_text(table.read_text().replace("height=4", "height=5"))
+    with pytest.raises(ValueError, match=r"game\.height: 4 .*and 5 "):
+        check_groups(
+            [read_group(f"a={runs}/ours"), read_group(f"b={table}:blue")]
+        )
+
+
+def test_a_table_says_what_a_unit_took_that_was_not_stopped(runs):
+    from bestreply.scores.run_table import sweep_results
+
+    for seed, again in ((0, False), (1, True)):
+        write_json(
+            runs / "ours" / str(seed) / "unit.json",
+            {"seconds": 7.5, "taken_up_again": again},
+        )
+    took = {
+        row["seed"]: row["seconds"] for row in sweep_results([runs / "ours"])
+    }
+    assert took == {0: 7.5} | dict.fromkeys(range(1, 8))
+
+
+def test_a_table_tells_what_is_not_comparable(runs, tmp_path):
+    from bestreply.scores.run_table import save_results, sweep_results
+
+    write_run(runs / "new" / "0", 0, (1, 1), version=2, env_steps=5000)
+    table = save_results(
+        sweep_results([runs / "new", runs / "ours" / "0"]), tmp_path / "all.csv"
+    )
+    with pytest.raises(
+        ValueError, match=r"version of the game: 1 .*and 2 "
+    ) as error:
+        check_groups([read_group(f"{table}:ours"), read_group(f"{table}:new")])
+    assert "environment steps: 1,000" in str(error.value)
+    (tmp_path / "other.csv").write_text("seed,mean\n1,2\n")
+    with pytest.raises(
+        ValueError,
+        match=r"has no column folder, game, .*expected: a table that `bestreply results",
+    ):
+        read_group(f"{tmp_path}/other.csv:agent")

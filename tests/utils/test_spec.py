@@ -1,0 +1,104 @@
+import pytest
+
+from bestreply.utils.spec import Spec, parse_spec
+
+
+@pytest.mark.parametrize(
+    "text, wanted",
+    [
+        ("stag_hunt", Spec("stag_hunt")),
+        ("  stag_hunt ( ) ", Spec("stag_hunt")),
+        (
+            "stag_hunt(height=5, leave=False)",
+            Spec("stag_hunt", (), {"height": 5, "leave": False}),
+        ),
+        (
+            "noisy(nearest_stag, 0.1)",
+            Spec("noisy", (Spec("nearest_stag"), 0.1)),
+        ),
+        (
+            "matrix(table=chicken, x=-1.5)",
+            Spec("matrix", (), {"table": Spec("chicken"), "x": -1.5}),
+        ),
+        (
+            "switching(noisy(a, 0.1), b, schedule='hazard', rate=1e-2)",
+            Spec(
+                "switching",
+                (Spec("noisy", (Spec("a"), 0.1)), Spec("b")),
+                {"schedule": "hazard", "rate": 0.01},
+            ),
+        ),
+        (
+            "m(p=(((3,0),(5,1)),[[3,5],[0,1]]))",
+            Spec("m", (), {"p": (((3, 0), (5, 1)), ((3, 5), (0, 1)))}),
+        ),
+        (
+            "mixture([a, b], None)",
+            Spec("mixture", ((Spec("a"), Spec("b")), None)),
+        ),
+        (
+            "openspiel:goofspiel(num_cards=4)",
+            Spec("openspiel:goofspiel", (), {"num_cards": 4}),
+        ),
+        ("openspiel:oshi_zumo", Spec("openspiel:oshi_zumo")),
+        ("run('a: b')", Spec("run", ("a: b",))),
+        ("openspiel:x(a='b:c')", Spec("openspiel:x", (), {"a": "b:c"})),
+    ],
+)
+def test_reads_names_calls_and_literals(text, wanted):
+    assert parse_spec(text) == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a",
+        "a(b, 1, x=2.5)",
+        "a(b(c(d)), 'e f', y=True, z=None)",
+        "openspiel:goofspiel(num_cards=4)",
+        "a(x=(1, (2,)))",
+        "mixture((a, b(1)), weights=(0.5, 0.5))",
+        "switching((noisy(a, 0.1),), x=((b,), ()))",
+        "openspiel:x(a='b:c')",
+    ],
+)
+def test_what_is_shown_reads_back(text):
+    assert str(parse_spec(text)) == text
+    assert parse_spec(str(parse_spec(text))) == parse_spec(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a(",
+        "a b",
+        "3",
+        "'a'",
+        "a + b",
+        "a(b + 1)",
+        "a(x=b.c)",
+        "a.b()",
+        "a(**b)",
+        "a(*b)",
+        "a(lambda: 1)",
+        "a([b for b in c])",
+        "__import__('os').system('true')",
+        "a(x=1)(2)",
+        "openspiel:",
+        "a:b:c",
+        "noisy(a, eps=0.1, eps=0.2)",
+        "a(b(x=1, x=1))",
+    ],
+)
+def test_everything_else_is_refused_and_shown(text):
+    with pytest.raises(ValueError, match="cannot read") as told:
+        parse_spec(text)
+    assert repr(text) in str(told.value) and "Expected: name" in str(told.value)
+
+
+def test_nothing_is_run(tmp_path):
+    witness = tmp_path / "witness"
+    text = f"open({str(witness)!r}, 'w')"
+    assert parse_spec(text) == Spec("open", (str(witness), "w"))
+    assert not witness.exists()
