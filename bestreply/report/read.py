@@ -210,12 +210,12 @@ def read_table(
         pa.BufferReader(path.read_bytes()), read_dictionary=list(codes)
     )
     schema = file.schema_arrow
-    missing = [name for name in wanted if name not in schema.names]
+    missing = [name for name in expected if name not in schema.names]
     if missing:
         raise ValueError(
-            f"it has no column {', '.join(missing)}; expected: {', '.join(wanted)}"
+            f"it has no column {', '.join(missing)}; expected: {', '.join(expected)}"
         )
-    return file.read(columns=list(wanted), use_threads=False), schema
+    return file.read(columns=list(expected), use_threads=False), schema
 
 
 def coded(table: pa.Table, name: str) -> tuple[list[str], np.ndarray]:
@@ -240,7 +240,7 @@ def _columns(
 ) -> dict[str, np.ndarray]:
     """The named columns cast to the wanted types; a null becomes NaN, or an error where NaN cannot be."""
     columns = {}
-    for name, kind in wanted.items():
+    for name, kind in expected.items():
         column = table.column(name).cast(kind)
         if column.null_count and kind != pa.float64():
             raise ValueError(

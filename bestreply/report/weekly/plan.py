@@ -118,7 +118,7 @@ def _seeds(week: Week, texts: Texts) -> Iterator[Line]:
                     *_one_by_one(week, groups, texts),
                 )
     for file, found in by_file.items():
-        yield _one_sweep(file, sorted(found, key=lambda o: -o.wanted), texts)
+        yield _one_sweep(file, sorted(found, key=lambda o: -o.expected), texts)
 
 
 def _compared(
@@ -139,7 +139,7 @@ def _compared(
 
 def _one_sweep(file: str, found: list[Open], texts: Texts) -> Line:
     """The setting that settles all of `found`, and what it costs at the time that runs have taken."""
-    wanted = found[0].wanted
+    wanted = found[0].expected
     groups = {id(g): g for o in found for g in o.groups}.values()
     runs = sum(wanted - len(g.measured) for g in groups)
     seconds = [
