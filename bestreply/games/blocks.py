@@ -88,11 +88,11 @@ def connected(free: jax.Array) -> jax.Array:
 
 
 def place_blocks(
-    key: jax.Array, height: int, width: int, tries: int, expected: int
+    key: jax.Array, height: int, width: int, tries: int, min_free: int
 ) -> jax.Array:
     """[height * width] bool: `tries` tries to put a random piece.
 
-    A try that touches an earlier piece by an edge, cuts the free area in two or leaves fewer than `wanted` cells fails.
+    A try that touches an earlier piece by an edge, cuts the free area in two or leaves fewer than `min_free` cells fails.
     """
     shapes = block_shapes(height, width)
     if tries == 0 or len(shapes) == 0:  # the grid can be too small for any
@@ -111,7 +111,7 @@ def place_blocks(
         ).any()  # two pieces that touch would make one larger shape
         fits = (
             ~touches
-            & (jax.lax.population_count(free).sum() >= wanted)
+            & (jax.lax.population_count(free).sum() >= min_free)
             & connected(free)
         )
         return jnp.where(fits, candidate, board), None

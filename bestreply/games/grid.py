@@ -179,7 +179,7 @@ class GridGame(Game):
         block_key, thing_key, player_key = jax.random.split(key, 3)
         things = sum(self.kinds.values())
         blocks = place_blocks(
-            block_key, self.height, self.width, self.blocks, wanted=things
+            block_key, self.height, self.width, self.blocks, min_free=things
         )
         # The cells of the `things` smallest draws, free cells before blocks; for each player, the free cell of the largest draw.
         _, thing_cell = jax.lax.top_k(
