@@ -1,4 +1,4 @@
-"""The whole flow on a small game, within a minute: python examples/quickstart.py [FOLDER]"""
+"""Run the whole flow on a small game: python examples/quickstart.py [FOLDER]"""
 
 import sys
 from pathlib import Path
@@ -8,50 +8,33 @@ import jax
 import bestreply as br
 from bestreply.config import ModelConfig, TrainConfig
 
-CONFIG = br.RunConfig(
-    game="stag_hunt(height=3, width=3, hunters=2, stags=1, hares=2, max_steps=8)",
-    model=ModelConfig(latent=32, width=64, depth=1),
-    train=TrainConfig(
-        opponent_updates=300,
-        opponent_batch=128,
-        updates=1500,
-        batch=128,
-        value_batch=256,
-        gamma=0.9,
-        n_step=3,
-    ),
-)
+GAME = "stag_hunt(height=3, width=3, hunters=2, stags=1, hares=2, max_steps=8)"
+MODEL = ModelConfig(latent=32, width=64, depth=1)
+TRAIN = TrainConfig(
+    opponent_updates=300, opponent_batch=128, updates=1500, batch=128,
+    value_batch=256, gamma=0.9, n_step=3,
+)  # fmt: skip
 
 
 def main(folder: Path) -> None:
-    game = br.make_game(CONFIG.game)
-    players = [
-        "mixture(nearest_stag, nearest_hare, random)"
-    ] * game.num_players  # drawn anew for every episode
-    data = br.collect(
-        game, players, episodes=2000, seed=0, path=folder / "data"
-    )  # Parquet; br.open_store reads it
-    run = br.train(data, CONFIG, path=folder / "run")  # br.load_run reads it
-    agent = run.agent()  # a player like any other
+    game = br.make_game(GAME)
+    players = ["mixture(nearest_stag, nearest_hare, random)"] * 2
+    data = br.collect(game, players, 2000, seed=0, path=folder / "data")
+    config = br.RunConfig(game=GAME, model=MODEL, train=TRAIN)
+    agent = br.train(data, config, path=folder / "run").agent()
 
-    for player in (agent, "random"):
-        scores = br.evaluate(
-            game, [player, "nearest_stag"], episodes=400, seed=1
-        )  # in each seat in turn
-        print(
-            f"{scores.mean():.2f}  mean return beside nearest_stag of {getattr(player, 'name', player)}"
-        )
+    for name, player in (("agent", agent), ("random", "random")):
+        scores = br.evaluate(game, [player, "nearest_stag"], 400, seed=1)
+        print(f"{name} beside nearest_stag: mean return {scores.mean():.2f}")
 
-    _, shown = game.reset(jax.random.key(3))
-    plan = agent.plan(
-        shown.obs[0], shown.legal[0]
-    )  # online; for a batch: jax.vmap(agent.plan)
-    print(game.text(shown.obs[0]))  # we are player 1
-    print("candidate     score =  reward +  value    predicted for player 2")
-    for a, name in enumerate(game.action_names):
-        print(
-            f"{name:10} {plan.scores[a]:8.2f} {plan.reward[a]:9.2f} {plan.value[a]:8.2f} {plan.others[0, a]:11.2f}"
-        )
+    _, step = game.reset(jax.random.key(3))
+    plan = agent.plan(step.obs[0], step.legal[0])  # player 1's decision
+    print(game.text(step.obs[0]))
+    print("action        score = reward +  gamma V  P(opponent)")
+    columns = (plan.scores, plan.reward, plan.value, plan.others[0])
+    for a, action in enumerate(game.action_names):
+        numbers = "".join(f"{float(column[a]):9.2f}" for column in columns)
+        print(f"{action:10}{numbers}")
     print("best reply:", game.action_names[int(plan.action)])
 
 
