@@ -75,7 +75,7 @@ class Playouts(TrueModel):
 
     def values_of(self, z: Any, belief: Any) -> Any:
         mixed = jnp.concatenate(
-            [z.cell, z.left, z.thing_there, z.time[None]]
+            [z.cell, z.left, z.thing_present, z.time[None]]
         ).astype(jnp.uint32)
         seed = (
             mixed
@@ -424,7 +424,7 @@ def plain(state: Any, form: type[Hunt] = Hunt) -> Hunt:
     state = jax.tree.map(np.asarray, state)
     at = [divmod(int(c), game.width) for c in state.cell]
     things = zip(
-        game.thing_kind, state.thing_cell, state.thing_there, strict=True
+        game.thing_kind, state.thing_cell, state.thing_present, strict=True
     )
     prey = [
         (int(kind), divmod(int(cell), game.width))

@@ -1,4 +1,4 @@
-"""The best possible reply, computed: what any agent can be held against."""
+"""The best reply to fixed players, computed exactly: the reference value of every agent."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,29 +23,38 @@ def best_reply(
     know: str = "types",
     **settings: Any,
 ) -> BestReply:
-    """The exact best reply of `seat` to fixed players in all other seats, by dynamic programming.
+    """Return the best reply (best response) of `seat` to fixed players, by dynamic programming.
 
     Args:
-        others: one for each other seat, ego-first order, or one for all of them.
-        gamma: discount; 1 is the return within the step limit.
-        know: "types": the reply is told which mode each other is in (whom a mixture drew, whether a switch has come), the most that
-            anybody could know; "belief": it knows what play has shown.
-        settings: ``layouts=64``, how many first layouts of a grid game `value` averages over (0: none, it is NaN), and with beliefs
-            ``resolution=12``, the steps in which they are held (`believed.solve_believed`); for all other games, and a grid game from
-            given first states on, ``limit=2_000_000`` positions and ``first``, the first states of a game that cannot list its own
-            (`tree.solve`).
+        game: a game of this library, or one that lists its first states and outcomes.
+        seat: the replying seat.
+        others: one player for each other seat in ego-first order, or one for all of them.
+        gamma: discount per step; 1 is the return within the step limit.
+        know: "types": the reply observes the mode of each other player (the player that a
+            mixture drew, whether a switch has occurred), an upper bound for every reply;
+            "belief": it infers the modes from play.
+        settings: of the solver. Grid games: ``layouts=64``, the number of initial layouts
+            that `value` averages over (0: `value` is NaN), and with beliefs
+            ``resolution=12`` (see `solve_belief_grid`). Other games, and grid games from given
+            first states: ``limit=2_000_000`` positions, and ``first``, the first states of a
+            game that does not list its own (see `tree.solve`).
 
-    Raises ValueError where the game is too large to be solved, or a player gives no exact distribution.
+    Returns:
+        Values and decisions of the best reply.
+
+    Raises:
+        ValueError: the game has too many positions, or a player gives no distribution.
     """
     n = game.num_players
     others = list(others) * (n - 1) if len(others) == 1 else list(others)
     if len(others) != n - 1:
         raise ValueError(
-            f"{len(others)} others for seat {seat} of {game.name}; expected: {n - 1}, or one for all of them"
+            f"{len(others)} others for seat {seat} of {game.name}; expected: {n - 1}, or one for "
+            "all of them"
         )
+    seats = ego_order(n)[seat][1:].tolist()
     players = [
-        make_player(p, game, int(s))
-        for p, s in zip(others, ego_order(n)[seat][1:], strict=True)
+        make_player(p, game, s) for p, s in zip(others, seats, strict=True)
     ]
     if wrong := [p.name for p in players if not isinstance(p, ScriptedPlayer)]:
         raise ValueError(
@@ -56,14 +65,11 @@ def best_reply(
         from bestreply.exact.grid import solve_grid
 
         return solve_grid(game, scripted, seat=seat, gamma=gamma, **settings)
-    if (
-        isinstance(game, GridGame)
-        and know == "belief"
-        and "first" not in settings
-    ):
-        from bestreply.exact.belief_grid import solve_believed
+    on_grid = isinstance(game, GridGame) and "first" not in settings
+    if on_grid and know == "belief":
+        from bestreply.exact.belief_grid import solve_belief_grid
 
-        return solve_believed(
+        return solve_belief_grid(
             game, scripted, seat=seat, gamma=gamma, **settings
         )
     from bestreply.exact.tree import solve

@@ -109,7 +109,7 @@ def keeps_to_its_cell(
             state.left,
             state.blocks,
             state.thing_cell,
-            state.thing_there,
+            state.thing_present,
             state.time,
         )
         return player.policy(

@@ -99,7 +99,7 @@ def _steps(game: GridGame, groups: tuple[Group, ...], case: Case) -> list[Step]:
     for group in groups:
         there = case.states(
             group.begin + _stage_size(game, group) * np.arange(group.stages)
-        ).thing_there
+        ).thing_present
         own.append(_outcomes(game, jnp.asarray(case.layout.thing_cell), there))
     chances: list[list[Array]] = [[] for _ in groups]
     for seat in range(1, game.num_players):
@@ -129,7 +129,7 @@ def _ends(
     """`following` and `reward` of a `Step`."""
     there = case.states(
         group.begin + _stage_size(game, group) * np.arange(group.stages)
-    ).thing_there  # [Z, K]
+    ).thing_present  # [Z, K]
     thing_cell, seats = (
         jnp.asarray(case.layout.thing_cell),
         jnp.asarray(group.seats),
@@ -156,7 +156,7 @@ def _ends(
         )
         state, reward = game.advance(state, action, jax.random.key(0))
         number = number_of(
-            game, case.positions, state.cell, state.left, state.thing_there
+            game, case.positions, state.cell, state.left, state.thing_present
         )
         return number, reward[0]
 
@@ -318,7 +318,7 @@ def steps_by_outcome(game: GridGame, draws: int = 4096) -> bool:
                 (
                     jnp.where(state.left, 0, state.cell),
                     state.left,
-                    state.thing_there,
+                    state.thing_present,
                     reward,
                 )
             )

@@ -1,7 +1,8 @@
-"""Any scripted player as a hidden chain of modes, in each of which it is a player whose memory follows from what it saw.
+"""A scripted player as a hidden Markov chain of modes, each a player with a deterministic memory.
 
-A mixture is in one of its players' modes for good; a switching player goes from the first to the second. The best reply that is told
-the mode, or believes what play has shown of it, needs no more.
+A mixture stays in the mode of the player that it draws. A switching player moves from the
+first player to the second. These modes are all that a best reply needs: it either observes
+the current mode, or holds a belief over modes given the play so far.
 """
 
 from collections.abc import Callable
@@ -17,107 +18,114 @@ from bestreply.players.scripted import Mixture, Noisy, Switching
 from bestreply.types import ABSENT
 
 
-class Modes(NamedTuple):
-    """A player as `M` modes. Every mode's player looks and remembers at every step, whichever of them acts."""
+class ModeChain(NamedTuple):
+    """The `M` modes of a player; every mode updates its memory at every step, active or not."""
 
     players: tuple[ScriptedPlayer, ...]  # M
     initial: np.ndarray  # [M] float64, before the first step
-    transition: Callable[
-        [int], np.ndarray
-    ]  # step -> [M, M] float64: from each mode to each, applied before acting at that step
+    transition: Callable[[int], np.ndarray]
+    """Step -> [M, M] float64, from row to column, applied before acting at that step."""
 
 
-def modes_of(player: ScriptedPlayer, game: Game | None = None) -> Modes:
-    """The modes of a player, of one made of others included, in a first episode against the same others.
+def mode_chain(player: ScriptedPlayer, game: Game | None = None) -> ModeChain:
+    """Return the modes of a player in its first episode against the same opponents.
 
-    With `game`, raises ValueError where a mode's player draws what it remembers, and so is no mode.
+    Args:
+        player: any scripted player; mixtures, switching and noisy players may be nested.
+        game: check that every mode can play this game with a deterministic memory.
+
+    Returns:
+        The modes, the distribution before the first step and the transitions.
+
+    Raises:
+        ValueError: a mode draws at random what it remembers (only with `game`).
     """
-    modes = _modes(player)
+    chain = _mode_chain(player)
     if game is not None:
-        for part in modes.players:
-            _refuse_draws(part, game)
-    return modes
+        for mode in chain.players:
+            _refuse_random_memory(mode, game)
+    return chain
 
 
-def _modes(player: ScriptedPlayer) -> Modes:
+def _mode_chain(player: ScriptedPlayer) -> ModeChain:
     if isinstance(player, Mixture):
-        return _side_by_side(
-            [_modes(p) for p in player.players],
-            np.asarray(player.weights, np.float64),
-        )
+        parts = [_mode_chain(p) for p in player.players]
+        return _mixture_chain(parts, np.asarray(player.weights, np.float64))
     if isinstance(player, Noisy):
-        inner = _modes(player.player)
-        noisy = tuple(
-            Noisy(
-                player=p, eps=player.eps, name=f"noisy({p.name}, {player.eps})"
-            )
-            for p in inner.players
-        )
-        return inner._replace(players=noisy)
+        chain = _mode_chain(player.player)
+        noisy = [_with_noise(p, player.eps) for p in chain.players]
+        return chain._replace(players=tuple(noisy))
     if isinstance(player, Switching):
-        return _switching(player)
-    return Modes((player,), np.ones(1), lambda step: np.eye(1))
+        return _switching_chain(player)
+    return ModeChain((player,), np.ones(1), lambda step: np.eye(1))
 
 
-def _refuse_draws(player: ScriptedPlayer, game: Game) -> None:
-    obs, others = (
-        jnp.zeros(game.obs_shape),
-        jnp.full(game.num_players - 1, ABSENT, jnp.int32),
-    )
+def _with_noise(player: ScriptedPlayer, eps: float) -> Noisy:
+    return Noisy(player=player, eps=eps, name=f"noisy({player.name}, {eps})")
+
+
+def _refuse_random_memory(player: ScriptedPlayer, game: Game) -> None:
+    obs = jnp.zeros(game.obs_shape)
+    others = jnp.full(game.num_players - 1, ABSENT, jnp.int32)
     if draws(player.see, player.init(), obs, others, jax.random.key(0)):
         raise ValueError(
-            f"{player.name} draws by its key in `see`, so its memory does not follow from play; expected: players that draw in "
-            "`policy` alone, and `Mixture`, `Switching` and `Noisy` of them"
+            f"{player.name} draws by its key in `see`, so its memory does not follow from play; "
+            "expected: players that draw in `policy` alone, and `Mixture`, `Switching` and "
+            "`Noisy` of them"
         )
 
 
-def _side_by_side(parts: list[Modes], weights: np.ndarray) -> Modes:
-    """One of `parts`, drawn by `weights` before the first step and kept."""
+def _mixture_chain(parts: list[ModeChain], weights: np.ndarray) -> ModeChain:
+    """Return the chain of a player that draws one of `parts` by `weights` and keeps it."""
 
     def transition(step: int) -> np.ndarray:
-        return _blocks([part.transition(step) for part in parts])
+        return _block_diagonal([part.transition(step) for part in parts])
 
-    share = weights / weights.sum()
-    initial = np.concatenate(
-        [w * part.initial for w, part in zip(share, parts, strict=True)]
-    )
-    return Modes(
-        tuple(p for part in parts for p in part.players), initial, transition
-    )
+    weights = weights / weights.sum()
+    initial = [w * p.initial for w, p in zip(weights, parts, strict=True)]
+    players = tuple(p for part in parts for p in part.players)
+    return ModeChain(players, np.concatenate(initial), transition)
 
 
-def _blocks(matrices: list[np.ndarray]) -> np.ndarray:
-    """Square matrices down the diagonal of one."""
+def _block_diagonal(matrices: list[np.ndarray]) -> np.ndarray:
     ends = np.cumsum([len(m) for m in matrices])
     whole = np.zeros((ends[-1], ends[-1]))
     for matrix, end in zip(matrices, ends, strict=True):
-        whole[end - len(matrix) : end, end - len(matrix) : end] = matrix
+        begin = end - len(matrix)
+        whole[begin:end, begin:end] = matrix
     return whole
 
 
-def _switching(player: Switching) -> Modes:
-    """The first's modes, then the second's.
+def _switching_chain(player: Switching) -> ModeChain:
+    """Return the first player's modes followed by the second's.
 
-    Until the switch the second's mode shows in nothing, so it need not be kept: its distribution at the switch is that of the step.
+    Before the switch the second player's mode has no effect, so it need not be tracked: at
+    the switch it has its marginal distribution at that step.
     """
-    first, second = _modes(player.first), _modes(player.second)
+    first, second = _mode_chain(player.first), _mode_chain(player.second)
 
     def transition(step: int) -> np.ndarray:
-        now = hazard(player, step)
-        whole = _blocks(
-            [(1 - now) * first.transition(step), second.transition(step)]
-        )
-        whole[: len(first.initial), len(first.initial) :] = now * marginal(
-            second, step
-        )
+        rate = hazard(player, step)
+        stays = (1 - rate) * first.transition(step)
+        whole = _block_diagonal([stays, second.transition(step)])
+        count = len(first.initial)
+        whole[:count, count:] = rate * marginal(second, step)
         return whole
 
     initial = np.concatenate([first.initial, np.zeros_like(second.initial)])
-    return Modes(first.players + second.players, initial, transition)
+    return ModeChain(first.players + second.players, initial, transition)
 
 
 def hazard(player: Switching, step: int) -> float:
-    """The chance that the switch comes right before acting at `step`, given that it has not come before."""
+    """Return the probability of a switch right before acting at `step`, given none before.
+
+    Args:
+        player: a switching player; one of its four settings says when it switches.
+        step: index of the step, from 0.
+
+    Returns:
+        A probability.
+    """
     if player.random is not None:
         return 1 / max(player.random - step, 1)
     if player.hazard is not None:
@@ -127,9 +135,17 @@ def hazard(player: Switching, step: int) -> float:
     return float(player.episode == 0)
 
 
-def marginal(modes: Modes, step: int) -> np.ndarray:
-    """[M] float64: how likely each mode is when the player acts at `step`, not knowing its play."""
-    likely = modes.initial
+def marginal(chain: ModeChain, step: int) -> np.ndarray:
+    """Return the distribution of the mode when the player acts at `step`, play not observed.
+
+    Args:
+        chain: modes of one player.
+        step: index of the step, from 0.
+
+    Returns:
+        [M] float64.
+    """
+    probability = chain.initial
     for before in range(step + 1):
-        likely = likely @ modes.transition(before)
-    return likely
+        probability = probability @ chain.transition(before)
+    return probability

@@ -138,7 +138,7 @@ def list_outcomes(
             state, jnp.concatenate([action[None], others]), jax.random.key(0)
         )
         number = number_of(
-            game, case.positions, state.cell, state.left, state.thing_there
+            game, case.positions, state.cell, state.left, state.thing_present
         )
         return number, reward[0]
 

@@ -119,7 +119,7 @@ def _stages(game: GridGame) -> list[tuple[np.ndarray, np.ndarray]]:
                 jnp.int32(0),
             )
             state, _ = game.advance(state, action, jax.random.key(0))
-            return state.left, state.thing_there, game.over(state)
+            return state.left, state.thing_present, game.over(state)
 
         return jax.vmap(one)(cell, action)
 

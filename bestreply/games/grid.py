@@ -88,7 +88,7 @@ class GridState(eqx.Module):
     left: Array  # [n] bool, who has left for good
     blocks: Array  # [cells] bool
     thing_cell: Array  # [K] int32
-    thing_there: Array  # [K] bool, not taken yet
+    thing_present: Array  # [K] bool, not taken yet
     time: Array  # [] int32, steps made
 
 
@@ -193,7 +193,7 @@ class GridGame(Game):
             left=jnp.zeros(self.num_players, bool),
             blocks=blocks,
             thing_cell=thing_cell.astype(jnp.int32),
-            thing_there=jnp.ones(things, bool),
+            thing_present=jnp.ones(things, bool),
             time=jnp.int32(0),
         )
 
@@ -207,7 +207,7 @@ class GridGame(Game):
             left=state.left | leaves,
             blocks=state.blocks,
             thing_cell=state.thing_cell,
-            thing_there=state.thing_there & ~gone,
+            thing_present=state.thing_present & ~gone,
             time=state.time + 1,
         )
         return state, reward
@@ -225,7 +225,7 @@ class GridGame(Game):
 
     def over(self, state: GridState) -> jax.Array:
         """[] bool: there is nothing left to play for, whatever the time."""
-        return jnp.asarray(~state.thing_there.any())
+        return jnp.asarray(~state.thing_present.any())
 
     def finished(self, state: GridState) -> jax.Array:
         return jnp.asarray(self.over(state) | (state.time >= self.max_steps))
@@ -247,7 +247,7 @@ class GridGame(Game):
         """[n, H, W, P] float32."""
         n, extra = self.num_players, len(self.planes) - self.num_players
         cells = jnp.arange(self.cells)
-        thing = jnp.where(state.thing_there, state.thing_cell, -1)
+        thing = jnp.where(state.thing_present, state.thing_cell, -1)
         kinds = [(thing[mine] == cells[:, None]).any(1) for mine in self._slots]
         time = jnp.full(
             self.cells, (self.max_steps - state.time) / self.max_steps
@@ -286,7 +286,7 @@ class GridGame(Game):
             ]
         on = (
             state.cell[:, None] == state.thing_cell
-        ) & state.thing_there  # [n, K]
+        ) & state.thing_present  # [n, K]
         takes = [on[:, mine].any(1) for mine in self._slots]
         legal = jnp.stack(
             [*free, jnp.ones(self.num_players, bool), *takes], axis=1
@@ -339,7 +339,7 @@ class GridGame(Game):
             thing_cell=jnp.concatenate([cells for _, cells in things]).astype(
                 jnp.int32
             ),
-            thing_there=jnp.concatenate([there for there, _ in things]) > 0.5,
+            thing_present=jnp.concatenate([there for there, _ in things]) > 0.5,
             time=time.astype(jnp.int32),
         )
 

@@ -62,7 +62,7 @@ class Snowdrift(GridGame):
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         removes = (
             (state.cell[:, None] == state.thing_cell)
-            & state.thing_there
+            & state.thing_present
             & (actions[:, None] == REMOVE)
         )  # [n, K]
         removers = removes.sum(0)

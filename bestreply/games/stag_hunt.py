@@ -67,7 +67,7 @@ class StagHunt(GridGame):
         )  # [K], the action that takes each
         on = (
             (state.cell[:, None] == state.thing_cell)
-            & state.thing_there
+            & state.thing_present
             & (actions[:, None] == hunted)
         )  # [n, K]
         party = on.sum(0)
@@ -81,5 +81,5 @@ class StagHunt(GridGame):
 
     def over(self, state: GridState) -> jax.Array:
         return jnp.asarray(
-            state.left.all() if self.leave else ~state.thing_there.any()
+            state.left.all() if self.leave else ~state.thing_present.any()
         )

@@ -11,14 +11,14 @@ from bestreply.games.base import Symmetries
 from bestreply.types import ABSENT, Transition
 
 
-def turn(symmetries: Symmetries, which: Array, at: Transition) -> Transition:
+def transform(symmetries: Symmetries, which: Array, at: Transition) -> Transition:
     """One step, or a window [L, ...] of steps, under symmetry number `which` [] int32."""
     others = jnp.asarray(symmetries.others)[which]
     inverse = jnp.argsort(jnp.asarray(symmetries.action)[which])
     seats = jnp.concatenate([jnp.zeros(1, jnp.int32), 1 + others])
     turned_obs, turned_action = (
-        partial(turn_obs, symmetries, which),
-        partial(turn_action, symmetries, which),
+        partial(transform_obs, symmetries, which),
+        partial(transform_action, symmetries, which),
     )
 
     return eqx.tree_at(
@@ -48,7 +48,7 @@ def turn(symmetries: Symmetries, which: Array, at: Transition) -> Transition:
     )
 
 
-def turn_obs(symmetries: Symmetries, which: Array, obs: Array) -> Array:
+def transform_obs(symmetries: Symmetries, which: Array, obs: Array) -> Array:
     """Observations [..., *obs_shape] under symmetry number `which`."""
     obs_map = jnp.asarray(symmetries.obs)[which]
     entries = obs_map.shape[0]
@@ -56,7 +56,7 @@ def turn_obs(symmetries: Symmetries, which: Array, obs: Array) -> Array:
     return obs.reshape(*lead, entries)[..., obs_map].reshape(obs.shape)
 
 
-def turn_action(symmetries: Symmetries, which: Array, action: Array) -> Array:
+def transform_action(symmetries: Symmetries, which: Array, action: Array) -> Array:
     """Actions [...] under symmetry number `which`."""
     action_map = jnp.asarray(symmetries.action)[which]
     return jnp.where(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from bestreply.games.base import Game
-from bestreply.games.symmetries import turn_obs
+from bestreply.games.symmetries import transform_obs
 from bestreply.models.world_model import PlanningModel, WorldModel
 
 
@@ -63,7 +63,7 @@ class SymmetryEnsemble(eqx.Module):
 
         def view(which: Array) -> Array:
             seen, logged_beliefs = (
-                turn_obs(symmetries, which, obs),
+                transform_obs(symmetries, which, obs),
                 belief[jnp.asarray(symmetries.others)[which]],
             )
             heads = self.learned.value(

@@ -9,7 +9,11 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from bestreply.games.base import Game
-from bestreply.games.symmetries import draw_symmetry, turn_action, turn_obs
+from bestreply.games.symmetries import (
+    draw_symmetry,
+    transform_action,
+    transform_obs,
+)
 from bestreply.replay.moa_buffer import BufferState
 from bestreply.types import ABSENT, Episodes, ego_order
 
@@ -89,7 +93,7 @@ def draw_histories(
     return jax.vmap(one)(jax.random.split(key, batch))
 
 
-def turned_histories(game: Game, histories: History, key: Array) -> History:
+def transform_histories(game: Game, histories: History, key: Array) -> History:
     """Histories [B, ...], each under a random symmetry of the game."""
     symmetries = game.symmetries()
     if symmetries is None:
@@ -98,11 +102,11 @@ def turned_histories(game: Game, histories: History, key: Array) -> History:
     def one(which: Int[Array, ""], history: History) -> History:
         order = jnp.asarray(symmetries.others)[which]
         return history._replace(
-            obs=turn_obs(symmetries, which, history.obs),
+            obs=transform_obs(symmetries, which, history.obs),
             other=jnp.argmax(order == history.other[:, None], 1).astype(
                 jnp.int32
             ),
-            action=turn_action(symmetries, which, history.action),
+            action=transform_action(symmetries, which, history.action),
         )
 
     return jax.vmap(one)(

@@ -12,9 +12,9 @@ from bestreply.config import RunConfig
 from bestreply.games.base import Game
 from bestreply.games.symmetries import (
     draw_symmetry,
-    turn,
-    turn_action,
-    turn_obs,
+    transform,
+    transform_action,
+    transform_obs,
 )
 from bestreply.models.world_model import WorldModel
 from bestreply.opponents.base import opponent_inputs, opponent_legal
@@ -25,7 +25,7 @@ from bestreply.replay.histories import (
     History,
     Seatings,
     draw_histories,
-    turned_histories,
+    transform_histories,
 )
 from bestreply.replay.moa_buffer import (
     BufferState,
@@ -168,7 +168,7 @@ def subgoal_step(
     if symmetries is not None:
         which = draw_symmetry(symmetries, show_key, batch)
         shown = jax.vmap(
-            lambda s, *seen: tuple(turn_obs(symmetries, s, obs) for obs in seen)
+            lambda s, *seen: tuple(transform_obs(symmetries, s, obs) for obs in seen)
         )(which, *shown)
     at = gather(buffer, index)
     by_play = (
@@ -257,7 +257,7 @@ def history_step(
         buffer, where, weights, draw_key, HISTORY_BATCH, length
     )
     if config.train.augment:
-        histories = turned_histories(
+        histories = transform_histories(
             train_state.opponents.game, histories, turn_key
         )
     (_, losses), gradient = eqx.filter_value_and_grad(
@@ -295,7 +295,7 @@ def turned(
     if symmetries is None:
         return batch, belief
     which = draw_symmetry(symmetries, key, batch.obs.shape[0])
-    batch = jax.vmap(partial(turn, symmetries))(which, batch)
+    batch = jax.vmap(partial(transform, symmetries))(which, batch)
     if belief is not None:
         belief = jnp.take_along_axis(
             belief, jnp.asarray(symmetries.others)[which][..., None], 1
@@ -467,10 +467,10 @@ def turned_steps(
     def one(which: Array, step: ImaginedTransition) -> ImaginedTransition:
         order = jnp.asarray(symmetries.others)[which]
         return step._replace(
-            obs=turn_obs(symmetries, which, step.obs),
+            obs=transform_obs(symmetries, which, step.obs),
             belief=step.belief[order],
-            action=turn_action(symmetries, which, step.action),
-            next_obs=turn_obs(symmetries, which, step.next_obs),
+            action=transform_action(symmetries, which, step.action),
+            next_obs=transform_obs(symmetries, which, step.next_obs),
             next_belief=step.next_belief[order],
         )
 

@@ -85,7 +85,7 @@ def standing(cells, **settings):
         left=jnp.zeros(len(cells), bool),
         blocks=jnp.zeros(16, bool),
         thing_cell=jnp.arange(game.drifts, dtype=jnp.int32),
-        thing_there=jnp.ones(game.drifts, bool),
+        thing_present=jnp.ones(game.drifts, bool),
         time=jnp.int32(0),
     )
     return game, state
@@ -105,7 +105,7 @@ def test_what_one_drift_pays(acts, paid):
     state, shown = game.step(state, np.array(acts), KEY)
     assert shown.reward.tolist() == paid
     assert sum(paid) in (0, 20)
-    assert state.thing_there[0] == (sum(paid) == 0)
+    assert state.thing_present[0] == (sum(paid) == 0)
     assert shown.present.all()  # nobody leaves
 
 

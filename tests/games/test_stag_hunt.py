@@ -136,7 +136,7 @@ def line(hunter_cells, **settings):
         left=jnp.zeros(len(hunter_cells), bool),
         blocks=jnp.zeros(5, bool),
         thing_cell=jnp.arange(game.stags + game.hares, dtype=jnp.int32),
-        thing_there=jnp.ones(game.stags + game.hares, bool),
+        thing_present=jnp.ones(game.stags + game.hares, bool),
         time=jnp.int32(0),
     )
     return game, state
@@ -158,7 +158,7 @@ def test_best_group_total_is_12_two_on_the_stag_and_two_on_hares():
             state.left,
             state.blocks,
             state.thing_cell,
-            state.thing_there,
+            state.thing_present,
             state.time,
         )
         return game.step(at, action, KEY)[1].reward.sum()
@@ -200,7 +200,7 @@ def test_one_hunter_alone_gets_no_stag_and_stays():
         state, np.array([HUNT_STAG, STAY, STAY, STAY]), KEY
     )
     assert shown.reward.tolist() == [0.0] * 4 and shown.present.all()
-    assert shown.legal[0, HUNT_STAG] and state.thing_there.all()
+    assert shown.legal[0, HUNT_STAG] and state.thing_present.all()
 
 
 def test_who_leaves_takes_its_reward_along_and_nothing_more():
@@ -405,7 +405,7 @@ def read(game, obs):
         left=jnp.asarray(planes[:n].max(1) == 0),
         blocks=jnp.asarray(planes[n] > 0),
         thing_cell=jnp.array(cells, jnp.int32),
-        thing_there=jnp.array(there),
+        thing_present=jnp.array(there),
         time=jnp.int32(round((1 - planes[-1, 0]) * game.max_steps)),
     )
 

@@ -9,7 +9,7 @@ import pytest
 
 from bestreply import make_game
 from bestreply.games.grid import targets
-from bestreply.games.symmetries import draw_symmetry, turn
+from bestreply.games.symmetries import draw_symmetry, transform
 from bestreply.replay.moa_buffer import (
     Index,
     all_indices,
@@ -54,7 +54,7 @@ def turned(steps):
     """[S, B, ...]: every step under every symmetry."""
     at = gather(*steps)
     each = jax.vmap(
-        lambda which: jax.vmap(lambda one: turn(SYMMETRIES, which, one))(at)
+        lambda which: jax.vmap(lambda one: transform(SYMMETRIES, which, one))(at)
     )
     return at, jax.jit(each)(jnp.arange(len(SYMMETRIES.obs)))
 
@@ -130,9 +130,9 @@ def test_a_window_is_turned_as_its_steps(steps):
     buffer, index = steps
     index = Index(*(x[:20] for x in index))
     windows = gather_window(buffer, index, 3)
-    whole = jax.vmap(lambda w: turn(SYMMETRIES, jnp.int32(5), w))(windows)
+    whole = jax.vmap(lambda w: transform(SYMMETRIES, jnp.int32(5), w))(windows)
     single = jax.vmap(
-        jax.vmap(lambda one: turn(SYMMETRIES, jnp.int32(5), one))
+        jax.vmap(lambda one: transform(SYMMETRIES, jnp.int32(5), one))
     )(windows)
     for a, b in zip(
         jax.tree.leaves(whole), jax.tree.leaves(single), strict=True

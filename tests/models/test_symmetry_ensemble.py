@@ -7,7 +7,7 @@ import pytest
 
 from bestreply import make_game
 from bestreply.config import ModelConfig
-from bestreply.games.symmetries import turn_obs
+from bestreply.games.symmetries import transform_obs
 from bestreply.models.symmetry_ensemble import SymmetryEnsemble, seen_from
 from bestreply.models.world_model import WorldModel
 
@@ -34,7 +34,7 @@ def test_turned_games_are_worth_the_same(heads, value_of):
     )
     for which in (1, 5, 11):
         turned, logged_beliefs = (
-            turn_obs(symmetries, jnp.int32(which), obs),
+            transform_obs(symmetries, jnp.int32(which), obs),
             belief[symmetries.others[which]],
         )
         again = seen.value(seen.encode(turned), turned, logged_beliefs)
@@ -47,7 +47,7 @@ def test_a_mean_over_what_each_view_is_said_to_be_worth():
     symmetries, learned = GAME.symmetries(), world(value_heads="single")
     obs, belief = GAME.reset(jax.random.key(1))[1].obs[0], jnp.ones((2, 2)) / 2
     views = [
-        turn_obs(symmetries, jnp.int32(w), obs)
+        transform_obs(symmetries, jnp.int32(w), obs)
         for w in range(len(symmetries.action))
     ]
     each = [learned.value(learned.encode(o), o, belief) for o in views]
