@@ -16,7 +16,7 @@ from bestreply.opponents.sequence import SequenceOpponents
 from bestreply.replay.histories import (
     draw_histories,
     seatings,
-    turned_histories,
+    transform_histories,
 )
 from bestreply.replay.moa_buffer import fill
 from bestreply.simulation.lineup import seat_players
@@ -159,11 +159,11 @@ def test_histories_are_of_one_player_as_another_seat_saw_it():
     assert all((shown == one).all((1, 2)).any() for one in seen)
 
 
-def test_turned_histories_keep_the_player_in_sight():
+def test_transform_histories_keep_the_player_in_sight():
     played = some_play(8)
     buffer, weights = fill(played), jnp.ones((*played.action.shape, 1))
     drawn = drawing(buffer, seatings(played), weights, jax.random.key(1), 32, 1)
-    turned = jax.jit(partial(turned_histories, HUNT))(drawn, jax.random.key(2))
+    turned = jax.jit(partial(transform_histories, HUNT))(drawn, jax.random.key(2))
 
     def standing(
         history,
