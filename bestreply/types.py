@@ -1,8 +1,10 @@
-"""The nouns: what a step, an episode, a plan and a score are.
+"""Shared data types: time steps, episodes, transitions, plans.
 
-Axes, always in this order: ``B`` batch (or ``E`` episodes), ``T`` time, ``N`` players, then the thing's own shape. ``A`` is the
-number of actions of a seat, ``G`` the number of goals. Players are a stacked axis, never a dict. In every *ego-first* array the
-seat that looks is index 0 and the others follow in seat order (`ego_order`).
+Axes stand in this order: ``B`` batch (or ``E`` episodes), ``T`` time, ``N``
+players, then the shape of the quantity. ``A`` is the number of actions of a
+seat, ``G`` the number of goals. Players are an axis, never keys of a dict. In an
+*ego-first* array, index 0 is the observing seat and the other seats follow in
+seat order (`ego_order`).
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,81 +12,89 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Bool, Int32
 
 if TYPE_CHECKING:
-    Array = Any  # a static checker can't follow which of the two flows where, and would ask for a cast at every step
+    Array = Any  # one alias for both kinds; a checker would ask for casts
 else:
     Array = jax.Array | np.ndarray
-"""What compiled games give (`jax.Array`) and what host games give (`numpy.ndarray`)."""
+"""Arrays of compiled games (`jax.Array`) and of host games (`numpy.ndarray`)."""
 
 ABSENT = -1
-"""The action of a seat that is not in the game (any more), and of a seat before its first action."""
+"""The action of a seat that has left, and of a seat before its first action."""
 
 
-def ego_order(num_players: int) -> np.ndarray:
-    """Seats as each seat counts them, [N, N]: row ``s`` is ``s`` and then the others in seat order."""
+def ego_order(num_players: int) -> Int32[np.ndarray, "N N"]:
+    """Return the ego-first order of the seats for every seat.
+
+    Args:
+        num_players: the number of seats, ``N``.
+
+    Returns:
+        [N, N] int32; row ``s`` is ``s`` followed by the other seats in seat order.
+    """
     seats = np.arange(num_players)
-    return np.stack(
-        [np.concatenate([[s], np.delete(seats, s)]) for s in seats]
-    ).astype(np.int32)
+    rows = [np.concatenate([[s], np.delete(seats, s)]) for s in seats]
+    return np.stack(rows).astype(np.int32)
 
 
 class TimeStep(eqx.Module):
-    """What a game shows after `reset` or `step`; seats in their global order.
+    """The output of a game's `reset` or `step`; seats in global order.
 
-    `terminated` and `truncated` are two facts: a seat that has terminated has no next value, a game that was truncated at its
-    step limit has one. The observation is always the one reached, never that of a next episode.
+    `terminated` and `truncated` are separate facts: a terminated seat has no next
+    value, a game truncated at its step limit has one. `obs` is the observation
+    reached by the step, never the first one of a next episode.
     """
 
-    obs: Array  # [N, *obs_shape] float32, each seat's own view
+    obs: Array  # [N, *obs_shape] float32, the view of each seat
     legal: Array  # [N, A] bool, True = legal; never all False
-    reward: Array  # [N] float32, for the step just made; 0 after `reset`
+    reward: Array  # [N] float32, of the step just made; 0 after `reset`
     terminated: Array  # [N] bool, the game is over for this seat
     truncated: Array  # [] bool, the step limit ended the game
     present: Array  # [N] bool, False once a seat has left for good
 
 
 class Episodes(eqx.Module):
-    """Logged play of ``E`` episodes padded to ``T`` steps; seats in their global order.
+    """Logged play of ``E`` episodes, padded to ``T`` steps; seats in global order.
 
-    Row ``t`` of `action`, `prob`, `reward`, `terminated`, `truncated` is the step from observation ``t`` to ``t + 1``.
-    Steps at or after `length`, and steps of a seat that is not `present`, hold no transition: `action` is ABSENT there.
+    Row ``t`` of `action`, `prob`, `reward`, `terminated` and `truncated` describes
+    the step from observation ``t`` to ``t + 1``. Steps at or after `length`, and
+    steps of a seat that is not `present`, are no transitions: `action` is ABSENT.
     """
 
     obs: Array  # [E, T+1, N, *obs_shape] float32
     legal: Array  # [E, T+1, N, A] bool
     present: Array  # [E, T+1, N] bool
     action: Array  # [E, T, N] int32, ABSENT where the seat did not act
-    prob: Array  # [E, T, N] float32, the behaviour's probability of `action`; NaN where it is not known
+    prob: Array  # [E, T, N] float32, behaviour probability of `action`, or NaN
     reward: Array  # [E, T, N] float32
     terminated: Array  # [E, T, N] bool
     truncated: Array  # [E, T] bool
-    length: Array  # [E] int32, steps played
+    length: Array  # [E] int32, number of steps
     player: Array  # [E, N] int32, index into the roster of players
-    goal: Array  # [E, T, N] int32, index into the game's goals; ABSENT where the seat did not act
+    goal: Array  # [E, T, N] int32, index into the game's goals, or ABSENT
     goal_source: Array  # [E, T, N] int8, index into `GOAL_SOURCES`
 
     @property
-    def acted(self) -> Array:
+    def acted(self) -> Bool[Array, "E T N"]:
         """[E, T, N] bool: the steps that are transitions."""
         return self.action != ABSENT
 
 
 GOAL_SOURCES = ("none", "event", "no_event")
-"""How a goal label was come by: no label; an event later in the episode showed it; no event came until the episode's end."""
+"""Origin of a goal label: no label; a later event; no event until the end."""
 
 
 class Transition(eqx.Module):
-    """One logged step of a focal seat, or a batch of them. Every array of several seats is ego-first.
+    """One logged step of a focal seat, or a batch of them; seats ego-first.
 
-    With a window of ``L`` steps the leading axes are [B, L]; `valid` is False on steps past the end of the seat's episode.
+    A batch of windows of ``L`` steps has the leading axes [B, L]; `valid` is False
+    on steps past the end of the seat's episode.
     """
 
     obs: Array  # [..., *obs_shape]
-    action: Array  # [...] int32, a_i
-    others: (
-        Array  # [..., N-1] int32, a_j; ABSENT where that seat was not present
-    )
+    action: Array  # [...] int32, of the focal seat
+    others: Array  # [..., N-1] int32, actions of the other seats, or ABSENT
     reward: Array  # [...] float32
     next_obs: Array  # [..., *obs_shape]
     terminated: Array  # [...] bool
@@ -92,8 +102,8 @@ class Transition(eqx.Module):
     legal: Array  # [..., A] bool
     next_legal: Array  # [..., A] bool
     present: Array  # [..., N] bool, at `obs`
-    prob: Array  # [...] float32, the behaviour's probability of `action`
-    player: Array  # [..., N] int32, who sat where: index into the roster
+    prob: Array  # [...] float32, behaviour probability of `action`
+    player: Array  # [..., N] int32, the players: indices into the roster
     goal: Array  # [..., N] int32, index into the game's goals
     episode: Array  # [...] int32
     step: Array  # [...] int32
@@ -102,21 +112,22 @@ class Transition(eqx.Module):
 
 
 class Plan(eqx.Module):
-    """What a planner actor_output at one observation. ``scores = reward + value``; illegal candidates score -inf."""
+    """The output of a planner at one observation: ``scores = reward + value``.
+
+    Illegal candidates score -inf.
+    """
 
     scores: Array  # [A] float32
     reward: Array  # [A] float32, E[r]
     value: Array  # [A] float32, E[gamma * continuation * V]
     action: Array  # [] int32, the best legal candidate
-    others: Array  # [N-1, A] float32, predicted probabilities of the others' actions; zeros for a seat that has left
-    belief: Any  # the belief they were predicted from, of the opponent model's own kind
+    others: Array  # [N-1, A] float32, predicted opponent policies; 0 if absent
+    belief: Any  # the belief behind `others`, of the opponent model's own type
 
 
 class ActorOutput(NamedTuple):
-    """What an actor tells beside its action; every part can be None."""
+    """The outputs of an actor besides its action; each can be None."""
 
-    probs: Any = (
-        None  # [A] float32, the probabilities the action was drawn from
-    )
-    plan: Any = None  # Plan, of an actor that plans
-    mode: Any = None  # [] int32, of a scripted player: which of its modes acted (`bestreply.exact.hidden_modes`)
+    probs: Any = None  # [A] float32, the distribution of the action
+    plan: Any = None  # Plan, of a planning actor
+    mode: Any = None  # [] int32, acting mode of a scripted player
