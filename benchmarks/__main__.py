@@ -1,7 +1,4 @@
-"""`python -m benchmarks [SUITE|all] [--quick]`: measures, writes results/benchmarks/*.json and a table.
-
-`python -m experiments roshambo ...` is another matter: see `benchmarks/roshambo/cli.py`.
-"""
+"""Measure speed and memory: `python -m benchmarks SUITE|all [--quick]` writes results/benchmarks/."""
 
 import argparse
 import importlib.metadata
@@ -27,7 +24,6 @@ from benchmarks import (
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.files import write_json
 from experiments import regret
-from experiments.roshambo import cli as roshambo
 
 SUITES = {
     "games": games,
@@ -228,8 +224,6 @@ def quality(found: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["roshambo"]:
-        return roshambo.main(sys.argv[2:])
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__
     )

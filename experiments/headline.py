@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import over_seeds, table
-from bestreply.scores.compare import Group, compare, read_group
+from bestreply.scores.compare import SeedGroup, compare, read_group
 from bestreply.scores.run_table import load_results, methods_in, of_method
 from bestreply.scores.statistics import Verdict
 
@@ -129,7 +129,7 @@ def verdicts(path: Path) -> dict[str, list[Verdict]]:
 
 
 @cache
-def _groups(path: Path) -> list[Group]:
+def _groups(path: Path) -> list[SeedGroup]:
     return _in_order(
         [
             read_group(f"{name}={path}:{name}")
@@ -138,10 +138,10 @@ def _groups(path: Path) -> list[Group]:
     )
 
 
-def _in_order(groups: list[Group]) -> list[Group]:
+def _in_order(groups: list[SeedGroup]) -> list[SeedGroup]:
     """The agent, then the best first, the random player last."""
 
-    def place(group: Group) -> tuple[bool, bool, float]:
+    def place(group: SeedGroup) -> tuple[bool, bool, float]:
         mean = np.mean([np.mean([*seed.mean.values()]) for seed in group.seeds])
         return group.name != FIRST, group.name == LAST, -float(mean)
 
