@@ -112,7 +112,7 @@ CONFIG = RunConfig(
         code_horizon=2,
     ),
     train=TrainConfig(
-        opponent_updates=1000, opponent_batch=128, checkpoint_every=250
+        opponent_updates=800, opponent_batch=128, checkpoint_every=200
     ),
 )
 
