@@ -174,7 +174,7 @@ class Report:
     def run(self) -> None:
         """Write the page and print its path."""
         from bestreply.report import write_report, write_report_over_runs
-        from bestreply.report.weekly.find import holds_run
+        from bestreply.report.weekly.discovery import holds_run
 
         over_many = {
             "since": self.since,

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from bestreply.interactive.session import Session
-from bestreply.report.picture import Refused, safe_svg
-from bestreply.report.strips import colour, strip
+from bestreply.report.belief_strips import colour, strip
+from bestreply.report.safe_svg import Refused, safe_svg
 from bestreply.report.texts import Texts, fixed
 from bestreply.types import ABSENT
 

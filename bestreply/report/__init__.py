@@ -61,7 +61,7 @@ def write_report_over_runs(
     no time.
     """
     from bestreply.report.weekly.page import write_pages
-    from bestreply.report.weekly.since import parse_since
+    from bestreply.report.weekly.timestamps import parse_since
 
     begin = parse_since(since) if since is not None else None
     places = [Path(folder) for folder in folders]

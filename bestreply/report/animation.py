@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from bestreply.report.checks import row_of, rows_of
-from bestreply.report.match import Match, Step, read_matches
-from bestreply.report.read import clean
+from bestreply.report.matches import Match, MatchStep, read_matches
+from bestreply.report.run_files import clean
 from bestreply.report.texts import Texts, fixed, load_texts
 from bestreply.utils.files import write_bytes
 
@@ -27,7 +27,7 @@ BOARD_WIDTH, ROW, BAR = 340, 22, 15  # px: of the board, of a line, of a bar
 OVERSAMPLING = (
     2  # frames are drawn larger and reduced, which smooths discs and lines
 )
-STEP_MS, LAST_MS = 1000, 4000
+STEP_MS, LAST_MS = 1500, 4000
 MAX_STEPS, MAX_ACTIONS, MAX_OPPONENTS = (
     50,
     10,
@@ -205,7 +205,7 @@ def _frame(
     return round(max(left, right) + MARGIN)
 
 
-def _board(pen: "_Pen", step: Step, x: float, y: float) -> float:
+def _board(pen: "_Pen", step: MatchStep, x: float, y: float) -> float:
     """Draw the picture, or the text where there is no picture that can be drawn. Returns where it ends."""
     shapes = _shapes(str(step.picture)) if step.picture else None
     if shapes is not None:
@@ -224,7 +224,7 @@ def _board(pen: "_Pen", step: Step, x: float, y: float) -> float:
 
 def _scores(
     pen: "_Pen",
-    step: Step,
+    step: MatchStep,
     scores: list[float | None],
     span: tuple[float, float],
     x: float,
@@ -273,7 +273,7 @@ def _beliefs(
     pen: "_Pen",
     document: dict[str, Any],
     step: dict[str, Any],
-    shown: Step,
+    shown: MatchStep,
     x: float,
     y: float,
     texts: Texts,

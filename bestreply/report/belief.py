@@ -3,8 +3,8 @@
 from typing import Any
 
 from bestreply.report.line_charts import named_lines
-from bestreply.report.read import number
-from bestreply.report.sections import Table, entries_of
+from bestreply.report.run_files import number
+from bestreply.report.sections import TextTable, entries_of
 from bestreply.report.svg import share_bar
 from bestreply.report.texts import Texts, fixed
 
@@ -58,7 +58,7 @@ def _table(
     keys: tuple[str, ...],
     texts: Texts,
     bars: Any = None,
-) -> Table:
+) -> TextTable:
     names = {"share": "share_of_truth", "accuracy": "right"}
     rows = [
         [
@@ -67,6 +67,6 @@ def _table(
         ]
         for e in entries
     ]
-    return Table(
+    return TextTable(
         [texts(f"column_{names.get(k, k)}") for k in keys], rows, shares=bars
     )

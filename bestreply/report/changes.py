@@ -10,9 +10,9 @@ from markupsafe import Markup
 
 from bestreply.report.checks import want
 from bestreply.report.line_charts import named_lines
-from bestreply.report.losses import opponent_sets
-from bestreply.report.read import number
-from bestreply.report.sections import Table
+from bestreply.report.regret import opponent_sets
+from bestreply.report.run_files import number
+from bestreply.report.sections import TextTable
 from bestreply.report.texts import Texts, fixed
 
 AGENTS = ("told", "expecting", "not expecting")
@@ -43,7 +43,7 @@ def changes_section(document: dict[str, Any], texts: Texts) -> dict[str, Any]:
     ]
     return {
         "sets": sets,
-        "table": Table(head, [s.cells for s in sets]),
+        "table": TextTable(head, [s.cells for s in sets]),
         "left_out": left_out,
     }
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bestreply.report.picture import Refused, safe_svg
-from bestreply.report.read import number
+from bestreply.report.run_files import number
+from bestreply.report.safe_svg import Refused, safe_svg
 
 ABSENT = -1
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from bestreply.report.read import number
 from bestreply.report.row_charts import heat_map
-from bestreply.report.sections import Table, entries_of
+from bestreply.report.run_files import number
+from bestreply.report.sections import TextTable, entries_of
 from bestreply.report.texts import Texts, fixed
 
 MAX_SHOWN = 40
@@ -64,7 +64,7 @@ def _said(shares: list[float], names: list[str], texts: Texts) -> list[str]:
     ]
 
 
-def _by_moves(document: dict[str, Any], texts: Texts) -> Table:
+def _by_moves(document: dict[str, Any], texts: Texts) -> TextTable:
     entries, end = entries_of(document, "moves"), document.get("end")
     keys = ("bits", "entropy", "accuracy", "hit")
     rows = [
@@ -79,4 +79,4 @@ def _by_moves(document: dict[str, Any], texts: Texts) -> Table:
             [texts("codes_end"), *(fixed(number(end.get(k)), 3) for k in keys)]
         )
     head = ["column_moves", *(f"codes_{k}" for k in keys)]
-    return Table([texts(name) for name in head], rows)
+    return TextTable([texts(name) for name in head], rows)

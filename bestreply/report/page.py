@@ -17,9 +17,9 @@ from bestreply.report import sections
 from bestreply.report.belief import belief_section
 from bestreply.report.changes import changes_section
 from bestreply.report.codes import codes_section
-from bestreply.report.losses import losses_section
-from bestreply.report.match import costliest, read_matches
-from bestreply.report.read import Problem, RunFiles, clean, read_run
+from bestreply.report.matches import costliest, read_matches
+from bestreply.report.regret import losses_section
+from bestreply.report.run_files import FileProblem, RunFiles, clean, read_run
 from bestreply.report.texts import HERE, file_size, load_texts
 from bestreply.utils.files import write_text
 
@@ -52,12 +52,13 @@ def render(run: RunFiles, lang: str) -> str:
     problems = {
         key: value
         for key, value in found.items()
-        if isinstance(value, Problem) and (value.reason or key not in OPTIONAL)
+        if isinstance(value, FileProblem)
+        and (value.reason or key not in OPTIONAL)
     }
     there = {
         key: value
         for key, value in found.items()
-        if value and not isinstance(value, Problem)
+        if value and not isinstance(value, FileProblem)
     }
     page: dict[str, Any] = {
         "diagnostics": None,

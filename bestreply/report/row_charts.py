@@ -129,7 +129,7 @@ def interval_chart(
 
 
 @dataclass(frozen=True)
-class Fall:
+class WaterfallStep:
     """What one cause takes away; negative: what it adds."""
 
     name: str
@@ -139,7 +139,7 @@ class Fall:
 
 def waterfall(
     first: tuple[str, float],
-    falls: Sequence[Fall],
+    falls: Sequence[WaterfallStep],
     last: tuple[str, float],
     label: str,
 ) -> Markup:

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bestreply.report.read import Problem, Scores, read_references, read_scores
+from bestreply.report.run_files import (
+    FileProblem,
+    ScoreColumns,
+    read_references,
+    read_scores,
+)
 from bestreply.report.texts import Texts, fixed, load_texts
 from bestreply.scores.references import Reference
 
@@ -25,7 +30,7 @@ OWN_METHODS = ("agent", "bestreply")
 
 
 @dataclass(frozen=True)
-class Cell:
+class ScoreCell:
     """One method against one opponent set."""
 
     mean: float
@@ -75,7 +80,7 @@ class ScoreTable:
     own: str  # the method that the run is about
     methods: list[str]  # `own` first, then as in the file
     opponents: list[str]
-    cells: dict[tuple[str, str], Cell]
+    cells: dict[tuple[str, str], ScoreCell]
     references: Mapping[str, Reference] = field(
         default_factory=dict
     )  # by opponent set
@@ -128,7 +133,7 @@ class ScoreTable:
 
 
 def score_table(
-    scores: Scores,
+    scores: ScoreColumns,
     own: str | None = None,
     references: Mapping[str, Reference] | None = None,
 ) -> ScoreTable:
@@ -151,7 +156,7 @@ def score_table(
     return ScoreTable(focal, methods, opponents, cells, references or {})
 
 
-def compare(a: Cell, b: Cell) -> Difference:
+def compare_cells(a: ScoreCell, b: ScoreCell) -> Difference:
     """Paired where both were measured on the same seeds (or the same episodes), otherwise by Welch's t."""
     mean = a.mean - b.mean
     if a.values.keys() == b.values.keys() and len(a.values) > 1:
@@ -176,7 +181,7 @@ def compare(a: Cell, b: Cell) -> Difference:
     return Difference(mean, mean - half, mean + half, False)
 
 
-def _cell(scores: Scores, rows: np.ndarray) -> Cell:
+def _cell(scores: ScoreColumns, rows: np.ndarray) -> ScoreCell:
     seeds = np.unique(scores.seed[rows])
     if len(seeds) > 1:
         unit = "seeds"
@@ -202,7 +207,9 @@ def _cell(scores: Scores, rows: np.ndarray) -> Cell:
         if len(array) > 1
         else None
     )
-    return Cell(float(array.mean()), error, unit, len(seeds), len(rows), values)
+    return ScoreCell(
+        float(array.mean()), error, unit, len(seeds), len(rows), values
+    )
 
 
 def _t95(degrees: float) -> float:
@@ -214,7 +221,7 @@ def _t95(degrees: float) -> float:
 # -- in words and in the terminal ------------------------------------------------------------------
 
 
-def cell_text(cell: Cell | None, mixed: bool = False) -> str:
+def cell_text(cell: ScoreCell | None, mixed: bool = False) -> str:
     """``2.71 ± 0.03``, with a star where this error is over episodes and others are over seeds."""
     if cell is None:
         return "–"
@@ -309,7 +316,7 @@ def terminal_table(run_dir: Path, lang: str = "en") -> "Group":
 
     texts = load_texts(lang)
     scores = read_scores(run_dir)
-    if isinstance(scores, Problem):
+    if isinstance(scores, FileProblem):
         where = run_dir / scores.file
         if not scores.reason:
             raise FileNotFoundError(
@@ -319,7 +326,7 @@ def terminal_table(run_dir: Path, lang: str = "en") -> "Group":
             f"{where} cannot be used: {scores.reason}; `bestreply {scores.maker}` makes it anew"
         )
     references = read_references(run_dir)
-    broken = isinstance(references, Problem)
+    broken = isinstance(references, FileProblem)
     table = score_table(scores, references={} if broken else references)
     parts: list[Any] = [_terminal_returns(table, run_dir.name, texts)]
     if table.held_against:

@@ -14,21 +14,21 @@ from bestreply.report.line_charts import (
     named_lines,
     thin,
 )
-from bestreply.report.read import (
-    Problem,
+from bestreply.report.row_charts import Interval, Row, interval_chart
+from bestreply.report.run_files import (
+    FileProblem,
+    MetricSeries,
     RunFiles,
-    Scores,
-    Series,
+    ScoreColumns,
     lookup,
     number,
 )
-from bestreply.report.row_charts import Interval, Row, interval_chart
 from bestreply.report.scores import (
     RATIOS,
     ScoreTable,
     best_reply_row,
     cell_text,
-    compare,
+    compare_cells,
     ratio_text,
     reference_notes,
     score_table,
@@ -41,7 +41,7 @@ MAX_PANELS = 60  # learning curves on one page
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """Cells as text; `bold` marks those to be read first, `own` the row of the run's method."""
 
     head: list[str]
@@ -57,7 +57,7 @@ class Table:
 
 
 def facts(
-    run: RunFiles, scores: Scores | None, texts: Texts
+    run: RunFiles, scores: ScoreColumns | None, texts: Texts
 ) -> list[tuple[str, str]]:
     """Game, settings, budget in environment steps, seeds and time, as far as the files tell."""
     documents = [d for d in (run.provenance, run.config) if isinstance(d, dict)]
@@ -110,7 +110,7 @@ def _budget(run: RunFiles, documents: list[Any], texts: Texts) -> str | None:
     )
 
 
-def _evaluated(scores: Scores, texts: Texts) -> str:
+def _evaluated(scores: ScoreColumns, texts: Texts) -> str:
     seeds, seats = len(np.unique(scores.seed)), len(np.unique(scores.seat))
     return texts(
         "evaluated", episodes=f"{len(scores.value):,}", seats=seats, seeds=seeds
@@ -141,7 +141,7 @@ def findings(table: ScoreTable, texts: Texts) -> tuple[str, list[Finding]]:
             said += texts("found_alone")
         else:
             other = table.cells[rival, against]
-            difference = compare(own, other)
+            difference = compare_cells(own, other)
             verdict = difference.verdict
             said += texts(
                 f"found_{verdict}",
@@ -186,7 +186,7 @@ def own_method(run: RunFiles) -> str | None:
 
 
 def scores_section(
-    run: RunFiles, scores: Scores, texts: Texts
+    run: RunFiles, scores: ScoreColumns, texts: Texts
 ) -> dict[str, Any]:
     own = own_method(run)
     references = run.references if isinstance(run.references, dict) else {}
@@ -243,7 +243,7 @@ def scores_section(
     return {
         "overall": overall,
         "findings": found,
-        "table": Table(head, rows, frozenset(bold), own=0),
+        "table": TextTable(head, rows, frozenset(bold), own=0),
         "note": table_note(table, texts),
         "one_seed": table.units == {"episodes"},
         "pictures": pictures,
@@ -254,7 +254,7 @@ def scores_section(
 
 def _ratios(
     table: ScoreTable, head: list[str], texts: Texts
-) -> list[tuple[str, Table]]:
+) -> list[tuple[str, TextTable]]:
     """A table each of normalised returns and of shares of the best reply, with their titles."""
     found = []
     for what in RATIOS:
@@ -265,7 +265,7 @@ def _ratios(
         rows.append(
             [texts("best_reply"), *best_reply_row(table, texts, value="1")]
         )
-        found.append((texts(f"title_{what}"), Table(head, rows, own=0)))
+        found.append((texts(f"title_{what}"), TextTable(head, rows, own=0)))
     return found
 
 
@@ -279,7 +279,9 @@ class Panel:
     figure: Markup
 
 
-def curves_section(metrics: dict[str, Series], texts: Texts) -> dict[str, Any]:
+def curves_section(
+    metrics: dict[str, MetricSeries], texts: Texts
+) -> dict[str, Any]:
     """Panels by the first part of the metric's name; a held-out loss is drawn into the panel of the loss it
     belongs to.
 
@@ -348,7 +350,7 @@ def curves_section(metrics: dict[str, Series], texts: Texts) -> dict[str, Any]:
     }
 
 
-def _stages(metrics: dict[str, Series]) -> list[tuple[int, int]]:
+def _stages(metrics: dict[str, MetricSeries]) -> list[tuple[int, int]]:
     """(update, env_steps) where the environment steps change."""
     pairs = sorted(
         {
@@ -377,7 +379,9 @@ def _partners(names: list[str]) -> dict[str, str]:
     return found
 
 
-def _curve(series: Series, by_steps: bool, style: str, name: str) -> Curve:
+def _curve(
+    series: MetricSeries, by_steps: bool, style: str, name: str
+) -> Curve:
     if not by_steps:
         return Curve(name, style, series.update.astype(float), series.value)
     order = np.argsort(series.env_steps, kind="stable")
@@ -423,7 +427,7 @@ def diagnostics_section(
         )
         if value
         else None,
-        "heldout": Table([texts("loss"), texts("loss_value")], losses)
+        "heldout": TextTable([texts("loss"), texts("loss_value")], losses)
         if losses
         else None,
         "open_loop": _open_loop(entries_of(diagnostics, "open_loop"), texts),
@@ -442,7 +446,7 @@ def entries_of(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 def _plain(
     entries: list[dict[str, Any]], keys: tuple[str, ...], texts: Texts
-) -> Table:
+) -> TextTable:
     rows = []
     for entry in entries:
         row = [str(entry.get(keys[0], "?"))]
@@ -454,16 +458,16 @@ def _plain(
                 else fixed(found, 3, sign=key == "bias")
             )
         rows.append(row)
-    return Table([texts(f"column_{key}") for key in keys], rows)
+    return TextTable([texts(f"column_{key}") for key in keys], rows)
 
 
-def _opponent_table(entries: list[dict[str, Any]], texts: Texts) -> Table:
+def _opponent_table(entries: list[dict[str, Any]], texts: Texts) -> TextTable:
     plain = _plain(entries, ("player", "top1", "log_loss", "count"), texts)
     bars = {
         (r, 1): share_bar(number(e.get("top1")), "guess")
         for r, e in enumerate(entries)
     }
-    return Table(plain.head, plain.rows, shares=bars)
+    return TextTable(plain.head, plain.rows, shares=bars)
 
 
 def _open_loop(
@@ -521,17 +525,17 @@ def _open_loop(
     ]
     sizes = [c for found in counts.values() for c in found]
     note = texts("open_note", count=texts.count(min(sizes), max(sizes)))
-    return {"pictures": pictures, "table": Table(head, rows), "note": note}
+    return {"pictures": pictures, "table": TextTable(head, rows), "note": note}
 
 
 # -- provenance ------------------------------------------------------------------------------------
 
 
 def flat(
-    document: dict[str, Any] | Problem, prefix: str = ""
+    document: dict[str, Any] | FileProblem, prefix: str = ""
 ) -> list[tuple[str, str]]:
     """``train.learning_rate``: ``0.001`` for every leaf."""
-    if isinstance(document, Problem):
+    if isinstance(document, FileProblem):
         return []
     rows = []
     for key, value in document.items():

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from bestreply.report.match import costliest, read_matches
+from bestreply.report.matches import costliest, read_matches
 from bestreply.report.page import self_contained
-from bestreply.report.read import clean
+from bestreply.report.run_files import clean
 from bestreply.report.texts import load_texts
 
 

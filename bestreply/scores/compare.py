@@ -20,7 +20,7 @@ STEPS_TOLERANCE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
-class Seed:
+class SeedScores:
     """Measured returns of one training seed of a method."""
 
     path: Path
@@ -33,14 +33,14 @@ class Seed:
 
 
 @dataclasses.dataclass(frozen=True)
-class Group:
+class SeedGroup:
     """One method, or one configuration of it."""
 
     name: str
-    seeds: list[Seed]  # in order of their seed
+    seeds: list[SeedScores]  # in order of their seed
 
 
-def read_group(text: str) -> Group:
+def read_group(text: str) -> SeedGroup:
     """Read the group that ``[NAME=]PATH[:METHOD]`` names.
 
     Args:
@@ -74,10 +74,10 @@ def read_group(text: str) -> Group:
             raise ValueError(
                 f"group={text!r}: expected runs that differ in their seed; {one.path} and {two.path} both have seed {one.seed}"
             )
-    return Group(name or text, seeds)
+    return SeedGroup(name or text, seeds)
 
 
-def _seeds_in(place: Path, method: str) -> list[Seed]:
+def _seeds_in(place: Path, method: str) -> list[SeedScores]:
     from bestreply.scores.run_table import is_results  # imports JAX
 
     if is_results(place):
@@ -95,7 +95,7 @@ def _scores_in(place: Path) -> list[Path]:
     )
 
 
-def _read(file: Path, method: str) -> Seed:
+def _read(file: Path, method: str) -> SeedScores:
     from bestreply.scores.returns import Scores
 
     scores = Scores.load(file)
@@ -119,7 +119,7 @@ def _read(file: Path, method: str) -> Seed:
         **_setting_facts(game.get("settings", {})),
         **{f"episodes against {name}": int(rows[name].sum()) for name in sets},
     }
-    return Seed(
+    return SeedScores(
         path=file.parent,
         seed=int(run.get("seed", columns["seed"][of_method][0])),
         mean={
@@ -130,7 +130,7 @@ def _read(file: Path, method: str) -> Seed:
     )
 
 
-def _of_table(file: Path, method: str) -> list[Seed]:
+def _of_table(file: Path, method: str) -> list[SeedScores]:
     """Read the seeds of `method` from a table of results, where a row is a run against an opponent set."""
     from bestreply.scores.run_table import load_results, methods_in, of_method
 
@@ -149,7 +149,7 @@ def _of_table(file: Path, method: str) -> list[Seed]:
     ]
 
 
-def _of_rows(path: Path, rows: list[dict[str, Any]]) -> Seed:
+def _of_rows(path: Path, rows: list[dict[str, Any]]) -> SeedScores:
     first = rows[0]
     try:
         game = parse_spec(first["game"])
@@ -167,7 +167,7 @@ def _of_rows(path: Path, rows: list[dict[str, Any]]) -> Seed:
         },
     }
     means = {row["opponents"]: row["mean"] for row in rows}
-    return Seed(path, first["seed"], means, facts, first["env_steps"])
+    return SeedScores(path, first["seed"], means, facts, first["env_steps"])
 
 
 def _setting_facts(settings: dict[str, Any]) -> dict[str, str]:
@@ -178,7 +178,7 @@ def _setting_facts(settings: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def check_groups(groups: Sequence[Group]) -> None:
+def check_groups(groups: Sequence[SeedGroup]) -> None:
     """Check that groups can be compared: the same seeds, opponent sets, game, episodes and budget.
 
     Args:
@@ -222,7 +222,7 @@ class Mismatch:
     two: Any
 
 
-def mismatches(one: Seed, two: Seed) -> list[Mismatch]:
+def mismatches(one: SeedScores, two: SeedScores) -> list[Mismatch]:
     """List the facts that differ between two runs and must be equal to compare them."""
     facts = dict.fromkeys([*one.facts, *two.facts])
     values = [
@@ -241,7 +241,7 @@ def mismatches(one: Seed, two: Seed) -> list[Mismatch]:
 
 
 def compare(
-    groups: Sequence[Group],
+    groups: Sequence[SeedGroup],
     *,
     margin: float | None = None,
     seed: int = 0,

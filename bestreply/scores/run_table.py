@@ -50,7 +50,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-WANTED = (
+REQUIRED_COLUMNS = (
     "folder",
     "game",
     "seed",
@@ -163,7 +163,9 @@ def load_results(path: str | Path) -> list[dict[str, Any]]:
         pyarrow.csv.read_csv if Path(path).suffix == ".csv" else pq.read_table
     )
     table = read(path)
-    if missing := [name for name in WANTED if name not in table.column_names]:
+    if missing := [
+        name for name in REQUIRED_COLUMNS if name not in table.column_names
+    ]:
         raise ValueError(
             f"{path} has no column {', '.join(missing)}; expected: a table that `bestreply results --out` wrote"
         )

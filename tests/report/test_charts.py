@@ -22,9 +22,9 @@ from bestreply.report.line_charts import (
     thin,
 )
 from bestreply.report.row_charts import (
-    Fall,
     Interval,
     Row,
+    WaterfallStep,
     heat_map,
     interval_chart,
     stacked_shares,
@@ -168,7 +168,7 @@ def test_names_at_the_ends_of_lines_do_not_overlap():
 def test_a_waterfall_leads_from_the_best_reply_to_the_agent():
     shown = waterfall(
         ("a", 4.0),
-        [Fall("b", 1.0, None), Fall("c", -0.5, 0.1)],
+        [WaterfallStep("b", 1.0, None), WaterfallStep("c", -0.5, 0.1)],
         ("d", 3.5),
         "x",
     )

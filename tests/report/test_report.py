@@ -23,8 +23,8 @@ from run_files import (
 )
 
 from bestreply.report import write_report
-from bestreply.report.picture import Refused, safe_svg
-from bestreply.report.read import Problem, read_run
+from bestreply.report.run_files import FileProblem, read_run
+from bestreply.report.safe_svg import Refused, safe_svg
 from bestreply.report.sections import curves_section
 from bestreply.report.texts import load_texts
 
@@ -510,7 +510,7 @@ def test_strings_lose_what_could_drive_a_terminal(tmp_path):
     assert files.scores.method[0] == "a[2Jb" and files.config == {
         "game": "a[2Jb"
     }
-    assert isinstance(files.matches, Problem)
+    assert isinstance(files.matches, FileProblem)
     write_report(run)
     for plain in ("a\x7fb", "a\u202eb", "é\x9bb"):  # not escaped
         (run / "config.json").write_text(f'{{"game": "{plain}"}}', "utf-8")

@@ -11,8 +11,8 @@ from run_files import make_references, make_scores, read_page, words
 from scipy.stats import ttest_ind
 
 from bestreply.report import summary_table, write_report
-from bestreply.report.read import read_run
-from bestreply.report.scores import compare, score_table
+from bestreply.report.run_files import read_run
+from bestreply.report.scores import compare_cells, score_table
 
 
 def write_rows(path, rows):
@@ -115,7 +115,7 @@ def test_comparison_pairs_equal_episodes_and_otherwise_is_welch(tmp_path):
     rows += [("same", "x", 0, e, v) for e, v in enumerate(noise)]
     rows += [("apart", "x", 0, e + 99, v) for e, v in enumerate(noise[:3])]
     cells = score_table(read_run(write_rows(tmp_path / "r", rows)).scores).cells
-    paired = compare(cells["agent", "x"], cells["same", "x"])
+    paired = compare_cells(cells["agent", "x"], cells["same", "x"])
     assert (
         paired.paired
         and paired.verdict == "better"
@@ -124,7 +124,7 @@ def test_comparison_pairs_equal_episodes_and_otherwise_is_welch(tmp_path):
     assert paired.high - paired.mean == pytest.approx(
         3.182446 * math.sqrt(0.04 / 3 / 4), rel=1e-5
     )
-    apart = compare(cells["agent", "x"], cells["apart", "x"])
+    apart = compare_cells(cells["agent", "x"], cells["apart", "x"])
     a, b = ([r[4] for r in rows if r[0] == m] for m in ("agent", "apart"))
     expected = ttest_ind(a, b, equal_var=False).confidence_interval()
     assert (apart.low, apart.high) == pytest.approx(

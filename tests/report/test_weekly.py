@@ -15,26 +15,26 @@ from week_files import make_diagnostics, make_sweep, make_unit
 from bestreply import cli
 from bestreply.report import write_report_over_runs
 from bestreply.report.page import hash_of
-from bestreply.report.read import Series
+from bestreply.report.run_files import MetricSeries
+from bestreply.report.weekly.comparisons import compare_methods
 from bestreply.report.weekly.curves import learning_curves
+from bestreply.report.weekly.discovery import find_runs
 from bestreply.report.weekly.document import (
+    BulletList,
     Document,
     Grid,
     Link,
-    Points,
+    Paragraph,
     Section,
-    Text,
     cells,
     line,
 )
-from bestreply.report.weekly.find import find
 from bestreply.report.weekly.groups import families
-from bestreply.report.weekly.held import hold
 from bestreply.report.weekly.markdown import escape, to_markdown
-from bestreply.report.weekly.problems import seats_of
-from bestreply.report.weekly.record import Cell, read_record
-from bestreply.report.weekly.returns import spreads
-from bestreply.report.weekly.since import parse_since
+from bestreply.report.weekly.problems import seat_means
+from bestreply.report.weekly.record import EpisodeReturns, read_record
+from bestreply.report.weekly.returns import return_distributions
+from bestreply.report.weekly.timestamps import parse_since
 
 
 @pytest.fixture(autouse=True)
@@ -180,13 +180,13 @@ def test_sentences_are_those_of_compare(sweep, tmp_path, monkeypatch, capsys):
 
 
 def test_runs_are_found_however_deep_and_once(sweep):
-    found = find([sweep, sweep / "hunt", sweep / "hunt" / "ours" / "1"])
+    found = find_runs([sweep, sweep / "hunt", sweep / "hunt" / "ours" / "1"])
     assert len(found.runs) == 16
-    assert [p.name for p in find([sweep / "hunt" / "ours"]).runs] == [
+    assert [p.name for p in find_runs([sweep / "hunt" / "ours"]).runs] == [
         str(k) for k in range(8)
     ]
     with pytest.raises(FileNotFoundError, match="nowhere is no folder"):
-        find([sweep / "nowhere"])
+        find_runs([sweep / "nowhere"])
 
 
 def test_runs_of_one_configuration_are_one_method(tmp_path):
@@ -198,7 +198,7 @@ def test_runs_of_one_configuration_are_one_method(tmp_path):
     make_unit(
         tmp_path / "plain-0004", 0, (1, 1), config={"train": {"updates": 7}}
     )
-    (family,) = families([read_record(p) for p in find([tmp_path]).runs])
+    (family,) = families([read_record(p) for p in find_runs([tmp_path]).runs])
     assert {g.name: [r.seed for r in g.runs] for g in family.groups} == {
         "plain (1)": [0, 1, 2],
         "plain (2)": [0],
@@ -292,12 +292,16 @@ def test_seeds_that_one_has_alone_are_left_out_and_said(tmp_path):
 
 
 def test_a_baseline_is_what_all_are_held_against(sweep, tmp_path):
-    groups = families([read_record(p) for p in find([sweep]).runs])[0]
-    assert [(c.a, c.b) for c in hold(groups, "ours").between] == [
+    groups = families([read_record(p) for p in find_runs([sweep]).runs])[0]
+    assert [(c.a, c.b) for c in compare_methods(groups, "ours").between] == [
         ("blue", "ours")
     ]
-    assert [(c.a, c.b) for c in hold(groups).between] == [("blue", "ours")]
-    assert {c.b for c in hold(groups, "random").within["ours"]} == {"random"}
+    assert [(c.a, c.b) for c in compare_methods(groups).between] == [
+        ("blue", "ours")
+    ]
+    assert {c.b for c in compare_methods(groups, "random").within["ours"]} == {
+        "random"
+    }
     with pytest.raises(
         ValueError,
         match="no method is named 'red'; there are: agent, blue, ours, random",
@@ -320,8 +324,8 @@ def test_the_plan_names_seeds_and_how_to_run_them(tmp_path):
             page,
         )[1]
     )
-    (family,) = families([read_record(p) for p in find([tmp_path]).runs])
-    held = hold(family)
+    (family,) = families([read_record(p) for p in find_runs([tmp_path]).runs])
+    held = compare_methods(family)
     open_ = [
         *held.between,
         *(
@@ -547,14 +551,14 @@ def test_seats_beside_scipy():
     rng = np.random.default_rng(0)
     seats = np.tile([0, 1, 2], 40)
     returns = rng.normal(0, 1, 120) + 0.5 * seats
-    found = seats_of([Cell(returns, seats)])
+    found = seat_means([EpisodeReturns(returns, seats)])
     assert found.p == pytest.approx(
         f_oneway(*(returns[seats == k] for k in range(3))).pvalue
     )
     assert found.means[2] == pytest.approx(returns[seats == 2].mean())
     assert (
-        seats_of([Cell(returns, 0 * seats)]) is None
-        and seats_of([Cell(0 * returns, seats)]) is None
+        seat_means([EpisodeReturns(returns, 0 * seats)]) is None
+        and seat_means([EpisodeReturns(0 * returns, seats)]) is None
     )
 
 
@@ -562,7 +566,7 @@ def test_seats_beside_scipy():
 
 
 def test_curves_are_means_over_seeds_against_environment_steps(sweep):
-    (family,) = families([read_record(p) for p in find([sweep]).runs])
+    (family,) = families([read_record(p) for p in find_runs([sweep]).runs])
     curves = learning_curves(family)
     assert (
         curves.by_steps
@@ -600,11 +604,13 @@ def test_where_steps_stand_still_the_axis_is_updates(tmp_path):
 
 
 def test_curves_of_different_length_meet_where_both_have_been(sweep):
-    (family,) = families([read_record(p) for p in find([sweep]).runs])
+    (family,) = families([read_record(p) for p in find_runs([sweep]).runs])
     (blue, ours) = family.groups
     at = np.array([0, 50, 100])
-    blue.runs[0].metrics["x"] = Series(at, at, np.array([0.0, 1.0, 2.0]))
-    blue.runs[1].metrics["x"] = Series(at[:2], at[:2], np.array([4.0, 4.0]))
+    blue.runs[0].metrics["x"] = MetricSeries(at, at, np.array([0.0, 1.0, 2.0]))
+    blue.runs[1].metrics["x"] = MetricSeries(
+        at[:2], at[:2], np.array([4.0, 4.0])
+    )
     (metric,) = [m for m in learning_curves(family).metrics if m.name == "x"]
     assert metric.means[0].x[[0, -1]].tolist() == [0, 50] and metric.means[
         0
@@ -618,8 +624,8 @@ def test_curves_of_different_length_meet_where_both_have_been(sweep):
 def test_distributions_of_returns(tmp_path):
     make_unit(tmp_path / "h" / "a" / "0", 0, (1, 1))
     make_unit(tmp_path / "h" / "b" / "0", 0, (3, 1), config={"train": {}})
-    (family,) = families([read_record(p) for p in find([tmp_path]).runs])
-    stag, random = spreads(family)
+    (family,) = families([read_record(p) for p in find_runs([tmp_path]).runs])
+    stag, random = return_distributions(family)
     assert stag.bins == [
         (0, 0),
         (2, 2),
@@ -648,11 +654,11 @@ def test_markdown_by_hand():
         bold=frozenset({0}),
     )
     blocks = [
-        Text(line("1. no list")),
-        Text(line("mind"), "caveat"),
-        Text(line("of a figure"), "figure"),
+        Paragraph(line("1. no list")),
+        Paragraph(line("mind"), "caveat"),
+        Paragraph(line("of a figure"), "figure"),
         table,
-        Points([]),
+        BulletList([]),
     ]
     text = to_markdown(Document("b", "T", [Section("s", "S", blocks)]))
     assert text == (

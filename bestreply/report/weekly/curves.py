@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bestreply.report.read import Series
-from bestreply.report.weekly.groups import Family, Group
+from bestreply.report.run_files import MetricSeries
+from bestreply.report.weekly.groups import Family, RunGroup
 from bestreply.scores.statistics import student_t
 
-NEAR = 0.95
+CONVERGED = 0.95
 """Share of the way from its first to its final level at which a curve counts as converged."""
-ALONG = (0.25, 0.5, 0.75)
+FRACTIONS = (0.25, 0.5, 0.75)
 GRID = 120
 
 
 @dataclass(frozen=True)
-class Mean:
+class MeanCurve:
     """A metric's mean over seeds, with its 95 % interval by Student's t where there are several."""
 
     name: str  # of the group
@@ -28,7 +28,7 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Speed:
+class Convergence:
     """Levels of each seed: the first, those at `ALONG` of the way, the final one, and the x near that (None: no change)."""
 
     first: list[float]
@@ -38,23 +38,23 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Metric:
+class MetricCurves:
     name: str
-    means: list[Mean]
-    speeds: dict[str, Speed]  # by group
+    means: list[MeanCurve]
+    speeds: dict[str, Convergence]  # by group
 
 
 @dataclass(frozen=True)
-class Curves:
+class LearningCurves:
     """`by_steps`: x is environment steps; otherwise updates, all at the same few numbers of environment steps."""
 
     by_steps: bool
-    metrics: list[Metric]
+    metrics: list[MetricCurves]
     steps: tuple[int, int]  # least and greatest of all
     every: float  # points of x between two that were logged, at most
 
 
-def learning_curves(family: Family) -> Curves | None:
+def learning_curves(family: Family) -> LearningCurves | None:
     """Average every metric of a family's groups over seeds; None where no run has logged any."""
     logged = [r.metrics for r in family.runs if r.metrics]
     if not logged:
@@ -69,7 +69,7 @@ def learning_curves(family: Family) -> Curves | None:
                 means.append(_mean(group.name, lines))
                 speeds[group.name] = _speed(lines)
         if means:
-            averaged.append(Metric(name, means, speeds))
+            averaged.append(MetricCurves(name, means, speeds))
     steps = [
         int(s.env_steps[k])
         for metrics in logged
@@ -82,12 +82,12 @@ def learning_curves(family: Family) -> Curves | None:
         for m in metric.means
         if len(m.x) > 1
     ]
-    return Curves(
+    return LearningCurves(
         by_steps, averaged, (min(steps), max(steps)), max(gaps, default=0.0)
     )
 
 
-def _grows(metrics: dict[str, Series]) -> bool:
+def _grows(metrics: dict[str, MetricSeries]) -> bool:
     """Return whether environment steps grow with updates; data collected before training has one number, or one a round."""
     steps = np.unique(np.concatenate([s.env_steps for s in metrics.values()]))
     updates = np.unique(np.concatenate([s.update for s in metrics.values()]))
@@ -95,7 +95,7 @@ def _grows(metrics: dict[str, Series]) -> bool:
 
 
 def _lines(
-    group: Group, name: str, by_steps: bool
+    group: RunGroup, name: str, by_steps: bool
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return x and value of every seed, x in order."""
     lines = []
@@ -117,7 +117,9 @@ def _lines(
     return lines
 
 
-def _mean(name: str, lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Mean:
+def _mean(
+    name: str, lines: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> MeanCurve:
     """Average point by point where seeds logged equally often, otherwise interpolated where all have values."""
     if len({len(x) for x, _ in lines}) == 1:
         x = np.mean([x for x, _ in lines], 0)
@@ -126,7 +128,7 @@ def _mean(name: str, lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Mean:
         low, high = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
         x = np.linspace(low, max(high, low), GRID)
         values = np.array([np.interp(x, a, b) for a, b in lines])
-    return Mean(name, len(lines), x, *mean_and_interval(values))
+    return MeanCurve(name, len(lines), x, *mean_and_interval(values))
 
 
 def mean_and_interval(
@@ -147,10 +149,10 @@ def mean_and_interval(
     return mean, mean - half, mean + half
 
 
-def _speed(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Speed:
+def _speed(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Convergence:
     first, along, final, reached = [], [], [], []
     for x, y in lines:
-        at = x[0] + np.array(ALONG)[:, None] * (x[-1] - x[0])
+        at = x[0] + np.array(FRACTIONS)[:, None] * (x[-1] - x[0])
         along.append(y[np.abs(x - at).argmin(1)].tolist())
         end = float(y[-max(1, len(y) // 10) :].mean())
         first.append(float(y[0]))
@@ -158,6 +160,6 @@ def _speed(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Speed:
         fraction = (
             (y - y[0]) / (end - y[0]) if end != y[0] else np.zeros(len(y))
         )
-        near = np.flatnonzero(fraction >= NEAR)
+        near = np.flatnonzero(fraction >= CONVERGED)
         reached.append(float(x[near[0]]) if len(near) else None)
-    return Speed(first, along, final, reached)
+    return Convergence(first, along, final, reached)

@@ -48,7 +48,7 @@ def line(*parts: str | Link | Code | Anchor) -> Line:
 
 
 @dataclass(frozen=True)
-class Text:
+class Paragraph:
     """A paragraph; `style` is "lead", "note", "caveat", "sub", "figure" (a note on figures, with which it comes and goes) or
     nothing."""
 
@@ -58,7 +58,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Points:
+class BulletList:
     """A list; each entry with a style: "better", "worse", "unclear", "trouble" or nothing."""
 
     kind: ClassVar[str] = "points"
@@ -116,7 +116,7 @@ class Heading:
     anchor: str = ""
 
 
-Block = Text | Points | Grid | Pictures | Fold | Heading
+Block = Paragraph | BulletList | Grid | Pictures | Fold | Heading
 
 
 @dataclass(frozen=True)

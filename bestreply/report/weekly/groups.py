@@ -7,18 +7,23 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from bestreply.report.weekly.find import natural
-from bestreply.report.weekly.record import UNKNOWN, Cell, Game, Record
+from bestreply.report.weekly.discovery import natural
+from bestreply.report.weekly.record import (
+    UNKNOWN,
+    EpisodeReturns,
+    GameKey,
+    RunRecord,
+)
 
 
 @dataclass(frozen=True)
-class Group:
+class RunGroup:
     """Runs of one configuration: one method. `repeats` have a seed that another of them has; the newest counts."""
 
     name: str
     folder: Path
-    runs: tuple[Record, ...]  # in the order of their seeds
-    repeats: tuple[Record, ...] = ()
+    runs: tuple[RunRecord, ...]  # in the order of their seeds
+    repeats: tuple[RunRecord, ...] = ()
 
     @property
     def method(self) -> str:
@@ -31,7 +36,7 @@ class Group:
         return all(r.path.name.isdecimal() for r in self.runs)
 
     @cached_property
-    def measured(self) -> tuple[Record, ...]:
+    def measured(self) -> tuple[RunRecord, ...]:
         return tuple(r for r in self.runs if r.cells)
 
     @cached_property
@@ -42,7 +47,7 @@ class Group:
         )
         return sorted(names, key=lambda m: m != self.method)
 
-    def cells(self, method: str, opponents: str) -> dict[int, Cell]:
+    def cells(self, method: str, opponents: str) -> dict[int, EpisodeReturns]:
         """By training seed."""
         return {
             r.seed: r.cells[method, opponents]
@@ -55,9 +60,9 @@ class Group:
 class Family:
     """The methods that play one game."""
 
-    game: Game
+    game: GameKey
     title: str
-    groups: tuple[Group, ...]
+    groups: tuple[RunGroup, ...]
 
     @cached_property
     def opponents(self) -> list[str]:
@@ -68,7 +73,7 @@ class Family:
         return sorted(names, key=lambda name: bare(name) != NEAREST_STAG)
 
     @property
-    def runs(self) -> list[Record]:
+    def runs(self) -> list[RunRecord]:
         return [r for g in self.groups for r in g.runs]
 
 
@@ -80,10 +85,11 @@ def bare(opponents: str) -> str:
     return re.sub(r"^\d+ ", "", opponents)
 
 
-def families(records: Sequence[Record]) -> list[Family]:
+def families(records: Sequence[RunRecord]) -> list[Family]:
     """Records by game, and within a game by method: where they lie, and what they are configured to be."""
     by_game: dict[
-        Game, dict[tuple[Path, str, frozenset[tuple[str, str]]], list[Record]]
+        GameKey,
+        dict[tuple[Path, str, frozenset[tuple[str, str]]], list[RunRecord]],
     ] = defaultdict(dict)
     typed = {r.spec: r.game for r in records if r.spec and r.game.settings}
     for record in records:
@@ -122,7 +128,7 @@ def families(records: Sequence[Record]) -> list[Family]:
     return sorted(found, key=lambda f: natural(f.title))
 
 
-def _label(record: Record) -> tuple[Path, str]:
+def _label(record: RunRecord) -> tuple[Path, str]:
     """The folder that a method's runs lie in, and its name: of ``METHOD/SEED`` the folder's, else the run's without its number."""
     path = record.path.absolute()
     if path.name.isdecimal():
@@ -132,8 +138,8 @@ def _label(record: Record) -> tuple[Path, str]:
     ) or path.name
 
 
-def _group(name: str, folder: Path, runs: list[Record]) -> Group:
-    by_seed: dict[int, list[Record]] = defaultdict(list)
+def _group(name: str, folder: Path, runs: list[RunRecord]) -> RunGroup:
+    by_seed: dict[int, list[RunRecord]] = defaultdict(list)
     for record in runs:
         by_seed[record.seed].append(record)
     kept, repeats = [], []
@@ -147,10 +153,10 @@ def _group(name: str, folder: Path, runs: list[Record]) -> Group:
         )
         kept.append(newest)
         repeats += older
-    return Group(name, folder, tuple(kept), tuple(repeats))
+    return RunGroup(name, folder, tuple(kept), tuple(repeats))
 
 
-def _named(groups: list[Group]) -> list[Group]:
+def _named(groups: list[RunGroup]) -> list[RunGroup]:
     """Groups of one game by different names: with their sweep's where two are named alike, then with a number."""
     alike = Counter(g.name for g in groups)
     longer = [
@@ -167,11 +173,11 @@ def _named(groups: list[Group]) -> list[Group]:
     return named
 
 
-def _sweep(group: Group) -> str:
+def _sweep(group: RunGroup) -> str:
     return group.folder.parent.parent.name if group.sweep else group.folder.name
 
 
-def _spec(game: Game, version: bool = False) -> str:
+def _spec(game: GameKey, version: bool = False) -> str:
     settings = ", ".join(f"{name}={value}" for name, value in game.settings)
     spec = f"{game.name}({settings})" if settings else game.name
     return f"{spec} v{game.version}" if version and game.version else spec

@@ -5,13 +5,13 @@ from functools import lru_cache
 
 from bestreply.report.weekly.document import (
     Block,
+    BulletList,
     Code,
     Document,
     Grid,
     Line,
     Link,
     Part,
-    Points,
 )
 
 _SPECIAL = re.compile(r"([\\`*\[\]<>|#!~&])|(?<![^\W_])(_)|(_)(?![^\W_])")
@@ -60,7 +60,7 @@ def _block(block: Block, level: int) -> list[str]:
     return []
 
 
-def _points(block: Points) -> str:
+def _points(block: BulletList) -> str:
     return "\n".join(f"- {_line(parts)}" for _, parts in block.lines)
 
 

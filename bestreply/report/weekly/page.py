@@ -10,23 +10,23 @@ from markupsafe import Markup, escape
 
 from bestreply.report.page import PAGE, self_contained
 from bestreply.report.texts import Texts, load_texts
+from bestreply.report.weekly.discovery import holds_run
 from bestreply.report.weekly.document import (
     Anchor,
     Block,
+    BulletList,
     Document,
     Grid,
     Heading,
     Line,
     Link,
+    Paragraph,
     Part,
     Plain,
-    Points,
     Section,
-    Text,
     cells,
     line,
 )
-from bestreply.report.weekly.find import holds_run
 from bestreply.report.weekly.markdown import to_markdown
 from bestreply.report.weekly.plan import plan
 from bestreply.report.weekly.problems import problems
@@ -102,23 +102,23 @@ def compose(week: Week, texts: Texts) -> Document:
     """All that the report says; each section from the runs' files alone."""
     wrong, next_ = problems(week, texts), plan(week, texts)
     summary: list[Block] = [
-        Text(line(lead(week, texts)), "lead"),
-        Points(findings(week, texts, len(wrong))),
+        Paragraph(line(lead(week, texts)), "lead"),
+        BulletList(findings(week, texts, len(wrong))),
     ]
     last: list[Block] = [Heading(texts("weekly_title_problems"))]
     last.append(
-        Points([("trouble", p) for p in wrong])
+        BulletList([("trouble", p) for p in wrong])
         if wrong
-        else Text(line(texts("weekly_no_problems")))
+        else Paragraph(line(texts("weekly_no_problems")))
     )
     last += [
         Heading(texts("weekly_title_next")),
-        Text(line(texts("weekly_note_next")), "note"),
+        Paragraph(line(texts("weekly_note_next")), "note"),
     ]
     last.append(
-        Points([("", p) for p in next_])
+        BulletList([("", p) for p in next_])
         if next_
-        else Text(line(texts("weekly_nothing_next")))
+        else Paragraph(line(texts("weekly_nothing_next")))
     )
     sections = [
         Section("summary", texts("nav_summary"), summary),

@@ -5,19 +5,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bestreply.report.texts import Texts, duration, fixed
+from bestreply.report.weekly.comparisons import Comparison, GameComparisons
 from bestreply.report.weekly.document import Code, Line, line
-from bestreply.report.weekly.groups import NEAREST_STAG, Family, Group, bare
-from bestreply.report.weekly.held import Comparison, Held
+from bestreply.report.weekly.groups import NEAREST_STAG, Family, RunGroup, bare
 from bestreply.report.weekly.problems import (
-    MOST_OF_A_KIND,
+    MAX_PER_KIND,
     lost_entities,
     miscalibrated,
     missing_seeds,
 )
-from bestreply.report.weekly.section_opponents import diagnose, losses_of
-from bestreply.report.weekly.week import Week, joined, mean_of
+from bestreply.report.weekly.section_opponents import diagnose, regret_of
+from bestreply.report.weekly.week import Week, join_lines, mean_of
 
-LEAST_SEEDS = 6
+MIN_SEEDS = 6
 """Fewer than so many can never show a difference at 5 %."""
 
 
@@ -33,7 +33,7 @@ def plan(week: Week, texts: Texts) -> list[Line]:
     found = []
     for kind in kinds:
         lines = list(dict.fromkeys(kind))
-        found += lines[:MOST_OF_A_KIND]
+        found += lines[:MAX_PER_KIND]
     return found
 
 
@@ -73,17 +73,17 @@ def sweep_file(command: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class Open:
+class OpenComparison:
     """A comparison that more seeds would settle: so many in all."""
 
     said: str
-    groups: tuple[Group, ...]
+    groups: tuple[RunGroup, ...]
     expected: int
 
 
 def _seeds(week: Week, texts: Texts) -> Iterator[Line]:
     """Of what is not settled between methods, how many seeds would; what one sweep would settle, together."""
-    by_file: dict[str, list[Open]] = {}
+    by_file: dict[str, list[OpenComparison]] = {}
     for family, held in week.pairs:
         for c, groups in _compared(family, held):
             v = c.overall
@@ -99,7 +99,7 @@ def _seeds(week: Week, texts: Texts) -> Iterator[Line]:
                     )
                 )
                 continue
-            wanted = max(v.seeds_required or LEAST_SEEDS, v.seeds + 1)
+            wanted = max(v.seeds_required or MIN_SEEDS, v.seeds + 1)
             said = texts("weekly_do_seeds", seeds=f"{wanted:,}", **names)
             if all(g.sweep for g in groups):
                 file = next(
@@ -111,7 +111,9 @@ def _seeds(week: Week, texts: Texts) -> Iterator[Line]:
                     ),
                     "FILE.toml",
                 )
-                by_file.setdefault(file, []).append(Open(said, groups, wanted))
+                by_file.setdefault(file, []).append(
+                    OpenComparison(said, groups, wanted)
+                )
             else:
                 yield (
                     *line(texts("weekly_do_more", open=said)),
@@ -122,8 +124,8 @@ def _seeds(week: Week, texts: Texts) -> Iterator[Line]:
 
 
 def _compared(
-    family: Family, held: Held
-) -> Iterator[tuple[Comparison, tuple[Group, ...]]]:
+    family: Family, held: GameComparisons
+) -> Iterator[tuple[Comparison, tuple[RunGroup, ...]]]:
     """Comparisons whose outcome is worth more seeds: of methods with each other, and of each with its own model of the others left out."""
     by_name = {g.name: g for g in family.groups}
     yield from (
@@ -137,7 +139,7 @@ def _compared(
         )
 
 
-def _one_sweep(file: str, found: list[Open], texts: Texts) -> Line:
+def _one_sweep(file: str, found: list[OpenComparison], texts: Texts) -> Line:
     """The setting that settles all of `found`, and what it costs at the time that runs have taken."""
     wanted = found[0].expected
     groups = {id(g): g for o in found for g in o.groups}.values()
@@ -145,7 +147,7 @@ def _one_sweep(file: str, found: list[Open], texts: Texts) -> Line:
     seconds = [
         r.seconds for g in groups for r in g.runs if r.seconds is not None
     ]
-    said = texts("weekly_list_gap").join(o.said for o in found[:MOST_OF_A_KIND])
+    said = texts("weekly_list_gap").join(o.said for o in found[:MAX_PER_KIND])
     parts = [
         texts("weekly_do_more", open=said),
         texts("weekly_in_sweep"),
@@ -164,7 +166,7 @@ def _one_sweep(file: str, found: list[Open], texts: Texts) -> Line:
     return line(*parts)
 
 
-def _one_by_one(week: Week, groups: Sequence[Group], texts: Texts) -> Line:
+def _one_by_one(week: Week, groups: Sequence[RunGroup], texts: Texts) -> Line:
     """The command that adds a seed to each method."""
     runs = [g.runs[0] for g in groups if g.runs[0].config]
     seed = max(r.seed for g in groups for r in g.runs) + 1
@@ -175,7 +177,7 @@ def _one_by_one(week: Week, groups: Sequence[Group], texts: Texts) -> Line:
         for r in runs
     ]
     return (
-        (*line(texts("weekly_by_run")), *joined(typed, texts("list_gap")))
+        (*line(texts("weekly_by_run")), *join_lines(typed, texts("list_gap")))
         if typed
         else ()
     )
@@ -240,7 +242,7 @@ def _nearest_stag(week: Week, texts: Texts) -> Iterator[Line]:
             if bare(against) != NEAREST_STAG:
                 continue
             for group in family.groups:
-                losses = losses_of(group, against)
+                losses = regret_of(group, against)
                 if losses is None or losses.largest is None:
                     continue
                 lost = fixed(mean_of(losses.parts[losses.largest]))

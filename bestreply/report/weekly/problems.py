@@ -5,24 +5,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bestreply.report.read import number
+from bestreply.report.run_files import number
 from bestreply.report.texts import Texts, fixed
 from bestreply.report.weekly.document import Line, line
-from bestreply.report.weekly.groups import Family, Group
-from bestreply.report.weekly.record import Cell, Record
+from bestreply.report.weekly.groups import Family, RunGroup
+from bestreply.report.weekly.record import EpisodeReturns, RunRecord
 from bestreply.report.weekly.section_models import beliefs_of, numbers_of
 from bestreply.report.weekly.section_runs import revisions
 from bestreply.report.weekly.section_verdicts import refused
-from bestreply.report.weekly.week import Week, listed, mean_of
+from bestreply.report.weekly.week import Week, list_names, mean_of
 from bestreply.scores.statistics import ALPHA, holm
 
-SAME_RETURN = 0.9
+MAX_SAME_RETURN = 0.9
 """Share of episodes with one and the same return from which rewards count as unbalanced."""
-TIMES_AS_MANY = 4
+MAX_MOVE_RATIO = 4
 """Times as many moves of one player as of another from which data counts as unbalanced."""
-MOST_ECE = 0.1
-LEAST_RECALL, AHEAD = 0.5, 3.0
-MOST_OF_A_KIND = 12
+MAX_ECE = 0.1
+MIN_RECALL, RECALL_STEPS = 0.5, 3.0
+MAX_PER_KIND = 12
 
 
 def problems(week: Week, texts: Texts) -> list[Line]:
@@ -44,12 +44,12 @@ def problems(week: Week, texts: Texts) -> list[Line]:
 
 
 def _shortened(lines: list[Line], texts: Texts) -> list[Line]:
-    left = len(lines) - MOST_OF_A_KIND
+    left = len(lines) - MAX_PER_KIND
     return (
         lines
         if left <= 0
         else [
-            *lines[:MOST_OF_A_KIND],
+            *lines[:MAX_PER_KIND],
             line(texts("weekly_problem_more", count=f"{left:,}")),
         ]
     )
@@ -77,13 +77,13 @@ def _files(week: Week, texts: Texts) -> Iterator[Line]:
             if problem.reason:
                 said = texts("broken", file=problem.file, reason=problem.reason)
                 yield line(week.to_run(record), texts("weekly_colon"), said)
-    missing: dict[str, list[Record]] = {}
+    missing: dict[str, list[RunRecord]] = {}
     for record in week.records:
         for problem in record.problems:
             if not problem.reason:
                 missing.setdefault(problem.file, []).append(record)
     for file, records in missing.items():
-        names = listed([week.place(r) for r in records], texts, 4)
+        names = list_names([week.place(r) for r in records], texts, 4)
         yield line(
             texts(
                 "weekly_file_missing",
@@ -109,13 +109,15 @@ def _repeats(week: Week, texts: Texts) -> Iterator[Line]:
     for family in week.families:
         for group in family.groups:
             if group.repeats:
-                names = listed([week.place(r) for r in group.repeats], texts, 4)
+                names = list_names(
+                    [week.place(r) for r in group.repeats], texts, 4
+                )
                 yield line(
                     texts("weekly_repeats", method=group.name, runs=names)
                 )
 
 
-def missing_seeds(family: Family, group: Group) -> list[int]:
+def missing_seeds(family: Family, group: RunGroup) -> list[int]:
     """Seeds that another method of the same folder of methods was measured with, and this one was not."""
     beside = [
         g
@@ -139,7 +141,7 @@ def _missing_seeds(week: Week, texts: Texts) -> Iterator[Line]:
                     texts(
                         "weekly_seeds_missing",
                         method=group.name,
-                        seeds=listed(gone, texts),
+                        seeds=list_names(gone, texts),
                     )
                 )
 
@@ -159,7 +161,7 @@ def _mixed_code(week: Week, texts: Texts) -> Iterator[Line]:
                 texts(
                     "weekly_revisions",
                     game=family.title,
-                    revisions=listed(found, texts, 4),
+                    revisions=list_names(found, texts, 4),
                 )
             )
     changed = [r for r in week.records if r.revision.endswith("+changes")]
@@ -170,7 +172,9 @@ def _mixed_code(week: Week, texts: Texts) -> Iterator[Line]:
 # -- rewards and data --------------------------------------------------------------------------------------------------------------
 
 
-def _own(week: Week) -> Iterator[tuple[Group, str, dict[int, Cell]]]:
+def _own(
+    week: Week,
+) -> Iterator[tuple[RunGroup, str, dict[int, EpisodeReturns]]]:
     for family in week.families:
         for group in family.groups:
             for against in family.opponents:
@@ -187,7 +191,7 @@ def _rewards(week: Week, texts: Texts) -> Iterator[Line]:
             return_counts=True,
         )
         share = counts.max() / counts.sum()
-        if share >= SAME_RETURN and counts.sum() > 1:
+        if share >= MAX_SAME_RETURN and counts.sum() > 1:
             value = fixed(float(values[counts.argmax()]))
             yield line(
                 texts(
@@ -224,7 +228,7 @@ def _data(week: Week, texts: Texts) -> Iterator[Line]:
                 min(counts, key=lambda n: counts[n]),
             )
             if (
-                counts[most] >= TIMES_AS_MANY * counts[least]
+                counts[most] >= MAX_MOVE_RATIO * counts[least]
                 and (most, least) not in seen
             ):
                 seen.add((most, least))
@@ -243,26 +247,29 @@ def _data(week: Week, texts: Texts) -> Iterator[Line]:
 # -- models and seats --------------------------------------------------------------------------------------------------------------
 
 
-def miscalibrated(group: Group) -> float | None:
+def miscalibrated(group: RunGroup) -> float | None:
     """The expected calibration error where it is large, mean over runs."""
     ece = mean_of(numbers_of(beliefs_of(group), "ece"))
-    return ece if ece is not None and ece > MOST_ECE else None
+    return ece if ece is not None and ece > MAX_ECE else None
 
 
-def lost_entities(group: Group) -> dict[str, float]:
+def lost_entities(group: RunGroup) -> dict[str, float]:
     """Entities that the world model has lost a few steps ahead: mean recall over runs."""
     recalls: dict[str, list[float]] = {}
     for record in group.runs:
         entries = record.diagnostics.get("open_loop")
         for entry in entries if isinstance(entries, list) else []:
-            if isinstance(entry, dict) and number(entry.get("steps")) == AHEAD:
+            if (
+                isinstance(entry, dict)
+                and number(entry.get("steps")) == RECALL_STEPS
+            ):
                 recall = number(entry.get("recall"))
                 if recall is not None:
                     recalls.setdefault(
                         str(entry.get("entity", "?")), []
                     ).append(recall)
     means = {name: mean_of(values) or 0.0 for name, values in recalls.items()}
-    return {name: mean for name, mean in means.items() if mean < LEAST_RECALL}
+    return {name: mean for name, mean in means.items() if mean < MIN_RECALL}
 
 
 def _models(week: Week, texts: Texts) -> Iterator[Line]:
@@ -290,20 +297,20 @@ def _models(week: Week, texts: Texts) -> Iterator[Line]:
                         "weekly_lost_entities",
                         method=group.name,
                         entities=named,
-                        steps=f"{AHEAD:g}",
+                        steps=f"{RECALL_STEPS:g}",
                     )
                 )
 
 
 @dataclass(frozen=True)
-class Seats:
+class SeatMeans:
     """Mean returns of an agent by its seat, and p of all being the same."""
 
     means: dict[int, float]
     p: float
 
 
-def seats_of(cells: list[Cell]) -> Seats | None:
+def seat_means(cells: list[EpisodeReturns]) -> SeatMeans | None:
     """F test over episodes that all seats of these trained agents have the same mean, each agent's own mean taken out.
 
     None where there is one seat, or too little to tell.
@@ -324,7 +331,7 @@ def seats_of(cells: list[Cell]) -> Seats | None:
         return None
     f = float((count * mean**2).sum()) / between / inside
     means = np.bincount(place, returns) / count
-    return Seats(
+    return SeatMeans(
         dict(zip(names.tolist(), means.tolist(), strict=True)),
         float(fdtrc(between, within, f)),
     )
@@ -334,7 +341,7 @@ def _seats(week: Week, texts: Texts) -> Iterator[Line]:
     tested = [
         (g, o, s)
         for g, o, found in _own(week)
-        if (s := seats_of(list(found.values()))) is not None
+        if (s := seat_means(list(found.values()))) is not None
     ]
     for (group, against, seats), p in zip(
         tested, holm([s.p for *_, s in tested]), strict=True

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bestreply.report.read import (
+from bestreply.report.run_files import (
     MAX_SIZE,
-    Problem,
-    Series,
+    FileProblem,
+    MetricSeries,
     clean,
     coded,
     number,
@@ -25,17 +25,17 @@ from bestreply.report.read import (
     read_with,
 )
 from bestreply.report.sections import flat
-from bestreply.report.weekly.since import as_moment
+from bestreply.report.weekly.timestamps import as_moment
 from bestreply.scores.references import Reference
 
-Document = dict[str, Any]
+JsonObject = dict[str, Any]
 
 UNKNOWN = "?"
 """The name of a game that no file tells."""
 
 
 @dataclass(frozen=True)
-class Cell:
+class EpisodeReturns:
     """The episodes of one method against one opponent set."""
 
     returns: np.ndarray  # [episodes] float64
@@ -47,7 +47,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Game:
+class GameKey:
     """What has to be the same for two runs to be of one game."""
 
     name: str
@@ -56,12 +56,12 @@ class Game:
 
 
 @dataclass(frozen=True)
-class Record:
+class RunRecord:
     """One run. `state` is "done", "unmeasured" (no scores), "unfinished" (stopped within training) or "failed" (`error` says why)."""
 
     path: Path
     seed: int
-    game: Game
+    game: GameKey
     spec: str  # the game as it was typed
     state: str
     error: str
@@ -73,19 +73,19 @@ class Record:
     seconds: float | None
     method: str  # in the scores, of what the run is about
     config: dict[str, str]  # without game and seed
-    cells: dict[tuple[str, str], Cell]  # (method, opponents)
-    metrics: dict[str, Series] = field(default_factory=dict)
-    diagnostics: Document = field(default_factory=dict)
-    regret: Document = field(default_factory=dict)
+    cells: dict[tuple[str, str], EpisodeReturns]  # (method, opponents)
+    metrics: dict[str, MetricSeries] = field(default_factory=dict)
+    diagnostics: JsonObject = field(default_factory=dict)
+    regret: JsonObject = field(default_factory=dict)
     references: dict[str, Reference] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[FileProblem, ...] = ()
 
     @property
     def opponents(self) -> list[str]:
         return list(dict.fromkeys(against for _, against in self.cells))
 
 
-def read_record(path: Path, since: datetime | None = None) -> Record | None:
+def read_record(path: Path, since: datetime | None = None) -> RunRecord | None:
     """The run at `path`; None where it was made before `since`, or nothing says when and there is a `since`."""
     provenance = read_json(path, "provenance.json")
     started = _started(path, provenance)
@@ -112,9 +112,9 @@ def read_record(path: Path, since: datetime | None = None) -> Record | None:
     state, error = _state(path, bool(cells), scores, files["diagnostics"])
     data = facts.get("data")
     there: dict[str, Any] = {
-        k: v for k, v in files.items() if not isinstance(v, Problem)
+        k: v for k, v in files.items() if not isinstance(v, FileProblem)
     }
-    return Record(
+    return RunRecord(
         path=path,
         seed=_whole(facts.get("seed", config.get("seed"))) or 0,
         game=_game(facts, config),
@@ -161,11 +161,11 @@ def _state(
     finished = (path / "unit.json").is_file()
     if (path / "error.txt").is_file() and not finished:
         return "failed", _last_line(path / "error.txt")
-    if measured or (isinstance(scores, Problem) and scores.reason):
+    if measured or (isinstance(scores, FileProblem) and scores.reason):
         return "done", ""
     return (
         "unfinished"
-        if isinstance(diagnostics, Problem) and not diagnostics.reason
+        if isinstance(diagnostics, FileProblem) and not diagnostics.reason
         else "unmeasured"
     ), ""
 
@@ -184,7 +184,7 @@ def _last_line(path: Path) -> str:
     return clean((own or lines or [""])[-1])[:300]
 
 
-def _problems(files: dict[str, Any], state: str) -> tuple[Problem, ...]:
+def _problems(files: dict[str, Any], state: str) -> tuple[FileProblem, ...]:
     """Files that are broken, and those that a run which is done should have."""
     wanted = (
         ("config", "provenance", "metrics", "diagnostics")
@@ -194,25 +194,27 @@ def _problems(files: dict[str, Any], state: str) -> tuple[Problem, ...]:
     return tuple(
         value
         for name, value in files.items()
-        if isinstance(value, Problem)
+        if isinstance(value, FileProblem)
         and (value.reason or (name in wanted and len(wanted)))
     )
 
 
-def _game(facts: Document, config: Document) -> Game:
+def _game(facts: JsonObject, config: JsonObject) -> GameKey:
     game = facts.get("game")
     if not isinstance(game, dict):
-        return Game(_short(config.get("game")) or UNKNOWN, "", ())
+        return GameKey(_short(config.get("game")) or UNKNOWN, "", ())
     settings = game.get("settings")
     pairs = sorted(settings.items()) if isinstance(settings, dict) else []
-    return Game(
+    return GameKey(
         _short(game.get("name")) or UNKNOWN,
         _short(game.get("version")),
         tuple((_short(k), _short(v)) for k, v in pairs),
     )
 
 
-def _method(facts: Document, cells: dict[tuple[str, str], Cell]) -> str:
+def _method(
+    facts: JsonObject, cells: dict[tuple[str, str], EpisodeReturns]
+) -> str:
     methods = list(dict.fromkeys(method for method, _ in cells))
     for name in (facts.get("method"), "agent", "bestreply"):
         if name in methods:
@@ -230,7 +232,7 @@ def _whole(value: Any) -> int | None:
     return None if found is None or found < 0 else int(found)
 
 
-def _plain(path: Path) -> Document:
+def _plain(path: Path) -> JsonObject:
     document = (
         json.loads(path.read_text(encoding="utf-8"))
         if path.stat().st_size < 10_000
@@ -242,7 +244,9 @@ def _plain(path: Path) -> Document:
 # -- scores ----------------------------------------------------------------------------------------------------------------------
 
 
-def _cells(path: Path) -> tuple[dict[tuple[str, str], Cell], Document]:
+def _cells(
+    path: Path,
+) -> tuple[dict[tuple[str, str], EpisodeReturns], JsonObject]:
     """The episodes by method and opponent set, and what the file says of the run. Names are read as codes: they are few."""
     wanted = ("method", "opponents", "seat", "return")
     table, schema = read_table(path, wanted, codes=("method", "opponents"))
@@ -275,12 +279,12 @@ def _cells(path: Path) -> tuple[dict[tuple[str, str], Cell], Document]:
     for k in came:
         rows = slice(first[k], ends[k])
         cells[methods[codes[k] // len(sets)], sets[codes[k] % len(sets)]] = (
-            Cell(returns[rows], seats[rows])
+            EpisodeReturns(returns[rows], seats[rows])
         )
     return cells, _told(schema)
 
 
-def _told(schema: pa.Schema) -> Document:
+def _told(schema: pa.Schema) -> JsonObject:
     """What the scores' metadata say of the run that was measured (docs/files.md)."""
     facts = (schema.metadata or {}).get(b"provenance", b"{}")
     try:

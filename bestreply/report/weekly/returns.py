@@ -7,13 +7,13 @@ import numpy as np
 from bestreply.report.svg import ticks
 from bestreply.report.weekly.groups import Family
 
-DIFFERS = 0.1
+MIN_DISTANCE = 0.1
 """Two distributions differ if somewhere their shares of episodes up to a value are this much apart (Kolmogorov's distance)."""
-MOST_BINS = 6
+MAX_BINS = 6
 
 
 @dataclass(frozen=True)
-class Spread:
+class ReturnDistribution:
     """Shares of episodes by their return, against one opponent set; every seed counts alike."""
 
     opponents: str
@@ -22,7 +22,7 @@ class Spread:
     distance: float  # between the two methods that are furthest apart
 
 
-def spreads(family: Family) -> list[Spread]:
+def return_distributions(family: Family) -> list[ReturnDistribution]:
     """Of each opponent set, the methods' own agents."""
     found = []
     for against in family.opponents:
@@ -36,7 +36,9 @@ def spreads(family: Family) -> list[Spread]:
     return found
 
 
-def _spread(against: str, seeds: dict[str, list[np.ndarray]]) -> Spread:
+def _spread(
+    against: str, seeds: dict[str, list[np.ndarray]]
+) -> ReturnDistribution:
     values = np.unique(
         np.concatenate(
             [r for returns in seeds.values() for r in returns]
@@ -65,16 +67,16 @@ def _spread(against: str, seeds: dict[str, list[np.ndarray]]) -> Spread:
     for name, level in levels.items():
         each = np.diff(level, prepend=0.0)
         shares[name] = np.array([each[place == k].sum() for k in kept])
-    return Spread(against, bins, shares, distance)
+    return ReturnDistribution(against, bins, shares, distance)
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
     """Where bins begin: at every value where there are few, else at round numbers."""
-    if len(values) <= MOST_BINS:
+    if len(values) <= MAX_BINS:
         return values
     inner = [
         t
-        for t in ticks(float(values[0]), float(values[-1]), MOST_BINS - 2)
+        for t in ticks(float(values[0]), float(values[-1]), MAX_BINS - 2)
         if values[0] < t < values[-1]
     ]
-    return np.array([values[0], *inner[: MOST_BINS - 1]])
+    return np.array([values[0], *inner[: MAX_BINS - 1]])

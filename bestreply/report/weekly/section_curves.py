@@ -8,14 +8,14 @@ from bestreply.report.line_charts import (
     line_chart,
     line_style,
 )
-from bestreply.report.read import number
 from bestreply.report.row_charts import shade, stacked_shares
+from bestreply.report.run_files import number
 from bestreply.report.texts import Texts, compact, fixed, show
 from bestreply.report.weekly.curves import (
-    ALONG,
-    Curves,
-    Metric,
-    Speed,
+    FRACTIONS,
+    Convergence,
+    LearningCurves,
+    MetricCurves,
     learning_curves,
     mean_and_interval,
 )
@@ -25,18 +25,22 @@ from bestreply.report.weekly.document import (
     Grid,
     Heading,
     Line,
+    Paragraph,
     Picture,
     Pictures,
     Section,
-    Text,
     cells,
     line,
 )
 from bestreply.report.weekly.groups import Family
-from bestreply.report.weekly.returns import DIFFERS, Spread, spreads
+from bestreply.report.weekly.returns import (
+    MIN_DISTANCE,
+    ReturnDistribution,
+    return_distributions,
+)
 from bestreply.report.weekly.week import Week, mean_of, stderr_of
 
-MOST_PANELS = 12
+MAX_PANELS = 12
 
 
 def section_curves(week: Week, texts: Texts) -> Section:
@@ -47,7 +51,7 @@ def section_curves(week: Week, texts: Texts) -> Section:
         blocks += (
             _curves(family, found, texts)
             if found
-            else [Text(line(texts("weekly_no_curves")), "caveat")]
+            else [Paragraph(line(texts("weekly_no_curves")), "caveat")]
         )
     return Section("curves", texts("weekly_title_curves"), blocks)
 
@@ -58,11 +62,11 @@ def keys_of(family: Family) -> list[tuple[str, str]]:
     ]
 
 
-def _curves(family: Family, found: Curves, texts: Texts) -> list[Block]:
+def _curves(family: Family, found: LearningCurves, texts: Texts) -> list[Block]:
     low, high = found.steps
     steps = texts.count(low, high)
     blocks: list[Block] = [
-        Text(
+        Paragraph(
             line(
                 texts(
                     "weekly_axis_steps"
@@ -79,19 +83,21 @@ def _curves(family: Family, found: Curves, texts: Texts) -> list[Block]:
     }
     pictures = [
         _picture(metric, styles, found.by_steps, texts)
-        for metric in found.metrics[:MOST_PANELS]
+        for metric in found.metrics[:MAX_PANELS]
     ]
     blocks.append(Pictures(pictures, keys=keys_of(family)))
     if len(family.groups) > MAX_LINES:
         blocks.append(
-            Text(line(texts("weekly_lines_left_out", count=MAX_LINES)), "note")
+            Paragraph(
+                line(texts("weekly_lines_left_out", count=MAX_LINES)), "note"
+            )
         )
     head = [
         texts(f"weekly_curve_{name}")
         for name in ("metric", "method", "seeds", "first")
     ]
     head += [
-        *(f"{100 * part:.0f}%" for part in ALONG),
+        *(f"{100 * part:.0f}%" for part in FRACTIONS),
         texts("weekly_curve_final"),
     ]
     head.append(
@@ -111,13 +117,13 @@ def _curves(family: Family, found: Curves, texts: Texts) -> list[Block]:
         *blocks,
         Fold(
             texts("weekly_title_speed"),
-            [Grid(head, rows, text=2), Text(line(note), "note")],
+            [Grid(head, rows, text=2), Paragraph(line(note), "note")],
         ),
     ]
 
 
 def _picture(
-    metric: Metric, styles: dict[str, str], by_steps: bool, texts: Texts
+    metric: MetricCurves, styles: dict[str, str], by_steps: bool, texts: Texts
 ) -> Picture:
     lines = [
         Curve(m.name, styles[m.name], m.x, m.mean, m.low, m.high)
@@ -131,7 +137,9 @@ def _picture(
     return Picture(metric.name, line_chart(lines, label))
 
 
-def _speed(metric: str, name: str, speed: Speed, texts: Texts) -> list[Line]:
+def _speed(
+    metric: str, name: str, speed: Convergence, texts: Texts
+) -> list[Line]:
     reached = [r for r in speed.reached if r is not None]
     some = texts(
         "weekly_of_seeds", count=len(reached), seeds=len(speed.reached)
@@ -144,7 +152,7 @@ def _speed(metric: str, name: str, speed: Speed, texts: Texts) -> list[Line]:
         show(mean_of(speed.first)),
         *(
             show(mean_of([run[k] for run in speed.along]))
-            for k in range(len(ALONG))
+            for k in range(len(FRACTIONS))
         ),
         _shown(speed.final),
         _whole(reached) + short,
@@ -170,21 +178,21 @@ def _whole(values: list[float]) -> str:
 
 def section_returns(week: Week, texts: Texts) -> Section:
     blocks: list[Block] = [
-        Text(
-            line(texts("weekly_note_returns", distance=fixed(DIFFERS, 1))),
+        Paragraph(
+            line(texts("weekly_note_returns", distance=fixed(MIN_DISTANCE, 1))),
             "note",
         )
     ]
     for family in week.families:
-        found = spreads(family)
+        found = return_distributions(family)
         if found:
             blocks += [Heading(family.title), *_returns(found, texts)]
     return Section("returns", texts("weekly_title_returns"), blocks)
 
 
-def _returns(found: list[Spread], texts: Texts) -> list[Block]:
+def _returns(found: list[ReturnDistribution], texts: Texts) -> list[Block]:
     alone = all(len(s.shares) < 2 for s in found)
-    apart = [s for s in found if alone or s.distance >= DIFFERS]
+    apart = [s for s in found if alone or s.distance >= MIN_DISTANCE]
     alike = [s for s in found if s not in apart]
     blocks: list[Block] = []
     for spread in apart:
@@ -209,7 +217,7 @@ def _returns(found: list[Spread], texts: Texts) -> list[Block]:
             names = texts("weekly_list_gap").join(
                 f"{s.opponents} ({fixed(s.distance)})" for s in some
             )
-            blocks.append(Text(line(texts(key, opponents=names)), "note"))
+            blocks.append(Paragraph(line(texts(key, opponents=names)), "note"))
     inside: list[Block] = []
     for spread in found:
         head = [

@@ -3,27 +3,27 @@
 from pathlib import Path
 from typing import Any
 
-from bestreply.report.read import Problem, number, read_with
+from bestreply.report.run_files import FileProblem, number, read_with
 from bestreply.report.texts import Texts, duration, fixed
+from bestreply.report.weekly.discovery import MANIFEST
 from bestreply.report.weekly.document import (
     Block,
     Fold,
     Grid,
     Line,
+    Paragraph,
     Section,
-    Text,
     cells,
     line,
 )
-from bestreply.report.weekly.find import MANIFEST
 from bestreply.report.weekly.week import Week, mean_of
 
-MOST_DATASETS = 30
+MAX_DATASETS = 30
 
 
 def section_data(week: Week, texts: Texts) -> Section:
     """Datasets by their manifests, and seconds by method."""
-    blocks: list[Block] = [Text(line(texts("weekly_note_data")), "note")]
+    blocks: list[Block] = [Paragraph(line(texts("weekly_note_data")), "note")]
     rows = []
     for family in week.families:
         for group in family.groups:
@@ -57,15 +57,15 @@ def section_data(week: Week, texts: Texts) -> Section:
 def _datasets(week: Week, texts: Texts) -> list[Block]:
     read = [
         (path, read_with(path, MANIFEST, _manifest))
-        for path in week.datasets[:MOST_DATASETS]
+        for path in week.datasets[:MAX_DATASETS]
     ]
-    known = [(path, m) for path, m in read if not isinstance(m, Problem)]
+    known = [(path, m) for path, m in read if not isinstance(m, FileProblem)]
     rates = [
         rate for _, manifest in known if (rate := _rate(manifest)) is not None
     ]
     if rates:
         shown = texts.count(round(min(rates)), round(max(rates)))
-        note = Text(
+        note = Paragraph(
             line(
                 texts(
                     "weekly_rate",
@@ -76,7 +76,7 @@ def _datasets(week: Week, texts: Texts) -> list[Block]:
             )
         )
     else:
-        note = Text(line(texts("weekly_no_rate")), "caveat")
+        note = Paragraph(line(texts("weekly_no_rate")), "caveat")
     if not known:
         return [note]
     names = (
@@ -95,9 +95,13 @@ def _datasets(week: Week, texts: Texts) -> list[Block]:
         [_dataset(week, *one, texts) for one in known],
         text=2,
     )
-    left = len(week.datasets) - MOST_DATASETS
+    left = len(week.datasets) - MAX_DATASETS
     more = (
-        [Text(line(texts("weekly_datasets_more", count=f"{left:,}")), "note")]
+        [
+            Paragraph(
+                line(texts("weekly_datasets_more", count=f"{left:,}")), "note"
+            )
+        ]
         if left > 0
         else []
     )
@@ -178,7 +182,7 @@ def _labelled(manifest: dict[str, Any], rows: float | None) -> str:
 def _manifest(path: Path) -> dict[str, Any]:
     import json
 
-    from bestreply.report.read import clean
+    from bestreply.report.run_files import clean
 
     if path.stat().st_size > 20_000_000:
         raise ValueError("it is too large")

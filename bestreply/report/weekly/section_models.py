@@ -8,7 +8,7 @@ from bestreply.report.line_charts import (
     line_chart,
     line_style,
 )
-from bestreply.report.read import number
+from bestreply.report.run_files import number
 from bestreply.report.texts import Texts, fixed
 from bestreply.report.weekly.document import (
     Block,
@@ -16,14 +16,14 @@ from bestreply.report.weekly.document import (
     Grid,
     Heading,
     Line,
+    Paragraph,
     Picture,
     Pictures,
     Section,
-    Text,
     cells,
     line,
 )
-from bestreply.report.weekly.groups import Family, Group
+from bestreply.report.weekly.groups import Family, RunGroup
 from bestreply.report.weekly.section_curves import (
     as_points,
     keys_of,
@@ -31,12 +31,12 @@ from bestreply.report.weekly.section_curves import (
 )
 from bestreply.report.weekly.week import Week, with_error
 
-AFTER = (0.0, 1.0, 2.0, 5.0, 10.0)
+TABLE_MOVES = (0.0, 1.0, 2.0, 5.0, 10.0)
 """Moves seen at which accuracies stand in the table, where they are known."""
 
 
 def section_models(week: Week, texts: Texts) -> Section:
-    blocks: list[Block] = [Text(line(texts("weekly_note_models")), "note")]
+    blocks: list[Block] = [Paragraph(line(texts("weekly_note_models")), "note")]
     for family in week.families:
         told = [g for g in family.groups if beliefs_of(g)]
         if not any(r.diagnostics for r in family.runs):
@@ -52,13 +52,15 @@ def section_models(week: Week, texts: Texts) -> Section:
         if without:
             names = texts("list_gap").join(g.name for g in without)
             blocks.append(
-                Text(line(texts("weekly_no_belief", methods=names)), "note")
+                Paragraph(
+                    line(texts("weekly_no_belief", methods=names)), "note"
+                )
             )
         blocks += _predictions(family, texts)
     return Section("models", texts("title_opponents"), blocks)
 
 
-def beliefs_of(group: Group) -> list[dict[str, Any]]:
+def beliefs_of(group: RunGroup) -> list[dict[str, Any]]:
     """``belief`` of every run's diagnostics that has one with accuracies."""
     found = [r.diagnostics.get("belief") for r in group.runs]
     return [
@@ -73,7 +75,7 @@ def numbers_of(entries: list[dict[str, Any]], key: str) -> list[float]:
     return [value for e in entries if (value := number(e.get(key))) is not None]
 
 
-def _beliefs(family: Family, told: list[Group], texts: Texts) -> list[Block]:
+def _beliefs(family: Family, told: list[RunGroup], texts: Texts) -> list[Block]:
     moves, sure = [], []
     points = {
         g.name: [
@@ -108,7 +110,7 @@ def _beliefs(family: Family, told: list[Group], texts: Texts) -> list[Block]:
     ]
     every = [p for runs in points.values() for p in runs]
     common = set.intersection(*(set(p) for p in every))
-    after = [k for k in AFTER if k in common]
+    after = [k for k in TABLE_MOVES if k in common]
     head = [texts("method"), texts("weekly_opponent_seeds")]
     head += [texts("weekly_after", moves=f"{k:g}") for k in after]
     head += [texts("weekly_bits"), texts("weekly_ece")]
@@ -119,15 +121,15 @@ def _beliefs(family: Family, told: list[Group], texts: Texts) -> list[Block]:
             wide=True,
             keys=[k for k in keys_of(family) if k[1] in points],
         ),
-        Text(line(texts("weekly_note_belief")), "figure"),
+        Paragraph(line(texts("weekly_note_belief")), "figure"),
         Grid(head, rows),
-        Text(line(texts("weekly_note_ece")), "note"),
+        Paragraph(line(texts("weekly_note_ece")), "note"),
         _sure_table(told, texts),
     ]
 
 
 def _belief_row(
-    group: Group, points: list[dict[float, float]], after: list[float]
+    group: RunGroup, points: list[dict[float, float]], after: list[float]
 ) -> list[Line]:
     beliefs = beliefs_of(group)
     bits = [as_points(b.get("moves"), "moves", "bits") for b in beliefs]
@@ -141,7 +143,7 @@ def _belief_row(
     )
 
 
-def _reliability(group: Group, style: str) -> Curve:
+def _reliability(group: RunGroup, style: str) -> Curve:
     """How often it was right by how sure it was, over all runs: bins of confidence, weighted by how many fell into each."""
     import numpy as np
 
@@ -166,7 +168,7 @@ def _reliability(group: Group, style: str) -> Curve:
     return Curve(group.name, style, means[:, 0], means[:, 1])
 
 
-def _sure_table(told: list[Group], texts: Texts) -> Fold:
+def _sure_table(told: list[RunGroup], texts: Texts) -> Fold:
     """The numbers of the reliability figure."""
     rows = []
     for group in told:
@@ -204,11 +206,11 @@ def _predictions(family: Family, texts: Texts) -> list[Block]:
     return [
         Heading(texts("weekly_title_predictions")),
         Grid(head, rows, text=2),
-        Text(line(texts("note_opponents")), "note"),
+        Paragraph(line(texts("note_opponents")), "note"),
     ]
 
 
-def _by_player(group: Group) -> dict[str, list[dict[str, Any]]]:
+def _by_player(group: RunGroup) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for record in group.runs:
         entries = record.diagnostics.get("opponent")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bestreply.report.losses import PARTS
-from bestreply.report.read import number
+from bestreply.report.regret import PARTS
+from bestreply.report.run_files import number
 from bestreply.report.texts import Texts, fixed
 from bestreply.report.weekly.document import (
     Block,
@@ -13,26 +13,26 @@ from bestreply.report.weekly.document import (
     Grid,
     Heading,
     Line,
+    Paragraph,
     Section,
-    Text,
     cells,
     line,
 )
-from bestreply.report.weekly.groups import NEAREST_STAG, Family, Group, bare
+from bestreply.report.weekly.groups import NEAREST_STAG, Family, RunGroup, bare
 from bestreply.report.weekly.week import (
     Week,
     interval_of,
-    joined,
+    join_lines,
     mean_of,
     stderr_of,
     with_error,
 )
 
-MOST_SEEDS = 12  # whose own numbers stand in a row
+MAX_SEED_LINKS = 12  # whose own numbers stand in a row
 
 
 @dataclass(frozen=True)
-class Losses:
+class RegretParts:
     """What a method's runs lose to the best reply against one opponent set: one number a run."""
 
     best: list[float]
@@ -46,9 +46,9 @@ class Losses:
         return part if (mean_of(self.parts[part]) or 0.0) > 0.005 else None
 
 
-def losses_of(group: Group, opponents: str) -> Losses | None:
+def regret_of(group: RunGroup, opponents: str) -> RegretParts | None:
     """From ``regret.json``; an entry that does not fit docs/files.md is passed over. None where no run was diagnosed."""
-    found = Losses([], [], {part: [] for part in PARTS})
+    found = RegretParts([], [], {part: [] for part in PARTS})
     for record in group.runs:
         entries = record.regret.get("against")
         for entry in entries if isinstance(entries, list) else []:
@@ -75,7 +75,9 @@ def losses_of(group: Group, opponents: str) -> Losses | None:
 
 
 def section_opponents(week: Week, texts: Texts) -> Section:
-    blocks: list[Block] = [Text(line(texts("weekly_note_opponents")), "note")]
+    blocks: list[Block] = [
+        Paragraph(line(texts("weekly_note_opponents")), "note")
+    ]
     for family in week.families:
         if not family.opponents:
             continue
@@ -93,7 +95,7 @@ def named(opponents: str, texts: Texts) -> str:
     )
 
 
-def best_of(group: Group, opponents: str) -> tuple[float, bool] | None:
+def best_of(group: RunGroup, opponents: str) -> tuple[float, bool] | None:
     """The best reply's return, mean over runs, and whether that is an upper bound."""
     known = [
         r.references[opponents] for r in group.runs if opponents in r.references
@@ -105,7 +107,7 @@ def best_of(group: Group, opponents: str) -> tuple[float, bool] | None:
     return mean, any(reference.bounds for reference in known)
 
 
-def share_of(group: Group, method: str, opponents: str) -> float | None:
+def share_of(group: RunGroup, method: str, opponents: str) -> float | None:
     """Mean return over the best reply's; None without one, or where it earns nothing."""
     best, found = best_of(group, opponents), group.cells(method, opponents)
     mean = mean_of([c.mean for c in found.values()])
@@ -158,10 +160,10 @@ def _tables(week: Week, family: Family, texts: Texts) -> list[Block]:
     return blocks
 
 
-def _others(family: Family, against: str) -> list[tuple[Group, str, str]]:
+def _others(family: Family, against: str) -> list[tuple[RunGroup, str, str]]:
     """(group, method, name) of what was measured beside the groups' own methods; once, where all groups have the same of it."""
     rows = []
-    others: dict[str, list[tuple[Group, dict[int, float]]]] = {}
+    others: dict[str, list[tuple[RunGroup, dict[int, float]]]] = {}
     for group in family.groups:
         for method in group.methods:
             means = {
@@ -188,7 +190,7 @@ def _others(family: Family, against: str) -> list[tuple[Group, str, str]]:
 def _row(
     week: Week,
     family: Family,
-    group: Group,
+    group: RunGroup,
     what: tuple[str, str, str],
     texts: Texts,
     first: bool,
@@ -209,14 +211,14 @@ def _row(
     by_seed = {r.seed: r for r in group.runs}
     links = [
         week.to_run(by_seed[seed], fixed(c.mean))
-        for seed, c in list(found.items())[:MOST_SEEDS]
+        for seed, c in list(found.items())[:MAX_SEED_LINKS]
     ]
     more = (
-        texts("weekly_more", count=len(found) - MOST_SEEDS)
-        if len(found) > MOST_SEEDS
+        texts("weekly_more", count=len(found) - MAX_SEED_LINKS)
+        if len(found) > MAX_SEED_LINKS
         else ""
     )
-    losses = losses_of(group, against) if own else None
+    losses = regret_of(group, against) if own else None
     return cells(
         named(against, texts) if first else "",
         line(week.to_group(family, group)) if own else told,
@@ -225,11 +227,11 @@ def _row(
         "–" if best is None else bound + fixed(best[0]),
         "–" if share is None else ("≥ " if bound else "") + fixed(share),
         _lost_to(losses, texts),
-        (*joined(links, "  "), *line(more)),
+        (*join_lines(links, "  "), *line(more)),
     )
 
 
-def _lost_to(losses: Losses | None, texts: Texts) -> str:
+def _lost_to(losses: RegretParts | None, texts: Texts) -> str:
     """The two parts that cost most, if any cost something."""
     if losses is None:
         return "–"
@@ -251,7 +253,7 @@ def _lost(week: Week, family: Family, texts: Texts) -> list[Block]:
     rows = []
     for against in family.opponents:
         for group in family.groups:
-            losses = losses_of(group, against)
+            losses = regret_of(group, against)
             if losses is not None:
                 rows.append(
                     _losses_row(week, family, group, against, losses, texts)
@@ -268,23 +270,25 @@ def _lost(week: Week, family: Family, texts: Texts) -> list[Block]:
         blocks += [
             Heading(texts("weekly_title_lost")),
             Grid(head, rows, text=2),
-            Text(line(texts("weekly_note_lost")), "note"),
+            Paragraph(line(texts("weekly_note_lost")), "note"),
         ]
     without = [
         g
         for g in family.groups
-        if g.measured and not any(losses_of(g, o) for o in family.opponents)
+        if g.measured and not any(regret_of(g, o) for o in family.opponents)
     ]
     if without:
         said = texts(
             "weekly_not_diagnosed",
             methods=texts("list_gap").join(g.name for g in without),
         )
-        blocks.append(Text(line(said, " ", diagnose(without[0], week)), "note"))
+        blocks.append(
+            Paragraph(line(said, " ", diagnose(without[0], week)), "note")
+        )
     return blocks
 
 
-def diagnose(group: Group, week: Week) -> Code:
+def diagnose(group: RunGroup, week: Week) -> Code:
     """The command that would say where a method loses."""
     return Code(
         "bestreply diagnose "
@@ -295,9 +299,9 @@ def diagnose(group: Group, week: Week) -> Code:
 def _losses_row(
     week: Week,
     family: Family,
-    group: Group,
+    group: RunGroup,
     against: str,
-    losses: Losses,
+    losses: RegretParts,
     texts: Texts,
 ) -> list[Line]:
     return cells(

@@ -10,17 +10,17 @@ from bestreply.report.weekly.document import (
     Grid,
     Heading,
     Line,
+    Paragraph,
     Section,
-    Text,
     cells,
     line,
 )
-from bestreply.report.weekly.groups import Family, Group
-from bestreply.report.weekly.record import Record
-from bestreply.report.weekly.week import Week, joined, listed, mean_of
+from bestreply.report.weekly.groups import Family, RunGroup
+from bestreply.report.weekly.record import RunRecord
+from bestreply.report.weekly.week import Week, join_lines, list_names, mean_of
 
-MOST_LINKS = 40  # of one method's runs in the table; the rest are counted
-MOST_FIELDS = 40
+MAX_LINKS = 40  # of one method's runs in the table; the rest are counted
+MAX_FIELDS = 40
 
 
 def facts(week: Week, texts: Texts) -> list[tuple[str, str]]:
@@ -37,7 +37,7 @@ def facts(week: Week, texts: Texts) -> list[tuple[str, str]]:
     found = {
         "runs": runs,
         "methods": f"{sum(len(f.groups) for f in week.families):,}",
-        "games": listed(
+        "games": list_names(
             list(dict.fromkeys(f.game.name for f in week.families)), texts, 6
         ),
         "opponents": f"{len(opponents):,}" if opponents else None,
@@ -46,7 +46,7 @@ def facts(week: Week, texts: Texts) -> list[tuple[str, str]]:
         "made": texts("range", low=moment(times[0]), high=moment(times[-1]))
         if times
         else None,
-        "revision": listed(revisions(week.records), texts, 3) or None,
+        "revision": list_names(revisions(week.records), texts, 3) or None,
     }
     return [
         (texts(f"weekly_fact_{key}"), value)
@@ -55,7 +55,7 @@ def facts(week: Week, texts: Texts) -> list[tuple[str, str]]:
     ]
 
 
-def revisions(records: list[Record]) -> list[str]:
+def revisions(records: list[RunRecord]) -> list[str]:
     """The first ten digits of each, and whether files differed from it."""
     return list(
         dict.fromkeys(short_revision(r.revision) for r in records if r.revision)
@@ -68,7 +68,7 @@ def short_revision(revision: str) -> str:
 
 
 def section_runs(week: Week, texts: Texts) -> Section:
-    blocks: list[Block] = [Text(line(texts("weekly_note_runs")), "note")]
+    blocks: list[Block] = [Paragraph(line(texts("weekly_note_runs")), "note")]
     for family in week.families:
         blocks.append(Heading(family.title))
         head = [
@@ -96,12 +96,14 @@ def section_runs(week: Week, texts: Texts) -> Section:
     return Section("runs", texts("weekly_title_runs"), blocks)
 
 
-def _row(week: Week, family: Family, group: Group, texts: Texts) -> list[Line]:
+def _row(
+    week: Week, family: Family, group: RunGroup, texts: Texts
+) -> list[Line]:
     runs = sorted((*group.runs, *group.repeats), key=lambda r: r.seed)
-    links = [week.to_run(r, str(r.seed)) for r in runs[:MOST_LINKS]]
+    links = [week.to_run(r, str(r.seed)) for r in runs[:MAX_LINKS]]
     more = (
-        texts("weekly_more", count=f"{len(runs) - MOST_LINKS:,}")
-        if len(runs) > MOST_LINKS
+        texts("weekly_more", count=f"{len(runs) - MAX_LINKS:,}")
+        if len(runs) > MAX_LINKS
         else ""
     )
     episodes = [r.episodes for r in runs if r.episodes is not None]
@@ -110,12 +112,12 @@ def _row(week: Week, family: Family, group: Group, texts: Texts) -> list[Line]:
     times = sorted(r.started for r in runs if r.started)
     return cells(
         line(Anchor(group.name, week.anchor(family, group))),
-        (*joined(links, " "), *line(more)),
+        (*join_lines(links, " "), *line(more)),
         texts.count(min(episodes), max(episodes)) if episodes else "–",
         texts.count(min(steps), max(steps)) if steps else "–",
         f"{len({o for r in runs for o in r.opponents})}",
         texts.count(min(measured), max(measured)) if measured else "–",
-        listed(revisions(runs), texts, 2) or "–",
+        list_names(revisions(runs), texts, 2) or "–",
         moment(times[0].isoformat()) or "–" if times else "–",
         duration(
             mean_of([r.seconds for r in runs if r.seconds is not None]), texts
@@ -143,7 +145,7 @@ def _settings(family: Family, texts: Texts) -> list[Block]:
             "weekly_against",
             opponents=texts("weekly_list_gap").join(family.opponents),
         )
-    return [Text(line(note), "note")]
+    return [Paragraph(line(note), "note")]
 
 
 def _differences(family: Family, texts: Texts) -> list[Block]:
@@ -158,10 +160,10 @@ def _differences(family: Family, texts: Texts) -> list[Block]:
     if len(known) < 2:
         return []
     if not fields:
-        return [Text(line(texts("weekly_same_config")), "note")]
+        return [Paragraph(line(texts("weekly_same_config")), "note")]
     rows = [
         cells(name, *(c.get(name, "–") for c in configs))
-        for name in fields[:MOST_FIELDS]
+        for name in fields[:MAX_FIELDS]
     ]
     head = [texts("weekly_column_field"), *(g.name for g in known)]
     table = Grid(head, rows, text=len(head))
@@ -169,5 +171,5 @@ def _differences(family: Family, texts: Texts) -> list[Block]:
     return (
         [Fold(title, [table])]
         if len(known) > 4
-        else [Text(line(title), "note"), table]
+        else [Paragraph(line(title), "note"), table]
     )

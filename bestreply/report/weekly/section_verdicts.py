@@ -7,27 +7,31 @@ from dataclasses import replace
 from bestreply.report.row_charts import Interval, Row, interval_chart
 from bestreply.report.texts import Texts, fixed
 from bestreply.report.verdict_text import sentence
+from bestreply.report.weekly.comparisons import (
+    OVERALL,
+    Comparison,
+    GameComparisons,
+)
 from bestreply.report.weekly.document import (
     Block,
+    BulletList,
     Fold,
     Grid,
     Heading,
     Line,
+    Paragraph,
     Picture,
     Pictures,
-    Points,
     Section,
-    Text,
     cells,
     line,
 )
 from bestreply.report.weekly.groups import Family
-from bestreply.report.weekly.held import ALL, Comparison, Held
-from bestreply.report.weekly.week import Week, listed
+from bestreply.report.weekly.week import Week, list_names
 from bestreply.scores.statistics import Verdict
 
-MOST_PANELS = 6
-MOST_ROWS = 300
+MAX_PANELS = 6
+MAX_ROWS = 300
 """Comparisons in a table of all numbers; with more, only those over all opponents stand there."""
 STYLES = {
     "better": "better",
@@ -38,7 +42,9 @@ STYLES = {
 
 
 def section_verdicts(week: Week, texts: Texts) -> Section:
-    blocks: list[Block] = [Text(line(texts("weekly_note_verdicts")), "note")]
+    blocks: list[Block] = [
+        Paragraph(line(texts("weekly_note_verdicts")), "note")
+    ]
     for family, held in week.pairs:
         blocks.append(Heading(family.title))
         blocks += _between(family, held, texts)
@@ -83,7 +89,7 @@ def _known(value: object, texts: Texts) -> str:
 def _worded(verdict: Verdict, texts: Texts) -> Verdict:
     return (
         replace(verdict, opponents=texts("verdicts_all"))
-        if verdict.opponents == ALL
+        if verdict.opponents == OVERALL
         else verdict
     )
 
@@ -91,24 +97,28 @@ def _worded(verdict: Verdict, texts: Texts) -> Verdict:
 # -- of one method and another -------------------------------------------------------------------------------------------------
 
 
-def _between(family: Family, held: Held, texts: Texts) -> list[Block]:
+def _between(
+    family: Family, held: GameComparisons, texts: Texts
+) -> list[Block]:
     first, *others = family.groups
     if not others:
         return [
-            Text(line(texts("weekly_one_method", method=first.name)), "note")
+            Paragraph(
+                line(texts("weekly_one_method", method=first.name)), "note"
+            )
         ]
     if not held.between:
-        return [Text(line(texts("weekly_one_measured")), "caveat")]
+        return [Paragraph(line(texts("weekly_one_measured")), "caveat")]
     blocks: list[Block] = []
     if held.against:
         key = "weekly_to_baseline" if held.named else "weekly_to_first"
         blocks.append(
-            Text(
+            Paragraph(
                 line(texts(key, method=held.against, count=len(family.groups))),
                 "note",
             )
         )
-    blocks.append(Points(_sentences(held.between, texts)))
+    blocks.append(BulletList(_sentences(held.between, texts)))
     blocks += _pictures(held.between, texts)
     blocks += _left_out(held.between, texts)
     return blocks + _numbers(held.between, texts)
@@ -138,7 +148,7 @@ def _pictures(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
     shown = [c for c in comparisons if c.verdicts and c.overall.seeds > 1]
     if not shown:
         return []
-    if len(shown) > MOST_PANELS:
+    if len(shown) > MAX_PANELS:
         rows = [_row(f"{c.a} − {c.b}", c.overall) for c in shown[:40]]
         panels = [(texts("verdicts_all"), rows)]
     else:
@@ -160,7 +170,7 @@ def _pictures(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
     ]
     return [
         Pictures(pictures, wide=True),
-        Text(line(texts("weekly_note_differences")), "figure"),
+        Paragraph(line(texts("weekly_note_differences")), "figure"),
     ]
 
 
@@ -184,9 +194,9 @@ def _left_out(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
                     notes[name, only] = texts(
                         "weekly_seeds_left_out",
                         method=name,
-                        seeds=listed(only, texts),
+                        seeds=list_names(only, texts),
                     )
-    return [Text(line(note), "caveat") for note in notes.values()]
+    return [Paragraph(line(note), "caveat") for note in notes.values()]
 
 
 def _numbers(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
@@ -202,7 +212,7 @@ def _numbers(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
         "needed",
     )
     head = [texts(f"weekly_verdict_{name}") for name in names]
-    many = sum(len(c.verdicts) for c in comparisons) > MOST_ROWS
+    many = sum(len(c.verdicts) for c in comparisons) > MAX_ROWS
     rows = [
         _numbers_row(v, texts)
         for c in comparisons
@@ -219,7 +229,7 @@ def _numbers(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
             title,
             [
                 Grid(head, rows, text=3),
-                Text(line(texts("verdicts_note")), "note"),
+                Paragraph(line(texts("verdicts_note")), "note"),
             ],
         )
     ]
@@ -242,25 +252,25 @@ def _numbers_row(v: Verdict, texts: Texts) -> list[Line]:
 # -- of one method and what else its runs measured ------------------------------------------------------------------------------
 
 
-def _within(held: Held, texts: Texts) -> list[Block]:
+def _within(held: GameComparisons, texts: Texts) -> list[Block]:
     shown = {name: found for name, found in held.within.items() if found}
     if not shown:
         return []
     blocks: list[Block] = [
         Heading(texts("weekly_title_within")),
-        Text(line(texts("weekly_note_within")), "note"),
+        Paragraph(line(texts("weekly_note_within")), "note"),
     ]
     for name, comparisons in shown.items():
-        blocks.append(Text(line(name), "sub"))
+        blocks.append(Paragraph(line(name), "sub"))
         alone = [c for c in comparisons if c.verdicts and c.overall.seeds == 1]
         if alone and len(alone) == len(comparisons):
             one = texts(
                 "weekly_within_one_seed",
-                others=listed([c.b for c in alone], texts),
+                others=list_names([c.b for c in alone], texts),
             )
-            blocks.append(Points([("open", line(one))]))
+            blocks.append(BulletList([("open", line(one))]))
         else:
-            blocks.append(Points(_sentences(comparisons, texts)))
+            blocks.append(BulletList(_sentences(comparisons, texts)))
     several = [
         (name, c)
         for name, found in shown.items()

@@ -5,13 +5,13 @@ from bestreply.report.weekly.document import Line, Link, line
 from bestreply.report.weekly.groups import NEAREST_STAG, Family, bare
 from bestreply.report.weekly.section_opponents import (
     best_of,
-    losses_of,
+    regret_of,
     share_of,
 )
 from bestreply.report.weekly.section_verdicts import STYLES, refused, said
 from bestreply.report.weekly.week import Week, mean_of
 
-MOST = 8
+MAX_FINDINGS = 8
 
 
 def lead(week: Week, texts: Texts) -> str:
@@ -55,10 +55,10 @@ def findings(week: Week, texts: Texts, problems: int) -> list[tuple[str, Line]]:
                 found.append(("trouble", line(refused(c, texts))))
     order = ["better", "worse", "unclear", "trouble", "open"]
     found.sort(key=lambda one: order.index(one[0]))
-    left = len(found) - MOST
+    left = len(found) - MAX_FINDINGS
     if left > 0:
         found = [
-            *found[:MOST],
+            *found[:MAX_FINDINGS],
             (
                 "",
                 line(
@@ -67,7 +67,7 @@ def findings(week: Week, texts: Texts, problems: int) -> list[tuple[str, Line]]:
                 ),
             ),
         ]
-    for family in week.families[:MOST]:
+    for family in week.families[:MAX_FINDINGS]:
         found += [("", one) for one in _nearest_stag(family, texts)]
     if problems:
         told = texts("weekly_problems_found", count=f"{problems:,}")
@@ -102,7 +102,7 @@ def _nearest_stag(family: Family, texts: Texts) -> list[Line]:
         best, share, losses = (
             best_of(group, against),
             share_of(group, group.method, against),
-            losses_of(group, against),
+            regret_of(group, against),
         )
         told = texts(
             "weekly_ns_mean",

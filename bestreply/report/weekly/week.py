@@ -10,21 +10,21 @@ from pathlib import Path
 from urllib.parse import quote
 
 from bestreply.report.page import PAGE
-from bestreply.report.read import clean
+from bestreply.report.run_files import clean
 from bestreply.report.texts import Texts, fixed
+from bestreply.report.weekly.comparisons import GameComparisons, compare_methods
+from bestreply.report.weekly.discovery import find_runs
 from bestreply.report.weekly.document import Code, Line, Link, Plain, line
-from bestreply.report.weekly.find import find
-from bestreply.report.weekly.groups import Family, Group, families
-from bestreply.report.weekly.held import Held, hold
-from bestreply.report.weekly.record import Record, read_record
+from bestreply.report.weekly.groups import Family, RunGroup, families
+from bestreply.report.weekly.record import RunRecord, read_record
 from bestreply.scores.statistics import student_t
 
 
 @dataclass(frozen=True)
 class Week:
-    records: list[Record]
+    records: list[RunRecord]
     families: list[Family]
-    held: list[Held]  # of each family
+    held: list[GameComparisons]  # of each family
     datasets: list[Path]
     left_out: (
         int  # runs before `since`, or without a date where there is a `since`
@@ -33,7 +33,7 @@ class Week:
     out: Path
 
     @property
-    def pairs(self) -> list[tuple[Family, Held]]:
+    def pairs(self) -> list[tuple[Family, GameComparisons]]:
         return list(zip(self.families, self.held, strict=True))
 
     def to(self, path: Path, text: str) -> Link:
@@ -44,7 +44,7 @@ class Week:
             "./" + quote(os.fsencode(relative)) + "/" * path.is_dir(),
         )
 
-    def to_run(self, record: Record, text: str | None = None) -> Link:
+    def to_run(self, record: RunRecord, text: str | None = None) -> Link:
         """To the run's own page where it has one, else to its folder."""
         return Link(
             clean(text or self.place(record)), self._addresses[record.path]
@@ -64,18 +64,18 @@ class Week:
             for path, page in pages.items()
         }
 
-    def place(self, record: Record) -> str:
+    def place(self, record: RunRecord) -> str:
         return clean(os.path.relpath(record.path, self.out))
 
     def typed(self, path: Path) -> str:
         """A path as a command would name it, where the report is made."""
         return shlex.quote(clean(os.path.relpath(path)))
 
-    def to_group(self, family: Family, group: Group) -> Link:
+    def to_group(self, family: Family, group: RunGroup) -> Link:
         """To where the page says what was run."""
         return Link(group.name, f"#{self.anchor(family, group)}")
 
-    def anchor(self, family: Family, group: Group) -> str:
+    def anchor(self, family: Family, group: RunGroup) -> str:
         return f"runs-{self.families.index(family) + 1}-{family.groups.index(group) + 1}"
 
 
@@ -86,7 +86,7 @@ def read_week(
     baseline: str | None = None,
 ) -> Week:
     """Raises FileNotFoundError for a folder that is not there, ValueError where there is no run, or no method is named `baseline`."""
-    found = find(folders)
+    found = find_runs(folders)
     read = [read_record(path, since) for path in found.runs]
     records = [record for record in read if record is not None]
     asked = ", ".join(map(str, folders))
@@ -106,7 +106,7 @@ def read_week(
         raise ValueError(
             f"no method is named {baseline!r}; there are: {', '.join(sorted(names))}"
         )
-    held = [hold(family, baseline) for family in by_game]
+    held = [compare_methods(family, baseline) for family in by_game]
     return Week(
         records,
         by_game,
@@ -155,7 +155,7 @@ def interval_of(values: Sequence[float]) -> tuple[float, float] | None:
     return mean - half, mean + half
 
 
-def joined(parts: Sequence[Line | Link | Code | str], gap: str) -> Line:
+def join_lines(parts: Sequence[Line | Link | Code | str], gap: str) -> Line:
     """Parts with `gap` between them."""
     found: list = []
     for part in parts:
@@ -164,7 +164,7 @@ def joined(parts: Sequence[Line | Link | Code | str], gap: str) -> Line:
     return tuple(found)
 
 
-def listed(names: Sequence[object], texts: Texts, most: int = 12) -> str:
+def list_names(names: Sequence[object], texts: Texts, most: int = 12) -> str:
     """Names with commas, at most so many and how many more."""
     shown = texts("list_gap").join(str(n) for n in names[:most])
     return (

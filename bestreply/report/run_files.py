@@ -41,7 +41,7 @@ _ESCAPED = re.compile(r"\\[bfru]")  # how JSON may write such characters
 
 
 @dataclass(frozen=True)
-class Problem:
+class FileProblem:
     """A file that is not there (`reason` empty) or cannot be used."""
 
     file: str
@@ -53,7 +53,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Scores:
+class ScoreColumns:
     """`scores.parquet` as columns of equal length, one entry per episode."""
 
     method: np.ndarray  # [rows] str
@@ -65,7 +65,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Series:
+class MetricSeries:
     """One metric in the order of its updates."""
 
     env_steps: np.ndarray  # [points] int64
@@ -78,15 +78,15 @@ class RunFiles:
     """The content of a run directory as far as the report needs it."""
 
     path: Path
-    config: dict[str, Any] | Problem
-    provenance: dict[str, Any] | Problem
-    metrics: dict[str, Series] | Problem
-    diagnostics: dict[str, Any] | Problem
-    scores: Scores | Problem
-    matches: list[Any] | Problem
-    references: dict[str, Reference] | Problem
-    regret: dict[str, Any] | Problem
-    changes: dict[str, Any] | Problem
+    config: dict[str, Any] | FileProblem
+    provenance: dict[str, Any] | FileProblem
+    metrics: dict[str, MetricSeries] | FileProblem
+    diagnostics: dict[str, Any] | FileProblem
+    scores: ScoreColumns | FileProblem
+    matches: list[Any] | FileProblem
+    references: dict[str, Reference] | FileProblem
+    regret: dict[str, Any] | FileProblem
+    changes: dict[str, Any] | FileProblem
 
 
 def read_run(run_dir: Path) -> RunFiles:
@@ -109,11 +109,11 @@ def read_run(run_dir: Path) -> RunFiles:
     )
 
 
-def read_scores(run_dir: Path) -> Scores | Problem:
+def read_scores(run_dir: Path) -> ScoreColumns | FileProblem:
     return _read(run_dir, "scores.parquet", _scores)
 
 
-def read_references(run_dir: Path) -> dict[str, Reference] | Problem:
+def read_references(run_dir: Path) -> dict[str, Reference] | FileProblem:
     return _read(run_dir, "references.json", _references)
 
 
@@ -162,14 +162,16 @@ def lookup(documents: list[Any], *names: str) -> Any:
 def _read(run_dir: Path, file: str, reader: Callable[[Path], Any]) -> Any:
     path = run_dir / file
     if not path.is_file():
-        return Problem(file)
+        return FileProblem(file)
     try:
         return reader(path)
     except RecursionError:
-        return Problem(file, "it is nested too deeply")
+        return FileProblem(file, "it is nested too deeply")
     except (ValueError, OSError, pa.ArrowException) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return Problem(file, clean(first.replace(str(run_dir), run_dir.name)))
+        return FileProblem(
+            file, clean(first.replace(str(run_dir), run_dir.name))
+        )
 
 
 def _json_of(kind: type) -> Callable[[Path], Any]:
@@ -250,7 +252,7 @@ def _columns(
     return columns
 
 
-def _metrics(path: Path) -> dict[str, Series]:
+def _metrics(path: Path) -> dict[str, MetricSeries]:
     wanted = {
         "env_steps": pa.int64(),
         "update": pa.int64(),
@@ -267,13 +269,13 @@ def _metrics(path: Path) -> dict[str, Series]:
     metrics = {}
     for k in found[np.argsort(first)]:  # in the order of the file
         rows = order[code[order] == k]
-        metrics[names[k]] = Series(
+        metrics[names[k]] = MetricSeries(
             columns["env_steps"][rows], columns["update"][rows], value[rows]
         )
     return metrics
 
 
-def _scores(path: Path) -> Scores:
+def _scores(path: Path) -> ScoreColumns:
     wanted = {
         "method": pa.string(),
         "opponents": pa.string(),
@@ -292,7 +294,7 @@ def _scores(path: Path) -> Scores:
         )
     if not len(columns["return"]):
         raise ValueError("it has no rows; expected: one per episode")
-    return Scores(value=columns.pop("return"), **columns)
+    return ScoreColumns(value=columns.pop("return"), **columns)
 
 
 # -- one file at a time, for a report over many runs ---------------------------------------------------
@@ -303,9 +305,9 @@ def read_with(run_dir: Path, file: str, reader: Callable[[Path], Any]) -> Any:
     return _read(run_dir, file, reader)
 
 
-def read_json(run_dir: Path, file: str) -> dict[str, Any] | Problem:
+def read_json(run_dir: Path, file: str) -> dict[str, Any] | FileProblem:
     return _read(run_dir, file, _json_of(dict))
 
 
-def read_metrics(run_dir: Path) -> dict[str, Series] | Problem:
+def read_metrics(run_dir: Path) -> dict[str, MetricSeries] | FileProblem:
     return _read(run_dir, "metrics.parquet", _metrics)

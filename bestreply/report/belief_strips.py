@@ -34,7 +34,9 @@ def colour(goal: int) -> str:
     return f"goal g{goal % COLOURS}"
 
 
-def minds(belief: Sequence[Sequence[float | None]]) -> list[int | None]:
+def likeliest_types(
+    belief: Sequence[Sequence[float | None]],
+) -> list[int | None]:
     """Return the likeliest type at each step of `belief` [T][G]; None until one leads, then the last that did."""
     made_up: list[int | None] = []
     for row in belief:
@@ -79,7 +81,7 @@ def strip(
     """
     count = max(steps, len(belief), 1)
     width = (RIGHT - LEFT) / count
-    mind = minds(belief)
+    mind = likeliest_types(belief)
     turned = changes(mind)
     names = [
         goals[g] if g is not None else w

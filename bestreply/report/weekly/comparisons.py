@@ -6,9 +6,9 @@ from itertools import combinations
 
 import numpy as np
 
-from bestreply.report.weekly.groups import Family, Group
-from bestreply.report.weekly.record import Record
-from bestreply.scores.compare import Mismatch, Seed, mismatches
+from bestreply.report.weekly.groups import Family, RunGroup
+from bestreply.report.weekly.record import RunRecord
+from bestreply.scores.compare import Mismatch, SeedScores, mismatches
 from bestreply.scores.statistics import (
     PairedScores,
     Verdict,
@@ -16,9 +16,9 @@ from bestreply.scores.statistics import (
     pairs_of,
 )
 
-ALL = "\0all"
+OVERALL = "\0all"
 """Opponents of the verdict over all sets, until it is written in words."""
-MOST_PAIRED = 12
+MAX_ALL_PAIRS = 12
 """Methods of one game up to which every one is held against every other."""
 
 
@@ -48,7 +48,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Held:
+class GameComparisons:
     """The comparisons of one game: of its methods with each other, and of each with what else its runs measured."""
 
     between: tuple[Comparison, ...] = ()
@@ -65,7 +65,9 @@ class Held:
             yield from comparisons
 
 
-def hold(family: Family, baseline: str | None = None) -> Held:
+def compare_methods(
+    family: Family, baseline: str | None = None
+) -> GameComparisons:
     """Verdicts on the pairs of methods of a game, adjusted together; and, for each method, on its own agent against the others that its
     runs measured, adjusted together."""
     groups = [g for g in family.groups if g.measured]
@@ -86,7 +88,7 @@ def hold(family: Family, baseline: str | None = None) -> Held:
                 for m in others
             ]
         )
-    return Held(
+    return GameComparisons(
         tuple(between),
         {k: tuple(v) for k, v in within.items()},
         against,
@@ -101,12 +103,12 @@ def _pairs(
         return [
             (name, baseline) for name in names if name != baseline
         ], baseline
-    if len(names) > MOST_PAIRED:
+    if len(names) > MAX_ALL_PAIRS:
         return [(name, names[0]) for name in names[1:]], names[0]
     return list(combinations(names, 2)), ""
 
 
-def seeds_of(group: Group, method: str) -> list[Seed]:
+def seeds_of(group: RunGroup, method: str) -> list[SeedScores]:
     """What each run measured of `method`, as `compare` takes it."""
     return [
         seed
@@ -115,7 +117,7 @@ def seeds_of(group: Group, method: str) -> list[Seed]:
     ]
 
 
-def _seed(record: Record, method: str) -> Seed | None:
+def _seed(record: RunRecord, method: str) -> SeedScores | None:
     cells = {
         against: cell
         for (name, against), cell in record.cells.items()
@@ -127,7 +129,7 @@ def _seed(record: Record, method: str) -> Seed | None:
         f"episodes against {name}": len(cell.returns)
         for name, cell in cells.items()
     }
-    return Seed(
+    return SeedScores(
         record.path,
         record.seed,
         {n: c.mean for n, c in cells.items()},
@@ -137,7 +139,7 @@ def _seed(record: Record, method: str) -> Seed | None:
 
 
 def _compared(
-    a: str, of_a: list[Seed], b: str, of_b: list[Seed]
+    a: str, of_a: list[SeedScores], b: str, of_b: list[SeedScores]
 ) -> tuple[Comparison, list[PairedScores]]:
     """A comparison without its verdicts, and what they are to be about: on the seeds that both have."""
     first, second = ({s.seed: s for s in seeds} for seeds in (of_a, of_b))
@@ -163,7 +165,7 @@ def _compared(
         {o: np.array([seeds[k].mean[o] for k in both]) for o in reference.mean}
         for seeds in (first, second)
     ]
-    return found, pairs_of(a, means[0], b, means[1], ALL)
+    return found, pairs_of(a, means[0], b, means[1], OVERALL)
 
 
 def _judged(

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bestreply.report.belief_strips import Strip, colour, strip
 from bestreply.report.checks import (
     ABSENT,
     board,
@@ -18,14 +19,13 @@ from bestreply.report.checks import (
     strings,
     want,
 )
-from bestreply.report.read import number
-from bestreply.report.strips import Strip, colour, strip
+from bestreply.report.run_files import number
 from bestreply.report.svg import el, share_bar
 from bestreply.report.texts import Texts, fixed
 
 MAX_STEPS_SHOWN = 1000  # of all matches together, to keep the page openable
 MAX_COSTLIEST = 8  # decisions to jump to
-WORTH_SHOWING = 0.005  # least cost of these; less is shown as 0.00
+MIN_COST = 0.005  # least cost of these; less is shown as 0.00
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Bar:
+class ProbabilityBar:
     name: str
     text: str
     marked: bool
@@ -52,21 +52,21 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Other:
+class OpponentPanel:
     title: str
     left: bool
-    actions: list[Bar]
-    goals: list[Bar]
+    actions: list[ProbabilityBar]
+    goals: list[ProbabilityBar]
 
 
 @dataclass(frozen=True)
-class Step:
+class MatchStep:
     text: str
     picture: Markup | None
     refused: str  # why the picture is not shown; empty where it is, or where there is none
     candidates: list[Candidate]
     scored: bool
-    others: list[Other]
+    others: list[OpponentPanel]
     sentence: str
     reward: str
     total: str
@@ -77,14 +77,14 @@ class Step:
 @dataclass(frozen=True)
 class Match:
     title: str
-    steps: list[Step]
+    steps: list[MatchStep]
     strips: list[Strip]  # belief over time, of each other player
     legend: list[tuple[str, str]]  # goals and their colours
     note: str  # what the exact Q is, or why there is none; empty where none was asked for
 
 
 @dataclass(frozen=True)
-class Jump:
+class DecisionLink:
     """A costly decision, and where it is."""
 
     match: int
@@ -117,7 +117,7 @@ def read_matches(
     return matches, left_out
 
 
-def costliest(matches: list[Match], texts: Texts) -> list[Jump]:
+def costliest(matches: list[Match], texts: Texts) -> list[DecisionLink]:
     """The decisions that gave up most, the most costly first; none where no exact Q is known."""
     found = [
         (s.cost, m, t)
@@ -125,12 +125,14 @@ def costliest(matches: list[Match], texts: Texts) -> list[Jump]:
         for t, s in enumerate(match.steps)
     ]
     found = sorted(
-        (f for f in found if f[0] >= WORTH_SHOWING),
+        (f for f in found if f[0] >= MIN_COST),
         key=lambda f: (-f[0], *f[1:]),
     )
     key = "jump_in_match" if len(matches) > 1 else "jump"
     return [
-        Jump(m, t, texts(key, match=m + 1, step=t + 1, cost=fixed(cost)))
+        DecisionLink(
+            m, t, texts(key, match=m + 1, step=t + 1, cost=fixed(cost))
+        )
         for cost, m, t in found[:MAX_COSTLIEST]
     ]
 
@@ -282,12 +284,12 @@ def _span(steps: list[dict[str, Any]], size: int) -> tuple[float, float]:
 
 def _step(
     step: dict[str, Any], index: int, total: float, frame: _Frame, texts: Texts
-) -> Step:
+) -> MatchStep:
     picture, text, refused = board(step)
     candidates, chosen = _candidates(step, frame)
     exact, cost = _cost(step, frame)
     others = _others(step, frame, texts)
-    return Step(
+    return MatchStep(
         text=text,
         picture=picture,
         refused=refused,
@@ -398,7 +400,9 @@ def _parts_bar(
     return el("svg", *parts, class_="hbar", aria_hidden="true")
 
 
-def _others(step: dict[str, Any], frame: _Frame, texts: Texts) -> list[Other]:
+def _others(
+    step: dict[str, Any], frame: _Frame, texts: Texts
+) -> list[OpponentPanel]:
     seats = [s for s in range(len(frame.players)) if s != frame.seat]
     size = len(frame.actions)
     predicted = rows_of(step, "predicted", len(seats), size)
@@ -418,7 +422,7 @@ def _others(step: dict[str, Any], frame: _Frame, texts: Texts) -> list[Other]:
             else place_of(actual[k], size, "actual", ABSENT)
         )
         bars = [
-            Bar(
+            ProbabilityBar(
                 name,
                 fixed(p),
                 a == did,
@@ -429,21 +433,21 @@ def _others(step: dict[str, Any], frame: _Frame, texts: Texts) -> list[Other]:
             )
         ]
         goals = [
-            Bar(name, fixed(p), False, share_bar(p, colour(g)))
+            ProbabilityBar(name, fixed(p), False, share_bar(p, colour(g)))
             for g, (name, p) in enumerate(
                 zip(frame.goals, belief[k], strict=True)
             )
             if p is not None
         ]
         title = texts("player_at", seat=seat + 1, player=frame.players[seat])
-        others.append(Other(title, did == ABSENT, bars, goals))
+        others.append(OpponentPanel(title, did == ABSENT, bars, goals))
     return others
 
 
 def _sentence(
     index: int,
     chosen: Candidate,
-    others: list[Other],
+    others: list[OpponentPanel],
     frame: _Frame,
     texts: Texts,
 ) -> str:

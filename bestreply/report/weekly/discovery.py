@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bestreply.report.read import MAKERS
+from bestreply.report.run_files import MAKERS
 
-TRACES = (*MAKERS, "error.txt", "unit.json")
+RUN_FILES = (*MAKERS, "error.txt", "unit.json")
 """A directory with any of these is a run, or what is left of one."""
 MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
-class Found:
+class RunFolders:
     """In the order of their names, in which 10 comes after 9."""
 
     runs: list[Path]
@@ -22,10 +22,10 @@ class Found:
 
 
 def holds_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in TRACES)
+    return any((folder / name).is_file() for name in RUN_FILES)
 
 
-def find(folders: Sequence[Path]) -> Found:
+def find_runs(folders: Sequence[Path]) -> RunFolders:
     """Runs and datasets in `folders`, however deep; what lies inside a run is its own.
 
     Of a run also the dataset that `bestreply run` or a sweep put beside it. Raises FileNotFoundError where a folder is not there.
@@ -43,13 +43,13 @@ def find(folders: Sequence[Path]) -> Found:
             if MANIFEST in files:
                 datasets.setdefault(place.resolve(), place)
                 inside.clear()
-            elif any(name in files for name in TRACES):
+            elif any(name in files for name in RUN_FILES):
                 runs.setdefault(place.resolve(), place)
                 inside.clear()
     for run in runs.values():
         for beside in _data_of(run):
             datasets.setdefault(beside.resolve(), beside)
-    return Found(
+    return RunFolders(
         sorted(runs.values(), key=natural),
         sorted(datasets.values(), key=natural),
     )

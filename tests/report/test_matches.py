@@ -7,8 +7,8 @@ import pytest
 from run_files import make_match, read_page, words
 
 from bestreply.report import write_report
-from bestreply.report.match import costliest, read_matches
-from bestreply.report.strips import changes, minds, strip
+from bestreply.report.belief_strips import changes, likeliest_types, strip
+from bestreply.report.matches import costliest, read_matches
 from bestreply.report.texts import load_texts
 
 EN = load_texts("en")
@@ -23,11 +23,11 @@ BELIEF = [
 
 
 def test_a_mind_is_made_up_once_one_leads_and_stays_until_another_does():
-    assert minds(BELIEF) == [None, 1, 1, 0, 2]
-    assert changes(minds(BELIEF)) == [3, 4]
+    assert likeliest_types(BELIEF) == [None, 1, 1, 0, 2]
+    assert changes(likeliest_types(BELIEF)) == [3, 4]
     assert (
-        minds([[0.5, None]]) == [0]
-        and minds([[None, None]]) == [None]
+        likeliest_types([[0.5, None]]) == [0]
+        and likeliest_types([[None, None]]) == [None]
         and changes([]) == []
     )
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from markupsafe import Markup
 
 from bestreply.report.checks import board, place_of, row_of, strings, want
-from bestreply.report.read import number
-from bestreply.report.row_charts import Fall, waterfall
-from bestreply.report.sections import Table
+from bestreply.report.row_charts import WaterfallStep, waterfall
+from bestreply.report.run_files import number
+from bestreply.report.sections import TextTable
 from bestreply.report.texts import Texts, fixed
 
 PARTS = ("others", "dynamics", "depth", "value")
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Option:
+class DecisionOption:
     """One action of a decision."""
 
     name: str
@@ -39,7 +39,7 @@ class Decision:
     picture: Markup | None
     text: str
     refused: str
-    options: list[Option]
+    options: list[DecisionOption]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def losses_section(document: dict[str, Any], texts: Texts) -> dict[str, Any]:
     gamma = number(document.get("gamma"))
     return {
         "sets": sets,
-        "table": Table(head, [s.cells for s in sets]),
+        "table": TextTable(head, [s.cells for s in sets]),
         "note": texts(
             "note_losses",
             planner=planner,
@@ -122,7 +122,9 @@ def _opponent_loss(entry: Any, texts: Texts) -> OpponentLoss:
         parts,
     )
     falls = [
-        Fall(texts(f"fall_{p}"), _number(parts, p), number(errors.get(p)))
+        WaterfallStep(
+            texts(f"fall_{p}"), _number(parts, p), number(errors.get(p))
+        )
         for p in PARTS
     ]
     cells = [title, fixed(best)]
@@ -193,7 +195,7 @@ def _decision(decision: Any, texts: Texts) -> Decision:
         behind = None if q is None or top is None else q - top
         shown = (fixed(scores[k]), fixed(q), fixed(behind))
         options.append(
-            Option(name, q is not None, k == action, k == best, *shown)
+            DecisionOption(name, q is not None, k == action, k == best, *shown)
         )
     picture, text, refused = board(decision)
     episode, step = (
