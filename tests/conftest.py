@@ -1,4 +1,22 @@
-"""Tests run with shapes and types checked in all of `bestreply`, on CPU, and keep their compiled programs."""
+"""Settings and fixtures of all tests: CPU, shapes and types of `bestreply` checked, compiled programs kept.
+
+How to write a test that compiles nothing twice. Nearly all of the suite's time goes into tracing and
+compiling; computing is cheap. `pytest -n 0 -p tests.compile_log --compile-log DIR FILE`, then
+`python -m tests.compile_log DIR`, lists the programs of a file.
+
+- Outside `jit`, every JAX operation is a program of its own for each shape (about 15 ms). Prepare inputs and
+  check results with NumPy: `np.zeros`, `np.stack`, `np.asarray(result)` before indexing or comparing it.
+  `jnp.asarray(array)` and `jnp.array(array)` compile too; pass NumPy arrays, or `jax.device_put` them.
+- Networks: `tests.shared.build(WorldModel, game, config, goals=2, heads=1, key=0)` initialises under one `jit`
+  and keeps the result; a constructor called directly compiles some 50 operations.
+- Functions of a game, a player or a model: `tests.shared.compiled(game.step)` is one jitted function for all
+  tests of a process. A `jax.jit(lambda ...)` inside a test or a loop is compiled at every call.
+- One shape, one set of settings in all tests of a room; add a case to a batch
+  (`jax.vmap`) rather than a parametrised test with a program for each case.
+- A loop over `jax.random.key(seed)` with small results: one `jax.vmap` over `jax.random.split`.
+- Play that several tests read: `tests.shared.played(game, players, episodes, seed)`, kept for the process.
+- Code without arrays needs no JAX: keep it out of the imports of such a test file.
+"""
 
 import os
 import shutil
@@ -8,10 +26,15 @@ import pytest
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Tests compile far longer than they compute: a quarter of their time goes with LLVM's optimisations.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-# One cache for all workers and whatever they start: a half-written entry is one to compile. With XLA's own caches on, an entry's name
-# holds the folder's.
+# Tests compile far longer than they compute. LLVM's optimisations take a quarter of the time; the preset skips
+# passes over whole programs; XLA's fusion emitters lower through MLIR, which costs 10 ms even for one addition.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_opt_preset=CPU_OPT_PRESET_FAST_COMPILE "
+    "--xla_cpu_use_fusion_emitters=false",
+)
+# One cache for all workers and the processes they start; JAX compiles a half-written entry itself. With XLA's
+# own caches on, an entry's name would hold the folder's.
 os.environ |= {
     "JAX_COMPILATION_CACHE_DIR": str(
         Path(__file__).parents[1] / ".cache" / "tests"
@@ -21,7 +44,7 @@ os.environ |= {
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
 
-# An int is a fine float, as for pyright (PEP 484's numeric tower); beartype alone refuses `stag_reward=10`.
+# An int is a valid float, as for pyright (PEP 484's numeric tower); beartype alone refuses `stag_reward=10`.
 install_import_hook(
     "bestreply",
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
@@ -31,38 +54,41 @@ import jax  # noqa: E402  (after its settings)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A worker beside this one may be half way through writing an entry: JAX then compiles, and all is well.
+    # Another worker may be writing the entry: JAX then compiles the program itself.
     config.addinivalue_line(
         "filterwarnings",
         "ignore:Error (reading|writing) persistent compilation cache entry",
     )
 
 
-LONG = (
+LONGEST = (
+    "test_one_step",
+    "test_mcts",
     "test_train",
-    "test_look_ahead",
-    "test_believed",
     "test_baselines",
+    "test_belief_grid",
+    "test_factored_backup",
     "test_grid",
-    "test_apart",
-    "test_search",
+    "test_pitfalls",
+    "test_subgoals",
+    "test_collect",
 )
-"""Files whose few tests take longest: begun first, that no worker is left alone with one at the end."""
+"""Files that take longest: begun first, so that no worker runs one alone at the end."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.stem not in LONG)
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
-MAPS, MANY_MAPS = Path("/proc/self/maps"), 20_000
+MAPS, MAX_MAPS = Path("/proc/self/maps"), 45_000
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _forget_programs():
-    """Every compiled program holds memory maps, of which a process has 65,530: hundreds of tests are too many for one."""
+    """Keep a process below the 65,530 memory maps that Linux allows: a compiled program holds three."""
     yield
-    if not MAPS.exists() or MAPS.read_bytes().count(b"\n") > MANY_MAPS:
+    if not MAPS.exists() or MAPS.read_bytes().count(b"\n") > MAX_MAPS:
         jax.clear_caches()
 
 
