@@ -14,6 +14,7 @@ from bestreply.data.store import Store, open_store
 from bestreply.evaluate import evaluate_all, refer
 from bestreply.games import make_game
 from bestreply.games.base import Game
+from bestreply.opponents.opponent_types import opponent_types
 from bestreply.planning.agent import Agent
 from bestreply.players.zoo import make_player
 from bestreply.report import write_report
@@ -177,7 +178,7 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
 def _told(run: Run, opponents: tuple[str, ...]) -> dict[str, Agent]:
     """For each opponent set that the run's model knows player by player, the agent that is told who they are."""
     known = {entry["name"] for entry in run.roster}
-    if not run.plans or run.config.model.opponent_types != "player":
+    if not run.plans or not opponent_types(run.config.model).players:
         return {}
     seats = {
         text: [str(spec) for spec in fill_seats(run.game, text)]

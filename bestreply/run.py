@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import equinox as eqx
+
 from bestreply.baselines import policy_player, start_policy
 from bestreply.config import (
     POLICIES,
@@ -21,10 +23,11 @@ from bestreply.models.true_model import TrueModel
 from bestreply.opponents.base import OpponentModel, UniformOpponents
 from bestreply.opponents.changepoint import ChangepointOpponents
 from bestreply.opponents.learned import LearnedOpponents
+from bestreply.opponents.opponent_types import opponent_types
 from bestreply.planning.agent import PLANNERS, Agent
 from bestreply.planning.level_k import reason
 from bestreply.players.base import Player
-from bestreply.training.state import goals_of, initial_train_state
+from bestreply.training.state import initial_train_state
 from bestreply.utils import checkpoint
 from bestreply.utils.console import fresh_path
 from bestreply.utils.files import write_json
@@ -58,7 +61,11 @@ class Run:
     def goals(self) -> tuple[str, ...]:
         """What the model of the others tells apart, by name."""
         return (
-            goals_of(self.config, self.game, self.roster) if self.plans else ()
+            opponent_types(self.config.model).names(
+                self.config.model, self.game, self.roster
+            )
+            if self.plans
+            else ()
         )
 
     @property
@@ -334,4 +341,5 @@ def load_run(path: str | Path) -> Run:
     Raises ValueError, FileNotFoundError with what is missing or does not fit.
     """
     run = _read(Path(path))
-    return run.with_train_state(run.restore(run.start()))
+    shapes = eqx.filter_eval_shape(run.start)  # nothing is initialised
+    return run.with_train_state(run.restore(shapes))

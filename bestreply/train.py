@@ -19,8 +19,9 @@ from bestreply.baselines import (
 )
 from bestreply.config import RunConfig, to_dict
 from bestreply.opponents.filtering import follow_beliefs, policy_ratios
-from bestreply.opponents.labels import label_weights
+from bestreply.opponents.labels import label_weights, labels_change
 from bestreply.opponents.learned import LearnedOpponents
+from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.subgoals import updates_by_play
 from bestreply.replay.histories import Seatings, seatings
 from bestreply.replay.moa_buffer import BufferState, fill
@@ -130,10 +131,7 @@ def fit_opponents(
             return buffer, None
         return buffer, weights(train_state) if fixed is None else fixed
 
-    goal = config.model.opponent_types
-    move = goal == "code" or (
-        goal == "goal" and config.train.labels == "posterior"
-    )
+    move = labels_change(config)
     fixed = None if move else weights(train_state)
     every = config.train.checkpoint_every
     train_state = run_phase(
@@ -146,7 +144,7 @@ def fit_opponents(
         min(RELABEL_EVERY, every) if move else every,
         seeds,
     )
-    if goal not in ("goal", "code"):
+    if not opponent_types(config.model).inferred:
         return train_state
     total = (weights(train_state) if fixed is None else fixed)[
         ..., 0, :, :
@@ -202,7 +200,8 @@ def beliefs_of(
     """What the trained model of the others makes of `episodes`."""
     wanted = (
         config.train.off_policy > 0
-        and config.model.value_heads == "player" == config.model.opponent_types
+        and config.model.value_heads == "player"
+        and opponent_types(config.model).players
     )
     ratios = policy_ratios(model, episodes, IMPORTANCE_CLIP) if wanted else None
     if ratios is not None:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from bestreply.config import RunConfig
 from bestreply.games.hindsight_goals import EVENT
 from bestreply.opponents.learned import LearnedOpponents
+from bestreply.opponents.opponent_types import opponent_types
 from bestreply.types import ABSENT, Episodes, ego_order
 
 MOVES = (0, 1, 2, 3, 5, 10)
@@ -184,7 +185,7 @@ def true_types(
     """The type or goal of each other player as each seat has it, ego first; ABSENT where one of the two did not act or none is known."""
     action = np.asarray(episodes.action)
     others = ego_order(action.shape[2])[:, 1:]
-    if config.model.opponent_types == "goal":
+    if opponent_types(config.model).inferred:
         shown = np.asarray(episodes.goal_source) == EVENT
         kind = np.where(shown, np.asarray(episodes.goal), ABSENT)[:, :, others]
     else:

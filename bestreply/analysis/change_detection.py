@@ -15,6 +15,7 @@ import numpy as np
 from rich.table import Table
 
 from bestreply.opponents.changepoint import ChangepointOpponents
+from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.oracle import OracleSwitching
 from bestreply.planning.agent import Agent
 from bestreply.players.base import ScriptedPlayer
@@ -67,7 +68,7 @@ def read_case(run: "Run", text: str) -> Case | None:
     known = [entry["name"] for entry in run.roster]
     if (
         not isinstance(player, Switching)
-        or run.config.model.opponent_types != "player"
+        or not opponent_types(run.config.model).players
     ):
         return None
     if player.first.name not in known or player.second.name not in known:

@@ -19,6 +19,7 @@ from bestreply.models.world_model import WorldModel
 from bestreply.opponents.filtering import follow_beliefs, follow_predictions
 from bestreply.opponents.labels import label_weights
 from bestreply.opponents.learned import LearnedOpponents
+from bestreply.opponents.opponent_types import opponent_types
 from bestreply.players.base import ScriptedPlayer
 from bestreply.players.scripted import Mixture
 from bestreply.players.zoo import ZOO, make_player
@@ -69,7 +70,7 @@ def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
         if run.config.model.value_heads != "action"
         else agent_value_table(run),
     }
-    if run.config.model.opponent_types == "code":
+    if opponent_types(run.config.model).logged is None:
         weights = label_weights(
             run.config, run.train_state.opponents, buffer.episodes
         )

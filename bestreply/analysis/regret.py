@@ -28,6 +28,7 @@ from bestreply.games.base import Game
 from bestreply.models.true_model import TrueModel
 from bestreply.opponents.changepoint import ChangepointOpponents
 from bestreply.opponents.learned import LearnedOpponents
+from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.oracle import OracleOpponents, TruePolicies
 from bestreply.opponents.rules import RuleOpponents
 from bestreply.planning.agent import Agent
@@ -221,7 +222,7 @@ def _told(
     )
     if (
         not isinstance(model, LearnedOpponents)
-        or run.config.model.opponent_types != "player"
+        or not opponent_types(run.config.model).players
     ):
         return None
     if not set(names) <= set(roster):

@@ -20,6 +20,7 @@ from bestreply.config import RunConfig
 from bestreply.games.hindsight_goals import NO_EVENT
 from bestreply.opponents.latent_codes import first_codes, smooth_codes
 from bestreply.opponents.learned import LearnedOpponents
+from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.subgoals import subgoal_weights
 from bestreply.types import ABSENT, Episodes, ego_order
 
@@ -31,6 +32,14 @@ CODE_CHANGE_RATE = 0.01
 
 RULES = ("event", "hindsight", "posterior")
 """Names of `TrainConfig.labels`."""
+
+
+def labels_change(config: RunConfig) -> bool:
+    """Return whether `label_weights` change while the opponent model is trained."""
+    types = opponent_types(config.model)
+    return types.logged is None or (
+        types.inferred and config.train.labels == "posterior"
+    )
 
 
 def label_weights(
@@ -53,25 +62,22 @@ def label_weights(
         return np.asarray(
             subgoal_weights(model, episodes, config.model.code_horizon)
         )
-    if config.model.opponent_types == "code":
+    types = opponent_types(config.model)
+    if types.logged is None:
         if not trained:
             return first_codes(acted[..., 0], count, config.seed)
         likely = np.asarray(step_likelihood(model, episodes))
         return smooth_codes(likely, acted[..., 0], CODE_CHANGE_RATE).weight
-    if config.model.opponent_types != "goal":
-        player = np.asarray(episodes.player)[:, None]
-        known = (
-            np.zeros_like(player)
-            if config.model.opponent_types == "none"
-            else player
-        )
+    goal = np.asarray(episodes.goal)
+    if not types.inferred:
+        known = types.logged(np.asarray(episodes.player)[:, None], goal)
         return (
             np.broadcast_to(
                 np.eye(count, dtype=np.float32)[known], (*action.shape, count)
             )
             * acted
         )
-    goal, source = np.asarray(episodes.goal), np.asarray(episodes.goal_source)
+    source = np.asarray(episodes.goal_source)
     certain = np.eye(count, dtype=np.float32)[np.maximum(goal, 0)] * acted
     if config.train.labels == "hindsight":
         return certain

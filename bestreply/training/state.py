@@ -16,6 +16,7 @@ from bestreply.config import RunConfig, TrainConfig
 from bestreply.games.base import Game
 from bestreply.models.world_model import WorldModel
 from bestreply.opponents.learned import LearnedOpponents
+from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.sequence import SequenceOpponents
 from bestreply.replay.moa_buffer import Index, all_indices
 from bestreply.training.imagination import ImaginedState, no_imagined_games
@@ -55,26 +56,12 @@ class TrainState(eqx.Module):
         return 0 if self.sequence is None else self.sequence.updates
 
 
-def goals_of(
-    config: RunConfig, game: Game, roster: list[dict[str, Any]]
-) -> tuple[str, ...]:
-    """What the model of the others is conditioned on, by name."""
-    return {
-        "none": ("anyone",),
-        "goal": game.goals,
-        "player": tuple(p["name"] for p in roster),
-        "code": tuple(
-            f"code {number + 1}" for number in range(config.model.codes)
-        ),
-    }[config.model.opponent_types]
-
-
 def initial_train_state(
     config: RunConfig, game: Game, roster: list[dict[str, Any]]
 ) -> TrainState:
     """Untrained networks for `game`, drawn from the run's seed."""
     goals, key = (
-        len(goals_of(config, game, roster)),
+        len(opponent_types(config.model).names(config.model, game, roster)),
         jax.random.key(config.seed),
     )
     return _fresh(
@@ -202,16 +189,11 @@ def set_units(
         index.step == 0
     )  # a belief starts with who sits there, not with whose play is long
     goals = train_state.opponents.goals
-    if (
-        config.model.opponent_types == "code"
-    ):  # nobody has been met: they are all alike until they are learned
+    logged = opponent_types(config.model).logged
+    if logged is None:
         prior = jnp.full(goals, 1 / goals)
     else:
-        met = {
-            "none": np.zeros_like(player),
-            "goal": np.asarray(episodes.goal)[index],
-            "player": player,
-        }[config.model.opponent_types][first]
+        met = logged(player, np.asarray(episodes.goal)[index])[first]
         counts = np.bincount(met[met >= 0], minlength=goals)
         prior = jnp.asarray(counts / counts.sum(), jnp.float32)
 
@@ -244,18 +226,13 @@ def _units(
         np.asarray(episodes.player)[index.row],
     )  # [B, N]
     own = np.arange(player.shape[1]) == index.seat[:, None]
-    if (
-        config.model.value_heads == "action"
-        and config.model.opponent_types == "code"
-    ):
+    logged = opponent_types(config.model).logged
+    if config.model.value_heads == "action":
         weights = np.ones((count, len(returns)))
-    elif config.model.value_heads == "action":
-        kinds = {
-            "none": np.zeros_like(player),
-            "goal": np.asarray(episodes.goal)[index.row, index.step],
-            "player": player,
-        }[config.model.opponent_types]
-        weights = np.stack([_among(kinds == k, own) for k in range(count)])
+        if logged is not None:
+            goal = np.asarray(episodes.goal)[index.row, index.step]
+            types = logged(player, goal)
+            weights = np.stack([_among(types == k, own) for k in range(count)])
     elif config.model.value_heads == "player":
         weights = np.stack(
             [((player == k) & own).sum(1) for k in range(count)]

@@ -19,6 +19,7 @@ from bestreply.games.symmetries import (
 from bestreply.models.world_model import WorldModel
 from bestreply.opponents.base import opponent_inputs, opponent_legal
 from bestreply.opponents.learned import LearnedOpponents
+from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.sequence import SequenceOpponents
 from bestreply.opponents.subgoals import log_code, now_and_then
 from bestreply.replay.histories import (
@@ -66,14 +67,8 @@ UNROLL = 1
 def labels(config: RunConfig, at: Transition) -> Array | None:
     """[..., N-1] int32: the goal or type of each other player, as the model of the others counts them; None where codes are learned,
     which nobody labels."""
-    if config.model.opponent_types == "code":
-        return None
-    others = {
-        "none": jnp.zeros_like(at.player),
-        "goal": at.goal,
-        "player": at.player,
-    }[config.model.opponent_types]
-    return others[..., 1:]
+    logged = opponent_types(config.model).logged
+    return None if logged is None else logged(at.player, at.goal)[..., 1:]
 
 
 def opponent_loss(
@@ -168,7 +163,9 @@ def subgoal_step(
     if symmetries is not None:
         which = draw_symmetry(symmetries, show_key, batch)
         shown = jax.vmap(
-            lambda s, *seen: tuple(transform_obs(symmetries, s, obs) for obs in seen)
+            lambda s, *seen: tuple(
+                transform_obs(symmetries, s, obs) for obs in seen
+            )
         )(which, *shown)
     at = gather(buffer, index)
     by_play = (
