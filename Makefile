@@ -21,7 +21,7 @@ $(READY): pyproject.toml requirements.lock
 	@echo "Setting up $(VENV) (a minute or two, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install uv
-	@$(UV) pip install --python $(BIN)/python -r requirements.lock 2>/dev/null || $(PIP) install -r requirements.lock
+	@$(UV) pip install --python $(BIN)/python --compile-bytecode -r requirements.lock 2>/dev/null || $(PIP) install -r requirements.lock
 	@$(UV) pip install --python $(BIN)/python --no-deps --editable . 2>/dev/null || $(PIP) install --no-deps --editable .
 	@touch $(READY)
 

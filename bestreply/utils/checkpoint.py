@@ -40,9 +40,16 @@ def list_checkpoints(folder: str | Path) -> list[int]:
 def load_checkpoint(
     folder: str | Path, like: Any, step: int | None = None
 ) -> tuple[int, Any]:
-    """The newest checkpoint (or that of `step`) and its step, shaped and typed as `like`.
+    """Return the step of the newest checkpoint (or `step`) and its arrays, in the structure of `like`.
 
-    Raises FileNotFoundError where there is none, ValueError where it does not fit `like` (another configuration or version).
+    Args:
+        folder: folder of the checkpoints.
+        like: a PyTree of arrays or of `jax.ShapeDtypeStruct`; only shapes and types are read.
+        step: the checkpoint to read; None: the newest.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: it does not fit `like` (another configuration or version), or is damaged.
     """
     import orbax.checkpoint as ocp
 
@@ -53,25 +60,21 @@ def load_checkpoint(
         )
     step = steps[-1] if step is None else step
     leaves, structure = jax.tree.flatten(like)
-    wanted = {
-        str(i): jax.ShapeDtypeStruct(np.shape(x), np.asarray(x).dtype)
-        for i, x in enumerate(leaves)
-    }
+    shapes = jax.eval_shape(lambda arrays: arrays, leaves)
+    expected = {str(i): leaf for i, leaf in enumerate(shapes)}
     path = Path(folder).absolute() / f"{step:09d}"
     try:
-        with ocp.StandardCheckpointer() as sequence:
-            found = sequence.restore(path, wanted)
+        with ocp.StandardCheckpointer() as reader:
+            arrays = reader.restore(path, expected)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise ValueError(
             f"{path} does not fit this configuration or is damaged: {str(error).splitlines()[0]}. "
             "Expected: a checkpoint written with the same game, model settings and version"
         ) from error
-    for name, want in wanted.items():
-        if found[name].shape != want.shape:
+    for name, leaf in expected.items():
+        if arrays[name].shape != leaf.shape:
             raise ValueError(
-                f"{path}: array {name} has shape {found[name].shape}; this configuration wants {want.shape}"
+                f"{path}: array {name} has shape {arrays[name].shape}; this configuration wants {leaf.shape}"
             )
-    return step, jax.tree.unflatten(
-        structure,
-        [jax.numpy.asarray(found[str(i)]) for i in range(len(leaves))],
-    )
+    restored = [jax.device_put(arrays[name]) for name in expected]
+    return step, jax.tree.unflatten(structure, restored)
