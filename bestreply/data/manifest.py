@@ -361,7 +361,7 @@ def _check(raw: Any) -> Any:
 def _check_fields(
     raw: dict[str, Any], expected: dict[str, Any], where: str, mend: str
 ) -> Any:
-    for name, (check, form) in wanted.items():
+    for name, (check, form) in expected.items():
         if name not in raw:
             yield Problem(
                 "bad_manifest",
