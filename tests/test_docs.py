@@ -161,7 +161,7 @@ def test_both_readmes_say_the_same_things():
     assert english.count("\n## ") == chinese.count("\n## ")
 
     def commands(text: str) -> list[str]:
-        lines = re.findall(r"^    \S.*bestreply.*$", text, re.MULTILINE)
+        lines = re.findall(r"^    (?=\S).*\bbestreply .*$", text, re.MULTILINE)
         return [
             line.split("#")[0].split(" --lang")[0].strip() for line in lines
         ]

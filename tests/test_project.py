@@ -489,7 +489,7 @@ def test_an_installed_wheel_runs_in_a_folder_with_spaces_and_chinese_characters(
     def call(*arguments: str) -> str:
         done = subprocess.run(
             [bin_folder / "bestreply", *arguments],
-            cwd=folder, env=settings, capture_output=True, text=True, encoding="utf-8", timeout=600,
+            cwd=folder, env=settings, capture_output=True, text=True, encoding="utf-8", timeout=1800,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -208,12 +208,12 @@ def _solved(
 def _affordable(
     game: Game, others: Sequence[ScriptedPlayer], expected: int
 ) -> int:
-    """How many of `wanted` episodes' boards may be solved. ValueError where not even one may."""
+    """How many of `expected` episodes' boards may be solved. ValueError where not even one may."""
     if not isinstance(game, GridGame):
-        return wanted
+        return expected
     each = work(game, others)
     if each > MOST_WORK:
         raise ValueError(
             f"one layout weighs {each:.0e} outcomes, at most {MOST_WORK:.0e} are weighed for an opponent set"
         )
-    return int(np.clip(MOST_WORK / each, 1, wanted))
+    return int(np.clip(MOST_WORK / each, 1, expected))

@@ -3,11 +3,12 @@
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from bestreply import exact, make_game, make_player
 from bestreply.analysis.trajectories import record_matches, watch_matches
 from bestreply.config import ModelConfig, PlannerConfig, RunConfig
-from bestreply.interactive.view import view_matches, view_run
+from bestreply.interactive.view import animate_run, view_matches, view_run
 from bestreply.run import Run
 from bestreply.training.state import initial_train_state
 from bestreply.utils.spec import Spec
@@ -193,6 +194,17 @@ def test_against_who_switches_q_is_told_when(hunt, viewed):
     assert match["kind"] == "upper bound" and steps > 2
     np.testing.assert_allclose(told(match)[2:], after[2:], atol=1e-5)
     assert not np.allclose(told(match)[:2], before[:2], equal_nan=True)
+
+
+def test_a_game_is_animated_step_by_step(hunt, viewed, tmp_path):
+    """It is the game that the page shows first."""
+    path = animate_run(hunt, tmp_path / "a.gif", SETS[:1], seed=0, lang="en")
+    with Image.open(path) as image:
+        assert image.n_frames == len(viewed[0][0]["steps"])
+    with pytest.raises(ValueError, match=r"expected a name that ends in \.gif"):
+        animate_run(hunt, tmp_path / "a.png")
+    with pytest.raises(ValueError, match="seat=3: expected 1 to 2"):
+        animate_run(hunt, tmp_path / "a.gif", seat=3)
 
 
 def test_where_exact_is_out_of_reach_the_page_says_so_and_ranks_nothing(
