@@ -148,17 +148,17 @@ def schema_problems(
 
 def _same_type(found: pa.DataType, expected: pa.DataType) -> bool:
     """Tools differ in whether nulls are allowed and how a list's entries are called: that is no fault."""
-    if pa.types.is_fixed_size_list(wanted):
+    if pa.types.is_fixed_size_list(expected):
         same_size = (
             pa.types.is_fixed_size_list(found)
-            and found.list_size == wanted.list_size
+            and found.list_size == expected.list_size
         )
-        return same_size and found.value_type == wanted.value_type
-    if pa.types.is_list(wanted):
-        return pa.types.is_list(found) and found.value_type == wanted.value_type
-    if pa.types.is_string(wanted):
+        return same_size and found.value_type == expected.value_type
+    if pa.types.is_list(expected):
+        return pa.types.is_list(found) and found.value_type == expected.value_type
+    if pa.types.is_string(expected):
         return pa.types.is_string(found) or pa.types.is_large_string(found)
-    return found == wanted
+    return found == expected
 
 
 def _show_type(kind: pa.DataType) -> str:

@@ -111,14 +111,14 @@ def random_episodes(
 
 def assert_same_play(found: Episodes, expected: Episodes) -> None:
     """Bit by bit, everything that is a transition; `found` may be padded further."""
-    count, steps = wanted.action.shape[:2]
-    assert np.array_equal(found.length, wanted.length) and np.array_equal(
-        found.player, wanted.player
+    count, steps = expected.action.shape[:2]
+    assert np.array_equal(found.length, expected.length) and np.array_equal(
+        found.player, expected.player
     )
     assert not found.acted[:, steps:].any() and np.array_equal(
-        found.acted[:, :steps], wanted.acted
+        found.acted[:, :steps], expected.acted
     )
-    acted = np.asarray(wanted.acted)
+    acted = np.asarray(expected.acted)
     for name in (
         "action",
         "prob",
@@ -129,11 +129,11 @@ def assert_same_play(found: Episodes, expected: Episodes) -> None:
     ):
         _assert_bits(
             getattr(found, name)[:, :steps][acted],
-            getattr(wanted, name)[acted],
+            getattr(expected, name)[acted],
             name,
         )
     for name in ("obs", "legal", "present"):
-        a, b = getattr(found, name), getattr(wanted, name)
+        a, b = getattr(found, name), getattr(expected, name)
         _assert_bits(a[:, :steps][acted], b[:, :-1][acted], name)
         _assert_bits(
             a[:, 1 : steps + 1][acted],
@@ -142,17 +142,17 @@ def assert_same_play(found: Episodes, expected: Episodes) -> None:
         )
     for e in range(count):
         assert np.array_equal(
-            found.truncated[e, : wanted.length[e]],
-            wanted.truncated[e, : wanted.length[e]],
+            found.truncated[e, : expected.length[e]],
+            expected.truncated[e, : expected.length[e]],
         )
 
 
 def _assert_bits(found: np.ndarray, expected: np.ndarray, name: str) -> None:
-    assert found.dtype == wanted.dtype and found.shape == wanted.shape, name
-    both_nan = (found != found) & (wanted != wanted)
+    assert found.dtype == expected.dtype and found.shape == expected.shape, name
+    both_nan = (found != found) & (expected != expected)
     same = (
-        found.view(np.uint32) == wanted.view(np.uint32)
+        found.view(np.uint32) == expected.view(np.uint32)
         if found.dtype == np.float32
-        else found == wanted
+        else found == expected
     )
     assert (same | both_nan).all(), name
