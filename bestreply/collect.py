@@ -1,13 +1,9 @@
-"""Play. The only loop over `Game.step`: collection and evaluation both use it.
-
-Who plays is a pool of distinct players and, for every match, the player of each seat. In every match each pool player acts for the
-seats it holds and for no others, so one compiled program serves every line-up: a costly planner runs once a step, not once a seat.
-"""
+"""Collect: play episodes and log every step to a dataset on disk."""
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import equinox as eqx
 import numpy as np
@@ -23,11 +19,8 @@ from bestreply.utils.spec import Spec
 if TYPE_CHECKING:
     from bestreply.data.store import Store
 
-
-# -- one step of everybody -----------------------------------------------------------------------------------------------------
-
-
-# -- whole matches -------------------------------------------------------------------------------------------------------------
+Roster = Sequence[dict[str, str | int]]
+"""Name and version of each player of a dataset."""
 
 
 def collect(
@@ -37,75 +30,89 @@ def collect(
     seed: int,
     *,
     path: str | Path | None = None,
-    roster: Sequence[dict[str, Any]] = (),
+    roster: Roster = (),
     rotate: bool = False,
     chunk: int = 1024,
     command: str | None = None,
 ) -> "Store":
-    """Plays `episodes` episodes and logs every step of every seat to a store on disk.
+    """Play episodes and log every step of every seat to a store on disk.
 
     Args:
-        players: one for each seat; a `mixture(...)` is drawn anew for every episode, and the log names the player drawn.
-        path: where the store goes, or a store of the same game to append to; by default a new one in ``datasets/``.
-        roster: further players (name, version) that later additions to a new store will log.
-        rotate: everybody sits everywhere in turn (see `seat_players`).
+        game: the game.
+        players: one for each seat; a ``mixture(...)`` is resampled for every
+            episode, and the log names the sampled player.
+        episodes: the number of episodes.
+        seed: seed of line-up and play.
+        path: folder of a new store, or of a store of the same game to append to; by
+            default a new one in ``datasets/``.
+        roster: further players (name, version) that later additions may log.
+        rotate: rotate the players over the seats (see `seat_players`).
+        chunk: episodes played in parallel.
+        command: the command line to record with the data.
 
     Returns:
         The store (`bestreply.data.store.Store`).
 
-    Raises ValueError for an illegal action, or where the store at `path` is of another game or does not know a player.
+    Raises:
+        ValueError: for an illegal action, or if the store at `path` belongs to
+            another game or does not list a player.
     """
     lineup = seat_players(game, players, episodes, seed, rotate=rotate)
-    path = (
-        fresh_path("datasets", game.name.replace(":", "-"))
-        if path is None
-        else Path(path)
-    )
-    store = open_log(path, game, lineup.roster, roster)
+    if path is None:
+        path = fresh_path("datasets", game.name.replace(":", "-"))
+    store = open_log(Path(path), game, lineup.roster, roster)
     with meter("collect", episodes * game.max_steps, "steps") as progress:
         began = time.perf_counter()
-        played = play(
-            game, lineup, seed, chunk=chunk, progress=progress
-        ).episodes
+        played = play(game, lineup, seed, chunk=chunk, progress=progress)
         seconds = time.perf_counter() - began
-    store.append(
-        named_in(store, lineup, played),
-        seed=seed,
-        command=command,
-        seconds=seconds,
-    )
+    logged = named_in(store, lineup, played.episodes)
+    store.append(logged, seed=seed, command=command, seconds=seconds)
     return store
 
 
 def open_log(
-    path: Path,
-    game: Game,
-    roster: Sequence[dict[str, Any]],
-    later: Sequence[dict[str, Any]] = (),
+    path: Path, game: Game, roster: Roster, later: Roster = ()
 ) -> "Store":
-    """The store at `path` for play of `roster`: a new one, which also knows the players `later`, or the one that is there.
+    """Return the store at a path, created if there is none.
 
-    Raises ValueError where that one is of another game or does not know a player.
+    Args:
+        path: its folder.
+        game: the game.
+        roster: the players to log now.
+        later: further players of a new store.
+
+    Returns:
+        The store.
+
+    Raises:
+        ValueError: if the store belongs to another game or does not list a player.
     """
     from bestreply.data.store import create_store, open_store
 
-    there = (
-        open_store(path).roster if (path / "manifest.json").exists() else None
-    )
-    known = (
-        [*roster, *(p for p in later if p not in roster)]
-        if there is None
-        else there
-    )
+    if (path / "manifest.json").exists():
+        known = open_store(path).roster
+    else:
+        known = [*roster, *(p for p in later if p not in roster)]
     missing = [p for p in roster if p not in known]
     if missing:
         raise ValueError(
-            f"{path} logs play of {known}, not of {missing}; expected: a store begun with these players, or a new one"
+            f"path={path}: expected a store that lists the players {missing}, or a "
+            f"new path; this store lists {known}"
         )
     return create_store(path, game, known, append=True)
 
 
 def named_in(store: "Store", lineup: Lineup, played: Episodes) -> Episodes:
-    """`played` with its players counted as the store's roster counts them."""
-    names = np.array([store.roster.index(p) for p in lineup.roster], np.int32)
-    return eqx.tree_at(lambda e: e.player, played, names[played.player])
+    """Return episodes with player indices into the roster of a store.
+
+    Args:
+        store: the store; it lists all players of the line-up.
+        lineup: the line-up that `played` indexes.
+        played: the episodes.
+
+    Returns:
+        The same episodes with other player indices.
+    """
+    indices = [store.roster.index(p) for p in lineup.roster]
+    player = np.array(indices, np.int32)[played.player]
+    return eqx.tree_at(lambda e: e.player, played, player)

@@ -14,10 +14,10 @@ from bestreply.scores.references import Reference
 from bestreply.scores.returns import SCHEMA, Scores
 from bestreply.simulation.lineup import (
     Lineup,
-    _name,
     fill_seats,
     join,
     name_opponents,
+    player_name,
     seat_players,
     seat_self,
 )
@@ -47,7 +47,7 @@ def evaluate(
     Raises ValueError for a wrong number of players, or an illegal action (who, where, when).
     """
     lineup = seat_players(game, players, episodes, seed, rotate=True)
-    method = method or _name(players[0])
+    method = method or player_name(players[0])
     opponents = opponents or name_opponents(players[1:])
     with meter(
         f"evaluate: {method}", episodes * game.max_steps, "steps"

@@ -162,7 +162,7 @@ def test_opponent_sets(text, wanted):
 def test_an_opponent_set_of_another_size_is_refused():
     with pytest.raises(
         ValueError,
-        match=r"names 2 opponents; stag_hunt wants 1 \(for all other seats\) or 3",
+        match=r"expected 1 name \(for all other seats\) or 3 names for stag_hunt; got 2",
     ):
         fill_seats(make_game("stag_hunt"), "random, random")
 

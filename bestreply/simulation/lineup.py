@@ -1,10 +1,11 @@
-"""Line-ups: which player sits in which seat of each match."""
+"""Line-ups: the assignment of players to the seats of each match."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import numpy as np
+from jaxtyping import Int32
 
 from bestreply.config import RunConfig
 from bestreply.games import make_game
@@ -16,29 +17,32 @@ from bestreply.utils.spec import SELF, Spec, parse_specs
 
 
 class Lineup(NamedTuple):
-    """Who plays `M` matches."""
+    """The players of `M` matches and their seats."""
 
     pool: tuple[Player, ...]  # distinct players
     seating: np.ndarray  # [M, N] int32, index into the pool
 
     @property
-    def roster(self) -> list[dict[str, Any]]:
+    def roster(self) -> list[dict[str, str | int]]:
+        """Name and version of every player of the pool."""
         return [{"name": p.name, "version": p.version} for p in self.pool]
 
-    def seats(self) -> tuple[np.ndarray, ...]:
-        """For each pool player, [M, m] int32: the seats it holds, padded with N to the most it holds in any match."""
+    def seats(self) -> tuple[Int32[np.ndarray, "M _"], ...]:
+        """Return the seats of every pool player in every match.
+
+        Returns:
+            For each pool player [M, m] int32, padded with N to the largest number
+            of seats that the player has in any match.
+        """
         n = self.seating.shape[1]
-        held = []
+        seats = []
         for index in range(len(self.pool)):
-            mine = self.seating == index
-            most = max(int(mine.sum(1).max()), 1)
-            order = np.argsort(~mine, axis=1, kind="stable")[:, :most]
-            held.append(
-                np.where(np.take_along_axis(mine, order, 1), order, n).astype(
-                    np.int32
-                )
-            )
-        return tuple(held)
+            own = self.seating == index
+            width = max(int(own.sum(1).max()), 1)
+            order = np.argsort(~own, axis=1, kind="stable")[:, :width]
+            padded = np.where(np.take_along_axis(own, order, 1), order, n)
+            seats.append(padded.astype(np.int32))
+        return tuple(seats)
 
 
 def seat_players(
@@ -49,102 +53,185 @@ def seat_players(
     *,
     rotate: bool = False,
 ) -> Lineup:
-    """Seats one player (or spec) per seat for `matches` matches; a `Mixture` is drawn anew for every match, from `seed`.
+    """Return a line-up of one player (or spec) per seat for a number of matches.
 
-    With `rotate`, match m seats player k at ``(k + m) % N``: everybody sits everywhere in turn.
+    Args:
+        game: the game, of N seats.
+        players: N players or specs; a `Mixture` is resampled for every match.
+        matches: the number of matches, M.
+        seed: seed of the draws from mixtures.
+        rotate: seat player k at ``(k + m) % N`` in match m.
 
-    Raises ValueError if there is not one player for each seat.
+    Returns:
+        The line-up; players that are equal share one entry of its pool.
+
+    Raises:
+        ValueError: if the number of players is not N, or `matches` is below 1.
     """
     n = game.num_players
     if isinstance(players, str | Player) or len(players) != n:
         raise ValueError(
-            f"{game.name} has {n} seats; got players={players!r}. Expected: one player for each seat"
+            f"players={players!r}: expected one player for each seat; "
+            f"{game.name} has {n} seats"
         )
     if matches < 1:
-        raise ValueError(f"{matches} episodes; expected: at least 1")
+        raise ValueError(f"episodes={matches}: expected at least 1")
     rng = np.random.default_rng(seed)
     pool: list[Player] = []
     seating = np.zeros((matches, n), np.int32)
     for k, spec in enumerate(players):
-        for turn in range(n if rotate else 1):
-            seat, rows = (k + turn) % n, slice(turn, None, n if rotate else 1)
+        for shift in range(n if rotate else 1):
+            seat = (k + shift) % n
+            rows = slice(shift, None, n if rotate else 1)
             player = make_player(spec, game, seat)
-            parts, weights = (
-                (player.players, player.weights)
-                if isinstance(player, Mixture)
-                else ((player,), (1.0,))
-            )
+            parts, weights = (player,), (1.0,)
+            if isinstance(player, Mixture):
+                parts, weights = player.players, player.weights
             indices = np.array([find_player(pool, part) for part in parts])
             size = len(seating[rows, seat])
-            seating[rows, seat] = rng.choice(
-                indices, size=size, p=np.array(weights) / sum(weights)
-            )
+            probs = np.array(weights) / sum(weights)
+            seating[rows, seat] = rng.choice(indices, size=size, p=probs)
     return Lineup(tuple(pool), seating)
 
 
 def find_player(pool: list[Player], player: Player) -> int:
-    """The place of `player` in `pool`, added where it is new."""
+    """Return the index of a player in a pool; append the player if it is new.
+
+    Args:
+        pool: distinct players, extended in place.
+        player: the player; equal name and equal parameters mean the same player.
+
+    Returns:
+        Its index in `pool`.
+    """
     for index, known in enumerate(pool):
-        if known is player or (
-            known.name == player.name and bool(eqx.tree_equal(known, player))
-        ):
+        if known is player:
+            return index
+        if known.name == player.name and bool(eqx.tree_equal(known, player)):
             return index
     pool.append(player)
     return len(pool) - 1
 
 
 def fill_seats(game: Game, opponents: str) -> list[Spec]:
-    """The other seats' players from one name for all of them, or N-1 names with commas between."""
+    """Return the specs of the N-1 opponents that a text names.
+
+    Args:
+        game: the game, of N seats.
+        opponents: one spec for all other seats, or N-1 specs, comma-separated.
+
+    Returns:
+        N-1 specs.
+
+    Raises:
+        ValueError: if the text names another number of opponents.
+    """
     specs = list(parse_specs(opponents))
     others = game.num_players - 1
     if len(specs) not in (1, others):
         raise ValueError(
-            f"{opponents!r} names {len(specs)} opponents; {game.name} wants 1 (for all other seats) or {others}"
+            f"opponents={opponents!r}: expected 1 name (for all other seats) or "
+            f"{others} names for {game.name}; got {len(specs)}"
         )
     return specs * others if len(specs) == 1 else specs
 
 
-def seat_self(others: Sequence[Any], focal: Any) -> list[Any]:
-    """`others`, with the focal player wherever one is named `SELF`."""
+def seat_self(
+    others: Sequence[str | Spec | Player], focal: str | Spec | Player
+) -> list[str | Spec | Player]:
+    """Return the opponents with the focal player in place of every `SELF`.
+
+    Args:
+        others: opponents, some of which may be named `SELF`.
+        focal: the focal player.
+
+    Returns:
+        The opponents, in the same order.
+    """
     return [focal if is_self(other) else other for other in others]
 
 
-def is_self(other: Any) -> bool:
+def is_self(other: str | Spec | Player) -> bool:
+    """Return whether an opponent is named `SELF`, the focal player itself.
+
+    Args:
+        other: a player, or its name or spec.
+    """
     return not isinstance(other, Player) and str(other) == SELF
 
 
-def name_opponents(players: Sequence[Any]) -> str:
-    """ "3 nearest_stag", or the names with commas between where they differ."""
-    names = [_name(p) for p in players]
-    return (
-        f"{len(names)} {names[0]}" if len(set(names)) == 1 else ", ".join(names)
-    )
+def name_opponents(players: Sequence[str | Spec | Player]) -> str:
+    """Return the name of an opponent set.
+
+    Args:
+        players: the opponents.
+
+    Returns:
+        ``"3 nearest_stag"`` if all have one name, else the comma-separated names.
+    """
+    names = [player_name(player) for player in players]
+    if len(set(names)) == 1:
+        return f"{len(names)} {names[0]}"
+    return ", ".join(names)
 
 
-def _name(player: Any) -> str:
+def player_name(player: str | Spec | Player) -> str:
+    """Return the name of a player, or of its spec.
+
+    Args:
+        player: a player, or its name or spec.
+    """
     return player.name if isinstance(player, Player) else str(player)
 
 
 def join(lineups: Sequence[Lineup]) -> Lineup:
-    """One line-up of all the matches, over one pool: a single compiled program plays them."""
+    """Return one line-up of all matches, so that one compiled program plays them.
+
+    Args:
+        lineups: line-ups of the same game.
+
+    Returns:
+        The matches in order, over one pool of distinct players.
+    """
     pool: list[Player] = []
     seatings = []
     for lineup in lineups:
-        places = [find_player(pool, player) for player in lineup.pool]
-        seatings.append(np.array(places, np.int32)[lineup.seating])
+        indices = [find_player(pool, player) for player in lineup.pool]
+        seatings.append(np.array(indices, np.int32)[lineup.seating])
     return Lineup(tuple(pool), np.concatenate(seatings))
 
 
 def training_players(config: RunConfig) -> tuple[str, ...]:
-    """The players that make the data: those of `config.collect`, or the game's standard players."""
+    """Return the players whose games are the training data of a run.
+
+    Args:
+        config: the configuration of the run.
+
+    Returns:
+        `config.collect.players`, or the standard players of the game.
+    """
     return config.collect.players or standard_players(make_game(config.game))
 
 
 def drawn_players(config: RunConfig) -> str:
-    """The spec of a seat in play for training: one of `training_players`, drawn anew for every episode."""
+    """Return the spec of one seat of the training data.
+
+    Args:
+        config: the configuration of the run.
+
+    Returns:
+        A mixture of the `training_players`, resampled for every episode.
+    """
     return mixture_of(training_players(config))
 
 
 def mixture_of(names: tuple[str, ...]) -> str:
-    """The spec of one of `names`, drawn anew for every episode."""
+    """Return the spec of a player drawn from several for every episode.
+
+    Args:
+        names: the specs to draw from.
+
+    Returns:
+        A ``mixture(...)`` spec, or the only name.
+    """
     return names[0] if len(names) == 1 else f"mixture({', '.join(names)})"

@@ -1,0 +1,114 @@
+"""Line-ups: which player has which seat of which match."""
+
+import numpy as np
+import pytest
+
+from bestreply import make_game, make_player
+from bestreply.simulation.lineup import (
+    Lineup,
+    fill_seats,
+    join,
+    mixture_of,
+    name_opponents,
+    seat_players,
+    seat_self,
+)
+from bestreply.utils.spec import SELF
+
+HUNT = make_game("stag_hunt(height=3, width=3, hunters=3, hares=2)")
+PD = make_game("matrix(table=prisoners_dilemma)")
+PLAYERS = ["random", "nearest_hare", "nearest_stag"]
+
+
+def test_a_player_of_several_seats_is_one_pool_player():
+    lineup = seat_players(HUNT, ["random", "nearest_stag", "random"], 2, seed=0)
+    assert lineup.roster == [
+        {"name": "random", "version": 1},
+        {"name": "nearest_stag", "version": 1},
+    ]
+    assert lineup.seating.tolist() == [[0, 1, 0]] * 2
+    random, stag = lineup.seats()
+    assert random.tolist() == [[0, 2]] * 2
+    assert stag.tolist() == [[1]] * 2
+
+
+def test_seats_are_padded_to_the_largest_number_of_a_player():
+    pool = tuple(make_player(p, HUNT) for p in ("random", "nearest_stag"))
+    lineup = Lineup(pool, np.array([[0, 0, 1], [1, 0, 1]], np.int32))
+    first, second = lineup.seats()
+    assert first.tolist() == [[0, 1], [1, 3]]
+    assert second.tolist() == [[2, 3], [0, 2]]
+
+
+def test_rotation_gives_every_player_every_seat():
+    lineup = seat_players(HUNT, PLAYERS, 7, seed=0, rotate=True)
+    for match, row in enumerate(lineup.seating):
+        names = [lineup.pool[index].name for index in row]
+        assert names == [PLAYERS[(seat - match) % 3] for seat in range(3)]
+
+
+def test_payoffs_follow_the_seat_that_a_player_rotates_to():
+    game = make_game("matrix(table=matching_pennies, rounds=1)")
+    lineup = seat_players(
+        game, ["fictitious_play", "random"], 2, seed=0, rotate=True
+    )
+    first, second = (lineup.pool[lineup.seating[m, m]] for m in range(2))
+    assert first.payoffs == game.payoffs_of(0)
+    assert second.payoffs == game.payoffs_of(1) != game.payoffs_of(0)
+
+
+def test_a_mixture_is_resampled_for_every_match():
+    mixture = "mixture(always_c, always_d, weights=(1, 3))"
+    lineup = seat_players(PD, [mixture, "tit_for_tat"], 400, seed=0)
+    assert [p["name"] for p in lineup.roster] == [
+        "always_c",
+        "always_d",
+        "tit_for_tat",
+    ]
+    assert (lineup.seating[:, 1] == 2).all()
+    defectors = (lineup.seating[:, 0] == 1).mean()
+    assert abs(defectors - 0.75) < 5 * (0.75 * 0.25 / 400) ** 0.5
+
+
+@pytest.mark.parametrize(
+    "players, matches, message",
+    [
+        (
+            ["random"] * 2,
+            1,
+            r"players=\['random', 'random'\]: expected one player for each seat; "
+            "stag_hunt has 3 seats",
+        ),
+        ("random", 1, "players='random': expected one player for each seat"),
+        (["random"] * 3, 0, "episodes=0: expected at least 1"),
+    ],
+)
+def test_wrong_numbers_of_players_and_matches_are_refused(
+    players, matches, message
+):
+    with pytest.raises(ValueError, match=message):
+        seat_players(HUNT, players, matches, seed=0)
+
+
+def test_joined_lineups_share_one_pool():
+    one = seat_players(PD, ["always_c", "grim"], 2, seed=0)
+    other = seat_players(PD, ["grim", "always_d"], 1, seed=0)
+    lineup = join([one, other])
+    assert [p.name for p in lineup.pool] == ["always_c", "grim", "always_d"]
+    assert lineup.seating.tolist() == [[0, 1], [0, 1], [1, 2]]
+
+
+def test_opponent_sets_by_name():
+    specs = fill_seats(HUNT, f"random, {SELF}")
+    assert name_opponents(specs) == f"random, {SELF}"
+    assert name_opponents(fill_seats(HUNT, "random")) == "2 random"
+    focal = make_player("nearest_hare", HUNT)
+    assert seat_self(specs, focal) == [specs[0], focal]
+    assert name_opponents(seat_self(specs, focal)) == "random, nearest_hare"
+    with pytest.raises(ValueError, match=r"expected 1 name .*or 2 names"):
+        fill_seats(HUNT, "random, random, random")
+
+
+def test_a_mixture_of_one_name_is_that_name():
+    assert mixture_of(("random",)) == "random"
+    assert mixture_of(("random", "grim")) == "mixture(random, grim)"
