@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bestreply.data.problem import Problem
+from bestreply.utils.spec import tuples
 
 FORMAT = 1
 """Version of the dataset format that this library writes, and the newest that it reads."""
@@ -141,17 +142,6 @@ def plain(value: Any) -> Any:
     kind = type(value).__name__
     raise TypeError(
         f"a manifest cannot hold {value!r} ({kind}); expected: text, numbers, lists, dicts of them"
-    )
-
-
-def tuples(value: Any) -> Any:
-    """Lists back to tuples: the settings of a game are hashable, so that every list was a tuple."""
-    if isinstance(value, dict):
-        return {key: tuples(entry) for key, entry in value.items()}
-    return (
-        tuple(tuples(entry) for entry in value)
-        if isinstance(value, list)
-        else value
     )
 
 

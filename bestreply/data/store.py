@@ -31,7 +31,6 @@ from bestreply.data.manifest import (
     part_name,
     plain,
     read_manifest,
-    tuples,
 )
 from bestreply.data.problem import Report
 from bestreply.data.row_checks import check_rows, digest
@@ -138,7 +137,7 @@ class Store:
         from bestreply.games import make_game
 
         recorded = self.manifest.game
-        game = make_game(recorded["name"], **tuples(recorded["settings"]))
+        game = make_game(recorded["name"], **recorded["settings"])
         wanted = _new_manifest(game, self.roster).identity
         _refuse_difference(
             self.manifest.identity, wanted, self.path, "make_game now gives"

@@ -1,4 +1,4 @@
-"""Games by name. `make_game` makes them; `check_game` holds any game against what `Game` promises."""
+"""Games by name: `make_game` creates them, `check_game` checks the contract of `Game`."""
 
 from bestreply.games.base import Game
 from bestreply.games.check import check_game

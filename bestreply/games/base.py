@@ -1,4 +1,4 @@
-"""What a game is: a frozen dataclass of settings with pure rules; everything that varies is in its state."""
+"""The game interface: a frozen dataclass of settings with pure rules and explicit state."""
 
 import abc
 import dataclasses
@@ -8,47 +8,47 @@ from typing import Any, ClassVar, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree
 
 from bestreply.types import Array, TimeStep
 
 
 class Symmetries(NamedTuple):
-    """Ways to turn and rename a game that leave its rules as they are; `S` of them, the first changes nothing."""
+    """`S` symmetries of a game in a seat's view; the first is the identity."""
 
-    obs: np.ndarray  # [S, D] int32: entry d of the flat observation becomes what entry obs[s, d] was
+    obs: np.ndarray  # [S, D] int32: new flat entry d is old entry obs[s, d]
     action: np.ndarray  # [S, A] int32: action a becomes action[s, a]
-    others: np.ndarray  # [S, N-1] int32: the other at ego-first place j becomes the one that stood at others[s, j]
+    others: np.ndarray  # [S, N-1] int32: new other seat j is old others[s, j]
 
 
 class Outcomes(NamedTuple):
-    """Every way chance can end a step, or begin an episode: `K` of them, some perhaps of probability 0."""
+    """The `K` chance outcomes of a step or of a reset; some can have probability 0."""
 
-    probability: Array  # [K], adds up to 1
+    probability: Array  # [K], sums to 1
     state: Any  # leaves [K, ...]; of a host game a list of K states
-    shown: TimeStep  # [K, ...], what the seats see, the step's reward included
+    shown: TimeStep  # [K, ...], the reward of the step included
 
 
 class Game(abc.ABC):
     """A simultaneous-move game of `num_players` seats with `num_actions` actions each.
 
-    A game of our own subclasses this as a frozen dataclass whose fields are its settings (hashable, so that
-    `jax.jit` can take the game as a static argument) and gives four rules: `start`, `advance`, `finished`,
-    `look`. `reset` and `step` put the shell around them that every game shares: a finished game steps to
-    itself with reward 0.
+    A game subclasses this as a frozen dataclass. Its fields are the settings; they
+    are hashable, so that `jax.jit` takes the game as a static argument. It
+    implements four rules: `start`, `advance`, `finished`, `look`. `reset` and `step`
+    add what all games share: a finished game steps to itself with reward 0.
 
-    A host game (`compiled = False`) overrides `reset` and `step` themselves, in NumPy.
+    A host game (`compiled = False`) overrides `reset` and `step`, in NumPy.
     """
 
     name: ClassVar[str]
-    version: ClassVar[
-        int
-    ]  # changes whenever the same settings and key would play differently
-    summary: ClassVar[str]  # one line for `bestreply games`
-    compiled: ClassVar[bool] = (
-        True  # False: stepped on the host, one state at a time
-    )
+    version: ClassVar[int]
+    """Changes whenever the same settings and key would play differently."""
+    summary: ClassVar[str]
+    """One line for `bestreply games`."""
+    compiled: ClassVar[bool] = True
+    """False: stepped on the host, one state at a time."""
 
-    # -- what it is ------------------------------------------------------------------------------------------
+    # -- sizes and names -----------------------------------------------------
 
     @property
     @abc.abstractmethod
@@ -62,7 +62,7 @@ class Game(abc.ABC):
     @abc.abstractmethod
     def obs_shape(self) -> tuple[int, ...]: ...
 
-    max_steps: int  # every episode ends by then
+    max_steps: int  # the step limit of an episode
 
     @property
     def num_actions(self) -> int:
@@ -70,186 +70,325 @@ class Game(abc.ABC):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every setting by name; ``make_game(game.name, **game.settings)`` is this game again."""
-        return {
-            f.name: getattr(self, f.name)
-            for f in dataclasses.fields(cast(Any, self))
-        }
+        """Settings by name; ``make_game(game.name, **game.settings)`` equals the game."""
+        fields = dataclasses.fields(cast(Any, self))
+        return {f.name: getattr(self, f.name) for f in fields}
 
     @property
     def goals(self) -> tuple[str, ...]:
-        """What a player may be after, ending in "none"."""
+        """The goals that a player can pursue, ending in "none"."""
         return ("none",)
 
     @property
     def planes(self) -> tuple[str, ...]:
-        """Names of the observation's last axis where it is a stack of planes; empty where it is not.
+        """Names along the last axis of an observation made of planes, else empty.
 
-        The first `num_players` are the players', ego first: "self", then each of the others in seat order.
+        The first `num_players` are the players', ego-first: "self", then the other
+        seats in seat order.
         """
         return ()
 
     @property
     def binary(self) -> np.ndarray:
-        """[*obs_shape] bool: the entries of an observation that only take the values 0 and 1."""
+        """[*obs_shape] bool: the entries of an observation that are 0 or 1."""
         return np.zeros(self.obs_shape, bool)
 
-    # -- its rules (compiled games) --------------------------------------------------------------------------
+    # -- rules of a compiled game --------------------------------------------
 
-    def start(self, key: jax.Array) -> Any:
-        """A first state."""
+    def start(self, key: PRNGKeyArray) -> PyTree:
+        """Return a first state.
+
+        Args:
+            key: random key.
+
+        Raises:
+            NotImplementedError: in a game that overrides `reset` instead.
+        """
         raise NotImplementedError
 
     def advance(
-        self, state: Any, actions: jax.Array, key: jax.Array
-    ) -> tuple[Any, jax.Array]:
-        """The next state and each seat's reward [N], for legal `actions` [N] in an unfinished state."""
+        self, state: PyTree, actions: Int[Array, " N"], key: PRNGKeyArray
+    ) -> tuple[PyTree, Float[Array, " N"]]:
+        """Return the next state and the rewards.
+
+        Args:
+            state: an unfinished state.
+            actions: legal actions, in seat order.
+            key: random key.
+
+        Returns:
+            The next state, and each seat's reward.
+
+        Raises:
+            NotImplementedError: in a game that overrides `step` instead.
+        """
         raise NotImplementedError
 
-    def finished(self, state: Any) -> jax.Array:
-        """[] bool: terminated for every seat, or truncated."""
+    def finished(self, state: PyTree) -> Bool[Array, ""]:
+        """Return whether the game has ended for all seats, by its rules or the step limit.
+
+        Args:
+            state: a state.
+
+        Raises:
+            NotImplementedError: in a game that overrides `step` instead.
+        """
         raise NotImplementedError
 
-    def look(self, state: Any, reward: jax.Array) -> TimeStep:
-        """What the seats see of a state."""
+    def look(self, state: PyTree, reward: Float[Array, " N"]) -> TimeStep:
+        """Return the time step of a state.
+
+        Args:
+            state: a state.
+            reward: the rewards of the step that led to it.
+
+        Raises:
+            NotImplementedError: in a game that overrides `reset` and `step` instead.
+        """
         raise NotImplementedError
 
-    # -- how it is used --------------------------------------------------------------------------------------
+    # -- play ----------------------------------------------------------------
 
-    def reset(self, key: jax.Array) -> tuple[Any, TimeStep]:
-        """A first state and what the seats see of it. `key` is a typed JAX key."""
+    def reset(self, key: PRNGKeyArray) -> tuple[PyTree, TimeStep]:
+        """Return a first state and its time step.
+
+        Args:
+            key: random key, a typed JAX key.
+
+        Returns:
+            The state, and the time step with reward 0.
+        """
         state = self.start(key)
         return state, self.look(state, jnp.zeros(self.num_players))
 
     def step(
-        self, state: Any, actions: Array, key: jax.Array
-    ) -> tuple[Any, TimeStep]:
-        """One joint step, `actions` [N] int in seat order; the entry of a seat that has left is ignored.
+        self, state: PyTree, actions: Int[Array, " N"], key: PRNGKeyArray
+    ) -> tuple[PyTree, TimeStep]:
+        """Return the state and the time step after one joint action.
 
-        Pure. A finished game steps to itself with reward 0. An illegal action is the caller's error: what the
-        rules make of it is not defined, and `collect`, `evaluate` and `check_game` refuse it.
+        Pure. A finished game steps to itself with reward 0. The result of an illegal
+        action is undefined; `collect`, `evaluate` and `check_game` refuse it.
+
+        Args:
+            state: a state.
+            actions: the joint action in seat order; the entry of a seat that has
+                left is ignored.
+            key: random key, a typed JAX key.
+
+        Returns:
+            The next state and its time step.
         """
         return self._settle(
             state, *self.advance(state, jnp.asarray(actions), key)
         )
 
     def _settle(
-        self, state: Any, moved: Any, reward: Array
-    ) -> tuple[Any, TimeStep]:
-        """What a step from `state` gives, for what `advance` made of it."""
+        self, state: PyTree, advanced: PyTree, reward: Float[Array, " N"]
+    ) -> tuple[PyTree, TimeStep]:
+        """Return the result of a step from `state`, given that of `advance`."""
         over = self.finished(state)
         state = jax.tree.map(
-            lambda old, new: jnp.where(over, old, new), state, moved
+            lambda old, new: jnp.where(over, old, new), state, advanced
         )
         return state, self.look(state, jnp.where(over, 0.0, reward))
 
-    # -- every way chance can go (for exact solutions) -------------------------------------------------------
+    # -- chance outcomes, for exact solutions --------------------------------
 
-    def outcomes(self, state: Any, actions: Array) -> Outcomes:
-        """Every way `step` can end from `state` with `actions` [N]. Of a compiled game it can be batched with `jax.vmap`.
+    def outcomes(self, state: PyTree, actions: Int[Array, " N"]) -> Outcomes:
+        """Return every chance outcome of a step.
 
-        By default the only one there is. A compiled game whose `advance` draws must override it, with the same number `K` for
-        every state and action; a host game must, if it is to be solved exactly. Raises ValueError where they don't.
+        The default lists the only outcome of a deterministic compiled game. A
+        compiled game whose `advance` uses its key overrides this, with the same
+        number of outcomes K for every state and action, so that `jax.vmap` can batch
+        it. A host game overrides it to be solved exactly.
+
+        Args:
+            state: a state.
+            actions: the joint action.
+
+        Returns:
+            The K outcomes.
+
+        Raises:
+            ValueError: if the game has to override this method and does not.
         """
         if not self.compiled:
             raise ValueError(
-                f"{self.name} is stepped on the host and does not list how its steps can end; {_LIST}"
+                f"game={self.name}: {_EXPECTED_OUTCOMES}, as a host game"
             )
         actions, key = jnp.asarray(actions), jax.random.key(0)
         if draws(self.advance, state, actions, key):
             raise ValueError(
-                f"{self.name}: `advance` draws by its key, so one step can end in several ways; {_LIST}"
+                f"game={self.name}: {_EXPECTED_OUTCOMES}, since `advance` uses its key"
             )
-        return jax.tree.map(
-            lambda x: jnp.asarray(x)[None],
-            Outcomes(jnp.float32(1), *self.step(state, actions, key)),
-        )
+        only = Outcomes(jnp.float32(1), *self.step(state, actions, key))
+        return jax.tree.map(lambda x: jnp.asarray(x)[None], only)
 
     def first_states(self) -> Outcomes | None:
-        """Every first state, as `reset` can give it; None where they are too many to be listed."""
+        """Return every outcome of `reset`; None if they are too many to list."""
         return None
 
-    def state_key(self, state: Any) -> bytes:
-        """The same for two states only if play goes on the same from both, so that they can be treated as one.
+    def state_key(self, state: PyTree) -> bytes:
+        """Return a key that is equal only for states from which play is the same.
 
-        Of a compiled game it is all its arrays. A host game that lists its `outcomes` says what it is.
+        The default, of a compiled game, is the content of all its arrays.
+
+        Args:
+            state: a state.
+
+        Returns:
+            The key.
+
+        Raises:
+            ValueError: if a host game does not override this method.
         """
         if not self.compiled:
             raise ValueError(
-                f"{self.name} does not say when two states are one; expected: a method `state_key`"
+                f"game={self.name}: expected a method `state_key`, as a host game"
             )
-        return b"".join(
-            np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state)
-        )
+        leaves = jax.tree.leaves(state)
+        return b"".join(np.asarray(leaf).tobytes() for leaf in leaves)
 
-    # -- what its observations tell (where they do) ----------------------------------------------------------
+    # -- contents of an observation, where it determines them ----------------
 
-    def perspective(self, obs: Array, other: Array | int) -> Array | None:
-        """The observation of the seat at ego-first index `other` (0 = self), made from one's own; None where
-        that can't be known.
+    def perspective(
+        self, obs: Float[Array, "..."], other: Int[Array, ""] | int
+    ) -> Float[Array, "..."] | None:
+        """Return another seat's observation, computed from the own one.
 
-        Fully observed games override it; models of the others then learn from every seat's play at once.
+        Fully observed games override it; opponent models then learn from the play of
+        all seats at once.
+
+        Args:
+            obs: [*obs_shape] the own observation.
+            other: ego-first index of the other seat; 0 is the own seat.
+
+        Returns:
+            [*obs_shape] its observation, with the remaining players in any order;
+            None if `obs` does not determine it.
         """
         return None
 
-    def legal_in(self, obs: Array) -> Array | None:
-        """[A] bool: the legal actions of the seat whose observation this is; None where it does not tell."""
+    def legal_in(self, obs: Float[Array, "..."]) -> Bool[Array, "... A"] | None:
+        """Return the legal actions of the seat that has an observation.
+
+        Args:
+            obs: [*obs_shape] the observation.
+
+        Returns:
+            The legal actions; None if `obs` does not determine them.
+        """
         return None
 
-    def present_in(self, obs: Array) -> Array | None:
-        """[N] bool, ego first: who is still in the game; None where the observation does not tell."""
+    def present_in(
+        self, obs: Float[Array, "..."]
+    ) -> Bool[Array, "... N"] | None:
+        """Return the players that are present in an observation.
+
+        Args:
+            obs: [*obs_shape] the observation.
+
+        Returns:
+            Presence, ego-first; None if `obs` does not determine it.
+        """
         return None
 
-    def state_in(self, obs: Array) -> Any | None:
-        """The state that an observation shows, its seats ego first, as far as play from here on depends on it; None where it does
-        not show it, or where seats differ in more than place. The true game can then be planned with (`TrueModel`).
+    def state_in(self, obs: Float[Array, "*obs_shape"]) -> PyTree | None:
+        """Return the state that an observation determines, its seats ego-first.
+
+        `TrueModel` plans with it.
+
+        Args:
+            obs: an observation.
+
+        Returns:
+            The state, as far as further play depends on it; None if `obs` does not
+            determine it, or if the rules treat seats differently.
         """
         return None
 
     def symmetries(self) -> Symmetries | None:
-        """The game's symmetries as a seat sees them; training uses them to learn more from the same play."""
+        """Return the game's symmetries in a seat's view; training augments play with them."""
         return None
 
-    def achieved(self, obs: Array, action: Array, reward: Array) -> Array:
-        """[] int32: the goal that this step shows its player to have reached, or -1. Broadcasts."""
+    def achieved(
+        self,
+        obs: Float[Array, "..."],
+        action: Int[Array, "*batch"],
+        reward: Float[Array, "*batch"],
+    ) -> Int[Array, "*batch"]:
+        """Return the goal that a player reached by a step.
+
+        Args:
+            obs: [*batch, *obs_shape] the observations before the step.
+            action: the actions, ABSENT where there was none.
+            reward: the rewards of the step.
+
+        Returns:
+            Indices into `goals`, -1 for no goal.
+        """
         return jnp.full(jnp.shape(action), -1, jnp.int32)
 
-    def text(self, obs: Array, seat: int = 0) -> str:
-        """The observation of `seat` for a terminal; seats are named 1, 2, ... in global order."""
+    def text(self, obs: Float[Array, "*obs_shape"], seat: int = 0) -> str:
+        """Return an observation as text for a terminal.
+
+        Args:
+            obs: the observation.
+            seat: the seat that has it; seats are named 1, 2, ... in global order.
+
+        Returns:
+            One or more lines.
+        """
         return np.array2string(
             np.asarray(obs), precision=2, suppress_small=True
         )
 
-    def picture(self, obs: Array, seat: int = 0) -> str:
-        """The observation of `seat` as an SVG element."""
+    def picture(self, obs: Float[Array, "*obs_shape"], seat: int = 0) -> str:
+        """Return an observation as an SVG element.
+
+        Args:
+            obs: the observation.
+            seat: the seat that has it.
+
+        Returns:
+            The element; by default the `text`.
+        """
         lines = self.text(obs, seat).splitlines()
-        width, height = (
-            7 * max(map(len, lines), default=1) + 12,
-            16 * len(lines) + 8,
-        )
+        width = 7 * max(map(len, lines), default=1) + 12
+        height = 16 * len(lines) + 8
         rows = "".join(
             f'<text x="6" y="{16 * (i + 1)}">{_escape(line)}</text>'
             for i, line in enumerate(lines)
         )
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-            f'width="{width}" height="{height}" '
-            f'font-family="monospace" font-size="12" fill="currentColor" xml:space="preserve">{rows}</svg>'
+            '<svg xmlns="http://www.w3.org/2000/svg" '
+            f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+            'font-family="monospace" font-size="12" fill="currentColor" '
+            f'xml:space="preserve">{rows}</svg>'
         )
 
 
-_LIST = (
-    "expected: a method `outcomes(state, actions)` that gives every `Outcomes`"
+_EXPECTED_OUTCOMES = (
+    "expected a method `outcomes(state, actions)` that lists every outcome"
 )
 
 
-def draws(rule: Callable[..., Any], *args: Any) -> bool:
-    """Whether what `rule` does depends on its last argument, a typed JAX key; told from its program, not from what it gives."""
+def draws(rule: Callable[..., PyTree], *args: PyTree) -> bool:
+    """Return whether the output of a rule depends on its random key.
+
+    The answer comes from the traced program, not from its results.
+
+    Args:
+        rule: a function of arrays whose last argument is a typed JAX key.
+        args: its arguments.
+
+    Returns:
+        Whether the program reads the key.
+    """
     program = jax.make_jaxpr(rule)(*args).jaxpr
     key = program.invars[-1]
-    return any(key is x for step in program.eqns for x in step.invars) or any(
-        key is x for x in program.outvars
-    )
+    inputs = [x for step in program.eqns for x in step.invars]
+    return any(key is x for x in [*inputs, *program.outvars])
 
 
 def _escape(text: str) -> str:

@@ -4,17 +4,20 @@ import dataclasses
 from typing import Any
 
 from bestreply.games.base import Game
-from bestreply.utils.spec import Spec, parse_spec
+from bestreply.utils.spec import Spec, parse_spec, tuples
 
 GAMES = {
     "stag_hunt": "bestreply.games.stag_hunt:StagHunt",
     "snowdrift": "bestreply.games.snowdrift:Snowdrift",
     "matrix": "bestreply.games.matrix:MatrixGame",
 }
-"""Where each game lives: imported when it is asked for."""
+"""The class of each game, ``module:Class``; imported on first use."""
+
+OPENSPIEL = "openspiel:"
+"""The prefix of the games of OpenSpiel."""
 
 
-def _load(name: str) -> Any:
+def _load(name: str) -> type[Game]:
     import importlib
 
     module, _, attribute = GAMES[name].partition(":")
@@ -22,50 +25,60 @@ def _load(name: str) -> Any:
 
 
 def list_games() -> dict[str, str]:
-    """Every game by name, with a line on what it is."""
+    """Return every game by name, with a line on its rules."""
     games = {name: _load(name).summary for name in GAMES}
     return games | {
-        "openspiel:NAME": "a simultaneous-move game of OpenSpiel, e.g. openspiel:goofspiel(num_cards=4)"
+        "openspiel:NAME": "a simultaneous-move game of OpenSpiel, "
+        "e.g. openspiel:goofspiel(num_cards=4)"
     }
 
 
-def _bare(value: Any) -> Any:
-    """``table=chicken`` is read as a name with no settings; no setting is of that kind: a string is meant."""
-    return (
-        value.name
-        if isinstance(value, Spec) and not value.args and not value.settings
-        else value
-    )
-
-
 def make_game(spec: str | Spec, **settings: Any) -> Game:
-    """A game by name, with its settings in the name or as keywords: ``make_game("stag_hunt(height=5)",
-    hunters=2)``.
+    """Return a game by name, with settings in the name or as keywords.
 
-    Raises ValueError that names what was given and what there is, for an unknown game or setting.
+    ``make_game("stag_hunt(height=5)", hunters=2)``
+
+    Args:
+        spec: the name, with or without settings.
+        settings: further settings; lists, as JSON gives them, become tuples.
+
+    Returns:
+        The game.
+
+    Raises:
+        ValueError: for an unknown game or setting; lists the known ones.
     """
     spec = parse_spec(spec) if isinstance(spec, str) else spec
     settings = {**spec.settings, **settings}
-    settings = {name: _bare(value) for name, value in settings.items()}
-    if spec.name.startswith("openspiel:"):
+    settings = {name: _setting(value) for name, value in settings.items()}
+    if spec.name.startswith(OPENSPIEL):
         from bestreply.games.openspiel import OpenSpielGame
 
-        return OpenSpielGame.load(
-            spec.name.removeprefix("openspiel:"), **settings
-        )
+        return OpenSpielGame.load(spec.name.removeprefix(OPENSPIEL), **settings)
     if spec.name not in GAMES:
+        known = ", ".join(GAMES)
         raise ValueError(
-            f"there is no game {spec.name!r}; there are: {', '.join(GAMES)}, openspiel:NAME"
+            f"game={spec.name!r}: expected one of {known}, openspiel:NAME. "
+            "`bestreply games` lists them"
         )
     if spec.args:
         raise ValueError(
-            f"{spec}: settings are given by name, e.g. {spec.name}(max_steps=15)"
+            f"game={str(spec)!r}: expected settings by name, "
+            f"e.g. {spec.name}(max_steps=15)"
         )
     kind = _load(spec.name)
-    known = [field.name for field in dataclasses.fields(kind)]
+    known = [field.name for field in dataclasses.fields(kind)]  # pyright: ignore[reportArgumentType]
     unknown = [k for k in settings if k not in known]
     if unknown:
         raise ValueError(
-            f"{spec.name} has no setting {', '.join(unknown)}; it has: {', '.join(known)}"
+            f"{unknown[0]}={settings[unknown[0]]!r}: expected a setting of "
+            f"{spec.name}: {', '.join(known)}"
         )
     return kind(**settings)
+
+
+def _setting(value: Any) -> Any:
+    """Return a setting: a bare name as its text (``table=chicken``), lists as tuples."""
+    if isinstance(value, Spec) and not value.args and not value.settings:
+        return value.name
+    return tuples(value)

@@ -91,3 +91,19 @@ def _read(node: ast.expr) -> Any:
         raise TypeError(
             f"{ast.unparse(node)!r} is neither a name, a call nor a literal"
         ) from None
+
+
+def tuples(value: Any) -> Any:
+    """Return a setting with its lists as tuples, which are hashable.
+
+    Args:
+        value: a setting, perhaps read from JSON, where tuples are lists.
+
+    Returns:
+        The same value; lists become tuples at every depth.
+    """
+    if isinstance(value, dict):
+        return {key: tuples(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return tuple(map(tuples, value))
+    return value

@@ -466,8 +466,8 @@ def test_a_game_turned_by_a_symmetry_goes_on_as_the_turned_game(spec, count):
         ({"stags": 0, "hares": 0}, "0 things"),
         ({"height": 2, "width": 2}, "5 things for 4 cells"),
         ({"stag_reward": float("nan")}, "stag_reward=nan"),
-        ({"wolves": 1}, "no setting wolves; it has: .*hunters"),
-        ({"role": "x"}, "no setting role"),
+        ({"wolves": 1}, "wolves=1: expected a setting of stag_hunt: .*hunters"),
+        ({"role": "x"}, "role='x': expected a setting"),
     ],
 )
 def test_settings_that_make_no_game_are_refused(settings, told):

@@ -100,7 +100,7 @@ def test_other_play_is_another_dataset(file, tmp_path):
             "expected: how many, or a list of different",
         ),
         ("seeds = true\n[methods.a]\n", "seeds=True"),
-        ('game = "chess"\n[methods.a]\n', "there is no game 'chess'"),
+        ('game = "chess"\n[methods.a]\n', "game='chess': expected one of"),
         ('game = "stag_hunt"\n[methods]\n', "has no methods"),
         (
             'game = "stag_hunt"\n[methods.a.train]\nspeed = 1\n',
