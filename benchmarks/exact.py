@@ -1,6 +1,6 @@
 """Layouts a second that the exact solver of grid games solves, once compiled, and the memory that it takes.
 
-A layout at a time, another at every turn: its value (`GridReply.value_of_starts`), or where it says "every Q*" all that decisions of
+A layout at a time, another at every turn: its value (`GridReply.start_value`), or where it says "every Q*" all that decisions of
 play on it are judged by (`GridReply.tables`). Games of 4x4 and 15 steps unless another board is named. `one at a time`: the others'
 moves weighed one player at a time (`bestreply.exact.factored_backup`); `jointly`: over their joint draws, as for players that look at one
 another (`bestreply.exact.joint_backup`), in the same reply otherwise.
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import Job, take_turns
-from bestreply.exact.grid import GridReply, Way, solve_grid
+from bestreply.exact.grid import Backup, GridReply, solve_grid
 from bestreply.exact.grid_players import draw_layouts
 from bestreply.games import make_game
 from bestreply.games.grid import GridGame
@@ -55,25 +55,29 @@ TOLERANCE = 1e-4
 LAYOUTS = 8
 
 
-def reply_to(spec: str, other: str, way: Way = Way.APART) -> GridReply:
+def reply_to(
+    spec: str, other: str, backup: Backup = Backup.FACTORED
+) -> GridReply:
     game = make_game(spec)
     if not isinstance(game, GridGame):
         raise TypeError(f"{spec}; expected: a grid game")
     players = [make_player(other, game) for _ in range(game.num_players - 1)]
     scripted = [p for p in players if isinstance(p, ScriptedPlayer)]
-    return replace(solve_grid(game, scripted, layouts=1), way=way, kept={})
+    return replace(
+        solve_grid(game, scripted, layouts=1), backup=backup, stored={}
+    )
 
 
-def job_of(name: str, way: Way, tables: bool) -> Job:
+def job_of(name: str, backup: Backup, tables: bool) -> Job:
     spec, other, _ = GAMES[name]
-    reply = reply_to(spec, other, way)
+    reply = reply_to(spec, other, backup)
     layouts = cycle(draw_layouts(reply.game, LAYOUTS, seed=1)[0])
 
     def job() -> float:
         if tables:
-            replace(reply, kept={}).tables(next(layouts))
+            replace(reply, stored={}).tables(next(layouts))
         else:
-            reply.value_of_starts([next(layouts)])
+            reply.start_value([next(layouts)])
         return 1
 
     return job
@@ -96,7 +100,7 @@ def agreement() -> float:
         layout = draw_layouts(reply.game, 1)[0][0]
         one, two = (
             reply.tables(layout),
-            replace(reply, way=Way.JOINTLY, kept={}).tables(layout),
+            replace(reply, backup=Backup.JOINT, stored={}).tables(layout),
         )
         legal = np.isfinite(one)
         apart = max(apart, float(np.abs(one[legal] - two[legal]).max()))
@@ -110,12 +114,16 @@ def agreement() -> float:
 def contenders(quick: bool = False) -> dict[str, Callable[[], Job]]:
     made: dict[str, Callable[[], Job]] = {}
     for name, (_, _, jointly) in list(GAMES.items())[: 1 if quick else None]:
-        made[f"{name}, one at a time"] = partial(job_of, name, Way.APART, False)
+        made[f"{name}, one at a time"] = partial(
+            job_of, name, Backup.FACTORED, False
+        )
         if jointly:
-            made[f"{name}, jointly"] = partial(job_of, name, Way.JOINTLY, False)
+            made[f"{name}, jointly"] = partial(
+                job_of, name, Backup.JOINT, False
+            )
         if name in TABLES:
             made[f"{name}, every Q*, one at a time"] = partial(
-                job_of, name, Way.APART, True
+                job_of, name, Backup.FACTORED, True
             )
     return made
 

@@ -1,8 +1,8 @@
 """`python -m experiments.brackets [--table]`: between what the best reply lies where it cannot be solved, and how near, where it can be.
 
-    search   what rollouts in the true game among the true players have (`bestreply.exact.bounds.search`): the best reply has at least that
+    search   what rollouts in the true game among the true players have (`bestreply.exact.rollout_search`): the best reply has at least that
     exact    the best reply's return by dynamic programming, or of the one who is told whom a mixture drew
-    bound    what one has who foresees every draw (`bestreply.exact.bounds.bound`): no reply has more
+    bound    what one has who foresees every draw (`bestreply.exact.bounds`): no reply has more
 
 Undiscounted returns, mean ± standard error over games, layouts and futures; the three are of different draws. Row after row into
 results/brackets/brackets.json: a measurement that was stopped goes on where it was. `--table` writes the README from that file alone.
@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import table
-from bestreply.exact.bounds import Estimate, bound, search
+from bestreply.exact.bounds import information_relaxation_bound
 from bestreply.exact.references import find_reference
+from bestreply.exact.rollout_search import rollout_search
+from bestreply.exact.seated_game import Estimate
 from bestreply.games import make_game
 from bestreply.players.zoo import make_player, standard_players
 from bestreply.simulation.lineup import fill_seats, name_opponents
@@ -57,10 +59,12 @@ def measured(spec: str, other: str) -> dict[str, Any]:
     begun = time.perf_counter()
     reference = find_reference(game, name_opponents(others), others, LAYOUTS)
     solved = time.perf_counter()
-    above = bound(game, others, futures=FUTURES, seed=SEED)
+    above = information_relaxation_bound(
+        game, others, futures=FUTURES, seed=SEED
+    )
     bounded = time.perf_counter()
     policies = [make_player(name, game) for name in standard_players(game)]
-    below = search(
+    below = rollout_search(
         game, others, policies, games=GAMES, rollouts=ROLLOUTS, seed=SEED
     )
     seconds = {
@@ -70,7 +74,7 @@ def measured(spec: str, other: str) -> dict[str, Any]:
     }
     kind = (
         ""
-        if reference.missing or reference.kind == "foresight"
+        if reference.missing or reference.kind == "information relaxation"
         else reference.kind
     )
     best = (

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from bestreply.exact.hidden_modes import modes_of
+from bestreply.exact.hidden_modes import mode_chain
 from bestreply.games.base import Game
 from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.simulation.lineup import (
@@ -173,7 +173,7 @@ def _acting(player: Player, mode: int) -> str:
     """The name of the player that `player` was: of a switching one, whichever of the two acted."""
     if not isinstance(player, ScriptedPlayer) or mode == ABSENT:
         return player.name
-    return modes_of(player).players[mode].name
+    return mode_chain(player).players[mode].name
 
 
 def numbers(values: Any) -> list[float | None]:

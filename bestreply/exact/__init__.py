@@ -61,17 +61,16 @@ def best_reply(
             f"{', '.join(wrong)}: no exact action distribution; expected: scripted players"
         )
     scripted = [p for p in players if isinstance(p, ScriptedPlayer)]
-    if isinstance(game, GridGame) and know == "types":
-        from bestreply.exact.grid import solve_grid
+    if isinstance(game, GridGame):
+        settings_of_grid = {"seat": seat, "gamma": gamma, **settings}
+        if know == "types":
+            from bestreply.exact.grid import solve_grid
 
-        return solve_grid(game, scripted, seat=seat, gamma=gamma, **settings)
-    on_grid = isinstance(game, GridGame) and "first" not in settings
-    if on_grid and know == "belief":
-        from bestreply.exact.belief_grid import solve_belief_grid
+            return solve_grid(game, scripted, **settings_of_grid)
+        if know == "belief" and "first" not in settings:
+            from bestreply.exact.belief_grid import solve_belief_grid
 
-        return solve_belief_grid(
-            game, scripted, seat=seat, gamma=gamma, **settings
-        )
+            return solve_belief_grid(game, scripted, **settings_of_grid)
     from bestreply.exact.tree import solve
 
     return solve(game, seat, scripted, gamma=gamma, know=know, **settings)

@@ -1,10 +1,12 @@
-"""What a player looks at, read off its program: a proof that its choice is the same wherever the other players stand.
+"""A proof, from a player's program, that its policy ignores the cells of other players.
 
-A program is a list of elementary operations. An element of any result depends on what is hidden if an element that it is made of
-does; an operation that is not known here is taken to make every element of its results of all elements that go in. What is so found
-not to depend, does not; what is found to depend may still not.
+The analysis follows a program operation by operation. An element of a result depends on a
+hidden input if an element that it is computed from does; for an unknown operation, every
+element of its results depends on every element of its operands. The analysis is sound but
+incomplete: "independent" is a proof, "dependent" may be a false alarm.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,80 +18,25 @@ from jax.extend.core import Literal
 from bestreply.games.grid import GridGame, GridState
 from bestreply.players.base import ScriptedPlayer
 
-# Operations by what an element of their result is made of: the elements in its place; one of the operands'; those along some axes; one
-# of the first operand's, which indices name. Last, programs within the program.
-ELEMENT_BY_ELEMENT = frozenset(
-    name
-    for names in (
-        (
-            "abs",
-            "add",
-            "and",
-            "clamp",
-            "convert_element_type",
-            "copy",
-            "div",
-            "eq",
-            "exp",
-            "floor",
-            "ge",
-        ),
-        (
-            "gt",
-            "integer_pow",
-            "is_finite",
-            "le",
-            "log",
-            "lt",
-            "max",
-            "min",
-            "mul",
-            "ne",
-            "neg",
-            "not",
-            "or",
-        ),
-        (
-            "pow",
-            "rem",
-            "round",
-            "select_n",
-            "sign",
-            "sqrt",
-            "square",
-            "sub",
-            "xor",
-        ),
-    )
-    for name in names
-)
-REARRANGED = frozenset(
-    (
-        "broadcast_in_dim",
-        "concatenate",
-        "pad",
-        "reshape",
-        "rev",
-        "slice",
-        "squeeze",
-        "stack",
-        "transpose",
-    )
-)
-REDUCED = frozenset(
-    (
-        "argmax",
-        "argmin",
-        "reduce_and",
-        "reduce_max",
-        "reduce_min",
-        "reduce_or",
-        "reduce_prod",
-        "reduce_sum",
-    )
-)
-PICKED = frozenset(("dynamic_slice", "gather"))
-CALLED = {
+# Operations by the operand elements that an element of the result is computed from: those in
+# the same place; one of the operands' elements, moved; those along some axes; one element of
+# the first operand, chosen by indices. Last, calls of another program.
+ELEMENTWISE = frozenset((
+    "abs", "add", "and", "clamp", "convert_element_type", "copy", "div", "eq",
+    "exp", "floor", "ge", "gt", "integer_pow", "is_finite", "le", "log", "lt",
+    "max", "min", "mul", "ne", "neg", "not", "or", "pow", "rem", "round",
+    "select_n", "sign", "sqrt", "square", "sub", "xor",
+))  # fmt: skip
+REARRANGED = frozenset((
+    "broadcast_in_dim", "concatenate", "pad", "reshape", "rev", "slice", "squeeze",
+    "stack", "transpose",
+))  # fmt: skip
+REDUCED = frozenset((
+    "argmax", "argmin", "reduce_and", "reduce_max", "reduce_min", "reduce_or",
+    "reduce_prod", "reduce_sum",
+))  # fmt: skip
+INDEXED = frozenset(("dynamic_slice", "gather"))
+CALLS = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
     "closed_call": "call_jaxpr",
@@ -97,10 +44,19 @@ CALLED = {
 }
 
 
-def keeps_to_its_cell(
+def ignores_other_players(
     game: GridGame, player: ScriptedPlayer, seat: int
 ) -> bool:
-    """Whether `player` in `seat` provably acts alike wherever the other players stand. False: it could not be proved."""
+    """Return whether the policy of `player` provably ignores the other players' cells.
+
+    Args:
+        game: a grid game.
+        player: a player without memory.
+        seat: its seat.
+
+    Returns:
+        False if there is no proof.
+    """
     n, others = game.num_players, np.arange(game.num_players) != seat
 
     def policy(cell: jax.Array, state: GridState) -> jax.Array:
@@ -118,98 +74,102 @@ def keeps_to_its_cell(
 
     state = jax.eval_shape(game.start, jax.random.key(0))
     hidden = (others, jax.tree.map(lambda x: np.zeros(x.shape, bool), state))
-    return not depends(
-        policy, (jax.ShapeDtypeStruct((n,), jnp.int32), state), hidden
-    )
+    args = (jax.ShapeDtypeStruct((n,), jnp.int32), state)
+    return not depends(policy, args, hidden)
 
 
 def depends(
     function: Callable[..., Any], args: tuple[Any, ...], hidden: tuple[Any, ...]
 ) -> bool:
-    """Whether any element of what `function` gives may depend on elements of `args` that `hidden` (the same tree) marks."""
+    """Return whether a result of `function` may depend on hidden elements of its arguments.
+
+    Args:
+        function: a function of arrays that JAX can trace.
+        args: its arguments, or their shapes.
+        hidden: the same trees with bool arrays; True marks a hidden element.
+
+    Returns:
+        False if no element of the result depends on a hidden element.
+    """
     program = jax.make_jaxpr(function)(*args)
-    marks = [Known(None, np.asarray(h)) for h in jax.tree.leaves(hidden)]
-    return any(
-        bool(out.hidden.any())
-        for out in _follow(program.jaxpr, program.consts, marks)
-    )
+
+    @jax.jit
+    def follow(consts: list[Any], masks: list[jax.Array]) -> list[jax.Array]:
+        marks = [AbstractArray(None, mask) for mask in masks]
+        results = _follow(program.jaxpr, consts, marks)
+        return [result.hidden.any() for result in results]
+
+    masks = [jnp.asarray(h) for h in jax.tree.leaves(hidden)]
+    return any(map(bool, follow(list(program.consts), masks)))
 
 
-class Known(NamedTuple):
-    """What is known of one array of a program."""
+class AbstractArray(NamedTuple):
+    """The properties of one array of a program."""
 
-    value: Any  # the array, where it is made of constants alone; otherwise None
-    hidden: (
-        np.ndarray
-    )  # bool, of its shape: which elements may depend on what is hidden
-
-
-def _constant(value: Any) -> Known:
-    return Known(value, np.zeros(np.shape(value), bool))
+    value: Any
+    """The array, if it is computed from constants alone; otherwise None."""
+    hidden: jax.Array
+    """bool, of its shape: the elements that may depend on hidden ones."""
 
 
-def _follow(program: Any, consts: list[Any], args: list[Known]) -> list[Known]:
-    """What is known of a program's results."""
+def _constant(value: Any) -> AbstractArray:
+    return AbstractArray(value, jnp.zeros(np.shape(value), bool))
+
+
+def _follow(
+    program: Any, consts: list[Any], args: list[AbstractArray]
+) -> list[AbstractArray]:
+    """Return the results of a program."""
     known = dict(zip(program.constvars, map(_constant, consts), strict=True))
     known |= dict(zip(program.invars, args, strict=True))
 
-    def read(x: Any) -> Known:
+    def read(x: Any) -> AbstractArray:
         return _constant(x.val) if isinstance(x, Literal) else known[x]
 
     for line in program.eqns:
-        known |= dict(
-            zip(
-                line.outvars,
-                _results(line, [read(x) for x in line.invars]),
-                strict=True,
-            )
-        )
+        results = _results(line, [read(x) for x in line.invars])
+        known |= dict(zip(line.outvars, results, strict=True))
     return [read(x) for x in program.outvars]
 
 
-def _results(line: Any, args: list[Known]) -> list[Known]:
-    name, shapes = line.primitive.name, [out.aval.shape for out in line.outvars]
-    if name in CALLED:
-        inner = line.params[CALLED[name]]
+def _results(line: Any, args: list[AbstractArray]) -> list[AbstractArray]:
+    name = line.primitive.name
+    if name in CALLS:
+        inner = line.params[CALLS[name]]
         return _follow(inner.jaxpr, inner.consts, args)
     if all(a.value is not None for a in args) and not line.effects:
         out = line.primitive.bind(*(a.value for a in args), **line.params)
-        return [
-            _constant(x)
-            for x in (out if line.primitive.multiple_results else [out])
-        ]
+        values = out if line.primitive.multiple_results else [out]
+        return [_constant(value) for value in values]
+    shapes = [out.aval.shape for out in line.outvars]
     hidden = _hidden(line, args) if len(shapes) == 1 else None
     if hidden is None:
-        hidden = any(a.hidden.any() for a in args)
-    return [Known(None, np.broadcast_to(hidden, shape)) for shape in shapes]
+        hidden = _any_of([a.hidden.any() for a in args])
+    return [
+        AbstractArray(None, jnp.broadcast_to(hidden, shape)) for shape in shapes
+    ]
 
 
-def _hidden(line: Any, args: list[Known]) -> np.ndarray | None:
-    """Which elements of an operation's one result may depend; None: not known for this one."""
-    name, first = line.primitive.name, args[0]
-    if name in ELEMENT_BY_ELEMENT:
-        return np.asarray(
-            np.any(np.stack(np.broadcast_arrays(*(a.hidden for a in args))), 0)
-        )
+def _any_of(masks: list[jax.Array]) -> jax.Array:
+    return functools.reduce(jnp.logical_or, masks, jnp.zeros((), bool))
+
+
+def _hidden(line: Any, args: list[AbstractArray]) -> jax.Array | None:
+    """Return the dependent elements of an operation's one result; None: unknown operation."""
+    name, first = line.primitive.name, args[0].hidden
+    masks = [a.hidden for a in args]
+    indices = [a.value for a in args[1:]]
+    if name in ELEMENTWISE:
+        return _any_of(masks)
     if name in REDUCED and len(args) == 1:
-        return np.asarray(first.hidden.any(tuple(line.params["axes"])))
+        return first.any(tuple(line.params["axes"]))
     if name in REARRANGED:
-        return np.asarray(
-            line.primitive.bind(
-                *(jnp.asarray(a.hidden) for a in args), **line.params
-            )
-        )
-    if name in PICKED and all(a.value is not None for a in args[1:]):
-        out = line.primitive.bind(
-            jnp.asarray(first.hidden),
-            *(a.value for a in args[1:]),
-            **line.params,
-        )
-        return np.asarray(out)
-    if name == "gather":  # each by a row of indices of its own
-        rows = np.expand_dims(
-            args[1].hidden.any(-1),
-            tuple(line.params["dimension_numbers"].offset_dims),
-        )
-        return np.asarray(rows | first.hidden.any())
+        return line.primitive.bind(*masks, **line.params)
+    if name in INDEXED and all(value is not None for value in indices):
+        return line.primitive.bind(first, *indices, **line.params)
+    if (
+        name == "gather"
+    ):  # indices that are not constant: one row for each element
+        offset = tuple(line.params["dimension_numbers"].offset_dims)
+        return jnp.expand_dims(masks[1].any(-1), offset) | first.any()
     return None

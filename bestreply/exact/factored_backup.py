@@ -1,12 +1,16 @@
-"""The others' moves weighed one player at a time: for players that look at their own cell and the things that are there alone.
+"""Averages over the other players one player at a time, where their choices are independent.
 
-Within a stage (who has left, which things are there), what a player's action comes to is its outcome e: the cell that it ends in, or
-the thing that it takes where it stands. What follows depends on all outcomes together, and each outcome on the player's own cell:
+For players whose policies depend on their own cell and the remaining things alone. Within a
+stage (who has left, which things remain), a player's action has an outcome e: the cell that the
+player moves to, or the thing that it takes. The outcome depends on the player's own cell, and
+the next state on all outcomes together:
 
     W(e_0, e_1, ..) = r(e_0, e_1, ..) + gamma V_{t+1}(s'(e_0, e_1, ..))
-    Q_t(c_0, c_1, .., m, a) = sum over e_1 of P_{m_1}(e_1 | c_1) sum over e_2 of P_{m_2}(e_2 | c_2) .. W(e_0(c_0, a), e_1, e_2, ..)
+    Q_t(c_0, c_1, .., m, a) = sum over e_1 of P_{m_1}(e_1 | c_1) sum over e_2 of P_{m_2}(e_2 | c_2)
+                              .. W(e_0(c_0, a), e_1, e_2, ..)
 
-so the sums are as many small matrix products as there are others, in place of one over all joint draws in every position.
+The sums are one small matrix product per other player, instead of one sum over all joint
+actions in every position.
 """
 
 from collections.abc import Sequence
@@ -16,315 +20,335 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-from bestreply.exact.backward_induction import Case, backward, policies
-from bestreply.exact.positions import Group, number_of
+from bestreply.exact.backward_induction import (
+    GridProblem,
+    induct_backward,
+    policies,
+)
+from bestreply.exact.positions import StageGroup, position_number
 from bestreply.games.grid import STAY, GridGame, GridState, targets
 from bestreply.types import Array
 
 
-class Step(NamedTuple):
-    """What can come of a step in each of the `Z` stages of a group, for every combination of the `E` outcomes of each who plays."""
+class OutcomeTables(NamedTuple):
+    """A step in the `Z` stages of a group, by the `E` outcomes of each player that plays."""
 
     following: Array  # [Z, E, E, ...] int32, number of the next position
     reward: Array  # [Z, E, E, ...] float32, of seat 0
     own: Array  # [Z, cells, A] int32, the outcome of seat 0's action
-    chances: tuple[
-        Array, ...
-    ]  # for each other who plays [T, Z, M_j, cells, E]: of its outcomes
+    chances: tuple[Array, ...]
+    """For each other player [T, Z, M_j, cells, E]: the probability of its outcomes."""
 
 
-def solve_apart(
-    game: GridGame, groups: tuple[Group, ...], case: Case, keep: bool
-) -> jax.Array:
-    """As `backward`."""
-    return _solve(
-        game, groups, case, _steps(game, groups, case._replace(own=None)), keep
-    )
+def solve_factored(
+    game: GridGame,
+    groups: tuple[StageGroup, ...],
+    problem: GridProblem,
+    keep: bool,
+) -> Float[Array, "..."]:
+    """Return Q or V as `induct_backward`, averaging over one player at a time.
+
+    Args:
+        game: a game whose steps are determined by outcomes (`outcomes_determine_step`).
+        groups: as `stage_groups` returns them.
+        problem: a layout, and other players that choose by their own cell and the things.
+        keep: keep Q of every step.
+
+    Returns:
+        Q [T, S, M, A] or V [S+1, M].
+    """
+    tables = _outcome_tables(game, groups, problem._replace(own=None))
+    return _solve(game, groups, problem, tables, keep)
 
 
 @partial(jax.jit, static_argnames=("game", "groups", "keep"))
 def _solve(
     game: GridGame,
-    groups: tuple[Group, ...],
-    case: Case,
-    steps: list[Step],
+    groups: tuple[StageGroup, ...],
+    problem: GridProblem,
+    tables: list[OutcomeTables],
     keep: bool,
 ) -> jax.Array:
-    counts = tuple(len(players) for players in case.modes)
+    counts = tuple(len(players) for players in problem.modes)
+
+    def of_group(
+        group: StageGroup, table: OutcomeTables, later: Array, time: Array
+    ) -> jax.Array:
+        future = problem.gamma * later[table.following]
+        value = table.reward[..., None] + future
+        value = value.reshape(*table.reward.shape, *counts)
+        for place, chances in enumerate(table.chances, start=1):
+            mode_axis = len(group.seats) + group.seats[place]
+            value = _average_over(value, chances[time], place, mode_axis)
+        rows = jnp.arange(group.stages)[:, None, None]
+        # [Z, cells, cells, ..., M_1, .., A]
+        q = jnp.moveaxis(value[rows, table.own], 2, -1)
+        return q.reshape(-1, later.shape[-1], game.num_actions)
 
     def score(later: jax.Array, time: jax.Array) -> jax.Array:
-        def one(group: Group, step: Step) -> jax.Array:
-            worth = step.reward[..., None] + case.gamma * later[step.following]
-            worth = worth.reshape(*step.reward.shape, *counts)
-            for place, chances in enumerate(step.chances, start=1):
-                worth = _expected(
-                    worth,
-                    chances[time],
-                    place,
-                    len(group.seats) + group.seats[place],
-                )
-            rows = jnp.arange(group.stages)[:, None, None]
-            q = jnp.moveaxis(
-                worth[rows, step.own], 2, -1
-            )  # [Z, cells, cells, ..., M_1, .., A]
-            return q.reshape(-1, later.shape[-1], game.num_actions)
+        each = [
+            of_group(group, table, later, time)
+            for group, table in zip(groups, tables, strict=True)
+        ]
+        return jnp.concatenate(each)
 
-        return jnp.concatenate(
-            [
-                one(group, step)
-                for group, step in zip(groups, steps, strict=True)
-            ]
-        )
-
-    return backward(game, case, score, keep)
+    return induct_backward(game, problem, score, keep)
 
 
-def _expected(
-    worth: jax.Array, chances: jax.Array, place: int, mode: int
+def _average_over(
+    value: jax.Array, chances: jax.Array, place: int, mode_axis: int
 ) -> jax.Array:
-    """`worth` [Z, E, ..., M_1, ..] with the outcomes of one player, on axis 1 + `place`, made its cells, as `chances`
-    [Z, M_j, cells, E] of its mode, on axis `mode`, has it."""
-    axes = list(range(worth.ndim))
-    new, old = worth.ndim, 1 + place
-    kept = [new if axis == old else axis for axis in axes]
+    """Return `value` [Z, E, ..., M_1, ..] averaged over the outcomes of one player.
+
+    Its outcomes, on axis 1 + `place`, become its cells. `chances` is [Z, M_j, cells, E], its
+    mode that of `mode_axis`.
+    """
+    axes = list(range(value.ndim))
+    cell, outcome = value.ndim, 1 + place
+    result = [cell if axis == outcome else axis for axis in axes]
     return jnp.einsum(
-        worth, axes, chances, [0, mode, new, old], kept, precision="highest"
+        value,
+        axes,
+        chances,
+        [0, mode_axis, cell, outcome],
+        result,
+        precision="highest",
     )
 
 
 @partial(jax.jit, static_argnames=("game", "groups"))
-def _steps(game: GridGame, groups: tuple[Group, ...], case: Case) -> list[Step]:
-    own = []
-    for group in groups:
-        there = case.states(
-            group.begin + _stage_size(game, group) * np.arange(group.stages)
-        ).thing_present
-        own.append(_outcomes(game, jnp.asarray(case.layout.thing_cell), there))
+def _outcome_tables(
+    game: GridGame, groups: tuple[StageGroup, ...], problem: GridProblem
+) -> list[OutcomeTables]:
+    thing_cell = jnp.asarray(problem.layout.thing_cell)
+    remains = [
+        problem.states(_stage_begins(game, group)).thing_present
+        for group in groups
+    ]
+    own = [_own_outcomes(game, thing_cell, r) for r in remains]
     chances: list[list[Array]] = [[] for _ in groups]
     for seat in range(1, game.num_players):
         within = [k for k, group in enumerate(groups) if seat in group.seats]
-        found = _chances(
+        of_seat = _outcome_chances(
             game,
             [groups[k] for k in within],
-            case,
+            problem,
             seat,
             [own[k] for k in within],
         )
-        for k, each in zip(within, found, strict=True):
+        for k, each in zip(within, of_seat, strict=True):
             chances[k].append(each)
     return [
-        Step(*_ends(game, group, case), own[k], tuple(chances[k]))
+        OutcomeTables(
+            *_joint_outcomes(game, group, problem), own[k], tuple(chances[k])
+        )
         for k, group in enumerate(groups)
     ]
 
 
-def _stage_size(game: GridGame, group: Group) -> int:
-    return game.cells ** len(group.seats)
+def _stage_begins(game: GridGame, group: StageGroup) -> np.ndarray:
+    """Return the number of the first position of each stage, [Z]."""
+    size = game.cells ** len(group.seats)
+    return group.begin + size * np.arange(group.stages)
 
 
-def _ends(
-    game: GridGame, group: Group, case: Case
+def _joint_outcomes(
+    game: GridGame, group: StageGroup, problem: GridProblem
 ) -> tuple[jax.Array, jax.Array]:
-    """`following` and `reward` of a `Step`."""
-    there = case.states(
-        group.begin + _stage_size(game, group) * np.arange(group.stages)
-    ).thing_present  # [Z, K]
-    thing_cell, seats = (
-        jnp.asarray(case.layout.thing_cell),
-        jnp.asarray(group.seats),
-    )
-    nobody = jnp.zeros(game.num_players, jnp.int32)
+    """Return `following` and `reward` of `OutcomeTables`."""
+    remains = problem.states(_stage_begins(game, group)).thing_present
+    thing_cell = jnp.asarray(problem.layout.thing_cell)
+    blocks = jnp.asarray(problem.layout.blocks)
+    seats = jnp.asarray(group.seats)
+    first_cell = jnp.zeros(game.num_players, jnp.int32)
     left = jnp.ones(game.num_players, bool).at[seats].set(False)
 
-    def after(
-        there: Array, *chosen: tuple[Array, Array]
+    def step(
+        remains: Array, *chosen: tuple[Array, Array]
     ) -> tuple[Array, Array]:
-        """For where each who plays stands and what it does."""
+        """Return the next position and the reward, for a cell and an action of each player."""
         cell, action = (jnp.stack(x) for x in zip(*chosen, strict=True))
-        cell, action = (
-            nobody.at[seats].set(cell),
-            (nobody + STAY).at[seats].set(action),
-        )
-        state = GridState(
-            cell,
-            left,
-            jnp.asarray(case.layout.blocks),
-            thing_cell,
-            there,
-            jnp.int32(0),
-        )
+        cell = first_cell.at[seats].set(cell)
+        action = (first_cell + STAY).at[seats].set(action)
+        state = GridState(cell, left, blocks, thing_cell, remains, jnp.int32(0))
         state, reward = game.advance(state, action, jax.random.key(0))
-        number = number_of(
-            game, case.positions, state.cell, state.left, state.thing_present
+        number = position_number(
+            game,
+            problem.positions,
+            state.cell,
+            state.left,
+            state.thing_present,
         )
         return number, reward[0]
 
-    every = after
-    for place in reversed(range(len(group.seats))):
-        every = jax.vmap(
-            every,
-            in_axes=(
-                None,
-                *(0 if k == place else None for k in range(len(group.seats))),
-            ),
-        )
-    outcome = (
-        jnp.concatenate([jnp.arange(game.cells), thing_cell]).astype(jnp.int32),
-        jnp.asarray(
-            np.append(np.full(game.cells, STAY), STAY + 1 + game.thing_kind),
-            jnp.int32,
-        ),
-    )
-    return jax.vmap(lambda t: every(t, *[outcome] * len(group.seats)))(there)
+    count = len(group.seats)
+    every = step
+    for place in reversed(range(count)):
+        axes = [0 if k == place else None for k in range(count)]
+        every = jax.vmap(every, in_axes=(None, *axes))
+    # An outcome as the cell and the action that have it.
+    cell = jnp.concatenate([jnp.arange(game.cells), thing_cell])
+    action = np.append(np.full(game.cells, STAY), STAY + 1 + game.thing_kind)
+    outcome = cell.astype(jnp.int32), jnp.asarray(action, jnp.int32)
+    return jax.vmap(lambda r: every(r, *[outcome] * count))(remains)
 
 
-def _outcomes(game: GridGame, thing_cell: Array, there: Array) -> jax.Array:
-    """[Z, cells, A] int32: what each action comes to on each cell, in stages where the things `there` [Z, K] are to be had."""
+def _own_outcomes(
+    game: GridGame, thing_cell: Array, remains: Array
+) -> jax.Array:
+    """Return the outcome of every action on each cell, [Z, cells, A] int32.
+
+    `remains` [Z, K] holds the things of each stage.
+    """
     to, cells = targets(game.height, game.width), np.arange(game.cells)
     moved = np.where(to < 0, cells[:, None], to)  # [cells, 5]
-    on = there[:, None] & (thing_cell == cells[:, None])  # [Z, cells, K]
+    on = remains[:, None] & (thing_cell == cells[:, None])  # [Z, cells, K]
     taken = []
     for kind in range(len(game.kinds)):
-        mine = on & (game.thing_kind == kind)
-        taken.append(
-            jnp.where(mine.any(-1), game.cells + mine.argmax(-1), cells)
-        )
-    moves = jnp.broadcast_to(moved, (len(there), *moved.shape))
-    return jnp.concatenate([moves, jnp.stack(taken, -1)], -1).astype(jnp.int32)
+        of_kind = on & (game.thing_kind == kind)
+        thing = game.cells + of_kind.argmax(-1)
+        taken.append(jnp.where(of_kind.any(-1), thing, cells))
+    moves = jnp.broadcast_to(moved, (len(remains), *moved.shape))
+    outcomes = jnp.concatenate([moves, jnp.stack(taken, -1)], -1)
+    return outcomes.astype(jnp.int32)
 
 
-def _chances(
+def _outcome_chances(
     game: GridGame,
-    groups: Sequence[Group],
-    case: Case,
+    groups: Sequence[StageGroup],
+    problem: GridProblem,
     seat: int,
     outcomes: Sequence[Array],
 ) -> list[jax.Array]:
-    """For each group [T, Z, M_j, cells, E] float32: of the outcomes of `seat` on each cell, wherever the others stand."""
-    players, numbers = case.modes[seat - 1], []
+    """Return the probability of the outcomes of `seat`, for each group [T, Z, M_j, cells, E].
+
+    It is computed with all other players on their first cell.
+    """
+    players, numbers = problem.modes[seat - 1], []
     for group in groups:
-        later = (
-            len(group.seats) - 1 - group.seats.index(seat)
-        )  # who are counted after it
-        stage = group.begin + _stage_size(game, group) * np.arange(group.stages)
-        numbers.append(
-            (
-                stage[:, None] + game.cells**later * np.arange(game.cells)
-            ).reshape(-1)
-        )
-    everywhere = np.concatenate(numbers)
+        later = len(group.seats) - 1 - group.seats.index(seat)
+        cells = game.cells**later * np.arange(game.cells)
+        stage = _stage_begins(game, group)
+        numbers.append((stage[:, None] + cells).reshape(-1))
+    positions = np.concatenate(numbers)
     probs = jax.lax.map(
         lambda time: policies(
-            game, players, seat, case.states(everywhere, time)
+            game, players, seat, problem.states(positions, time)
         ),
         jnp.arange(game.max_steps),
     )
-    found = []
+    chances = []
     ends = np.cumsum([len(n) for n in numbers])[:-1].tolist()
-    for mine, outcome in zip(
-        jnp.split(probs, ends, axis=2), outcomes, strict=True
-    ):
-        mine = mine.reshape(
-            *probs.shape[:2], *outcome.shape
-        )  # [T, M, Z, cells, A]
-        each = jax.nn.one_hot(
-            outcome, game.cells + len(game.thing_kind)
-        )  # [Z, cells, A, E]
-        found.append(
-            jnp.einsum("tmzca,zcae->tzmce", mine, each, precision="highest")
+    by_group = jnp.split(probs, ends, axis=2)
+    for policy, outcome in zip(by_group, outcomes, strict=True):
+        policy = policy.reshape(*probs.shape[:2], *outcome.shape)
+        count = game.cells + len(game.thing_kind)
+        one_hot = jax.nn.one_hot(outcome, count)  # [Z, cells, A, E]
+        chances.append(
+            jnp.einsum(
+                "tmzca,zcae->tzmce", policy, one_hot, precision="highest"
+            )
         )
-    return found
+    return chances
 
 
-# -- where it may be done --------------------------------------------------------------------------------------------------------
+# -- where it is exact -----------------------------------------------------------------
 
 
 @partial(jax.jit, static_argnames=("game", "groups"))
-def dependence(
-    game: GridGame, groups: tuple[Group, ...], case: Case
-) -> jax.Array:
-    """[] float32: the most that any other's chances differ between positions with its own cell, the stage and the time alike."""
+def largest_dependence(
+    game: GridGame, groups: tuple[StageGroup, ...], problem: GridProblem
+) -> Float[Array, ""]:
+    """Return the largest effect of other cells on any other player's policy in one layout.
+
+    Args:
+        game: the game to solve.
+        groups: as `stage_groups` returns them.
+        problem: layout and other players.
+
+    Returns:
+        [] float32: the largest difference of a probability between positions with the same
+        own cell, stage and time; 0 where the factored backup is exact.
+    """
     cells = game.cells
 
-    def apart(group: Group, place: int, time: Array) -> Array:
-        seat, stage = group.seats[place], (cells,) * len(group.seats)
-        numbers = slice(
-            group.begin, group.begin + group.stages * cells ** len(stage)
-        )
-        probs = policies(
-            game, case.modes[seat - 1], seat, case.states(numbers, time)
-        )
-        probs = jnp.moveaxis(
-            probs.reshape(-1, *stage, game.num_actions), 1 + place, 1
-        )
+    def difference(group: StageGroup, place: int, time: Array) -> Array:
+        seat, shape = group.seats[place], (cells,) * len(group.seats)
+        end = group.begin + group.stages * cells ** len(shape)
+        states = problem.states(slice(group.begin, end), time)
+        probs = policies(game, problem.modes[seat - 1], seat, states)
+        probs = probs.reshape(-1, *shape, game.num_actions)
+        probs = jnp.moveaxis(probs, 1 + place, 1)
         probs = probs.reshape(len(probs), cells, -1, game.num_actions)
         return jnp.abs(probs - probs[:, :, :1]).max()
 
-    most = [jnp.zeros(1)]
+    largest = [jnp.zeros(1)]
+    times = jnp.arange(game.max_steps)
     for group in groups:
         for place in range(1, len(group.seats)):
-            most.append(
-                jax.lax.map(
-                    partial(apart, group, place), jnp.arange(game.max_steps)
-                )
+            largest.append(
+                jax.lax.map(partial(difference, group, place), times)
             )
-    return jnp.concatenate(most).max()
+    return jnp.concatenate(largest).max()
 
 
 @lru_cache
-def steps_by_outcome(game: GridGame, draws: int = 4096) -> bool:
-    """Whether a step of `game` depends on the outcomes alone, as `GridGame.take` is to have it: tried in `draws` drawn states."""
-    rng, n, things = (
-        np.random.default_rng(0),
-        game.num_players,
-        len(game.thing_kind),
-    )
-    thing_cell = rng.permuted(
-        np.tile(np.arange(game.cells), (draws, 1)), axis=1
-    )[:, :things]
-    on = np.take_along_axis(
-        thing_cell, rng.integers(things, size=(draws, n)), 1
-    )
-    cell = np.where(
-        rng.random((draws, n)) < 0.7,
-        on,
-        rng.integers(game.cells, size=(draws, n)),
-    )
-    left, there = (
-        rng.random((draws, n)) < 0.3,
-        rng.random((draws, things)) < 0.7,
-    )
+def outcomes_determine_step(game: GridGame, draws: int = 4096) -> bool:
+    """Return whether a step of `game` depends on the outcomes of its actions alone.
+
+    `GridGame.take` must satisfy this for a factored backup. It is tested by replacing moves
+    by their outcomes in random states.
+
+    Args:
+        game: a grid game.
+        draws: the number of random states.
+
+    Returns:
+        False if a counterexample was drawn.
+    """
+    rng, n = np.random.default_rng(0), game.num_players
+    things = len(game.thing_kind)
+    every_cell = np.tile(np.arange(game.cells), (draws, 1))
+    thing_cell = rng.permuted(every_cell, axis=1)[:, :things]
+    thing = rng.integers(things, size=(draws, n))
+    on = np.take_along_axis(thing_cell, thing, 1)
+    is_on = rng.random((draws, n)) < 0.7
+    cell = np.where(is_on, on, rng.integers(game.cells, size=(draws, n)))
+    left = rng.random((draws, n)) < 0.3
+    remains = rng.random((draws, things)) < 0.7
     action = rng.integers(game.num_actions, size=(draws, n))
 
-    def alike(
-        cell: Array, left: Array, thing_cell: Array, there: Array, action: Array
-    ) -> Array:
-        outcome = _outcomes(game, thing_cell, there[None])[0, cell, action]
-        stays = outcome < game.cells
-        plain = jnp.where(stays, outcome, cell), jnp.where(stays, STAY, action)
-        found = []
-        for cells, actions in ((cell, action), plain):
-            state = GridState(
-                cells,
-                left,
-                jnp.zeros(game.cells, bool),
-                thing_cell,
-                there,
-                jnp.int32(0),
-            )
-            state, reward = game.advance(state, actions, jax.random.key(0))
-            found.append(
-                (
-                    jnp.where(state.left, 0, state.cell),
-                    state.left,
-                    state.thing_present,
-                    reward,
-                )
-            )
-        return jnp.stack(
-            [jnp.isclose(x, y).all() for x, y in zip(*found, strict=True)]
-        ).all()
+    def step(
+        cell: Array,
+        left: Array,
+        thing_cell: Array,
+        remains: Array,
+        action: Array,
+    ) -> tuple[Array, ...]:
+        blocks, time = jnp.zeros(game.cells, bool), jnp.int32(0)
+        state = GridState(cell, left, blocks, thing_cell, remains, time)
+        state, reward = game.advance(state, action, jax.random.key(0))
+        cell = jnp.where(state.left, 0, state.cell)
+        return cell, state.left, state.thing_present, reward
 
-    drawn = (cell, left, thing_cell, there, action)
-    return bool(jax.jit(jax.vmap(alike))(*map(jnp.asarray, drawn)).all())
+    def agrees(
+        cell: Array,
+        left: Array,
+        thing_cell: Array,
+        remains: Array,
+        action: Array,
+    ) -> Array:
+        own = _own_outcomes(game, thing_cell, remains[None])
+        outcome = own[0, cell, action]
+        moves = outcome < game.cells
+        moved = jnp.where(moves, outcome, cell)
+        stays = jnp.where(moves, STAY, action)
+        one = step(cell, left, thing_cell, remains, action)
+        two = step(moved, left, thing_cell, remains, stays)
+        equal = [jnp.isclose(x, y).all() for x, y in zip(one, two, strict=True)]
+        return jnp.stack(equal).all()
+
+    drawn = (cell, left, thing_cell, remains, action)
+    return bool(jax.jit(jax.vmap(agrees))(*map(jnp.asarray, drawn)).all())

@@ -1,13 +1,14 @@
-"""The exact best reply in a grid game, by dynamic programming over every position of a layout, compiled.
+"""The exact best reply in a grid game, by compiled backward induction over every position.
 
-For others whose modes m (see `modes`) choose by what they see, with no memory of their own:
+For other players whose modes m (`hidden_modes`) choose by their observation, without memory:
 
     Q_t(s, m, a) = E_{a_j ~ pi_m(. | s, t)} [ r(s, a, a_j) + gamma E_{m' ~ P_{t+1}(m, .)} [ V_{t+1}(s', m') ] ]
     V_t(s, m) = max over legal a of Q_t(s, m, a)
 
-backwards from V = 0 at the step limit and wherever seat 0 no longer plays (Bellman, 1957). The expectation over the others' moves is
-taken one player at a time where that is the same (`apart`), otherwise over their joint draws (`joint`). A layout's tables are made
-when they are first asked for.
+backwards from V = 0 at the step limit and wherever seat 0 no longer plays (Bellman, 1957). The
+expectation over the other players' actions factors over players where each chooses by its own
+cell (`factored_backup`); otherwise it is over their joint actions (`joint_backup`). A layout's
+tables are computed when they are first requested.
 """
 
 import dataclasses
@@ -15,96 +16,123 @@ import enum
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Int
 
-from bestreply.exact.backward_induction import Case
+from bestreply.exact.backward_induction import GridProblem
 from bestreply.exact.base import Decisions
-from bestreply.exact.dependence import keeps_to_its_cell
+from bestreply.exact.dependence import ignores_other_players
 from bestreply.exact.factored_backup import (
-    dependence,
-    solve_apart,
-    steps_by_outcome,
+    largest_dependence,
+    outcomes_determine_step,
+    solve_factored,
 )
 from bestreply.exact.grid_players import (
-    ReplyOnGrid,
+    BaseGridReply,
     mean_and_error,
-    memoryless_modes,
-    valued,
+    memoryless_chains,
+    with_value,
 )
-from bestreply.exact.hidden_modes import Modes
-from bestreply.exact.joint_backup import solve_jointly
-from bestreply.exact.positions import Group, Layout, groups_of, number_positions
+from bestreply.exact.hidden_modes import ModeChain
+from bestreply.exact.joint_backup import solve_joint
+from bestreply.exact.positions import (
+    Layout,
+    StageGroup,
+    number_positions,
+    stage_groups,
+)
 from bestreply.games.grid import GridGame
 from bestreply.players.base import ScriptedPlayer
 from bestreply.types import ABSENT, Array, Episodes
 
+MAX_TABLE_BYTES = 2**30
+"""Bytes of tables that one best reply stores."""
 
-class Way(enum.Enum):
-    """How the others' moves are weighed."""
+PROBABILITY_TOLERANCE = 1e-6
+"""Probabilities that differ by less are equal up to rounding."""
 
-    APART = "one player at a time: each provably looks at its own cell and the things alone"
-    TRIED = "one player at a time in layouts where trying every position shows that each does so, jointly in others"
-    JOINTLY = "over all joint draws"
+
+class Backup(enum.Enum):
+    """How the expectation over the other players' actions is computed."""
+
+    FACTORED = (
+        "player by player: each provably chooses by its own cell and the things"
+    )
+    CHECKED = "player by player in layouts where a check of every position allows it, else joint"
+    JOINT = "over joint actions"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class GridReply(ReplyOnGrid):
-    """The best reply in a grid game that is told the others' modes; `solve_grid` makes it."""
+class GridReply(BaseGridReply):
+    """The best reply in a grid game that observes the modes; returned by `solve_grid`."""
 
-    groups: tuple[Group, ...] = dataclasses.field(repr=False)
-    way: Way
-    kept: dict[bytes, np.ndarray] = dataclasses.field(
+    groups: tuple[StageGroup, ...] = dataclasses.field(repr=False)
+    backup: Backup
+    stored: dict[bytes, np.ndarray] = dataclasses.field(
         default_factory=dict, repr=False
-    )  # layout -> Q [T, S, M, A]
+    )
+    """By layout: Q [T, S, M, A]."""
 
     def tables(self, layout: Layout) -> np.ndarray:
-        """Q* [T, S, M, A] float32 of one layout, -inf for illegal actions; made when first asked for, kept while there is room."""
-        name = (
-            np.asarray(layout.blocks).tobytes()
-            + np.asarray(layout.thing_cell).tobytes()
-        )
-        if name not in self.kept:
+        """Return Q* of one layout, computed on first request and stored while memory allows.
+
+        Args:
+            layout: cells of blocks and things.
+
+        Returns:
+            [T, S, M, A] float32, -inf for illegal actions.
+        """
+        blocks, thing_cell = map(np.asarray, layout)
+        key = blocks.tobytes() + thing_cell.tobytes()
+        if key not in self.stored:
             table = np.asarray(self._solve(layout, keep=True))
-            if (len(self.kept) + 1) * table.nbytes > ROOM:
+            if (len(self.stored) + 1) * table.nbytes > MAX_TABLE_BYTES:
                 return table
-            self.kept[name] = table
-        return self.kept[name]
+            self.stored[key] = table
+        return self.stored[key]
 
     def decisions(
         self,
         episodes: Episodes,
-        seats: Array | None = None,
-        modes: Array | None = None,
+        seats: Int[Array, " E"] | None = None,
+        modes: Int[Array, "E T others"] | None = None,
     ) -> Decisions:
-        """As `BestReply.decisions`."""
-        joint = self._joint_mode(
-            np.shape(episodes.action)[:2],
-            [len(m.players) for m in self.modes],
-            modes,
-        )
-        rows = np.arange(len(episodes.length))
-        seats = (
-            np.full(len(rows), self.seat)
-            if seats is None
-            else np.asarray(seats)
-        )
+        """Return V* and Q* at every step of logged play, as `BestReply.decisions`.
+
+        Args:
+            episodes: play of this game.
+            seats: [E] int, the focal seat of each episode; by default `seat` in all.
+            modes: [E, T, N-1] int, as `BestReply.decisions`.
+
+        Returns:
+            Values of the focal seat's decisions.
+        """
+        sizes = [len(chain.players) for chain in self.chains]
+        joint = self._joint_mode(np.shape(episodes.action)[:2], sizes, modes)
+        seats = self._seats(episodes, seats)
         layouts, number, board = self._read(episodes, seats)
-        action = np.asarray(episodes.action)[rows, :, seats]
+        action = np.asarray(episodes.action)[np.arange(len(seats)), :, seats]
         acted = action != ABSENT
         q = np.full((*action.shape, self.game.num_actions), np.nan)
         for row in np.unique(board, return_index=True)[1]:
-            table = self.tables(
-                Layout(layouts.blocks[row], layouts.thing_cell[row])
-            )
+            layout = Layout(layouts.blocks[row], layouts.thing_cell[row])
+            table = self.tables(layout)
             rows, times = np.nonzero(acted & (board == board[row])[:, None])
-            q[rows, times] = table[
-                times, number[rows, times], joint[rows, times]
-            ]
+            at = times, number[rows, times], joint[rows, times]
+            q[rows, times] = table[at]
         return Decisions(np.where(acted, q.max(-1), np.nan), q)
 
     def value_of(
         self, player: ScriptedPlayer, layouts: Sequence[Layout]
     ) -> tuple[float, float]:
-        """Expected discounted return of a scripted `player` in the place of the best reply, and its standard error over layouts."""
+        """Return the value of a scripted player in place of the best reply.
+
+        Args:
+            player: a player without memory.
+            layouts: initial layouts.
+
+        Returns:
+            Expected discounted return, and its standard error over layouts (NaN for one).
+        """
         return mean_and_error(
             [self._start_value(layout, player) for layout in layouts]
         )
@@ -112,33 +140,25 @@ class GridReply(ReplyOnGrid):
     def _start_value(
         self, layout: Layout, own: ScriptedPlayer | None = None
     ) -> float:
-        """The mean over where everybody may begin and the others' modes at the first step."""
-        where = self._first_positions(layout)
-        value = np.asarray(self._solve(layout, keep=False, own=own))[
-            : len(where)
-        ].astype(np.float64)
-        return float(where @ value @ self._first_modes())
+        start = self._first_positions(layout)
+        value = np.asarray(self._solve(layout, keep=False, own=own))
+        value = value[: len(start)].astype(np.float64)
+        return float(start @ value @ self._first_modes())
 
     def _solve(
         self, layout: Layout, keep: bool, own: ScriptedPlayer | None = None
-    ) -> Array:
-        """As `backward`, of the best reply or of a player `own` in its place."""
-        case = self._case(layout, own)
-        if self._apart(case):
-            return solve_apart(self.game, self.groups, case, keep)
-        return solve_jointly(self.game, case, keep)
+    ) -> Float[Array, "..."]:
+        """Return Q or V as `induct_backward`, of the best reply or of `own` in its place."""
+        problem = self._problem(layout, own)
+        if self._factors(problem):
+            return solve_factored(self.game, self.groups, problem, keep)
+        return solve_joint(self.game, problem, keep)
 
-    def _apart(self, case: Case) -> bool:
-        if self.way is Way.TRIED:
-            return float(dependence(self.game, self.groups, case)) < SAME
-        return self.way is Way.APART
-
-
-ROOM = 2**30
-"""Bytes of tables that one best reply keeps."""
-
-SAME = 1e-6
-"""Probabilities that differ by less are taken for one, rounded differently."""
+    def _factors(self, problem: GridProblem) -> bool:
+        if self.backup is Backup.CHECKED:
+            largest = largest_dependence(self.game, self.groups, problem)
+            return float(largest) < PROBABILITY_TOLERANCE
+        return self.backup is Backup.FACTORED
 
 
 def solve_grid(
@@ -149,36 +169,58 @@ def solve_grid(
     gamma: float = 1.0,
     layouts: int = 64,
 ) -> GridReply:
-    """The best reply to `others`, told their modes. `value` is over `layouts` drawn layouts, all of them where there are no more.
+    """Return the best reply that observes the other players' modes.
 
-    Raises ValueError for a board with too many positions, or a player with a memory of its own.
+    Args:
+        game: a grid game.
+        others: a player for each other seat, in ego-first order.
+        seat: the replying seat.
+        gamma: discount per step.
+        layouts: the number of initial layouts that `value` averages over, all of them if
+            there are no more; 0: it is NaN.
+
+    Returns:
+        The best reply; its tables are computed layout by layout on demand. With several
+        modes its value is an upper bound, as no player observes modes.
+
+    Raises:
+        ValueError: the board has too many positions, or a player has a memory.
     """
-    modes, positions = memoryless_modes(game, others), number_positions(game)
+    chains = memoryless_chains(game, others)
+    positions = number_positions(game)
+    plain = all(len(chain.players) == 1 for chain in chains)
     reply = GridReply(
         game=game,
         seat=seat,
         others=tuple(player.name for player in others),
         gamma=gamma,
         know="types",
-        kind="exact"
-        if all(len(m.players) == 1 for m in modes)
-        else "upper bound",  # nobody can see modes
+        kind="exact" if plain else "upper bound",
         value=np.nan,
         stderr=np.nan,
-        modes=modes,
+        chains=chains,
         positions=positions,
-        groups=groups_of(game, positions),
-        way=way_of(game, modes),
+        groups=stage_groups(game, positions),
+        backup=choose_backup(game, chains),
     )
-    return valued(reply, layouts)
+    return with_value(reply, layouts)
 
 
-def way_of(game: GridGame, modes: Sequence[Modes]) -> Way:
-    if not steps_by_outcome(game):
-        return Way.JOINTLY
-    proved = [
-        keeps_to_its_cell(game, p, j)
-        for j, m in enumerate(modes, start=1)
-        for p in m.players
-    ]
-    return Way.APART if all(proved) else Way.TRIED
+def choose_backup(game: GridGame, chains: Sequence[ModeChain]) -> Backup:
+    """Return the cheapest exact backup against the given modes.
+
+    Args:
+        game: a grid game.
+        chains: the modes of each other player, in seat order.
+
+    Returns:
+        FACTORED where independence is proved, CHECKED where it may hold in some layouts.
+    """
+    if not outcomes_determine_step(game):
+        return Backup.JOINT
+    proved = all(
+        ignores_other_players(game, player, seat)
+        for seat, chain in enumerate(chains, start=1)
+        for player in chain.players
+    )
+    return Backup.FACTORED if proved else Backup.CHECKED

@@ -1,27 +1,30 @@
-"""The exact best reply in a small game of any kind, by dynamic programming over the positions that play can reach.
+"""The exact best reply in a small game, by dynamic programming over reachable positions.
 
-A position is a game state and what the others remember, which follows from play: the reply knows it. Positions of a step are a layer,
-and equal ones are one. For others in joint mode m (see `modes`), with memory included in s:
+A position is a game state and the other players' memories, which follow from play, so that the
+reply knows it. The positions of one step form a layer; equal positions are merged. With the
+other players in joint mode m (`hidden_modes`) and their memories included in s:
 
-    Q_t(s, m, a) = E_{a_j ~ pi_m(. | s)} E_{s' ~ P(. | s, a, a_j)} [ r + gamma E_{m' ~ P_{t+1}(m, .)} [ V_{t+1}(s', m') ] ]
+    Q_t(s, m, a) = E_{a_j ~ pi_m(. | s)} E_{s' ~ P(. | s, a, a_j)}
+                   [ r + gamma E_{m' ~ P_{t+1}(m, .)} [ V_{t+1}(s', m') ] ]
     V_t(s, m) = max over legal a of Q_t(s, m, a)
 
-backwards from V = 0 where the game is over for the seat (Bellman, 1957). A reply that is told no modes has a belief b over them in
-the place of m, in which it is still a position like any other (Astrom, 1965): b'(m') = sum_m b(m) pi_m(a_j | s) P_{t+1}(m, m'), to
-scale. The end at a step limit is an end: what is earned is earned by then.
+backwards from V = 0 where the game is over for the seat (Bellman, 1957). A reply that does not
+observe modes has a belief b over them in place of m, and belief and state are a position like
+any other (Astrom, 1965): b'(m') is proportional to sum_m b(m) pi_m(a_j | s) P_{t+1}(m, m').
+Truncation at the step limit ends the game with value 0.
 """
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from bestreply.exact.base import BestReply, Decisions
-from bestreply.exact.hidden_modes import modes_of
+from bestreply.exact.hidden_modes import mode_chain
 from bestreply.exact.tree_layers import (
     Layer,
-    Problem,
+    TreeProblem,
     coded,
     find_layers,
     listed,
@@ -34,41 +37,49 @@ from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.spec import Spec
 
 LIMIT = 2_000_000
-"""Positions that `solve` holds in memory unless told otherwise."""
+"""Default limit on the positions that `solve` holds in memory."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TreeReply(BestReply):
-    """The best reply, position by position; `solve` makes it."""
+    """The best reply position by position; returned by `solve`."""
 
-    sizes: tuple[
-        int, ...
-    ]  # how many modes it is told of, of each other; 1 where it is told of none
+    sizes: tuple[int, ...]
+    """The number of modes of each other player that the reply observes; 1 if none."""
     layers: tuple[Layer, ...] = dataclasses.field(repr=False)
-    q: tuple[np.ndarray, ...] = dataclasses.field(
-        repr=False
-    )  # for each layer [P, C, A] float64
+    q: tuple[np.ndarray, ...] = dataclasses.field(repr=False)
+    """For each layer [P, C, A] float64."""
 
     @property
     def positions(self) -> int:
-        """How many there are in all."""
+        """The number of positions in all layers."""
         return sum(len(layer.obs) for layer in self.layers)
 
     def decisions(
         self,
         episodes: Episodes,
-        seats: Array | None = None,
-        modes: Array | None = None,
+        seats: Int[Array, " E"] | None = None,
+        modes: Int[Array, "E T others"] | None = None,
     ) -> Decisions:
-        """As `BestReply.decisions`.
+        """Return V* and Q* at every step of logged play, as `BestReply.decisions`.
 
-        Raises ValueError where the play is not of this game against these others, and where the seats' observations do not tell
-        which way chance went.
+        Args:
+            episodes: play of this game with all seats' observations.
+            seats: [E] int, the focal seat of each episode, which must be `seat`.
+            modes: [E, T, N-1] int, as `BestReply.decisions`.
+
+        Returns:
+            Values of the focal seat's decisions.
+
+        Raises:
+            ValueError: the play is of another game or other players, the observations do not
+                identify the outcome of chance, or `modes` is required and not given.
         """
         if seats is not None and (np.asarray(seats) != self.seat).any():
             raise ValueError(
-                f"focal seats {np.unique(np.asarray(seats)).tolist()} for a best reply of seat {self.seat}; expected: that seat alone. "
-                "Solve for each seat and give each its own episodes"
+                f"seats={np.unique(np.asarray(seats)).tolist()} for a best reply of seat "
+                f"{self.seat}; expected: that seat alone. Solve for each seat and give each its "
+                "own episodes"
             )
         action = np.asarray(episodes.action)
         mode = self._joint_mode(action.shape[:2], self.sizes, modes)
@@ -88,15 +99,25 @@ def solve(
     limit: int = LIMIT,
     first: Outcomes | None = None,
 ) -> TreeReply:
-    """The exact best reply of `seat` to `others` (ego-first order), which sees everything but their hidden modes.
+    """Return the exact best reply of `seat`, which observes all but the hidden modes.
 
     Args:
-        know: "types": it is told the others' modes at every moment; "belief": it knows the prior and what play has shown.
-        limit: the most positions there may be.
-        first: first states to solve for, of a game that cannot list its own (`Game.first_states`).
+        game: any game that lists its outcomes.
+        seat: the replying seat.
+        others: a scripted player for each other seat, in ego-first order.
+        gamma: discount per step.
+        know: "types": the reply observes the modes at every step; "belief": it knows their
+            prior and infers them from play.
+        limit: the largest number of positions.
+        first: first states of a game that does not list its own (`Game.first_states`).
 
-    Raises ValueError for more positions than `limit`, for a player that gives no exact distribution or draws what it remembers,
-    and for a game that does not list its first states or how its steps can end.
+    Returns:
+        The best reply with the layers of positions and their Q*.
+
+    Raises:
+        ValueError: there are more positions than `limit`, a player gives no distribution or
+            draws what it remembers at random, or the game does not list its first states or
+            outcomes.
     """
     cache_compilations()
     _check(game, seat, others, gamma, know)
@@ -104,32 +125,20 @@ def solve(
     players = [
         _scripted(p, game, s) for p, s in zip(others, seats, strict=True)
     ]
-    problem = Problem(
-        game,
-        seat,
-        seats,
-        tuple(modes_of(p, game) for p in players),
-        know == "types",
-        limit,
-    )
+    chains = tuple(mode_chain(p, game) for p in players)
+    problem = TreeProblem(game, seat, seats, chains, know == "types", limit)
     first = game.first_states() if first is None else first
     if first is None:
         raise ValueError(
-            f"{game.name} does not list its first states; expected: `first`, `Outcomes` to begin with"
+            f"first=None for {game.name}, which does not list its first states; expected: "
+            "`Outcomes`"
         )
     first = listed(first)
     layers, begins = find_layers(problem, first)
-    initial = problem.initial() if problem.told else np.ones(1)
-    q: list[np.ndarray] = []
-    value = np.zeros(
-        (1, len(initial))
-    )  # of the layer after the last: nothing leads there
-    for time, layer in reversed(list(enumerate(layers))):
-        mix = problem.transition(time + 1) if problem.told else np.eye(1)
-        q.append(_backup(layer, value @ mix.T, gamma, game.num_actions))
-        value = q[-1].max(-1)
+    initial = problem.initial() if problem.sees_modes else np.ones(1)
+    q, value = _induct_backward(problem, layers, gamma)
     start = np.where(begins >= 0, value[np.maximum(begins, 0)] @ initial, 0.0)
-    hidden = problem.told and len(initial) > 1
+    hidden = problem.sees_modes and len(initial) > 1
     return TreeReply(
         game=game,
         seat=seat,
@@ -140,40 +149,64 @@ def solve(
         value=float(np.average(start, weights=first.probability)),
         stderr=0.0,
         sizes=tuple(
-            len(m.players) if problem.told else 1 for m in problem.modes
+            len(chain.players) if problem.sees_modes else 1 for chain in chains
         ),
         layers=tuple(layers),
-        q=tuple(q[::-1]),
+        q=q,
     )
+
+
+def _induct_backward(
+    problem: TreeProblem, layers: Sequence[Layer], gamma: float
+) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """Return Q [P, C, A] of every layer, and V [P, C] of the first."""
+    modes = len(problem.initial()) if problem.sees_modes else 1
+    q: list[np.ndarray] = []
+    value = np.zeros(
+        (1, modes)
+    )  # after the last layer, which has no successors
+    for time, layer in reversed(list(enumerate(layers))):
+        mix = problem.transition(time + 1) if problem.sees_modes else np.eye(1)
+        later = value @ mix.T
+        q.append(_backup(layer, later, gamma, problem.game.num_actions))
+        value = q[-1].max(-1)
+    return tuple(q[::-1]), value
 
 
 def _backup(
     layer: Layer, later: np.ndarray, gamma: float, num_actions: int
 ) -> np.ndarray:
-    """Q [P, C, A] of a layer, for `later` [P', C]: the next layer's values, expected over the modes' next moves."""
-    there = (layer.child >= 0)[:, None]
-    future = np.where(there, later[np.maximum(layer.child, 0)], 0.0)
-    ends = layer.probability[:, None] * (
-        layer.reward[:, None] + gamma * future
-    )  # [Y, C]
-    worth = np.zeros_like(layer.weight)
-    np.add.at(worth, layer.step, ends)
+    """Return Q [P, C, A] of a layer.
+
+    `later` [P', C] holds the next layer's values, expected over the modes' transitions.
+    """
+    continues = (layer.child >= 0)[:, None]
+    future = np.where(continues, later[np.maximum(layer.child, 0)], 0.0)
+    returns = layer.reward[:, None] + gamma * future
+    outcome = layer.probability[:, None] * returns  # [Y, C]
+    expected = np.zeros_like(layer.weight)
+    np.add.at(expected, layer.step, outcome)
     size, joint = len(layer.obs), num_actions ** (layer.obs.shape[1] - 1)
-    q = np.zeros((size * num_actions, worth.shape[1]))
-    np.add.at(q, layer.code // joint, layer.weight * worth)
+    q = np.zeros((size * num_actions, expected.shape[1]))
+    np.add.at(q, layer.code // joint, layer.weight * expected)
     q = q.reshape(size, num_actions, -1).swapaxes(1, 2)
     return np.where(layer.legal[:, None], q, -np.inf)
 
 
 def _check(
-    game: Game, seat: int, others: Sequence[Any], gamma: float, know: str
+    game: Game,
+    seat: int,
+    others: Sequence[str | Spec | Player],
+    gamma: float,
+    know: str,
 ) -> None:
     n = game.num_players
     if not 0 <= seat < n:
         raise ValueError(f"seat={seat} of {game.name}; expected: 0 to {n - 1}")
     if isinstance(others, str | Player) or len(others) != n - 1:
         raise ValueError(
-            f"others={others!r} for seat {seat} of {game.name}; expected: {n - 1}, one for each other seat"
+            f"others={others!r} for seat {seat} of {game.name}; expected: {n - 1}, one for each "
+            "other seat"
         )
     if not 0 <= gamma <= 1:
         raise ValueError(f"gamma={gamma}; expected: a discount, 0 to 1")
@@ -192,102 +225,98 @@ def _scripted(
     return player
 
 
-# -- logged play ---------------------------------------------------------------------------------------------------------------
+# -- logged play -----------------------------------------------------------------------
 
 
 def _walk(
     reply: TreeReply, episodes: Episodes
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each step, the episodes [R] in which the seat acts and the positions [R] of the step's layer that they have come to."""
-    game, seat = reply.game, reply.seat
+    """Yield for each step the episodes [R] in which the seat acts and their positions [R]."""
+    game, seat, layers = reply.game, reply.seat, reply.layers
     obs, action = np.asarray(episodes.obs), np.asarray(episodes.action)
     if obs.shape[2:] != (game.num_players, *game.obs_shape):
         raise ValueError(
-            f"episodes with observations of shape {obs.shape[2:]}; expected: play of {game.name} with all seats' observations, "
-            f"{(game.num_players, *game.obs_shape)} (a lean log has none)"
+            f"episodes.obs of shape {obs.shape[2:]} per step; expected: play of {game.name} with "
+            f"all seats' observations, {(game.num_players, *game.obs_shape)} (a lean log has none)"
         )
     rows = np.flatnonzero(action[:, 0, seat] != ABSENT)
-    options = (
-        np.arange(len(reply.layers[0].obs)) if reply.layers else np.full(1, -1)
-    )
+    options = np.arange(len(layers[0].obs)) if layers else np.full(1, -1)
     options = np.tile(options, (len(rows), 1))
-    for time in range(len(reply.layers)):
+    for time in range(len(layers)):
         if not len(rows):
             return
-        at = _choose(reply, time, rows, options, obs[rows, time])
+        at = _identify(reply, time, rows, options, obs[rows, time])
         yield rows, at
         if time + 1 == action.shape[1]:
             return
-        on = action[rows, time + 1, seat] != ABSENT
-        rows, at = rows[on], at[on]
-        options = _following(
-            reply, time, rows, at, np.maximum(action[rows, time], 0)
-        )
+        acts = action[rows, time + 1, seat] != ABSENT
+        rows, at = rows[acts], at[acts]
+        taken = np.maximum(action[rows, time], 0)
+        options = _successors(reply, time, rows, at, taken)
     if len(rows):
         raise ValueError(
-            f"episode {rows[0]} goes on after step {len(reply.layers)}; {_foreign(reply)}"
+            f"episode {rows[0]} continues after step {len(layers)}; {_expected(reply)}"
         )
 
 
-def _choose(
+def _identify(
     reply: TreeReply,
     time: int,
     rows: np.ndarray,
     options: np.ndarray,
     obs: np.ndarray,
 ) -> np.ndarray:
-    """[R] int64: the one of the positions `options` [R, K] (-1: none) that looks as `obs` [R, N, ...] does."""
-    there = reply.layers[time].obs
-    alike = np.zeros(options.shape, bool)
+    """Return the position [R] int64 of `options` [R, K] (-1: none) with observation `obs`."""
+    layer_obs = reply.layers[time].obs
+    matches = np.zeros(options.shape, bool)
     for k, option in enumerate(options.T):
-        alike[:, k] = (option >= 0) & np.isclose(
-            there[option], obs, atol=1e-5
-        ).reshape(len(obs), -1).all(1)
-    at = np.where(alike, options, -1).max(1, initial=-1)
+        close = np.isclose(layer_obs[option], obs, atol=1e-5)
+        matches[:, k] = (option >= 0) & close.reshape(len(obs), -1).all(1)
+    at = np.where(matches, options, -1).max(1, initial=-1)
     for row in rows[at < 0][:1]:
         raise ValueError(
-            f"episode {row} cannot come to what it shows at step {time}; {_foreign(reply)}"
+            f"episode {row} cannot reach its observation at step {time}; {_expected(reply)}"
         )
-    for row in rows[(alike & (options != at[:, None])).any(1)][:1]:
+    ambiguous = (matches & (options != at[:, None])).any(1)
+    for row in rows[ambiguous][:1]:
         raise ValueError(
-            f"episode {row}: what the seats see at step {time} of {reply.game.name} does not tell which way chance went; expected: a "
-            "game whose observations do"
+            f"episode {row}: the observations at step {time} of {reply.game.name} do not identify "
+            "the outcome of chance; expected: a game whose observations do"
         )
     return at
 
 
-def _following(
+def _successors(
     reply: TreeReply,
     time: int,
     rows: np.ndarray,
     at: np.ndarray,
     actions: np.ndarray,
 ) -> np.ndarray:
-    """[R, K] int64: the positions that can follow `at` [R] after `actions` [R, N], filled up with -1."""
-    layer, seats = (
-        reply.layers[time],
-        ego_order(reply.game.num_players)[reply.seat][1:],
-    )
-    code = coded(
-        at, actions[:, reply.seat], actions[:, seats], reply.game.num_actions
-    )
+    """Return the successors [R, K] int64 of positions `at` [R] after `actions` [R, N].
+
+    Rows are padded with -1.
+    """
+    layer, game = reply.layers[time], reply.game
+    seats = ego_order(game.num_players)[reply.seat][1:]
+    own, others = actions[:, reply.seat], actions[:, seats]
+    code = coded(at, own, others, game.num_actions)
     step = np.searchsorted(layer.code, code)
     known = layer.code[np.minimum(step, len(layer.code) - 1)] == code
     for row, joint in zip(rows[~known], actions[~known], strict=True):
         raise ValueError(
-            f"episode {row}: the actions {joint.tolist()} at step {time} cannot be; {_foreign(reply)}"
+            f"episode {row}: the actions {joint.tolist()} at step {time} are impossible; "
+            f"{_expected(reply)}"
         )
-    begin, end = (
-        np.searchsorted(layer.step, step),
-        np.searchsorted(layer.step, step, side="right"),
-    )
+    begin = np.searchsorted(layer.step, step)
+    end = np.searchsorted(layer.step, step, side="right")
     which = begin[:, None] + np.arange((end - begin).max(initial=0))
-    return np.where(
-        which < end[:, None],
-        layer.child[np.minimum(which, len(layer.child) - 1)],
-        -1,
+    child = layer.child[np.minimum(which, len(layer.child) - 1)]
+    return np.where(which < end[:, None], child, -1)
+
+
+def _expected(reply: TreeReply) -> str:
+    return (
+        f"expected: first episodes of {reply.game.name} with {', '.join(reply.others)} as the "
+        f"other players of seat {reply.seat}, in this order"
     )
-
-
-def _foreign(reply: TreeReply) -> str:
-    return f"expected: first episodes of {reply.game.name} with {', '.join(reply.others)} as the others of seat {reply.seat}, in this order"

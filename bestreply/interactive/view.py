@@ -13,7 +13,7 @@ import numpy as np
 
 from bestreply import exact
 from bestreply.analysis.trajectories import numbers, tell_match, watch_matches
-from bestreply.exact.references import MOST_POSITIONS, MOST_WORK, work
+from bestreply.exact.references import MAX_POSITIONS, MAX_WORK, work
 from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
 from bestreply.pipeline import resolve
@@ -180,7 +180,7 @@ def _solved(
         settings: dict[str, Any] = (
             {"layouts": 0}
             if isinstance(game, GridGame)
-            else {"limit": MOST_POSITIONS}
+            else {"limit": MAX_POSITIONS}
         )
         reply = exact.best_reply(game, seat, scripted, gamma=gamma, **settings)
         log = jax.tree.map(lambda x: x[rows[:count]], played.episodes)
@@ -212,8 +212,8 @@ def _affordable(
     if not isinstance(game, GridGame):
         return expected
     each = work(game, others)
-    if each > MOST_WORK:
+    if each > MAX_WORK:
         raise ValueError(
-            f"one layout weighs {each:.0e} outcomes, at most {MOST_WORK:.0e} are weighed for an opponent set"
+            f"one layout weighs {each:.0e} outcomes, at most {MAX_WORK:.0e} are weighed for an opponent set"
         )
-    return int(np.clip(MOST_WORK / each, 1, expected))
+    return int(np.clip(MAX_WORK / each, 1, expected))

@@ -87,7 +87,7 @@ class ScriptedPlayer(Player):
 
     @property
     def num_modes(self) -> int:
-        """How many players it may be at a step (`bestreply.exact.hidden_modes.modes_of` says which)."""
+        """How many players it may be at a step (`bestreply.exact.hidden_modes.mode_chain` says which)."""
         return 1
 
     def mode(self, carry: Any) -> jax.Array:

@@ -18,9 +18,9 @@ from typing import Any
 from bestreply.utils.files import write_json
 
 FILE = "references.json"
-KINDS = ("exact", "upper bound", "foresight")
+KINDS = ("exact", "upper bound", "information relaxation")
 """What the best reply's return is: its own; that of one who is told whom a mixture drew and whether a switch has come; or, where the
-game is too large to be solved, that of one who foresees every draw (`bestreply.exact.bounds.bound`). The last two are upper bounds."""
+game is too large to be solved, that of one who foresees every draw (`bestreply.exact.bounds.information_relaxation_bound`). The last two are upper bounds."""
 MISSING = ("too_large", "no_distribution", "not_solved", "off")
 """Why there is no reference: too much to compute; a player without exact distribution; the solver refused; none was asked for."""
 

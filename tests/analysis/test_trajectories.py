@@ -210,7 +210,7 @@ def test_a_game_is_animated_step_by_step(hunt, viewed, tmp_path):
 def test_where_exact_is_out_of_reach_the_page_says_so_and_ranks_nothing(
     hunt, monkeypatch
 ):
-    monkeypatch.setattr("bestreply.interactive.view.MOST_WORK", 10)
+    monkeypatch.setattr("bestreply.interactive.view.MAX_WORK", 10)
     page = view_run(hunt, SETS[:1], 1, seed=0).read_text()
     assert (
         "No exact Q, so decisions are not ranked: the game is too large" in page

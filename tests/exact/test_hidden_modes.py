@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bestreply import make_game, make_player
-from bestreply.exact.hidden_modes import marginal, modes_of
+from bestreply.exact.hidden_modes import marginal, mode_chain
 from bestreply.players.scripted import Random
 from bestreply.types import ABSENT
 
@@ -34,7 +34,7 @@ HAZARDS = {
 
 @pytest.mark.parametrize("when", HAZARDS)
 def test_a_switch_comes_by_its_hazard(when):
-    modes = modes_of(switching(when), GAME)
+    modes = mode_chain(switching(when), GAME)
     assert [p.name for p in modes.players] == ["always_c", "always_d"]
     np.testing.assert_array_equal(modes.initial, [1, 0])
     for step, hazard in enumerate(HAZARDS[when]):
@@ -44,7 +44,7 @@ def test_a_switch_comes_by_its_hazard(when):
 
 
 def test_a_random_switch_is_as_likely_at_each_step():
-    modes = modes_of(switching("random=4"), GAME)
+    modes = mode_chain(switching("random=4"), GAME)
     np.testing.assert_allclose(
         [marginal(modes, t)[1] for t in range(5)], [0.25, 0.5, 0.75, 1, 1]
     )
@@ -52,15 +52,15 @@ def test_a_random_switch_is_as_likely_at_each_step():
 
 def test_a_plain_player_has_one_mode():
     player = make_player("grim", GAME)
-    modes = modes_of(player, GAME)
+    modes = mode_chain(player, GAME)
     assert modes.players == (player,)
     np.testing.assert_array_equal(modes.initial, [1])
     np.testing.assert_array_equal(modes.transition(3), [[1]])
 
 
-def test_modes_of_a_mixture_are_its_players_modes_side_by_side():
+def test_mode_chain_a_mixture_are_its_players_modes_side_by_side():
     spec = "mixture(grim, switching(always_c, always_d, hazard=0.2), weights=(1, 3))"
-    modes = modes_of(make_player(spec, GAME), GAME)
+    modes = mode_chain(make_player(spec, GAME), GAME)
     assert [p.name for p in modes.players] == ["grim", "always_c", "always_d"]
     np.testing.assert_allclose(modes.initial, [0.25, 0.75, 0])
     np.testing.assert_allclose(
@@ -68,8 +68,8 @@ def test_modes_of_a_mixture_are_its_players_modes_side_by_side():
     )
 
 
-def test_modes_of_a_noisy_player_are_noisy():
-    modes = modes_of(
+def test_mode_chain_a_noisy_player_are_noisy():
+    modes = mode_chain(
         make_player("noisy(mixture(always_c, always_d), 0.2)", GAME), GAME
     )
     probs = [
@@ -81,7 +81,7 @@ def test_modes_of_a_noisy_player_are_noisy():
 
 def test_a_switch_of_mixtures_may_end_in_any_of_the_seconds_modes():
     spec = "switching(mixture(grim, always_c), mixture(always_d, tit_for_tat, weights=(1, 3)), hazard=0.4)"
-    modes = modes_of(make_player(spec, GAME), GAME)
+    modes = mode_chain(make_player(spec, GAME), GAME)
     np.testing.assert_allclose(modes.initial, [0.5, 0.5, 0, 0])
     wanted = [
         [0.6, 0, 0.1, 0.3],
@@ -103,12 +103,12 @@ class Moody(Random):
 
 
 def test_a_player_that_remembers_a_draw_is_refused():
-    modes_of(Moody())  # cannot be told without a game
+    mode_chain(Moody())  # cannot be told without a game
     with pytest.raises(
         ValueError,
         match=r"draws by its key in `see`.*expected: players that draw in `policy`",
     ):
-        modes_of(Moody(), GAME)
+        mode_chain(Moody(), GAME)
 
 
 # -- beside the real player ----------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def sampled(keys, spec):
 
 def likelihoods(spec):
     """[2 ** STEPS]: the probability of every sequence of actions by the forward rule of a hidden chain."""
-    modes = modes_of(make_player(spec, GAME), GAME)
+    modes = mode_chain(make_player(spec, GAME), GAME)
     others, obs, legal = looks()
     key = jax.random.key(0)
     likely = {(): (modes.initial, tuple(p.init() for p in modes.players))}

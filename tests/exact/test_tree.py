@@ -366,7 +366,7 @@ def test_a_game_that_draws_must_list_its_outcomes():
     state = jax.tree.map(lambda x: x[0], game.first_states().state)
     with pytest.raises(
         ValueError,
-        match=r"`advance` draws by its key.*expected: a method `outcomes",
+        match=r"expected a method `outcomes.*since `advance` uses its key",
     ):
         Game.outcomes(game, state, jnp.array([0, 0]))
 
@@ -542,7 +542,7 @@ def test_decisions_of_the_second_seat_and_a_third():
     np.testing.assert_allclose(found.value[:, 0], reply.value)
     with pytest.raises(
         ValueError,
-        match=r"focal seats \[0\] for a best reply of seat 1; wanted",
+        match=r"seats=\[0\] for a best reply of seat 1; expected",
     ):
         reply.decisions(episodes, np.zeros(100, int))
 

@@ -10,8 +10,8 @@ import pytest
 
 from bestreply import Scores, make_game, make_player
 from bestreply.evaluate import evaluate_all, refer
-from bestreply.exact import bounds as beyond
-from bestreply.exact import references as against
+from bestreply.exact import bounds
+from bestreply.exact import references as exact_references
 from bestreply.exact.references import find_reference
 from bestreply.players.base import Player
 from bestreply.scores.references import (
@@ -143,7 +143,7 @@ def test_the_best_reply_is_what_trying_every_reply_finds():
 
 @pytest.fixture(autouse=True)
 def _nothing_found_yet(monkeypatch):
-    monkeypatch.setattr(against, "_FOUND", {})
+    monkeypatch.setattr(exact_references, "_FOUND", {})
 
 
 def test_the_units_of_a_sweep_share_what_was_found(monkeypatch):
@@ -154,7 +154,7 @@ def test_the_units_of_a_sweep_share_what_was_found(monkeypatch):
         asked.append(game.max_steps)
         return Reference(name, best=float(len(asked)), kind="exact")
 
-    monkeypatch.setattr(against, "_solved", solved)
+    monkeypatch.setattr(exact_references, "_solved", solved)
     games = [
         make_game(
             f"stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps={t})"
@@ -210,7 +210,9 @@ class Silent(Player):
 
 
 def test_what_cannot_be_solved_has_no_reference_and_says_why(monkeypatch):
-    monkeypatch.setattr(beyond, "bound", lambda *_, **__: None)
+    monkeypatch.setattr(
+        bounds, "information_relaxation_bound", lambda *_, **__: None
+    )
     assert find_reference(LARGE, "x", ["random"] * 3, 32).missing == "too_large"
     assert "positions" in find_reference(LARGE, "x", ["random"] * 3, 32).reason
     assert find_reference(LARGE, "x", ["random"] * 3, 0).missing == "off"
@@ -226,22 +228,24 @@ def test_where_much_is_to_be_weighed_fewer_layouts_are_solved_and_below_four_non
     )
 
     def anew(*asked):
-        against._FOUND.clear()
+        exact_references._CACHE.clear()
         return find_reference(*asked)
 
-    each = against.work(game, [make_player("nearest_stag", game)])
-    monkeypatch.setattr(against, "MOST_WORK", 5.5 * each)
+    each = exact_references.work(game, [make_player("nearest_stag", game)])
+    monkeypatch.setattr(exact_references, "MAX_WORK", 5.5 * each)
     assert anew(game, "x", ["nearest_stag"], 32).layouts == 5
-    monkeypatch.setattr(against, "MOST_WORK", 3.5 * each)
+    monkeypatch.setattr(exact_references, "MAX_WORK", 3.5 * each)
     assert anew(game, "x", ["nearest_stag"], 3).layouts == 3
     found = anew(game, "x", ["nearest_stag"], 32)
     assert (found.kind, found.layouts, found.bounds, found.random) == (
-        "foresight",
+        "information relaxation",
         2 * 32,
         True,
         None,
     )
-    monkeypatch.setattr(beyond, "bound", lambda *_, **__: None)
+    monkeypatch.setattr(
+        bounds, "information_relaxation_bound", lambda *_, **__: None
+    )
     found = anew(game, "x", ["nearest_stag"], 32)
     assert (
         found.missing == "too_large"
@@ -263,6 +267,6 @@ def test_through_a_file_and_back_and_files_without(tmp_path):
     )
     with pytest.raises(
         ValueError,
-        match="kind of 'x' is 'guessed'; expected: one of exact, upper bound, foresight",
+        match="kind of 'x' is 'guessed'; expected: one of exact, upper bound, information relaxation",
     ):
         load_references(tmp_path / "r.json")
