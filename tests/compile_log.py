@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class CompileLog:
         ).open("a")
         self._seconds: Counter[str] = Counter()
         self._programs: Counter[str] = Counter()
+        self._processor_seconds = time.process_time()
         jax.monitoring.register_event_duration_secs_listener(self._note)
 
     def _note(self, event: str, seconds: float, **facts: object) -> None:
@@ -51,6 +53,11 @@ class CompileLog:
             "when": report.when,
             "seconds": report.duration,
         }
+        now = time.process_time()
+        line["cpu"], self._processor_seconds = (
+            now - self._processor_seconds,
+            now,
+        )
         line |= {
             "stages": dict(self._seconds),
             "programs": dict(self._programs),
@@ -79,6 +86,7 @@ def table(folder: Path, rows: int = 25) -> str:
             file = files[line["test"].split("::")[0]]
             file["tests"] += line["when"] == "call"
             file["seconds"] += line["seconds"]
+            file["cpu"] += line.get("cpu", 0.0)
             file["programs"] += sum(line["programs"].values())
             file.update(
                 {
@@ -87,7 +95,7 @@ def table(folder: Path, rows: int = 25) -> str:
                 }
             )
             programs.update(line["programs"])
-    columns = ("tests", "seconds", "programs", *EVENTS.values())
+    columns = ("tests", "seconds", "cpu", "programs", *EVENTS.values())
     total = sum(files.values(), Counter())
     ordered = sorted(files.items(), key=lambda item: -item[1]["seconds"])[:rows]
     lines = [

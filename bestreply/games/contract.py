@@ -508,6 +508,9 @@ def frozen(state: Any) -> list[Any]:
     """Copies of the leaves of a state; `_UNKNOWN` for one that cannot be copied."""
     copies = []
     for leaf in _leaves(state):
+        if isinstance(leaf, jax.Array):  # cannot be changed
+            copies.append(leaf)
+            continue
         try:
             copies.append(copy.deepcopy(leaf))
         except (

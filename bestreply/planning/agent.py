@@ -72,13 +72,23 @@ class Agent(Player):
         others: Array | None = None,
         present: Array | None = None,
     ) -> tuple[Any, jax.Array, ActorOutput]:
-        obs, legal = jnp.asarray(obs, jnp.float32), jnp.asarray(legal)
+        given = (carry, obs, legal, key, others, present)
+        return _step_compiled(self, *given)
+
+    def _step(
+        self,
+        carry: Any,
+        obs: Array,
+        legal: Array,
+        key: Array,
+        others: Array | None,
+        present: Array | None,
+    ) -> tuple[Any, jax.Array, ActorOutput]:
+        obs = jnp.asarray(obs, jnp.float32)
         plan_key, act_key = jax.random.split(key)
         belief = carry["belief"]
         if others is not None:
-            joint = jnp.concatenate(
-                [carry["action"][None], jnp.asarray(others)]
-            )
+            joint = jnp.concatenate([carry["action"][None], others])
             moved = self.opponents.update(
                 belief, carry["obs"], joint, carry["present"]
             )
@@ -228,3 +238,8 @@ def _plan_compiled(
     key: Array,
 ) -> Plan:
     return agent._plan(belief, obs, legal, present, key)
+
+
+@jax.jit
+def _step_compiled(agent: Agent, *given: Any) -> Any:
+    return agent._step(*given)

@@ -179,9 +179,7 @@ def _check_description(player: Any) -> None:
 
 def _shape(tree: Any, lead: int = 0) -> Any:
     """Structure, and shape and dtype of every leaf, `lead` axes less."""
-    leaves = [
-        jnp.asarray(x) if not is_key(x) else x for x in jax.tree.leaves(tree)
-    ]
+    leaves = jax.tree.leaves(jax.eval_shape(lambda: tree))
     return jax.tree.structure(tree), [(x.shape[lead:], x.dtype) for x in leaves]
 
 
@@ -432,7 +430,12 @@ def _check_eager(player: Any, game: Game, at: Moment) -> None:
 
 
 def _stack(*leaves: Any) -> Any:
-    return jnp.stack([x if is_key(x) else jnp.asarray(x) for x in leaves])
+    return jnp.stack(leaves) if is_key(leaves[0]) else np.stack(leaves)
+
+
+def _on_host(leaf: Any) -> Any:
+    """Return the leaf as a NumPy array: its rows are then read without a program for each shape."""
+    return leaf if is_key(leaf) else np.asarray(leaf)
 
 
 def _check_vmap(player: Any, game: Game, moments: list[Moment]) -> None:
@@ -441,6 +444,7 @@ def _check_vmap(player: Any, game: Game, moments: list[Moment]) -> None:
     batch = _asked(
         player, "vmap", f"{len(rows)} steps at once", _step_batch, player, given
     )
+    batch = jax.tree.map(_on_host, batch)
     for row, at in enumerate(rows):
         one = Answer(*jax.tree.map(lambda x, row=row: x[row], batch))
         again = _answer(player, at)

@@ -402,7 +402,7 @@ NAMES = GAME.action_names
             {},
             r"legal has shape \(4,\) and type bool; expected: \(3,\) bool",
         ),
-        (OBS, jnp.ones(3), {}, "type float32; wanted"),
+        (OBS, jnp.ones(3), {}, "type float32; expected"),
         (
             OBS.at[2].set(jnp.nan),
             LEGAL,
