@@ -1,58 +1,65 @@
-"""What `Game` promises, and the part of it that a game says: of itself, and of what its observations tell.
+"""The contract of `Game`: its properties, and the checks of what a game declares.
 
-`check_game` in check.py uses this beside what it finds by playing.
+A game declares its sizes and settings, and what an observation determines.
+`check_game` in check.py combines these checks with those of play.
 """
 
 import copy
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree, Shaped
 
 from bestreply.games.base import Game
-from bestreply.types import ABSENT, TimeStep, ego_order
+from bestreply.types import ABSENT, Array, TimeStep, ego_order
+from bestreply.utils.spec import tuples
 
 PROPERTIES = {
-    "description": "sizes, names and the version are whole numbers and texts that fit together",
+    "description": "sizes and version are ints, names are text, and they are consistent",
     "goals": "goals are different names and end in 'none'",
-    "settings": "a game is hashable, and its name and settings, also through JSON, make it again",
-    "reset": "a first step has reward 0, is not over and has somebody present",
-    "step": "a joint legal action makes a step",
+    "settings": "a game is hashable; its name and settings, also through JSON, make an equal game",
+    "reset": "a first step has reward 0, is not over and has a player present",
+    "step": "`step` accepts every joint legal action",
     "types": "the arrays of a TimeStep have their shapes and dtypes",
     "finite": "observations and rewards are finite",
-    "binary": "entries of an observation that are called binary are 0 or 1",
-    "legal": "every seat has a legal action in every step, after its game is over as well",
-    "flags": "terminated, truncated and present are three facts that agree with one another",
-    "left": "a seat that has left stays so, terminated and with reward 0, and its action counts for nothing",
-    "max_steps": "an episode is over after `max_steps` steps, and truncated only then",
+    "binary": "the entries declared binary are 0 or 1",
+    "legal": "every seat has a legal action in every step, also after its game is over",
+    "flags": "terminated, truncated and present are consistent",
+    "left": "a seat that left stays absent, terminated, with reward 0; its action has no effect",
+    "max_steps": "an episode ends within `max_steps` steps, and is truncated only at this limit",
     "finished": "a finished game steps to itself with reward 0",
-    "last_observation": "the observation of a last step is the one reached, not that of a next episode",
-    "determinism": "the same keys and actions give the same episode",
-    "purity": "the same state, actions and key give the same step",
-    "mutation": "a step leaves the state and the actions that it is given as they were",
+    "last_observation": "the last observation is the one reached, not that of a next episode",
+    "determinism": "equal keys and actions give an equal episode",
+    "purity": "equal state, actions and key give an equal step",
+    "mutation": "a step does not change the state and the actions it is given",
     "state": "the state keeps its structure, shapes and dtypes",
-    "jit": "`reset` and `step` do under `jax.jit` what they do without",
-    "vmap": "`reset` and `step` do under `jax.vmap` what they do for one",
-    "ego_first": "a seat sees itself first, the others in seat order, and so can tell which one it is",
-    "perspective": "`perspective` makes the other seat's observation, up to the order of the others",
-    "legal_in": "`legal_in` gives the legal actions of the seat whose observation it is shown",
-    "present_in": "`present_in` gives who is in the game, ego first, from a seat's observation",
-    "symmetries": "`symmetries` are permutations, the first changes nothing; the other claims turn with them",
+    "jit": "`reset` and `step` give the same under `jax.jit`",
+    "vmap": "`reset` and `step` give the same under `jax.vmap`",
+    "ego_first": "an observation has its own seat first and the other seats in seat order",
+    "perspective": "`perspective` gives the other seat's observation, up to the order of players",
+    "legal_in": "`legal_in` gives the legal actions of the observing seat",
+    "present_in": "`present_in` gives the players present, ego-first",
+    "symmetries": "`symmetries` are permutations, first the identity; declarations transform with them",
     "achieved": "`achieved` gives a goal's index or -1, for one step and for arrays of steps",
     "text": "`text` is a string, `picture` a well-formed SVG element",
 }
-"""What is checked, in words; a `GameError` names one of these."""
+"""The properties of the contract; a `GameError` names one of them."""
 
-MOST_SYMMETRIES = 16  # that are looked at
+MAX_SYMMETRIES = 16
+"""Symmetries that are checked."""
 
 
 class GameError(AssertionError):
-    """A promise of `Game` that a game breaks: `property` is one of `PROPERTIES`, `seen` what showed it."""
+    """A violated property of the contract of `Game`.
+
+    `property` is one of `PROPERTIES`, `seen` the evidence.
+    """
 
     def __init__(self, game: Any, property: str, seen: str):
         self.property, self.seen = property, seen
@@ -71,100 +78,125 @@ class Play(NamedTuple):
     keys: list[jax.Array]  # T + 1: of the reset, then of every step
 
 
-# -- what it says of itself ----------------------------------------------------------------------------------
+# -- declarations ------------------------------------------------------------
 
 
-def check_description(game: Any) -> None:
-    def need(fits: bool, seen: str) -> None:
+def check_description(game: object) -> None:
+    """Check sizes, names, version, planes and goals.
+
+    Args:
+        game: the game.
+
+    Raises:
+        GameError: at the first violation of "description" or "goals".
+    """
+    if not isinstance(game, Game):
+        kind = type(game).__name__
+        seen = f"{kind} does not subclass bestreply.games.base.Game"
+        raise GameError(game, "description", seen)
+    for fits, seen in _descriptions(game):
         if not fits:
             raise GameError(game, "description", seen)
-
-    need(
-        isinstance(game, Game),
-        f"{type(game).__name__} does not subclass bestreply.games.base.Game",
-    )
-    for name in ("num_players", "num_actions", "max_steps", "version"):
-        value = getattr(game, name, None)
-        need(
-            isinstance(value, int) and value >= 1,
-            f"{name} = {value!r}; a whole number, 1 or more",
-        )
-    for name in ("name", "summary"):
-        value = getattr(game, name, None)
-        need(
-            isinstance(value, str) and value != "",
-            f"{name} = {value!r}; a text",
-        )
-    names, shape, planes = game.action_names, game.obs_shape, game.planes
-    need(
-        len(set(names)) == game.num_actions,
-        f"{game.num_actions} actions, action_names = {names!r}",
-    )
-    need(
-        isinstance(shape, tuple) and all(isinstance(s, int) for s in shape),
-        f"obs_shape = {shape!r}",
-    )
-    need(
-        not planes or len(planes) == shape[-1],
-        f"planes = {planes!r}, obs_shape = {shape}",
-    )
-    binary = np.asarray(game.binary)
-    fits = binary.shape == shape and binary.dtype == bool
-    need(fits, f"binary is {binary.dtype} {binary.shape}, obs_shape = {shape}")
     goals = game.goals
     if not goals or goals[-1] != "none" or len(set(goals)) != len(goals):
         raise GameError(game, "goals", f"goals = {goals!r}")
 
 
-def check_settings(game: Game, skipped: dict[str, str]) -> None:
-    from bestreply.games.registry import GAMES, make_game
-
-    def make(settings: dict[str, Any]) -> Any:
-        if game.name in GAMES or game.name.startswith("openspiel:"):
-            return make_game(game.name, **settings)
-        return type(game)(**settings)
-
-    if not dataclasses.is_dataclass(game):
-        skipped["settings"] = (
-            "the game is no dataclass, so it has no settings to be made from"
+def _descriptions(game: Game) -> Iterator[tuple[bool, str]]:
+    """Yield whether each declaration is valid, and its value."""
+    for name in ("num_players", "num_actions", "max_steps", "version"):
+        value = getattr(game, name, None)
+        fits = isinstance(value, int) and value >= 1
+        yield fits, f"{name} = {value!r}; an int, 1 or more"
+    for name in ("name", "summary"):
+        value = getattr(game, name, None)
+        yield (
+            isinstance(value, str) and value != "",
+            f"{name} = {value!r}; a text",
         )
+    names, shape, planes = game.action_names, game.obs_shape, game.planes
+    count = game.num_actions
+    yield len(set(names)) == count, f"{count} actions, action_names = {names!r}"
+    ints = isinstance(shape, tuple) and all(isinstance(s, int) for s in shape)
+    yield ints, f"obs_shape = {shape!r}"
+    fits = not planes or len(planes) == shape[-1]
+    yield fits, f"planes = {planes!r}, obs_shape = {shape}"
+    binary = np.asarray(game.binary)
+    fits = binary.shape == shape and binary.dtype == bool
+    yield fits, f"binary is {binary.dtype} {binary.shape}, obs_shape = {shape}"
+
+
+def check_settings(game: Game, skipped: dict[str, str]) -> None:
+    """Check that name and settings, also through JSON, make an equal game.
+
+    Args:
+        game: the game.
+        skipped: properties that cannot be checked, with reasons; extended in place.
+
+    Raises:
+        GameError: if "settings" is violated.
+    """
+    if not dataclasses.is_dataclass(game):
+        skipped["settings"] = "the game is no dataclass, so it has no settings"
         return
     try:
         settings = game.settings
-        for how, given in (
+        through_json = tuples(json.loads(json.dumps(settings)))
+        for source, given in (
             ("settings", settings),
-            ("JSON of settings", json.loads(json.dumps(settings))),
+            ("JSON of settings", through_json),
         ):
-            again = make(given)
+            again = _make_again(game, given)
             if again != game or hash(again) != hash(game):
-                seen = f"made again from its {how}, {given}, it is {again!r}, not {game!r}"
+                seen = f"its {source}, {given}, make {again!r}, not {game!r}"
                 raise GameError(game, "settings", seen)
     except (TypeError, ValueError) as error:
-        raise GameError(
-            game, "settings", f"{type(error).__name__}: {error}"
-        ) from error
+        seen = f"{type(error).__name__}: {error}"
+        raise GameError(game, "settings", seen) from error
 
 
-# -- what observations tell ----------------------------------------------------------------------------------
+def _make_again(game: Game, settings: dict[str, Any]) -> Game:
+    from bestreply.games.registry import GAMES, OPENSPIEL, make_game
+
+    if game.name in GAMES or game.name.startswith(OPENSPIEL):
+        return make_game(game.name, **settings)
+    return type(game)(**settings)
+
+
+# -- what observations determine ---------------------------------------------
 
 Samples = list[tuple[str, TimeStep]]
-"""Steps to look at, each with the words that say where it was."""
+"""Time steps to check, each with a description of its place."""
 
 
-def _asked(game: Game, property: str, function: Callable, *args: Any) -> Any:
-    """What `function` of the game answers, in NumPy; an exception breaks `property`."""
+def _call(game: Game, property: str, function: Callable, *args: Any) -> Any:
+    """Return the result of a method, in NumPy; an exception violates `property`."""
     try:
-        answer = function(*args)
+        result = function(*args)
     except Exception as error:
-        text = str(error).strip().split("\n")[0]
-        raise GameError(
-            game, property, f"raised {type(error).__name__}: {text}"
-        ) from error
+        raise GameError(game, property, raised(error)) from error
     return (
-        answer
-        if answer is None or isinstance(answer, str)
-        else np.asarray(answer)
+        result
+        if result is None or isinstance(result, str)
+        else np.asarray(result)
     )
+
+
+def raised(error: Exception) -> str:
+    """Return the type and the first line of an exception.
+
+    Args:
+        error: the exception.
+    """
+    text = str(error).strip().split("\n")[0]
+    return f"raised {type(error).__name__}: {text}"
+
+
+def _jitted(game: Game, method: Callable) -> Callable:
+    return jax.jit(method) if game.compiled else method
+
+
+UNDETERMINED = "the game does not define it"
 
 
 def _has_player_planes(game: Game) -> bool:
@@ -174,367 +206,443 @@ def _has_player_planes(game: Game) -> bool:
 def check_ego_first(
     game: Game, step: Callable, plays: list[Play], samples: Samples
 ) -> None:
-    n = game.num_players
-    place = np.argsort(
-        ego_order(n), axis=1
-    )  # [me, seat]: where I see that seat
-    for where, shown in samples if _has_player_planes(game) else []:
-        for me in np.flatnonzero(shown.present):
-            for seat in np.flatnonzero(shown.present):
-                at = place[me, seat]
-                if not np.array_equal(
-                    shown.obs[seat][..., 0], shown.obs[me][..., at]
-                ):
-                    seen = f"{where}: plane {at} of seat {me} is not the plane 'self' of seat {seat}"
-                    raise GameError(game, "ego_first", seen)
-    if n == 1 or not all(
-        (shown.obs == shown.obs[:1]).all()
-        for play in plays
-        for shown in play.shown
-    ):
-        return
-    for play in plays:  # all see the same; that is well as long as it does not tell who did what
-        for state, shown, actions, key in zip(
-            play.states, play.shown, play.actions, play.keys[1:], strict=False
-        ):
-            swapped = np.concatenate([actions[[1, 0]], actions[2:]])
-            if (
-                shown.legal[range(n), swapped].all()
-                and (swapped != actions).any()
-            ):
-                here, there = (
-                    step(state, actions, key)[1].obs,
-                    step(state, swapped, key)[1].obs,
+    """Check that an observation has its own seat first, the others in seat order.
+
+    If all seats have the same observation, it must not depend on which seat acted
+    how: the step is repeated with the actions of two seats exchanged.
+
+    Args:
+        game: the game.
+        step: its `step`, called as (state, actions, key).
+        plays: episodes.
+        samples: time steps of them.
+
+    Raises:
+        GameError: if "ego_first" is violated.
+    """
+    if _has_player_planes(game):
+        for where, shown in samples:
+            _check_own_planes(game, where, shown)
+    common = all(
+        (shown.obs == shown.obs[:1]).all() for p in plays for shown in p.shown
+    )
+    if game.num_players > 1 and common:
+        for play in plays:
+            _check_anonymous(game, step, play)
+
+
+def _check_own_planes(game: Game, where: str, shown: TimeStep) -> None:
+    """Compare the plane of every seat in every view with that seat's plane "self"."""
+    place = np.argsort(ego_order(game.num_players), axis=1)  # [viewer, seat]
+    present = np.flatnonzero(shown.present)
+    for viewer in present:
+        for seat in present:
+            plane = place[viewer, seat]
+            own = shown.obs[seat][..., 0]
+            if not np.array_equal(own, shown.obs[viewer][..., plane]):
+                seen = (
+                    f"{where}: plane {plane} of seat {viewer} is not the plane "
+                    f"'self' of seat {seat}"
                 )
-                if not np.array_equal(here, there):
-                    seen = f"all seats see the same, yet it tells who did what: {actions} or {swapped}"
-                    raise GameError(game, "ego_first", seen)
+                raise GameError(game, "ego_first", seen)
+
+
+def _check_anonymous(game: Game, step: Callable, play: Play) -> None:
+    """Exchange the actions of the first two seats; the observations must not change."""
+    rows = zip(
+        play.states, play.shown, play.actions, play.keys[1:], strict=False
+    )
+    for state, shown, actions, key in rows:
+        swapped = np.concatenate([actions[[1, 0]], actions[2:]])
+        legal = shown.legal[range(game.num_players), swapped].all()
+        if not legal or (swapped == actions).all():
+            continue
+        one, other = (
+            step(state, joint, key)[1].obs for joint in (actions, swapped)
+        )
+        if not np.array_equal(one, other):
+            seen = (
+                "all seats have the same observation, yet it distinguishes the "
+                f"joint actions {actions} and {swapped}"
+            )
+            raise GameError(game, "ego_first", seen)
 
 
 def check_legal_in(
     game: Game, samples: Samples, skipped: dict[str, str]
 ) -> None:
-    legal_in = jax.jit(game.legal_in) if game.compiled else game.legal_in
+    """Check `legal_in` for every seat.
+
+    Args:
+        game: the game.
+        samples: time steps.
+        skipped: properties that cannot be checked, with reasons; extended in place.
+
+    Raises:
+        GameError: if "legal_in" is violated.
+    """
+    legal_in = _jitted(game, game.legal_in)
     for where, shown in samples:
         for seat in range(game.num_players):
-            told = _asked(game, "legal_in", legal_in, shown.obs[seat])
-            if told is None:
-                skipped["legal_in"] = "the game does not say"
+            legal = _call(game, "legal_in", legal_in, shown.obs[seat])
+            if legal is None:
+                skipped["legal_in"] = UNDETERMINED
                 return
-            if not np.array_equal(told, shown.legal[seat]):
-                seen = f"{where}, seat {seat}: {brief(told)}; legal there: {brief(shown.legal[seat])}"
+            if not np.array_equal(legal, shown.legal[seat]):
+                seen = (
+                    f"{where}, seat {seat}: {brief(legal)}; "
+                    f"legal: {brief(shown.legal[seat])}"
+                )
                 raise GameError(game, "legal_in", seen)
 
 
 def check_present_in(
     game: Game, samples: Samples, skipped: dict[str, str]
 ) -> None:
+    """Check `present_in` for every seat.
+
+    Args:
+        game: the game.
+        samples: time steps.
+        skipped: properties that cannot be checked, with reasons; extended in place.
+
+    Raises:
+        GameError: if "present_in" is violated.
+    """
     order = ego_order(game.num_players)
+    present_in = _jitted(game, game.present_in)
     for where, shown in samples:
         for seat in range(game.num_players):
-            told = _asked(game, "present_in", game.present_in, shown.obs[seat])
-            if told is None:
-                skipped["present_in"] = "the game does not say"
+            present = _call(game, "present_in", present_in, shown.obs[seat])
+            if present is None:
+                skipped["present_in"] = UNDETERMINED
                 return
-            if not np.array_equal(told, shown.present[order[seat]]):
-                seen = f"{where}, seat {seat}: {told}; present, ego first: {shown.present[order[seat]]}"
+            truth = shown.present[order[seat]]
+            if not np.array_equal(present, truth):
+                seen = f"{where}, seat {seat}: {present}; present, ego-first: {truth}"
                 raise GameError(game, "present_in", seen)
 
 
 def check_perspective(
     game: Game, samples: Samples, skipped: dict[str, str]
 ) -> None:
+    """Check `perspective` between all pairs of present seats.
+
+    Args:
+        game: the game.
+        samples: time steps.
+        skipped: properties that cannot be checked, with reasons; extended in place.
+
+    Raises:
+        GameError: if "perspective" is violated.
+    """
     order = ego_order(game.num_players)
-    perspective = (
-        jax.jit(game.perspective) if game.compiled else game.perspective
-    )
-    legal_in = jax.jit(game.legal_in) if game.compiled else game.legal_in
+    perspective = _jitted(game, game.perspective)
+    legal_in = _jitted(game, game.legal_in)
     for where, shown in samples:
-        for me in np.flatnonzero(shown.present):
-            for index, seat in enumerate(order[me]):
-                made = _asked(
-                    game,
-                    "perspective",
-                    perspective,
-                    shown.obs[me],
-                    np.asarray(index, np.int32),
+        for viewer in np.flatnonzero(shown.present):
+            for index, seat in enumerate(order[viewer]):
+                other = np.asarray(index, np.int32)
+                view = _call(
+                    game, "perspective", perspective, shown.obs[viewer], other
                 )
-                if made is None:
-                    skipped["perspective"] = "the game does not say"
+                if view is None:
+                    skipped["perspective"] = UNDETERMINED
                     return
                 if not shown.present[seat]:
                     continue
                 wrong = _views_differ(
-                    game, made, np.asarray(shown.obs[seat]), index
+                    game, view, np.asarray(shown.obs[seat]), index
                 )
-                told = (
-                    None if wrong else _asked(game, "legal_in", legal_in, made)
-                )
-                if told is not None and not np.array_equal(
-                    told, shown.legal[seat]
-                ):
-                    wrong = "other legal actions than it has"
+                if not wrong:
+                    legal = _call(game, "legal_in", legal_in, view)
+                    if legal is not None and (legal != shown.legal[seat]).any():
+                        wrong = "its legal actions differ"
                 if wrong:
-                    seen = f"{where}: seat {seat} as made from what seat {me} sees: {wrong}"
+                    seen = (
+                        f"{where}: the view of seat {seat} computed from that of "
+                        f"seat {viewer}: {wrong}"
+                    )
                     raise GameError(game, "perspective", seen)
 
 
 def _views_differ(
-    game: Game, made: np.ndarray, real: np.ndarray, index: int
+    game: Game, view: np.ndarray, truth: np.ndarray, index: int
 ) -> str:
-    """In words, how two views differ that may have the others in another order; "" where they do not."""
+    """Return how two views differ up to the order of the other players, or ""."""
     n = game.num_players
-    if made.shape != real.shape:
-        return f"shape {made.shape}, not {real.shape}"
+    if view.shape != truth.shape:
+        return f"shape {view.shape}, not {truth.shape}"
     if index == 0 or n == 2:
-        return "" if np.allclose(made, real) else "not the same"
-    if not _has_player_planes(
-        game
-    ):  # no telling what is whose; the same entries have to be there
-        return (
-            ""
-            if np.allclose(np.sort(made, None), np.sort(real, None))
-            else "not the same entries"
-        )
-    others = [
-        sorted(view[..., 1:n].reshape(-1, n - 1).T.tolist())
-        for view in (made, real)
-    ]
-    if others[0] != others[1]:
-        return "the others' planes are not the same"
-    common = [0, *range(n, made.shape[-1])]
-    return (
-        ""
-        if np.allclose(made[..., common], real[..., common])
-        else "its own and the common planes differ"
+        return "" if np.allclose(view, truth) else "the entries differ"
+    if not _has_player_planes(game):
+        # The entries of a player are unknown, so only their values are compared.
+        alike = np.allclose(np.sort(view, None), np.sort(truth, None))
+        return "" if alike else "the values of the entries differ"
+    planes, expected = (
+        sorted(x[..., 1:n].reshape(-1, n - 1).T.tolist()) for x in (view, truth)
     )
+    if planes != expected:
+        return "the planes of the other players differ"
+    common = [0, *range(n, view.shape[-1])]
+    alike = np.allclose(view[..., common], truth[..., common])
+    return "" if alike else "the own and the common planes differ"
 
 
 def check_symmetries(
     game: Game, plays: list[Play], skipped: dict[str, str]
 ) -> None:
-    """What observations tell has to turn with them; whether the rules do cannot be seen from outside."""
-    turns, n, entries = (
-        game.symmetries(),
-        game.num_players,
-        int(np.prod(game.obs_shape)),
-    )
-    if turns is None:
-        skipped["symmetries"] = "the game does not say"
+    """Check that symmetries are permutations and that declarations transform with them.
+
+    Whether the rules are invariant is not checked.
+
+    Args:
+        game: the game.
+        plays: episodes.
+        skipped: properties that cannot be checked, with reasons; extended in place.
+
+    Raises:
+        GameError: if "symmetries" is violated.
+    """
+    symmetries, n = game.symmetries(), game.num_players
+    if symmetries is None:
+        skipped["symmetries"] = UNDETERMINED
         return
-    for name, size in (
-        ("obs", entries),
-        ("action", game.num_actions),
-        ("others", n - 1),
-    ):
-        table = np.asarray(getattr(turns, name))
-        if (
-            table.shape != (len(turns.obs), size)
-            or not (np.sort(table, 1) == np.arange(size)).all()
-        ):
+    sizes = {
+        "obs": int(np.prod(game.obs_shape)),
+        "action": game.num_actions,
+        "others": n - 1,
+    }
+    for name, size in sizes.items():
+        table, identity = np.asarray(getattr(symmetries, name)), np.arange(size)
+        shape = (len(symmetries.obs), size)
+        if table.shape != shape or (np.sort(table, 1) != identity).any():
             seen = f"{name} {table.shape}: not a permutation of {size} in every row"
             raise GameError(game, "symmetries", seen)
-        if (table[0] != np.arange(size)).any():
-            raise GameError(
-                game,
-                "symmetries",
-                f"the first of {name} changes something: {brief(table[0])}",
-            )
-    for which, turn in list(enumerate(zip(*turns, strict=True)))[
-        :MOST_SYMMETRIES
-    ]:
+        if (table[0] != identity).any():
+            seen = f"the first of {name} is not the identity: {brief(table[0])}"
+            raise GameError(game, "symmetries", seen)
+    rows = list(zip(*symmetries, strict=True))[:MAX_SYMMETRIES]
+    for which, maps in enumerate(rows):
+        seat = which % n
         for play in plays:
             for t in {len(play.actions) // 2, len(play.actions) - 1}:
-                name, wanted, found = _turned_claim(
-                    game, turn, play, t, which % n
-                )
-                if name:
-                    seen = f"symmetry {which}, seat {which % n}: {name} {brief(found)}; expected: {brief(wanted)}"
+                for name, result, expected in _transformed(
+                    game, maps, play, t, seat
+                ):
+                    if np.array_equal(result, expected):
+                        continue
+                    seen = (
+                        f"symmetry {which}, seat {seat}: {name} {brief(result)}; "
+                        f"expected: {brief(expected)}"
+                    )
                     raise GameError(game, "symmetries", seen)
 
 
-def _turned_claim(
-    game: Game, turn: tuple[np.ndarray, ...], play: Play, t: int, seat: int
-) -> tuple[str, Any, Any]:
-    """The first claim that does not turn along, what it should be and what it is; "" where all do."""
-    obs_map, action_map, others = turn
+def _transformed(
+    game: Game, maps: tuple[np.ndarray, ...], play: Play, t: int, seat: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield each declaration: name, value of the transformed step, transformed value."""
+    obs_map, action_map, others = maps
     shown, action = play.shown[t], np.asarray(play.actions[t][seat])
-    obs, paid = (
-        np.asarray(shown.obs[seat]),
-        np.asarray(play.shown[t + 1].reward[seat]),
-    )
-    turned = obs.reshape(-1)[obs_map].reshape(obs.shape)
+    reward = np.asarray(play.shown[t + 1].reward[seat])
+    obs = np.asarray(shown.obs[seat])
+    new_obs = obs.reshape(-1)[obs_map].reshape(obs.shape)
     binary = np.asarray(game.binary).reshape(-1)
-    if (binary[obs_map] != binary).any():
-        return "binary", binary, binary[obs_map]
+    yield "binary", binary[obs_map], binary
     order = {
         "legal_in": np.argsort(action_map),
         "present_in": np.array([0, *(1 + others)]),
     }
     for name, places in order.items():
+        method = getattr(game, name)
         before, after = (
-            _asked(game, name, getattr(game, name), view)
-            for view in (obs, turned)
+            _call(game, name, method, view) for view in (obs, new_obs)
         )
-        if before is not None and not np.array_equal(before[places], after):
-            return name, before[places], after
-    goal = _asked(game, "achieved", game.achieved, obs, action, paid)
-    found = _asked(
-        game,
-        "achieved",
-        game.achieved,
-        turned,
-        np.asarray(action_map[action]),
-        paid,
+        if before is not None:
+            yield name, after, before[places]
+    goal = _call(game, "achieved", game.achieved, obs, action, reward)
+    new_action = np.asarray(action_map[action], np.int32)
+    new_goal = _call(
+        game, "achieved", game.achieved, new_obs, new_action, reward
     )
-    return (
-        ("", goal, found)
-        if np.array_equal(goal, found)
-        else ("achieved", goal, found)
-    )
+    yield "achieved", new_goal, goal
 
 
 def check_achieved(game: Game, play: Play) -> None:
-    obs = np.stack([shown.obs for shown in play.shown[:-1]])  # [T, N, ...]
+    """Check `achieved` for all steps of an episode at once and for one step.
+
+    Args:
+        game: the game.
+        play: an episode.
+
+    Raises:
+        GameError: if "achieved" is violated.
+    """
+    before = play.shown[:-1]
+    obs = np.stack([shown.obs for shown in before])  # [T, N, ...]
     reward = np.stack([shown.reward for shown in play.shown[1:]])
-    acted = np.stack(
-        [shown.present & ~shown.terminated for shown in play.shown[:-1]]
-    )
+    acted = np.stack([shown.present & ~shown.terminated for shown in before])
     action = np.where(acted, np.stack(play.actions), ABSENT).astype(np.int32)
-    goals = _asked(game, "achieved", game.achieved, obs, action, reward)
+    goals = _call(game, "achieved", game.achieved, obs, action, reward)
     if goals.shape != action.shape or goals.dtype.kind != "i":
-        raise GameError(
-            game,
-            "achieved",
-            f"{goals.dtype} {goals.shape} for actions {action.shape}",
-        )
-    if (
-        goals.min() < -1
-        or goals.max() >= len(game.goals) - 1
-        or (goals[~acted] != -1).any()
-    ):
-        seen = f"{np.unique(goals)} for the goals {game.goals}; {np.unique(goals[~acted])} for no action"
+        seen = f"{goals.dtype} {goals.shape} for actions {action.shape}"
         raise GameError(game, "achieved", seen)
-    one = _asked(
-        game,
-        "achieved",
-        game.achieved,
-        obs[-1, 0],
-        action[-1, 0, ...],
-        reward[-1, 0, ...],
-    )
-    if one.shape != () or one != goals[-1, 0]:
-        raise GameError(
-            game,
-            "achieved",
-            f"{one} for one step, {goals[-1, 0]} for it among others",
+    inside = goals.min() >= -1 and goals.max() < len(game.goals) - 1
+    if not inside or (goals[~acted] != -1).any():
+        seen = (
+            f"{np.unique(goals)} for the goals {game.goals}; "
+            f"{np.unique(goals[~acted])} for no action"
         )
+        raise GameError(game, "achieved", seen)
+    single = obs[-1, 0], action[-1, 0, ...], reward[-1, 0, ...]
+    one = _call(game, "achieved", game.achieved, *single)
+    if one.shape != () or one != goals[-1, 0]:
+        seen = f"{one} for one step, {goals[-1, 0]} for this step in an array"
+        raise GameError(game, "achieved", seen)
 
 
 def check_text(game: Game, play: Play) -> None:
+    """Check `text` and `picture` of the first and the last observation.
+
+    Args:
+        game: the game.
+        play: an episode.
+
+    Raises:
+        GameError: if "text" is violated.
+    """
     for shown in (play.shown[0], play.shown[-1]):
         for seat in range(game.num_players):
-            text = _asked(game, "text", game.text, shown.obs[seat], seat)
-            picture = _asked(game, "text", game.picture, shown.obs[seat], seat)
+            text, picture = (
+                _call(game, "text", method, shown.obs[seat], seat)
+                for method in (game.text, game.picture)
+            )
             if (
                 not isinstance(text, str)
                 or not text
                 or not isinstance(picture, str)
             ):
-                raise GameError(
-                    game, "text", f"text is {text!r}, picture is {picture!r}"
-                )
+                seen = f"text is {text!r}, picture is {picture!r}"
+                raise GameError(game, "text", seen)
             try:
-                kind = ElementTree.fromstring(picture).tag
+                tag = ElementTree.fromstring(picture).tag
             except ElementTree.ParseError as error:
-                raise GameError(
-                    game, "text", f"picture cannot be read: {error}"
-                ) from error
-            if kind.split("}")[-1] != "svg":
-                raise GameError(game, "text", f"picture is a {kind!r} element")
+                seen = f"picture is not well-formed: {error}"
+                raise GameError(game, "text", seen) from error
+            if tag.split("}")[-1] != "svg":
+                raise GameError(game, "text", f"picture is a {tag!r} element")
 
 
-# -- comparing -----------------------------------------------------------------------------------------------
+# -- comparisons -------------------------------------------------------------
 
 
-def brief(array: Any) -> str:
-    return np.array2string(
+def brief(array: Shaped[Array, "..."]) -> str:
+    """Return an array on one line, shortened if it is long.
+
+    Args:
+        array: the array.
+    """
+    text = np.array2string(
         np.asarray(array), threshold=24, edgeitems=3, precision=4
-    ).replace("\n", "")
+    )
+    return text.replace("\n", "")
 
 
 def differ(one: TimeStep, other: TimeStep, exact: bool = True) -> str:
-    """In words, the first difference; "" where there is none. Rounding is none unless `exact`."""
+    """Return the first difference between two time steps.
+
+    Args:
+        one: a time step.
+        other: another one.
+        exact: whether rounding errors count.
+
+    Returns:
+        A description, "" if they are equal.
+    """
     for field in dataclasses.fields(TimeStep):
-        a, b = (
-            np.asarray(getattr(one, field.name)),
-            np.asarray(getattr(other, field.name)),
-        )
-        rounds = a.dtype.kind == "f" and not exact and a.shape == b.shape
-        if not (
-            np.allclose(a, b, rtol=1e-5, atol=1e-6)
-            if rounds
-            else np.array_equal(a, b)
-        ):
+        a, b = (np.asarray(getattr(step, field.name)) for step in (one, other))
+        if a.dtype.kind == "f" and not exact and a.shape == b.shape:
+            equal = np.allclose(a, b, rtol=1e-5, atol=1e-6)
+        else:
+            equal = np.array_equal(a, b)
+        if not equal:
             return f"{field.name} {brief(a)} and {brief(b)}"
     return ""
 
 
-_UNKNOWN = object()
+def is_key(leaf: object) -> bool:
+    """Return whether a leaf is a typed JAX key or an array of them.
 
-
-def is_key(leaf: Any) -> bool:
-    """A typed JAX key, or an array of them."""
+    Args:
+        leaf: a leaf of a PyTree.
+    """
     return isinstance(leaf, jax.Array) and jnp.issubdtype(
         leaf.dtype, jax.dtypes.prng_key
     )
 
 
-def _leaves(state: Any) -> list[Any]:
-    """The arrays and values of a state; an object that JAX does not know is opened once, then taken whole."""
+def _leaves(state: PyTree) -> list[Any]:
+    """Return the arrays and values of a state.
+
+    An object that JAX does not know is replaced by its attributes, one level deep.
+    """
     leaves = []
     for leaf in jax.tree.leaves(state):
-        known = isinstance(leaf, jax.Array | np.ndarray) or not hasattr(
-            leaf, "__dict__"
-        )
-        leaves += [leaf] if known else jax.tree.leaves(vars(leaf))
+        is_array = isinstance(leaf, jax.Array | np.ndarray)
+        opaque = not is_array and hasattr(leaf, "__dict__")
+        leaves += jax.tree.leaves(vars(leaf)) if opaque else [leaf]
     return [
         np.asarray(jax.random.key_data(leaf)) if is_key(leaf) else leaf
         for leaf in leaves
     ]
 
 
-def frozen(state: Any) -> list[Any]:
+_UNKNOWN = object()
+
+
+class Snapshot(NamedTuple):
     """Copies of the leaves of a state; `_UNKNOWN` for one that cannot be copied."""
+
+    leaves: list[Any]
+
+
+def snapshot(state: PyTree) -> Snapshot:
+    """Return copies of the leaves of a state, to find out later whether it changed.
+
+    Args:
+        state: the state.
+    """
     copies = []
     for leaf in _leaves(state):
-        if isinstance(leaf, jax.Array):  # cannot be changed
-            copies.append(leaf)
-            continue
         try:
             copies.append(copy.deepcopy(leaf))
-        except (
-            Exception
-        ):  # an object of another library, which may refuse in any way
+        except Exception:  # an object of another library can refuse in any way
             copies.append(_UNKNOWN)
-    return copies
+    return Snapshot(copies)
 
 
-def same_state(state: Any, other: Any) -> bool:
-    """As far as can be told: objects that cannot be copied or compared count as the same."""
-    here, there = _leaves(state), _leaves(other)
-    return len(here) == len(there) and all(map(_same, here, there))
+def same_state(state: PyTree, other: PyTree) -> bool:
+    """Return whether two states are equal, as far as their leaves can be compared.
+
+    Args:
+        state: a state.
+        other: another state, or a `Snapshot`.
+
+    Returns:
+        False if leaves differ; leaves that cannot be copied or compared count as
+        equal.
+    """
+    one = _leaves(state)
+    two = other.leaves if isinstance(other, Snapshot) else _leaves(other)
+    return len(one) == len(two) and all(map(_same, one, two))
 
 
 def _same(leaf: Any, other: Any) -> bool:
-    if isinstance(leaf, jax.Array | np.ndarray) or isinstance(
-        other, jax.Array | np.ndarray
-    ):
-        numbers = (
-            np.asarray(leaf).dtype.kind in "fc"
-            and np.asarray(other).dtype.kind in "fc"
-        )
-        return np.array_equal(leaf, other, equal_nan=numbers)
+    arrays = jax.Array | np.ndarray
+    if isinstance(leaf, arrays) or isinstance(other, arrays):
+        kinds = {np.asarray(leaf).dtype.kind, np.asarray(other).dtype.kind}
+        return np.array_equal(leaf, other, equal_nan=kinds <= set("fc"))
     if other is _UNKNOWN or type(leaf).__eq__ is object.__eq__:
         return True
     return bool(leaf == other)

@@ -12,7 +12,7 @@ import numpy as np
 
 from bestreply.games.base import Game
 from bestreply.games.check import Conformance
-from bestreply.games.contract import brief, frozen, is_key, same_state
+from bestreply.games.contract import brief, is_key, same_state, snapshot
 from bestreply.players.base import Player
 from bestreply.types import ABSENT, ActorOutput, Plan, ego_order
 
@@ -259,7 +259,7 @@ def _play(
                 np.where(acted, actions, ABSENT).astype(np.int32),
                 answer.carry,
             )
-        before = frozen(carry)
+        before = snapshot(carry)
         renewed = _asked(
             player, "step", f"episode {episode}, renew", player.renew, carry
         )
@@ -397,7 +397,7 @@ def _check_eager(player: Any, game: Game, at: Moment) -> None:
     """Without `jit`, in NumPy where the player sees, twice."""
     settings = {"others": at.others, "present": at.present}
     before, held = (
-        frozen((at.carry, at.obs, at.legal, at.others, at.present)),
+        snapshot((at.carry, at.obs, at.legal, at.others, at.present)),
         at.given,
     )
     answers = [
