@@ -13,7 +13,7 @@ from bestreply.planning.agent import Agent
 from bestreply.replay.moa_buffer import BufferState, fill
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import play
-from bestreply.train import beliefs_of
+from bestreply.training.loop import beliefs_of
 from bestreply.training.state import TrainState, initial_train_state, set_units
 from bestreply.training.targets import LoggedBeliefs
 

@@ -25,7 +25,7 @@ from bestreply.pipeline import collect_for, evaluate_run, resolve
 from bestreply.report import write_report
 from bestreply.sweeps.sweep import Sweep, run_sweep
 from bestreply.sweeps.unit import Unit
-from bestreply.train import _fit, open_training, train, train_together
+from bestreply.train import open_training, train, train_together
 
 GAME = "stag_hunt(height=3, width=3, hunters=2, stags=1, hares=2, max_steps=10)"
 SMALL = "matrix(table=chicken, rounds=4)"  # whose units are short: what the sweep adds shows most
@@ -75,7 +75,9 @@ def train_seeds(
         return
     for seed in range(seeds):
         one = opened(seed)
-        _fit(one.run, one.buffer, one.train_state, one.save, one.log.write)
+        one.run.method.fit(
+            one.run, one.buffer, one.train_state, one.save, one.log.write
+        )
         one.log.close()
 
 

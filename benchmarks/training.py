@@ -18,7 +18,7 @@ import optax
 from benchmarks import setting
 from benchmarks.timing import Job, take_turns
 from bestreply.replay.moa_buffer import draw_index, gather, gather_window
-from bestreply.train import _world_phase
+from bestreply.training.loop import WORLD
 from bestreply.training.losses import data_target
 from bestreply.training.phases import run_updates
 from bestreply.training.state import TrainState, optimiser, trainable
@@ -159,7 +159,7 @@ def whole_job() -> Job:
         nonlocal train_state
         train_state, metrics = run_updates(
             config,
-            _world_phase,
+            WORLD.step,
             (buffer, logged_beliefs),
             train_state,
             seed,

@@ -202,10 +202,6 @@ class RunConfig:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
 
-POLICIES = ("behaviour_cloning", "iql", "ppo", "ppo_recurrent")
-"""Methods that learn a policy, and no models of the others or the world."""
-
-
 def to_dict(config: Any) -> dict[str, Any]:
     """A configuration as plain JSON data."""
     return dataclasses.asdict(config)

@@ -7,9 +7,8 @@ from typing import Any
 from bestreply.analysis.change_detection import evaluate_changes
 from bestreply.analysis.regret import told_types
 from bestreply.analysis.trajectories import record_matches
-from bestreply.baselines import configure
 from bestreply.collect import collect
-from bestreply.config import POLICIES, RunConfig
+from bestreply.config import RunConfig
 from bestreply.data.store import Store, open_store
 from bestreply.evaluate import evaluate_all, refer
 from bestreply.games import make_game
@@ -18,7 +17,7 @@ from bestreply.opponents.opponent_types import opponent_types
 from bestreply.planning.agent import Agent
 from bestreply.players.zoo import make_player
 from bestreply.report import write_report
-from bestreply.run import Run, load_run
+from bestreply.run import Run, load_method, load_run
 from bestreply.scores.returns import Scores
 from bestreply.simulation.lineup import (
     drawn_players,
@@ -35,13 +34,14 @@ from bestreply.utils.spec import Spec
 
 def resolve(config: RunConfig) -> RunConfig:
     """The configuration with every default that depends on the game or the method written out."""
-    config = configure(config)
+    method = load_method(config.method)
+    config = method.configure(config)
     players = training_players(config)
     opponents = config.evaluate.opponents or (
         *players,
         *([mixture_of(players)] if len(players) > 1 else []),
     )
-    if config.improve.rounds and config.method in POLICIES:
+    if config.improve.rounds and not method.plans:
         raise ValueError(
             f"improve.rounds={config.improve.rounds} with method={config.method}; expected: 0. Rounds of own play are for methods that plan"
         )

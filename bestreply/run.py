@@ -1,90 +1,247 @@
-"""A run: a directory with a configuration, where it comes from, checkpoints, and what was measured."""
+"""A run: a directory with a configuration, provenance, checkpoints and results; and its method."""
 
+import abc
 import dataclasses
+import importlib
 import json
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, ClassVar
 
 import equinox as eqx
+from jaxtyping import PyTree
 
-from bestreply.baselines import policy_player, start_policy
 from bestreply.config import (
-    POLICIES,
     PlannerConfig,
     RunConfig,
     differences,
     from_dict,
     to_dict,
 )
+from bestreply.data.store import Store
 from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.models.symmetry_ensemble import seen_from
 from bestreply.models.true_model import TrueModel
 from bestreply.opponents.base import OpponentModel, UniformOpponents
-from bestreply.opponents.changepoint import ChangepointOpponents
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.planning.agent import PLANNERS, Agent
-from bestreply.planning.level_k import reason
 from bestreply.players.base import Player
-from bestreply.training.state import initial_train_state
+from bestreply.replay.moa_buffer import BufferState
+from bestreply.training.phases import Seeds, Write
+from bestreply.training.trained_opponents import (
+    trained_opponents,
+    with_type_changes,
+)
+from bestreply.types import Episodes
 from bestreply.utils import checkpoint
 from bestreply.utils.console import fresh_path
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
 
-if TYPE_CHECKING:
-    from bestreply.data.store import Store
-
-
 RUN_FORMAT = 2
-"""Version of a run directory: configuration and checkpoint. Runs without a `format` in provenance.json have version 1."""
+"""Version of a run directory: configuration and checkpoint. Runs without a `format`
+in provenance.json have version 1."""
+
+METHODS = {
+    "agent": "bestreply.methods.agent:AgentMethod",
+    "behaviour_cloning": "bestreply.baselines.behaviour_cloning:BehaviourCloning",
+    "iql": "bestreply.baselines.iql:ImplicitQLearning",
+    "ppo": "bestreply.baselines.ppo:PPO",
+    "ppo_recurrent": "bestreply.baselines.ppo:RecurrentPPO",
+    "hop": "bestreply.baselines.hop:HOP",
+}
+"""Module and class of each method by its name (`RunConfig.method`), imported on use."""
+
+
+class Method(abc.ABC):
+    """One way to train a player from a dataset, by name in `RunConfig.method`.
+
+    `bestreply.train.train` calls `configure`, `begin`, `fit` and `diagnose` in this
+    order; `Run.player` calls `player`. A train state is a PyTree of arrays, the
+    content of a checkpoint.
+    """
+
+    plans: ClassVar[bool] = False
+    """Whether it trains models and plans with them (`Run.agent`)."""
+    can_batch: ClassVar[bool] = True
+    """Whether `fit` can train several seeds as one compiled batch."""
+
+    def configure(self, config: RunConfig) -> RunConfig:
+        """Return the configuration with the settings that the method determines.
+
+        Args:
+            config: configuration of a run.
+
+        Raises:
+            ValueError: settings that the method excludes.
+        """
+        return config
+
+    @abc.abstractmethod
+    def start(
+        self, config: RunConfig, game: Game, roster: Sequence[dict[str, Any]]
+    ) -> PyTree:
+        """Return the untrained train state, drawn from the run's seed.
+
+        A run that is opened traces it for its shapes alone.
+
+        Args:
+            config: configuration of the run.
+            game: its game.
+            roster: the players of the data, as `Run.roster`.
+        """
+
+    def begin(
+        self, run: "Run", episodes: Episodes, previous: "Run | None" = None
+    ) -> PyTree:
+        """Return the train state that training begins with; by default `start`'s.
+
+        Args:
+            run: the new run.
+            episodes: its training episodes.
+            previous: a run whose networks to begin with; None: new networks.
+        """
+        return self.start(run.config, run.game, run.roster)
+
+    @abc.abstractmethod
+    def updates(
+        self, config: RunConfig, train_state: PyTree
+    ) -> dict[str, tuple[int, int]]:
+        """Return, for each phase, the updates made and the updates to make.
+
+        Args:
+            config: configuration of the run.
+            train_state: its train state.
+        """
+
+    @abc.abstractmethod
+    def fit(
+        self,
+        run: "Run",
+        buffer: BufferState,
+        train_state: PyTree,
+        save: Callable[[Any], None],
+        write: Write,
+        seeds: Seeds = None,
+    ) -> PyTree:
+        """Train from the updates that `train_state` counts to the last one.
+
+        Args:
+            run: the run.
+            buffer: its training episodes; stacked [S, ...] with `seeds`.
+            train_state: the state to continue from; stacked alike.
+            save: writes a checkpoint of a train state.
+            write: logs metrics.
+            seeds: seeds of S runs that are trained as one batch; None: one run.
+
+        Returns:
+            The trained state.
+        """
+
+    def fit_arrays(
+        self, run: "Run", buffer: BufferState, train_state: PyTree
+    ) -> PyTree:
+        """Return the shapes of the arrays that `fit` keeps beside its arguments.
+
+        Args:
+            run: the run.
+            buffer: its training episodes.
+            train_state: its train state.
+        """
+        return ()
+
+    def diagnose(self, run: "Run", held_out: Episodes) -> dict[str, Any]:
+        """Return measures of the trained networks, the content of diagnostics.json.
+
+        Args:
+            run: the trained run.
+            held_out: episodes that it was not trained on.
+        """
+        return {}
+
+    @abc.abstractmethod
+    def player(self, run: "Run", name: str) -> Player:
+        """Return the trained player.
+
+        Args:
+            run: a run with a train state.
+            name: name of the player.
+        """
+
+
+@cache
+def load_method(name: str) -> Method:
+    """Return a method by its name in `METHODS`.
+
+    Args:
+        name: `RunConfig.method`.
+
+    Raises:
+        ValueError: there is no method of this name.
+    """
+    if name not in METHODS:
+        raise ValueError(f"method={name}: expected one of {', '.join(METHODS)}")
+    module, _, attribute = METHODS[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)()
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run directory, and the networks it holds once it has a checkpoint."""
+    """A run directory, and its networks where it has a checkpoint."""
 
     path: Path
     config: RunConfig
     game: Game
     provenance: dict[str, Any]
-    train_state: Any = None
-    """All that training changes: a `TrainState`, or what a baseline trains."""
+    """Content of provenance.json."""
+    train_state: PyTree = None
+    """The state that training changes: a `TrainState`, or that of a baseline; None
+    before the first checkpoint."""
+
+    @property
+    def method(self) -> Method:
+        """The method that trains it."""
+        return load_method(self.config.method)
 
     @property
     def roster(self) -> list[dict[str, Any]]:
-        """The players that made the data, as value heads and player types count them."""
+        """The players of the data, in the order of value heads and player types."""
         return self.provenance["data"]["roster"]
 
     @property
     def goals(self) -> tuple[str, ...]:
-        """What the model of the others tells apart, by name."""
-        return (
-            opponent_types(self.config.model).names(
-                self.config.model, self.game, self.roster
-            )
-            if self.plans
-            else ()
-        )
+        """Names of the types that the opponent model distinguishes; none in a policy."""
+        if not self.plans:
+            return ()
+        model = self.config.model
+        return opponent_types(model).names(model, self.game, self.roster)
 
     @property
     def plans(self) -> bool:
-        """Whether its method learns models and plans with them, rather than a policy."""
-        return self.config.method not in POLICIES
+        """Whether its method trains models and plans with them."""
+        return self.method.plans
 
     def player(self, name: str = "bestreply") -> Player:
-        """What was trained, as a player: the agent, or a baseline's policy."""
-        if self.plans:
-            return self.agent(name=name)
-        return policy_player(self.config, self.game, self._trained(), name)
+        """Return the trained player: the agent, or a baseline's policy.
 
-    def _trained(self) -> Any:
+        Args:
+            name: name of the player.
+
+        Raises:
+            ValueError: the run has no checkpoint.
+        """
+        self._check_trained()
+        return self.method.player(self, name)
+
+    def _check_trained(self) -> None:
         if self.train_state is None:
             raise ValueError(
-                f"{self.path} holds no checkpoint yet; train it first: bestreply train --run {self.path}"
+                f"{self.path}: expected a checkpoint; train the run first: "
+                f"bestreply train --resume --out {self.path}"
             )
-        return self.train_state
 
     def agent(
         self,
@@ -96,60 +253,39 @@ class Run:
         epsilon: float = 0.0,
         **settings: Any,
     ) -> Agent:
-        """A player that plans with this run's models.
+        """Return a player that plans with this run's models.
 
         Args:
-            planner: "one_step", "expectimax" or "mcts"; by default what the configuration names.
+            planner: one_step, expectimax or mcts; by default that of the configuration.
             opponents: "learned", "uniform", or any `OpponentModel`.
-            change_rate: probability before each step that an opponent becomes another type, in the agent's belief; by default the
-                run's own `train.change_rate`.
+            name: name of the player.
+            change_rate: probability before each step that an opponent changes type, in
+                the agent's belief; by default the run's own `train.change_rate`.
             epsilon: probability of a uniform legal action instead of the planned one.
             settings: fields of `PlannerConfig` to change, e.g. ``memory=0.9``.
 
-        Raises ValueError for an unknown planner, model or setting, a run without a checkpoint, or one of a method that does not plan.
+        Raises:
+            ValueError: an unknown planner, model or setting; a run without a
+                checkpoint, or of a method that does not plan.
         """
         if not self.plans:
             raise ValueError(
-                f"{self.path} is a run of method={self.config.method}, which plans nothing; expected: a run of the agent. Its player: "
-                "run.player()"
+                f"{self.path}: method={self.config.method}: expected a method that "
+                "plans. The run's player is run.player()"
             )
-        train_state = self._trained()
-        planner = planner or self.config.planner.planner
-        if planner not in PLANNERS:
-            raise ValueError(
-                f"planner={planner!r}; there are: {', '.join(PLANNERS)}"
-            )
-        known = [f.name for f in dataclasses.fields(self.config.planner)]
-        if unknown := sorted(set(settings) - set(known)):
-            raise ValueError(
-                f"a planner has no setting {', '.join(unknown)}; it has: {', '.join(known)}"
-            )
-        config = dataclasses.replace(
-            self.config.planner, planner=planner, **settings
-        )
-        models = {
-            "learned": self.opponents(config, change_rate),
-            "uniform": UniformOpponents(game=self.game, goals=len(self.goals)),
-        }
+        self._check_trained()
+        config = self._planner_config(planner, settings)
         if isinstance(opponents, str):
-            if opponents not in models:
-                raise ValueError(
-                    f"opponents={opponents!r}; there are: {', '.join(models)}, or an OpponentModel"
-                )
-            opponents = cast(OpponentModel, models[opponents])
+            opponents = self._named_opponents(opponents, config, change_rate)
         if isinstance(opponents, LearnedOpponents):
-            opponents = _believed(
-                opponents, self._change_rate(change_rate), config
-            )
+            rate = self._change_rate(change_rate)
+            opponents = with_type_changes(opponents, rate, config)
         world = seen_from(
-            config.symmetry_averages, train_state.world, self.game
+            config.symmetry_averages, self.train_state.world, self.game
         )
         if config.world == "true":
-            world = TrueModel(
-                world,
-                self.game,
-                limit_ends=self.config.train.at_limit == "zero",
-            )
+            limit_ends = self.config.train.at_limit == "zero"
+            world = TrueModel(world, self.game, limit_ends=limit_ends)
         return Agent(
             world=world,
             opponents=opponents,
@@ -160,137 +296,166 @@ class Run:
             epsilon=epsilon,
         )
 
-    def _change_rate(self, asked: float | None) -> float:
-        return self.config.train.change_rate if asked is None else asked
+    def _planner_config(
+        self, planner: str | None, settings: dict[str, Any]
+    ) -> PlannerConfig:
+        planner = planner or self.config.planner.planner
+        if planner not in PLANNERS:
+            raise ValueError(
+                f"planner={planner}: expected one of {', '.join(PLANNERS)}"
+            )
+        known = [f.name for f in dataclasses.fields(self.config.planner)]
+        if unknown := sorted(set(settings) - set(known)):
+            raise ValueError(
+                f"planner settings {', '.join(unknown)}: expected one of "
+                f"{', '.join(known)}"
+            )
+        return dataclasses.replace(
+            self.config.planner, planner=planner, **settings
+        )
+
+    def _named_opponents(
+        self, name: str, config: PlannerConfig, change_rate: float | None
+    ) -> OpponentModel:
+        if name == "learned":
+            return self.opponents(config, change_rate)
+        if name == "uniform":
+            return UniformOpponents(game=self.game, goals=len(self.goals))
+        raise ValueError(
+            f"opponents={name}: expected learned, uniform, or an OpponentModel"
+        )
+
+    def _change_rate(self, change_rate: float | None) -> float:
+        if change_rate is None:
+            return self.config.train.change_rate
+        return change_rate
 
     def opponents(
         self,
         config: PlannerConfig | None = None,
         change_rate: float | None = None,
     ) -> OpponentModel:
-        """Return the opponent model that `ModelConfig.opponents` names, for a planner with the settings `config`.
+        """Return the opponent model that `ModelConfig.opponents` names.
 
         Args:
-            config: by default the run's own.
-            change_rate: by default the run's own.
+            config: settings of the planner; by default the run's own.
+            change_rate: as in `agent`.
 
         Raises:
-            ValueError: a change rate, memory or unknown_type_prior above 0 for a model without a belief over types.
+            ValueError: a change rate, memory or unknown_type_prior above 0 for a
+                model without a belief over types.
         """
-        change_rate = self._change_rate(change_rate)
-        config, train_state, kind = (
+        self._check_trained()
+        return trained_opponents(
+            self.config,
+            self.game,
+            self.train_state,
             config or self.config.planner,
-            self._trained(),
-            self.config.model.opponents,
-        )
-        if train_state.sequence is not None:
-            if needs_types(change_rate, config):
-                raise ValueError(no_types(kind, change_rate, config))
-            return train_state.sequence.model
-        types = _believed(train_state.opponents, change_rate, config)
-        if kind != "level_k":
-            return types
-        settings = train_state.world, self.game, config, self.config.train.gamma
-        return reason(types, *settings, prior_mixing=config.prior_mixing)
-
-    def start(self) -> Any:
-        """All that training changes, untrained."""
-        return (
-            initial_train_state(self.config, self.game, self.roster)
-            if self.plans
-            else start_policy(self.config, self.game)
+            self._change_rate(change_rate),
         )
 
-    def restore(self, train_state: Any) -> Any:
-        """The networks of the newest checkpoint, shaped as `train_state`."""
-        return checkpoint.load_checkpoint(
-            self.path / "checkpoints", train_state
-        )[1]
+    def restored(self) -> "Run":
+        """Return the run with the networks of its newest checkpoint.
 
-    def with_train_state(self, train_state: Any) -> "Run":
+        Only arrays and JSON are read, and no untrained network is computed.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint.
+            ValueError: the checkpoint does not fit the configuration.
+        """
+        shapes = eqx.filter_eval_shape(
+            self.method.start, self.config, self.game, self.roster
+        )
+        folder = self.path / "checkpoints"
+        return self.with_train_state(
+            checkpoint.load_checkpoint(folder, shapes)[1]
+        )
+
+    def with_train_state(self, train_state: PyTree) -> "Run":
+        """Return the run with other networks.
+
+        Args:
+            train_state: a train state of its method.
+        """
         return dataclasses.replace(self, train_state=train_state)
-
-
-def needs_types(change_rate: float, config: PlannerConfig) -> bool:
-    """Return whether these settings need a belief over types, which only some opponent models have."""
-    return max(change_rate, config.memory, config.unknown_type_prior) > 0
-
-
-def no_types(kind: str, change_rate: float, config: PlannerConfig) -> str:
-    asked = f"train.change_rate={change_rate}, planner.memory={config.memory}"
-    return (
-        f"{asked}, planner.unknown_type_prior={config.unknown_type_prior}: expected 0 with model.opponents={kind}; "
-        "a belief over types needs model.opponents=types"
-    )
-
-
-def _believed(
-    model: LearnedOpponents, change_rate: float, config: PlannerConfig
-) -> OpponentModel:
-    if not needs_types(change_rate, config):
-        return model
-    return ChangepointOpponents(  # pyright: ignore[reportCallIssue]
-        model=model,
-        hazard=change_rate,
-        memory=config.memory,
-        unknown_type_prior=config.unknown_type_prior,
-    )
 
 
 def open_run(
     path: str | Path | None,
     config: RunConfig,
-    data: "Store",
+    data: Store,
     *,
     resume: bool,
     command: str | None,
 ) -> Run:
-    """The run directory that training on `data` writes to: a new one, or with `resume` the one that is there.
+    """Return the run directory that training on `data` writes to.
 
-    Raises FileExistsError where a run is there and `resume` is not set; ValueError where `resume` finds another configuration or
-    other data, or the configuration names another game than the data's.
+    Args:
+        path: the directory; None: a new one in ``runs/``.
+        config: configuration of the run.
+        data: the dataset to train on.
+        resume: whether to continue the run in `path`, if there is one.
+        command: the command line, for provenance.
+
+    Raises:
+        FileExistsError: there is a run in `path`, and `resume` is not set.
+        ValueError: `resume` finds another configuration or other data, or the
+            configuration names another game than the data's.
     """
     game = data.game()
     if make_game(config.game) != game:
         raise ValueError(
-            f"the configuration's game is {make_game(config.game)}, the data's {game}; expected: the same"
+            f"game={make_game(config.game)}: expected the game of the data, {game}"
         )
-    path = (
-        fresh_path("runs", game.name.replace(":", "-"))
-        if path is None
-        else Path(path)
-    )
+    if path is None:
+        path = fresh_path("runs", game.name.replace(":", "-"))
+    path = Path(path)
     if (path / "config.json").exists():
         if not resume:
             raise FileExistsError(
-                f"{path} holds a run already. Give another path, or resume it (--resume)"
+                f"{path}: expected a path without a run. Give another path, or continue "
+                "the run with --resume"
             )
-        there = _read(path)
-        wanted = "Expected: the same again; or another path; or remove this one, to begin anew (bestreply sweep --restart-changed)"
-        if apart := differences(there.config, config):
-            raise ValueError(
-                f"{path} was begun with another configuration (then and now: {'; '.join(apart)}). {wanted}"
-            )
-        if there.provenance["data"]["fingerprint"] != data.fingerprint:
-            raise ValueError(f"{path} was begun with other data. {wanted}")
-        return there
+        return _resumed(path, config, data)
     facts = provenance(config.seed, command)
     facts["game"] = {
         "name": game.name,
         "version": game.version,
         "settings": game.settings,
     }
-    source = {
-        "fingerprint": data.fingerprint,
-        "roster": list(data.roster),
-        "episodes": data.manifest.episodes,
+    facts |= {
+        "format": RUN_FORMAT,
+        "method": config.method,
+        "plans": load_method(config.method).plans,
+        "env_steps": data.manifest.steps,
+        "data": {
+            "fingerprint": data.fingerprint,
+            "roster": list(data.roster),
+            "episodes": data.manifest.episodes,
+        },
     }
-    facts |= {"format": RUN_FORMAT, "method": config.method}
-    facts |= {"env_steps": data.manifest.steps, "data": source}
     path.mkdir(parents=True, exist_ok=True)
     write_json(path / "provenance.json", facts)
     write_json(path / "config.json", to_dict(config))
     return Run(path, config, game, facts)
+
+
+def _resumed(path: Path, config: RunConfig, data: Store) -> Run:
+    run = _read(path)
+    remedy = (
+        "Give the same, or another path, or remove this run to start again "
+        "(bestreply sweep --restart-changed)"
+    )
+    if changes := differences(run.config, config):
+        raise ValueError(
+            f"{path}: expected the configuration that the run was started with (then "
+            f"and now: {'; '.join(changes)}). {remedy}"
+        )
+    if run.provenance["data"]["fingerprint"] != data.fingerprint:
+        raise ValueError(
+            f"{path}: expected the data that the run was started with. {remedy}"
+        )
+    return run
 
 
 def check_format(path: Path, facts: dict[str, Any]) -> None:
@@ -305,8 +470,8 @@ def check_format(path: Path, facts: dict[str, Any]) -> None:
     """
     if (version := facts.get("format", 1)) != RUN_FORMAT:
         raise ValueError(
-            f"{path}: format={version}: expected run format {RUN_FORMAT}, the only one that this version of bestreply reads; train the "
-            "run again: bestreply train"
+            f"{path}: format={version}: expected run format {RUN_FORMAT}, the only one "
+            "that this version of bestreply reads; train the run again: bestreply train"
         )
 
 
@@ -326,20 +491,27 @@ def _read(path: Path) -> Run:
         AttributeError,
     ) as error:
         raise ValueError(
-            f"{path} is no run directory: {error}. Expected: a folder made by 'bestreply train' or 'bestreply run'"
+            f"{path}: expected a run directory of 'bestreply train' or 'bestreply "
+            f"run': {error}"
         ) from error
     if version != game.version:
         raise ValueError(
-            f"{path} was made with version {version} of {game.name}; this is version {game.version}"
+            f"{path}: version={version} of {game.name}: expected {game.version}, the "
+            "version of this bestreply; train the run again: bestreply train"
         )
     return Run(path, config, game, facts)
 
 
 def load_run(path: str | Path) -> Run:
-    """A run with the networks of its newest checkpoint. Safe to open: arrays and JSON only.
+    """Return a run with the networks of its newest checkpoint.
 
-    Raises ValueError, FileNotFoundError with what is missing or does not fit.
+    Safe to open: only arrays and JSON are read.
+
+    Args:
+        path: the run directory.
+
+    Raises:
+        ValueError: no run directory, or one of another format or game version.
+        FileNotFoundError: the run has no checkpoint.
     """
-    run = _read(Path(path))
-    shapes = eqx.filter_eval_shape(run.start)  # nothing is initialised
-    return run.with_train_state(run.restore(shapes))
+    return _read(Path(path)).restored()

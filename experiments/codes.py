@@ -32,7 +32,7 @@ from bestreply.opponents.labels import label_weights
 from bestreply.replay.moa_buffer import all_indices, fill
 from bestreply.simulation.lineup import drawn_players, seat_players
 from bestreply.simulation.loop import play
-from bestreply.train import fit_opponents
+from bestreply.training.loop import fit_opponents
 from bestreply.training.state import initial_train_state, set_units
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance

@@ -26,7 +26,8 @@ from bestreply.opponents.labels import RULES, label_weights
 from bestreply.replay.moa_buffer import all_indices, fill
 from bestreply.simulation.lineup import drawn_players, seat_players
 from bestreply.simulation.loop import play
-from bestreply.train import HOLDOUT_FRACTION, fit_opponents, split_episodes
+from bestreply.train import HOLDOUT_FRACTION, split_episodes
+from bestreply.training.loop import fit_opponents
 from bestreply.training.state import initial_train_state
 from bestreply.types import ABSENT, Episodes
 from bestreply.utils.files import write_json

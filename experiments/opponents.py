@@ -40,17 +40,14 @@ from bestreply.data.store import open_store
 from bestreply.games.base import Game
 from bestreply.opponents.base import OpponentModel, UniformOpponents
 from bestreply.opponents.filtering import follow_beliefs, follow_predictions
-from bestreply.planning.level_k import reason
+from bestreply.planning.base import Models
+from bestreply.planning.level_k import level_k_mixture
 from bestreply.replay.moa_buffer import fill
 from bestreply.run import Run
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import PLANNING_CHUNK, play
-from bestreply.train import (
-    HOLDOUT_FRACTION,
-    fit_history,
-    fit_opponents,
-    split_episodes,
-)
+from bestreply.train import HOLDOUT_FRACTION, split_episodes
+from bestreply.training.loop import fit_history, fit_opponents
 from bestreply.training.state import TrainState, initial_train_state, set_units
 from bestreply.types import ABSENT, Episodes, ego_order
 from bestreply.utils import checkpoint
@@ -129,14 +126,8 @@ def fitted(run: Run, name: str) -> OpponentModel:
             fitted(run, "players"),
             dataclasses.replace(run.config.planner, planner="one_step"),
         )
-        return reason(
-            types,
-            world,
-            run.game,
-            config,
-            run.config.train.gamma,
-            prior_mixing=config.prior_mixing,
-        )
+        models = Models(world, types, run.config.train.gamma, config)
+        return level_k_mixture(models, config.prior_mixing)
     wanted = settings(run, name)
     episodes, _ = split_episodes(
         open_store(run.path.parent / "data").episodes(),

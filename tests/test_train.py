@@ -238,9 +238,9 @@ def test_resuming_what_is_done_changes_nothing(data, whole):
 def test_a_run_is_not_overwritten_nor_resumed_with_something_else(
     data, whole, tmp_path
 ):
-    with pytest.raises(FileExistsError, match="holds a run already"):
+    with pytest.raises(FileExistsError, match="expected a path without a run"):
         train(data, CONFIG, path=whole.path)
-    with pytest.raises(ValueError, match="begun with another configuration"):
+    with pytest.raises(ValueError, match="expected the configuration that the run was started with"):
         train(
             data,
             dataclasses.replace(CONFIG, seed=5),
@@ -254,10 +254,10 @@ def test_a_run_is_not_overwritten_nor_resumed_with_something_else(
         9,
         path=tmp_path / "other",
     )
-    with pytest.raises(ValueError, match="begun with other data"):
+    with pytest.raises(ValueError, match="expected the data that the run was started with"):
         train(other, CONFIG, path=whole.path, resume=True)
     with pytest.raises(
-        ValueError, match=r"the configuration's game is .*, the data's"
+        ValueError, match=r"game=.*: expected the game of the data"
     ):
         train(
             data,
@@ -266,7 +266,7 @@ def test_a_run_is_not_overwritten_nor_resumed_with_something_else(
         )
     backwards = dataclasses.replace(MODEL, code_horizon=-1)
     with pytest.raises(
-        ValueError, match="code_horizon=-1; expected: 0 for ways to act"
+        ValueError, match="code_horizon=-1: expected 0 for codes of policies"
     ):
         train(
             data,
@@ -276,7 +276,7 @@ def test_a_run_is_not_overwritten_nor_resumed_with_something_else(
 
 
 def test_a_damaged_run_is_refused(data, whole, tmp_path):
-    with pytest.raises(ValueError, match="is no run directory"):
+    with pytest.raises(ValueError, match="expected a run directory"):
         load_run(tmp_path)
     (tmp_path / "config.json").write_text(
         (whole.path / "config.json").read_text()
@@ -299,15 +299,15 @@ def test_a_damaged_run_is_refused(data, whole, tmp_path):
             load_run(tmp_path)
     with pytest.raises(
         ValueError,
-        match="planner='rollout'; there are: one_step, expectimax, mcts",
+        match="planner=rollout: expected one of one_step, expectimax, mcts",
     ):
         whole.agent(planner="rollout")
     with pytest.raises(
-        ValueError, match=r"a planner has no setting eps; it has: .*memory"
+        ValueError, match=r"planner settings eps: expected one of .*memory"
     ):
         whole.agent(eps=0.1)
     with pytest.raises(
-        ValueError, match="opponents='me'; there are: learned, uniform"
+        ValueError, match="opponents=me: expected learned, uniform"
     ):
         whole.agent(opponents="me")
 
@@ -342,7 +342,7 @@ def test_an_improved_value_goes_with_values_of_actions(data, tmp_path):
     wrong = dataclasses.replace(IMPROVED, model=MODEL)
     with pytest.raises(
         ValueError,
-        match=r'target="improved" with model.value_heads="player"; expected: "improved" with "action"',
+        match=r"target=improved, model.value_heads=player: expected improved with action",
     ):
         train(data, wrong, path=tmp_path / "run")
 
@@ -476,7 +476,7 @@ def test_episodes_are_held_out_by_their_place_and_the_seed(data):
     two = jax.tree.map(lambda x: x[:2], episodes)
     assert [len(part.length) for part in split_episodes(two, 0.0, 0)] == [1, 1]
     with pytest.raises(
-        ValueError, match="1 episodes to learn from; expected: at least 2"
+        ValueError, match="episodes=1: expected at least 2"
     ):
         split_episodes(jax.tree.map(lambda x: x[:1], episodes), 0.25, 0)
 

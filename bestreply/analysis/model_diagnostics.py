@@ -35,7 +35,6 @@ from bestreply.training.losses import world_losses
 from bestreply.training.targets import n_step_return
 from bestreply.training.updates import labels, opponent_loss
 from bestreply.types import ABSENT, Episodes, Transition
-from bestreply.utils.files import write_json
 
 if TYPE_CHECKING:
     from bestreply.run import Run
@@ -45,7 +44,7 @@ MOST = 20_000  # transitions looked at for each table
 
 
 def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
-    """Measures the run's models on episodes that they were not trained on, and writes ``diagnostics.json`` (docs/files.md)."""
+    """Return measures of the run's models on held-out episodes, the content of diagnostics.json (docs/files.md)."""
     assert run.train_state is not None
     buffer, index = (
         fill(held_out),
@@ -81,7 +80,6 @@ def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
         )
     ) is not None:
         result["belief"] = believed
-    write_json(run.path / "diagnostics.json", result)
     return result
 
 

@@ -1,4 +1,4 @@
-"""Behaviour cloning (Pomerleau, 1989): the policy of whoever made the data, all of them alike."""
+"""Behaviour cloning (Pomerleau, 1989): one policy, fitted to the actions of all logged players."""
 
 from functools import partial
 from typing import Any
@@ -7,9 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+import optax
+from jaxtyping import Array, Float, Int32, Key
 
-from bestreply.baselines.policy import ActorCritic
+from bestreply.baselines.policy import ActorCritic, OfflineMethod
 from bestreply.config import RunConfig
 from bestreply.games.base import Game
 from bestreply.replay.moa_buffer import (
@@ -19,64 +20,79 @@ from bestreply.replay.moa_buffer import (
     fill,
     gather,
 )
+from bestreply.run import Run
+from bestreply.training.phases import Metrics
 from bestreply.training.state import optimiser, trainable
-from bestreply.training.updates import turned
+from bestreply.training.updates import augmented
 from bestreply.types import ABSENT, Episodes, Transition
 
-GREEDY = False
 
-
-class Clone(eqx.Module):
-    """What training changes. The critic is not used."""
+class CloningState(eqx.Module):
+    """The state that training changes. The critic of `net` is not trained."""
 
     net: ActorCritic
-    optimiser: Any
-    updates: Array  # [] int32, gradient steps made
+    optimiser: optax.OptState
+    updates: Int32[Array, ""]  # gradient steps made
 
 
-def start(config: RunConfig, game: Game, key: Array) -> Clone:
-    net = ActorCritic.create(game, config.model, recurrent=False, key=key)
-    transform = optimiser(config.train, config.train.updates)
-    return Clone(net, transform.init(trainable(net)), jnp.int32(0))
+class BehaviourCloning(OfflineMethod):
+    """Fits a policy to the logged actions of all seats."""
+
+    greedy = False
+
+    def init(
+        self, config: RunConfig, game: Game, key: Key[Array, ""]
+    ) -> CloningState:
+        net = ActorCritic.create(game, config.model, recurrent=False, key=key)
+        transform = optimiser(config.train, config.train.updates)
+        return CloningState(net, transform.init(trainable(net)), jnp.int32(0))
+
+    def step(
+        self,
+        config: RunConfig,
+        game: Game,
+        buffer: BufferState,
+        train_state: CloningState,
+        key: Key[Array, ""],
+    ) -> tuple[CloningState, Metrics]:
+        draw_key, symmetry_key = jax.random.split(key)
+        index = draw_index(buffer, draw_key, config.train.batch)
+        batch, _ = augmented(
+            config, game, gather(buffer, index), None, symmetry_key
+        )
+        loss, gradient = eqx.filter_value_and_grad(
+            lambda net: log_loss(net, batch).mean()
+        )(train_state.net)
+        transform = optimiser(config.train, config.train.updates)
+        change, state = transform.update(
+            gradient, train_state.optimiser, trainable(train_state.net)
+        )
+        net = eqx.apply_updates(train_state.net, change)
+        train_state = CloningState(net, state, train_state.updates + 1)
+        return train_state, {"policy/log_loss": loss}
+
+    def diagnose(self, run: Run, held_out: Episodes) -> dict[str, Any]:
+        """Return the log-loss of held-out steps, in nats a step.
+
+        Args:
+            run: the trained run.
+            held_out: episodes that it was not trained on.
+        """
+        steps = gather(fill(held_out), all_indices(held_out))
+        losses = jax.jit(partial(log_loss, run.train_state.net))(steps)
+        return {"heldout": {"policy": float(np.mean(losses))}}
 
 
-def log_loss(net: ActorCritic, batch: Transition) -> Array:
-    """[B]: -log pi(a_i | o) of logged steps [B, ...]."""
-    nobody = jnp.full(batch.present.shape[-1], ABSENT)
-    logs = jax.vmap(lambda o, m: net(net.start(), o, m, nobody)[1])(
-        batch.obs, batch.legal
+def log_loss(net: ActorCritic, batch: Transition) -> Float[Array, " B"]:
+    """Return -log pi(a_i | o) of logged steps.
+
+    Args:
+        net: a policy without memory.
+        batch: steps [B, ...].
+    """
+    before = jnp.full(batch.present.shape[-1], ABSENT)
+    policy = jax.vmap(
+        lambda obs, legal: net(net.start(), obs, legal, before)[1]
     )
-    return -jnp.take_along_axis(logs, batch.action[:, None], 1)[:, 0]
-
-
-def step(
-    config: RunConfig,
-    game: Game,
-    buffer: BufferState,
-    train_state: Clone,
-    key: Array,
-) -> tuple[Clone, dict[str, Array]]:
-    """One gradient step on steps of all seats, each under a random symmetry of the game."""
-    draw_key, turn_key = jax.random.split(key)
-    batch = gather(buffer, draw_index(buffer, draw_key, config.train.batch))
-    batch, _ = turned(config, game, batch, None, turn_key)
-    loss, gradient = eqx.filter_value_and_grad(
-        lambda net: log_loss(net, batch).mean()
-    )(train_state.net)
-    transform = optimiser(config.train, config.train.updates)
-    change, state = transform.update(
-        gradient, train_state.optimiser, trainable(train_state.net)
-    )
-    train_state = Clone(
-        eqx.apply_updates(train_state.net, change),
-        state,
-        train_state.updates + 1,
-    )
-    return train_state, {"policy/log_loss": loss}
-
-
-def held_out(train_state: Clone, episodes: Episodes) -> dict[str, float]:
-    """The log-loss of steps that were not trained on."""
-    buffer, index = fill(episodes), all_indices(episodes)
-    each = jax.jit(partial(log_loss, train_state.net))(gather(buffer, index))
-    return {"policy": float(np.mean(each))}
+    log_probs = policy(batch.obs, batch.legal)
+    return -jnp.take_along_axis(log_probs, batch.action[:, None], 1)[:, 0]

@@ -1,24 +1,41 @@
-"""A re-implementation in the manner of HOP (Huang et al., "Efficient adaptation in mixed-motive environments via hierarchical opponent
-modeling and planning", 2024): goals of the others inferred within and between episodes, policies of the others given their goals,
-and a tree search in the game itself.
+"""A re-implementation in the manner of HOP: goal inference and tree search in the true game.
 
-What is HOP's: the belief over goals labelled by the game, its prior of the others carried from episode to episode with a discount,
-goal-conditioned policies learned from play, a search with the true simulator. What is not: its networks learn from millions of steps
-of self-play and guide the search; here, on equal environment steps with the other methods, the value is learned from the logged play.
+Huang et al., "Efficient adaptation in mixed-motive environments via hierarchical opponent
+modeling and planning", 2024. Opponents' goals are inferred within and between episodes;
+their policies are conditioned on goals; a tree search runs in the game itself.
+
+Taken from HOP: the belief over goals that the game labels, its prior carried from episode
+to episode with a discount, goal-conditioned policies learned from play, the search with
+the true simulator. Different: HOP's networks learn from millions of steps of self-play
+and guide the search; here, for equal environment steps with the other methods, the value
+is learned from the logged play.
 """
 
 import dataclasses
 
 from bestreply.config import RunConfig
+from bestreply.methods.agent import AgentMethod
 
 MEMORY = 0.9
-"""What an episode counts a further episode later, as a prior of the others' goals."""
+"""Discount for each episode of the goal counts that are the next episode's prior."""
 
 
-def configure(config: RunConfig) -> RunConfig:
-    """`config` with what makes it HOP: everything else (sizes, updates, simulations) stays as asked for."""
-    planner = dataclasses.replace(
-        config.planner, planner="mcts", world="true", memory=MEMORY
-    )
-    model = dataclasses.replace(config.model, opponent_types="goal")
-    return dataclasses.replace(config, planner=planner, model=model)
+class HOP(AgentMethod):
+    """The agent with goals as types, memory over episodes, and search in the true game."""
+
+    def configure(self, config: RunConfig) -> RunConfig:
+        """Return `config` with HOP's planner, world, memory and types.
+
+        Args:
+            config: configuration of a run; sizes, updates and simulations are kept.
+
+        Raises:
+            ValueError: settings that exclude each other.
+        """
+        planner = dataclasses.replace(
+            config.planner, planner="mcts", world="true", memory=MEMORY
+        )
+        model = dataclasses.replace(config.model, opponent_types="goal")
+        return super().configure(
+            dataclasses.replace(config, planner=planner, model=model)
+        )

@@ -1,7 +1,8 @@
-"""Proximal policy optimisation (Schulman et al., 2017): a best reply by trial and error in the game itself, without a model.
+"""Proximal policy optimisation (Schulman et al., 2017) in the game itself, without a model.
 
-It plays a seat, all in turn, among players drawn as in the data, for as many environment steps as the data has; advantages are
-generalised advantage estimates (Schulman et al., 2016). Recurrent, it can find out by play who the others are.
+The policy plays every seat in turn, among players drawn as in the data, for as many
+environment steps as the data has. Advantages are generalised advantage estimates
+(Schulman et al., 2016). With memory, it can infer the types of the other players.
 """
 
 from collections.abc import Callable
@@ -13,22 +14,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Bool, Float, Int, Int32, Key
 
-from bestreply.baselines.policy import ActorCritic, PolicyPlayer
+from bestreply.baselines.policy import ActorCritic, PolicyMethod, PolicyPlayer
 from bestreply.config import RunConfig
 from bestreply.games.base import Game
-from bestreply.simulation.lineup import seat_players
+from bestreply.replay.moa_buffer import BufferState
+from bestreply.run import Run
+from bestreply.simulation.lineup import drawn_players, seat_players
 from bestreply.simulation.loop import play
-from bestreply.training.phases import Write
+from bestreply.training.phases import Seeds, Write, updates_made
 from bestreply.training.state import trainable
 from bestreply.types import ABSENT, Array, Episodes, ego_order
 from bestreply.utils.console import meter
 
-GREEDY = True
 EPISODES = 64
-"""Games between two rounds of learning."""
+"""Episodes played between two rounds of learning."""
 EPOCHS = 4
-"""Passes over the games of a round."""
+"""Passes over the episodes of a round."""
 MINIBATCHES = 4
 """Gradient steps in an epoch."""
 LEARNING_RATE = 1e-3
@@ -39,131 +42,158 @@ ENTROPY_WEIGHT = 0.01
 """Initial weight of the entropy bonus; it decays linearly to 0 with the budget."""
 GAE_LAMBDA = 0.95
 """lambda of the generalised advantage estimates."""
-STREAM = 1_500_450_271
-"""Tells the play it learns from apart from all other play of the same seed."""
+PLAY_STREAM = 1_500_450_271
+"""Number of the stream of random draws of the policy's own play."""
 
 
 class PPOState(eqx.Module):
-    """What training changes."""
+    """The state that training changes."""
 
     net: ActorCritic
-    optimiser: Any
-    unit: Array  # [] float32, what the critic's values count in: about the deviation of returns
-    env_steps: Array  # [] int32, played so far
-    updates: Array  # [] int32, batches of play learned from
+    optimiser: optax.OptState
+    scale: Float[
+        Array, ""
+    ]  # unit of the critic's values, a root mean square return
+    env_steps: Int32[Array, ""]  # environment steps played
+    updates: Int32[Array, ""]  # rounds of learning
 
 
-def start(
-    config: RunConfig, game: Game, key: Array, *, recurrent: bool
-) -> PPOState:
-    net = ActorCritic.create(game, config.model, recurrent=recurrent, key=key)
-    state = _optimiser().init(trainable(net))
-    return PPOState(net, state, jnp.float32(0), jnp.int32(0), jnp.int32(0))
+class Batch(NamedTuple):
+    """Steps of the policy's own seat: E episodes of T steps."""
+
+    obs: Array  # [E, T+1, *obs_shape]
+    legal: Array  # [E, T+1, A]
+    before: Array  # [E, T+1, N] int32, the previous joint action, ego first
+    action: Array  # [E, T] int32, ABSENT where it did not act
+    prob: Array  # [E, T], probability of the action
+    reward: Array  # [E, T]
+    ends: Array  # [E, T] bool, no value follows this step
+
+
+class PPO(PolicyMethod):
+    """Trains a policy without memory by its own play."""
+
+    greedy = True
+    can_batch = False
+    recurrent = False
+
+    def init(
+        self, config: RunConfig, game: Game, key: Key[Array, ""]
+    ) -> PPOState:
+        net = ActorCritic.create(
+            game, config.model, recurrent=self.recurrent, key=key
+        )
+        state = _optimiser().init(trainable(net))
+        return PPOState(net, state, jnp.float32(0), jnp.int32(0), jnp.int32(0))
+
+    def updates(
+        self, config: RunConfig, train_state: PPOState
+    ) -> dict[str, tuple[int, int]]:
+        """Return the rounds of learning; their total is not known before the end: 0.
+
+        Args:
+            config: configuration of the run.
+            train_state: its train state.
+        """
+        return {"policy": (updates_made(train_state, "updates"), 0)}
+
+    def fit(
+        self,
+        run: Run,
+        buffer: BufferState,
+        train_state: PPOState,
+        save: Callable[[PPOState], None],
+        write: Write,
+        seeds: Seeds = None,
+    ) -> PPOState:
+        """Play and learn until the policy has played as many steps as the data has.
+
+        Args:
+            run: the run.
+            buffer: not read.
+            train_state: the state to continue from.
+            save: writes a checkpoint of a train state.
+            write: logs metrics.
+            seeds: not read; seeds are trained one at a time.
+
+        Returns:
+            The trained state.
+        """
+        config, budget = run.config, run.provenance["env_steps"]
+        played = int(train_state.env_steps)
+        save_every = max(config.train.checkpoint_every // 10, 1)
+        with meter("train: policy", budget - played, "steps") as progress:
+            while played < budget:
+                batch, steps = _play(config, run.game, train_state)
+                budget_left = jnp.float32(max(1 - played / budget, 0))
+                train_state, metrics = _learn(
+                    config, train_state, batch, budget_left, jnp.int32(steps)
+                )
+                played, number = played + steps, int(train_state.updates)
+                values = {name: float(x) for name, x in metrics.items()}
+                write("policy", number, values, played)
+                if number % save_every == 0 or played >= budget:
+                    save(train_state)
+                progress.advance(steps)
+        return train_state
+
+
+class RecurrentPPO(PPO):
+    """Trains a policy with memory by its own play."""
+
+    recurrent = True
 
 
 def _optimiser() -> optax.GradientTransformation:
-    """Adam; the rate, which falls to nothing with the budget, is multiplied in where it is used."""
+    """Return Adam; its updates are multiplied by the rest of the budget where applied."""
     return optax.chain(
         optax.clip_by_global_norm(0.5), optax.adam(LEARNING_RATE, eps=1e-5)
     )
 
 
-def fit(
-    config: RunConfig,
-    game: Game,
-    budget: int,
-    train_state: PPOState,
-    save: Callable[[PPOState], None],
-    write: Write,
-) -> PPOState:
-    """Plays and learns until `budget` environment steps are played."""
-    from bestreply.simulation.lineup import drawn_players
-
-    drawn = drawn_players(config)
-    every = max(config.train.checkpoint_every // 10, 1)
-    with meter(
-        "train: policy", budget - int(train_state.env_steps), "steps"
-    ) as progress:
-        while int(train_state.env_steps) < budget:
-            played, steps = _play(config, game, drawn, train_state)
-            left = jnp.float32(max(1 - int(train_state.env_steps) / budget, 0))
-            train_state, metrics = _learn(
-                config, train_state, played, left, jnp.int32(steps)
-            )
-            measured = {name: float(x) for name, x in metrics.items()}
-            write(
-                "policy",
-                int(train_state.updates),
-                measured,
-                int(train_state.env_steps),
-            )
-            if (
-                int(train_state.updates) % every == 0
-                or int(train_state.env_steps) >= budget
-            ):
-                save(train_state)
-            progress.advance(steps)
-    return train_state
-
-
-class Batch(NamedTuple):
-    """Play of the train_state's own seat: E episodes of T steps."""
-
-    obs: Array  # [E, T+1, *obs_shape]
-    legal: Array  # [E, T+1, A]
-    before: Array  # [E, T+1, N] int32, the joint action of the step before, ego first
-    action: Array  # [E, T] int32, ABSENT where it did not act
-    prob: Array  # [E, T]
-    reward: Array  # [E, T]
-    ends: Array  # [E, T] bool, no value counts after this step
-
-
 def _play(
-    config: RunConfig, game: Game, drawn: str, train_state: PPOState
+    config: RunConfig, game: Game, train_state: PPOState
 ) -> tuple[Batch, int]:
+    """Return steps of one round of play, and its number of environment steps."""
     player = PolicyPlayer(net=train_state.net, game=game, name="ppo")
-    seats = [player, *[drawn] * (game.num_players - 1)]
-    seed = int(
-        np.random.default_rng(
-            [config.seed, STREAM, int(train_state.updates)]
-        ).integers(2**31)
-    )
-    lineup = seat_players(game, seats, EPISODES, seed, rotate=True)
+    players = [player, *[drawn_players(config)] * (game.num_players - 1)]
+    entropy = [config.seed, PLAY_STREAM, int(train_state.updates)]
+    seed = int(np.random.default_rng(entropy).integers(2**31))
+    lineup = seat_players(game, players, EPISODES, seed, rotate=True)
     episodes = play(game, lineup, seed, chunk=EPISODES).episodes
-    own = (
-        np.arange(len(episodes.length)) % game.num_players
-    )  # where `rotate` seats the first player
-    return own_play(episodes, own, config.train.at_limit == "zero"), int(
-        episodes.length.sum()
-    )
+    # `rotate` seats the first player in every seat in turn.
+    seat = np.arange(len(episodes.length)) % game.num_players
+    limit_ends = config.train.at_limit == "zero"
+    return own_play(episodes, seat, limit_ends), int(episodes.length.sum())
 
 
-def own_play(episodes: Episodes, seat: np.ndarray, limit_ends: bool) -> Batch:
-    """What the player of `seat` [E] saw, did and got."""
+def own_play(
+    episodes: Episodes, seat: Int[np.ndarray, " E"], limit_ends: bool
+) -> Batch:
+    """Return the steps of one seat of each episode.
 
-    def mine(x: Array) -> Array:  # [E, T, N, ...] -> [E, T, ...]
+    Args:
+        episodes: E episodes of T steps.
+        seat: the seat of each episode.
+        limit_ends: whether no value follows the step limit.
+    """
+
+    def of_seat(x: Array) -> Array:  # [E, T, N, ...] -> [E, T, ...]
         return np.asarray(x)[np.arange(len(seat)), :, seat]
 
     action = np.asarray(episodes.action)
     ego = ego_order(action.shape[2])[seat]  # [E, N]
     joint = np.take_along_axis(action, ego[:, None], 2)
-    before = np.concatenate([np.full_like(joint[:, :1], ABSENT), joint], 1)
-    ends = mine(episodes.terminated) | (
-        np.asarray(episodes.truncated) & limit_ends
-    )
-    own = map(
-        mine,
-        (
-            episodes.obs,
-            episodes.legal,
-            episodes.action,
-            episodes.prob,
-            episodes.reward,
-        ),
-    )
-    obs, legal, acted, prob, reward = own
+    first = np.full_like(joint[:, :1], ABSENT)
+    truncated = np.asarray(episodes.truncated)
     return Batch(
-        obs, legal, before, acted, np.nan_to_num(prob, nan=1.0), reward, ends
+        obs=of_seat(episodes.obs),
+        legal=of_seat(episodes.legal),
+        before=np.concatenate([first, joint], 1),
+        action=of_seat(episodes.action),
+        prob=np.nan_to_num(of_seat(episodes.prob), nan=1.0),
+        reward=of_seat(episodes.reward),
+        ends=of_seat(episodes.terminated) | (truncated & limit_ends),
     )
 
 
@@ -172,99 +202,129 @@ def _learn(
     config: RunConfig,
     train_state: PPOState,
     batch: Batch,
-    left: Array,
-    steps: Array,
+    budget_left: Float[Array, ""],
+    steps: Int32[Array, ""],
 ) -> tuple[PPOState, dict[str, Array]]:
-    """Some epochs over one batch of play; `left` is the share of the budget that is still to be played."""
-    values = (
-        jax.vmap(train_state.net.along)(batch.obs, batch.legal, batch.before)[1]
-        * train_state.unit
-    )
+    """Make `EPOCHS` passes over one round of play of `steps` environment steps."""
+    along = jax.vmap(train_state.net.along)
+    values = along(batch.obs, batch.legal, batch.before)[1] * train_state.scale
     acted = batch.action != ABSENT
     advantage = gae(batch, values, config.train.gamma, GAE_LAMBDA)
     returns = advantage + values[:, :-1]
-    deviation = jnp.sqrt(
-        jnp.where(acted, returns**2, 0).sum() / jnp.maximum(acted.sum(), 1)
-    )
-    unit = jnp.where(
-        train_state.unit == 0,
-        deviation,
-        0.95 * train_state.unit + 0.05 * deviation,
-    )
-    unit = jnp.maximum(unit, 1e-2)
+    scale = _next_scale(train_state.scale, returns, acted)
 
-    def update(carry: Any, rows: Array) -> Any:
+    def update(carry: Any, rows: Int[Array, " M"]) -> tuple[Any, Any]:
         net, state = carry
-        part, adv, y = jax.tree.map(
-            lambda x: x[rows], (batch, advantage, returns / unit)
+        part = jax.tree.map(
+            lambda x: x[rows], (batch, advantage, returns / scale)
         )
         (_, parts), gradient = eqx.filter_value_and_grad(loss, has_aux=True)(
-            net, part, adv, y, left
+            net, *part, budget_left
         )
         change, state = _optimiser().update(gradient, state, trainable(net))
-        return (
-            eqx.apply_updates(net, jax.tree.map(lambda x: left * x, change)),
-            state,
-        ), parts
+        change = jax.tree.map(lambda x: budget_left * x, change)
+        return (eqx.apply_updates(net, change), state), parts
 
-    count = len(batch.action)
     key = jax.random.fold_in(jax.random.key(config.seed), train_state.updates)
-    orders = jax.vmap(lambda k: jax.random.permutation(k, count))(
-        jax.random.split(key, EPOCHS)
-    )
-    size = max(count // MINIBATCHES, 1)
-    rows = orders[:, : count // size * size].reshape(-1, size)
     (net, state), parts = jax.lax.scan(
-        update, (train_state.net, train_state.optimiser), rows
+        update,
+        (train_state.net, train_state.optimiser),
+        _minibatches(len(batch.action), key),
     )
     metrics = {f"policy/{name}": value.mean() for name, value in parts.items()}
     metrics["policy/return"] = jnp.where(acted, batch.reward, 0).sum(1).mean()
-    return PPOState(
-        net, state, unit, train_state.env_steps + steps, train_state.updates + 1
-    ), metrics
+    env_steps = train_state.env_steps + steps
+    train_state = PPOState(
+        net, state, scale, env_steps, train_state.updates + 1
+    )
+    return train_state, metrics
 
 
-def gae(batch: Batch, values: Array, gamma: float, lam: float) -> Array:
-    """[E, T]: generalised advantage estimates from values [E, T+1]; 0 at steps that were not acted."""
+def _next_scale(
+    scale: Float[Array, ""],
+    returns: Float[Array, "E T"],
+    acted: Bool[Array, "E T"],
+) -> Float[Array, ""]:
+    """Return the moving average of the root mean square return, at least 0.01."""
+    total = jnp.where(acted, returns**2, 0).sum()
+    deviation = jnp.sqrt(total / jnp.maximum(acted.sum(), 1))
+    moved = 0.95 * scale + 0.05 * deviation
+    return jnp.maximum(jnp.where(scale == 0, deviation, moved), 1e-2)
+
+
+def _minibatches(episodes: int, key: Key[Array, ""]) -> Int[Array, "U M"]:
+    """Return the episodes of each gradient step of all epochs, in random order."""
+    orders = jax.vmap(lambda k: jax.random.permutation(k, episodes))(
+        jax.random.split(key, EPOCHS)
+    )
+    size = max(episodes // MINIBATCHES, 1)
+    return orders[:, : episodes // size * size].reshape(-1, size)
+
+
+def gae(
+    batch: Batch, values: Float[Array, "E T1"], gamma: float, lam: float
+) -> Float[Array, "E T"]:
+    """Return generalised advantage estimates (Schulman et al., 2016).
+
+    Args:
+        batch: E episodes of T steps.
+        values: V at each step and after the last.
+        gamma: discount of a step.
+        lam: lambda of the estimates.
+
+    Returns:
+        The advantages; 0 at steps without an own action.
+    """
     acted = batch.action != ABSENT
     discount = gamma * ~batch.ends
-    delta = jnp.where(
-        acted, batch.reward + discount * values[:, 1:] - values[:, :-1], 0
-    )
+    delta = batch.reward + discount * values[:, 1:] - values[:, :-1]
+    delta = jnp.where(acted, delta, 0)
+    discount = jnp.where(acted, discount, 0)
 
-    def back(after: Array, at: Any) -> Any:
-        delta, discount = at
+    def backwards(
+        after: Array, step: tuple[Array, Array]
+    ) -> tuple[Array, Array]:
+        delta, discount = step
         advantage = delta + lam * discount * after
         return advantage, advantage
 
     last = jnp.zeros(len(delta))
-    return jax.lax.scan(
-        back, last, (delta.T, jnp.where(acted, discount, 0).T), reverse=True
-    )[1].T
+    steps = delta.T, discount.T
+    return jax.lax.scan(backwards, last, steps, reverse=True)[1].T
 
 
 def loss(
-    net: ActorCritic, batch: Batch, advantage: Array, y: Array, left: Array
-) -> tuple[Array, dict[str, Array]]:
-    """Clipped surrogate (eq. 7), the critic's squared error and the entropy bonus over episodes [E, T]; `y` in the critic's units."""
+    net: ActorCritic,
+    batch: Batch,
+    advantage: Float[Array, "E T"],
+    y: Float[Array, "E T"],
+    budget_left: Float[Array, ""],
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """Return the clipped surrogate loss (eq. 7 and 9) and its parts.
+
+    Args:
+        net: policy and critic.
+        batch: E episodes of T steps.
+        advantage: advantage of each action.
+        y: target of the critic, in its unit.
+        budget_left: fraction of the budget that is still to be played; it multiplies
+            the entropy bonus.
+    """
     acted = batch.action != ABSENT
 
-    def mean(x: Array) -> Array:
+    def mean(x: Float[Array, "E T"]) -> Float[Array, ""]:
         return jnp.where(acted, x, 0).sum() / jnp.maximum(acted.sum(), 1)
 
     logs, values = jax.vmap(net.along)(batch.obs, batch.legal, batch.before)
     logs, values = logs[:, :-1], values[:, :-1]
-    chosen = jnp.take_along_axis(
-        logs, jnp.maximum(batch.action, 0)[..., None], 2
-    )[..., 0]
-    ratio = jnp.exp(chosen - jnp.log(jnp.maximum(batch.prob, 1e-8)))
-    middle = mean(advantage)
-    advantage = (advantage - middle) / (
-        jnp.sqrt(mean((advantage - middle) ** 2)) + 1e-8
-    )
+    action = jnp.maximum(batch.action, 0)[..., None]
+    log_prob = jnp.take_along_axis(logs, action, 2)[..., 0]
+    ratio = jnp.exp(log_prob - jnp.log(jnp.maximum(batch.prob, 1e-8)))
+    centred = advantage - mean(advantage)
+    advantage = centred / (jnp.sqrt(mean(centred**2)) + 1e-8)
     clipped = jnp.clip(ratio, 1 - CLIP_RATIO, 1 + CLIP_RATIO)
     policy = -mean(jnp.minimum(ratio * advantage, clipped * advantage))
     value = mean((values - y) ** 2)
     entropy = mean(-(jnp.exp(logs) * jnp.maximum(logs, -30)).sum(2))
-    total = policy + 0.5 * value - left * ENTROPY_WEIGHT * entropy
+    total = policy + 0.5 * value - budget_left * ENTROPY_WEIGHT * entropy
     return total, {"surrogate": policy, "value": value, "entropy": entropy}

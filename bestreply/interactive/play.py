@@ -87,7 +87,7 @@ def _player(spec: Spec, run: Run | None, planner: str | None) -> Spec | Player:
         raise ValueError(
             "no run and no opponents: expected --against RUN, or --opponents and the names of players"
         )
-    return run.agent(planner) if planner or run.plans else run.player()
+    return run.agent(planner) if planner else run.player()
 
 
 def serve(

@@ -7,11 +7,10 @@ seeds share one compiled program, in a batch or not.
 import dataclasses
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bestreply.config import POLICIES, RunConfig
+from bestreply.config import RunConfig
 from bestreply.utils.console import console
 
 if TYPE_CHECKING:
@@ -45,12 +44,10 @@ def by_setting(units: Sequence["Unit"]) -> list[list["Unit"]]:
 def can_batch(config: RunConfig) -> bool:
     """Whether several seeds can be trained side by side: not of a method that plays while it learns, or between two rounds of it, nor
     where each is to be a run of Weights & Biases, of which a process has one at a time."""
-    from bestreply.baselines import OFFLINE
+    from bestreply.run import load_method
 
     alone = config.improve.rounds or config.train.wandb
-    return (
-        config.method in OFFLINE or config.method not in POLICIES
-    ) and not alone
+    return load_method(config.method).can_batch and not alone
 
 
 def usual_batch() -> int | None:
@@ -125,26 +122,14 @@ def bytes_of_seed(training: "Training") -> int:
     """An estimate of the memory that one more seed takes, from what it learns from and what training changes."""
     import jax
 
-    from bestreply.train import beliefs_of
-
-    held: list[Any] = [training.buffer, training.train_state]
-    if training.run.plans:
-        opponents, episodes = (
-            training.train_state.opponents,
-            training.buffer.episodes,
-        )
-        held.append(
-            jax.eval_shape(
-                partial(beliefs_of, training.run.config), opponents, episodes
-            )
-        )
-        shape = (*episodes.action.shape, opponents.goals)
-        held.append(
-            jax.ShapeDtypeStruct(shape, "float32")
-        )  # the weights of labels
-    return STEP + COPIES * sum(
-        x.size * x.dtype.itemsize for x in jax.tree.leaves(held)
+    run, buffer, train_state = (
+        training.run,
+        training.buffer,
+        training.train_state,
     )
+    further = run.method.fit_arrays(run, buffer, train_state)
+    arrays = jax.tree.leaves((buffer, train_state, further))
+    return STEP + COPIES * sum(x.size * x.dtype.itemsize for x in arrays)
 
 
 def free_memory() -> int:

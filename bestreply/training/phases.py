@@ -1,33 +1,41 @@
-"""A stretch of training: gradient steps of one kind in compiled blocks, logged and saved as it goes."""
+"""A phase of training: gradient steps of one kind, in compiled blocks with logs and checkpoints."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int32, Key, PyTree
 
 from bestreply.config import RunConfig
 from bestreply.utils.console import meter
 
-Step = Callable[[RunConfig, Any, Any, Array], tuple[Any, dict[str, Array]]]
-"""One gradient step: (config, data, train_state, key) -> the train_state, and what was measured by name."""
+State = TypeVar("State")
+"""The train state of a method: a PyTree."""
+Metrics = dict[str, Array]
+"""Scalars by name, such as `world/reward`."""
+Step = Callable[[RunConfig, Any, Any, Array], tuple[Any, Metrics]]
+"""One gradient step: (config, data, train state, key) -> (train state, metrics)."""
 Write = Callable[..., None]
-"""Takes a phase's name, its updates made, what was measured, and the environment steps if they are known (`MetricsLog.write`)."""
+"""Logs metrics: (phase, updates made, values by name, environment steps or None), as
+`MetricsLog.write`."""
 Seeds = Sequence[int] | None
-"""Of learners that are trained side by side, stacked [S, ...] with all that is theirs; None: one train_state, of the configuration's seed."""
+"""Seeds of S runs that are trained as one batch, with states and data stacked [S, ...];
+None: one run, with the seed of its configuration."""
 
 
 class Phase(NamedTuple):
-    """`counter` names its updates, both those to make (`TrainConfig`) and those made (of the train_state); `stream` its random draws."""
+    """One kind of gradient step."""
 
     name: str
     step: Step
     counter: str
+    """Name of the number of updates: to make in `TrainConfig`, made in the train state."""
     stream: int
+    """Number of its stream of random draws."""
 
 
 @partial(
@@ -38,100 +46,128 @@ class Phase(NamedTuple):
 def run_updates(
     config: RunConfig,
     step: Step,
-    data: Any,
-    train_state: Any,
-    seed: Array,
-    first: Array,
+    data: PyTree,
+    train_state: State,
+    seed: Key[Array, "*S"],
+    first: Int32[Array, ""],
     updates: int,
-) -> Any:
-    """`updates` gradient steps as one program; update number u draws from a key made of (seed, u) alone.
+) -> tuple[State, dict[str, Float[Array, "*S"]]]:
+    """Make gradient steps as one compiled program.
 
-    `seed` is a key, or [S] keys of as many learners, stacked like their data, each of which learns as it would alone.
+    Args:
+        config: configuration of the run.
+        step: one gradient step.
+        data: the data that every step draws from.
+        train_state: the state to continue from; its buffers are donated.
+        seed: key of the random draws; update u draws from (seed, u) alone. With S
+            keys, S runs are trained side by side, each with the result that it has
+            alone; `data` and `train_state` are then stacked [S, ...].
+        first: number of the first update.
+        updates: number of gradient steps.
+
+    Returns:
+        The train state, and the mean of each metric over the steps.
     """
 
-    def alone(
-        data: Any, train_state: Any, seed: Array
-    ) -> tuple[Any, dict[str, Array]]:
-        def body(
-            train_state: Any, number: Array
-        ) -> tuple[Any, dict[str, Array]]:
-            return step(
-                config, data, train_state, jax.random.fold_in(seed, number)
-            )
+    def one_run(
+        data: PyTree, train_state: State, seed: Key[Array, ""]
+    ) -> tuple[State, Metrics]:
+        def update(
+            train_state: State, number: Int32[Array, ""]
+        ) -> tuple[State, Metrics]:
+            key = jax.random.fold_in(seed, number)
+            return step(config, data, train_state, key)
 
-        train_state, metrics = jax.lax.scan(
-            body, train_state, first + jnp.arange(updates)
-        )
+        numbers = first + jnp.arange(updates)
+        train_state, metrics = jax.lax.scan(update, train_state, numbers)
         return train_state, jax.tree.map(lambda x: x.mean(0), metrics)
 
-    return (jax.vmap(alone) if seed.ndim else alone)(data, train_state, seed)
+    run = jax.vmap(one_run) if seed.ndim else one_run
+    return run(data, train_state, seed)
 
 
 def run_phase(
     phase: Phase,
     config: RunConfig,
-    data_for: Callable[[Any], Any],
-    train_state: Any,
-    save: Callable[[Any], None],
+    data_for: Callable[[State], PyTree],
+    train_state: State,
+    save: Callable[[State], None],
     write: Write,
     save_every: int,
     seeds: Seeds = None,
-) -> Any:
-    """Trains to the end of `phase` in blocks of `log_every`, or of `save_every` where that is less; logs after each block, saves after each
-    `save_every` updates.
+) -> State:
+    """Train to the end of a phase, in blocks of `log_every` or `save_every` updates.
 
-    What to learn from is asked for at the start and after each save, so that a resumed run learns from the same. Learners of several
-    `seeds` have made as many updates as one another, and what was measured is written as a list of numbers, one for each.
+    Args:
+        phase: the phase.
+        config: configuration of the run.
+        data_for: the data for a train state; called at the start and after each
+            checkpoint, so that a resumed run has the same data.
+        train_state: the state to continue from. With several `seeds` all runs have
+            made the same number of updates.
+        save: writes a checkpoint.
+        write: logs the metrics of a block; with several `seeds` a list of S numbers
+            for each name.
+        save_every: gradient steps between two checkpoints.
+        seeds: seeds of S runs that are trained as one batch; None: one run.
+
+    Returns:
+        The train state after the last update of the phase.
     """
-    done, updates = (
-        updates_made(train_state, phase.counter),
-        getattr(config.train, phase.counter),
-    )
+    total = getattr(config.train, phase.counter)
+    made = updates_made(train_state, phase.counter)
     seed = keys(config, seeds, phase.stream)
-    config = dataclasses.replace(
-        config, seed=0
-    )  # it is in the keys: all seeds have one program
+    # The seed is in the keys: all seeds share one program.
+    config = dataclasses.replace(config, seed=0)
     data = None
-    with meter(f"train: {phase.name}", updates - done, "updates") as progress:
-        while done < updates:
+    with meter(f"train: {phase.name}", total - made, "updates") as progress:
+        while made < total:
             data = data_for(train_state) if data is None else data
-            block = min(config.train.log_every, save_every, updates - done)
+            block = min(config.train.log_every, save_every, total - made)
             train_state, metrics = run_updates(
                 config,
                 phase.step,
                 data,
                 train_state,
                 seed,
-                jnp.int32(done),
+                jnp.int32(made),
                 block,
             )
-            done += block
-            write(
-                phase.name,
-                done,
-                {
-                    name: np.asarray(value).tolist()
-                    for name, value in metrics.items()
-                },
-            )
-            saving = done % save_every < block or done == updates
-            if saving:
+            made += block
+            values = {
+                name: np.asarray(value).tolist()
+                for name, value in metrics.items()
+            }
+            write(phase.name, made, values)
+            if made % save_every < block or made == total:
                 save(train_state)
                 data = None
             progress.advance(block)
     return train_state
 
 
-def updates_made(train_state: Any, counter: str) -> int:
-    """The gradient steps that `counter` of a train_state, or of learners stacked, has counted."""
+def updates_made(train_state: PyTree, counter: str) -> int:
+    """Return the number of gradient steps that a counter of the train state holds."""
     return int(np.max(getattr(train_state, counter)))
 
 
-def keys(config: RunConfig, seeds: Seeds, stream: int) -> Array:
-    """A stream of random draws of the configuration's seed [], or of each of `seeds` [S]."""
+def updates_left(config: RunConfig, train_state: PyTree, phase: Phase) -> int:
+    """Return the number of gradient steps that a phase has still to make."""
+    total = getattr(config.train, phase.counter)
+    return max(total - updates_made(train_state, phase.counter), 0)
+
+
+def keys(config: RunConfig, seeds: Seeds, stream: int) -> Key[Array, "*S"]:
+    """Return the key of a stream of random draws, or one key for each seed.
+
+    Args:
+        config: its seed is used where `seeds` is None.
+        seeds: seeds of S runs.
+        stream: number of the stream.
+    """
     one = [
-        jax.random.fold_in(jax.random.key(s), stream)
-        for s in ([config.seed] if seeds is None else seeds)
+        jax.random.fold_in(jax.random.key(seed), stream)
+        for seed in ([config.seed] if seeds is None else seeds)
     ]
     return one[0] if seeds is None else jnp.stack(one)
 
@@ -139,24 +175,29 @@ def keys(config: RunConfig, seeds: Seeds, stream: int) -> Array:
 def of_each(
     function: Callable[..., Any], config: RunConfig, seeds: Seeds, *trees: Any
 ) -> Any:
-    """``function(config, *trees)``; for several `seeds` for each in turn, with its configuration and its part of the `trees`, stacked."""
+    """Return ``function(config, *trees)``, or the stacked results of every seed.
+
+    Args:
+        function: called with the configuration of one run and its part of `trees`.
+        config: configuration of the runs.
+        seeds: seeds of S runs; None: one run.
+        trees: PyTrees, stacked [S, ...] with several seeds.
+    """
     if seeds is None:
         return function(config, *trees)
-    rows = zip(seeds, unstack(trees), strict=True)
-    return stack(
-        [
-            function(dataclasses.replace(config, seed=seed), *row)
-            for seed, row in rows
-        ]
-    )
+    results = [
+        function(dataclasses.replace(config, seed=seed), *row)
+        for seed, row in zip(seeds, unstack(trees), strict=True)
+    ]
+    return stack(results)
 
 
-def stack(trees: Sequence[Any]) -> Any:
-    """Trees of arrays [...] as one of arrays [S, ...]."""
+def stack(trees: Sequence[State]) -> State:
+    """Return S PyTrees of arrays [...] as one of arrays [S, ...]."""
     return jax.tree.map(lambda *x: jnp.stack(x), *trees)
 
 
-def unstack(trees: Any) -> Iterator[Any]:
-    """Each of the trees that were stacked."""
+def unstack(trees: State) -> Iterator[State]:
+    """Yield each of the PyTrees that were stacked."""
     for row in range(len(jax.tree.leaves(trees)[0])):
         yield jax.tree.map(lambda x, row=row: x[row], trees)

@@ -95,7 +95,7 @@ def opponent_step(
     counts = weights[
         index.row[:, None], index.step[:, None], others
     ]  # [B, N-1, G]
-    batch, counts = turned(
+    batch, counts = augmented(
         config,
         train_state.opponents.game,
         gather(buffer, index),
@@ -177,7 +177,7 @@ def subgoal_step(
     def loss(fitted: Any) -> tuple[Array, dict[str, Array]]:
         model = eqx.tree_at(fits, train_state.opponents, fitted)
         told = jax.vmap(jax.vmap(partial(log_code, model)))(*shown)
-        step, counts = turned(
+        step, counts = augmented(
             config,
             game,
             at,
@@ -284,7 +284,7 @@ def episodes_read(config: RunConfig, steps: int) -> int:
     )
 
 
-def turned(
+def augmented(
     config: RunConfig, game: Game, batch: Transition, belief: Any, key: Array
 ) -> tuple[Transition, Any]:
     """A batch [B, ...] of steps or windows and the beliefs [B, N-1, G] at their start, each under a random symmetry of the game."""
@@ -341,7 +341,7 @@ def world_step(
     windows = gather_window(
         buffer, draw_index(buffer, window_key, config.train.batch), UNROLL
     )
-    windows, _ = turned(config, game, windows, None, turn_key)
+    windows, _ = augmented(config, game, windows, None, turn_key)
     at, targets = windows, None
     if config.train.target != "improved":
         index = draw_index(buffer, value_key, config.train.value_batch)
@@ -356,7 +356,7 @@ def world_step(
             at,
             target_key,
         )
-        at, belief = turned(config, game, at, targets.belief, turn_value_key)
+        at, belief = augmented(config, game, at, targets.belief, turn_value_key)
         targets = targets._replace(belief=belief)
     (_, losses), gradient = eqx.filter_value_and_grad(world_loss, has_aux=True)(
         train_state.world, config, windows, at.obs, targets
@@ -414,7 +414,7 @@ def value_step(
         dream_key,
     )
     steps = jax.tree.map(lambda *x: jnp.concatenate(x), logged, dreamt)
-    steps = turned_steps(config, game, steps, turn_key)
+    steps = augmented_steps(config, game, steps, turn_key)
     y = jax.vmap(
         partial(
             improved_target, config.train, world, train_state.target_net, game
@@ -453,7 +453,7 @@ def value_step(
     return train_state, {"value/value": value}
 
 
-def turned_steps(
+def augmented_steps(
     config: RunConfig, game: Game, steps: ImaginedTransition, key: Array
 ) -> ImaginedTransition:
     """Steps [B, ...], each under a random symmetry of the game."""

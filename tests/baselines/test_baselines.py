@@ -303,7 +303,7 @@ def test_a_policy_goes_through_the_flow(tmp_path):
     assert "behaviour_cloning" in (run.path / "report.html").read_text()
     with pytest.raises(
         ValueError,
-        match=r"method=behaviour_cloning, which plans nothing; wanted",
+        match=r"method=behaviour_cloning: expected a method that plans",
     ):
         diagnose_run(run)
     with pytest.raises(

@@ -20,7 +20,7 @@ from bestreply.opponents.learned import LearnedOpponents
 from bestreply.replay.moa_buffer import fill
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import play
-from bestreply.train import fit_opponents
+from bestreply.training.loop import fit_opponents
 from bestreply.training.state import initial_train_state
 from bestreply.types import ABSENT, ego_order
 

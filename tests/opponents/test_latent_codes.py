@@ -17,7 +17,7 @@ from bestreply.opponents.latent_codes import first_codes, smooth_codes
 from bestreply.replay.moa_buffer import fill
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import play
-from bestreply.train import fit_opponents
+from bestreply.training.loop import fit_opponents
 from bestreply.training.state import initial_train_state, set_units
 
 DILEMMA = "matrix(table=prisoners_dilemma, rounds=8, memory=0)"  # with a memory, always the same is "as before"

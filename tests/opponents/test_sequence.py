@@ -21,7 +21,7 @@ from bestreply.replay.histories import (
 from bestreply.replay.moa_buffer import fill
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import play
-from bestreply.train import _begin, fit_history
+from bestreply.training.loop import fit_history
 from bestreply.training.state import initial_train_state, set_units
 from bestreply.types import ABSENT, ego_order
 
@@ -245,7 +245,7 @@ def test_a_run_plans_with_it(tmp_path, kind):
     )  # finished: nothing to do
     assert eqx.tree_equal(run.train_state, again.train_state)
     if kind != "level_k":  # a further round goes on with what was learned
-        further = _begin(run, run, store.episodes())
+        further = run.method.begin(run, store.episodes(), run)
         assert eqx.tree_equal(
             further.sequence.model, run.train_state.sequence.model
         )

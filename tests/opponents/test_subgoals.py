@@ -17,7 +17,7 @@ from bestreply.opponents.subgoals import log_code, now_and_then, subgoal_weights
 from bestreply.replay.moa_buffer import Index, fill
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import play
-from bestreply.train import fit_opponents
+from bestreply.training.loop import fit_opponents
 from bestreply.training.state import initial_train_state, set_units
 from bestreply.types import ABSENT
 

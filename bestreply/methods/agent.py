@@ -1,0 +1,106 @@
+"""The agent as a method: opponent and world models, trained on a dataset, and a planner."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+from jaxtyping import PyTree
+
+from bestreply.analysis.model_diagnostics import diagnose
+from bestreply.config import RunConfig
+from bestreply.games.base import Game
+from bestreply.planning.agent import Agent
+from bestreply.replay.moa_buffer import BufferState
+from bestreply.run import Method, Run
+from bestreply.training.loop import (
+    Save,
+    agent_phases,
+    begin_agent,
+    beliefs_of,
+    fit_agent,
+)
+from bestreply.training.phases import Seeds, Write, updates_made
+from bestreply.training.state import TrainState, initial_train_state
+from bestreply.training.trained_opponents import check_type_settings
+from bestreply.types import Episodes
+
+
+class AgentMethod(Method):
+    """Trains the models of `bestreply.planning.agent.Agent`."""
+
+    plans = True
+
+    def configure(self, config: RunConfig) -> RunConfig:
+        """Return `config`, after a check of the settings that depend on each other.
+
+        Args:
+            config: configuration of a run.
+
+        Raises:
+            ValueError: settings that exclude each other.
+        """
+        target, heads = config.train.target, config.model.value_heads
+        if (target == "improved") != (heads == "action"):
+            raise ValueError(
+                f"train.target={target}, model.value_heads={heads}: expected "
+                "improved with action, or neither"
+            )
+        if config.model.code_horizon < 0:
+            raise ValueError(
+                f"model.code_horizon={config.model.code_horizon}: expected 0 for "
+                "codes of policies, or a number of steps for codes of subgoals"
+            )
+        check_type_settings(
+            config.model.opponents, config.train.change_rate, config.planner
+        )
+        return config
+
+    def start(
+        self, config: RunConfig, game: Game, roster: Sequence[dict[str, Any]]
+    ) -> TrainState:
+        return initial_train_state(config, game, roster)
+
+    def begin(
+        self, run: Run, episodes: Episodes, previous: Run | None = None
+    ) -> TrainState:
+        nets = None if previous is None else previous.train_state
+        return begin_agent(run.config, run.game, run.roster, episodes, nets)
+
+    def updates(
+        self, config: RunConfig, train_state: TrainState
+    ) -> dict[str, tuple[int, int]]:
+        return {
+            phase.name: (
+                updates_made(train_state, phase.counter),
+                getattr(config.train, phase.counter),
+            )
+            for phase in agent_phases(config)
+        }
+
+    def fit(
+        self,
+        run: Run,
+        buffer: BufferState,
+        train_state: TrainState,
+        save: Save,
+        write: Write,
+        seeds: Seeds = None,
+    ) -> TrainState:
+        return fit_agent(run.config, buffer, train_state, save, write, seeds)
+
+    def fit_arrays(
+        self, run: Run, buffer: BufferState, train_state: TrainState
+    ) -> PyTree:
+        model, episodes = train_state.opponents, buffer.episodes
+        beliefs = jax.eval_shape(
+            partial(beliefs_of, run.config), model, episodes
+        )
+        label_weights = (*episodes.action.shape, model.goals)
+        return beliefs, jax.ShapeDtypeStruct(label_weights, "float32")
+
+    def diagnose(self, run: Run, held_out: Episodes) -> dict[str, Any]:
+        return diagnose(run, held_out)
+
+    def player(self, run: Run, name: str) -> Agent:
+        return run.agent(name=name)

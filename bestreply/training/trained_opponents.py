@@ -1,0 +1,91 @@
+"""The opponent model of a trained agent, as its settings require."""
+
+from bestreply.config import PlannerConfig, RunConfig
+from bestreply.games.base import Game
+from bestreply.opponents.base import OpponentModel
+from bestreply.opponents.changepoint import ChangepointOpponents
+from bestreply.opponents.learned import LearnedOpponents
+from bestreply.planning.base import Models
+from bestreply.planning.level_k import level_k_mixture
+from bestreply.training.state import TrainState
+
+
+def check_type_settings(
+    kind: str, change_rate: float, planner: PlannerConfig
+) -> None:
+    """Refuse settings of a belief over types for an opponent model without one.
+
+    Args:
+        kind: `ModelConfig.opponents`.
+        change_rate: probability before each step that an opponent changes type.
+        planner: settings of the planner.
+
+    Raises:
+        ValueError: the model reads histories, and one of these settings is above 0.
+    """
+    if kind in ("recurrent", "in_context") and _needs_filter(
+        change_rate, planner
+    ):
+        raise ValueError(
+            f"train.change_rate={change_rate}, planner.memory={planner.memory}, "
+            f"planner.unknown_type_prior={planner.unknown_type_prior}: expected 0 "
+            f"with model.opponents={kind}; a belief over types needs "
+            "model.opponents=types"
+        )
+
+
+def trained_opponents(
+    config: RunConfig,
+    game: Game,
+    train_state: TrainState,
+    planner: PlannerConfig,
+    change_rate: float,
+) -> OpponentModel:
+    """Return the opponent model that `ModelConfig.opponents` names.
+
+    Args:
+        config: configuration of the run.
+        game: its game.
+        train_state: its trained networks.
+        planner: settings of the planner that the model is for.
+        change_rate: probability before each step that an opponent changes type.
+
+    Raises:
+        ValueError: see `check_type_settings`.
+    """
+    kind = config.model.opponents
+    if train_state.sequence is not None:
+        check_type_settings(kind, change_rate, planner)
+        return train_state.sequence.model
+    types = with_type_changes(train_state.opponents, change_rate, planner)
+    if kind != "level_k":
+        return types
+    models = Models(train_state.world, types, config.train.gamma, planner)
+    return level_k_mixture(models, planner.prior_mixing)
+
+
+def with_type_changes(
+    model: LearnedOpponents, change_rate: float, planner: PlannerConfig
+) -> OpponentModel:
+    """Return `model` with a belief that expects changes, memory or unknown types.
+
+    Args:
+        model: the learned opponent model.
+        change_rate: probability before each step that an opponent changes type.
+        planner: its `memory` and `unknown_type_prior` are read.
+
+    Returns:
+        `model` itself where all three settings are 0.
+    """
+    if not _needs_filter(change_rate, planner):
+        return model
+    return ChangepointOpponents(  # pyright: ignore[reportCallIssue]
+        model=model,
+        hazard=change_rate,
+        memory=planner.memory,
+        unknown_type_prior=planner.unknown_type_prior,
+    )
+
+
+def _needs_filter(change_rate: float, planner: PlannerConfig) -> bool:
+    return max(change_rate, planner.memory, planner.unknown_type_prior) > 0
