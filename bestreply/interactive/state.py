@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from bestreply.interactive.session import Session
-from bestreply.report.belief_strips import colour, strip
-from bestreply.report.safe_svg import Refused, safe_svg
+from bestreply.report.belief_strips import belief_strip, colour
+from bestreply.report.safe_svg import UnsafePicture, safe_svg
 from bestreply.report.texts import Texts, fixed
 from bestreply.types import ABSENT
 
@@ -48,7 +48,7 @@ def _board(session: Session) -> str:
     """The picture as SVG markup from our short list of shapes; empty where it is not safe to show, and the text has to do."""
     try:
         return safe_svg(session.game.picture(session.obs, session.seat))
-    except Refused:
+    except UnsafePicture:
         return ""
 
 
@@ -154,7 +154,7 @@ def _beliefs(
         }
         if len(goals) > 1:
             nothing = [None] * len(rows)
-            drawn = strip(
+            drawn = belief_strip(
                 told["title"],
                 rows,
                 nothing,
@@ -163,7 +163,7 @@ def _beliefs(
                 texts,
                 session.game.max_steps,
             )
-            told |= {"figure": str(drawn.figure), "said": drawn.said}
+            told |= {"figure": str(drawn.figure), "said": drawn.words}
         if seat in expected:
             told["expects"] = _expects(
                 expected[seat], session.game.action_names, texts

@@ -1,8 +1,9 @@
-"""The report of a run, or over many: one page and one terminal table, from the files of run directories alone.
+"""Reports about one run or several, from the files of run directories alone.
 
-Charts are SVG, coloured by the page's style sheet (docs/charts.md says why no library draws them). The page
-needs no script but a step slider and a readout, and its content security policy forbids every other script
-and style by their hashes: the report of a stranger's run directory is safe to open.
+Charts are SVG with the colours of the page's style sheet (docs/charts.md compares
+drawing libraries). The only script is a step slider and a readout of curves. The
+content security policy admits scripts and styles by hash, so a report of a foreign
+run directory is safe to open.
 """
 
 from collections.abc import Sequence
@@ -16,11 +17,21 @@ __all__ = ["summary_table", "write_report", "write_report_over_runs"]
 
 
 def write_report(run_dir: str | Path, lang: str = "en") -> Path:
-    """Writes ``run_dir/report.html`` from the run's files and returns its path. `lang`: "en" or "zh".
+    """Write ``run_dir/report.html`` from the run's files.
 
-    Only reads files of the run directory and runs nothing. A missing or broken file is named on the page,
-    with the command that makes it. Raises FileNotFoundError where `run_dir` is no directory, ValueError for
-    an unknown `lang`.
+    Reads files only. The page names each missing or broken file and the command that
+    creates it.
+
+    Args:
+        run_dir: run directory.
+        lang: "en" or "zh".
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        FileNotFoundError: `run_dir` is not a directory.
+        ValueError: `lang` is unknown.
     """
     from bestreply.report.page import write_page
 
@@ -28,11 +39,22 @@ def write_report(run_dir: str | Path, lang: str = "en") -> Path:
 
 
 def summary_table(run_dir: str | Path, lang: str = "en") -> "Group":
-    """Methods x opponent sets for the terminal: mean return ± standard error, over seeds if there are several,
-    and the same held against the best reply where the run has references.
+    """Return the scores of a run as tables for the terminal.
 
-    Raises FileNotFoundError where ``scores.parquet`` is missing, ValueError that says why where it cannot be
-    read.
+    Rows are methods and columns are opponent sets: mean return ± standard error, over
+    seeds if there are several. Runs with references also get normalised returns and
+    shares of the best reply.
+
+    Args:
+        run_dir: run directory.
+        lang: "en" or "zh".
+
+    Returns:
+        The tables and their notes.
+
+    Raises:
+        FileNotFoundError: ``scores.parquet`` is missing.
+        ValueError: ``scores.parquet`` cannot be used; the message says why.
     """
     from bestreply.report.scores import terminal_table
 
@@ -47,24 +69,35 @@ def write_report_over_runs(
     since: str | None = None,
     baseline: str | None = None,
 ) -> tuple[Path, Path]:
-    """Writes ``report.html`` and ``report.md``, of the same content, about all runs in `folders`; returns their paths.
+    """Write ``report.html`` and ``report.md``, with the same content, about all runs in
+    `folders`.
+
+    Reads files only. A broken run is listed with its problem, and the rest is shown.
 
     Args:
-        folders: run directories, or folders of runs or sweeps, however deep.
+        folders: run directories, or folders of runs or sweeps, at any depth.
         lang: "en" or "zh".
-        out: the folder to write to; by default the one that holds all of `folders`.
-        since: only runs made since then by their provenance: "7d", "24h", "2w", or an ISO 8601 date.
-        baseline: a method that all others are held against, instead of every pair of methods.
+        out: output folder; by default the common parent of `folders`.
+        since: only runs that started since then: "7d", "24h", "2w", or an ISO
+            8601 date.
+        baseline: the method to compare all other methods with; by default all
+            pairs are compared.
 
-    Only reads files, and runs nothing. A run that is broken is named with what is wrong, and the rest is shown. Raises
-    FileNotFoundError for a folder that is not there; ValueError for no runs, an unknown `lang` or `baseline`, or a `since` that is
-    no time.
+    Returns:
+        Paths of the page and of the Markdown file.
+
+    Raises:
+        FileNotFoundError: a folder does not exist.
+        ValueError: there are no runs, `lang` or `baseline` is unknown, or `since`
+            is not a time.
     """
     from bestreply.report.weekly.page import write_pages
     from bestreply.report.weekly.timestamps import parse_since
 
-    begin = parse_since(since) if since is not None else None
-    places = [Path(folder) for folder in folders]
     return write_pages(
-        places, lang, Path(out) if out is not None else None, begin, baseline
+        [Path(folder) for folder in folders],
+        lang,
+        None if out is None else Path(out),
+        None if since is None else parse_since(since),
+        baseline,
     )

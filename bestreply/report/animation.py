@@ -1,7 +1,9 @@
-"""Draws one recorded match as an animated GIF: a frame per step with the board, the scores of the agent's actions and its beliefs.
+"""Draw a recorded match as an animated GIF.
 
-The match is an entry of `matches.json` (docs/files.md), checked as for the report, and its picture is drawn shape by shape. A picture with
-other shapes than a board's, and a game without a board, show the text of the observation.
+Each step is a frame with the board, the scores of the agent's actions and its
+beliefs. The match is an entry of `matches.json` (docs/files.md), with the same checks
+as in the report. The picture is drawn shape by shape. The text of the observation
+replaces a missing picture and a picture with other shapes than those of a board.
 """
 
 import io
@@ -14,7 +16,13 @@ from xml.etree import ElementTree
 import numpy as np
 
 from bestreply.report.checks import row_of, rows_of
-from bestreply.report.matches import Match, MatchStep, read_matches
+from bestreply.report.matches import (
+    Match,
+    MatchStep,
+    choice_sentence,
+    opponent_sentence,
+    read_matches,
+)
 from bestreply.report.run_files import clean
 from bestreply.report.texts import Texts, fixed, load_texts
 from bestreply.utils.files import write_bytes
@@ -22,17 +30,15 @@ from bestreply.utils.files import write_bytes
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
 
+Document = dict[str, Any]
+
 WIDTH, MARGIN, GAP = 800, 20, 28  # px
 BOARD_WIDTH, ROW, BAR = 340, 22, 15  # px: of the board, of a line, of a bar
-OVERSAMPLING = (
-    2  # frames are drawn larger and reduced, which smooths discs and lines
-)
+OVERSAMPLING = 2
+"""Frames are drawn larger and reduced, which smooths discs and lines."""
 STEP_MS, LAST_MS = 1500, 4000
-MAX_STEPS, MAX_ACTIONS, MAX_OPPONENTS = (
-    50,
-    10,
-    6,
-)  # shown; a file of more would be too large to send
+MAX_STEPS, MAX_ACTIONS, MAX_OPPONENTS = 50, 10, 6
+"""Shown of a match, to limit the size of the file."""
 PALETTE = 64
 PAPER, INK, FAINT, TRACK = "#ffffff", "#1d2329", "#5c6670", "#eceff2"
 CHOSEN, OTHER, ILLEGAL = "#0072b2", "#a9bccb", "#7d8a96"
@@ -47,7 +53,7 @@ TYPE_COLOURS = (
     "#8a8f98",
 )
 
-# The first that the machine has; Pillow's own for Latin text where it has none.
+# The first font on the machine; Pillow's own for Latin text without one.
 SANS = (
     "DejaVuSans.ttf",
     "LiberationSans-Regular.ttf",
@@ -66,19 +72,21 @@ CHINESE = (
 )  # fmt: skip
 
 
-def write_gif(document: dict[str, Any], path: Path, lang: str = "en") -> Path:
+def write_gif(document: Document, path: Path, lang: str = "en") -> Path:
     """Write a match as an animated GIF, 800 pixels wide.
 
     Args:
-        document: an entry of `matches.json`. Of more than `MAX_STEPS` steps, the first are shown.
-        path: of the file.
-        lang: of the words in the picture, en or zh.
+        document: an entry of `matches.json`; the first `MAX_STEPS` steps are
+            shown.
+        path: file to write.
+        lang: language of the texts, "en" or "zh".
 
     Returns:
         `path`.
 
     Raises:
-        ValueError: the match does not fit docs/files.md, or a text is Chinese and the machine has no Chinese font.
+        ValueError: the match does not fit docs/files.md, or a text is Chinese and
+            the machine has no Chinese font.
     """
     frames = list(draw_match(document, lang))
     durations = [STEP_MS] * (len(frames) - 1) + [LAST_MS]
@@ -97,10 +105,15 @@ def write_gif(document: dict[str, Any], path: Path, lang: str = "en") -> Path:
     return path
 
 
-def draw_match(
-    document: dict[str, Any], lang: str = "en"
-) -> "Iterator[Image.Image]":
-    """Draw the frames of a match, one per step and all of one size.
+def draw_match(document: Document, lang: str = "en") -> "Iterator[Image.Image]":
+    """Draw the frames of a match, one per step, all of the same size.
+
+    Args:
+        document: an entry of `matches.json`.
+        lang: language of the texts, "en" or "zh".
+
+    Returns:
+        Frames in order.
 
     Raises:
         ValueError: as `write_gif`.
@@ -109,9 +122,9 @@ def draw_match(
 
     texts = load_texts(lang)
     cleaned = clean(document)
-    matches, refused = read_matches([cleaned], texts)
+    matches, left_out = read_matches([cleaned], texts)
     if not matches:
-        raise ValueError("; ".join(refused))
+        raise ValueError("; ".join(left_out))
     match, steps = matches[0], cleaned["steps"]
     span = _span(steps, len(cleaned["actions"]))
     height = max(
@@ -126,7 +139,10 @@ def draw_match(
 
 
 def _reduce(frames: "list[Image.Image]") -> "list[Image.Image]":
-    """Frames in one palette of their most frequent colours: flat areas keep theirs, and what does not move does not flicker."""
+    """Map frames to one palette of their most frequent colours.
+
+    Flat areas keep their colour, and static parts do not flicker.
+    """
     from PIL import Image
 
     packed = [
@@ -150,7 +166,7 @@ def _reduce(frames: "list[Image.Image]") -> "list[Image.Image]":
 
 
 def _span(steps: list[dict[str, Any]], actions: int) -> tuple[float, float]:
-    """The least and the greatest score of a match, with zero: one scale makes steps comparable."""
+    """Return the least and the greatest score of a match, including zero."""
     scores = [
         s
         for step in steps
@@ -172,23 +188,20 @@ def _frame(
     span: tuple[float, float],
     texts: Texts,
 ) -> int:
-    """Draw step `t`, or measure it where `draw` is None. Returns the height, px."""
+    """Draw step `t`, or only measure it without `draw`. Returns the height, px."""
     pen, step, shown = _Pen(draw), document["steps"][t], match.steps[t]
     chosen = next(c for c in shown.candidates if c.chosen)
-    pen.text(MARGIN, 34, match.title, 18, most=WIDTH - 2 * MARGIN)
+    pen.text(MARGIN, 34, match.title, 18, max_width=WIDTH - 2 * MARGIN)
     words = [texts("say_step", step=t + 1, count=len(match.steps))]
     player = document["players"][document["seat"]]
-    key = "say_chose" if chosen.score != "–" else "say_did"
-    words.append(
-        texts(key, player=player, action=chosen.name, score=chosen.score)
-    )
+    words.append(choice_sentence(player, chosen, texts))
     pen.text(
         MARGIN,
         60,
         texts("sentence_gap").join(words),
         15,
         FAINT,
-        most=WIDTH - 2 * MARGIN,
+        max_width=WIDTH - 2 * MARGIN,
     )
     left = _board(pen, shown, MARGIN, 80)
     x = MARGIN + BOARD_WIDTH + GAP
@@ -206,7 +219,7 @@ def _frame(
 
 
 def _board(pen: "_Pen", step: MatchStep, x: float, y: float) -> float:
-    """Draw the picture, or the text where there is no picture that can be drawn. Returns where it ends."""
+    """Draw the picture, or the text instead. Returns its lower end, px."""
     shapes = _shapes(str(step.picture)) if step.picture else None
     if shapes is not None:
         return pen.shapes(shapes, x, y, BOARD_WIDTH)
@@ -217,7 +230,12 @@ def _board(pen: "_Pen", step: MatchStep, x: float, y: float) -> float:
     size = max(16 * min(1, BOARD_WIDTH / max(longest, 1)), 9)
     for k, line in enumerate(lines):
         pen.text(
-            x, y + size * (1 + 1.4 * k), line, size, mono=True, most=BOARD_WIDTH
+            x,
+            y + size * (1 + 1.4 * k),
+            line,
+            size,
+            mono=True,
+            max_width=BOARD_WIDTH,
         )
     return y + size * (1 + 1.4 * len(lines))
 
@@ -231,7 +249,10 @@ def _scores(
     y: float,
     texts: Texts,
 ) -> float:
-    """Draw a bar for the score of each action; of very many, the best and the chosen one. Returns where they end."""
+    """Draw a bar for the score of each action. Returns the lower end, px.
+
+    Of more than MAX_ACTIONS actions, the chosen one and the best ones are drawn.
+    """
     rows = sorted(
         zip(step.candidates, scores, strict=True),
         key=lambda row: (
@@ -252,7 +273,9 @@ def _scores(
         ink = INK if candidate.legal else ILLEGAL
         if candidate.chosen:
             pen.box(x, top + 3, 6, 9, CHOSEN)
-        pen.text(x + 12, top + 13, candidate.name, 14, ink, most=names - 18)
+        pen.text(
+            x + 12, top + 13, candidate.name, 14, ink, max_width=names - 18
+        )
         pen.box(left, top, width, BAR, TRACK)
         if candidate.legal and score is not None:
             end = zero + score / (span[1] - span[0]) * width
@@ -278,7 +301,9 @@ def _beliefs(
     y: float,
     texts: Texts,
 ) -> float:
-    """Draw the belief about each opponent as one bar of parts, and what the opponent did. Returns where they end."""
+    """Draw the belief about each opponent as a bar of parts, and its action. Returns the
+    lower end, px.
+    """
     goals, seats = document.get("goals") or [], len(document["players"]) - 1
     beliefs = (
         rows_of(step, "belief", seats, len(goals))
@@ -292,7 +317,9 @@ def _beliefs(
     for opponent, belief in list(zip(shown.others, beliefs, strict=True))[
         :MAX_OPPONENTS
     ]:
-        pen.text(x, y + 16, _deed(opponent, texts), 13, most=width)
+        pen.text(
+            x, y + 16, opponent_sentence(opponent, texts), 13, max_width=width
+        )
         y += ROW
         known = [(g, p) for g, p in enumerate(belief) if p is not None]
         if known:
@@ -304,30 +331,17 @@ def _beliefs(
     return y
 
 
-def _deed(opponent: Any, texts: Texts) -> str:
-    """What an opponent did at a step, in one sentence."""
-    if opponent.left:
-        return texts("say_left", player=opponent.title)
-    did = next((action for action in opponent.actions if action.marked), None)
-    if did is None:
-        return opponent.title
-    key = "say_other" if did.text != "–" else "say_did"
-    return texts(
-        key, player=opponent.title, action=did.name, probability=did.text
-    )
-
-
 def _legend(
     pen: "_Pen", goals: list[str], x: float, y: float, width: float
 ) -> float:
-    """Draw a coloured square and the name of each type, in lines. Returns where they end."""
+    """Draw a coloured square and the name of each type. Returns the lower end, px."""
     at = x
     for g, name in enumerate(goals):
         needed = 17 + pen.width(name, 13) + 16
         if at > x and at + needed > x + width:
             at, y = x, y + ROW - 2
         pen.box(at, y, 12, 12, TYPE_COLOURS[g % len(TYPE_COLOURS)])
-        pen.text(at + 17, y + 11, name, 13, most=width - 17)
+        pen.text(at + 17, y + 11, name, 13, max_width=width - 17)
         at += needed
     return y + ROW
 
@@ -339,7 +353,9 @@ def _parts(
     y: float,
     width: float,
 ) -> None:
-    """Draw the parts of a bar, each type's in its colour, with the probability where there is room."""
+    """Draw the parts of a bar in the colours of the types, with probabilities where they
+    fit.
+    """
     for g, share in shares:
         size = min(max(share, 0.0), 1.0) * width
         colour = TYPE_COLOURS[g % len(TYPE_COLOURS)]
@@ -352,7 +368,7 @@ def _parts(
 
 
 def _on(colour: str) -> str:
-    """The ink that is easier to read on a colour."""
+    """Return the ink with the better contrast on a colour."""
     r, g, b = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
     return INK if 0.299 * r + 0.587 * g + 0.114 * b > 130 else PAPER
 
@@ -383,7 +399,10 @@ _IGNORED = {"class", "aria-hidden", "font-family", "viewBox", "role"}
 def _shapes(
     svg: str,
 ) -> tuple[tuple[float, float], list[dict[str, Any]]] | None:
-    """The size of a picture and its shapes, in their order; None where one cannot be drawn, or where all are text."""
+    """Return the size of a picture and its shapes in order.
+
+    None if a shape cannot be drawn, or all of them are text.
+    """
     root = ElementTree.fromstring(svg)
     box = [
         float(value)
@@ -442,7 +461,7 @@ def _paintable(shape: dict[str, Any]) -> bool:
 
 
 class _Pen:
-    """Draws in pixels of the finished picture; draws nothing, and measures, where there is no drawing."""
+    """Draws in pixels of the final picture; without an image it only measures."""
 
     def __init__(self, draw: "ImageDraw.ImageDraw | None") -> None:
         self.draw = draw
@@ -462,13 +481,13 @@ class _Pen:
         ink: str = INK,
         anchor: str = "ls",
         mono: bool = False,
-        most: float = WIDTH,
+        max_width: float = WIDTH,
     ) -> None:
-        """A line of text; `y` is its base line. Cut with three dots where it is wider than `most`."""
+        """Write a line of text with base line `y`, shortened to `max_width`, px."""
         text = text.replace("−", "-").replace(
             "–", "-"
-        )  # Pillow's own font has neither
-        while len(text) > 4 and self.width(text, size, mono) > most:
+        )  # Pillow's own font lacks both
+        while len(text) > 4 and self.width(text, size, mono) > max_width:
             text = text.rstrip("…")[:-1] + "…"
         if self.draw is not None:
             font = _font(_family(text, mono), size * OVERSAMPLING)
@@ -502,7 +521,9 @@ class _Pen:
         y: float,
         width: float,
     ) -> float:
-        """The shapes of a picture, scaled to `width` or to as high as wide. Returns where it ends."""
+        """Draw shapes, scaled to fit a square of side `width`. Returns the lower end,
+        px.
+        """
         size, shapes = picture
         scale = min(width / size[0], width / size[1])
         for shape in shapes if self.draw is not None else ():
@@ -597,7 +618,7 @@ def _colour(value: str | None) -> str | None:
 
 
 def _family(text: str, mono: bool) -> tuple[str, ...]:
-    """The fonts for a text, by the characters in it."""
+    """Return the fonts for the characters of a text."""
     if any("\u2e80" <= character <= "\uffef" for character in text):
         return CHINESE
     return MONO if mono else SANS
@@ -607,7 +628,9 @@ def _family(text: str, mono: bool) -> tuple[str, ...]:
 def _font(
     family: tuple[str, ...], size: float
 ) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
-    """The first font of `family` on this machine. Raises ValueError where there is none for Chinese text."""
+    """Return the first font of `family` on this machine; ValueError without one for
+    Chinese.
+    """
     from PIL import ImageFont
 
     for name in family:

@@ -1,6 +1,10 @@
-"""Prepare `belief` of `diagnostics.json` for the page: accuracy of the likeliest type by moves, and calibration."""
+"""Prepare `belief` of `diagnostics.json` for the page: accuracy of inferred types, and
+calibration.
+"""
 
 from typing import Any
+
+from markupsafe import Markup
 
 from bestreply.report.line_charts import named_lines
 from bestreply.report.run_files import number
@@ -10,14 +14,19 @@ from bestreply.report.texts import Texts, fixed
 
 
 def belief_section(
-    belief: Any, texts: Texts, goals: bool = False
+    belief: object, texts: Texts, goals: bool = False
 ) -> dict[str, Any] | None:
-    """Return a chart and a table of accuracy by moves, and a table of confidence; None without accuracies.
+    """Return a chart and a table of accuracy by moves observed, and a table of
+    confidence.
 
     Args:
-        belief: the entry of the file, whatever it is.
-        texts: the page's language.
-        goals: types are goals that the game declares, and accuracy is the hit ratio.
+        belief: the entry of the file, of any type.
+        texts: language of the page.
+        goals: types are goals that the game declares, so that accuracy is the hit
+            ratio.
+
+    Returns:
+        Values of the template; None without accuracies.
     """
     if not isinstance(belief, dict):
         return None
@@ -57,7 +66,7 @@ def _table(
     entries: list[dict[str, Any]],
     keys: tuple[str, ...],
     texts: Texts,
-    bars: Any = None,
+    bars: dict[tuple[int, int], Markup] | None = None,
 ) -> TextTable:
     names = {"share": "share_of_truth", "accuracy": "right"}
     rows = [

@@ -1,4 +1,5 @@
-"""Prepare `changes.json` for the page: how soon the agent notices a change of type, and what it loses until then.
+"""Prepare `changes.json` for the page: detection of type changes, and the return lost
+until then.
 
 An opponent set that does not fit docs/files.md is left out with the reason.
 """
@@ -8,29 +9,39 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bestreply.report.checks import want
+from bestreply.report.checks import expect
 from bestreply.report.line_charts import named_lines
 from bestreply.report.regret import opponent_sets
 from bestreply.report.run_files import number
-from bestreply.report.sections import TextTable
-from bestreply.report.texts import Texts, fixed
+from bestreply.report.sections import TextTable, entries_of
+from bestreply.report.texts import Texts, fixed, with_error
 
-AGENTS = ("told", "expecting", "not expecting")
+AGENTS = ("expecting", "not expecting")
 MAX_STEPS = 10  # after a change, in the chart
-MAX_FALSE_ALARMS = 0.01  # a game without a change
+MAX_FALSE_ALARMS = 0.01  # per game without a change
 
 
 @dataclass(frozen=True)
 class OpponentChange:
-    """The changes of one opponent set."""
+    """Changes of the opponents of one set."""
 
     title: str
     figure: Markup
     cells: list[str]
 
 
-def changes_section(document: dict[str, Any], texts: Texts) -> dict[str, Any]:
-    """Return the opponent sets that fit, a table of them, and why others were left out."""
+def changes_section(
+    document: dict[str, object], texts: Texts
+) -> dict[str, Any]:
+    """Return the valid opponent sets and a table of them.
+
+    Args:
+        document: `changes.json`.
+        texts: language of the page.
+
+    Returns:
+        Values of the template; `left_out` has a sentence about each invalid set.
+    """
     sets, left_out = opponent_sets(
         document, _opponent_change, "changes_bad", texts
     )
@@ -49,20 +60,15 @@ def changes_section(document: dict[str, Any], texts: Texts) -> dict[str, Any]:
 
 
 def _opponent_change(entry: Any, texts: Texts) -> OpponentChange:
-    want(
-        isinstance(entry, dict), "an opponent set wants to be an object", entry
-    )
+    expect(isinstance(entry, dict), "opponent set", entry, "an object")
     title = str(entry.get("opponents", "?"))
     since = entry.get("belief_since")
-    want(isinstance(since, dict), "belief_since wants to be an object", since)
+    expect(isinstance(since, dict), "belief_since", since, "an object")
     lines = {}
-    for agent in AGENTS[1:]:
+    for agent in AGENTS:
         values = since.get(agent)
-        want(
-            isinstance(values, list),
-            f"belief_since of {agent} wants to be a list",
-            values,
-        )
+        name = f"belief_since of {agent}"
+        expect(isinstance(values, list), name, values, "a list")
         points = [
             (float(k), number(v)) for k, v in enumerate(values[: MAX_STEPS + 1])
         ]
@@ -71,7 +77,7 @@ def _opponent_change(entry: Any, texts: Texts) -> OpponentChange:
         ]
     noticed, delay = _best_alarm(entry.get("curve"))
     lost = entry.get("lost")
-    want(isinstance(lost, dict), "lost wants to be an object", lost)
+    expect(isinstance(lost, dict), "lost", lost, "an object")
     cells = [title, _lost(lost, "not expecting"), _lost(lost, "expecting")]
     cells += [fixed(noticed), "–" if delay is None else fixed(delay, 1)]
     return OpponentChange(
@@ -83,28 +89,21 @@ def _opponent_change(entry: Any, texts: Texts) -> OpponentChange:
 
 def _lost(lost: dict[str, Any], agent: str) -> str:
     value: Any = lost.get(agent)
-    want(
-        isinstance(value, dict), f"lost of {agent} wants to be an object", value
-    )
-    return f"{fixed(number(value.get('mean')))} ± {fixed(number(value.get('stderr')))}"
+    expect(isinstance(value, dict), f"lost of {agent}", value, "an object")
+    return with_error(number(value.get("mean")), number(value.get("stderr")))
 
 
 def _best_alarm(curve: Any) -> tuple[float | None, float | None]:
-    """Return the share noticed and mean delay in steps at the best threshold with few false alarms."""
-    rows = (
-        [row for row in curve if isinstance(row, dict)]
-        if isinstance(curve, list)
-        else []
-    )
+    """Return share detected and mean delay, in steps, at the best threshold with few
+    false alarms.
+    """
     reliable = [
         row
-        for row in rows
+        for row in entries_of({"curve": curve}, "curve")
         if (number(row.get("false_alarms")) or 0.0) <= MAX_FALSE_ALARMS
         and number(row.get("noticed")) is not None
     ]
-    best = max(reliable, key=lambda row: row["noticed"], default=None)
-    return (
-        (None, None)
-        if best is None
-        else (number(best["noticed"]), number(best.get("delay")))
-    )
+    if not reliable:
+        return None, None
+    best = max(reliable, key=lambda row: row["noticed"])
+    return number(best["noticed"]), number(best.get("delay"))

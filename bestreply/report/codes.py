@@ -1,4 +1,6 @@
-"""Prepare `codes` of `diagnostics.json` for the page: learned codes by player, and the information they hold."""
+"""Prepare `codes` of `diagnostics.json` for the page: learned type codes by player, and
+their information.
+"""
 
 from typing import Any
 
@@ -8,24 +10,31 @@ from bestreply.report.sections import TextTable, entries_of
 from bestreply.report.texts import Texts, fixed
 
 MAX_SHOWN = 40
-"""Codes and players in the chart."""
+"""Greatest number of codes and of players in the chart."""
 
 
-def codes_section(codes: Any, texts: Texts) -> dict[str, Any] | None:
-    """Return a heat map of players by codes and a table by moves seen; None where shares do not fit."""
-    rows = _shares(codes) if isinstance(codes, dict) else {}
-    if not rows:
+def codes_section(codes: object, texts: Texts) -> dict[str, Any] | None:
+    """Return a heat map of players by codes, and a table by moves observed.
+
+    Args:
+        codes: the entry of the file, of any type.
+        texts: language of the page.
+
+    Returns:
+        Values of the template; None without valid shares.
+    """
+    if not isinstance(codes, dict) or not (rows := _shares(codes)):
         return None
     names = [str(k + 1) for k in range(len(next(iter(rows.values()))))]
-    said = [
+    sentences = [
         texts(
             "codes_row",
             player=player,
-            shares=texts("list_gap").join(_said(shares, names, texts)),
+            shares=texts("list_gap").join(_row_texts(shares, names, texts)),
         )
         for player, shares in rows.items()
     ]
-    label = texts("codes_label", rows=" ".join(said))
+    label = texts("codes_label", rows=" ".join(sentences))
     return {
         "figure": heat_map(rows, names, texts("codes_corner"), label),
         "table": _by_moves(codes, texts),
@@ -33,13 +42,11 @@ def codes_section(codes: Any, texts: Texts) -> dict[str, Any] | None:
 
 
 def _shares(document: dict[str, Any]) -> dict[str, list[float]]:
-    """Return the share of each player's matches that ends in each code, [codes] by player."""
+    """Return by player the [codes] share of its matches that ends in each code."""
     players, joint = document.get("players"), document.get("shares")
-    if not (
-        isinstance(players, list)
-        and isinstance(joint, list)
-        and len(players) <= MAX_SHOWN
-    ):
+    if not isinstance(players, list) or not isinstance(joint, list):
+        return {}
+    if len(players) > MAX_SHOWN:
         return {}
     codes = [
         [number(v) for v in row]
@@ -56,7 +63,9 @@ def _shares(document: dict[str, Any]) -> dict[str, list[float]]:
     return rows
 
 
-def _said(shares: list[float], names: list[str], texts: Texts) -> list[str]:
+def _row_texts(
+    shares: list[float], names: list[str], texts: Texts
+) -> list[str]:
     return [
         texts("codes_cell", code=name, share=f"{100 * share:.0f}%")
         for name, share in zip(names, shares, strict=True)

@@ -1,4 +1,4 @@
-"""Lines against a common x, with bands around them: learning curves, accuracies, calibration."""
+"""Line charts with bands: learning curves, accuracies, calibration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from markupsafe import Markup
 
-from bestreply.report.svg import WIDTH, Scale, chart, el, fit, name_text, points
+from bestreply.report.svg import (
+    WIDTH,
+    Scale,
+    chart,
+    el,
+    fit,
+    name_text,
+    points,
+    tick,
+)
 from bestreply.report.texts import compact
 
 MAX_POINTS = 240
@@ -14,13 +23,13 @@ COLOURS = 8
 """Colours of the style sheet, c0 to c7; the next eight lines are dashed."""
 MAX_LINES = 2 * COLOURS
 LEFT, RIGHT, NAMES_RIGHT, TOP, BOTTOM = 46, 14, 112, 8, 24
-NAME_GAP = 13  # between names at the ends of lines
-MIN_LOG_SPAN = 30  # greatest / least value from which y is logarithmic
+NAME_GAP = 13  # between names at the ends of lines, in units
+MIN_LOG_SPAN = 30  # maximum / minimum above which y is logarithmic
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One series in order of x, and the band around it where there is one."""
+    """One line in order of x, and its band if it has one."""
 
     name: str
     style: str  # a class of the style sheet
@@ -31,33 +40,37 @@ class Curve:
 
 
 def line_style(number: int) -> str:
-    """Return the class of the line with this number."""
+    """Return the class of a line in the style sheet.
+
+    Args:
+        number: position of the line, from 0.
+
+    Returns:
+        A colour; the next eight lines are dashed.
+    """
     return f"c{number % COLOURS}" + (" dashed" if number >= COLOURS else "")
 
 
 def thin(line: Curve, extremes: bool = False) -> Curve:
-    """Reduce a line to at most MAX_POINTS points, the means of equal stretches of it.
+    """Reduce a line to at most MAX_POINTS points, the means of equal segments.
 
     Args:
         line: a line of any length; points that are not finite are dropped.
-        extremes: make the least and greatest y of each stretch its band.
+        extremes: set the band to the minimum and maximum y of each segment.
+
+    Returns:
+        The reduced line.
     """
-    columns = [
-        line.x,
-        line.y,
-        *(edge for edge in (line.low, line.high) if edge is not None),
-    ]
-    values = np.array(columns, float)
+    edges = [edge for edge in (line.low, line.high) if edge is not None]
+    values = np.array([line.x, line.y, *edges], float)
     values = values[:, np.isfinite(values).all(0)]
     if values.shape[1] > MAX_POINTS:
         parts = np.array_split(values, MAX_POINTS, axis=1)
         values = np.array([part.mean(1) for part in parts]).T
         if extremes:
-            edges = [
-                [part[1].min() for part in parts],
-                [part[1].max() for part in parts],
-            ]
-            values = np.vstack([values[:2], edges])
+            low = [part[1].min() for part in parts]
+            high = [part[1].max() for part in parts]
+            values = np.vstack([values[:2], low, high])
     low, high = values[2:] if len(values) == 4 else (None, None)
     return replace(line, x=values[0], y=values[1], low=low, high=high)
 
@@ -65,13 +78,20 @@ def thin(line: Curve, extremes: bool = False) -> Curve:
 def named_lines(
     lines: dict[str, list[tuple[float, float]]], label: str
 ) -> Markup:
-    """Draw shares in [0, 1] against steps: a line through the (step, share) of each name, which stands at its end."""
-    curves = [
-        Curve(name, line_style(k), *np.array(sorted(points)).T)
-        for k, (name, points) in enumerate(
-            (n, p) for n, p in lines.items() if p
-        )
-    ]
+    """Draw shares in [0, 1] against steps, with each line's name at its end.
+
+    Args:
+        lines: (step, share) points by name.
+        label: description for screen readers.
+
+    Returns:
+        The chart.
+    """
+    curves = []
+    for name, pairs in lines.items():
+        if pairs:
+            x, y = np.array(sorted(pairs)).T
+            curves.append(Curve(name, line_style(len(curves)), x, y))
     return line_chart(curves, label, y_range=(0.98, 1.0), names=True)
 
 
@@ -85,19 +105,20 @@ def line_chart(
     diagonal: bool = False,
     names: bool = False,
 ) -> Markup:
-    """Draw lines and their bands; y is logarithmic where all of it is positive and spans a factor of 30.
+    """Draw lines and their bands; y is logarithmic if it is positive and spans a factor
+    of 30.
 
     Args:
-        lines: as many as the page has styles for; those without a finite point are left out.
-        label: read out in place of the chart.
-        x_range: what the axis covers; by default what the lines do.
-        y_range: what the axis covers at least; bands are cut off there.
-        marks: positions on x of vertical dashed lines.
+        lines: lines; those without a finite point are left out.
+        label: description for screen readers.
+        x_range: range of the horizontal axis; by default that of the lines.
+        y_range: minimum range of the vertical axis; bands are clipped there.
+        marks: x of vertical dashed lines.
         diagonal: draw y = x, dashed.
         names: write each line's name at its end.
 
     Returns:
-        The chart, empty where there is no line.
+        The chart; empty without lines.
     """
     lines = [line for line in map(thin, lines) if len(line.x)]
     if not lines:
@@ -114,16 +135,8 @@ def line_chart(
         for m in marks
     ]
     if diagonal:
-        parts.append(
-            el(
-                "line",
-                class_="mark",
-                x1=x(low),
-                x2=x(high),
-                y1=y(low),
-                y2=y(high),
-            )
-        )
+        ends = {"x1": x(low), "x2": x(high), "y1": y(low), "y2": y(high)}
+        parts.append(el("line", class_="mark", **ends))
     parts += [_band(line, x, y) for line in lines if line.low is not None]
     for line in lines:
         parts += _line(line, x, y)
@@ -137,12 +150,9 @@ def _y_scale(
 ) -> Scale:
     means = np.concatenate([line.y for line in lines])
     if y_range:
-        return Scale(
-            min(y_range[0], float(means.min())),
-            max(y_range[1], float(means.max())),
-            floor,
-            TOP,
-        )
+        low = min(y_range[0], float(means.min()))
+        high = max(y_range[1], float(means.max()))
+        return Scale(low, high, floor, TOP)
     edges = [
         edge
         for line in lines
@@ -151,7 +161,7 @@ def _y_scale(
     ]
     values = np.concatenate([means, *edges])
     log = bool(means.min() > 0 and means.max() > MIN_LOG_SPAN * means.min())
-    if log:  # an interval may reach below 0
+    if log:  # intervals may reach below 0
         values = np.maximum(values, means.min() / 3)
     return fit(values, floor, TOP, log)
 
@@ -166,39 +176,12 @@ def _axes(x: Scale, y: Scale, whole: bool) -> list[Markup]:
         parts.append(
             el("line", class_="grid", x1=x.start, x2=x.end, y1=at, y2=at)
         )
-        parts.append(
-            el(
-                "text",
-                compact(value),
-                class_="tick",
-                x=x.start - 6,
-                y=at + 3.5,
-                text_anchor="end",
-            )
-        )
+        parts.append(tick(compact(value), x.start - 6, at + 3.5, "end"))
     for value in x.ticks(4):
         if value % 1 == 0 or not whole:
-            parts.append(
-                el(
-                    "text",
-                    compact(value),
-                    class_="tick",
-                    x=x(value),
-                    y=floor + 16,
-                    text_anchor="middle",
-                )
-            )
+            parts.append(tick(compact(value), x(value), floor + 16))
     if y.log:
-        parts.append(
-            el(
-                "text",
-                "log",
-                class_="tick",
-                x=x.end,
-                y=TOP + 8,
-                text_anchor="end",
-            )
-        )
+        parts.append(tick("log", x.end, TOP + 8, "end"))
     return parts
 
 
@@ -217,11 +200,9 @@ def _band(line: Curve, x: Scale, y: Scale) -> Markup:
 
 
 def _line(line: Curve, x: Scale, y: Scale) -> list[Markup]:
-    """Draw a line, with dots at its points where they are few, otherwise at its end."""
-    xs, ys = (
-        [x(value) for value in line.x.tolist()],
-        [y(value) for value in line.y.tolist()],
-    )
+    """Draw a line, with dots at all of at most 12 points, otherwise at its end."""
+    xs = [x(value) for value in line.x.tolist()]
+    ys = [y(value) for value in line.y.tolist()]
     title = el("title", line.name) if line.name else ""
     parts = [
         el(
@@ -240,12 +221,11 @@ def _line(line: Curve, x: Scale, y: Scale) -> list[Markup]:
 
 
 def _names(lines: Sequence[Curve], x: Scale, y: Scale) -> list[Markup]:
-    """Write the names of lines at their ends, with leaders to where there is room for them."""
+    """Write the names of lines beside their ends, with leaders."""
     ends = [y(float(line.y[-1])) for line in lines]
     edge, parts = x.end, []
-    for line, end, place in zip(
-        lines, ends, _spread(ends, TOP, y.start), strict=True
-    ):
+    places = _spread(ends, TOP, y.start)
+    for line, end, place in zip(lines, ends, places, strict=True):
         leader = points(
             (x(float(line.x[-1])) + 5, edge + 12, edge + 16),
             (end, place, place),
@@ -260,11 +240,11 @@ def _names(lines: Sequence[Curve], x: Scale, y: Scale) -> list[Markup]:
 
 
 def _spread(places: list[float], low: float, high: float) -> list[float]:
-    """Move places apart to at least NAME_GAP, in their order, within [low, high] where that is possible."""
-    moved = np.sort(places) - NAME_GAP * np.arange(len(places))
-    moved = np.maximum.accumulate(
-        np.maximum(moved, low)
-    ) + NAME_GAP * np.arange(len(places))
-    spare = high - NAME_GAP * np.arange(len(places))[::-1]
-    moved = np.minimum(moved, spare)
+    """Move positions to at least NAME_GAP from each other, in order, within [low, high]
+    if possible.
+    """
+    offsets = NAME_GAP * np.arange(len(places))
+    moved = np.maximum(np.sort(places) - offsets, low)
+    moved = np.maximum.accumulate(moved) + offsets
+    moved = np.minimum(moved, high - offsets[::-1])
     return moved[np.argsort(np.argsort(places, kind="stable"))].tolist()

@@ -1,4 +1,4 @@
-"""Puts the page together and writes it."""
+"""Assemble the page of a run and write it."""
 
 import base64
 import hashlib
@@ -12,108 +12,122 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bestreply.config import POLICIES
 from bestreply.report import sections
 from bestreply.report.belief import belief_section
 from bestreply.report.changes import changes_section
 from bestreply.report.codes import codes_section
 from bestreply.report.matches import costliest, read_matches
-from bestreply.report.regret import losses_section
+from bestreply.report.regret import regret_section
 from bestreply.report.run_files import FileProblem, RunFiles, clean, read_run
-from bestreply.report.texts import HERE, file_size, load_texts
+from bestreply.report.texts import FOLDER, Texts, file_size, load_texts
 from bestreply.utils.files import write_text
 
 PAGE = "report.html"
+REQUIRED = (
+    "config",
+    "provenance",
+    "metrics",
+    "diagnostics",
+    "scores",
+    "matches",
+)
+MODEL_METHODS = ("agent", "hop")
+"""Methods that learn models; other methods learn a policy alone."""
 OPTIONAL = ("references", "regret", "changes")
-"""Files that a run can do without: they are named on the page only where they are broken."""
+"""Files that a run may lack: the page names them only if they cannot be used."""
 
 
 def write_page(run_dir: Path, lang: str) -> Path:
+    """Write a run's page into its directory.
+
+    Args:
+        run_dir: run directory.
+        lang: "en" or "zh".
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        FileNotFoundError: `run_dir` is not a directory.
+        ValueError: the language is unknown.
+    """
     page = run_dir / PAGE
     write_text(page, render(read_run(run_dir), lang))
     return page
 
 
 def render(run: RunFiles, lang: str) -> str:
-    """The page as HTML. The template escapes every value but `Markup`, which is what we wrote ourselves."""
+    """Write the page as HTML; the template escapes every value except `Markup` of this package.
+
+    Args:
+        run: files of the run.
+        lang: "en" or "zh".
+
+    Returns:
+        HTML.
+
+    Raises:
+        ValueError: the language is unknown.
+    """
     texts = load_texts(lang)
-    found = {
-        key: getattr(run, key)
-        for key in (
-            "config",
-            "provenance",
-            "metrics",
-            "diagnostics",
-            "scores",
-            "matches",
-            *OPTIONAL,
-        )
-    }
-    problems = {
-        key: value
-        for key, value in found.items()
-        if isinstance(value, FileProblem)
-        and (value.reason or key not in OPTIONAL)
-    }
-    there = {
-        key: value
-        for key, value in found.items()
-        if value and not isinstance(value, FileProblem)
-    }
-    page: dict[str, Any] = {
-        "diagnostics": None,
-        "belief": None,
-        "codes": None,
-        "scores": None,
-        "curves": None,
-        "matches": [],
-        "matches_left_out": [],
-        "jumps": [],
-        "losses": None,
-        "changes": None,
-    }
-    if "scores" in there:
-        page["scores"] = sections.scores_section(run, there["scores"], texts)
-    if "metrics" in there:
-        page["curves"] = sections.curves_section(there["metrics"], texts)
-    if "matches" in there:
-        page["matches"], page["matches_left_out"] = read_matches(
-            there["matches"], texts
-        )
-        page["jumps"] = costliest(page["matches"], texts)
-    if "regret" in there:
-        page["losses"] = losses_section(there["regret"], texts)
-    if "changes" in there:
-        page["changes"] = changes_section(there["changes"], texts)
-    if "diagnostics" in there:
-        first = (
-            page["matches"][0].steps[0].candidates if page["matches"] else []
-        )
-        page["belief"] = belief_section(
-            there["diagnostics"].get("belief"), texts, _goals(run)
-        )
-        page["codes"] = codes_section(there["diagnostics"].get("codes"), texts)
-        page["diagnostics"] = sections.diagnostics_section(
-            there["diagnostics"], len(first) or None, texts
-        )
+    files = {name: getattr(run, name) for name in (*REQUIRED, *OPTIONAL)}
+    valid, problems = {}, {}
+    for name, content in files.items():
+        if not isinstance(content, FileProblem):
+            valid[name] = content or None
+        elif content.reason or name in REQUIRED:
+            problems[name] = content
+    scores = valid.get("scores")
     return self_contained(
         "report.html",
         lang,
         name=clean(run.path.resolve().name),
         problems=problems,
-        facts=sections.facts(run, there.get("scores"), texts),
+        facts=sections.facts(run, scores, texts),
+        scores=scores and sections.scores_section(run, scores, texts),
         config=sections.flat(run.config),
         provenance=sections.flat(run.provenance),
         files=_files(run.path, texts),
-        policy=isinstance(run.config, dict)
-        and run.config.get("method") in POLICIES,
-        **page,
+        policy=_config(run).get("method", "agent") not in MODEL_METHODS,
+        **_json_sections(valid, _has_goals(run), texts),
     )
 
 
-def _goals(run: RunFiles) -> bool:
-    """Whether what the beliefs are about is the game's own goals, by the run's configuration."""
-    model = run.config.get("model") if isinstance(run.config, dict) else None
+def _json_sections(
+    valid: dict[str, Any], has_goals: bool, texts: Texts
+) -> dict[str, Any]:
+    """Return the values of the template about metrics and JSON files; None without the file."""
+    metrics, regret = valid.get("metrics"), valid.get("regret")
+    changes = valid.get("changes")
+    matches, left_out = read_matches(valid.get("matches") or [], texts)
+    num_actions = len(matches[0].steps[0].candidates) if matches else None
+    models: dict[str, Any] = dict.fromkeys(("diagnostics", "belief", "codes"))
+    if diagnostics := valid.get("diagnostics"):
+        belief = diagnostics.get("belief")
+        models = {
+            "belief": belief_section(belief, texts, has_goals),
+            "codes": codes_section(diagnostics.get("codes"), texts),
+            "diagnostics": sections.diagnostics_section(
+                diagnostics, num_actions, texts
+            ),
+        }
+    return models | {
+        "curves": metrics and sections.curves_section(metrics, texts),
+        "losses": regret and regret_section(regret, texts),
+        "changes": changes and changes_section(changes, texts),
+        "matches": matches,
+        "matches_left_out": left_out,
+        "jumps": costliest(matches, texts),
+    }
+
+
+def _config(run: RunFiles) -> dict[str, Any]:
+    return run.config if isinstance(run.config, dict) else {}
+
+
+def _has_goals(run: RunFiles) -> bool:
+    """Return whether the types are goals that the game declares."""
+    model = _config(run).get("model")
     return isinstance(model, dict) and model.get("opponent_types") == "goal"
 
 
@@ -127,14 +141,25 @@ def self_contained(
     connects: bool = False,
     **values: Any,
 ) -> str:
-    """A page of our own with its styles and script inside, and their hashes for its content security policy.
+    """Write a page with its styles and script inside, and their hashes in its content
+    security policy.
 
     Args:
-        templates: folders to look into before the report's own.
-        script: its file; None: the page has no script, and none may run.
-        connects: the script may ask the server that the page came from.
+        template: file of the template.
+        lang: "en" or "zh".
+        templates: folders to search before the report's own.
+        styles: files of the style sheets.
+        script: file of the script; None forbids all scripts.
+        connects: the script may send requests to the page's own server.
+        values: values of the template.
+
+    Returns:
+        HTML.
+
+    Raises:
+        ValueError: the language is unknown.
     """
-    environment = _environment((*templates, HERE / "templates"))
+    environment = _environment((*templates, FOLDER / "templates"))
     loader = environment.loader
     assert loader is not None
     style = "".join(loader.get_source(environment, name)[0] for name in styles)
@@ -163,32 +188,31 @@ def _environment(folders: tuple[Path, ...]) -> Environment:
 
 
 def hash_of(text: str) -> str:
-    """What a content security policy calls an inline style or script: no other of its kind may run."""
+    """Return the hash of an inline style or script for the content security policy.
+
+    Args:
+        text: the style or script.
+
+    Returns:
+        ``sha256-`` and the base64 digest.
+    """
     return (
         "sha256-"
         + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     )
 
 
-def _files(run_dir: Path, texts: Any) -> list[tuple[str, str, str]]:
-    """(name, relative address, size) of what lies in the run directory."""
+def _files(run_dir: Path, texts: Texts) -> list[tuple[str, str, str]]:
+    """Return (name, relative address, size) of the entries of the run directory."""
     rows = []
     for path in sorted(run_dir.iterdir()):
         if path.name == PAGE or path.name.startswith("."):
             continue
-        folder = path.is_dir()
-        size = (
-            texts("folder")
-            if folder
-            else file_size(path.stat().st_size)
-            if path.exists()
-            else "–"
-        )
-        rows.append(
-            (
-                clean(path.name) + "/" * folder,
-                "./" + quote(os.fsencode(path.name)) + "/" * folder,
-                size,
-            )
-        )
+        slash, size = "", "–"
+        if path.is_dir():
+            slash, size = "/", texts("folder")
+        elif path.exists():
+            size = file_size(path.stat().st_size)
+        address = f"./{quote(os.fsencode(path.name))}{slash}"
+        rows.append((clean(path.name) + slash, address, size))
     return rows

@@ -1,4 +1,5 @@
-"""Prepare `regret.json` for the page: where return is lost to the best reply, and the costliest decisions.
+"""Prepare `regret.json` for the page: regret to the best reply by cause, and the
+costliest decisions.
 
 An opponent set that does not fit docs/files.md is left out with the reason.
 """
@@ -9,11 +10,17 @@ from typing import Any, TypeVar
 
 from markupsafe import Markup
 
-from bestreply.report.checks import board, place_of, row_of, strings, want
+from bestreply.report.checks import (
+    board,
+    expect,
+    index_of,
+    row_of,
+    strings,
+)
 from bestreply.report.row_charts import WaterfallStep, waterfall
 from bestreply.report.run_files import number
 from bestreply.report.sections import TextTable
-from bestreply.report.texts import Texts, fixed
+from bestreply.report.texts import Texts, fixed, with_error
 
 PARTS = ("others", "dynamics", "depth", "value")
 MAX_SETS, MAX_DECISIONS = 24, 12  # on one page
@@ -22,19 +29,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DecisionOption:
-    """One action of a decision."""
+    """An action of a decision, as text."""
 
     name: str
     legal: bool
     chosen: bool
     best: bool
-    score: str  # the agent's own
-    exact: str
-    behind: str  # exact less the best action's
+    score: str  # of the agent
+    exact: str  # Q*
+    behind: str  # exact minus that of the best action
 
 
 @dataclass(frozen=True)
 class Decision:
+    """A costly decision."""
+
     title: str
     picture: Markup | None
     text: str
@@ -43,169 +52,176 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class OpponentLoss:
-    """The return lost against one opponent set."""
+class OpponentRegret:
+    """Regret against one opponent set."""
 
     title: str
     figure: Markup
-    cells: list[str]  # of the table
+    cells: list[str]  # row of the table
     decisions: list[Decision]
-    summary: str  # of the decisions
+    summary: str  # title of the decisions
 
 
-def losses_section(document: dict[str, Any], texts: Texts) -> dict[str, Any]:
-    """Return the opponent sets that fit, a table of them, and why others were left out."""
+def regret_section(document: dict[str, object], texts: Texts) -> dict[str, Any]:
+    """Return the valid opponent sets and a table of them.
+
+    Args:
+        document: `regret.json`.
+        texts: language of the page.
+
+    Returns:
+        Values of the template; `left_out` has a sentence about each invalid set.
+    """
     sets, left_out = opponent_sets(
-        document, _opponent_loss, "losses_bad", texts
+        document, _opponent_regret, "losses_bad", texts
     )
-    head = [
-        texts("opponents_column"),
-        texts("best_reply_column"),
-        *(texts(f"part_{p}") for p in PARTS),
-    ]
-    head += [texts("lost"), texts("agent_column"), texts("share")]
-    planner, types = str(document.get("planner", "?")), document.get("types")
-    types = types if types in ("told", "inferred") else "inferred"
+    causes = [f"part_{part}" for part in PARTS]
+    keys = ["opponents_column", "best_reply_column", *causes]
+    keys += ["lost", "agent_column", "share"]
+    is_given = document.get("types") in ("told", "given")
     gamma = number(document.get("gamma"))
+    discount = "–" if gamma is None else f"{gamma:g}"
+    planner = str(document.get("planner", "?"))
     return {
         "sets": sets,
-        "table": TextTable(head, [s.cells for s in sets]),
-        "note": texts(
-            "note_losses",
-            planner=planner,
-            gamma="–" if gamma is None else f"{gamma:g}",
-        ),
-        "types": texts(f"types_{types}"),
+        "table": TextTable([texts(k) for k in keys], [s.cells for s in sets]),
+        "note": texts("note_losses", planner=planner, gamma=discount),
+        "types": texts("types_given" if is_given else "types_inferred"),
         "left_out": left_out,
     }
 
 
 def opponent_sets(
-    document: dict[str, Any],
-    read: Callable[[Any, Texts], T],
+    document: dict[str, object],
+    read: Callable[[object, Texts], T],
     refusal: str,
     texts: Texts,
 ) -> tuple[list[T], list[str]]:
-    """Read every opponent set of a file.
+    """Read the opponent sets of a file.
 
     Args:
-        document: the file; its sets are in the list `against`.
-        read: makes one of an entry, or raises ValueError.
-        refusal: the key of the text about an entry that does not fit.
-        texts: the page's language.
+        document: the file, with the sets in the list `against`.
+        read: function from an entry to an opponent set; raises ValueError for an invalid one.
+        refusal: key of the text about an invalid entry.
+        texts: language of the page.
 
     Returns:
-        What was read of at most MAX_SETS sets, and a sentence on each that does not fit.
+        At most MAX_SETS opponent sets, and a sentence about each invalid entry.
     """
     entries = document.get("against")
     sets, left_out = [], []
-    for place, entry in enumerate(
-        entries[:MAX_SETS] if isinstance(entries, list) else []
-    ):
+    for k, entry in enumerate(entries if isinstance(entries, list) else []):
+        if k == MAX_SETS:
+            break
         try:
             sets.append(read(entry, texts))
         except ValueError as error:
-            left_out.append(texts(refusal, number=place + 1, reason=error))
+            left_out.append(texts(refusal, number=k + 1, reason=error))
     return sets, left_out
 
 
-def _opponent_loss(entry: Any, texts: Texts) -> OpponentLoss:
-    want(
-        isinstance(entry, dict), "an opponent set wants to be an object", entry
-    )
+def _opponent_regret(entry: Any, texts: Texts) -> OpponentRegret:
+    expect(isinstance(entry, dict), "opponent set", entry, "an object")
     title = str(entry.get("opponents", "?"))
     best, lost = _number(entry, "best"), _number(entry, "lost")
+    steps = _steps(entry, texts)
+    raw = entry.get("costliest", [])
+    expect(isinstance(raw, list), "costliest", raw, "a list")
+    decisions = [_decision(decision, texts) for decision in raw[:MAX_DECISIONS]]
+    parts = [with_error(-s.lost, s.error, sign=True) for s in steps]
+    lost_error = number(entry.get("lost_stderr"))
+    share, share_error = (
+        number(entry.get(key)) for key in ("share", "share_stderr")
+    )
+    return OpponentRegret(
+        title=texts("against", opponents=title),
+        figure=_waterfall(title, best, lost, steps, texts),
+        cells=[
+            title,
+            fixed(best),
+            *parts,
+            with_error(-lost, lost_error, sign=True),
+            fixed(best - lost),
+            with_error(share, share_error),
+        ],
+        decisions=decisions,
+        summary=texts(
+            "costliest_against", opponents=title, count=len(decisions)
+        ),
+    )
+
+
+def _steps(entry: dict[str, Any], texts: Texts) -> list[WaterfallStep]:
     parts, errors = entry.get("parts"), entry.get("parts_stderr", {})
-    want(
-        isinstance(parts, dict) and isinstance(errors, dict),
-        "parts wants an object of numbers",
-        parts,
-    )
-    falls = [
+    are_objects = isinstance(parts, dict) and isinstance(errors, dict)
+    expect(are_objects, "parts", parts, "an object of numbers")
+    assert isinstance(parts, dict)
+    return [
         WaterfallStep(
-            texts(f"fall_{p}"), _number(parts, p), number(errors.get(p))
+            texts(f"cause_{part}"),
+            _number(parts, part),
+            number(errors.get(part)),
         )
-        for p in PARTS
+        for part in PARTS
     ]
-    cells = [title, fixed(best)]
-    cells += [_with_error(-f.lost, f.error, sign=True) for f in falls]
-    cells += [
-        _with_error(-lost, number(entry.get("lost_stderr")), sign=True),
-        fixed(best - lost),
-    ]
-    cells.append(
-        _with_error(
-            number(entry.get("share")), number(entry.get("share_stderr"))
-        )
-    )
-    causes = texts("list_gap").join(
-        f"{f.name} {fixed(-f.lost, sign=True)}" for f in falls
-    )
+
+
+def _waterfall(
+    title: str,
+    best: float,
+    lost: float,
+    steps: list[WaterfallStep],
+    texts: Texts,
+) -> Markup:
+    causes = [f"{step.name} {fixed(-step.lost, sign=True)}" for step in steps]
     label = texts(
         "waterfall_label",
         opponents=title,
         best=fixed(best),
-        parts=causes,
+        parts=texts("list_gap").join(causes),
         agent=fixed(best - lost),
     )
-    figure = waterfall(
-        (texts("best_reply"), best), falls, (texts("agent"), best - lost), label
-    )
-    raw = entry.get("costliest", [])
-    want(isinstance(raw, list), "costliest wants a list", raw)
-    decisions = [_decision(decision, texts) for decision in raw[:MAX_DECISIONS]]
-    summary = texts("costliest_against", opponents=title, count=len(decisions))
-    return OpponentLoss(
-        texts("against", opponents=title), figure, cells, decisions, summary
-    )
+    first, last = (texts("best_reply"), best), (texts("agent"), best - lost)
+    return waterfall(first, steps, last, label)
 
 
 def _number(entry: dict[str, Any], name: str) -> float:
     value = number(entry.get(name))
-    want(value is not None, f"{name} wants a number", entry.get(name))
+    expect(value is not None, name, entry.get(name), "a number")
     assert value is not None
     return value
 
 
-def _with_error(
-    value: float | None, error: float | None, sign: bool = False
-) -> str:
-    return fixed(value, sign=sign) + (
-        f" ± {fixed(error)}" if error is not None else ""
-    )
-
-
 def _decision(decision: Any, texts: Texts) -> Decision:
-    want(
-        isinstance(decision, dict), "a decision wants to be an object", decision
-    )
+    expect(isinstance(decision, dict), "decision", decision, "an object")
+    episode, step = (_count(decision.get(key)) for key in ("episode", "step"))
+    cost = fixed(number(decision.get("cost")))
+    title = texts("decision", episode=episode, step=step, cost=cost)
+    return Decision(title, *board(decision), _options(decision))
+
+
+def _count(index: object) -> str:
+    """Write an index that starts at 0 as a number that starts at 1."""
+    value = number(index)
+    return "–" if value is None else f"{value + 1:.0f}"
+
+
+def _options(decision: dict[str, Any]) -> list[DecisionOption]:
     actions = strings(decision, "actions")
     size = len(actions)
-    scores, exact = (
-        row_of(decision, "scores", size),
-        row_of(decision, "exact", size),
-    )
-    action, best = (
-        place_of(decision.get(name), size, name) for name in ("action", "best")
-    )
+    scores = row_of(decision, "scores", size)
+    exact = row_of(decision, "exact", size)
+    chosen = index_of(decision.get("action"), size, "action")
+    best = index_of(decision.get("best"), size, "best")
     top = exact[best]
     options = []
-    for k, name in enumerate(actions):
-        q = exact[k]
-        behind = None if q is None or top is None else q - top
-        shown = (fixed(scores[k]), fixed(q), fixed(behind))
-        options.append(
-            DecisionOption(name, q is not None, k == action, k == best, *shown)
+    for k, (name, score, q) in enumerate(
+        zip(actions, scores, exact, strict=True)
+    ):
+        to_best = None if q is None or top is None else q - top
+        numbers = fixed(score), fixed(q), fixed(to_best)
+        option = DecisionOption(
+            name, q is not None, k == chosen, k == best, *numbers
         )
-    picture, text, refused = board(decision)
-    episode, step = (
-        number(decision.get("episode")),
-        number(decision.get("step")),
-    )
-    title = texts(
-        "decision",
-        episode="–" if episode is None else f"{episode + 1:.0f}",
-        step="–" if step is None else f"{step + 1:.0f}",
-        cost=fixed(number(decision.get("cost"))),
-    )
-    return Decision(title, picture, text, refused, options)
+        options.append(option)
+    return options

@@ -1,7 +1,7 @@
-"""Reads the files of a run directory. They may be a stranger's: everything is checked for its type, nothing
-is trusted.
+"""Read the files of a run directory, which may come from a stranger.
 
-What cannot be used becomes a `Problem` in its place, so that the page shows the rest.
+The type of every value is checked. A file that cannot be used becomes a `FileProblem`
+in its place, so that the page can show the rest.
 """
 
 import json
@@ -9,13 +9,15 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bestreply.scores.references import Reference, references_in
+
+T = TypeVar("T")
 
 MAKERS = {
     "config.json": "train",
@@ -28,33 +30,35 @@ MAKERS = {
     "regret.json": "diagnose",
     "changes.json": "evaluate",
 }
-"""The files that the report reads, and the subcommand of `bestreply` that makes each."""
+"""Files that the report reads, each with the subcommand of `bestreply` that creates it."""
 
 MAX_JSON_BYTES = 200_000_000
-MAX_SIZE = 1e100  # of a number; beyond it arithmetic on the way to a figure could overflow
-# Control characters could drive a terminal, and direction overrides could make a name read as another.
+MAX_SIZE = 1e100
+"""Greatest absolute value of a number; arithmetic with larger ones could overflow."""
+# Control characters can drive a terminal; direction overrides can disguise a name.
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
-_ESCAPED = re.compile(r"\\[bfru]")  # how JSON may write such characters
+_ESCAPED = re.compile(r"\\[bfru]")  # JSON escapes of such characters
 
 
 @dataclass(frozen=True)
 class FileProblem:
-    """A file that is not there (`reason` empty) or cannot be used."""
+    """A file that is missing (`reason` is empty) or cannot be used."""
 
     file: str
     reason: str = ""
 
     @property
     def maker(self) -> str:
+        """Subcommand of `bestreply` that creates the file."""
         return MAKERS[self.file]
 
 
 @dataclass(frozen=True)
 class ScoreColumns:
-    """`scores.parquet` as columns of equal length, one entry per episode."""
+    """Columns of `scores.parquet`, of equal length; one entry per episode."""
 
     method: np.ndarray  # [rows] str
     opponents: np.ndarray  # [rows] str
@@ -66,7 +70,7 @@ class ScoreColumns:
 
 @dataclass(frozen=True)
 class MetricSeries:
-    """One metric in the order of its updates."""
+    """Values of one metric, in order of update."""
 
     env_steps: np.ndarray  # [points] int64
     update: np.ndarray  # [points] int64
@@ -75,7 +79,7 @@ class MetricSeries:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The content of a run directory as far as the report needs it."""
+    """Contents of a run directory that the report uses."""
 
     path: Path
     config: dict[str, Any] | FileProblem
@@ -90,10 +94,20 @@ class RunFiles:
 
 
 def read_run(run_dir: Path) -> RunFiles:
-    """Reads what is there. Raises FileNotFoundError where `run_dir` is no directory."""
+    """Read the files of a run directory.
+
+    Args:
+        run_dir: run directory.
+
+    Returns:
+        Every file's content, or what is wrong with it.
+
+    Raises:
+        FileNotFoundError: `run_dir` is not a directory.
+    """
     if not run_dir.is_dir():
         raise FileNotFoundError(
-            f"{run_dir} is no run directory; expected: a directory that `bestreply train` or `run` has made"
+            f"run_dir={run_dir}: expected a directory that `bestreply train` or `bestreply run` wrote"
         )
     return RunFiles(
         path=run_dir,
@@ -110,15 +124,38 @@ def read_run(run_dir: Path) -> RunFiles:
 
 
 def read_scores(run_dir: Path) -> ScoreColumns | FileProblem:
+    """Read `scores.parquet`.
+
+    Args:
+        run_dir: run directory.
+
+    Returns:
+        The columns, or what is wrong with the file.
+    """
     return _read(run_dir, "scores.parquet", _scores)
 
 
 def read_references(run_dir: Path) -> dict[str, Reference] | FileProblem:
+    """Read `references.json`.
+
+    Args:
+        run_dir: run directory.
+
+    Returns:
+        References by opponent set, or what is wrong with the file.
+    """
     return _read(run_dir, "references.json", _references)
 
 
 def clean(value: Any) -> Any:
-    """`value` with every string in it rid of control characters."""
+    """Remove control characters from every string of a JSON value.
+
+    Args:
+        value: any JSON value.
+
+    Returns:
+        The value, in new containers.
+    """
     if isinstance(value, str):
         return _CONTROL.sub("", value)
     if isinstance(value, list):
@@ -128,8 +165,15 @@ def clean(value: Any) -> Any:
     return value
 
 
-def number(value: Any) -> float | None:
-    """`value` if it is a finite number within MAX_SIZE, else None."""
+def number(value: object) -> float | None:
+    """Return a value as a float if it is a finite number of at most MAX_SIZE.
+
+    Args:
+        value: any JSON value.
+
+    Returns:
+        The number, otherwise None.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -139,8 +183,18 @@ def number(value: Any) -> float | None:
     return value if abs(value) <= MAX_SIZE else None
 
 
-def lookup(documents: list[Any], *names: str) -> Any:
-    """The value under one of `names` that is nearest to the root, in the first document that has it there."""
+def lookup(documents: Sequence[object], *names: str) -> Any:
+    """Find the value under one of several names that is closest to the root of a
+    document.
+
+    Args:
+        documents: JSON values; those that are not objects are skipped.
+        names: keys, in order of preference.
+
+    Returns:
+        The value from the first document that has one at that depth; None without
+        any.
+    """
     level = [d for d in documents if isinstance(d, dict)]
     while level:
         for name in names:
@@ -156,21 +210,23 @@ def lookup(documents: list[Any], *names: str) -> Any:
     return None
 
 
-# -- each file -------------------------------------------------------------------------------------
+# -- each file --------------------------------------------------------------------
 
 
-def _read(run_dir: Path, file: str, reader: Callable[[Path], Any]) -> Any:
+def _read(
+    run_dir: Path, file: str, reader: Callable[[Path], T]
+) -> T | FileProblem:
     path = run_dir / file
     if not path.is_file():
         return FileProblem(file)
     try:
         return reader(path)
     except RecursionError:
-        return FileProblem(file, "it is nested too deeply")
+        return FileProblem(file, "nested too deeply")
     except (ValueError, OSError, pa.ArrowException) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return FileProblem(
-            file, clean(first.replace(str(run_dir), run_dir.name))
+            file, clean(reason.replace(str(run_dir), run_dir.name))
         )
 
 
@@ -179,13 +235,13 @@ def _json_of(kind: type) -> Callable[[Path], Any]:
         size = path.stat().st_size
         if size > MAX_JSON_BYTES:
             raise ValueError(
-                f"it has {size:,} bytes; expected: at most {MAX_JSON_BYTES:,}"
+                f"size={size:,} bytes: expected at most {MAX_JSON_BYTES:,}"
             )
         text = path.read_bytes().decode("utf-8")
         document = json.loads(text)
         if not isinstance(document, kind):
             raise ValueError(
-                f"its root is a {type(document).__name__}; expected: a {kind.__name__}"
+                f"root={type(document).__name__}: expected {kind.__name__}"
             )
         return document if _harmless(text) else clean(document)
 
@@ -193,8 +249,12 @@ def _json_of(kind: type) -> Callable[[Path], Any]:
 
 
 def _harmless(text: str) -> bool:
-    """Whether no string of a JSON document has what `clean` takes out. Found faster than string by string; and strings of such a
-    document hold no control characters of ASCII but DEL, unless they are escaped."""
+    """Return whether no string of a JSON document contains characters that `clean`
+    removes.
+
+    Scanning the text is faster than visiting every string. In ASCII text, control
+    characters other than DEL can only occur escaped.
+    """
     if "\\" in text and _ESCAPED.search(text):
         return False
     return "\x7f" not in text if text.isascii() else not _CONTROL.search(text)
@@ -207,7 +267,19 @@ def _references(path: Path) -> dict[str, Reference]:
 def read_table(
     path: Path, expected: Sequence[str], codes: Sequence[str] = ()
 ) -> tuple[pa.Table, pa.Schema]:
-    """The named columns, those of `codes` as codes for their few names; and the file's schema. A file is small: one thread is fastest."""
+    """Read columns of a Parquet file with one thread, the fastest way for small files.
+
+    Args:
+        path: file.
+        expected: names of the columns.
+        codes: names of the columns to read as dictionary codes.
+
+    Returns:
+        The columns, and the schema of the whole file.
+
+    Raises:
+        ValueError: a column is missing.
+    """
     file = pq.ParquetFile(
         pa.BufferReader(path.read_bytes()), read_dictionary=list(codes)
     )
@@ -215,17 +287,28 @@ def read_table(
     missing = [name for name in expected if name not in schema.names]
     if missing:
         raise ValueError(
-            f"it has no column {', '.join(missing)}; expected: {', '.join(expected)}"
+            f"missing columns {', '.join(missing)}: expected {', '.join(expected)}"
         )
     return file.read(columns=list(expected), use_threads=False), schema
 
 
 def coded(table: pa.Table, name: str) -> tuple[list[str], np.ndarray]:
-    """The names in a column, and for each row which it is."""
+    """Return the distinct names in a column, and for each row the index of its name.
+
+    Args:
+        table: table with the column.
+        name: name of the column.
+
+    Returns:
+        Names, and [rows] int64 indices.
+
+    Raises:
+        ValueError: the column has empty entries.
+    """
     column = table.column(name)
     if column.null_count:
         raise ValueError(
-            f"column {name} has {column.null_count} empty entries; expected: none"
+            f"column {name}: expected no empty entries; it has {column.null_count}"
         )
     if not pa.types.is_dictionary(column.type):
         column = column.cast(pa.string()).dictionary_encode()
@@ -240,34 +323,34 @@ def coded(table: pa.Table, name: str) -> tuple[list[str], np.ndarray]:
 def _columns(
     table: pa.Table, expected: dict[str, pa.DataType]
 ) -> dict[str, np.ndarray]:
-    """The named columns cast to the wanted types; a null becomes NaN, or an error where NaN cannot be."""
+    """Cast columns to the expected types; null becomes NaN, or an error for integers."""
     columns = {}
     for name, kind in expected.items():
         column = table.column(name).cast(kind)
         if column.null_count and kind != pa.float64():
             raise ValueError(
-                f"column {name} has {column.null_count} empty entries; expected: none"
+                f"column {name}: expected no empty entries; it has {column.null_count}"
             )
         columns[name] = np.asarray(column.to_numpy())
     return columns
 
 
 def _metrics(path: Path) -> dict[str, MetricSeries]:
-    wanted = {
+    types = {
         "env_steps": pa.int64(),
         "update": pa.int64(),
         "value": pa.float64(),
     }
-    table, _ = read_table(path, [*wanted, "name"], codes=["name"])
-    columns = _columns(table, wanted)
+    table, _ = read_table(path, [*types, "name"], codes=["name"])
+    columns = _columns(table, types)
     value = np.where(
         np.abs(columns["value"]) <= MAX_SIZE, columns["value"], np.nan
     )
     names, code = coded(table, "name")
     order = np.argsort(columns["update"], kind="stable")
-    found, first = np.unique(code, return_index=True)
+    codes, first = np.unique(code, return_index=True)
     metrics = {}
-    for k in found[np.argsort(first)]:  # in the order of the file
+    for k in codes[np.argsort(first)]:  # in the order of the file
         rows = order[code[order] == k]
         metrics[names[k]] = MetricSeries(
             columns["env_steps"][rows], columns["update"][rows], value[rows]
@@ -276,38 +359,68 @@ def _metrics(path: Path) -> dict[str, MetricSeries]:
 
 
 def _scores(path: Path) -> ScoreColumns:
-    wanted = {
+    types = {
         "method": pa.string(),
         "opponents": pa.string(),
         "return": pa.float64(),
     }
-    wanted |= dict.fromkeys(("seed", "episode", "seat"), pa.int64())
-    columns = _columns(read_table(path, list(wanted))[0], wanted)
+    types |= dict.fromkeys(("seed", "episode", "seat"), pa.int64())
+    columns = _columns(read_table(path, list(types))[0], types)
     for name in ("method", "opponents"):
         columns[name] = np.array(
             [clean(v) for v in columns[name].tolist()], dtype=object
         )
-    bad = int((~(np.abs(columns["return"]) <= MAX_SIZE)).sum())
-    if bad:
+    not_finite = int((~(np.abs(columns["return"]) <= MAX_SIZE)).sum())
+    if not_finite:
         raise ValueError(
-            f"column return has {bad} entries that are empty or not finite; expected: none"
+            f"column return: expected finite numbers; {not_finite} entries are empty or not finite"
         )
     if not len(columns["return"]):
-        raise ValueError("it has no rows; expected: one per episode")
+        raise ValueError("rows=0: expected one per episode")
     return ScoreColumns(value=columns.pop("return"), **columns)
 
 
-# -- one file at a time, for a report over many runs ---------------------------------------------------
+# -- one file at a time, for a report over several runs --------------------------
 
 
-def read_with(run_dir: Path, file: str, reader: Callable[[Path], Any]) -> Any:
-    """What `reader` makes of a file, or the `Problem` with it."""
+def read_with(
+    run_dir: Path, file: str, reader: Callable[[Path], T]
+) -> T | FileProblem:
+    """Read a file with a given function.
+
+    Args:
+        run_dir: run directory.
+        file: name of the file.
+        reader: function from the path to the content; raises ValueError for a bad
+            file.
+
+    Returns:
+        The content, or what is wrong with the file.
+    """
     return _read(run_dir, file, reader)
 
 
 def read_json(run_dir: Path, file: str) -> dict[str, Any] | FileProblem:
+    """Read a JSON file whose root is an object.
+
+    Args:
+        run_dir: run directory.
+        file: name of the file.
+
+    Returns:
+        The object, or what is wrong with the file.
+    """
     return _read(run_dir, file, _json_of(dict))
 
 
 def read_metrics(run_dir: Path) -> dict[str, MetricSeries] | FileProblem:
+    """Read `metrics.parquet`.
+
+    Args:
+        run_dir: run directory.
+
+    Returns:
+        Metrics by name, in order of first appearance, or what is wrong with the
+        file.
+    """
     return _read(run_dir, "metrics.parquet", _metrics)

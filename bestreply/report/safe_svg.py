@@ -1,8 +1,8 @@
-"""Lets a board's SVG into the page, or refuses it.
+"""Filter a board's SVG, or refuse it.
 
-The picture comes from a file that may be a stranger's. It is parsed as XML and written anew from a short list
-of shapes and attributes, so that nothing of the original text survives; whatever is not on the list is
-refused with its name.
+The picture may come from a stranger's file. It is parsed as XML and written anew from
+a short list of shapes and attributes, so no part of the original text is copied.
+Anything that is not on the list is refused by name.
 """
 
 import math
@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 TAGS = frozenset([
     "svg", "g", "rect", "circle", "ellipse", "line", "polyline", "polygon", "path", "text", "tspan",
 ])
-DROPPED = frozenset(["title", "desc"])  # the page gives the board as text beside the picture
+DROPPED = frozenset(["title", "desc"])  # the page has the board as text
 ATTRIBUTES = frozenset([
     "x", "y", "x1", "y1", "x2", "y2", "cx", "cy", "r", "rx", "ry", "dx", "dy", "width", "height", "d",
     "points", "transform", "viewBox", "preserveAspectRatio",
@@ -26,42 +26,50 @@ ATTRIBUTES = frozenset([
 IGNORED = frozenset(
     {"role", "version", "{http://www.w3.org/XML/1998/namespace}space"}
 )
-_VALUE = re.compile(
-    r"[\w\s.,#%()+\-]*", re.ASCII
-)  # no quotes, colons, slashes, semicolons or backslashes
+_VALUE = re.compile(r"[\w\s.,#%()+\-]*", re.ASCII)
+"""No quotes, colons, slashes, semicolons or backslashes."""
 _SVG = "{http://www.w3.org/2000/svg}"
 
 MAX_CHARACTERS, MAX_ELEMENTS, MAX_DEPTH = 400_000, 10_000, 16
 
 
-class Refused(ValueError):
-    """The picture holds something that is not on the list."""
+class UnsafePicture(ValueError):
+    """The picture contains something that is not on the list."""
 
 
 def safe_svg(text: str) -> str:
-    """The picture as an ``<svg>`` element for an HTML page. Raises `Refused` that says what is wrong."""
+    """Rewrite a picture as an ``<svg>`` element for an HTML page.
+
+    Args:
+        text: SVG.
+
+    Returns:
+        The element, sized by the page.
+
+    Raises:
+        UnsafePicture: the text is not SVG, or contains something that is not on
+            the list.
+    """
     if len(text) > MAX_CHARACTERS:
-        raise Refused(
-            f"it has {len(text):,} characters; expected: at most {MAX_CHARACTERS:,}"
+        raise UnsafePicture(
+            f"length={len(text):,}: expected at most {MAX_CHARACTERS:,} characters"
         )
-    if (
-        "<!" in text or "<?" in text
-    ):  # document types hold entities, and no picture needs the others
-        raise Refused("it holds a declaration, comment or instruction")
+    if "<!" in text or "<?" in text:
+        raise UnsafePicture("it contains a declaration, comment or instruction")
     try:
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError, RecursionError) as error:
-        raise Refused(f"it is no XML: {error}") from None
+        raise UnsafePicture(f"it is not XML: {error}") from None
     if root.tag.removeprefix(_SVG) != "svg":
-        raise Refused(f"its root is <{root.tag}>; expected: <svg>")
+        raise UnsafePicture(f"root=<{root.tag}>: expected <svg>")
     if sum(1 for _ in root.iter()) > MAX_ELEMENTS:
-        raise Refused(f"it has more than {MAX_ELEMENTS:,} elements")
+        raise UnsafePicture(f"expected at most {MAX_ELEMENTS:,} elements")
     _frame(root)
     return _write(root, 0)
 
 
 def _frame(root: ElementTree.Element) -> None:
-    """Leaves the size to the page: a view box instead of width and height."""
+    """Replace width and height by a view box, so that the page sets the size."""
     size = (root.attrib.pop("width", ""), root.attrib.pop("height", ""))
     box = root.get("viewBox") or " ".join(
         ("0", "0", *(s.removesuffix("px") for s in size))
@@ -75,8 +83,8 @@ def _frame(root: ElementTree.Element) -> None:
         or not all(math.isfinite(v) for v in values)
         or min(values[2:]) <= 0
     ):
-        raise Refused(
-            "it has neither a viewBox of four numbers nor a width and height"
+        raise UnsafePicture(
+            "expected a viewBox of four numbers, or a width and height"
         )
     root.set("viewBox", " ".join(f"{v:g}" for v in values))
 
@@ -86,26 +94,25 @@ def _write(element: ElementTree.Element, depth: int) -> str:
     if tag in DROPPED:
         return ""
     if tag not in TAGS or (tag == "svg") != (depth == 0):
-        raise Refused(f"<{tag}> is not allowed")
+        raise UnsafePicture(f"<{tag}> is not allowed")
     if depth > MAX_DEPTH:
-        raise Refused(f"it is nested more than {MAX_DEPTH} deep")
+        raise UnsafePicture(f"expected at most {MAX_DEPTH} levels of elements")
     attributes = ' class="board" aria-hidden="true"' if depth == 0 else ""
     for name, value in element.attrib.items():
         if name in IGNORED:
             continue
         if name not in ATTRIBUTES:
-            raise Refused(f"attribute {name} of <{tag}> is not allowed")
+            raise UnsafePicture(f"attribute {name} of <{tag}> is not allowed")
         if not _VALUE.fullmatch(value) or "url" in value.lower():
-            raise Refused(f"{name}={value[:40]!r} of <{tag}> is not allowed")
+            raise UnsafePicture(
+                f"{name}={value[:40]!r} of <{tag}> is not allowed"
+            )
         attributes += f' {name}="{escape(value)}"'
-    holds_text = tag in ("text", "tspan")
-    inside = escape(element.text or "") if holds_text else ""
+    has_text = tag in ("text", "tspan")
+    content = escape(element.text or "") if has_text else ""
     for child in element:
-        inside += _write(child, depth + 1) + (
-            escape(child.tail or "") if holds_text else ""
-        )
-    return (
-        f"<{tag}{attributes}>{inside}</{tag}>"
-        if inside
-        else f"<{tag}{attributes}/>"
-    )
+        content += _write(child, depth + 1)
+        content += escape(child.tail or "") if has_text else ""
+    if not content:
+        return f"<{tag}{attributes}/>"
+    return f"<{tag}{attributes}>{content}</{tag}>"

@@ -1,11 +1,14 @@
-"""Mean returns with their errors, and how one method compares with another against the same opponents.
+"""Mean returns with their errors, and comparisons of two methods against the same
+opponents.
 
-Seeds are the unit of replication: with two or more the mean of a cell is the mean over seeds of each seed's
-mean, and its standard error is theirs. With one seed the error is over episodes, which tells how well this
-one trained agent was measured and nothing about what another training would give.
+Seeds are the unit of replication. With two or more seeds, the mean of a cell is the
+mean over seeds of each seed's mean, and its standard error is over seeds. With one
+seed the error is over episodes: it measures the precision for this trained agent,
+without training variance.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +22,7 @@ from bestreply.report.run_files import (
     read_references,
     read_scores,
 )
-from bestreply.report.texts import Texts, fixed, load_texts
+from bestreply.report.texts import Texts, load_texts, with_error
 from bestreply.scores.references import Reference
 
 if TYPE_CHECKING:
@@ -31,19 +34,22 @@ OWN_METHODS = ("agent", "bestreply")
 
 @dataclass(frozen=True)
 class ScoreCell:
-    """One method against one opponent set."""
+    """Returns of one method against one opponent set."""
 
     mean: float
-    error: float | None  # standard error over `unit`; None for a single one
+    error: float | None  # standard error over `unit`; None for a single unit
     unit: str  # "seeds" or "episodes"
     seeds: int
     episodes: int
-    values: dict[
-        tuple[int, ...], float
-    ]  # the return of each unit, under (seed,) or (seed, episode, seat, nth such row)
+    values: dict[tuple[int, ...], float]
+    """Return of each unit by (seed,) or (seed, episode, seat, number of repetition)."""
 
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the mean by Student's t."""
+        """Return the 95 % confidence interval of the mean by Student's t.
+
+        Returns:
+            Low and high end; None for a single unit.
+        """
         if self.error is None:
             return None
         half = _t95(len(self.values) - 1) * self.error
@@ -52,7 +58,7 @@ class ScoreCell:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean return of one method less another's, with its 95 % interval where there is one."""
+    """Mean return of one method minus that of another, with its 95 % interval."""
 
     mean: float
     low: float | None
@@ -61,33 +67,28 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """ "better", "worse", "unclear" (the interval holds 0) or "unknown"."""
+        """ "better", "worse", "unclear" (the interval contains 0) or "unknown"."""
         if self.low is None or self.high is None:
             return "unknown"
-        return (
-            "better"
-            if self.low > 0
-            else "worse"
-            if self.high < 0
-            else "unclear"
-        )
+        if self.low > 0:
+            return "better"
+        return "worse" if self.high < 0 else "unclear"
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Methods x opponent sets; a pair that was not played has no cell."""
+    """Methods x opponent sets; a pair without episodes has no cell."""
 
-    own: str  # the method that the run is about
+    own: str  # method of the run
     methods: list[str]  # `own` first, then as in the file
     opponents: list[str]
     cells: dict[tuple[str, str], ScoreCell]
-    references: Mapping[str, Reference] = field(
-        default_factory=dict
-    )  # by opponent set
+    references: Mapping[str, Reference] = field(default_factory=dict)
+    """By opponent set."""
 
     @property
-    def held_against(self) -> list[str]:
-        """The opponent sets that have a best reply to hold returns against."""
+    def solved(self) -> list[str]:
+        """Opponent sets with a best reply."""
         return [
             o
             for o in self.opponents
@@ -95,21 +96,34 @@ class ScoreTable:
         ]
 
     def ratio(
-        self, what: str, method: str, opponents: str
+        self, name: str, method: str, opponents: str
     ) -> tuple[float, float | None] | None:
-        """ "share" or "normalised" of a cell with its standard error; None where either does not exist."""
-        cell, reference = (
-            self.cells.get((method, opponents)),
-            self.references.get(opponents),
-        )
-        return (
-            getattr(reference, what)(cell.mean, cell.error)
-            if cell and reference
-            else None
-        )
+        """Return a ratio of a cell to the best reply.
+
+        Args:
+            name: "share" or "normalised".
+            method: method of the cell.
+            opponents: opponent set of the cell.
+
+        Returns:
+            The ratio and its standard error; None without the cell or its
+            reference.
+        """
+        cell = self.cells.get((method, opponents))
+        reference = self.references.get(opponents)
+        if cell is None or reference is None:
+            return None
+        return getattr(reference, name)(cell.mean, cell.error)
 
     def best(self, opponents: str) -> set[str]:
-        """The method with the highest mean, or several that tie exactly."""
+        """Return the methods with the highest mean against an opponent set.
+
+        Args:
+            opponents: opponent set.
+
+        Returns:
+            One method, or several with exactly the same mean.
+        """
         means = {
             m: self.cells[m, opponents].mean
             for m in self.methods
@@ -118,6 +132,14 @@ class ScoreTable:
         return {m for m, mean in means.items() if mean == max(means.values())}
 
     def best_other(self, opponents: str) -> str | None:
+        """Return the best method other than the run's own.
+
+        Args:
+            opponents: opponent set.
+
+        Returns:
+            The method with the highest mean; None without another method.
+        """
         others = [
             m
             for m in self.methods
@@ -129,6 +151,7 @@ class ScoreTable:
 
     @property
     def units(self) -> set[str]:
+        """Units of the errors in the table: "seeds", "episodes" or both."""
         return {cell.unit for cell in self.cells.values()}
 
 
@@ -137,13 +160,22 @@ def score_table(
     own: str | None = None,
     references: Mapping[str, Reference] | None = None,
 ) -> ScoreTable:
-    """The table of all rows. The run's method is `own` if it is there, else of OWN_METHODS, else row 0's."""
+    """Compute the cells of all methods and opponent sets.
+
+    Args:
+        scores: one entry per episode.
+        own: the run's method; by default one of OWN_METHODS, or the first row's.
+        references: references by opponent set.
+
+    Returns:
+        The table.
+    """
     methods = list(dict.fromkeys(scores.method.tolist()))
-    focal = next(
+    method_of_run = next(
         (m for m in (own, *OWN_METHODS) if m is not None and m in methods),
         methods[0],
     )
-    methods.sort(key=lambda m: m != focal)
+    methods.sort(key=lambda m: m != method_of_run)
     opponents = list(dict.fromkeys(scores.opponents.tolist()))
     cells = {}
     for method in methods:
@@ -153,31 +185,38 @@ def score_table(
             )
             if len(rows):
                 cells[method, against] = _cell(scores, rows)
-    return ScoreTable(focal, methods, opponents, cells, references or {})
+    return ScoreTable(
+        method_of_run, methods, opponents, cells, references or {}
+    )
 
 
 def compare_cells(a: ScoreCell, b: ScoreCell) -> Difference:
-    """Paired where both were measured on the same seeds (or the same episodes), otherwise by Welch's t."""
+    """Compare the means of two cells.
+
+    Paired by seed (or episode) if both cells have the same units, otherwise by
+    Welch's t-test.
+
+    Args:
+        a: first cell.
+        b: second cell.
+
+    Returns:
+        Mean of `a` minus mean of `b`.
+    """
     mean = a.mean - b.mean
     if a.values.keys() == b.values.keys() and len(a.values) > 1:
         differences = np.array([a.values[k] - b.values[k] for k in a.values])
-        half = (
-            _t95(len(differences) - 1)
-            * float(differences.std(ddof=1))
-            / math.sqrt(len(differences))
-        )
+        count = len(differences)
+        error = float(differences.std(ddof=1)) / math.sqrt(count)
+        half = _t95(count - 1) * error
         return Difference(mean, mean - half, mean + half, True)
     if a.error is None or b.error is None:
         return Difference(mean, None, None, False)
-    parts = [(c.error or 0.0) ** 2 for c in (a, b)]
-    spread = sum(
-        p**2 / (len(c.values) - 1) for p, c in zip(parts, (a, b), strict=True)
-    )
-    half = (
-        _t95(sum(parts) ** 2 / spread) * math.sqrt(sum(parts))
-        if spread
-        else 0.0
-    )
+    variances = [a.error**2, b.error**2]
+    degrees = [len(a.values) - 1, len(b.values) - 1]
+    spread = sum(v**2 / d for v, d in zip(variances, degrees, strict=True))
+    total = sum(variances)
+    half = _t95(total**2 / spread) * math.sqrt(total) if spread else 0.0
     return Difference(mean, mean - half, mean + half, False)
 
 
@@ -190,26 +229,25 @@ def _cell(scores: ScoreColumns, rows: np.ndarray) -> ScoreCell:
             for s in seeds
         }
     else:
-        unit = "episodes"
-        seen: dict[tuple[int, ...], int] = {}
-        values = {}
-        for row in rows:
-            key = (
-                int(scores.seed[row]),
-                int(scores.episode[row]),
-                int(scores.seat[row]),
-            )
-            seen[key] = seen.get(key, 0) + 1
-            values[*key, seen[key]] = float(scores.value[row])
+        unit, values = "episodes", _by_episode(scores, rows)
     array = np.array(list(values.values()))
-    error = (
-        float(array.std(ddof=1)) / math.sqrt(len(array))
-        if len(array) > 1
-        else None
-    )
-    return ScoreCell(
-        float(array.mean()), error, unit, len(seeds), len(rows), values
-    )
+    mean, error = float(array.mean()), None
+    if len(array) > 1:
+        error = float(array.std(ddof=1)) / math.sqrt(len(array))
+    return ScoreCell(mean, error, unit, len(seeds), len(rows), values)
+
+
+def _by_episode(
+    scores: ScoreColumns, rows: np.ndarray
+) -> dict[tuple[int, ...], float]:
+    repetitions: Counter[tuple[int, ...]] = Counter()
+    values = {}
+    for row in rows:
+        columns = (scores.seed, scores.episode, scores.seat)
+        key = tuple(int(column[row]) for column in columns)
+        repetitions[key] += 1
+        values[*key, repetitions[key]] = float(scores.value[row])
+    return values
 
 
 def _t95(degrees: float) -> float:
@@ -218,23 +256,36 @@ def _t95(degrees: float) -> float:
     return float(stdtrit(degrees, 0.975))
 
 
-# -- in words and in the terminal ------------------------------------------------------------------
+# -- text and terminal -----------------------------------------------------------
 
 
 def cell_text(cell: ScoreCell | None, mixed: bool = False) -> str:
-    """``2.71 ± 0.03``, with a star where this error is over episodes and others are over seeds."""
+    """Write ``2.71 ± 0.03``.
+
+    Args:
+        cell: the cell, if there is one.
+        mixed: mark errors over episodes with a star, since other cells have
+            errors over seeds.
+
+    Returns:
+        A dash without a cell.
+    """
     if cell is None:
         return "–"
     star = "*" if mixed and cell.unit == "episodes" else ""
-    return (
-        fixed(cell.mean)
-        + (f" ± {fixed(cell.error)}" if cell.error is not None else "")
-        + star
-    )
+    return with_error(cell.mean, cell.error) + star
 
 
 def table_note(table: ScoreTable, texts: Texts) -> str:
-    """What the numbers of the table are, and what they do not tell."""
+    """Describe the numbers and errors of the table.
+
+    Args:
+        table: the table.
+        texts: language.
+
+    Returns:
+        One paragraph.
+    """
     cells = list(table.cells.values())
     episodes = texts.count(
         min(c.episodes for c in cells), max(c.episodes for c in cells)
@@ -251,43 +302,66 @@ RATIOS = ("normalised", "share")
 
 
 def ratio_text(
-    table: ScoreTable, what: str, method: str, opponents: str
+    table: ScoreTable, name: str, method: str, opponents: str
 ) -> str:
-    """``0.84 ± 0.02``."""
-    found = table.ratio(what, method, opponents)
-    if found is None:
+    """Write a ratio such as ``0.84 ± 0.02``.
+
+    Args:
+        table: the table.
+        name: "share" or "normalised".
+        method: method of the cell.
+        opponents: opponent set of the cell.
+
+    Returns:
+        A dash if the ratio does not exist.
+    """
+    ratio = table.ratio(name, method, opponents)
+    if ratio is None:
         return "–"
-    return fixed(found[0]) + (
-        f" ± {fixed(found[1])}" if found[1] is not None else ""
-    )
+    return with_error(*ratio)
 
 
 def best_reply_row(
     table: ScoreTable, texts: Texts, value: str | None = None
 ) -> list[str]:
-    """The best reply's own row, which says how it was come by: its return, or `value` in the tables of ratios."""
+    """Return the best reply's row.
+
+    Args:
+        table: the table.
+        texts: language.
+        value: shown in place of the return, in tables of ratios.
+
+    Returns:
+        One entry per opponent set: return, error and kind.
+    """
     row = []
     for against in table.opponents:
         reference = table.references.get(against)
         if reference is None or reference.missing:
             row.append("–")
             continue
-        shown = value or fixed(reference.best)
-        if value is None and reference.best_stderr:
-            shown += f" ± {fixed(reference.best_stderr)}"
-        row.append(
-            f"{shown} ({texts('kind_' + reference.kind.replace(' ', '_'))})"
-        )
+        kind = texts(f"kind_{reference.kind.replace(' ', '_')}")
+        error = reference.best_stderr or None
+        text = value or with_error(reference.best, error)
+        row.append(text + texts("reason", reason=kind))
     return row
 
 
 def reference_notes(table: ScoreTable, texts: Texts) -> list[str]:
-    """What the best reply and the ratios are, and for each opponent set without one, why."""
+    """Describe the best reply and the ratios, and explain each missing best reply.
+
+    Args:
+        table: the table.
+        texts: language.
+
+    Returns:
+        Paragraphs.
+    """
     notes = []
-    known = [table.references[against] for against in table.held_against]
+    known = [table.references[against] for against in table.solved]
     if known:
         notes.append(texts("note_ratios"))
-    for kind in ("upper_bound", "foresight"):
+    for kind in ("upper_bound", "information_relaxation"):
         if any(reference.kind.replace(" ", "_") == kind for reference in known):
             notes.append(texts(f"note_{kind}"))
     if any(reference.random_from == "measured" for reference in known):
@@ -295,22 +369,28 @@ def reference_notes(table: ScoreTable, texts: Texts) -> list[str]:
     for against in table.opponents:
         reference = table.references.get(against)
         if reference is not None and reference.missing:
-            reason = (
-                texts("reason", reason=reference.reason)
-                if reference.reason
-                else ""
-            )
-            notes.append(
-                texts(
-                    f"missing_{reference.missing}",
-                    opponents=against,
-                    reason=reason,
-                )
-            )
+            key, reason = f"missing_{reference.missing}", ""
+            if reference.reason:
+                reason = texts("reason", reason=reference.reason)
+            notes.append(texts(key, opponents=against, reason=reason))
     return notes
 
 
 def terminal_table(run_dir: Path, lang: str = "en") -> "Group":
+    """Return the score tables of a run for the terminal; see
+    `bestreply.report.summary_table`.
+
+    Args:
+        run_dir: run directory.
+        lang: "en" or "zh".
+
+    Returns:
+        Tables and notes.
+
+    Raises:
+        FileNotFoundError: ``scores.parquet`` is missing.
+        ValueError: ``scores.parquet`` cannot be used.
+    """
     from rich.console import Group
     from rich.text import Text
 
@@ -320,16 +400,16 @@ def terminal_table(run_dir: Path, lang: str = "en") -> "Group":
         where = run_dir / scores.file
         if not scores.reason:
             raise FileNotFoundError(
-                f"{where} is missing; `bestreply {scores.maker}` makes it"
+                f"{where}: expected a file; create it with `bestreply {scores.maker} {run_dir}`"
             )
         raise ValueError(
-            f"{where} cannot be used: {scores.reason}; `bestreply {scores.maker}` makes it anew"
+            f"{where}: {scores.reason}; create it again with `bestreply {scores.maker} {run_dir}`"
         )
     references = read_references(run_dir)
     broken = isinstance(references, FileProblem)
     table = score_table(scores, references={} if broken else references)
     parts: list[Any] = [_terminal_returns(table, run_dir.name, texts)]
-    if table.held_against:
+    if table.solved:
         parts += [_terminal_ratios(table, what, texts) for what in RATIOS]
     parts += [Text(note) for note in reference_notes(table, texts)]
     if broken and references.reason:
@@ -345,61 +425,51 @@ def _terminal_returns(table: ScoreTable, name: str, texts: Texts) -> "Table":
     from rich.text import Text
 
     mixed = len(table.units) > 1
-    shown = _terminal_frame(table, f"{name}: {texts('mean_return')}", texts)
-    shown.caption = Text(table_note(table, texts))
-    best = {against: table.best(against) for against in table.opponents}
+    title = f"{name}: {texts('mean_return')}"
+    grid = _terminal_frame(table, title, "method", texts)
+    grid.caption = Text(table_note(table, texts))
     for method in table.methods:
         row = [Text(method, style="bold" if method == table.own else "")]
         for against in table.opponents:
-            style = "bold" if method in best[against] else ""
-            row.append(
-                Text(
-                    cell_text(table.cells.get((method, against)), mixed),
-                    style=style,
-                )
-            )
-        shown.add_row(*row)
-    if table.held_against:
-        shown.add_section()
-        shown.add_row(
-            *map(Text, (texts("best_reply"), *best_reply_row(table, texts)))
-        )
-    return shown
+            text = cell_text(table.cells.get((method, against)), mixed)
+            is_best = method in table.best(against)
+            row.append(Text(text, style="bold" if is_best else ""))
+        grid.add_row(*row)
+    if table.solved:
+        grid.add_section()
+        row = (texts("best_reply"), *best_reply_row(table, texts))
+        grid.add_row(*map(Text, row))
+    return grid
 
 
-def _terminal_ratios(table: ScoreTable, what: str, texts: Texts) -> "Table":
+def _terminal_ratios(table: ScoreTable, name: str, texts: Texts) -> "Table":
     from rich.text import Text
 
-    shown = _terminal_frame(table, texts(f"title_{what}"), texts)
+    grid = _terminal_frame(
+        table, texts(f"title_{name}"), f"corner_{name}", texts
+    )
     for method in table.methods:
         row = [Text(method, style="bold" if method == table.own else "")]
-        shown.add_row(
-            *row,
-            *(
-                Text(ratio_text(table, what, method, a))
-                for a in table.opponents
-            ),
-        )
-    shown.add_section()
-    shown.add_row(
-        *map(
-            Text,
-            (texts("best_reply"), *best_reply_row(table, texts, value="1")),
-        )
-    )
-    return shown
+        for against in table.opponents:
+            row.append(Text(ratio_text(table, name, method, against)))
+        grid.add_row(*row)
+    grid.add_section()
+    row = (texts("best_reply"), *best_reply_row(table, texts, value="1"))
+    grid.add_row(*map(Text, row))
+    return grid
 
 
-def _terminal_frame(table: ScoreTable, title: str, texts: Texts) -> "Table":
+def _terminal_frame(
+    table: ScoreTable, title: str, corner: str, texts: Texts
+) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(
+    grid = Table(
         title=Text(title), title_justify="left", caption_justify="left"
     )
-    shown.add_column(Text(texts("method")))
+    grid.add_column(Text(texts(corner)))
     for against in table.opponents:
-        shown.add_column(
-            Text(texts("against", opponents=against)), justify="right"
-        )
-    return shown
+        heading = texts("against", opponents=against)
+        grid.add_column(Text(heading), justify="right")
+    return grid

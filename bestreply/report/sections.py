@@ -1,6 +1,10 @@
-"""Each section of the page as plain data for the template: what was run, scores, curves, diagnostics."""
+"""Sections of the page as plain data for the template: facts, scores, curves,
+diagnostics.
+"""
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,59 +42,72 @@ from bestreply.report.svg import share_bar
 from bestreply.report.texts import Texts, duration, fixed, moment, show
 
 MAX_PANELS = 60  # learning curves on one page
+MAX_STAGES = 8  # of environment steps, marked in learning curves
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """Cells as text; `bold` marks those to be read first, `own` the row of the run's method."""
+    """A table of text. `bold` marks the best cells, `own` the row of the run's method."""
 
     head: list[str]
     rows: list[list[str]]
     bold: frozenset[tuple[int, int]] = frozenset()
     own: int | None = None
-    shares: dict[tuple[int, int], Markup] | None = (
-        None  # a bar beside the number
-    )
+    shares: dict[tuple[int, int], Markup] | None = None
+    """Bars beside numbers, by (row, column)."""
 
 
-# -- what was run ----------------------------------------------------------------------------------
+# -- facts -----------------------------------------------------------------------
 
 
 def facts(
     run: RunFiles, scores: ScoreColumns | None, texts: Texts
 ) -> list[tuple[str, str]]:
-    """Game, settings, budget in environment steps, seeds and time, as far as the files tell."""
+    """Return what was run: game, settings, budget, seeds and time.
+
+    Args:
+        run: files of the run.
+        scores: its scores, if they can be used.
+        texts: language.
+
+    Returns:
+        (label, value) of every fact that the files state.
+    """
     documents = [d for d in (run.provenance, run.config) if isinstance(d, dict)]
-    game = lookup(documents, "game")
-    settings = (
-        game.get("settings")
-        if isinstance(game, dict)
-        else lookup(documents, "game_settings")
-    )
-    name = game.get("name", "?") if isinstance(game, dict) else game
-    version = game.get("version") if isinstance(game, dict) else None
     seeds = lookup(documents, "seeds", "seed")
-    found = {
-        "game": f"{name} ({texts('version', version=version)})"
-        if version is not None
-        else name,
-        "settings": ", ".join(f"{k} = {v}" for k, v in settings.items())
-        if isinstance(settings, dict)
-        else None,
+    if isinstance(seeds, list):
+        seeds = ", ".join(map(str, seeds))
+    game, settings = _game(documents, texts)
+    values = {
+        "game": game,
+        "settings": settings,
         "method": lookup(documents, "method"),
         "budget": _budget(run, documents, texts),
-        "seed": ", ".join(map(str, seeds))
-        if isinstance(seeds, list)
-        else seeds,
+        "seed": seeds,
         "evaluated": _evaluated(scores, texts) if scores else None,
         "started": moment(lookup(documents, "started", "time")),
         "took": duration(number(lookup(documents, "seconds")), texts),
     }
     return [
         (texts(f"fact_{key}"), str(value))
-        for key, value in found.items()
+        for key, value in values.items()
         if value is not None
     ]
+
+
+def _game(documents: list[Any], texts: Texts) -> tuple[Any, str | None]:
+    """Return the game with its version, and its settings."""
+    game = lookup(documents, "game")
+    if isinstance(game, dict):
+        settings, version = game.get("settings"), game.get("version")
+        game = game.get("name", "?")
+        if version is not None:
+            game = f"{game} ({texts('version', version=version)})"
+    else:
+        settings = lookup(documents, "game_settings")
+    if not isinstance(settings, dict):
+        return game, None
+    return game, ", ".join(f"{k} = {v}" for k, v in settings.items())
 
 
 def _budget(run: RunFiles, documents: list[Any], texts: Texts) -> str | None:
@@ -102,12 +119,10 @@ def _budget(run: RunFiles, documents: list[Any], texts: Texts) -> str | None:
         updates = max(int(s.update.max()) for s in run.metrics.values())
     if steps is None:
         return None
-    said = texts("budget_steps", steps=f"{steps:,.0f}")
-    return (
-        said
-        if updates is None
-        else said + texts("budget_updates", updates=f"{updates:,}")
-    )
+    text = texts("budget_steps", steps=f"{steps:,.0f}")
+    if updates is None:
+        return text
+    return text + texts("budget_updates", updates=f"{updates:,}")
 
 
 def _evaluated(scores: ScoreColumns, texts: Texts) -> str:
@@ -119,161 +134,169 @@ def _evaluated(scores: ScoreColumns, texts: Texts) -> str:
 
 @dataclass(frozen=True)
 class Finding:
+    """The run's method compared with another one, in one sentence."""
+
     verdict: str
     text: str
 
 
 def findings(table: ScoreTable, texts: Texts) -> tuple[str, list[Finding]]:
-    """One sentence over all, and one for each opponent set against the best other method there."""
-    found = []
-    for against in table.opponents:
-        own, rival = (
-            table.cells.get((table.own, against)),
-            table.best_other(against),
-        )
-        if own is None:
-            continue
-        said = texts(
-            "found", method=table.own, opponents=against, mean=cell_text(own)
-        )
-        verdict = "alone"
-        if rival is None:
-            said += texts("found_alone")
-        else:
-            other = table.cells[rival, against]
-            difference = compare_cells(own, other)
-            verdict = difference.verdict
-            said += texts(
-                f"found_{verdict}",
-                rival=rival,
-                mean=cell_text(other),
-                difference=fixed(difference.mean, sign=True),
-                low=fixed(difference.low, sign=True),
-                high=fixed(difference.high, sign=True),
-            )
-        found.append(Finding(verdict, said))
-    counts = {
-        v: sum(f.verdict == v for f in found)
-        for v in ("better", "unclear", "worse", "unknown")
-    }
-    parts = [texts(f"count_{v}", count=n) for v, n in counts.items() if n]
-    overall = (
-        texts(
-            "overall",
-            method=table.own,
-            sets=len(found),
-            parts=texts("list_gap").join(parts),
-        )
-        if parts
-        else ""
+    """Compare the run's method with the best other method on each opponent set.
+
+    Args:
+        table: mean returns.
+        texts: language.
+
+    Returns:
+        A sentence over all opponent sets (empty without any), and one for each set.
+    """
+    sets = [o for o in table.opponents if (table.own, o) in table.cells]
+    comparisons = [_finding(table, against, texts) for against in sets]
+    counts = Counter(finding.verdict for finding in comparisons)
+    parts = [
+        texts(f"count_{verdict}", count=counts[verdict])
+        for verdict in ("better", "unclear", "worse", "unknown")
+        if counts[verdict]
+    ]
+    if not parts:
+        return "", comparisons
+    joined = texts("list_gap").join(parts)
+    overall = texts(
+        "overall", method=table.own, sets=len(comparisons), parts=joined
     )
-    return overall, found
+    return overall, comparisons
 
 
-# -- scores ----------------------------------------------------------------------------------------
+def _finding(table: ScoreTable, against: str, texts: Texts) -> Finding:
+    own, rival = table.cells[table.own, against], table.best_other(against)
+    text = texts("finding", opponents=against, mean=cell_text(own))
+    if rival is None:
+        return Finding("alone", text + texts("finding_alone"))
+    other = table.cells[rival, against]
+    difference = compare_cells(own, other)
+    text += texts(
+        f"finding_{difference.verdict}",
+        rival=rival,
+        mean=cell_text(other),
+        difference=fixed(difference.mean, sign=True),
+        low=fixed(difference.low, sign=True),
+        high=fixed(difference.high, sign=True),
+    )
+    return Finding(difference.verdict, text)
+
+
+# -- scores ----------------------------------------------------------------------
 
 
 def own_method(run: RunFiles) -> str | None:
-    """The method that the run is about: named in the provenance, else whose thoughts the matches show."""
-    named = lookup([run.provenance], "method")
-    if isinstance(named, str):
-        return named
+    """Return the method of a run.
+
+    Args:
+        run: files of the run.
+
+    Returns:
+        The method in the provenance, otherwise the focal player of the first match.
+    """
+    method = lookup([run.provenance], "method")
+    if isinstance(method, str):
+        return method
     try:
         match = run.matches[0]  # type: ignore[index]
-        return match["players"][match["seat"]]
+        player = match["players"][match["seat"]]
     except (LookupError, TypeError):
         return None
+    return player if isinstance(player, str) else None
 
 
 def scores_section(
     run: RunFiles, scores: ScoreColumns, texts: Texts
 ) -> dict[str, Any]:
-    own = own_method(run)
+    """Return tables, charts and sentences about the scores.
+
+    Args:
+        run: files of the run.
+        scores: its scores.
+        texts: language.
+
+    Returns:
+        Values of the template.
+    """
     references = run.references if isinstance(run.references, dict) else {}
-    table = score_table(
-        scores, own if isinstance(own, str) else None, references
-    )
-    mixed = len(table.units) > 1
-    rows, bold, pictures = [], set(), []
-    for r, method in enumerate(table.methods):
-        rows.append(
-            [method]
-            + [
-                cell_text(table.cells.get((method, a)), mixed)
-                for a in table.opponents
-            ]
-        )
-        bold |= {
-            (r, c + 1)
-            for c, a in enumerate(table.opponents)
-            if method in table.best(a)
-        }
-    if table.held_against:
-        rows.append([texts("best_reply"), *best_reply_row(table, texts)])
-    for against in table.opponents:
-        played = [
-            (m, table.cells[m, against])
-            for m in table.methods
-            if (m, against) in table.cells
-        ]
-        own_cell = table.cells.get((table.own, against))
-        intervals = []
-        for method, cell in played:
-            style = "own" if method == table.own else "other"
-            row = Row(method, fixed(cell.mean), style)
-            intervals.append(Interval(row, cell.mean, cell.interval(), style))
-        label = texts(
-            "dots_label",
-            opponents=against,
-            values=", ".join(f"{m} {cell_text(c)}" for m, c in played),
-        )
-        pictures.append(
-            (
-                texts("against", opponents=against),
-                interval_chart(
-                    intervals, label, mark=own_cell and own_cell.mean
-                ),
-            )
-        )
-    overall, found = findings(table, texts)
-    head = [
-        texts("method"),
-        *(texts("against", opponents=a) for a in table.opponents),
-    ]
+    table = score_table(scores, own_method(run), references)
+    overall, comparisons = findings(table, texts)
     return {
         "overall": overall,
-        "findings": found,
-        "table": TextTable(head, rows, frozenset(bold), own=0),
+        "findings": comparisons,
+        "table": _returns_table(table, texts),
         "note": table_note(table, texts),
         "one_seed": table.units == {"episodes"},
-        "pictures": pictures,
-        "ratios": _ratios(table, head, texts) if table.held_against else [],
+        "pictures": [_dots(table, o, texts) for o in table.opponents],
+        "ratios": _ratios(table, texts) if table.solved else [],
         "reference_notes": reference_notes(table, texts),
     }
 
 
-def _ratios(
-    table: ScoreTable, head: list[str], texts: Texts
-) -> list[tuple[str, TextTable]]:
-    """A table each of normalised returns and of shares of the best reply, with their titles."""
-    found = []
-    for what in RATIOS:
+def _headings(table: ScoreTable, corner: str, texts: Texts) -> list[str]:
+    sets = [texts("against", opponents=o) for o in table.opponents]
+    return [texts(corner), *sets]
+
+
+def _returns_table(table: ScoreTable, texts: Texts) -> TextTable:
+    mixed = len(table.units) > 1
+    rows, bold = [], set()
+    for r, method in enumerate(table.methods):
+        row = [method]
+        for c, against in enumerate(table.opponents):
+            row.append(cell_text(table.cells.get((method, against)), mixed))
+            if method in table.best(against):
+                bold.add((r, c + 1))
+        rows.append(row)
+    if table.solved:
+        rows.append([texts("best_reply"), *best_reply_row(table, texts)])
+    head = _headings(table, "scores_corner", texts)
+    return TextTable(head, rows, frozenset(bold), own=0)
+
+
+def _dots(table: ScoreTable, against: str, texts: Texts) -> tuple[str, Markup]:
+    """Return title and chart of the mean returns against one opponent set."""
+    intervals, values = [], []
+    for method in table.methods:
+        cell = table.cells.get((method, against))
+        if cell is None:
+            continue
+        style = "own" if method == table.own else "other"
+        row = Row(method, fixed(cell.mean), style)
+        intervals.append(Interval(row, cell.mean, cell.interval(), style))
+        values.append(f"{method} {cell_text(cell)}")
+    listed = ", ".join(values)
+    label = texts("dots_label", opponents=against, values=listed)
+    own = table.cells.get((table.own, against))
+    chart = interval_chart(intervals, label, mark=own and own.mean)
+    return texts("against", opponents=against), chart
+
+
+def _ratios(table: ScoreTable, texts: Texts) -> list[tuple[str, TextTable]]:
+    """Return a table of normalised returns and one of shares, with their titles."""
+    tables = []
+    for name in RATIOS:
         rows = [
-            [m, *(ratio_text(table, what, m, a) for a in table.opponents)]
+            [m, *(ratio_text(table, name, m, o) for o in table.opponents)]
             for m in table.methods
         ]
-        rows.append(
-            [texts("best_reply"), *best_reply_row(table, texts, value="1")]
-        )
-        found.append((texts(f"title_{what}"), TextTable(head, rows, own=0)))
-    return found
+        best = best_reply_row(table, texts, value="1")
+        rows.append([texts("best_reply"), *best])
+        head = _headings(table, f"corner_{name}", texts)
+        tables.append((texts(f"title_{name}"), TextTable(head, rows, own=0)))
+    return tables
 
 
-# -- learning curves -------------------------------------------------------------------------------
+# -- learning curves -------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Panel:
+class CurvePanel:
+    """The chart of one metric."""
+
     title: str
     last: str
     figure: Markup
@@ -282,76 +305,106 @@ class Panel:
 def curves_section(
     metrics: dict[str, MetricSeries], texts: Texts
 ) -> dict[str, Any]:
-    """Panels by the first part of the metric's name; a held-out loss is drawn into the panel of the loss it
-    belongs to.
+    """Return charts of all metrics, grouped by the first part of their names.
 
-    x is environment steps. Where they stand still or move in a few stages while updates go on (training on
-    logged play), it is updates, with the number of environment steps said or marked: never wall-clock time.
+    A held-out loss is drawn with the training loss of the same name. The horizontal axis is
+    environment steps. If these are constant or change in few stages while updates go on
+    (training on logged play), it is updates, with the environment steps in the text or as
+    marks. It is never wall-clock time.
+
+    Args:
+        metrics: metrics by name.
+        texts: language.
+
+    Returns:
+        Values of the template.
     """
-    steps = np.unique(np.concatenate([s.env_steps for s in metrics.values()]))
-    updates = np.unique(np.concatenate([s.update for s in metrics.values()]))
-    by_steps = len(steps) > 1 and 2 * len(steps) >= len(updates)
-    stages = _stages(metrics) if not by_steps and len(steps) > 1 else []
-    if by_steps:
-        axis = texts("axis_steps")
-    elif stages:
-        shown = texts("list_gap").join(
-            texts("stage", update=f"{u:,}", steps=f"{s:,}")
-            for u, s in stages[:8]
-        )
-        axis = texts("axis_stages", stages=shown)
-    else:
-        axis = texts("axis_updates", steps=f"{steps[0]:,}")
-    x_range = (
-        (float(steps[0]), float(steps[-1]))
-        if by_steps
-        else (float(updates[0]), float(updates[-1]))
-    )
-    partners = _partners(list(metrics))
-    groups: dict[str, list[Panel]] = {}
-    names = [n for n in metrics if n not in partners.values()]
+    axis = _curve_axis(metrics, texts)
+    heldout = _heldout_names(list(metrics))
+    groups: dict[str, list[CurvePanel]] = {}
+    names = [n for n in metrics if n not in heldout.values()]
     for name in names[:MAX_PANELS]:
-        lines = [
-            _curve(
-                metrics[name],
-                by_steps,
-                "own",
-                texts("training") if name in partners else "",
-            )
-        ]
-        if name in partners:
-            lines.append(
-                _curve(
-                    metrics[partners[name]], by_steps, "held", texts("heldout")
-                )
-            )
-        last = texts("list_gap").join(
-            f"{c.name} {show(_last(c.y))}".strip() for c in lines
-        )
-        label = texts("curve_label", name=name, axis=axis, last=last)
-        thinned = [thin(curve, extremes=True) for curve in lines]
-        figure = line_chart(
-            thinned,
-            label,
-            x_range=x_range,
-            marks=[float(u) for u, _ in stages[:8]],
-        )
-        prefix, _, rest = name.partition("/") if "/" in name else ("", "", name)
-        groups.setdefault(prefix, []).append(Panel(rest, last, figure))
+        training = texts("training") if name in heldout else ""
+        lines = [_curve(metrics[name], axis.by_steps, "own", training)]
+        if name in heldout:
+            series = metrics[heldout[name]]
+            label = texts("heldout")
+            lines.append(_curve(series, axis.by_steps, "held", label))
+        prefix, slash, rest = name.partition("/")
+        title = rest if slash else name
+        panel = _curve_panel(name, title, lines, axis, texts)
+        groups.setdefault(prefix if slash else "", []).append(panel)
     return {
-        "axis": axis,
+        "axis": axis.text,
         "groups": [
             (texts.get(f"group_{prefix}", prefix), panels)
             for prefix, panels in groups.items()
         ],
         "thinned": any(len(s.value) > MAX_POINTS for s in metrics.values()),
-        "held": bool(partners),
+        "heldout": bool(heldout),
         "left_out": names[MAX_PANELS:],
     }
 
 
+@dataclass(frozen=True)
+class CurveAxis:
+    """The horizontal axis of all learning curves of a run."""
+
+    by_steps: bool  # environment steps; otherwise updates
+    text: str
+    range: tuple[float, float]
+    marks: list[float]
+
+
+def grows_with_updates(metrics: Iterable[MetricSeries]) -> bool:
+    """Return whether environment steps grow with updates.
+
+    Data collected before training has one number of steps, or one per stage.
+
+    Args:
+        metrics: metrics of one run.
+
+    Returns:
+        True if there are at least half as many distinct steps as updates.
+    """
+    steps = np.unique(np.concatenate([s.env_steps for s in metrics]))
+    updates = np.unique(np.concatenate([s.update for s in metrics]))
+    return len(steps) > 1 and 2 * len(steps) >= len(updates)
+
+
+def _curve_axis(metrics: dict[str, MetricSeries], texts: Texts) -> CurveAxis:
+    every = list(metrics.values())
+    steps = np.concatenate([s.env_steps for s in every])
+    if grows_with_updates(every):
+        ends = float(steps.min()), float(steps.max())
+        return CurveAxis(True, texts("axis_steps"), ends, [])
+    updates = np.concatenate([s.update for s in every])
+    ends = float(updates.min()), float(updates.max())
+    if steps.min() == steps.max():
+        text = texts("axis_updates", steps=f"{steps[0]:,}")
+        return CurveAxis(False, text, ends, [])
+    stages = _stages(metrics)[:MAX_STAGES]
+    listed = texts("list_gap").join(
+        texts("stage", update=f"{u:,}", steps=f"{s:,}") for u, s in stages
+    )
+    text = texts("axis_stages", stages=listed)
+    return CurveAxis(False, text, ends, [float(u) for u, _ in stages])
+
+
+def _curve_panel(
+    name: str, title: str, lines: list[Curve], axis: CurveAxis, texts: Texts
+) -> CurvePanel:
+    last = texts("list_gap").join(
+        f"{line.name} {show(_last(line.y))}".strip() for line in lines
+    )
+    label = texts("curve_label", name=name, axis=axis.text, last=last)
+    thinned = [thin(line, extremes=True) for line in lines]
+    figure = line_chart(thinned, label, x_range=axis.range, marks=axis.marks)
+    return CurvePanel(title, last, figure)
+
+
 def _stages(metrics: dict[str, MetricSeries]) -> list[tuple[int, int]]:
-    """(update, env_steps) where the environment steps change."""
+    """Return (update, env_steps) wherever the environment steps change."""
     pairs = sorted(
         {
             (int(u), int(e))
@@ -362,21 +415,22 @@ def _stages(metrics: dict[str, MetricSeries]) -> list[tuple[int, int]]:
     return [p for k, p in enumerate(pairs) if k == 0 or p[1] != pairs[k - 1][1]]
 
 
-def _partners(names: list[str]) -> dict[str, str]:
-    """Training metric -> held-out metric, where ``heldout/X`` belongs to exactly one ``X`` or ``.../X``."""
-    found = {}
-    for held in names:
-        prefix, _, rest = held.partition("/")
-        if prefix == "heldout" and rest:
-            fits = [
-                n
-                for n in names
-                if not n.startswith("heldout/")
-                and (n == rest or n.endswith("/" + rest))
-            ]
-            if len(fits) == 1 and fits[0] not in found:
-                found[fits[0]] = held
-    return found
+def _heldout_names(names: list[str]) -> dict[str, str]:
+    """Map training metrics to held-out ones: ``heldout/X`` to the only ``X`` or ``.../X``."""
+    pairs = {}
+    for heldout in names:
+        prefix, _, rest = heldout.partition("/")
+        if prefix != "heldout" or not rest:
+            continue
+        training = [
+            name
+            for name in names
+            if not name.startswith("heldout/")
+            and (name == rest or name.endswith("/" + rest))
+        ]
+        if len(training) == 1 and training[0] not in pairs:
+            pairs[training[0]] = heldout
+    return pairs
 
 
 def _curve(
@@ -385,13 +439,9 @@ def _curve(
     if not by_steps:
         return Curve(name, style, series.update.astype(float), series.value)
     order = np.argsort(series.env_steps, kind="stable")
-    x = series.env_steps[order]
-    final = np.append(
-        x[1:] != x[:-1], True
-    )  # of several values at one number of steps, the last
-    return Curve(
-        name, style, x[final].astype(float), series.value[order][final]
-    )
+    x, y = series.env_steps[order], series.value[order]
+    is_last = np.append(x[1:] != x[:-1], True)  # of several values at one x
+    return Curve(name, style, x[is_last].astype(float), y[is_last])
 
 
 def _last(values: np.ndarray) -> float | None:
@@ -399,49 +449,61 @@ def _last(values: np.ndarray) -> float | None:
     return float(finite[-1]) if len(finite) else None
 
 
-# -- diagnostics -----------------------------------------------------------------------------------
+# -- diagnostics -----------------------------------------------------------------
 
 
 def diagnostics_section(
     diagnostics: dict[str, Any], num_actions: int | None, texts: Texts
 ) -> dict[str, Any]:
+    """Return tables of opponent models, value function and world model.
+
+    Args:
+        diagnostics: `diagnostics.json`.
+        num_actions: A, if known.
+        texts: language.
+
+    Returns:
+        Values of the template; None for each table without entries.
+    """
     opponent = entries_of(diagnostics, "opponent")
     value = entries_of(diagnostics, "value")
-    heldout = diagnostics.get("heldout", {})
-    losses = (
-        [[str(k), show(number(v))] for k, v in heldout.items()]
-        if isinstance(heldout, dict)
-        else []
-    )
+    keys = ("player", "rmse", "bias", "correlation", "count")
+    open_loop = entries_of(diagnostics, "open_loop")
     return {
         "opponent": _opponent_table(opponent, texts) if opponent else None,
-        "chance": texts(
-            "chance",
-            actions=num_actions,
-            loss=fixed(float(np.log(num_actions))),
-        )
-        if num_actions
-        else "",
-        "value": _plain(
-            value, ("player", "rmse", "bias", "correlation", "count"), texts
-        )
-        if value
-        else None,
-        "heldout": TextTable([texts("loss"), texts("loss_value")], losses)
-        if losses
-        else None,
-        "open_loop": _open_loop(entries_of(diagnostics, "open_loop"), texts),
+        "chance": _chance(num_actions, texts) if num_actions else "",
+        "value": _plain(value, keys, texts) if value else None,
+        "heldout": _heldout_table(diagnostics.get("heldout"), texts),
+        "open_loop": _open_loop(open_loop, texts),
     }
 
 
+def _chance(num_actions: int, texts: Texts) -> str:
+    loss = fixed(float(np.log(num_actions)))
+    return texts("chance", actions=num_actions, loss=loss)
+
+
+def _heldout_table(losses: object, texts: Texts) -> TextTable | None:
+    if not isinstance(losses, dict) or not losses:
+        return None
+    rows = [[str(name), show(number(v))] for name, v in losses.items()]
+    return TextTable([texts("loss"), texts("loss_value")], rows)
+
+
 def entries_of(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """Return the objects in the list under `key`, if it is one."""
+    """Return the objects in the list under a key.
+
+    Args:
+        document: JSON object.
+        key: name of the entry.
+
+    Returns:
+        The objects; empty if the entry is not a list.
+    """
     entries = document.get(key)
-    return (
-        [e for e in entries if isinstance(e, dict)]
-        if isinstance(entries, list)
-        else []
-    )
+    if not isinstance(entries, list):
+        return []
+    return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def _plain(
@@ -451,12 +513,9 @@ def _plain(
     for entry in entries:
         row = [str(entry.get(keys[0], "?"))]
         for key in keys[1:]:
-            found = number(entry.get(key))
-            row.append(
-                fixed(found, 0)
-                if key == "count"
-                else fixed(found, 3, sign=key == "bias")
-            )
+            decimals = 0 if key == "count" else 3
+            value = number(entry.get(key))
+            row.append(fixed(value, decimals, sign=key == "bias"))
         rows.append(row)
     return TextTable([texts(f"column_{key}") for key in keys], rows)
 
@@ -470,71 +529,78 @@ def _opponent_table(entries: list[dict[str, Any]], texts: Texts) -> TextTable:
     return TextTable(plain.head, plain.rows, shares=bars)
 
 
+Points = dict[str, dict[float, float]]
+"""By entity, a number by steps ahead."""
+
+
 def _open_loop(
     entries: list[dict[str, Any]], texts: Texts
 ) -> dict[str, Any] | None:
-    """A figure each for accuracy and recall against steps ahead, and one table of both."""
-    points: dict[str, dict[str, dict[float, float]]] = {
-        "accuracy": {},
-        "recall": {},
-    }
-    counts: dict[float, list[int]] = {}
+    """Return charts of accuracy and recall against steps ahead, and one table of both."""
+    kinds: dict[str, Points] = {"accuracy": {}, "recall": {}}
+    counts: list[int] = []
+    horizons: set[float] = set()
     for entry in entries:
         steps, name = number(entry.get("steps")), str(entry.get("entity", "?"))
         if steps is None:
             continue
-        counts.setdefault(steps, []).append(
-            int(number(entry.get("count")) or 0)
-        )
-        for kind, lines in points.items():
-            found = number(entry.get(kind))
-            if found is not None:
-                lines.setdefault(name, {})[steps] = found
-    names = list(dict.fromkeys([*points["accuracy"], *points["recall"]]))
-    if not names:
+        horizons.add(steps)
+        counts.append(int(number(entry.get("count")) or 0))
+        for kind, points in kinds.items():
+            value = number(entry.get(kind))
+            if value is not None:
+                points.setdefault(name, {})[steps] = value
+    kinds = {kind: points for kind, points in kinds.items() if points}
+    if not kinds:
         return None
-    pictures, horizons = [], sorted(counts)
-    kinds = [kind for kind, lines in points.items() if lines]
-    for kind in kinds:
-        lines = {
-            name: list(by_steps.items())
-            for name, by_steps in points[kind].items()
-        }
-        pictures.append(
-            (
-                texts(f"open_{kind}"),
-                named_lines(lines, texts(f"open_{kind}_label")),
-            )
-        )
+    pictures = [
+        _open_loop_chart(k, points, texts) for k, points in kinds.items()
+    ]
+    return {
+        "pictures": pictures,
+        "table": _open_loop_table(kinds, sorted(horizons), texts),
+        "note": texts("open_note", count=texts.count(min(counts), max(counts))),
+    }
+
+
+def _open_loop_chart(
+    kind: str, points: Points, texts: Texts
+) -> tuple[str, Markup]:
+    lines = {name: list(row.items()) for name, row in points.items()}
+    chart = named_lines(lines, texts(f"open_{kind}_label"))
+    return texts(f"open_{kind}"), chart
+
+
+def _open_loop_table(
+    kinds: dict[str, Points], horizons: list[float], texts: Texts
+) -> TextTable:
+    names = dict.fromkeys(name for points in kinds.values() for name in points)
     head = [texts("column_entity")]
-    head += [
-        texts("open_head", kind=texts(f"column_{kind}"), steps=f"{s:g}")
-        for kind in kinds
-        for s in horizons
-    ]
-    rows = [
-        [
-            n,
-            *(
-                fixed(points[k].get(n, {}).get(s), 3)
-                for k in kinds
-                for s in horizons
-            ),
-        ]
-        for n in names
-    ]
-    sizes = [c for found in counts.values() for c in found]
-    note = texts("open_note", count=texts.count(min(sizes), max(sizes)))
-    return {"pictures": pictures, "table": TextTable(head, rows), "note": note}
+    rows = {name: [name] for name in names}
+    for kind, points in kinds.items():
+        for steps in horizons:
+            column = texts(f"column_{kind}")
+            head.append(texts("open_head", kind=column, steps=f"{steps:g}"))
+            for name, row in rows.items():
+                row.append(fixed(points.get(name, {}).get(steps), 3))
+    return TextTable(head, list(rows.values()))
 
 
-# -- provenance ------------------------------------------------------------------------------------
+# -- provenance ------------------------------------------------------------------
 
 
 def flat(
     document: dict[str, Any] | FileProblem, prefix: str = ""
 ) -> list[tuple[str, str]]:
-    """``train.learning_rate``: ``0.001`` for every leaf."""
+    """Flatten a document: ``train.learning_rate``, ``0.001`` for every leaf.
+
+    Args:
+        document: JSON object; a file that cannot be used gives no rows.
+        prefix: written before every name.
+
+    Returns:
+        (name, value) of every leaf.
+    """
     if isinstance(document, FileProblem):
         return []
     rows = []
@@ -542,10 +608,7 @@ def flat(
         if isinstance(value, dict) and value:
             rows += flat(value, f"{prefix}{key}.")
         else:
-            text = (
-                value
-                if isinstance(value, str)
-                else json.dumps(value, ensure_ascii=False)
-            )
-            rows.append((f"{prefix}{key}", text))
+            if not isinstance(value, str):
+                value = json.dumps(value, ensure_ascii=False)
+            rows.append((f"{prefix}{key}", value))
     return rows

@@ -1,35 +1,52 @@
-"""What the reader sees: words in one file per language, and how numbers are written."""
+"""Texts of one language, and how numbers are written."""
 
 import json
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 LANGUAGES = ("en", "zh")
 
 
 class Texts:
-    """The words of one language; ``texts("key", name=value)`` fills in the values."""
+    """Texts of one language; ``texts("key", name=value)`` fills in the placeholders."""
 
     def __init__(self, lang: str) -> None:
         if lang not in LANGUAGES:
             raise ValueError(
-                f"there is no report in language {lang!r}; there is: {', '.join(LANGUAGES)}"
+                f"lang={lang!r}: expected one of {', '.join(LANGUAGES)}"
             )
         self.lang = lang
-        self.words: dict[str, str] = json.loads(
-            (HERE / "strings" / f"{lang}.json").read_text(encoding="utf-8")
+        self.texts: dict[str, str] = json.loads(
+            (FOLDER / "strings" / f"{lang}.json").read_text(encoding="utf-8")
         )
 
     def __call__(self, key: str, **values: object) -> str:
-        return self.words[key].format(**values)
+        return self.texts[key].format(**values)
 
-    def get(self, key: str, otherwise: str) -> str:
-        return self.words.get(key, otherwise)
+    def get(self, key: str, default: str) -> str:
+        """Return the text of a key, or a default.
+
+        Args:
+            key: key of the text.
+            default: returned if there is no such key.
+
+        Returns:
+            The text, with its placeholders.
+        """
+        return self.texts.get(key, default)
 
     def count(self, low: int, high: int) -> str:
-        """``1,000`` or, where not all are the same, ``100 to 1,000``."""
+        """Write ``1,000``, or ``100 to 1,000`` where the numbers differ.
+
+        Args:
+            low: least number.
+            high: greatest number.
+
+        Returns:
+            The range.
+        """
         return (
             f"{low:,}"
             if low == high
@@ -39,11 +56,30 @@ class Texts:
 
 @cache
 def load_texts(lang: str) -> Texts:
+    """Return the texts of a language; they are read once.
+
+    Args:
+        lang: "en" or "zh".
+
+    Returns:
+        The texts.
+
+    Raises:
+        ValueError: the language is unknown.
+    """
     return Texts(lang)
 
 
 def show(value: float | None, digits: int = 3) -> str:
-    """A number to `digits` significant digits, with a true minus sign; a dash for none."""
+    """Write a number with a true minus sign.
+
+    Args:
+        value: the number; None and NaN give a dash.
+        digits: significant digits.
+
+    Returns:
+        Plain notation from 0.001 to a million, otherwise scientific.
+    """
     if value is None or value != value:
         return "–"
     size = abs(value)
@@ -59,7 +95,16 @@ def show(value: float | None, digits: int = 3) -> str:
 
 
 def fixed(value: float | None, decimals: int = 2, sign: bool = False) -> str:
-    """A number to `decimals` places, with a true minus sign; a dash for none."""
+    """Write a number with fixed decimals and a true minus sign.
+
+    Args:
+        value: the number; None and NaN give a dash.
+        decimals: decimal places.
+        sign: write + before positive numbers.
+
+    Returns:
+        Zero is written without a sign.
+    """
     if value is None or value != value:
         return "–"
     text = f"{value:{'+' if sign else ''},.{decimals}f}"
@@ -68,8 +113,36 @@ def fixed(value: float | None, decimals: int = 2, sign: bool = False) -> str:
     return text.replace("-", "−")
 
 
+def with_error(
+    value: float | None,
+    error: float | None,
+    decimals: int = 2,
+    sign: bool = False,
+) -> str:
+    """Write a number with its error: ``2.71 ± 0.03``.
+
+    Args:
+        value: the number; None and NaN give a dash.
+        error: standard error; None leaves it out.
+        decimals: decimal places.
+        sign: write + before positive numbers.
+
+    Returns:
+        The text.
+    """
+    text = fixed(value, decimals, sign)
+    return text if error is None else f"{text} ± {fixed(error, decimals)}"
+
+
 def compact(value: float) -> str:
-    """A tick label: 1500 -> 1.5k, 2000000 -> 2M."""
+    """Write a tick label: 1500 -> 1.5k, 2000000 -> 2M.
+
+    Args:
+        value: the number.
+
+    Returns:
+        At most four significant digits and a unit.
+    """
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.4g}{unit}".replace("-", "−")
@@ -77,7 +150,15 @@ def compact(value: float) -> str:
 
 
 def duration(seconds: float | None, texts: Texts) -> str | None:
-    """``4 min 12 s``."""
+    """Write a duration such as ``4 min 12 s``.
+
+    Args:
+        seconds: duration, s.
+        texts: language.
+
+    Returns:
+        None for None or a negative number.
+    """
     if seconds is None or seconds < 0:
         return None
     if seconds < 60:
@@ -89,7 +170,14 @@ def duration(seconds: float | None, texts: Texts) -> str | None:
 
 
 def moment(value: object) -> str | None:
-    """An ISO 8601 time to the minute; anything else as it is."""
+    """Write an ISO 8601 time to the minute.
+
+    Args:
+        value: the time; text of any other form is returned unchanged.
+
+    Returns:
+        None for None.
+    """
     if value is None:
         return None
     try:
@@ -100,6 +188,14 @@ def moment(value: object) -> str | None:
 
 
 def file_size(size: float) -> str:
+    """Write a size such as ``1.5 MB``.
+
+    Args:
+        size: bytes.
+
+    Returns:
+        Three significant digits and a unit.
+    """
     for unit in ("B", "kB", "MB"):
         if size < 1000:
             return f"{size:.3g} {unit}"

@@ -1,4 +1,4 @@
-"""Verdicts of a comparison as sentences and tables."""
+"""Verdicts of comparisons as sentences and as a table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,21 +10,28 @@ from bestreply.scores.statistics import Verdict
 
 
 def sentence(verdict: Verdict, lang: str = "en") -> str:
-    """Write one sentence about a comparison.
+    """Write a verdict as one sentence.
 
     Args:
         verdict: the comparison.
         lang: "en" or "zh".
+
+    Returns:
+        The sentence.
+
+    Raises:
+        ValueError: the language is unknown.
     """
     texts, v = load_texts(lang), verdict
+    is_worse = v.verdict == "worse"
     values: dict[str, Any] = {
         "a": v.a,
         "b": v.b,
         "opponents": v.opponents,
         "difference": fixed(abs(v.difference)),
-        "low": fixed(v.low if v.verdict != "worse" else -v.high),
-        "high": fixed(v.high if v.verdict != "worse" else -v.low),
-        "p": _p_text(v.p_holm, texts),
+        "low": fixed(-v.high if is_worse else v.low),
+        "high": fixed(-v.low if is_worse else v.high),
+        "p": p_text(v.p_holm, texts),
         "bound": fixed(v.bound),
         "target": fixed(v.target_difference),
         "seeds": v.seeds,
@@ -32,25 +39,39 @@ def sentence(verdict: Verdict, lang: str = "en") -> str:
     if v.verdict != "not_enough":
         return texts(f"verdict_{v.verdict}", **values)
     if v.seeds_required is None:
-        return texts(
-            "verdict_never" if v.seeds > 1 else "verdict_one_seed", **values
-        )
+        key = "verdict_never" if v.seeds > 1 else "verdict_one_seed"
+        return texts(key, **values)
     more = max(v.seeds_required - v.seeds, 1)
     return texts("verdict_not_enough", more=f"{more:,}", **values)
 
 
-def _p_text(p: float, texts: Texts) -> str:
-    return (
-        texts("p_less", p="0.001") if p < 0.001 else texts("p_is", p=f"{p:.3f}")
-    )
+def p_text(p: float, texts: Texts) -> str:
+    """Write a p-value as ``p = 0.020`` or ``p < 0.001``.
+
+    Args:
+        p: p-value.
+        texts: language.
+
+    Returns:
+        The text.
+    """
+    if p < 0.001:
+        return texts("p_less", p="0.001")
+    return texts("p_is", p=f"{p:.3f}")
 
 
 def verdict_table(verdicts: Sequence[Verdict], lang: str = "en") -> Table:
-    """Lay out the numbers of comparisons for a terminal, two a cell to keep it narrow.
+    """Lay out the numbers of comparisons for a terminal, two in each cell.
 
     Args:
-        verdicts: of one first method, at least one.
+        verdicts: at least one, all of the same first method.
         lang: "en" or "zh".
+
+    Returns:
+        The table.
+
+    Raises:
+        ValueError: the language is unknown.
     """
     texts = load_texts(lang)
     others = dict.fromkeys(v.b for v in verdicts)

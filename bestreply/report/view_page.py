@@ -1,6 +1,4 @@
-"""The page of chosen episodes: the report's match viewer on a page of its own."""
-
-from typing import Any
+"""The page of `bestreply view`: the report's match viewer on a page of its own."""
 
 from bestreply.report.matches import costliest, read_matches
 from bestreply.report.page import self_contained
@@ -9,12 +7,25 @@ from bestreply.report.texts import load_texts
 
 
 def render_view(
-    name: str, documents: list[Any], facts: dict[str, Any], lang: str
+    name: str,
+    documents: list[dict[str, object]],
+    facts: dict[str, object],
+    lang: str,
 ) -> str:
-    """`documents` as in `matches.json` (docs/files.md) as one HTML page.
+    """Write matches as one HTML page.
 
     Args:
-        name: of the run. facts: what is told above the episodes; a key is the end of a text's, ``view_game``.
+        name: name of the run.
+        documents: matches as in `matches.json` (docs/files.md).
+        facts: values above the matches; the key ``game`` has the label of text
+            ``view_game``.
+        lang: "en" or "zh".
+
+    Returns:
+        HTML.
+
+    Raises:
+        ValueError: the language is unknown.
     """
     texts = load_texts(lang)
     matches, left_out = read_matches(clean(documents), texts)

@@ -24,7 +24,7 @@ from run_files import (
 
 from bestreply.report import write_report
 from bestreply.report.run_files import FileProblem, read_run
-from bestreply.report.safe_svg import Refused, safe_svg
+from bestreply.report.safe_svg import UnsafePicture, safe_svg
 from bestreply.report.sections import curves_section
 from bestreply.report.texts import load_texts
 
@@ -247,7 +247,7 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"{}>{}</svg>'
 def test_pictures_that_could_do_more_than_show_a_board_are_refused(
     tmp_path, picture
 ):
-    with pytest.raises(Refused):
+    with pytest.raises(UnsafePicture):
         safe_svg(picture)
     run = tmp_path / "r"
     run.mkdir()

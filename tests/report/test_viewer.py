@@ -127,7 +127,7 @@ def test_strips_stand_under_the_board_and_their_cursor_is_at_the_step(
     assert shown(page) == (0, 1), "a click on a strip goes to its step"
     assert (
         "Really: nearest_hare."
-        in page.locator(".told").locator("visible=true").nth(0).inner_text()
+        in page.locator(".sentence").locator("visible=true").nth(0).inner_text()
     )
 
 
@@ -182,7 +182,7 @@ def test_nothing_runs_over_the_edge_and_text_is_readable(
     page.keyboard.press("c")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     clipped = page.evaluate(
-        """() => [...document.querySelectorAll(".plan, .told, .strip text, .jump")].filter((e) => e.checkVisibility())
+        """() => [...document.querySelectorAll(".plan, .sentence, .strip text, .jump")].filter((e) => e.checkVisibility())
             .filter((e) => e.getBoundingClientRect().right > document.documentElement.clientWidth).map((e) => e.outerHTML)"""
     )
     assert clipped == []

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from bestreply import cli
-from bestreply.report.texts import HERE
+from bestreply.report.texts import FOLDER
 from bestreply.report.verdict_text import sentence
 from bestreply.scores.compare import check_groups, compare, read_group
 from bestreply.scores.returns import SCHEMA, Scores
@@ -248,7 +248,7 @@ def test_sentences():
 def test_both_languages_say_all_of_it():
     """Every sentence has the same blanks to fill in."""
     words = {
-        lang: json.loads((HERE / "strings" / f"{lang}.json").read_text("utf-8"))
+        lang: json.loads((FOLDER / "strings" / f"{lang}.json").read_text("utf-8"))
         for lang in ("en", "zh")
     }
     for key in words["en"]:

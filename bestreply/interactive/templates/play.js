@@ -31,7 +31,7 @@ const belief = ({ title, figure, said, expects }) => {
     cursor.setAttribute("x", Number(drawn.dataset.left) + last * Number(drawn.dataset.step));
     box.append(drawn);
   }
-  for (const text of [said, expects]) if (text) box.append(piece("p", text, "told"));
+  for (const text of [said, expects]) if (text) box.append(piece("p", text, "sentence"));
   return box;
 };
 

@@ -1,7 +1,7 @@
 "use strict";
-// Only shows and hides what the page already holds, and reads numbers off curves. It makes no markup from data.
+// Shows and hides parts of the page, and reads values off curves. It creates no markup from data.
 
-// The strips of a match go with the step that is shown, under its board, and their cursors move to it.
+// Move the strips of a match below the board of the step shown, and their cursors to that step.
 const place = (match, step, at) => {
   const strips = match.querySelector(".strips");
   if (!strips) return;
@@ -26,24 +26,24 @@ for (const viewer of document.querySelectorAll(".viewer")) {
     steps.forEach((element, k) => { element.hidden = k !== at; });
     slide.max = steps.length - 1;
     slide.value = at;
-    live.textContent = steps[at].querySelector(".said").textContent;
+    live.textContent = steps[at].querySelector(".announcement").textContent;
     place(matches[pick.value].match, steps[at], at);
     jumps.forEach((jump) => { jump.setAttribute("aria-current", Number(jump.dataset.match) === Number(pick.value) && Number(jump.dataset.step) === at); });
     slide.setAttribute("aria-valuetext", `${at + 1} / ${steps.length}`);
     const focused = [back, next].includes(document.activeElement);
     back.disabled = at === 0;
     next.disabled = at === steps.length - 1;
-    if (focused && document.activeElement.disabled !== false) slide.focus(); // keys go on working
+    if (focused && document.activeElement.disabled !== false) slide.focus(); // keep the keys working
   };
 
   const now = () => Number(slide.value);
   const go = (match, step) => { pick.value = match; show(step); };
   const follow = (jump) => go(jump.dataset.match, Number(jump.dataset.step));
-  // The next of the costliest decisions, or the one before: the one shown counts as the present one.
+  // Go to the next or previous of the costliest decisions, counted from the one shown.
   const hop = (by) => {
     if (!jumps.length) return;
-    const here = jumps.findIndex((jump) => jump.getAttribute("aria-current") === "true");
-    follow(jumps[here < 0 ? (by > 0 ? 0 : jumps.length - 1) : (here + by + jumps.length) % jumps.length]);
+    const current = jumps.findIndex((jump) => jump.getAttribute("aria-current") === "true");
+    follow(jumps[current < 0 ? (by > 0 ? 0 : jumps.length - 1) : (current + by + jumps.length) % jumps.length]);
   };
   pick.addEventListener("change", () => show(0));
   slide.addEventListener("input", () => show(now()));
@@ -57,14 +57,14 @@ for (const viewer of document.querySelectorAll(".viewer")) {
       show(Math.floor((at - strip.dataset.left) / strip.dataset.step));
     });
   }
-  // Keys work from anywhere on the page unless something that wants them itself has the focus.
+  // Keys work anywhere on the page, except in elements that use them.
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("select, .scroll[tabindex]")) return;
-    if (event.target.closest("input") && event.key.length > 1) return; // the slider moves itself
-    const mine = alone || viewer.contains(event.target); // elsewhere a long page needs these keys itself
+    if (event.target.closest("input") && event.key.length > 1) return; // the slider handles these keys
+    const inViewer = alone || viewer.contains(event.target); // a long page scrolls with these keys
     const last = matches[pick.value].steps.length - 1;
     const keys = { ArrowLeft: () => show(now() - 1), ArrowRight: () => show(now() + 1) };
-    if (mine) Object.assign(keys, {
+    if (inViewer) Object.assign(keys, {
       Home: () => show(0), End: () => show(last), c: () => hop(1), C: () => hop(-1), m: () => go((Number(pick.value) + 1) % matches.length, 0),
     });
     if (Object.hasOwn(keys, event.key)) {
@@ -106,7 +106,7 @@ for (const figure of document.querySelectorAll(".figure[data-x]")) {
     readout.textContent = `${number.format(Math.round(toX(x)))}: ${values.join(", ")}`;
     readout.hidden = false;
     const left = Math.min(event.pageX + 12, document.documentElement.clientWidth - readout.offsetWidth - 8);
-    readout.style.left = `${left}px`; // set from script: the policy forbids style attributes in the markup only
+    readout.style.left = `${left}px`; // the policy forbids style attributes in markup only
     readout.style.top = `${event.pageY - 34}px`;
   });
 }

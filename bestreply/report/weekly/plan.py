@@ -246,7 +246,7 @@ def _nearest_stag(week: Week, texts: Texts) -> Iterator[Line]:
                 if losses is None or losses.largest is None:
                     continue
                 lost = fixed(mean_of(losses.parts[losses.largest]))
-                part = texts(f"fall_{losses.largest}")
+                part = texts(f"cause_{losses.largest}")
                 said = texts(
                     f"weekly_do_{losses.largest}",
                     method=group.name,

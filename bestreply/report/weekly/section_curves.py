@@ -210,8 +210,8 @@ def _returns(found: list[ReturnDistribution], texts: Texts) -> list[Block]:
             )
         )
     for key, some in (
-        ("weekly_unlike", [] if alone else apart),
-        ("weekly_alike", alike),
+        ("weekly_different", [] if alone else apart),
+        ("weekly_similar", alike),
     ):
         if some:
             names = texts("weekly_list_gap").join(

@@ -98,10 +98,10 @@ def _beliefs(family: Family, told: list[RunGroup], texts: Texts) -> list[Block]:
             line_chart(moves, texts("belief_label"), y_range=(0.0, 1.0)),
         ),
         Picture(
-            texts("weekly_belief_sure"),
+            texts("weekly_reliability"),
             line_chart(
                 sure,
-                texts("weekly_belief_sure"),
+                texts("weekly_reliability"),
                 x_range=(0.0, 1.0),
                 y_range=(0.0, 1.0),
                 diagonal=True,
@@ -178,7 +178,7 @@ def _sure_table(told: list[RunGroup], texts: Texts) -> Fold:
             for a, b in zip(band.x.tolist(), band.y.tolist(), strict=True)
         ]
     head = [texts("method"), texts("column_confidence"), texts("column_right")]
-    return Fold(texts("weekly_belief_sure"), [Grid(head, rows)])
+    return Fold(texts("weekly_reliability"), [Grid(head, rows)])
 
 
 def _predictions(family: Family, texts: Texts) -> list[Block]:
@@ -202,7 +202,7 @@ def _predictions(family: Family, texts: Texts) -> list[Block]:
         texts("weekly_opponent_seeds"),
         texts("column_top1"),
     ]
-    head += [texts("column_log_loss"), texts("weekly_log_loss_told")]
+    head += [texts("column_log_loss"), texts("weekly_log_loss_given")]
     return [
         Heading(texts("weekly_title_predictions")),
         Grid(head, rows, text=2),

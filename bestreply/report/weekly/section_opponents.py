@@ -156,7 +156,7 @@ def _tables(week: Week, family: Family, texts: Texts) -> list[Block]:
     ]
     if others:
         rest = Grid([*head[:6], head[7]], others, text=2, words=frozenset({6}))
-        blocks.append(Fold(texts("weekly_others_measured"), [rest]))
+        blocks.append(Fold(texts("weekly_other_methods"), [rest]))
     return blocks
 
 
@@ -241,7 +241,7 @@ def _lost_to(losses: RegretParts | None, texts: Texts) -> str:
     dear = sorted(
         (p for p in PARTS if costs[p] > 0.005), key=lambda p: -costs[p]
     )
-    told = [f"{texts(f'fall_{p}')} {fixed(costs[p])}" for p in dear[:2]]
+    told = [f"{texts(f'cause_{p}')} {fixed(costs[p])}" for p in dear[:2]]
     return texts("weekly_list_gap").join(told) or texts("weekly_nothing_lost")
 
 

@@ -63,7 +63,7 @@ def refused(comparison: Comparison, texts: Texts) -> str:
         return texts("weekly_no_common_seed", a=comparison.a, b=comparison.b)
     facts = texts("weekly_list_gap").join(
         texts(
-            "weekly_apart",
+            "weekly_mismatch",
             fact=_fact(a.fact, texts),
             one=_known(a.one, texts),
             two=_known(a.two, texts),
@@ -78,7 +78,7 @@ def refused(comparison: Comparison, texts: Texts) -> str:
 def _fact(name: str, texts: Texts) -> str:
     opponents = name.partition(" against ")[2]
     if opponents:
-        return texts("weekly_apart_episodes", opponents=opponents)
+        return texts("weekly_mismatch_episodes", opponents=opponents)
     return texts.get(f"weekly_apart_{name.replace(' ', '_')}", name)
 
 

@@ -70,7 +70,7 @@ def findings(week: Week, texts: Texts, problems: int) -> list[tuple[str, Line]]:
     for family in week.families[:MAX_FINDINGS]:
         found += [("", one) for one in _nearest_stag(family, texts)]
     if problems:
-        told = texts("weekly_problems_found", count=f"{problems:,}")
+        told = texts("weekly_problems_count", count=f"{problems:,}")
         found.append(
             (
                 "trouble",
@@ -120,7 +120,7 @@ def _nearest_stag(family: Family, texts: Texts) -> list[Line]:
             lost = fixed(mean_of(losses.parts[losses.largest]))
             told += texts(
                 "weekly_ns_lost",
-                part=texts(f"fall_{losses.largest}"),
+                part=texts(f"cause_{losses.largest}"),
                 lost=lost,
             )
         lines.append(line(told + texts("weekly_stop")))
