@@ -1,6 +1,8 @@
-"""Where a game is too large: plans for a known future beside trying every plan, and what lies between a search and foresight."""
+"""Bounds for large games: plans for one future compared with every plan, and their order."""
 
+import dataclasses
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,103 +10,109 @@ import numpy as np
 import pytest
 
 from bestreply import exact, make_game, make_player
-from bestreply.exact.bounds import _best_plan, _rows, bound, search, tables
+from bestreply.exact.bounds import best_plan, information_relaxation_bound
+from bestreply.exact.rollout_search import rollout_search
+from bestreply.exact.seated_game import seat_games
 
 HUNT = make_game(
-    "stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=3, leave=True)"
+    "stag_hunt(height=1, width=3, hunters=2, stags=1, hares=1, max_steps=3, leave=True)"
 )
-STAY = make_game(
-    "stag_hunt(height=1, width=3, hunters=2, stags=1, hares=1, max_steps=3, leave=False)"
-)
+STAY = dataclasses.replace(HUNT, leave=False)
 PENNIES = make_game("matrix(table=matching_pennies, rounds=4)")
 PD = make_game("matrix(table=prisoners_dilemma, rounds=4)")
+GAMMA = 0.9
+
+
+@jax.jit
+def plan_returns(table, keys, plans):
+    """The return [M, X] of every plan [X, T] in every match, -inf for illegal actions."""
+
+    def of_match(row, key):
+        one = table.rows(row)
+        first_key, key = jax.random.split(key)
+
+        def of_plan(plan):
+            def step(carry, at):
+                match, total = carry
+                t, own = at
+                legal = one.look(match).legal[one.focal, own]
+                move_key = jax.random.fold_in(key, t)
+                match, reward = one.move(match, own, move_key)
+                gain = jnp.where(legal, GAMMA**t * reward, -jnp.inf)
+                return (match, total + gain), None
+
+            begin = one.begin(first_key), jnp.float32(0)
+            times = jnp.arange(plans.shape[1])
+            return jax.lax.scan(step, begin, (times, plan))[0][1]
+
+        return jax.vmap(of_plan)(plans)
+
+    return jax.vmap(of_match)(jnp.arange(len(keys)), keys)
 
 
 @pytest.mark.parametrize(
     "game, other",
     [(HUNT, "random"), (STAY, "noisy(nearest_stag, 0.3)"), (PD, "tit_for_tat")],
 )
-def test_the_best_plan_is_what_trying_every_plan_finds(game, other):
-    """Step by step with the same draws, illegal actions left out."""
-    table, keys = tables(game, [other], 4, seed=3)
-    gamma = 0.9
-    begin = jax.jit(lambda one, key: one.begin(key))
-    move = jax.jit(lambda one, world, own, key: one.move(world, own, key))
-    legal = jax.jit(lambda one, world: one.look(world).legal[one.focal])
+def test_the_best_plan_is_the_best_of_all_plans(game, other):
+    """Step by step with the same draws."""
+    table, keys = seat_games(game, [other], 4, seed=3)
+    actions = range(game.num_actions)
+    plans = list(itertools.product(actions, repeat=game.max_steps))
+    best = plan_returns(table, keys, jnp.array(plans, jnp.int32)).max(1)
+    states = sum(game.num_actions**t for t in range(game.max_steps))
     for row in range(4):
-        one = _rows(table, jnp.int32(row))
-        first_key, key = jax.random.split(keys[row])
-        first, best = begin(one, first_key), -np.inf
-        for plan in itertools.product(
-            range(game.num_actions), repeat=game.max_steps
-        ):
-            world, total = first, 0.0
-            for t, own in enumerate(plan):
-                if not legal(one, world)[own]:
-                    total = -np.inf
-                    break
-                world, reward = move(
-                    one, world, jnp.int32(own), jax.random.fold_in(key, t)
-                )
-                total += gamma**t * float(reward)
-            best = max(best, total)
-        plan = _best_plan(one, keys[row], gamma, 10_000)
+        one = table.rows(jnp.int32(row))
+        plan = best_plan(one, keys[row], GAMMA, 10_000)
         assert plan is not None
-        found, seen = plan
-        assert found == pytest.approx(best, abs=1e-6)
-        assert seen < sum(
-            game.num_actions**t for t in range(game.max_steps)
-        )  # what is reached twice is one
+        assert plan[0] == pytest.approx(float(best[row]), rel=1e-5)
+        assert plan[1] < states  # equal states are merged
 
 
-def test_without_chance_foresight_is_the_best_reply():
-    """And with it the search, whose policies hold what is best against one who cooperates until it is betrayed."""
+def test_without_chance_the_bound_is_the_best_reply():
+    """And rollout search equals it if its policies contain the best reply."""
     best = exact.best_reply(PD, 0, ["grim"]).value
-    assert bound(PD, ["grim"], futures=4).mean == pytest.approx(best)
-    found = search(PD, ["always_c"], [make_player("always_d", PD)], games=6)
-    assert (found.mean, found.stderr) == (
-        exact.best_reply(PD, 0, ["always_c"]).value,
-        0.0,
-    )
+    bound = information_relaxation_bound(PD, ["grim"], futures=4)
+    assert bound.mean == pytest.approx(best)
+    defect = make_player("always_d", PD)
+    estimate = rollout_search(PD, ["always_c"], [defect], games=6)
+    assert estimate.mean == exact.best_reply(PD, 0, ["always_c"]).value
+    assert estimate.stderr == 0.0
 
 
-def test_who_foresees_a_coin_always_wins():
-    found = bound(PENNIES, ["random"], futures=20)
-    assert (found.mean, found.stderr, found.games) == (4.0, 0.0, 20)
-    assert exact.best_reply(PENNIES, 0, ["random"]).value == pytest.approx(
-        0.0, abs=1e-6
-    )
+def test_a_plan_for_a_known_coin_always_wins():
+    bound = information_relaxation_bound(PENNIES, ["random"], futures=20)
+    assert bound == (4.0, 0.0, 20)
+    best = exact.best_reply(PENNIES, 0, ["random"]).value
+    assert best == pytest.approx(0.0, abs=1e-6)
 
 
-def test_the_best_reply_lies_between_a_search_and_foresight():
-    """Within four standard errors, against one whose next action nobody can know."""
+def test_the_best_reply_lies_between_the_bounds():
+    """Within four standard errors, against an opponent with unpredictable actions."""
     game = make_game("matrix(table=chicken, rounds=3)")
     best = exact.best_reply(game, 0, ["random"]).value
-    above = bound(game, ["random"], futures=200)
+    upper = information_relaxation_bound(game, ["random"], futures=200)
     policies = [make_player(name, game) for name in ("always_c", "always_d")]
-    below = search(game, ["random"], policies, games=256, rollouts=64)
-    assert above.mean > best + 4 * above.stderr
-    assert 0.8 * best < below.mean < best + 4 * below.stderr
+    lower = rollout_search(game, ["random"], policies, games=256, rollouts=64)
+    assert upper.mean > best + 4 * upper.stderr
+    assert 0.8 * best < lower.mean < best + 4 * lower.stderr
 
 
 def test_the_same_seed_gives_the_same_estimate():
-    assert bound(HUNT, ["random"], futures=6, seed=1) == bound(
-        HUNT, ["random"], futures=6, seed=1
-    )
-    assert bound(HUNT, ["random"], futures=40, seed=1) != bound(
-        HUNT, ["random"], futures=40, seed=2
-    )
+    bound = partial(information_relaxation_bound, HUNT, ["random"], futures=6)
+    assert bound(seed=1) == bound(seed=1) != bound(seed=2)
 
 
-def test_there_is_a_limit_to_what_is_looked_at():
-    """A future that alone is too much; futures that together are; and as many as there is room for."""
-    table, keys = tables(HUNT, ["random"], 1, 0)
-    plan = _best_plan(_rows(table, jnp.int32(0)), keys[0], 1.0, 10_000)
+def test_the_number_of_expanded_states_is_limited():
+    """One future too large; all futures together too large; and as many as fit."""
+    table, keys = seat_games(HUNT, ["random"], 1, 0)
+    one = table.rows(jnp.int32(0))
+    plan = best_plan(one, keys[0], 1.0, 10_000)
     assert plan is not None
-    _, seen = plan
-    assert (
-        _best_plan(_rows(table, jnp.int32(0)), keys[0], 1.0, seen - 1) is None
-    )
-    assert bound(HUNT, ["random"], futures=32, states=100) is None
-    some = bound(HUNT, ["random"], futures=1000, states=60 * seen)
-    assert 16 <= some.games < 1000
+    _, states = plan
+    assert best_plan(one, keys[0], 1.0, states - 1) is None
+    bound = partial(information_relaxation_bound, HUNT, ["random"])
+    assert bound(futures=32, states=100) is None
+    estimate = bound(futures=1000, states=60 * states)
+    assert 16 <= estimate.games < 1000
+    assert np.isfinite(estimate.mean)

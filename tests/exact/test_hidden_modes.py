@@ -1,6 +1,7 @@
-"""Modes beside draws of the real player, and beside hazards worked out by hand."""
+"""Modes compared with draws of the player, and with hazards computed by hand."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -33,67 +34,67 @@ HAZARDS = {
 
 
 @pytest.mark.parametrize("when", HAZARDS)
-def test_a_switch_comes_by_its_hazard(when):
-    modes = mode_chain(switching(when), GAME)
-    assert [p.name for p in modes.players] == ["always_c", "always_d"]
-    np.testing.assert_array_equal(modes.initial, [1, 0])
+def test_transitions_follow_the_hazard(when):
+    chain = mode_chain(switching(when), GAME)
+    assert [p.name for p in chain.players] == ["always_c", "always_d"]
+    np.testing.assert_array_equal(chain.initial, [1, 0])
     for step, hazard in enumerate(HAZARDS[when]):
         np.testing.assert_allclose(
-            modes.transition(step), [[1 - hazard, hazard], [0, 1]]
+            chain.transition(step), [[1 - hazard, hazard], [0, 1]]
         )
 
 
-def test_a_random_switch_is_as_likely_at_each_step():
-    modes = mode_chain(switching("random=4"), GAME)
+def test_a_random_switch_is_equally_likely_at_each_step():
+    chain = mode_chain(switching("random=4"), GAME)
     np.testing.assert_allclose(
-        [marginal(modes, t)[1] for t in range(5)], [0.25, 0.5, 0.75, 1, 1]
+        [marginal(chain, t)[1] for t in range(5)], [0.25, 0.5, 0.75, 1, 1]
     )
 
 
 def test_a_plain_player_has_one_mode():
     player = make_player("grim", GAME)
-    modes = mode_chain(player, GAME)
-    assert modes.players == (player,)
-    np.testing.assert_array_equal(modes.initial, [1])
-    np.testing.assert_array_equal(modes.transition(3), [[1]])
+    chain = mode_chain(player, GAME)
+    assert chain.players == (player,)
+    np.testing.assert_array_equal(chain.initial, [1])
+    np.testing.assert_array_equal(chain.transition(3), [[1]])
 
 
-def test_mode_chain_a_mixture_are_its_players_modes_side_by_side():
+def test_modes_of_a_mixture_are_those_of_its_players():
     spec = "mixture(grim, switching(always_c, always_d, hazard=0.2), weights=(1, 3))"
-    modes = mode_chain(make_player(spec, GAME), GAME)
-    assert [p.name for p in modes.players] == ["grim", "always_c", "always_d"]
-    np.testing.assert_allclose(modes.initial, [0.25, 0.75, 0])
+    chain = mode_chain(make_player(spec, GAME), GAME)
+    assert [p.name for p in chain.players] == ["grim", "always_c", "always_d"]
+    np.testing.assert_allclose(chain.initial, [0.25, 0.75, 0])
     np.testing.assert_allclose(
-        modes.transition(1), [[1, 0, 0], [0, 0.8, 0.2], [0, 0, 1]]
+        chain.transition(1), [[1, 0, 0], [0, 0.8, 0.2], [0, 0, 1]]
     )
 
 
-def test_mode_chain_a_noisy_player_are_noisy():
-    modes = mode_chain(
+def test_modes_of_a_noisy_player_are_noisy():
+    chain = mode_chain(
         make_player("noisy(mixture(always_c, always_d), 0.2)", GAME), GAME
     )
     probs = [
         p.policy((), jnp.zeros(GAME.obs_shape), jnp.ones(2, bool))
-        for p in modes.players
+        for p in chain.players
     ]
     np.testing.assert_allclose(probs, [[0.9, 0.1], [0.1, 0.9]], rtol=1e-6)
 
 
-def test_a_switch_of_mixtures_may_end_in_any_of_the_seconds_modes():
+def test_a_switch_to_a_mixture_leads_to_any_of_its_modes():
     spec = "switching(mixture(grim, always_c), mixture(always_d, tit_for_tat, weights=(1, 3)), hazard=0.4)"
-    modes = mode_chain(make_player(spec, GAME), GAME)
-    np.testing.assert_allclose(modes.initial, [0.5, 0.5, 0, 0])
-    wanted = [
+    chain = mode_chain(make_player(spec, GAME), GAME)
+    np.testing.assert_allclose(chain.initial, [0.5, 0.5, 0, 0])
+    expected = [
         [0.6, 0, 0.1, 0.3],
         [0, 0.6, 0.1, 0.3],
         [0, 0, 1, 0],
         [0, 0, 0, 1],
     ]
-    np.testing.assert_allclose(modes.transition(2), wanted)
+    np.testing.assert_allclose(chain.transition(2), expected)
 
 
-class Moody(Random):
-    """Remembers a draw."""
+class RandomMemory(Random):
+    """Remembers a random draw."""
 
     def start(self):
         return jnp.int32(0)
@@ -103,15 +104,15 @@ class Moody(Random):
 
 
 def test_a_player_that_remembers_a_draw_is_refused():
-    mode_chain(Moody())  # cannot be told without a game
+    mode_chain(RandomMemory())  # without a game there is no check
     with pytest.raises(
         ValueError,
         match=r"draws by its key in `see`.*expected: players that draw in `policy`",
     ):
-        mode_chain(Moody(), GAME)
+        mode_chain(RandomMemory(), GAME)
 
 
-# -- beside the real player ----------------------------------------------------------------------------------------------------
+# -- compared with the player ------------------------------------------------------------
 
 COMPOSED = [
     "grim",
@@ -125,77 +126,71 @@ COMPOSED = [
 ]
 
 
-@functools.cache
-def looks():
-    """What the other did before each of STEPS steps, and observations of no other use: policies here read none."""
-    return [ABSENT, 0, 1, 0], jnp.zeros(GAME.obs_shape), jnp.ones(2, bool)
+OTHERS = [ABSENT, 0, 1, 0]
+"""What the other player did before each of STEPS steps. Observations are not read here."""
+SEQUENCES = np.array(list(itertools.product(range(2), repeat=STEPS)))
+OBS, LEGAL = np.zeros(GAME.obs_shape, np.float32), np.ones(2, bool)
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def sampled(keys, spec):
-    """[EPISODES, STEPS]: what the real player does."""
+    """[EPISODES, STEPS]: what the player does."""
     player = make_player(spec, GAME)
-    others, obs, legal = looks()
 
     def episode(key):
         def step(carry, at):
             other, key = at
             carry, action, _ = player.step(
-                carry, obs, legal, key, others=other[None]
+                carry, OBS, LEGAL, key, others=other[None]
             )
             return carry, action
 
-        return jax.lax.scan(
-            step,
-            player.init(),
-            (jnp.array(others), jax.random.split(key, STEPS)),
-        )[1]
+        keys = jax.random.split(key, STEPS)
+        steps = jnp.array(OTHERS), keys
+        return jax.lax.scan(step, player.init(), steps)[1]
 
     return jax.vmap(episode)(keys)
 
 
-def likelihoods(spec):
-    """[2 ** STEPS]: the probability of every sequence of actions by the forward rule of a hidden chain."""
-    modes = mode_chain(make_player(spec, GAME), GAME)
-    others, obs, legal = looks()
+@functools.partial(jax.jit, static_argnums=0)
+def mode_probabilities(spec):
+    """[STEPS, M, 2 ** STEPS]: of each action of `SEQUENCES` by each mode."""
     key = jax.random.key(0)
-    likely = {(): (modes.initial, tuple(p.init() for p in modes.players))}
-    for step in range(STEPS):
-        longer = {}
-        for played, (mass, carries) in likely.items():
-            seen = tuple(
-                p.see(c, obs, jnp.array([others[step]]), key)
-                for p, c in zip(modes.players, carries, strict=True)
-            )
-            probs = [
-                p.policy(c, obs, legal)
-                for p, c in zip(modes.players, seen, strict=True)
-            ]
-            mass = mass @ modes.transition(step)
-            for action in range(2):
-                done = tuple(
-                    p.did(c, jnp.int32(action))
-                    for p, c in zip(modes.players, seen, strict=True)
-                )
-                longer[(*played, action)] = (
-                    mass * np.array([q[action] for q in probs]),
-                    done,
-                )
-        likely = longer
-    return np.array([mass.sum() for mass, _ in likely.values()])
+
+    def of_sequence(actions, player):
+        def step(carry, at):
+            other, action = at
+            carry = player.see(carry, OBS, other[None], key)
+            prob = player.policy(carry, OBS, LEGAL)[action]
+            return player.did(carry, action), prob
+
+        steps = jnp.array(OTHERS), actions
+        return jax.lax.scan(step, player.init(), steps)[1]
+
+    players = mode_chain(make_player(spec, GAME)).players
+    actions = jnp.asarray(SEQUENCES, jnp.int32)
+    each = [
+        jax.vmap(lambda a, p=p: of_sequence(a, p))(actions) for p in players
+    ]
+    return jnp.stack(each).transpose(2, 0, 1)
+
+
+def likelihoods(spec):
+    """[2 ** STEPS]: of every sequence of actions by the forward rule of a hidden chain."""
+    chain = mode_chain(make_player(spec, GAME), GAME)
+    mass = np.tile(chain.initial, (2**STEPS, 1))
+    for step, probs in enumerate(np.asarray(mode_probabilities(spec))):
+        mass = mass @ chain.transition(step) * probs.T
+    return mass.sum(1)
 
 
 @pytest.mark.parametrize("spec", COMPOSED)
-def test_modes_play_as_the_player_does(spec):
-    wanted = likelihoods(spec)
-    assert wanted.sum() == pytest.approx(1, abs=1e-5)
-    played = np.asarray(
-        sampled(jax.random.split(jax.random.key(3), EPISODES), spec)
-    )
-    codes = played @ 2 ** np.arange(STEPS)[::-1]
-    share = np.bincount(codes, minlength=2**STEPS) / EPISODES
-    assert (share[wanted == 0] == 0).all()
-    assert (
-        abs(share - wanted)
-        <= 5 * np.sqrt(wanted * (1 - wanted) / EPISODES) + 1e-4
-    ).all()
+def test_modes_act_as_the_player_does(spec):
+    expected = likelihoods(spec)
+    assert expected.sum() == pytest.approx(1, abs=1e-5)
+    keys = jax.random.split(jax.random.key(3), EPISODES)
+    codes = np.asarray(sampled(keys, spec)) @ 2 ** np.arange(STEPS)[::-1]
+    frequency = np.bincount(codes, minlength=2**STEPS) / EPISODES
+    assert (frequency[expected == 0] == 0).all()
+    error = np.sqrt(expected * (1 - expected) / EPISODES)
+    assert (abs(frequency - expected) <= 5 * error + 1e-4).all()
