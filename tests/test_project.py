@@ -127,7 +127,7 @@ def test_what_the_library_imports_is_declared():
     names = {
         "jinja2": "jinja2",
         "tensorboardX": "tensorboardx",
-        "orbax": "orbax-checkpoint",
+        
         "pyspiel": "open_spiel",
         "PIL": "pillow",
     }

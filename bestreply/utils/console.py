@@ -1,5 +1,6 @@
-"""What a person sees while something lasts, and where products go."""
+"""Progress on the terminal, and paths for new results."""
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +13,37 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
 
-console = Console(
-    stderr=True, highlight=False
-)  # products' paths and tables go to standard output, all else here
+console = Console(stderr=True, highlight=False)
+"""Standard error. Paths of results and tables go to standard output."""
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: object) -> str:
+    """Return text without the control characters that could steer a terminal.
+
+    Names in files from elsewhere can hold escape sequences. Line ends and tabs
+    stay; each other control character becomes U+FFFD.
+
+    Args:
+        text: what is to be shown.
+    """
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))
+
+
+def warn(text: str) -> None:
+    """Show a warning on standard error, literally.
+
+    Args:
+        text: one sentence; markup in it has no effect.
+    """
+    console.print(Text(f"warning: {printable(text)}"))
 
 
 class RateColumn(ProgressColumn):
@@ -31,60 +55,83 @@ class RateColumn(ProgressColumn):
 
 
 class Meter:
-    """Counts units of one lasting step; `advance` moves the bar."""
+    """A counter of the units of one long step, with or without a bar."""
 
     def __init__(
-        self,
-        progress: Progress | None,
-        task: int,
-        label: str,
-        total: float,
-        unit: str,
+        self, label: str, unit: str, bar: tuple[Progress, TaskID] | None
     ) -> None:
-        self._progress, self._task = progress, task
-        self._label, self._total, self._unit, self._done, self._start = (
-            label,
-            total,
-            unit,
-            0.0,
-            time.monotonic(),
-        )
+        self._label, self._unit, self._bar = label, unit, bar
+        self._done = 0.0
+        self._start = time.monotonic()
 
     def advance(self, units: float, note: str = "") -> None:
+        """Count units as done.
+
+        Args:
+            units: how many, in the meter's unit.
+            note: text beside the bar.
+        """
         self._done += units
-        if self._progress is not None:
-            self._progress.update(self._task, advance=units, note=note)  # type: ignore[arg-type]
+        if self._bar is not None:
+            progress, task = self._bar
+            progress.update(task, advance=units, note=note)
 
     def line(self) -> str:
+        """Return label, units done, seconds and rate as one line."""
         seconds = max(time.monotonic() - self._start, 1e-9)
-        return f"{self._label}: {self._done:,.0f} {self._unit} in {seconds:.1f} s ({self._done / seconds:,.0f} {self._unit}/s)"
+        rate = self._done / seconds
+        return (
+            f"{self._label}: {self._done:,.0f} {self._unit} in {seconds:.1f} s "
+            f"({rate:,.0f} {self._unit}/s)"
+        )
 
 
 @contextmanager
 def meter(label: str, total: float, unit: str) -> Iterator[Meter]:
-    """A progress bar with rate and time left; where no terminal is watching, one line at the end instead."""
+    """Show a progress bar; where standard error is no terminal, one line at the end.
+
+    Args:
+        label: name of the step.
+        total: units in all.
+        unit: name of the unit, in the plural.
+
+    Yields:
+        A meter to advance.
+    """
+    label = printable(label)
     if not console.is_terminal:
-        bar = Meter(None, 0, label, total, unit)
-        yield bar
-        console.print(bar.line())
+        counter = Meter(label, unit, None)
+        yield counter
+        console.print(Text(counter.line()))
         return
     columns = (
-        TextColumn("{task.description:<24}"),
+        TextColumn("{task.description:<24}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         RateColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(
-        *columns, TextColumn("{task.fields[note]}"), console=console
-    ) as progress:
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task(label, total=total, unit=unit, note="")
-        yield Meter(progress, task, label, total, unit)
+        yield Meter(label, unit, (progress, task))
 
 
 def fresh_path(folder: str | Path, name: str) -> Path:
-    """``folder/name-0001`` with the first number that is not taken."""
-    folder, number = Path(folder), 1
-    while (path := folder / f"{name}-{number:04d}").exists():
-        number += 1
-    return path
+    """Make and return ``folder/name-0001``, with the first number that is free.
+
+    The folder is made here, so two processes never choose the same one.
+
+    Args:
+        folder: the folder around it; it is made where it is missing.
+        name: first part of the new folder's name.
+    """
+    number = 1
+    while True:
+        path = Path(folder) / f"{name}-{number:04d}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return path

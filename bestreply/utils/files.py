@@ -1,9 +1,11 @@
-"""Files that appear under their name only when they are whole, and checksums of them."""
+"""Files that get their name when they are whole, checksums, and locks of folders."""
 
 import contextlib
 import hashlib
 import json
+import math
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,65 +19,171 @@ except ImportError:  # Windows: no lock, see `locked`
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Gives a temporary path beside `path` to write to; when the block ends well, that file takes the place
-    of `path`.
+    """Give a temporary file to write; it takes the place of `path` at the end.
 
-    The file is on the disk (fsync) before it gets its name, so neither a crash nor a power cut leaves half a
-    file under the name. Where the block raises, `path` is as it was and the temporary file is gone.
+    The content is on the disk (fsync) before the file gets its name, and the
+    name is on the disk afterwards. So neither a crash nor a power cut leaves
+    half a file.
+
+    Args:
+        path: the file to write or replace.
+
+    Yields:
+        A temporary path in the same folder. Where the block raises, `path` is
+        unchanged and the temporary file is removed.
+
+    Raises:
+        OSError: the file cannot be written; the error names `path`.
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        yield beside
-        _sync(beside)
-        os.replace(beside, path)
-        if os.name == "posix":
-            _sync(path.parent)  # the rename itself
-    finally:
-        beside.unlink(missing_ok=True)
+        try:
+            yield beside
+            _sync(beside)
+            os.replace(beside, path)
+            sync_folder(path.parent)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno is None or error.filename == str(path):
+            raise
+        raise type(error)(error.errno, error.strerror, str(path)) from error
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
-    """Writes a whole file atomically."""
+    """Write a whole file atomically.
+
+    Args:
+        path: the file to write or replace.
+        data: its content.
+    """
     with replacing(path) as beside:
         beside.write_bytes(data)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes a whole UTF-8 text file atomically, line ends as given."""
+    """Write a whole UTF-8 text file atomically, line ends as given.
+
+    Args:
+        path: the file to write or replace.
+        text: its content.
+    """
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes `value` as JSON, atomically. Raises TypeError or ValueError for what JSON cannot hold (NaN)."""
-    write_text(
-        path,
-        json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+    """Write plain data as JSON, atomically. A number that is not finite becomes null.
+
+    Args:
+        path: the file to write or replace.
+        value: dicts, lists, strings, numbers, booleans and None.
+
+    Raises:
+        TypeError: `value` holds something that JSON cannot express.
+    """
+    text = json.dumps(
+        _finite(value), indent=2, ensure_ascii=False, allow_nan=False
     )
+    write_text(path, text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return value
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """Return a text file that a person saved with any editor.
+
+    UTF-8 with or without a byte order mark, and UTF-16 with one.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: the file is neither; the error names the line.
+        OSError: the file cannot be read.
+    """
+    data = Path(path).read_bytes()
+    is_utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        return data.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ValueError(
+            f"{path}: expected UTF-8 text; line {line} is not. "
+            "Save the file as UTF-8"
+        ) from None
+
+
+def remove(path: str | os.PathLike) -> None:
+    """Remove a file or a folder with all that it holds, and sync the folder around it.
+
+    Args:
+        path: the file or folder; it may be missing.
+    """
+    path = Path(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def sha256(path: str | os.PathLike) -> str:
-    """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits.
+
+    Args:
+        path: the file.
+    """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
-def locked(folder: str | os.PathLike) -> Iterator[None]:
-    """Holds the folder's lock: other processes that ask for it wait. Ends with the process, so a crash leaves
-    no lock behind.
+def locked(folder: str | os.PathLike, *, wait: bool = True) -> Iterator[None]:
+    """Hold a folder's lock. The lock ends with the process, so a crash leaves none.
 
-    On systems without `flock` (Windows) nothing is locked: one writer at a time is then up to the user.
+    On systems without `flock` (Windows) nothing is locked.
+
+    Args:
+        folder: an existing folder.
+        wait: wait for a process that holds the lock.
+
+    Raises:
+        BlockingIOError: another process holds the lock, and `wait` is not set.
     """
     if fcntl is None:
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"{folder}: another process is using this folder; wait for it, "
+                "or give another path"
+            ) from None
         yield
     finally:
         os.close(handle)
+
+
+def sync_folder(folder: str | os.PathLike) -> None:
+    """Bring the names in a folder to the disk (POSIX only).
+
+    Args:
+        folder: the folder.
+    """
+    if os.name == "posix":
+        _sync(Path(folder))
 
 
 def _sync(path: Path) -> None:

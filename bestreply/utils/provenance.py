@@ -1,6 +1,7 @@
-"""Where a result comes from: versions, seed, git revision, command, time."""
+"""Where a result comes from: versions, flags, seed, git revision, command, time."""
 
 import datetime
+import os
 import platform
 import shlex
 import subprocess
@@ -15,7 +16,7 @@ PACKAGES = (
     "jaxlib",
     "equinox",
     "optax",
-    "orbax-checkpoint",
+    "safetensors",
     "numpy",
     "pyarrow",
     "open_spiel",
@@ -23,53 +24,74 @@ PACKAGES = (
 
 
 def provenance(seed: int, command: str | None = None) -> dict[str, Any]:
-    """Plain JSON data; `command` is what was typed, by default this process's own command line without its folder."""
+    """Return where a result comes from, as plain JSON data.
+
+    Args:
+        seed: seed of the result.
+        command: what was typed; None: this process's own command line, without
+            the folder of the program.
+    """
+    if command is None:
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    now = datetime.datetime.now(datetime.UTC)
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        if command is None
-        else command,
+        "command": command,
         "seed": seed,
-        "started": datetime.datetime.now(datetime.UTC).isoformat(
-            timespec="seconds"
-        ),
+        "started": now.isoformat(timespec="seconds"),
         "git_revision": git_revision(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": versions(),
+        "flags": flags(),
     }
 
 
 def versions() -> dict[str, str]:
-    found = {}
+    """Return the installed version of each package that numbers can depend on."""
+    installed = {}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
+
+
+def flags() -> dict[str, str]:
+    """Return the environment variables that change what JAX and XLA compute."""
+    paths = ("_DIR", "_PATH", "_FILE")
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(("JAX_", "XLA_")) and not name.endswith(paths)
+    }
 
 
 def git_revision() -> str:
-    """The revision of the checkout this library runs from, "+changes" where files differ from it; "unknown" outside one."""
-    here = Path(__file__).parent
+    """Return the revision of the checkout that this library runs from.
 
-    def git(*args: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(here), *args],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        ).stdout.strip()
-
+    Returns:
+        The commit, with "+changes" where files differ from it; "unknown"
+        outside a checkout.
+    """
+    package = Path(__file__).parents[1]
     try:
-        if (
-            Path(git("rev-parse", "--show-toplevel")).resolve()
-            != here.parent.resolve()
-        ):
+        top = Path(_git(package, "rev-parse", "--show-toplevel"))
+        if top.resolve() != package.parent.resolve():
             return "unknown"
-        return git("rev-parse", "HEAD") + (
-            "+changes" if git("status", "--porcelain", "-uno") else ""
-        )
+        revision = _git(package, "rev-parse", "HEAD")
+        has_changes = _git(package, "status", "--porcelain", "-uno")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+    return f"{revision}+changes" if has_changes else revision
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=True,
+    )
+    return done.stdout.strip()

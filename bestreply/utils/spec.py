@@ -1,6 +1,7 @@
-"""Names with settings, as typed on a command line: ``stag_hunt(height=5, hunters=2)``, ``noisy(nearest_stag, 0.1)``.
+"""Names with settings, as typed: ``stag_hunt(height=5)``, ``noisy(nearest_stag, 0.1)``.
 
-Parsed with Python's own grammar and read as data: names, calls, literals. Nothing is evaluated.
+Text is parsed with Python's grammar and read as data: names, calls, literals.
+Nothing is evaluated.
 """
 
 import ast
@@ -8,7 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SELF = "self"
-"""The name by which an opponent set asks for the focal player itself."""
+"""In an opponent set: the measured player itself."""
+MAX_LENGTH = 10_000
+"""Characters of a spec; longer text is refused before it is parsed."""
+EXAMPLE = "expected name, or name(setting=value, ...), e.g. 'noisy(nearest_stag, 0.1)'"
 
 
 @dataclass(frozen=True)
@@ -20,77 +24,95 @@ class Spec:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        inside = [_show(a) for a in self.args] + [
-            f"{k}={_show(v)}" for k, v in self.settings.items()
-        ]
-        return f"{self.name}({', '.join(inside)})" if inside else self.name
+        arguments = [_show(value) for value in self.args]
+        settings = [f"{name}={_show(v)}" for name, v in self.settings.items()]
+        inside = ", ".join(arguments + settings)
+        return f"{self.name}({inside})" if inside else self.name
 
 
 def _show(value: Any) -> str:
     if isinstance(value, tuple | list):
-        return f"({', '.join(map(_show, value))}{',' * (len(value) == 1)})"
+        comma = "," if len(value) == 1 else ""
+        return f"({', '.join(map(_show, value))}{comma})"
     return str(value) if isinstance(value, Spec) else repr(value)
 
 
 def parse_spec(text: str) -> Spec:
-    """Reads ``name`` or ``name(arg, ..., key=value, ...)``; a prefix such as ``openspiel:`` stays part of the name.
+    """Read ``name`` or ``name(argument, ..., setting=value, ...)``.
 
-    Raises ValueError that shows the text, where it breaks and what is wanted.
+    Args:
+        text: the spec; a prefix such as ``openspiel:`` stays part of the name.
+
+    Returns:
+        The name with its arguments and settings.
+
+    Raises:
+        ValueError: the text is no spec; the error shows it and an example.
     """
-    prefix, _, rest = (
-        text.strip().partition(":")
-        if ":" in text.split("(")[0]
-        else ("", "", text.strip())
-    )
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"spec of {len(text)} characters: {EXAMPLE}")
+    head = text.strip().partition("(")[0]
+    prefix = head.partition(":")[0] if ":" in head else ""
+    rest = text.strip().removeprefix(f"{prefix}:") if prefix else text.strip()
     try:
         spec = _read(ast.parse(rest, mode="eval").body)
-    except (SyntaxError, TypeError) as error:
+    except (SyntaxError, TypeError, ValueError) as error:
+        raise ValueError(f"{text!r}: {EXAMPLE}; {error}") from None
+    except (RecursionError, MemoryError):
         raise ValueError(
-            f"cannot read {text!r}: {error}. Expected: name, or name(setting=value, ...), e.g. 'noisy(nearest_stag, 0.1)'"
+            f"{text[:80]!r}...: nested too deeply; {EXAMPLE}"
         ) from None
     if not isinstance(spec, Spec):
-        raise ValueError(
-            f"cannot read {text!r}: it is a plain value. Expected: name, or name(setting=value, ...)"
-        )
-    return (
-        Spec(f"{prefix}:{spec.name}", spec.args, spec.settings)
-        if prefix
-        else spec
-    )
+        raise ValueError(f"{text!r} is a plain value: {EXAMPLE}")
+    if not prefix:
+        return spec
+    return Spec(f"{prefix}:{spec.name}", spec.args, spec.settings)
 
 
 def parse_specs(text: str) -> tuple[Spec, ...]:
-    """One spec, or several with commas between: ``nearest_stag, noisy(random, 0.1)``."""
+    """Read one spec, or several with commas between.
+
+    Args:
+        text: such as ``nearest_stag, noisy(random, 0.1)``.
+
+    Raises:
+        ValueError: a part is no spec.
+    """
     depth, start, parts = 0, 0, []
     for place, character in enumerate(text + ","):
         depth += (character in "([") - (character in ")]")
         if character == "," and depth == 0:
             parts.append(text[start:place])
             start = place + 1
-    return tuple(parse_spec(part) for part in parts)
+    return tuple(map(parse_spec, parts))
 
 
 def _read(node: ast.expr) -> Any:
     if isinstance(node, ast.Name):
         return Spec(node.id)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        if any(k.arg is None for k in node.keywords):
-            raise TypeError("'**' is not allowed")
-        names = [k.arg for k in node.keywords]
-        if repeated := sorted(
-            {str(name) for name in names if names.count(name) > 1}
-        ):
-            raise TypeError(f"{', '.join(repeated)} is given twice")
-        settings = {k.arg: _read(k.value) for k in node.keywords if k.arg}
-        return Spec(node.func.id, tuple(_read(a) for a in node.args), settings)
+        arguments = tuple(map(_read, node.args))
+        return Spec(node.func.id, arguments, _settings(node.keywords))
     if isinstance(node, ast.List | ast.Tuple):
-        return tuple(_read(e) for e in node.elts)
+        return tuple(map(_read, node.elts))
     try:
         return ast.literal_eval(node)
     except ValueError:
+        shown = ast.unparse(node)
         raise TypeError(
-            f"{ast.unparse(node)!r} is neither a name, a call nor a literal"
+            f"{shown!r} is neither a name, a call nor a literal"
         ) from None
+
+
+def _settings(keywords: list[ast.keyword]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for keyword in keywords:
+        if keyword.arg is None:
+            raise TypeError("'**' is not allowed")
+        if keyword.arg in settings:
+            raise TypeError(f"{keyword.arg} is given twice")
+        settings[keyword.arg] = _read(keyword.value)
+    return settings
 
 
 def tuples(value: Any) -> Any:

@@ -63,7 +63,7 @@ HEAVY = (
     "jaxlib",
     "equinox",
     "optax",
-    "orbax",
+    "safetensors",
     "numpy",
     "pyarrow",
     "scipy",

@@ -1,0 +1,22 @@
+"""Foreign names cannot steer the terminal; two processes never choose the same new folder."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from bestreply.utils.console import fresh_path, printable, warn
+
+
+def test_control_characters_are_replaced():
+    assert printable("a\x1b[31mb\x07\u202ec\n\td") == "a�[31mb��c\n\td"
+
+
+def test_markup_in_a_warning_is_shown_as_it_is(capsys):
+    warn("[/] [bold]name[/bold] \x1b]0;title\x07")
+    shown = capsys.readouterr().err
+    assert "[/] [bold]name[/bold]" in shown and "\x1b]" not in shown
+
+
+def test_new_folders_are_made_when_they_are_chosen(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda _: fresh_path(tmp_path, "run"), range(20)))
+    assert len(set(paths)) == 20 and all(path.is_dir() for path in paths)
+    assert min(paths).name == "run-0001"
