@@ -6,6 +6,7 @@ A game declares its sizes and settings, and what an observation determines.
 
 import copy
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -169,17 +170,24 @@ Samples = list[tuple[str, TimeStep]]
 """Time steps to check, each with a description of its place."""
 
 
-def _call(game: Game, property: str, function: Callable, *args: Any) -> Any:
-    """Return the result of a method, in NumPy; an exception violates `property`."""
+def _call(game: Game, name: str, *args: Any) -> Any:
+    """Return the result of a method, in NumPy; an exception violates its property."""
     try:
-        result = function(*args)
+        result = _method(game, name)(*args)
     except Exception as error:
+        property = "text" if name == "picture" else name
         raise GameError(game, property, raised(error)) from error
-    return (
-        result
-        if result is None or isinstance(result, str)
-        else np.asarray(result)
-    )
+    if result is None or isinstance(result, str):
+        return result
+    return np.asarray(result)
+
+
+@functools.lru_cache(maxsize=16)
+def _method(game: Game, name: str) -> Callable:
+    """Return a method that a compiled game compiles once; those of text are eager."""
+    method = getattr(game, name)
+    jitted = game.compiled and name not in ("text", "picture")
+    return jax.jit(method) if jitted else method
 
 
 def raised(error: Exception) -> str:
@@ -190,10 +198,6 @@ def raised(error: Exception) -> str:
     """
     text = str(error).strip().split("\n")[0]
     return f"raised {type(error).__name__}: {text}"
-
-
-def _jitted(game: Game, method: Callable) -> Callable:
-    return jax.jit(method) if game.compiled else method
 
 
 UNDETERMINED = "the game does not define it"
@@ -281,10 +285,9 @@ def check_legal_in(
     Raises:
         GameError: if "legal_in" is violated.
     """
-    legal_in = _jitted(game, game.legal_in)
     for where, shown in samples:
         for seat in range(game.num_players):
-            legal = _call(game, "legal_in", legal_in, shown.obs[seat])
+            legal = _call(game, "legal_in", shown.obs[seat])
             if legal is None:
                 skipped["legal_in"] = UNDETERMINED
                 return
@@ -310,10 +313,9 @@ def check_present_in(
         GameError: if "present_in" is violated.
     """
     order = ego_order(game.num_players)
-    present_in = _jitted(game, game.present_in)
     for where, shown in samples:
         for seat in range(game.num_players):
-            present = _call(game, "present_in", present_in, shown.obs[seat])
+            present = _call(game, "present_in", shown.obs[seat])
             if present is None:
                 skipped["present_in"] = UNDETERMINED
                 return
@@ -337,15 +339,11 @@ def check_perspective(
         GameError: if "perspective" is violated.
     """
     order = ego_order(game.num_players)
-    perspective = _jitted(game, game.perspective)
-    legal_in = _jitted(game, game.legal_in)
     for where, shown in samples:
         for viewer in np.flatnonzero(shown.present):
             for index, seat in enumerate(order[viewer]):
                 other = np.asarray(index, np.int32)
-                view = _call(
-                    game, "perspective", perspective, shown.obs[viewer], other
-                )
+                view = _call(game, "perspective", shown.obs[viewer], other)
                 if view is None:
                     skipped["perspective"] = UNDETERMINED
                     return
@@ -355,7 +353,7 @@ def check_perspective(
                     game, view, np.asarray(shown.obs[seat]), index
                 )
                 if not wrong:
-                    legal = _call(game, "legal_in", legal_in, view)
+                    legal = _call(game, "legal_in", view)
                     if legal is not None and (legal != shown.legal[seat]).any():
                         wrong = "its legal actions differ"
                 if wrong:
@@ -455,17 +453,12 @@ def _transformed(
         "present_in": np.array([0, *(1 + others)]),
     }
     for name, places in order.items():
-        method = getattr(game, name)
-        before, after = (
-            _call(game, name, method, view) for view in (obs, new_obs)
-        )
+        before, after = (_call(game, name, view) for view in (obs, new_obs))
         if before is not None:
             yield name, after, before[places]
-    goal = _call(game, "achieved", game.achieved, obs, action, reward)
+    goal = _call(game, "achieved", obs, action, reward)
     new_action = np.asarray(action_map[action], np.int32)
-    new_goal = _call(
-        game, "achieved", game.achieved, new_obs, new_action, reward
-    )
+    new_goal = _call(game, "achieved", new_obs, new_action, reward)
     yield "achieved", new_goal, goal
 
 
@@ -484,7 +477,7 @@ def check_achieved(game: Game, play: Play) -> None:
     reward = np.stack([shown.reward for shown in play.shown[1:]])
     acted = np.stack([shown.present & ~shown.terminated for shown in before])
     action = np.where(acted, np.stack(play.actions), ABSENT).astype(np.int32)
-    goals = _call(game, "achieved", game.achieved, obs, action, reward)
+    goals = _call(game, "achieved", obs, action, reward)
     if goals.shape != action.shape or goals.dtype.kind != "i":
         seen = f"{goals.dtype} {goals.shape} for actions {action.shape}"
         raise GameError(game, "achieved", seen)
@@ -496,7 +489,7 @@ def check_achieved(game: Game, play: Play) -> None:
         )
         raise GameError(game, "achieved", seen)
     single = obs[-1, 0], action[-1, 0, ...], reward[-1, 0, ...]
-    one = _call(game, "achieved", game.achieved, *single)
+    one = _call(game, "achieved", *single)
     if one.shape != () or one != goals[-1, 0]:
         seen = f"{one} for one step, {goals[-1, 0]} for this step in an array"
         raise GameError(game, "achieved", seen)
@@ -515,8 +508,8 @@ def check_text(game: Game, play: Play) -> None:
     for shown in (play.shown[0], play.shown[-1]):
         for seat in range(game.num_players):
             text, picture = (
-                _call(game, "text", method, shown.obs[seat], seat)
-                for method in (game.text, game.picture)
+                _call(game, name, shown.obs[seat], seat)
+                for name in ("text", "picture")
             )
             if (
                 not isinstance(text, str)

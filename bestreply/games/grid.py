@@ -1,19 +1,21 @@
-"""What the grid games share: cells, moves, planes, blocks, boards to look at.
+"""What the grid games share: cells, moves, observation planes, blocks, pictures.
 
-A cell is its index ``row * width + column``. An observation is planes ``(height, width, P)``: the players ego
-first, blocks, the things to be had, and a last plane filled with the fraction of time left. All are 0/1
-except the last.
+A cell is its index ``row * width + column``. An observation is a stack of planes
+``(height, width, P)``: the players ego-first, blocks, one plane for each kind of
+thing, and a last plane filled with the fraction of time left. All are 0/1 except
+the last.
 """
 
 import dataclasses
 import itertools
 import math
-from typing import Any, ClassVar, cast
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int, Int32, PRNGKeyArray
 
 from bestreply.games.base import Game, Symmetries
 from bestreply.games.blocks import place_blocks
@@ -24,68 +26,89 @@ MOVES = ("UP", "DOWN", "LEFT", "RIGHT", "STAY")
 OFFSETS = np.array([(-1, 0), (1, 0), (0, -1), (0, 1), (0, 0)])
 
 
-def targets(height: int, width: int) -> np.ndarray:
-    """[cells, 5] int32: the cell that each move leads to, -1 off the grid."""
+def targets(height: int, width: int) -> Int32[np.ndarray, "cells 5"]:
+    """Return the cell that each move leads to.
+
+    Args:
+        height: rows of the grid.
+        width: columns of the grid.
+
+    Returns:
+        The cell by cell and move, -1 off the grid.
+    """
     rows, columns = np.divmod(np.arange(height * width)[:, None], width)
     rows, columns = rows + OFFSETS[:, 0], columns + OFFSETS[:, 1]
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     return np.where(inside, rows * width + columns, -1).astype(np.int32)
 
 
-def distances(height: int, width: int) -> np.ndarray:
-    """[cells, cells] int32: Manhattan distances."""
+def distances(height: int, width: int) -> Int32[np.ndarray, "cells cells"]:
+    """Return the Manhattan distances between all cells.
+
+    Args:
+        height: rows of the grid.
+        width: columns of the grid.
+    """
     rows, columns = np.divmod(np.arange(height * width), width)
-    return (abs(rows[:, None] - rows) + abs(columns[:, None] - columns)).astype(
-        np.int32
+    vertical, horizontal = (
+        abs(rows[:, None] - rows),
+        abs(columns[:, None] - columns),
     )
+    return (vertical + horizontal).astype(np.int32)
 
 
-def check_types(game: Game) -> None:
-    """Raises ValueError for a setting that is not what its field takes."""
-    kinds = {
-        int: (lambda v: type(v) is int and v >= 0, "a whole number, 0 or more"),
+def check_types(game: "GridGame") -> None:
+    """Check the type of every setting.
+
+    Args:
+        game: the game.
+
+    Raises:
+        ValueError: for a setting that its field does not accept.
+    """
+    conditions = {
+        int: (lambda v: type(v) is int and v >= 0, "an int, 0 or more"),
         bool: (lambda v: type(v) is bool, "True or False"),
         float: (
             lambda v: isinstance(v, int | float) and math.isfinite(v),
             "a finite number",
         ),
     }
-    for field in dataclasses.fields(cast(Any, game)):
-        fits, wanted = kinds.get(field.type, (lambda v: True, ""))
+    for field in dataclasses.fields(game):
+        fits, condition = conditions.get(field.type, (lambda v: True, ""))
         value = getattr(game, field.name)
         if not fits(value):
             raise ValueError(
-                f"{game.name}: {field.name}={value!r}; expected: {wanted}"
+                f"{field.name}={value!r}: expected {condition} in {game.name}"
             )
 
 
-def _turned(height: int, width: int) -> list[tuple[np.ndarray, list[int]]]:
-    """Every turn and mirror of the grid onto itself: for each new cell the old one, and what UP, DOWN, LEFT, RIGHT become."""
+def _grid_symmetries(
+    height: int, width: int
+) -> list[tuple[np.ndarray, list[int]]]:
+    """Return the rotations and reflections of the grid onto itself.
+
+    For each: the old cell of every new cell, and the images of UP, DOWN, LEFT, RIGHT.
+    """
     grid = np.arange(height * width).reshape(height, width)
-    turned = []
+    quarter_turn = np.array([[0, 1], [-1, 0]])
+    offsets = OFFSETS[:STAY]
+    symmetries = []
     for mirror in (False, True):
-        for quarter in range(4) if height == width else (0, 2):
-            old = np.rot90(grid[:, ::-1] if mirror else grid, quarter).reshape(
-                -1
-            )
-            offset = OFFSETS[:STAY]
-            flipped = offset * [1, -1] if mirror else offset
-            moved = flipped @ np.linalg.matrix_power(
-                np.array([[0, 1], [-1, 0]]), quarter
-            )
-            moves = [
-                next(b for b in range(STAY) if (offset[b] == m).all())
-                for m in moved
-            ]
-            turned.append((old, moves))
-    return turned
+        for quarters in range(4) if height == width else (0, 2):
+            cells = np.rot90(grid[:, ::-1] if mirror else grid, quarters)
+            mirrored = offsets * [1, -1] if mirror else offsets
+            images = mirrored @ np.linalg.matrix_power(quarter_turn, quarters)
+            same = (offsets == images[:, None]).all(-1)  # [image, move]
+            symmetries.append((cells.reshape(-1), same.argmax(1).tolist()))
+    return symmetries
 
 
 class GridState(eqx.Module):
-    """State of a grid game of ``n`` players and ``K`` things in all."""
+    """State of a grid game of ``n`` players and ``K`` things."""
 
-    cell: Array  # [n] int32, where each player stands (or stood when it left)
-    left: Array  # [n] bool, who has left for good
+    cell: Array  # [n] int32, the cell of each player, or where it left
+    left: Array  # [n] bool, the player has left for good
     blocks: Array  # [cells] bool
     thing_cell: Array  # [K] int32
     thing_present: Array  # [K] bool, not taken yet
@@ -94,12 +117,13 @@ class GridState(eqx.Module):
 
 @dataclasses.dataclass(frozen=True)
 class GridGame(Game):
-    """Players on a `height` x `width` grid of free cells and blocks; several may share a cell, nobody blocks
-    anybody.
+    """Players on a `height` x `width` grid of free cells and blocks.
 
-    A subclass names its kinds of things (`kinds`: name -> how many), the action that takes each kind, its
-    players, and gives `take`. `blocks` is the largest number of block components (3- or 4-cell I and L
-    shapes) to be placed.
+    Several players may share a cell; no player blocks another. `blocks` is the
+    largest number of block pieces (3- or 4-cell I and L shapes) to place.
+
+    A subclass names its kinds of things (`kinds`: name -> number), the action that
+    takes each kind (`takers`), and its players; it implements `take`.
     """
 
     height: int = 4
@@ -107,43 +131,63 @@ class GridGame(Game):
     blocks: int = 0
     max_steps: int = 15
 
-    takers: ClassVar[
-        tuple[str, ...]
-    ]  # the actions after STAY, one for each kind in order
-    role: ClassVar[str]  # what a player is called in pictures
+    takers: ClassVar[tuple[str, ...]]
+    """The actions after STAY, one for each kind in order."""
+    role: ClassVar[str]
+    """The name of a player in plane names."""
     colours: ClassVar[dict[str, str]]
+    """The colour of each kind in pictures."""
 
     @property
     def kinds(self) -> dict[str, int]:
+        """The number of things of each kind."""
         raise NotImplementedError
 
     def take(
-        self, state: GridState, actions: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Rewards [n] float32, who leaves [n] bool, which things go [K] bool; who takes stays where it is.
+        self, state: GridState, actions: Int[Array, " n"]
+    ) -> tuple[Float[Array, " n"], Bool[Array, " n"], Bool[Array, " K"]]:
+        """Return the effects of the taking actions; a player that takes does not move.
 
-        Of who has left, which things are there and who takes which of them alone, the exact solver is fast. Anything else, such as
-        where those stand that take nothing, is allowed too.
+        The exact solver is fast if the result depends only on which players have
+        left, which things are present and which player takes which thing. Other
+        dependences, such as on the cells of players that take nothing, are allowed.
+
+        Args:
+            state: the state.
+            actions: the joint action.
+
+        Returns:
+            Rewards, the players that leave, the things that disappear.
+
+        Raises:
+            NotImplementedError: if the subclass does not override it.
         """
         raise NotImplementedError
 
     def check_settings(self) -> None:
-        """Raises ValueError where the settings leave no room or no game."""
+        """Check that the settings describe a game.
+
+        Raises:
+            ValueError: if the grid is empty or cannot hold the things.
+        """
+        for name in ("height", "width", "max_steps"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ValueError(
+                    f"{name}={value}: expected at least 1 in {self.name}"
+                )
         things = sum(self.kinds.values())
-        if self.height < 1 or self.width < 1 or self.max_steps < 1:
+        if not 1 <= things <= self.cells:
             raise ValueError(
-                f"{self.name}: {self.height}x{self.width}, max_steps={self.max_steps}; expected: at least 1"
-            )
-        if things < 1 or things > self.cells:
-            raise ValueError(
-                f"{self.name}: {things} things for {self.cells} cells; expected: between 1 and {self.cells}"
+                f"{self.name} has {things} things for {self.cells} cells: "
+                f"expected 1 to {self.cells} things"
             )
 
     def __post_init__(self) -> None:
         check_types(self)
         self.check_settings()
 
-    # -- shape -----------------------------------------------------------------------------------------------
+    # -- sizes and names -------------------------------------------------------
 
     @property
     def cells(self) -> int:
@@ -155,7 +199,7 @@ class GridGame(Game):
 
     @property
     def planes(self) -> tuple[str, ...]:
-        others = tuple(f"{self.role}_{j}" for j in range(1, self.num_players))
+        others = (f"{self.role}_{j}" for j in range(1, self.num_players))
         return ("self", *others, "blocks", *self.kinds, "time")
 
     @property
@@ -164,32 +208,30 @@ class GridGame(Game):
 
     @property
     def binary(self) -> np.ndarray:
-        return np.broadcast_to(
-            np.arange(len(self.planes)) < len(self.planes) - 1, self.obs_shape
-        )
+        binary = np.arange(len(self.planes)) < len(self.planes) - 1
+        return np.broadcast_to(binary, self.obs_shape)
 
     @property
     def thing_kind(self) -> np.ndarray:
         """[K] int: the kind of each thing."""
         return np.repeat(np.arange(len(self.kinds)), list(self.kinds.values()))
 
-    # -- rules -----------------------------------------------------------------------------------------------
+    # -- rules -----------------------------------------------------------------
 
-    def start(self, key: jax.Array) -> GridState:
+    def start(self, key: PRNGKeyArray) -> GridState:
         block_key, thing_key, player_key = jax.random.split(key, 3)
         things = sum(self.kinds.values())
         blocks = place_blocks(
             block_key, self.height, self.width, self.blocks, min_free=things
         )
-        # The cells of the `things` smallest draws, free cells before blocks; for each player, the free cell of the largest draw.
-        _, thing_cell = jax.lax.top_k(
-            -(jax.random.uniform(thing_key, (self.cells,)) + blocks), things
-        )
+        # Things: the cells of the smallest draws, free cells before blocks.
+        draws = jax.random.uniform(thing_key, (self.cells,)) + blocks
+        _, thing_cell = jax.lax.top_k(-draws, things)
+        # Each player: the free cell of its largest draw.
         draws = jax.random.uniform(player_key, (self.num_players, self.cells))
+        cell = jnp.argmax(jnp.where(blocks, -1.0, draws), axis=1)
         return GridState(
-            cell=jnp.argmax(jnp.where(blocks, -1.0, draws), axis=1).astype(
-                jnp.int32
-            ),
+            cell=cell.astype(jnp.int32),
             left=jnp.zeros(self.num_players, bool),
             blocks=blocks,
             thing_cell=thing_cell.astype(jnp.int32),
@@ -198,39 +240,45 @@ class GridGame(Game):
         )
 
     def advance(
-        self, state: GridState, actions: jax.Array, key: jax.Array
-    ) -> tuple[GridState, jax.Array]:
+        self, state: GridState, actions: Int[Array, " n"], key: PRNGKeyArray
+    ) -> tuple[GridState, Float[Array, " n"]]:
         actions = jnp.where(state.left, STAY, actions)
-        reward, leaves, gone = self.take(state, actions)
+        reward, leaves, taken = self.take(state, actions)
         state = GridState(
             cell=self._moved(state.cell, actions),
             left=state.left | leaves,
             blocks=state.blocks,
             thing_cell=state.thing_cell,
-            thing_present=state.thing_present & ~gone,
+            thing_present=state.thing_present & ~taken,
             time=state.time + 1,
         )
         return state, reward
 
-    def _moved(self, cell: Array, actions: jax.Array) -> jax.Array:
-        """The cell that each action leads to; the grid's edge holds."""
+    def _moved(
+        self, cell: Int[Array, " n"], actions: Int[Array, " n"]
+    ) -> Int[Array, " n"]:
+        """Return the cell that each action leads to, on the grid."""
         row, column = cell // self.width, cell % self.width
-        row = jnp.clip(
-            row + (actions == DOWN) - (actions == UP), 0, self.height - 1
-        )
-        column = jnp.clip(
-            column + (actions == RIGHT) - (actions == LEFT), 0, self.width - 1
-        )
-        return row * self.width + column
+        row = row + (actions == DOWN) - (actions == UP)
+        column = column + (actions == RIGHT) - (actions == LEFT)
+        row = jnp.clip(row, 0, self.height - 1)
+        return row * self.width + jnp.clip(column, 0, self.width - 1)
 
-    def over(self, state: GridState) -> jax.Array:
-        """[] bool: there is nothing left to play for, whatever the time."""
+    def over(self, state: GridState) -> Bool[Array, ""]:
+        """Return whether the game has ended by its rules, whatever the time.
+
+        Args:
+            state: the state.
+
+        Returns:
+            By default, whether no thing is present.
+        """
         return jnp.asarray(~state.thing_present.any())
 
-    def finished(self, state: GridState) -> jax.Array:
+    def finished(self, state: GridState) -> Bool[Array, ""]:
         return jnp.asarray(self.over(state) | (state.time >= self.max_steps))
 
-    def look(self, state: GridState, reward: jax.Array) -> TimeStep:
+    def look(self, state: GridState, reward: Float[Array, " n"]) -> TimeStep:
         over = self.over(state)
         return TimeStep(
             obs=self.observe(state),
@@ -241,184 +289,192 @@ class GridGame(Game):
             present=~state.left,
         )
 
-    # `observe` and `legal` compare cells rather than look them up or scatter into planes: XLA makes one vectorised loop of it.
+    # `observe` and `legal` compare cells instead of gathering or scattering: XLA
+    # makes one vectorised loop of it.
 
-    def observe(self, state: GridState) -> jax.Array:
-        """[n, H, W, P] float32."""
+    def observe(self, state: GridState) -> Float[Array, "n H W P"]:
+        """Return the observations of all seats.
+
+        Args:
+            state: the state.
+        """
         n, extra = self.num_players, len(self.planes) - self.num_players
         cells = jnp.arange(self.cells)
         thing = jnp.where(state.thing_present, state.thing_cell, -1)
-        kinds = [(thing[mine] == cells[:, None]).any(1) for mine in self._slots]
-        time = jnp.full(
-            self.cells, (self.max_steps - state.time) / self.max_steps
-        )
-        board = jnp.stack(
-            [jnp.zeros(self.cells)] * n + [state.blocks, *kinds, time], axis=1
-        )  # [cells, P], nobody on it
-        place = jnp.where(state.left, -1, state.cell)
-        seen = jnp.stack(
-            [
-                jnp.stack([place[seat] for seat in seats])
-                for seats in ego_order(n)
-            ]
-        )  # [n, n]
-        seen = jnp.pad(
-            seen, ((0, 0), (0, extra)), constant_values=-1
-        )  # [n, P], the cell of each plane's player
-        return jnp.where(cells[:, None] == seen[:, None], 1.0, board).reshape(
-            n, *self.obs_shape
-        )
+        kinds = [(thing[slot] == cells[:, None]).any(1) for slot in self._slots]
+        time_left = (self.max_steps - state.time) / self.max_steps
+        planes = [jnp.zeros(self.cells)] * n
+        planes += [state.blocks, *kinds, jnp.full(self.cells, time_left)]
+        board = jnp.stack(planes, axis=1)  # [cells, P], without players
+        cell = jnp.where(state.left, -1, state.cell)
+        order = ego_order(n)
+        seen = jnp.stack([jnp.stack([cell[s] for s in row]) for row in order])
+        # [n, P]: the cell of the player of each plane
+        seen = jnp.pad(seen, ((0, 0), (0, extra)), constant_values=-1)
+        views = jnp.where(cells[:, None] == seen[:, None], 1.0, board)
+        return views.reshape(n, *self.obs_shape)
 
-    def legal(self, state: GridState) -> jax.Array:
-        """[n, A] bool."""
+    def legal(self, state: GridState) -> Bool[Array, "n A"]:
+        """Return the legal actions of all seats.
+
+        Args:
+            state: the state.
+        """
         row, column = state.cell // self.width, state.cell % self.width
-        free = [
-            row > 0,
-            row < self.height - 1,
-            column > 0,
-            column < self.width - 1,
-        ]
+        last_row, last_column = self.height - 1, self.width - 1
+        free = [row > 0, row < last_row, column > 0, column < last_column]
         if self.blocks:
             steps = OFFSETS[:STAY] @ [self.width, 1]
-            free = [
-                f & ~state.blocks[jnp.clip(state.cell + by, 0, self.cells - 1)]
-                for f, by in zip(free, steps, strict=True)
+            ahead = [
+                jnp.clip(state.cell + by, 0, self.cells - 1) for by in steps
             ]
-        on = (
-            state.cell[:, None] == state.thing_cell
-        ) & state.thing_present  # [n, K]
-        takes = [on[:, mine].any(1) for mine in self._slots]
-        legal = jnp.stack(
-            [*free, jnp.ones(self.num_players, bool), *takes], axis=1
-        )
-        return legal & ~state.left[:, None] | (
-            jnp.arange(self.num_actions) == STAY
-        )
+            free = [
+                f & ~state.blocks[cell]
+                for f, cell in zip(free, ahead, strict=True)
+            ]
+        same_cell = state.cell[:, None] == state.thing_cell
+        on = same_cell & state.thing_present  # [n, K]
+        takes = [on[:, slot].any(1) for slot in self._slots]
+        stay = jnp.ones(self.num_players, bool)
+        legal = jnp.stack([*free, stay, *takes], axis=1)
+        only_stay = jnp.arange(self.num_actions) == STAY
+        return legal & ~state.left[:, None] | only_stay
 
     @property
     def _slots(self) -> list[slice]:
-        """Where the things of each kind are among all things."""
+        """The slice of each kind among all things."""
         ends = np.cumsum([0, *self.kinds.values()])
         return [slice(int(a), int(b)) for a, b in itertools.pairwise(ends)]
 
-    # -- what an observation tells ---------------------------------------------------------------------------
+    # -- contents of an observation --------------------------------------------
 
-    def perspective(self, obs: Array, other: Array | int) -> Array:
-        """Seat `other` (ego-first index) first, the rest in the order in which we see them."""
+    def perspective(
+        self, obs: Float[Array, "*shape"], other: Int[Array, ""] | int
+    ) -> Float[Array, "*shape"]:
         n = self.num_players
-        first = jnp.arange(n) == other
-        order = jnp.argsort(~first, stable=True)
-        return jnp.concatenate(
-            [jnp.take(obs[..., :n], order, axis=-1), obs[..., n:]], axis=-1
-        )
+        order = jnp.argsort(jnp.arange(n) != other, stable=True)
+        players = jnp.take(obs[..., :n], order, axis=-1)
+        return jnp.concatenate([players, obs[..., n:]], axis=-1)
 
-    def legal_in(self, obs: Array) -> jax.Array:
+    def legal_in(self, obs: Float[Array, "H W P"]) -> Bool[Array, " A"]:
         flat = jnp.reshape(obs, (self.cells, -1))
-        me, blocks = flat[:, 0] > 0.5, flat[:, self.num_players] > 0.5
+        own, blocks = flat[:, 0] > 0.5, flat[:, self.num_players] > 0.5
         to = jnp.asarray(targets(self.height, self.width))
-        moves = ((to >= 0) & ~blocks[to] & me[:, None]).any(0)
+        moves = ((to >= 0) & ~blocks[to] & own[:, None]).any(0)
         things = flat[:, self.num_players + 1 : -1] > 0.5
-        takes = (things & me[:, None]).any(0)
+        takes = (things & own[:, None]).any(0)
         return jnp.concatenate([moves[:STAY], jnp.ones(1, bool), takes])
 
-    def present_in(self, obs: Array) -> jax.Array:
+    def present_in(
+        self, obs: Float[Array, "... H W P"]
+    ) -> Bool[Array, "... n"]:
         return jnp.asarray(obs)[..., : self.num_players].max((-3, -2)) > 0.5
 
-    def state_in(self, obs: Array) -> GridState:
-        """Things that are gone lie anywhere."""
+    def state_in(self, obs: Float[Array, "H W P"]) -> GridState:
+        """Return the state of an observation; the cells of absent things are arbitrary.
+
+        Args:
+            obs: the observation.
+        """
         n, flat = self.num_players, jnp.reshape(obs, (self.cells, -1)) > 0.5
         things = [
             jax.lax.top_k(flat[:, n + 1 + kind].astype(jnp.float32), count)
             for kind, count in enumerate(self.kinds.values())
         ]
+        present, cells = map(jnp.concatenate, zip(*things, strict=True))
         time = jnp.round(self.max_steps * (1 - jnp.reshape(obs, -1)[-1]))
         return GridState(
             cell=jnp.argmax(flat[:, :n], 0).astype(jnp.int32),
             left=~flat[:, :n].any(0),
             blocks=flat[:, n],
-            thing_cell=jnp.concatenate([cells for _, cells in things]).astype(
-                jnp.int32
-            ),
-            thing_present=jnp.concatenate([there for there, _ in things]) > 0.5,
+            thing_cell=cells.astype(jnp.int32),
+            thing_present=present > 0.5,
             time=time.astype(jnp.int32),
         )
 
     def symmetries(self) -> Symmetries:
-        """Turns and mirrors of the grid, times orders of the others (no more than 24 of those)."""
-        boards = _turned(self.height, self.width)
-        orders = list(
-            itertools.islice(
-                itertools.permutations(range(self.num_players - 1)), 24
-            )
-        )
-        places = np.arange(self.cells * len(self.planes)).reshape(
-            self.cells, -1
-        )
+        """Return rotations and reflections of the grid, times orders of the others.
+
+        At most 24 orders of the other seats are used.
+        """
+        boards = _grid_symmetries(self.height, self.width)
+        permutations = itertools.permutations(range(self.num_players - 1))
+        orders = list(itertools.islice(permutations, 24))
+        entries = np.arange(self.cells * len(self.planes))
+        entries = entries.reshape(self.cells, -1)
         obs, action, others = [], [], []
         for cells, moves in boards:
             for order in orders:
                 planes = np.arange(len(self.planes))
                 planes[1 : self.num_players] = 1 + np.array(order, int)
-                obs.append(places[cells][:, planes].reshape(-1))
+                obs.append(entries[cells][:, planes].reshape(-1))
                 action.append([*moves, *range(STAY, self.num_actions)])
                 others.append(order)
-        return Symmetries(
-            *(
-                np.array(x, np.int32).reshape(len(obs), -1)
-                for x in (obs, action, others)
-            )
-        )
+        tables = (np.array(x, np.int32) for x in (obs, action, others))
+        return Symmetries(*(x.reshape(len(obs), -1) for x in tables))
 
-    def achieved(self, obs: Array, action: Array, reward: Array) -> jax.Array:
+    def achieved(
+        self,
+        obs: Float[Array, "..."],
+        action: Int[Array, "*batch"],
+        reward: Float[Array, "*batch"],
+    ) -> Int32[Array, "*batch"]:
         taken = jnp.asarray(action) - len(MOVES)
-        return jnp.where(
-            (taken >= 0) & (jnp.asarray(reward) != 0), taken, -1
-        ).astype(jnp.int32)
+        rewarded = (taken >= 0) & (jnp.asarray(reward) != 0)
+        return jnp.where(rewarded, taken, -1).astype(jnp.int32)
 
-    # -- to look at ------------------------------------------------------------------------------------------
+    # -- display ---------------------------------------------------------------
 
-    def _contents(self, obs: Array, seat: int) -> list[list[str]]:
-        """What is in every cell: "1", "2", ... players by global seat, "#" a block, kinds of things."""
+    def _contents(
+        self, obs: Float[Array, "H W P"], seat: int
+    ) -> list[list[str]]:
+        """Return the contents of every cell: players "1", "2", ..., "#", kinds.
+
+        Players are numbered by global seat; "#" is a block.
+        """
         flat = np.asarray(obs).reshape(self.cells, -1)
         n = self.num_players
-        flat = np.concatenate(
-            [flat[:, np.argsort(ego_order(n)[seat])], flat[:, n:]], axis=1
-        )
+        players = flat[:, np.argsort(ego_order(n)[seat])]
+        full = np.concatenate([players, flat[:, n:-1]], axis=1) > 0.5
         names = [str(s + 1) for s in range(n)] + ["#", *self.kinds]
-        return [
-            [
-                name
-                for name, value in zip(names, cell[:-1], strict=True)
-                if value > 0.5
-            ]
-            for cell in flat
-        ]
+        return [list(itertools.compress(names, cell)) for cell in full]
 
-    def text(self, obs: Array, seat: int = 0) -> str:
-        """One line a row; players by number, `#` a block, the first letter of a thing, `.` nothing."""
+    def text(self, obs: Float[Array, "H W P"], seat: int = 0) -> str:
+        """Return an observation as text: one line a row, then the time left.
+
+        Players are numbers, `#` is a block, a thing the first letter of its kind, `.`
+        an empty cell.
+
+        Args:
+            obs: the observation.
+            seat: the seat that has it.
+        """
         cells = [
-            "".join(
-                c if len(c) == 1 or c.isdigit() else c[0].upper() for c in cell
-            )
-            or "."
-            for cell in self._contents(obs, seat)
+            "".join(c if c.isdigit() else c[0].upper() for c in contents) or "."
+            for contents in self._contents(obs, seat)
         ]
-        wide = max(map(len, cells))
+        width = max(map(len, cells))
         rows = [
-            " ".join(c.rjust(wide) for c in cells[i : i + self.width])
+            " ".join(c.rjust(width) for c in cells[i : i + self.width])
             for i in range(0, self.cells, self.width)
         ]
         left = round(float(np.asarray(obs).reshape(-1)[-1]) * self.max_steps)
         return "\n".join([*rows, f"{left} of {self.max_steps} steps left"])
 
-    def picture(self, obs: Array, seat: int = 0) -> str:
-        """A board as SVG: players are numbered discs, `seat` outlined; things are lettered squares."""
-        size = 44
+    def picture(self, obs: Float[Array, "H W P"], seat: int = 0) -> str:
+        """Return an observation as SVG: numbered discs, lettered squares.
+
+        Discs are players, squares things; the disc of `seat` has an outline.
+
+        Args:
+            obs: the observation.
+            seat: the seat that has it.
+        """
         parts = [
-            _cell_svg(self, contents, seat, index, size)
+            _cell_svg(self, contents, seat, index)
             for index, contents in enumerate(self._contents(obs, seat))
         ]
-        width, height = size * self.width, size * self.height
+        width, height = CELL_SIZE * self.width, CELL_SIZE * self.height
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
             f'width="{width}" height="{height}" '
@@ -426,6 +482,9 @@ class GridGame(Game):
             f"<title>{self.text(obs, seat)}</title>{''.join(parts)}</svg>"
         )
 
+
+CELL_SIZE = 44
+"""Side of a cell in pictures, in pixels."""
 
 PLAYER_COLOURS = (
     "#3b6fd4",
@@ -440,40 +499,44 @@ PLAYER_COLOURS = (
 
 
 def _cell_svg(
-    game: GridGame, contents: list[str], seat: int, index: int, size: int
+    game: GridGame, contents: list[str], seat: int, index: int
 ) -> str:
+    """Return the SVG of one cell."""
     row, column = divmod(index, game.width)
-    x, y = column * size, row * size
+    x, y = column * CELL_SIZE, row * CELL_SIZE
     fill = "#3d3d3d" if "#" in contents else "#f6f4ee"
     parts = [
-        f'<rect x="{x}" y="{y}" width="{size}" height="{size}" fill="{fill}" stroke="#cfcabd"/>'
+        f'<rect x="{x}" y="{y}" width="{CELL_SIZE}" height="{CELL_SIZE}" '
+        f'fill="{fill}" stroke="#cfcabd"/>'
     ]
-    things = [c for c in contents if c != "#" and not c.isdigit()]
-    for thing in things:
+    inner = CELL_SIZE - 6
+    for thing in contents:
+        if thing == "#" or thing.isdigit():
+            continue
         parts.append(
-            f'<rect x="{x + 3}" y="{y + 3}" width="{size - 6}" height="{size - 6}" rx="6" '
+            f'<rect x="{x + 3}" y="{y + 3}" width="{inner}" height="{inner}" rx="6" '
             f'fill="{game.colours[thing]}"/>'
-        )
-        parts.append(
             f'<text x="{x + 10}" y="{y + 11}" font-size="11" fill="#333">{thing[0].upper()}</text>'
         )
     players = [int(c) for c in contents if c.isdigit()]
+    return "".join([*parts, *_discs_svg(players, seat, x, y)])
+
+
+def _discs_svg(players: list[int], seat: int, x: int, y: int) -> list[str]:
+    """Return the SVG of the players in the cell at (x, y), arranged in a square."""
     columns = max(math.ceil(math.sqrt(len(players))), 1)
     lines = math.ceil(len(players) / columns)
     radius = 11 if columns == 1 else round(17 / columns, 1)
+    spacing, half = 40 / columns, CELL_SIZE / 2
+    discs = []
     for k, number in enumerate(players):
-        cx = round(
-            x + size / 2 + (k % columns - (columns - 1) / 2) * 40 / columns, 1
-        )
-        cy = round(
-            y + size / 2 + (k // columns - (lines - 1) / 2) * 40 / columns, 1
-        )
+        line, place = divmod(k, columns)
+        cx = round(x + half + (place - (columns - 1) / 2) * spacing, 1)
+        cy = round(y + half + (line - (lines - 1) / 2) * spacing, 1)
         ring = ' stroke="#111" stroke-width="2.5"' if number == seat + 1 else ""
         colour = PLAYER_COLOURS[(number - 1) % len(PLAYER_COLOURS)]
-        parts.append(
+        discs.append(
             f'<circle cx="{cx}" cy="{cy}" r="{radius}" fill="{colour}"{ring}/>'
-        )
-        parts.append(
             f'<text x="{cx}" y="{cy}" font-size="{radius + 1}" fill="#fff">{number}</text>'
         )
-    return "".join(parts)
+    return discs

@@ -1,9 +1,13 @@
-"""Markov Snowdrift Game: all gain when a drift goes, who removes it pays (Huang et al., HOP, ICML 2024)."""
+"""Markov Snowdrift Game: all gain from a removed drift, its removers pay.
+
+Huang et al., "Efficient Adaptation in Mixed-Motive Environments via Hierarchical
+Opponent Modeling and Planning" (HOP), ICML 2024.
+"""
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, Int32
 
 from bestreply.games.grid import MOVES, GridGame, GridState
 from bestreply.types import Array
@@ -13,16 +17,18 @@ REMOVE = len(MOVES)
 
 @dataclasses.dataclass(frozen=True)
 class Snowdrift(GridGame):
-    """Markov Snowdrift Game. Players move on a grid of snowdrifts that lie still; nobody leaves.
+    """Markov Snowdrift Game: players move on a grid of snowdrifts; none leaves.
 
-    Each drift removed pays every player `removal_reward`; its `removal_cost` is split equally among those who
-    removed it in that step. With the defaults and 4 players: +2 to a sole remover, +4 to each of two, +6 to a
-    free rider, 20 to the group in any case. The game ends when no drift is left (terminated) or at the step
-    limit (truncated). Legal: moves onto free cells, STAY, REMOVE on a drift.
+    Each removed drift pays every player `removal_reward`; its `removal_cost` is split
+    equally among the players that removed it in that step. With the defaults and 4
+    players: +2 for a sole remover, +4 for each of two, +6 for a free rider, 20 for
+    the group in every case. The game ends when no drift is left (terminated) or at
+    the step limit (truncated). Legal: moves onto free cells, STAY, REMOVE on a drift.
 
-    Published with 8x8, 6 drifts, 50 steps. The defaults here are 4x4, 6 drifts, 15 steps: with 50 steps there
-    is time to remove everything, and players are too easily told apart. Not on record and chosen here:
-    players start anywhere, on drifts as well; the time left is a last observation plane.
+    Published with 8x8, 6 drifts, 50 steps. The defaults here are 4x4, 6 drifts, 15
+    steps: 50 steps suffice to remove all drifts, which makes the types of players
+    too easy to identify. Not specified by the publication and chosen here: players
+    start anywhere, also on drifts; the time left is the last observation plane.
     """
 
     name = "snowdrift"
@@ -42,7 +48,7 @@ class Snowdrift(GridGame):
         super().check_settings()
         if self.players < 1:
             raise ValueError(
-                f"snowdrift: players={self.players}; expected: 1 or more"
+                f"players={self.players}: expected 1 or more in snowdrift"
             )
 
     @property
@@ -58,19 +64,22 @@ class Snowdrift(GridGame):
         return ("drift", "none")
 
     def take(
-        self, state: GridState, actions: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        removes = (
-            (state.cell[:, None] == state.thing_cell)
-            & state.thing_present
-            & (actions[:, None] == REMOVE)
-        )  # [n, K]
+        self, state: GridState, actions: Int[Array, " n"]
+    ) -> tuple[Float[Array, " n"], Bool[Array, " n"], Bool[Array, " K"]]:
+        same_cell = state.cell[:, None] == state.thing_cell
+        chosen = actions[:, None] == REMOVE
+        removes = same_cell & state.thing_present & chosen  # [n, K]
         removers = removes.sum(0)
-        gone = removers > 0
+        removed = removers > 0
         cost = (removes * (self.removal_cost / jnp.maximum(removers, 1))).sum(1)
-        reward = gone.sum() * self.removal_reward - cost
-        return reward, jnp.zeros(self.players, bool), gone
+        reward = removed.sum() * self.removal_reward - cost
+        return reward, jnp.zeros(self.players, bool), removed
 
-    def achieved(self, obs: Array, action: Array, reward: Array) -> jax.Array:
-        """REMOVE is legal on a drift alone and never fails: it is the event, whatever the step paid."""
+    def achieved(
+        self,
+        obs: Float[Array, "..."],
+        action: Int[Array, "*batch"],
+        reward: Float[Array, "*batch"],
+    ) -> Int32[Array, "*batch"]:
+        # REMOVE is legal only on a drift and always succeeds, whatever it pays.
         return jnp.where(jnp.asarray(action) == REMOVE, 0, -1).astype(jnp.int32)

@@ -1,28 +1,34 @@
-"""Markov Stag Hunt: hare for one, stag for those who come together (Huang et al., HOP, ICML 2024)."""
+"""Markov Stag Hunt: one hunter catches a hare, two or more a stag.
+
+Huang et al., "Efficient Adaptation in Mixed-Motive Environments via Hierarchical
+Opponent Modeling and Planning" (HOP), ICML 2024.
+"""
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
 
 from bestreply.games.grid import GridGame, GridState
+from bestreply.types import Array
 
 HUNT_STAG, HUNT_HARE = 5, 6
 
 
 @dataclasses.dataclass(frozen=True)
 class StagHunt(GridGame):
-    """Markov Stag Hunt. Hunters move on a grid and catch prey that stands still.
+    """Markov Stag Hunt: hunters move on a grid and catch prey that does not move.
 
-    Hunters that choose HUNT_STAG on the same stag in the same step are a party: one alone fails and stays,
-    two or more share `stag_reward` equally. One hunter is enough for a hare; several on the same hare in the
-    same step share `hare_reward`. With `leave` (as published) hunters that have caught something leave for
-    good, and the game ends when all have; without it they stay, and it ends when no prey is left. Legal:
-    moves onto free cells, STAY, HUNT_* on a cell that holds such a prey; STAY alone for a hunter that has
-    left.
+    Hunters that choose HUNT_STAG on the same stag in the same step are a party: a
+    single hunter fails and stays, two or more share `stag_reward` equally. One hunter
+    catches a hare; several on the same hare in the same step share `hare_reward`.
+    With `leave` (as published), hunters leave for good after a catch, and the game
+    ends when all have left. Without it they stay, and it ends when no prey is left.
+    Legal: moves onto free cells, STAY, HUNT_* on a cell with such a prey; only STAY
+    for a hunter that has left.
 
-    Chosen here, not on record: prey lies on distinct cells across both kinds; the time left is a last
-    observation plane.
+    Not specified by the publication and chosen here: prey starts on distinct cells
+    across both kinds; the time left is the last observation plane.
     """
 
     name = "stag_hunt"
@@ -44,7 +50,7 @@ class StagHunt(GridGame):
         super().check_settings()
         if self.hunters < 1:
             raise ValueError(
-                f"stag_hunt: hunters={self.hunters}; expected: 1 or more"
+                f"hunters={self.hunters}: expected 1 or more in stag_hunt"
             )
 
     @property
@@ -60,26 +66,19 @@ class StagHunt(GridGame):
         return ("stag", "hare", "none")
 
     def take(
-        self, state: GridState, actions: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        hunted = jnp.where(
-            self.thing_kind == 0, HUNT_STAG, HUNT_HARE
-        )  # [K], the action that takes each
-        on = (
-            (state.cell[:, None] == state.thing_cell)
-            & state.thing_present
-            & (actions[:, None] == hunted)
-        )  # [n, K]
-        party = on.sum(0)
-        gone = party >= jnp.where(self.thing_kind == 0, 2, 1)
-        worth = jnp.where(
-            self.thing_kind == 0, self.stag_reward, self.hare_reward
-        ) / jnp.maximum(party, 1)
-        caught = on & gone
-        leaves = caught.any(1) if self.leave else jnp.zeros(self.hunters, bool)
-        return (caught * worth).sum(1), leaves, gone
+        self, state: GridState, actions: Int[Array, " n"]
+    ) -> tuple[Float[Array, " n"], Bool[Array, " n"], Bool[Array, " K"]]:
+        is_stag = self.thing_kind == 0
+        hunted = jnp.where(is_stag, HUNT_STAG, HUNT_HARE)  # [K]
+        same_cell = state.cell[:, None] == state.thing_cell
+        hunts = same_cell & state.thing_present & (actions[:, None] == hunted)
+        party = hunts.sum(0)
+        caught = party >= jnp.where(is_stag, 2, 1)
+        value = jnp.where(is_stag, self.stag_reward, self.hare_reward)
+        share = value / jnp.maximum(party, 1)
+        catches = hunts & caught  # [n, K]
+        leaves = catches.any(1) if self.leave else jnp.zeros(self.hunters, bool)
+        return (catches * share).sum(1), leaves, caught
 
-    def over(self, state: GridState) -> jax.Array:
-        return jnp.asarray(
-            state.left.all() if self.leave else ~state.thing_present.any()
-        )
+    def over(self, state: GridState) -> Bool[Array, ""]:
+        return state.left.all() if self.leave else super().over(state)
