@@ -1,4 +1,6 @@
-"""Compare methods over training seeds: read the scores of many runs, refuse what is not comparable, write a sentence a comparison."""
+"""Compare methods over training seeds: read the scores of runs and check that they are
+comparable.
+"""
 
 import dataclasses
 import glob
@@ -16,12 +18,12 @@ from bestreply.utils.spec import Spec, parse_spec
 FILE = "scores.parquet"
 
 STEPS_TOLERANCE = 0.1
-"""Largest relative difference of environment steps within one budget: runs of as many episodes play about as many steps."""
+"""Largest relative difference of environment steps within one budget."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SeedScores:
-    """Measured returns of one training seed of a method."""
+    """Mean returns of one training seed of a method."""
 
     path: Path
     seed: int
@@ -34,7 +36,7 @@ class SeedScores:
 
 @dataclasses.dataclass(frozen=True)
 class SeedGroup:
-    """One method, or one configuration of it."""
+    """The seeds of one method, or of one configuration of it."""
 
     name: str
     seeds: list[SeedScores]  # in order of their seed
@@ -43,42 +45,49 @@ class SeedGroup:
 def read_group(text: str) -> SeedGroup:
     """Read the group that ``[NAME=]PATH[:METHOD]`` names.
 
+    PATH is a run directory, a directory of runs, or a pattern of these
+    (``runs/goal-*``); METHOD is then a method of their scores, by default "agent".
+    PATH may also be a table of ``bestreply results --out``; METHOD is then the folder
+    of a method's runs, its last part if that is unique (``hunt/iql`` or ``iql``), or
+    a method of the scores. NAME is by default the text itself.
+
     Args:
-        text: PATH is a run directory, a directory of runs, or a pattern of these (``runs/goal-*``), and METHOD a method of their scores,
-            by default "agent". Or PATH is a table of ``bestreply results --out``, and METHOD the folder of a method's runs, its last
-            part where that is unique (``hunt/iql`` or ``iql``), or another method of the scores. NAME is by default the text itself.
+        text: the name of the group.
 
     Returns:
-        The group, its seeds in ascending order.
+        The group, with its seeds in ascending order.
 
     Raises:
-        ValueError: there are no scores, no such method, or a seed twice.
+        ValueError: there are no scores, no such method, or two runs have the same
+            seed.
     """
     named = "=" in text and not glob.glob(text.partition(":")[0])
     name, _, rest = text.partition("=") if named else ("", "", text)
     path, _, method = rest.partition(":")
     method = method or "agent"
-    found = [
+    seeds = [
         seed
-        for place in sorted(glob.glob(path))
-        for seed in _seeds_in(Path(place), method)
+        for folder in sorted(glob.glob(path))
+        for seed in _seeds_in(Path(folder), method)
     ]
-    if not found:
+    if not seeds:
         raise ValueError(
-            f"group={text!r}: expected [NAME=]PATH[:METHOD] with {FILE} at {path}: a run directory, a directory of runs or a pattern of "
-            "these, after `bestreply evaluate RUN`, or a table of `bestreply results --out`"
+            f"group={text!r}: expected [NAME=]PATH[:METHOD] with {FILE} at {path}: a run directory, "
+            "a directory of runs or a pattern of these, after `bestreply evaluate RUN`, or a table "
+            "of `bestreply results --out`"
         )
-    seeds = sorted(found, key=lambda s: s.seed)
+    seeds = sorted(seeds, key=lambda s: s.seed)
     for one, two in pairwise(seeds):
         if one.seed == two.seed:
             raise ValueError(
-                f"group={text!r}: expected runs that differ in their seed; {one.path} and {two.path} both have seed {one.seed}"
+                f"group={text!r}: expected runs with different seeds; {one.path} and {two.path} "
+                f"both have seed {one.seed}"
             )
     return SeedGroup(name or text, seeds)
 
 
 def _seeds_in(place: Path, method: str) -> list[SeedScores]:
-    from bestreply.scores.run_table import is_results  # imports JAX
+    from bestreply.scores.run_table import is_results
 
     if is_results(place):
         return _of_table(place, method)
@@ -131,7 +140,9 @@ def _read(file: Path, method: str) -> SeedScores:
 
 
 def _of_table(file: Path, method: str) -> list[SeedScores]:
-    """Read the seeds of `method` from a table of results, where a row is a run against an opponent set."""
+    """Read the seeds of a method from a table of results, with one row per run and
+    opponent set.
+    """
     from bestreply.scores.run_table import load_results, methods_in, of_method
 
     rows = load_results(file)
@@ -153,9 +164,7 @@ def _of_rows(path: Path, rows: list[dict[str, Any]]) -> SeedScores:
     first = rows[0]
     try:
         game = parse_spec(first["game"])
-    except (
-        ValueError
-    ):  # foreign scores without a game, or with unreadable settings
+    except ValueError:  # no game, or settings of another form
         game = Spec(first["game"])
     facts = {
         "game": game.name,
@@ -171,7 +180,7 @@ def _of_rows(path: Path, rows: list[dict[str, Any]]) -> SeedScores:
 
 
 def _setting_facts(settings: dict[str, Any]) -> dict[str, str]:
-    """Write the settings of a game in one form, whether they come from a run or from a table."""
+    """Write the settings of a game in one form, from a run or from a table."""
     return {
         f"game.{k}": json.dumps(v) if isinstance(v, list | tuple) else str(v)
         for k, v in settings.items()
@@ -179,17 +188,18 @@ def _setting_facts(settings: dict[str, Any]) -> dict[str, str]:
 
 
 def check_groups(groups: Sequence[SeedGroup]) -> None:
-    """Check that groups can be compared: the same seeds, opponent sets, game, episodes and budget.
+    """Check that groups are comparable: same seeds, opponent sets, game, episodes and
+    budget.
 
     Args:
         groups: at least one.
 
     Raises:
-        ValueError: lists all that differs.
+        ValueError: lists all differences.
     """
     names = [group.name for group in groups]
     problems = [
-        f"{name} is named twice"
+        f"{name} is given twice"
         for name in sorted({n for n in names if names.count(n) > 1})
     ]
     all_seeds = {s.seed for g in groups for s in g.seeds}
@@ -208,8 +218,8 @@ def check_groups(groups: Sequence[SeedGroup]) -> None:
     if problems:
         listed = "\n  ".join(dict.fromkeys(problems))
         raise ValueError(
-            "these cannot be compared: expected the same game, opponent sets, episodes, seeds and environment steps\n  "
-            + listed
+            "these cannot be compared: expected the same game, opponent sets, episodes, seeds and "
+            "environment steps\n  " + listed
         )
 
 
@@ -223,7 +233,15 @@ class Mismatch:
 
 
 def mismatches(one: SeedScores, two: SeedScores) -> list[Mismatch]:
-    """List the facts that differ between two runs and must be equal to compare them."""
+    """Return the facts that must be equal to compare two runs, and are not.
+
+    Args:
+        one: first run.
+        two: second run.
+
+    Returns:
+        All differences; environment steps may differ by `STEPS_TOLERANCE`.
+    """
     facts = dict.fromkeys([*one.facts, *two.facts])
     values = [
         (name, one.facts.get(name), two.facts.get(name)) for name in facts
@@ -247,19 +265,22 @@ def compare(
     seed: int = 0,
     overall: str = "all",
 ) -> list[Verdict]:
-    """Compare the first group with each other one, by `bestreply.scores.statistics.judge`.
+    """Compare the first group with each other one (`bestreply.scores.statistics.judge`).
 
     Args:
         groups: at least two.
-        margin: a difference in mean return that does not matter; by default 5 % of the other method's mean.
-        seed: of the bootstrap.
+        margin: largest irrelevant difference of mean returns; by default 5 % of
+            the other method's mean.
+        seed: seed of the bootstrap.
         overall: name of the row over all opponent sets.
 
     Returns:
-        For each other group, a verdict for each opponent set and then the one over all of them.
+        For each other group, a verdict for each opponent set and then one over
+        all sets.
 
     Raises:
-        ValueError: the groups are not comparable (`check_groups`), or fewer than two.
+        ValueError: the groups are not comparable (`check_groups`), or fewer than
+            two.
     """
     check_groups(groups)
     sets = list(groups[0].seeds[0].mean)
@@ -270,6 +291,3 @@ def compare(
     return judge(
         scores, np.random.default_rng(seed), margin=margin, overall=overall
     )
-
-
-# -- text ----------------------------------------------------------------------------------------------------------------------

@@ -1,11 +1,15 @@
-"""What returns are held against: the best reply's and the random player's expected return. No JAX here, so that a report is quick.
+"""Reference values of returns: expected return of the best reply and of the random
+player.
 
-With mean return R of a method, best reply B and random player U against the same others, all undiscounted and from the same first states:
+With mean return R of a method, best reply B and random player U against the same
+opponents, all undiscounted and from the same first states:
 
-    share      = R / B                     normalised = (R - U) / (B - U)
+    share = R / B                     normalised = (R - U) / (B - U)
 
-Standard errors are by the delta method: the errors of R, B and U times the derivatives of the ratio. R is independent of the others;
-B and U are averages over the same first layouts, so that their errors are added before they are squared, which is never too small.
+Standard errors use the delta method: the errors of R, B and U times the derivatives
+of the ratio. R is independent of B and U. B and U are means over the same first
+layouts, so their errors are added before they are squared, which never underestimates
+the total. The module does not import JAX, so that reports load quickly.
 """
 
 import dataclasses
@@ -19,23 +23,34 @@ from bestreply.utils.files import write_json
 
 FILE = "references.json"
 KINDS = ("exact", "upper bound", "information relaxation")
-"""What the best reply's return is: its own; that of one who is told whom a mixture drew and whether a switch has come; or, where the
-game is too large to be solved, that of one who foresees every draw (`bestreply.exact.bounds.information_relaxation_bound`). The last two are upper bounds."""
+"""Kinds of `Reference.best`.
+
+- exact: the value of the best reply
+- upper bound: that of a reply that is given the types drawn from a mixture and the times of
+  switches
+- information relaxation: in games that are too large to solve, that of a reply that is given all
+  draws (`bestreply.exact.bounds.information_relaxation_bound`)
+"""
 MISSING = ("too_large", "no_distribution", "not_solved", "off")
-"""Why there is no reference: too much to compute; a player without exact distribution; the solver refused; none was asked for."""
+"""Reasons for a missing reference: too much to compute; a player without an exact distribution; a
+case that the solver does not support; references are switched off."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """One opponent set's. Where there is none, `missing` is one of `MISSING` and `reason` says more; otherwise both are empty."""
+    """Reference values against one opponent set.
+
+    Without values, `missing` is one of `MISSING` and `reason` gives details.
+    """
 
     opponents: str  # as in the scores
-    best: float = math.nan  # the best reply's expected return
-    best_stderr: float = 0.0  # over layouts; 0 where all were solved
+    best: float = math.nan  # expected return of the best reply
+    best_stderr: float = 0.0  # over layouts; 0 if all were solved
     kind: str = ""  # one of `KINDS`
-    layouts: int = 0  # first layouts of a grid game that were solved, or futures foreseen; 0 in other games
+    layouts: int = 0
+    """First layouts of a grid game that were solved, or sampled futures; 0 in other games."""
     random: float | None = (
-        None  # the random player's expected return; None where it is not known
+        None  # expected return of the random player, if known
     )
     random_stderr: float = 0.0
     random_from: str = ""  # "exact" or "measured"
@@ -44,47 +59,75 @@ class Reference:
 
     @property
     def bounds(self) -> bool:
-        """Whether `best` is more than can be had, so that true ratios are at least those shown."""
+        """Whether `best` is an upper bound, so that true ratios are at least those
+        shown.
+        """
         return not self.missing and self.kind != "exact"
 
     def share(
         self, mean: float, stderr: float | None
     ) -> tuple[float, float | None] | None:
-        """``mean / best`` and its standard error; None where there is no best reply, or it earns nothing."""
+        """Return mean return / best reply, and its standard error.
+
+        Args:
+            mean: mean return.
+            stderr: its standard error; None if unknown.
+
+        Returns:
+            The share and its standard error. None without a best reply, or if its
+            return is not positive.
+        """
         if self.missing or not self.best > 0:
             return None
-        found = mean / self.best
+        share = mean / self.best
         if stderr is None:
-            return found, None
-        return found, math.hypot(stderr, found * self.best_stderr) / self.best
+            return share, None
+        return share, math.hypot(stderr, share * self.best_stderr) / self.best
 
     def normalised(
         self, mean: float, stderr: float | None
     ) -> tuple[float, float | None] | None:
-        """``(mean - random) / (best - random)`` and its standard error; None where the best reply is no better than random."""
+        """Return (mean return - random) / (best reply - random), and its standard error.
+
+        Args:
+            mean: mean return.
+            stderr: its standard error; None if unknown.
+
+        Returns:
+            The ratio and its standard error. None without both references, or if
+            the best reply is not better than random.
+        """
         if self.missing or self.random is None or not self.best > self.random:
             return None
         gap = self.best - self.random
-        found = (mean - self.random) / gap
+        ratio = (mean - self.random) / gap
         if stderr is None:
-            return found, None
-        of_best, of_random = (
-            abs(found) * self.best_stderr,
-            abs(found - 1) * self.random_stderr,
-        )
-        together = (
-            of_best + of_random
-            if self.random_from == "exact"
-            else math.hypot(of_best, of_random)
-        )  # from the same layouts
-        return found, math.hypot(stderr, together) / gap
+            return ratio, None
+        of_best = abs(ratio) * self.best_stderr
+        of_random = abs(ratio - 1) * self.random_stderr
+        if self.random_from == "exact":  # from the same layouts
+            combined = of_best + of_random
+        else:
+            combined = math.hypot(of_best, of_random)
+        return ratio, math.hypot(stderr, combined) / gap
 
 
 def save_references(
-    path: str | Path, found: Iterable[Reference], provenance: dict[str, Any]
+    path: str | Path,
+    references: Iterable[Reference],
+    provenance: dict[str, object],
 ) -> Path:
-    """Writes ``references.json`` (docs/files.md); atomic."""
-    against = [_plain(reference) for reference in found]
+    """Write ``references.json`` (docs/files.md) atomically.
+
+    Args:
+        path: file to write.
+        references: one for each opponent set.
+        provenance: written with the values.
+
+    Returns:
+        `path`.
+    """
+    against = [_plain(reference) for reference in references]
     write_json(
         Path(path), {"gamma": 1.0, "against": against, "provenance": provenance}
     )
@@ -92,23 +135,44 @@ def save_references(
 
 
 def load_references(path: str | Path) -> dict[str, Reference]:
-    """By opponent set. Raises ValueError that says what does not fit, OSError where there is no such file."""
+    """Read ``references.json``.
+
+    Args:
+        path: file to read.
+
+    Returns:
+        References by opponent set.
+
+    Raises:
+        ValueError: an entry does not fit docs/files.md.
+        OSError: the file cannot be read.
+    """
     return references_in(json.loads(Path(path).read_text(encoding="utf-8")))
 
 
-def references_in(document: Any) -> dict[str, Reference]:
-    """The same of what the file holds."""
+def references_in(document: object) -> dict[str, Reference]:
+    """Read references from the content of ``references.json``.
+
+    Args:
+        document: the content, of any type.
+
+    Returns:
+        References by opponent set.
+
+    Raises:
+        ValueError: an entry does not fit docs/files.md.
+    """
     entries = document.get("against") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise ValueError(
-            "it has no list `against`; expected: one entry for each opponent set"
+            f"against={str(entries)[:60]}: expected a list with an entry for each opponent set"
         )
-    found = [_reference(entry) for entry in entries]
-    return {reference.opponents: reference for reference in found}
+    references = [_reference(entry) for entry in entries]
+    return {reference.opponents: reference for reference in references}
 
 
 def _plain(reference: Reference) -> dict[str, Any]:
-    """What is said of one opponent set: the numbers, or why there are none."""
+    """Return the entry of one opponent set: the values, or why they are missing."""
     if reference.missing:
         names = ("opponents", "missing", "reason")
     else:
@@ -125,7 +189,7 @@ def _reference(entry: Any) -> Reference:
         entry.get("opponents"), str
     ):
         raise ValueError(
-            f"an entry of `against` is {str(entry)[:60]}; expected: an object with `opponents`"
+            f"entry of against={str(entry)[:60]}: expected an object with `opponents`"
         )
     name = entry["opponents"]
     if entry.get("missing"):
@@ -137,7 +201,7 @@ def _reference(entry: Any) -> Reference:
         )
     if entry.get("kind") not in KINDS:
         raise ValueError(
-            f"kind of {name!r} is {entry.get('kind')!r}; expected: one of {', '.join(KINDS)}"
+            f"kind of {name!r}={entry.get('kind')!r}: expected one of {', '.join(KINDS)}"
         )
     random = entry.get("random")
     return Reference(
@@ -162,6 +226,6 @@ def _number(entry: dict[str, Any], name: str) -> float:
         or not abs(value) < 1e100
     ):
         raise ValueError(
-            f"{name} of {entry['opponents']!r} is {str(value)[:40]}; expected: a finite number"
+            f"{name} of {entry['opponents']!r}={str(value)[:40]}: expected a finite number"
         )
     return float(value)

@@ -1,4 +1,4 @@
-"""Returns of evaluation: one row an episode."""
+"""Returns of evaluation: one row per episode."""
 
 import dataclasses
 import json
@@ -34,18 +34,30 @@ SCHEMA = pa.schema(
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """Returns of a focal seat, one row an episode. Seeds are the unit of replication; episodes are not."""
+    """Returns of a focal seat, one row per episode. The unit of replication is the seed."""
 
     table: pa.Table  # columns of `SCHEMA`
     provenance: dict[str, Any]
     references: Mapping[str, Reference] = dataclasses.field(
         default_factory=dict
-    )  # by opponent set
+    )
+    """By opponent set."""
 
     def mean(
         self, method: str | None = None, opponents: str | None = None
     ) -> float:
-        """Mean return over the rows of `method` against `opponents`; by default over all rows."""
+        """Return the mean return.
+
+        Args:
+            method: rows of this method; by default of all.
+            opponents: rows against this opponent set; by default of all.
+
+        Returns:
+            The mean over rows.
+
+        Raises:
+            ValueError: there are no such rows.
+        """
         return float(
             self.table["return"]
             .to_numpy()[self._rows(method, opponents)]
@@ -55,80 +67,118 @@ class Scores:
     def stderr(
         self, method: str | None = None, opponents: str | None = None
     ) -> float:
-        """Standard error of `mean`: over the means of seeds where there are several, otherwise over episodes. NaN for one episode."""
+        """Return the standard error of `mean`, over means of seeds, or over episodes of
+        a single seed.
+
+        Args:
+            method: rows of this method; by default of all.
+            opponents: rows against this opponent set; by default of all.
+
+        Returns:
+            The error; NaN for a single episode.
+
+        Raises:
+            ValueError: there are no such rows.
+        """
         rows = self._rows(method, opponents)
-        values, seeds = (
-            self.table["return"].to_numpy()[rows],
-            self.table["seed"].to_numpy()[rows],
-        )
-        if len(each := np.unique(seeds)) > 1:
-            values = np.array([values[seeds == seed].mean() for seed in each])
-        return (
-            float(values.std(ddof=1) / np.sqrt(len(values)))
-            if len(values) > 1
-            else float("nan")
-        )
+        values = self.table["return"].to_numpy()[rows]
+        seeds = self.table["seed"].to_numpy()[rows]
+        distinct = np.unique(seeds)
+        if len(distinct) > 1:
+            means = [values[seeds == seed].mean() for seed in distinct]
+            values = np.array(means)
+        if len(values) < 2:
+            return float("nan")
+        return float(values.std(ddof=1) / np.sqrt(len(values)))
 
     def share(self, method: str, opponents: str) -> tuple[float, float]:
-        """Mean return / the best reply's, and its standard error (delta method, see `bestreply.scores.references`).
+        """Return mean return / best reply, and its standard error
+        (`bestreply.scores.references`).
 
-        Where the reference is an upper bound (`Reference.bounds`), the true share is at least this. Raises ValueError where there is
-        no reference.
+        If the reference is an upper bound (`Reference.bounds`), the true share is at
+        least this.
+
+        Args:
+            method: method in the scores.
+            opponents: opponent set in the scores.
+
+        Returns:
+            The share and its standard error.
+
+        Raises:
+            ValueError: there is no reference, or there are no such rows.
         """
-        return self._held_against("share", method, opponents)
+        return self._ratio("share", method, opponents)
 
     def normalised(self, method: str, opponents: str) -> tuple[float, float]:
-        """(Mean return - random) / (best reply - random), and its standard error, as `share`: 0 is the random player, 1 the best reply."""
-        return self._held_against("normalised", method, opponents)
+        """Return (mean return - random) / (best reply - random), and its standard error.
 
-    def _held_against(
-        self, what: str, method: str, opponents: str
+        The random player has 0 and the best reply 1.
+
+        Args:
+            method: method in the scores.
+            opponents: opponent set in the scores.
+
+        Returns:
+            The ratio and its standard error.
+
+        Raises:
+            ValueError: there is no reference, or there are no such rows.
+        """
+        return self._ratio("normalised", method, opponents)
+
+    def _ratio(
+        self, name: str, method: str, opponents: str
     ) -> tuple[float, float]:
-        mean, stderr = (
-            self.mean(method, opponents),
-            self.stderr(method, opponents),
-        )
+        mean = self.mean(method, opponents)
+        stderr = self.stderr(method, opponents)
         reference = self.references.get(opponents)
-        found = getattr(reference, what)(mean, stderr) if reference else None
-        if found is None:
-            why = (
-                f": {reference.missing} {reference.reason}".rstrip()
-                if reference
-                else ""
-            )
-            there = [
-                name
-                for name, known in self.references.items()
-                if not known.missing
+        ratio = getattr(reference, name)(mean, stderr) if reference else None
+        if ratio is None:
+            reason = ""
+            if reference:
+                reason = (
+                    f" ({reference.missing} {reference.reason}".rstrip() + ")"
+                )
+            known_sets = [
+                n for n, r in self.references.items() if not r.missing
             ]
             raise ValueError(
-                f"{what} against {opponents!r} has no reference{why}; expected: one of {there}, or scores that `refer` was given"
+                f"{name} against {opponents!r}{reason}: expected a reference; there are references for {known_sets}"
             )
-        return found
+        return ratio
 
     def _rows(self, method: str | None, opponents: str | None) -> np.ndarray:
         keep = np.ones(len(self.table), bool)
-        for name, wanted in (("method", method), ("opponents", opponents)):
-            if wanted is not None:
-                keep &= np.array(self.table[name].to_pylist()) == wanted
+        for name, expected in (("method", method), ("opponents", opponents)):
+            if expected is not None:
+                keep &= np.array(self.table[name].to_pylist()) == expected
         if not keep.any():
-            there = {
+            known = {
                 name: sorted(set(self.table[name].to_pylist()))
                 for name in ("method", "opponents")
             }
             raise ValueError(
-                f"no scores of method={method!r} against opponents={opponents!r}; there are {there}"
+                f"method={method!r}, opponents={opponents!r}: expected one of {known}"
             )
         return keep
 
     def save(self, path: str | Path) -> Path:
-        """Writes Parquet with the provenance in the file's metadata, and the references beside it; atomic."""
-        with replacing(Path(path)) as beside:
+        """Write Parquet with the provenance in its metadata, and the references beside
+        it, atomically.
+
+        Args:
+            path: file to write.
+
+        Returns:
+            `path`.
+        """
+        with replacing(Path(path)) as temporary:
             pq.write_table(
                 self.table.replace_schema_metadata(
                     {"provenance": json.dumps(self.provenance)}
                 ),
-                beside,
+                temporary,
             )
         if self.references:
             facts = provenance(self.provenance.get("seed", 0))
@@ -139,16 +189,37 @@ class Scores:
 
     @classmethod
     def load(cls, path: str | Path) -> "Scores":
+        """Read what `save` wrote.
+
+        Args:
+            path: Parquet file.
+
+        Returns:
+            Scores with their references, if there are any.
+
+        Raises:
+            ValueError: `references.json` does not fit docs/files.md.
+        """
         table = pq.read_table(path)
         facts = (table.schema.metadata or {}).get(b"provenance", b"{}")
-        beside = Path(path).with_name(FILE)
-        references = load_references(beside) if beside.exists() else {}
+        references_file = Path(path).with_name(FILE)
+        references = (
+            load_references(references_file) if references_file.exists() else {}
+        )
         return cls(
             table.replace_schema_metadata(None), json.loads(facts), references
         )
 
     @classmethod
     def concat(cls, parts: Sequence["Scores"]) -> "Scores":
+        """Join the rows of several scores.
+
+        Args:
+            parts: at least one; the provenance is that of the first.
+
+        Returns:
+            All rows and all references.
+        """
         references = {
             name: known for p in parts for name, known in p.references.items()
         }

@@ -1,4 +1,4 @@
-"""What many runs were measured to have, as one table."""
+"""Measured returns of many runs as one table."""
 
 import json
 import os
@@ -15,40 +15,38 @@ from rich.table import Table
 from bestreply.scores.returns import Scores
 from bestreply.utils.files import replacing
 
+Row = dict[str, Any]
+"""A row of `SCHEMA`."""
+
 SCHEMA = pa.schema(
     [
-        (
-            "folder",
-            pa.string(),
-        ),  # of the run's method: a run's folder is named by its seed in a sweep
+        ("folder", pa.string()),
         ("run", pa.string()),
         ("game", pa.string()),
         ("game_version", pa.int64()),
-        ("seed", pa.int64()),  # of training
-        (
-            "method",
-            pa.string(),
-        ),  # in the scores: "agent" is what the run trained
+        ("seed", pa.int64()),
+        ("method", pa.string()),
         ("opponents", pa.string()),
         ("episodes", pa.int64()),
         ("mean", pa.float64()),
-        ("stderr", pa.float64()),  # over episodes
-        (
-            "share",
-            pa.float64(),
-        ),  # of the best reply's return; null without a reference
-        (
-            "reference",
-            pa.string(),
-        ),  # one of `bestreply.scores.references.KINDS`
+        ("stderr", pa.float64()),
+        ("share", pa.float64()),
+        ("reference", pa.string()),
         ("env_steps", pa.int64()),
-        (
-            "seconds",
-            pa.float64(),
-        ),  # of a sweep's unit; null where it was stopped in between
+        ("seconds", pa.float64()),
         ("git_revision", pa.string()),
     ]
 )
+"""Columns of the table.
+
+- folder: folder of the runs of one method, whose names are their seeds in a sweep
+- seed: seed of training
+- method: method of the scores; "agent" is what the run trained
+- stderr: standard error of `mean` over episodes
+- share: mean / best reply; null without a reference
+- reference: one of `bestreply.scores.references.KINDS`
+- seconds: duration of a sweep's unit; null if it was interrupted
+"""
 
 REQUIRED_COLUMNS = (
     "folder",
@@ -60,23 +58,31 @@ REQUIRED_COLUMNS = (
     "mean",
     "env_steps",
 )
-"""Columns that a table from elsewhere must have."""
+"""Columns that a table must have; the rest are optional."""
 
 
 def sweep_results(
     folders: Sequence[str | Path],
     methods: Sequence[str] = (),
     opponents: Sequence[str] = (),
-) -> list[dict[str, Any]]:
-    """A row (`SCHEMA`) for every run under `folders`, method and opponent set; only `methods` and `opponents` where some are given."""
-    files = sorted(
-        {
-            file
-            for folder in folders
-            for file in Path(folder).rglob("scores.parquet")
-        }
-    )
-    rows = [row for file in files for row in _rows(file)]
+) -> list[Row]:
+    """Return a row (`SCHEMA`) for every run under the folders, method and opponent set.
+
+    Args:
+        folders: searched at any depth for ``scores.parquet``.
+        methods: only these methods of the scores; by default all.
+        opponents: only these opponent sets; by default all.
+
+    Returns:
+        The rows, in order of path.
+
+    Raises:
+        ValueError: a file does not fit docs/files.md.
+    """
+    files: set[Path] = set()
+    for folder in folders:
+        files |= set(Path(folder).rglob("scores.parquet"))
+    rows = [row for file in sorted(files) for row in _rows(file)]
     return [
         row
         for row in rows
@@ -85,71 +91,76 @@ def sweep_results(
     ]
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
+def _rows(file: Path) -> list[Row]:
     scores = Scores.load(file)
-    run, seconds = (
-        scores.provenance.get("config", {}),
-        _seconds(file.with_name("unit.json")),
-    )
+    run = scores.provenance.get("config", {})
     game = run.get("game", {})
-    settings = ", ".join(
-        f"{name}={value}" for name, value in game.get("settings", {}).items()
-    )
-    table = {
+    settings = [f"{k}={v}" for k, v in game.get("settings", {}).items()]
+    columns = {
         name: np.array(scores.table[name].to_pylist())
         for name in ("method", "opponents", "return", "seed")
     }
+    facts = {
+        "folder": str(file.parent.parent),
+        "run": file.parent.name,
+        "game": f"{game.get('name', '')}({', '.join(settings)})",
+        "game_version": game.get("version"),
+        "seed": int(run.get("seed", columns["seed"][0])),
+        "env_steps": int(run.get("env_steps", 0)),
+        "seconds": _seconds(file.with_name("unit.json")),
+        "git_revision": run.get("git_revision", ""),
+    }
     rows = []
-    for method in dict.fromkeys(table["method"].tolist()):
-        for against in dict.fromkeys(
-            table["opponents"][table["method"] == method].tolist()
-        ):
-            returns = table["return"][
-                (table["method"] == method) & (table["opponents"] == against)
-            ]
-            reference = scores.references.get(against)
-            known = reference is not None and not reference.missing
-            n = len(returns)
-            rows.append(
-                {
-                    "folder": str(file.parent.parent),
-                    "run": file.parent.name,
-                    "game": f"{game.get('name', '')}({settings})",
-                    "game_version": game.get("version"),
-                    "seed": int(run.get("seed", table["seed"][0])),
-                    "method": method,
-                    "opponents": against,
-                    "episodes": n,
-                    "mean": float(returns.mean()),
-                    "stderr": float(returns.std(ddof=1) / n**0.5)
-                    if n > 1
-                    else None,
-                    "share": scores.share(method, against)[0]
-                    if known
-                    else None,
-                    "reference": reference.kind
-                    if known and reference is not None
-                    else None,
-                    "env_steps": int(run.get("env_steps", 0)),
-                    "seconds": seconds,
-                    "git_revision": run.get("git_revision", ""),
-                }
-            )
+    for method in dict.fromkeys(columns["method"].tolist()):
+        of_method = columns["method"] == method
+        for against in dict.fromkeys(columns["opponents"][of_method].tolist()):
+            is_row = of_method & (columns["opponents"] == against)
+            returns = columns["return"][is_row]
+            measured = _measured(scores, method, against, returns)
+            rows.append(facts | measured)
     return rows
 
 
+def _measured(
+    scores: Scores, method: str, opponents: str, returns: np.ndarray
+) -> Row:
+    count, reference = len(returns), scores.references.get(opponents)
+    stderr, share, kind = None, None, None
+    if count > 1:
+        stderr = float(returns.std(ddof=1) / count**0.5)
+    if reference is not None and not reference.missing:
+        share, kind = scores.share(method, opponents)[0], reference.kind
+    return {
+        "method": method,
+        "opponents": opponents,
+        "episodes": count,
+        "mean": float(returns.mean()),
+        "stderr": stderr,
+        "share": share,
+        "reference": kind,
+    }
+
+
 def _seconds(unit: Path) -> float | None:
-    """What a unit of a sweep took, as its ``unit.json`` has it."""
-    found = (
+    """Return the seconds of an uninterrupted unit of a sweep, from its ``unit.json``."""
+    record = (
         json.loads(unit.read_text("utf-8"))
         if unit.exists()
         else {"taken_up_again": True}
     )
-    return None if found["taken_up_again"] else float(found["seconds"])
+    return None if record["taken_up_again"] else float(record["seconds"])
 
 
 def is_results(path: Path) -> bool:
-    """Whether it is a table such as `save_results` writes, by its name and columns."""
+    """Return whether a file is a table written by `save_results`, by its name and
+    columns.
+
+    Args:
+        path: file.
+
+    Returns:
+        True for any CSV file, and for Parquet with a column `folder`.
+    """
     return path.suffix == ".csv" or (
         path.suffix == ".parquet"
         and path.is_file()
@@ -157,8 +168,18 @@ def is_results(path: Path) -> bool:
     )
 
 
-def load_results(path: str | Path) -> list[dict[str, Any]]:
-    """The rows that `save_results` wrote. Raises ValueError that names the columns of another table."""
+def load_results(path: str | Path) -> list[Row]:
+    """Read the rows that `save_results` wrote.
+
+    Args:
+        path: CSV or Parquet file.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ValueError: a required column is missing.
+    """
     read = (
         pyarrow.csv.read_csv if Path(path).suffix == ".csv" else pq.read_table
     )
@@ -167,15 +188,23 @@ def load_results(path: str | Path) -> list[dict[str, Any]]:
         name for name in REQUIRED_COLUMNS if name not in table.column_names
     ]:
         raise ValueError(
-            f"{path} has no column {', '.join(missing)}; expected: a table that `bestreply results --out` wrote"
+            f"{path} lacks columns {', '.join(missing)}: expected a table of `bestreply results --out`"
         )
     return table.to_pylist()
 
 
-def of_method(
-    rows: Sequence[dict[str, Any]], method: str
-) -> list[dict[str, Any]]:
-    """The rows of what was trained in the folder `method`, or one whose path ends so; else of whoever is called so in the scores."""
+def of_method(rows: Sequence[Row], method: str) -> list[Row]:
+    """Return the rows of a method.
+
+    Args:
+        rows: rows of `SCHEMA`.
+        method: folder of the method's runs, or the end of its path; otherwise a
+            method of the scores.
+
+    Returns:
+        The rows of what was trained in that folder, otherwise those with that
+        method.
+    """
     trained = [
         r
         for r in rows
@@ -184,8 +213,16 @@ def of_method(
     return trained or [r for r in rows if r["method"] == method]
 
 
-def methods_in(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Who can be asked for by `of_method`: trained methods by the last part of their folder."""
+def methods_in(rows: Sequence[Row]) -> list[str]:
+    """Return the names that `of_method` accepts.
+
+    Args:
+        rows: rows of `SCHEMA`.
+
+    Returns:
+        Last parts of the folders of trained methods, and other methods of the
+        scores.
+    """
     return list(
         dict.fromkeys(
             Path(r["folder"]).name if r["method"] == "agent" else r["method"]
@@ -194,70 +231,84 @@ def methods_in(rows: Sequence[dict[str, Any]]) -> list[str]:
     )
 
 
-def results_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Means over the seeds of a folder, for a terminal: what a method had in all runs of one folder."""
+def results_table(rows: Sequence[Row]) -> Table:
+    """Return the means over the seeds of each folder, for a terminal.
+
+    Args:
+        rows: rows of `SCHEMA`.
+
+    Returns:
+        One row per folder, method and opponent set.
+    """
     table = Table(
-        caption="Means over seeds ± their standard error; `bestreply compare` says what can be concluded."
+        caption="Means over seeds ± standard error. `bestreply compare` tests differences."
     )
     for name in (
         "folder",
         "method",
         "against",
         "seeds",
-        "mean return",
-        "share",
+        "mean return ± SE",
+        "share of best reply",
     ):
-        text = name in ("folder", "method", "against")
+        is_text = name in ("folder", "method", "against")
         table.add_column(
             name,
-            justify="left" if text else "right",
+            justify="left" if is_text else "right",
             overflow="fold",
-            no_wrap=not text,
+            no_wrap=not is_text,
         )
-    here = os.path.commonpath([row["folder"] for row in rows]) if rows else ""
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    folders = [row["folder"] for row in rows]
+    root = os.path.commonpath(folders) if rows else ""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault(
-            (row["folder"], row["method"], row["opponents"]), []
-        ).append(row)
-    for (folder, method, against), found in groups.items():
-        means = np.array([row["mean"] for row in found])
-        spread = (
-            f" ± {means.std(ddof=1) / len(means) ** 0.5:.3f}"
-            if len(means) > 1
-            else ""
-        )
-        shares = [row["share"] for row in found]
-        bound = (
-            "≥ "
-            if any(row["reference"] not in (None, "exact") for row in found)
-            else ""
-        )
-        share = "–" if None in shares else f"{bound}{np.mean(shares):.3f}"
-        place = os.path.relpath(folder, here)
-        table.add_row(
-            place,
-            method,
-            against,
-            str(len(found)),
-            f"{means.mean():.3f}{spread}",
-            share,
-        )
+        key = (row["folder"], row["method"], row["opponents"])
+        groups.setdefault(key, []).append(row)
+    for (folder, method, against), group in groups.items():
+        seeds, mean = str(len(group)), _mean_text(group)
+        place = os.path.relpath(folder, root)
+        table.add_row(place, method, against, seeds, mean, _share_text(group))
     return table
 
 
-def save_results(rows: Sequence[dict[str, Any]], path: str | Path) -> Path:
-    """Writes the rows as Parquet or CSV, as the name ends; atomic. Raises ValueError for another ending."""
+def _mean_text(rows: Sequence[Row]) -> str:
+    means = np.array([row["mean"] for row in rows])
+    if len(means) < 2:
+        return f"{means.mean():.3f}"
+    return f"{means.mean():.3f} ± {means.std(ddof=1) / len(means) ** 0.5:.3f}"
+
+
+def _share_text(rows: Sequence[Row]) -> str:
+    shares = [row["share"] for row in rows]
+    if None in shares:
+        return "–"
+    is_bound = any(row["reference"] not in (None, "exact") for row in rows)
+    return f"{'≥ ' if is_bound else ''}{np.mean(shares):.3f}"
+
+
+def save_results(rows: Sequence[Row], path: str | Path) -> Path:
+    """Write rows as Parquet or CSV, by the suffix of the name, atomically.
+
+    Args:
+        rows: rows of `SCHEMA`.
+        path: file to write.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: the suffix is neither .csv nor .parquet.
+    """
     path = Path(path)
     table = pa.Table.from_pylist(list(rows), SCHEMA)
     if path.suffix not in (".csv", ".parquet"):
         raise ValueError(
-            f"{path}: expected: a name that ends in .csv or .parquet"
+            f"path={path}: expected a name that ends in .csv or .parquet"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside:
+    with replacing(path) as temporary:
         if path.suffix == ".csv":
-            pyarrow.csv.write_csv(table, beside)
+            pyarrow.csv.write_csv(table, temporary)
         else:
-            pq.write_table(table, beside)
+            pq.write_table(table, temporary)
     return path

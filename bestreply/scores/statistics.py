@@ -1,10 +1,13 @@
-"""Compare methods over training seeds: difference, interval, test, effect size and required number of seeds.
+"""Compare methods over training seeds: difference, interval, test, effect size and
+required seeds.
 
-A training seed is the unit of replication. Its score against an opponent set is one number, the mean over its episodes. Methods are paired
-by seed. All random numbers come from the generator that the caller passes.
+A training seed is the unit of replication. Its score against an opponent set is one
+number, the mean over its episodes. Methods are paired by seed. All random numbers
+come from the caller's generator.
 
-Of SciPy this uses `scipy.special` alone: importing `scipy.stats` or statsmodels takes longer than a report over ten runs. Each
-hand-written part is compared with both in results/benchmarks, by `python -m benchmarks statistics`; its docstring gives the reason.
+Only `scipy.special` is imported: importing `scipy.stats` or statsmodels takes longer
+than a report over ten runs. `python -m benchmarks statistics` compares each function
+with both (table in results/benchmarks); the docstrings give the reasons.
 """
 
 from bisect import bisect_left
@@ -16,11 +19,11 @@ from typing import Literal
 import numpy as np
 
 ALPHA = 0.05
-"""Familywise error rate: the probability of any false positive among all comparisons that are made together."""
+"""Familywise error rate: probability of any false positive among joint comparisons."""
 POWER = 0.8
-"""Probability of detecting the difference that `seeds_required` is computed for."""
+"""Probability with which `seeds_required` seeds detect the difference."""
 EXACT_TEST_MAX_SEEDS = 16
-"""Up to this number of seeds the permutation test enumerates every sign flip; above it, flips are sampled."""
+"""Number of seeds up to which the permutation test enumerates all sign flips; above, they are sampled."""
 SAMPLED_SIGN_FLIPS = 20_000
 BOOTSTRAP_RESAMPLES = 10_000
 MAX_SEEDS = 10_000
@@ -49,23 +52,25 @@ class Verdict:
     p: float
     """Two-sided p-value of the permutation test."""
     p_holm: float
-    """The same, adjusted for all comparisons that are made together."""
+    """The p-value adjusted for all joint comparisons."""
     improvement: float
-    """Probability of improvement: P(A > B) for two seeds drawn at random, ties counted half."""
+    """Probability of improvement: P(A > B) for two random seeds; ties count half."""
     hedges_g: float | None
-    """Hedges' g of the paired differences; None where they do not vary."""
+    """Hedges' g of the paired differences; None if they do not vary."""
     bound: float
     """Equivalence bound: two one-sided 5 % tests put the absolute difference below it."""
     target_difference: float
-    """The difference that `seeds_required` is computed for: the observed one, or the margin where that is larger."""
+    """Difference that `seeds_required` seeds detect: the larger of the observed one and the margin."""
     seeds_required: int | None
-    """Total seeds that detect `target_difference` with probability `POWER`; None above `MAX_SEEDS`."""
+    """Total number of seeds that detect `target_difference` with power `POWER`; None above `MAX_SEEDS`."""
     verdict: Literal["better", "worse", "no_larger", "not_enough"]
 
 
 @dataclass(frozen=True)
 class PairedScores:
-    """Scores of two methods against one opponent set: [S] numbers each, of the same training seeds in the same order."""
+    """Scores of two methods against one opponent set: [S] each, of the same seeds in the
+    same order.
+    """
 
     a: str
     b: str
@@ -81,16 +86,21 @@ def judge(
     margin: float | None = None,
     overall: str = "all",
 ) -> list[Verdict]:
-    """Compare the first method with each other one, in every opponent set and in the mean over them.
+    """Compare the first method with each other one, in every opponent set and in the
+    mean over them.
 
     Args:
-        scores: for each method, for each opponent set, [S] one score a training seed, in the same order everywhere.
-        rng: of the bootstrap and of sampled sign flips.
-        margin: a difference that does not matter; by default 5 % of the other method's mean.
-        overall: name of the row over all opponent sets, which there is where there are several.
+        scores: by method, by opponent set, [S] one score per training seed, in
+            the same order everywhere.
+        rng: generator of the bootstrap and of sampled sign flips.
+        margin: largest irrelevant difference; by default 5 % of the other
+            method's mean.
+        overall: name of the row over all opponent sets, added if there are
+            several.
 
     Returns:
-        For each other method, a verdict for each opponent set and then the one over all of them.
+        For each other method, a verdict for each opponent set and then one over
+        all sets.
 
     Raises:
         ValueError: fewer than two methods, or scores that cannot be paired.
@@ -116,15 +126,18 @@ def pairs_of(
     of_b: Mapping[str, np.ndarray],
     overall: str,
 ) -> list[PairedScores]:
-    """Pair two methods in every opponent set and, where there are several, in the mean over them.
+    """Pair two methods in every opponent set and, if there are several, in the mean over
+    them.
 
     Args:
-        a, b: names of the methods.
-        of_a, of_b: for each opponent set, [S] one score a training seed, in the same order.
+        a: name of the first method.
+        of_a: by opponent set, [S] one score per training seed.
+        b: name of the second method.
+        of_b: as `of_a`, in the same order of seeds.
         overall: name of the row over all opponent sets.
 
     Returns:
-        A pair for each opponent set of `of_a`, then the one over all.
+        A pair for each opponent set of `of_a`, then one over all sets.
     """
     pairs = [PairedScores(a, b, name, of_a[name], of_b[name]) for name in of_a]
     if len(pairs) > 1:
@@ -144,11 +157,12 @@ def judge_pairs(
 ) -> list[Verdict]:
     """Compare pairs of methods, with p-values adjusted over all of them.
 
-    Pairs of equally many seeds share their sign flips and bootstrap resamples.
+    Pairs with the same number of seeds share their sign flips and bootstrap
+    resamples.
 
     Args:
         pairs: their numbers of seeds may differ.
-        rng: of the bootstrap and of sampled sign flips.
+        rng: generator of the bootstrap and of sampled sign flips.
         margin: as in `judge`.
 
     Returns:
@@ -197,7 +211,9 @@ def _verdict(
     margin: float | None,
     strictest_alpha: float,
 ) -> Verdict:
-    """The verdict on a pair, from its p-value before and after adjustment and its [2, 2] intervals of 95 % and 90 %."""
+    """Return the verdict on a pair, from its raw and adjusted p-value and its 95 % and
+    90 % intervals, [2, 2].
+    """
     differences, seeds = pair.x - pair.y, len(pair.x)
     mean = float(differences.mean())
     deviation = float(differences.std(ddof=1)) if seeds > 1 else float("nan")
@@ -236,37 +252,48 @@ def _verdict(
 
 
 def iqm(values: np.ndarray) -> float:
-    """Compute the interquartile mean: a quarter of the values is cut off at either end, rounded down.
+    """Compute the interquartile mean: a quarter of the values, rounded down, is cut off
+    at either end.
 
-    Agarwal et al., 2021, "Deep reinforcement learning at the edge of the statistical precipice". Equals
-    `scipy.stats.trim_mean(values, 0.25)`, whose import costs more than a report.
+    Agarwal et al., 2021, "Deep reinforcement learning at the edge of the statistical
+    precipice". Equal to `scipy.stats.trim_mean(values, 0.25)`, whose import takes
+    longer than a report.
 
     Args:
-        values: [S].
+        values: [S] scores.
+
+    Returns:
+        The mean of the remaining values.
     """
     cut = len(values) // 4
     return float(np.sort(values)[cut : len(values) - cut].mean())
 
 
 def improvement(x: np.ndarray, y: np.ndarray) -> float:
-    """Compute P(X > Y) + P(X = Y) / 2 over all pairs of seeds, the probability of improvement.
+    """Compute the probability of improvement, P(X > Y) + P(X = Y) / 2 over all pairs of
+    seeds.
 
-    Agarwal et al., 2021; Mann and Whitney's U / (n m).
+    Agarwal et al., 2021; equal to Mann and Whitney's U / (n m).
 
     Args:
-        x, y: [S] and [T].
+        x: [S] scores.
+        y: [T] scores.
+
+    Returns:
+        The probability.
     """
     return float((np.sign(x[:, None] - y[None]) / 2 + 0.5).mean())
 
 
 def hedges_g(differences: np.ndarray) -> float | None:
-    """Compute the mean over the deviation of paired differences, with Hedges' correction for few of them (1981).
+    """Compute Hedges' g of paired differences: mean / deviation, corrected for small
+    samples (1981).
 
     Args:
-        differences: [S].
+        differences: [S] differences.
 
     Returns:
-        None for a single difference, or where they do not vary.
+        None for a single difference, or if they do not vary.
     """
     n = len(differences)
     deviation = differences.std(ddof=1) if n > 1 else 0.0
@@ -280,11 +307,12 @@ def hedges_g(differences: np.ndarray) -> float | None:
 
 
 def sign_flips(seeds: int, rng: Generator) -> np.ndarray:
-    """Make the sign flips of the permutation test, the first of which leaves every sign as it is.
+    """Generate the sign flips of the permutation test; the first one changes no sign.
 
     Args:
-        seeds: S; with at most `EXACT_TEST_MAX_SEEDS` the flips are all 2^(S-1) of which none is the negative of another.
-        rng: of sampled flips.
+        seeds: S. Up to `EXACT_TEST_MAX_SEEDS`, all 2^(S-1) flips of which none is
+            the negative of another.
+        rng: generator of sampled flips.
 
     Returns:
         [S, F] of 1 and -1.
@@ -301,14 +329,19 @@ def sign_flips(seeds: int, rng: Generator) -> np.ndarray:
 
 
 def permutation_test(differences: np.ndarray, signs: np.ndarray) -> float:
-    """Compute p of the two-sided sign-flip test that paired differences are symmetric about 0.
+    """Compute p of the two-sided sign-flip test that paired differences are symmetric
+    about 0.
 
-    The smallest p of S seeds is 2 / 2^S: five seeds can never show a difference at 5 %. `scipy.stats.permutation_test` gives the
-    same p, and with 16 seeds takes twice as long as all of a report over 1,000 runs.
+    The smallest p of S seeds is 2 / 2^S, so five seeds cannot show a difference at 5
+    %. `scipy.stats.permutation_test` gives the same p, but with 16 seeds takes twice
+    as long as a whole report over 1,000 runs.
 
     Args:
-        differences: [S].
-        signs: [S, F] of `sign_flips`.
+        differences: [S] differences.
+        signs: [S, F] flips, of `sign_flips`.
+
+    Returns:
+        The share of flips with at least as large a sum.
     """
     sums = np.abs(_weighted_sums(differences, signs))
     rounding = 1e-9 * np.abs(differences).sum()
@@ -320,10 +353,10 @@ def bootstrap_counts(seeds: int, rng: Generator) -> np.ndarray:
 
     Args:
         seeds: S.
-        rng: of the resampling.
+        rng: generator of the resampling.
 
     Returns:
-        [S, B] how often each of `BOOTSTRAP_RESAMPLES` resamples contains each seed.
+        [S, B] count of each seed in each of `BOOTSTRAP_RESAMPLES` resamples.
     """
     drawn = (
         rng.integers(0, seeds, (BOOTSTRAP_RESAMPLES, seeds))
@@ -340,15 +373,18 @@ def bootstrap_intervals(
     counts: np.ndarray,
     levels: Sequence[float] = (0.95,),
 ) -> np.ndarray:
-    """Compute intervals of the mean of paired differences by the studentised bootstrap over seeds.
+    """Compute intervals of the mean of paired differences by the studentised bootstrap
+    over seeds.
 
-    Efron and Tibshirani, 1993, 12.5: each resample is measured in its own standard errors. An interval is never narrower than
-    Student's t. In a row over several opponent sets a resample takes whole seeds, with the same weight of every set.
-    `scipy.stats.bootstrap` has no studentised method, and its 95 % intervals of five seeds miss in 15 to 23 % of cases.
+    Efron and Tibshirani, 1993, section 12.5: each resample is measured in its own
+    standard errors. An interval is never narrower than Student's t. In a row over
+    several opponent sets, a resample takes whole seeds, with equal weight of every
+    set. `scipy.stats.bootstrap` has no studentised method, and its 95 % intervals of
+    five seeds miss in 15 to 23 % of cases.
 
     Args:
-        differences: [S].
-        counts: [S, B] of `bootstrap_counts`.
+        differences: [S] differences.
+        counts: [S, B] resamples, of `bootstrap_counts`.
         levels: L confidence levels.
 
     Returns:
@@ -366,9 +402,7 @@ def bootstrap_intervals(
         _weighted_sums(centred**2, counts) / n,
     )
     errors = np.sqrt(np.maximum(squares - means**2, 0) / (n - 1))
-    varied = (
-        errors > 1e-3 * error
-    )  # a resample of one seed alone has no standard error
+    varied = errors > 1e-3 * error  # a resample of a single seed has no error
     upper_tail = (1 + np.array(levels)) / 2
     upper, lower = np.quantile(
         means[varied] / errors[varied], [upper_tail, 1 - upper_tail]
@@ -380,14 +414,17 @@ def bootstrap_intervals(
 
 
 def _weighted_sums(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """``values @ weights`` of [S] and [S, W], in one thread: those of BLAS wait for one another longer than they work here."""
+    """Compute ``values @ weights`` of [S] and [S, W] in one thread.
+
+    BLAS threads would wait for each other longer than they compute.
+    """
     return np.einsum("s,sw->w", values, weights)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
     """Adjust p-values for multiple comparisons by Holm's step-down method (1979).
 
-    Three lines here, since importing `multipletests` of statsmodels takes longer than a report.
+    Importing `multipletests` of statsmodels takes longer than a report.
 
     Args:
         ps: p-values.
@@ -405,14 +442,19 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def power(seeds: int, effect: float, alpha: float = ALPHA) -> float:
-    """Compute the probability that a paired two-sided t-test detects an effect in its true direction.
+    """Compute the probability that a paired two-sided t-test detects an effect in its
+    true direction.
 
-    statsmodels' `TTestPower` adds the wrong direction, and is NaN in places.
+    `TTestPower` of statsmodels adds the wrong direction, and returns NaN for some
+    inputs.
 
     Args:
         seeds: number of paired differences.
-        effect: mean over deviation of the differences, at least 0.
+        effect: mean / deviation of the differences, at least 0.
         alpha: two-sided level of the test.
+
+    Returns:
+        The probability.
     """
     from scipy.special import nctdtr
 
@@ -421,9 +463,7 @@ def power(seeds: int, effect: float, alpha: float = ALPHA) -> float:
     missed = nctdtr(
         seeds - 1, effect * seeds**0.5, student_t(seeds - 1, 1 - alpha / 2)
     )
-    return 1 - float(
-        np.nan_to_num(missed)
-    )  # NaN where it is too small for SciPy
+    return 1 - float(np.nan_to_num(missed))  # NaN if too small for SciPy
 
 
 def seeds_required(
@@ -435,16 +475,18 @@ def seeds_required(
 ) -> int | None:
     """Compute the total number of seeds that detect a difference.
 
-    statsmodels' `solve_power` returns too few at levels adjusted for many comparisons, without a warning.
+    `solve_power` of statsmodels returns too few at levels adjusted for many
+    comparisons, without a warning.
 
     Args:
-        difference: of the means, at least 0.
+        difference: difference of means, at least 0.
         deviation: sample standard deviation of the paired differences.
         alpha: two-sided level of the test.
         target_power: probability of detection.
 
     Returns:
-        At least the number with which the permutation test can reach `alpha`. None where there is no number up to `MAX_SEEDS`.
+        At least the number with which the permutation test can reach `alpha`;
+        None above `MAX_SEEDS`.
     """
     fewest = int(np.ceil(np.log2(2 / alpha)))
     if difference <= 0 or np.isnan(deviation):
@@ -462,7 +504,15 @@ def seeds_required(
 
 @lru_cache(4096)
 def student_t(degrees_of_freedom: int, probability: float) -> float:
-    """Compute a quantile of Student's t distribution."""
+    """Compute a quantile of Student's t distribution.
+
+    Args:
+        degrees_of_freedom: degrees of freedom.
+        probability: lower tail of the quantile.
+
+    Returns:
+        The quantile.
+    """
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees_of_freedom, probability))

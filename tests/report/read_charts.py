@@ -1,4 +1,4 @@
-"""Read a chart of the report as its reader does: names, numbers, and where lines and bars are."""
+"""Read charts of a report: names, numbers, and positions of lines and bars."""
 
 import re
 
@@ -6,13 +6,13 @@ from run_files import Page
 
 
 def axis_of(chart, which):
-    """Pixels of the start and end of the axis "x" or "y"."""
+    """Return the positions of the start and end of axis "x" or "y"."""
     (element,) = Page(str(chart)).of("svg")
     return tuple(float(v) for v in element[f"data-{which}"].split()[2:4])
 
 
 def texts_of(chart):
-    """All texts, in the order of the file."""
+    """Return all texts in the order of the file."""
     return re.findall(
         r"<text[^>]*>(?:<title>[^<]*</title>)?([^<]*)</text>", str(chart)
     )
@@ -24,23 +24,23 @@ def numbers_in(points):
 
 
 def lines_of(chart):
-    """Name -> [(x, y)] in pixels; a line without a name is ""."""
-    found = re.findall(
+    """Return by name the [(x, y)] positions of each line; a line without a name is ""."""
+    matches = re.findall(
         r'<polyline class="line [^"]*" points="([^"]*)"(?:/>|><title>([^<]*)</title>)',
         str(chart),
     )
-    return {name: numbers_in(points) for points, name in found}
+    return {name: numbers_in(points) for points, name in matches}
 
 
 def bands_of(chart):
-    """The outline of every band in pixels."""
+    """Return the outline of every band."""
     return [
         numbers_in(a["points"]) for a in Page(str(chart)).of("polygon", "band")
     ]
 
 
 def bars_of(chart):
-    """Class, left and right end in pixels of every rectangle."""
+    """Return class, left and right end of every rectangle."""
     return [
         (a["class"], float(a["x"]), float(a["x"]) + float(a["width"]))
         for a in Page(str(chart)).of("rect")
@@ -48,12 +48,12 @@ def bars_of(chart):
 
 
 def dots_of(chart, style):
-    """x in pixels of the dots of one style."""
+    """Return x of the dots of one style."""
     return [float(a["cx"]) for a in Page(str(chart)).of("circle", style)]
 
 
 def values_at(chart, which, pixels):
-    """What the readout makes of pixels on a linear axis."""
+    """Return the values of positions on a linear axis, as the readout does."""
     (element,) = Page(str(chart)).of("svg")
     low, high, start, end, _ = (
         float(v) for v in element[f"data-{which}"].split()

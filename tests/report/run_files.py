@@ -1,4 +1,4 @@
-"""Plausible run directories, to the letter of docs/files.md, and a reader of the pages made from them."""
+"""Synthetic run directories as in docs/files.md, and a reader of their pages."""
 
 import json
 import math
@@ -177,7 +177,7 @@ def make_diagnostics(path):
 
 
 def make_match(opponents="3 nearest_stag", steps=9, seat=1):
-    """A match on real boards with made-up thoughts."""
+    """Return a match on real boards with random scores and beliefs."""
     game = make_game("stag_hunt", height=4, width=4)
     rng = np.random.default_rng(len(opponents))
     played = []
@@ -294,7 +294,7 @@ def make_changes(path):
 
 
 def make_regret(path, types="inferred"):
-    """Parts that add up; one of them negative."""
+    """Write a decomposition with one negative part."""
     against = []
     for k, name in enumerate(("nearest_stag", "nearest_hare", "random")):
         parts = dict(zip(PARTS, (0.42 + k, 0.11, -0.07, 0.24), strict=True))
@@ -324,7 +324,9 @@ def make_regret(path, types="inferred"):
 
 
 def make_references(path):
-    """Exact, an upper bound, no best reply, and (for the third set) none at all."""
+    """Write an exact reference, an upper bound and a missing one; the third set has no
+    entry.
+    """
     exact = {"best": 4.0, "best_stderr": 0.1, "kind": "exact", "layouts": 32}
     exact |= {"random": 1.0, "random_stderr": 0.05, "random_from": "exact"}
     bound = exact | {
@@ -385,7 +387,7 @@ def make_run(path, seeds=(0,), episodes=50, steps=9):
 
 
 class Page(HTMLParser):
-    """Every element and the visible text of a page."""
+    """Elements and visible text of a page."""
 
     def __init__(self, html):
         super().__init__(convert_charrefs=True)

@@ -1,4 +1,4 @@
-"""A match as an animated GIF: its frames, what they show, and what is refused."""
+"""A match as an animated GIF: frames, content and refused matches."""
 
 import pytest
 from PIL import Image, ImageChops
@@ -30,7 +30,7 @@ def bytes_of(colour):
     return tuple(int(colour[k : k + 2], 16) for k in (1, 3, 5))
 
 
-def test_there_is_a_frame_for_every_step_and_the_last_stays_longer(tmp_path):
+def test_every_step_has_a_frame_and_the_last_is_shown_longer(tmp_path):
     match = make_match(steps=5)
     path = write_gif(match, tmp_path / "a.gif")
     with Image.open(path) as image:
@@ -47,7 +47,7 @@ def test_there_is_a_frame_for_every_step_and_the_last_stays_longer(tmp_path):
     ), "the same match, the same file"
 
 
-def test_a_file_of_many_steps_shows_the_first_and_stays_small(tmp_path):
+def test_the_number_of_frames_is_limited(tmp_path):
     path = write_gif(make_match(steps=MAX_STEPS + 20), tmp_path / "long.gif")
     with Image.open(path) as image:
         assert image.n_frames == MAX_STEPS
@@ -57,8 +57,8 @@ def test_a_file_of_many_steps_shows_the_first_and_stays_small(tmp_path):
 def test_the_board_is_drawn_in_the_colours_of_the_report():
     """Cells, stags, hares and the four players."""
     seen = colours(frames(make_match(steps=4))[0], BOARD)
-    wanted = ("#f6f4ee", "#3b6fd4", "#c2542d", "#2f8f5b", "#8a4fbf")
-    assert {bytes_of(colour) for colour in wanted} <= seen
+    expected = ("#f6f4ee", "#3b6fd4", "#c2542d", "#2f8f5b", "#8a4fbf")
+    assert {bytes_of(colour) for colour in expected} <= seen
 
 
 def test_flat_colours_survive_the_palette(tmp_path):
@@ -71,7 +71,7 @@ def test_flat_colours_survive_the_palette(tmp_path):
     } <= seen
 
 
-def test_a_belief_and_a_score_change_the_picture_where_they_stand():
+def test_beliefs_and_scores_are_drawn_in_their_places():
     match, other = make_match(steps=1), make_match(steps=1)
     other["steps"][0]["belief"][0] = [0.0, 0.0, 1.0]
     box = ImageChops.difference(frames(match)[0], frames(other)[0]).getbbox()
@@ -95,7 +95,7 @@ def test_a_belief_and_a_score_change_the_picture_where_they_stand():
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><script>alert(1)</script></svg>',
     ],
 )
-def test_without_a_picture_that_can_be_drawn_the_text_is_shown(picture):
+def test_the_text_replaces_a_picture_that_cannot_be_drawn(picture):
     match = make_match(steps=1)
     match["steps"][0]["picture"] = picture
     frame = frames(match)[0]
@@ -145,7 +145,7 @@ def test_games_with_many_actions_players_and_types_fit_the_picture():
     }, "a margin"
 
 
-def test_a_player_that_plans_and_believes_nothing_is_shown_too():
+def test_a_player_without_scores_and_beliefs():
     match = make_match(steps=3)
     for step in match["steps"]:
         for key in ("scores", "reward", "value", "predicted", "belief"):
@@ -153,15 +153,15 @@ def test_a_player_that_plans_and_believes_nothing_is_shown_too():
     assert len(frames(match)) == 3
 
 
-def test_a_match_that_does_not_fit_is_refused(tmp_path):
+def test_an_invalid_match_is_refused(tmp_path):
     match = make_match(steps=2)
     match["steps"][1]["action"] = 99
-    with pytest.raises(ValueError, match="action wants"):
+    with pytest.raises(ValueError, match="action=99: expected an integer"):
         write_gif(match, tmp_path / "a.gif")
     assert not (tmp_path / "a.gif").exists()
 
 
-def test_chinese_words_want_a_font_that_has_them(monkeypatch):
+def test_chinese_texts_need_a_font(monkeypatch):
     match = make_match(steps=1)
     monkeypatch.setattr(animation, "CHINESE", ("no such font.ttf",))
     with pytest.raises(
@@ -170,7 +170,7 @@ def test_chinese_words_want_a_font_that_has_them(monkeypatch):
         next(draw_match(match, "zh"))
 
 
-def test_chinese_words_are_drawn_where_there_is_a_font():
+def test_chinese_texts_are_drawn_with_a_font():
     try:
         animation._font(animation.CHINESE, 20)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Charts: what their reader sees."""
+"""Charts: names, numbers and positions in the SVG."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_ticks_of_a_logarithmic_axis_are_powers_of_ten_or_1_2_5():
     assert Scale(1, 100, 0, 50, log=True)(10) == 25
 
 
-def test_texts_are_escaped_and_long_names_cut_with_the_whole_name_at_hand():
+def test_texts_are_escaped_and_long_names_shortened():
     assert (
         el("text", "<b>&", x=1.04, class_="a", y=None)
         == '<text x="1" class="a">&lt;b&gt;&amp;</text>'
@@ -117,7 +117,7 @@ def test_an_axis_of_whole_numbers_has_whole_ticks():
     assert "0.75" in texts_of(halves)
 
 
-def test_a_given_range_is_covered_and_bands_end_with_it():
+def test_a_given_range_is_covered_and_bands_are_clipped():
     shown = line_chart(
         [curve([0.2, 0.9], low=[-1, 0], high=[0.4, 3])],
         "",
@@ -157,7 +157,7 @@ def test_names_at_the_ends_of_lines_do_not_overlap():
     places = [float(a["y"]) for a in Page(shown).of("text", "name")]
     assert texts_of(shown)[-2:] == ["b", "a"] and places[0] - places[1] >= 13
     assert lines_of(shown)["b"][0] < lines_of(shown)["b"][1], (
-        "points are put into the order of x"
+        "points are sorted by x"
     )
     many = named_lines({str(k): [(0, 0.5)] for k in range(20)}, "")
     places = sorted(float(a["y"]) for a in Page(many).of("text", "name"))
@@ -165,7 +165,7 @@ def test_names_at_the_ends_of_lines_do_not_overlap():
     assert [line_style(k) for k in (0, 7, 8)] == ["c0", "c7", "c0 dashed"]
 
 
-def test_a_waterfall_leads_from_the_best_reply_to_the_agent():
+def test_a_waterfall_goes_from_the_first_value_to_the_last():
     shown = waterfall(
         ("a", 4.0),
         [WaterfallStep("b", 1.0, None), WaterfallStep("c", -0.5, 0.1)],
@@ -195,7 +195,7 @@ def test_a_waterfall_leads_from_the_best_reply_to_the_agent():
     ]
 
 
-def test_intervals_lie_around_their_values_and_the_mark_is_on_the_axis():
+def test_intervals_contain_their_values_and_the_mark_is_on_the_axis():
     rows = [
         Interval(Row("first", "2.00"), 2.0, (1.0, 3.0), "v-better"),
         Interval(Row("x" * 40), 1.5, None, "own"),
@@ -233,7 +233,7 @@ def test_stacked_shares_fill_their_rows_in_order():
     assert shown.count("<title>25.0%</title>") == 1
 
 
-def test_a_heat_map_writes_every_share():
+def test_a_heat_map_has_every_share():
     shown = heat_map(
         {"p": [0.25, 0.75], "q": [1.0, 0.0]}, ["1", "2"], "code", ""
     )

@@ -1,4 +1,4 @@
-"""Belief over time: when a mind was changed, what is drawn, and the same in words."""
+"""Matches: belief over time as a chart and in words, and costly decisions."""
 
 import json
 import re
@@ -7,7 +7,11 @@ import pytest
 from run_files import make_match, read_page, words
 
 from bestreply.report import write_report
-from bestreply.report.belief_strips import changes, likeliest_types, strip
+from bestreply.report.belief_strips import (
+    belief_strip,
+    change_steps,
+    likeliest_types,
+)
 from bestreply.report.matches import costliest, read_matches
 from bestreply.report.texts import load_texts
 
@@ -22,30 +26,31 @@ BELIEF = [
 ]
 
 
-def test_a_mind_is_made_up_once_one_leads_and_stays_until_another_does():
+def test_the_likeliest_type_stays_until_another_leads():
     assert likeliest_types(BELIEF) == [None, 1, 1, 0, 2]
-    assert changes(likeliest_types(BELIEF)) == [3, 4]
+    assert change_steps(likeliest_types(BELIEF)) == [3, 4]
     assert (
         likeliest_types([[0.5, None]]) == [0]
         and likeliest_types([[None, None]]) == [None]
-        and changes([]) == []
+        and change_steps([]) == []
     )
 
 
-def test_a_strip_says_and_marks_what_was_believed_and_what_was_so():
+def test_a_strip_shows_belief_and_true_type():
     truth, who = [1, 1, 1, None, None], ["hare"] * 3 + ["stranger"] * 2
-    found = strip("Player 2", BELIEF, truth, who, GOALS, EN)
-    assert found.said == (
-        "Believed: undecided, hare from step 2, stag from step 4, random from step 5. Really: hare, stranger from step 4."
+    drawn = belief_strip("Player 2", BELIEF, truth, who, GOALS, EN)
+    assert drawn.words == (
+        "Most probable type: undecided, hare from step 2, stag from step 4, random from step 5. "
+        "True type: hare, stranger from step 4."
     )
     step = (300 - 58) / 5
-    flags = re.findall(r'<line class="turn" x1="([\d.]+)"', found.figure)
+    flags = re.findall(r'<line class="turn" x1="([\d.]+)"', drawn.figure)
     assert [float(x) for x in flags] == pytest.approx(
         [58 + 3 * step, 58 + 4 * step], abs=0.05
     )
     bars = re.findall(
         r'<rect class="area (.*?)" y="54" height="8" x="([\d.]+)" width="([\d.]+)"',
-        found.figure,
+        drawn.figure,
     )
     assert [style for style, *_ in bars] == ["goal g1", "other"]
     assert sum(float(width) for *_, width in bars) == pytest.approx(
@@ -54,41 +59,41 @@ def test_a_strip_says_and_marks_what_was_believed_and_what_was_so():
 
 
 def test_areas_are_as_high_as_the_belief_and_stacked():
-    found = strip("", [[0.25, 0.75, 0.0]], [None], [None], GOALS, EN)
+    drawn = belief_strip("", [[0.25, 0.75, 0.0]], [None], [None], GOALS, EN)
     areas = re.findall(
-        r'<polygon class="area goal g\d" points="(.*?)"', found.figure
+        r'<polygon class="area goal g\d" points="(.*?)"', drawn.figure
     )
     tops = [[float(p.split(",")[1]) for p in a.split()] for a in areas]
     assert tops[0] == [41, 41, 50, 50] and tops[1] == [14, 14, 41, 41]
-    assert "really" not in found.figure and "Really" not in found.said
+    assert "true type" not in drawn.figure and "True type" not in drawn.words
 
 
-def told(match):
-    (found,), left_out = read_matches([match], EN)
+def read_match(match):
+    (valid,), left_out = read_matches([match], EN)
     assert not left_out
-    return found
+    return valid
 
 
-def test_a_match_has_a_strip_for_each_other_up_to_where_it_leaves():
+def test_a_match_has_a_strip_for_each_other_player_until_it_leaves():
     match = make_match(steps=9, seat=1)
     for step in match["steps"]:
         step |= {
-            "who": ["nearest_stag", "nearest_hare", "nobody"],
+            "who": ["nearest_stag", "nearest_hare", "stranger"],
             "truth": [0, 1, None],
         }
-    strips = told(match).strips
+    strips = read_match(match).strips
     assert [s.title for s in strips] == [
         f"Player {k} (nearest_stag)" for k in (1, 3, 4)
     ]
     assert (
-        "Really: nearest_hare." in strips[1].said
-        and "Really: nobody." in strips[2].said
+        "True type: nearest_hare." in strips[1].words
+        and "True type: stranger." in strips[2].words
     )
     widths = [
         float(re.search(r'data-step="([\d.]+)"', s.figure)[1]) for s in strips
     ]
     assert len(set(widths)) == 1, (
-        "one axis for all, though the last leaves two steps before the end"
+        "all strips share one axis, though the last player leaves early"
     )
     right = [
         max(
@@ -103,31 +108,34 @@ def test_a_match_has_a_strip_for_each_other_up_to_where_it_leaves():
     del match["goals"]
     for step in match["steps"]:
         del step["belief"], step["truth"]
-    assert not told(match).strips
+    assert not read_match(match).strips
 
 
 def test_the_report_shows_the_strips_once_a_match(tmp_path):
     match = make_match(steps=3)
     (tmp_path / "matches.json").write_text(json.dumps([match, match]))
-    for lang, wanted in (("en", "changed its mind"), ("zh", "改变主意")):
+    for lang, expected in (
+        ("en", "most probable type changed"),
+        ("zh", "最可能类型改变"),
+    ):
         page = read_page(write_report(tmp_path, lang=lang))
         assert (
             len(page.of("svg", "strip")) == 6
             and len(page.of("rect", "cursor")) == 6
         )
-        assert len(page.of("div", "slot")) == 6 and wanted in words(page)
+        assert len(page.of("div", "slot")) == 6 and expected in words(page)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
-        ("truth", [9, 0, 0], "truth wants an integer from 0 to 2; given: 9"),
-        ("truth", [0], "truth wants 3 entries"),
-        ("who", [1, 2, 3], "who wants 3 names"),
-        ("exact", [1.0], "exact wants 7 entries"),
+        ("truth", [9, 0, 0], "truth=9: expected an integer from 0 to 2"),
+        ("truth", [0], "truth=[0]: expected 3 entries"),
+        ("who", [1, 2, 3], "who=[1, 2, 3]: expected 3 names"),
+        ("exact", [1.0], "exact=[1.0]: expected 7 entries"),
     ],
 )
-def test_a_match_whose_truth_does_not_fit_is_left_out(key, value, reason):
+def test_a_match_with_invalid_types_is_left_out(key, value, reason):
     match = make_match(steps=2)
     match["steps"][1][key] = value
     matches, left_out = read_matches([match], EN)
@@ -146,12 +154,12 @@ def costly():
             2.0,
             *[0.0] * 4,
             99.0,
-        ]  # the last is not legal, whatever a file says
+        ]  # the last action is illegal
     return match
 
 
-def test_cost_is_what_the_choice_gave_up_discounted():
-    match = told(costly())
+def test_cost_is_the_discounted_loss_of_exact_q():
+    match = read_match(costly())
     assert [step.cost for step in match.steps] == [0.0, 0.5, 0.375]
     rows = match.steps[1].candidates
     assert [c.exact for c in rows[:2]] == ["1.00", "2.00"] and [
@@ -171,20 +179,20 @@ def test_cost_is_what_the_choice_gave_up_discounted():
     ]
 
 
-def test_without_an_exact_q_nothing_is_ranked_and_the_reason_is_said():
-    match = told(
+def test_without_exact_q_decisions_are_not_ranked():
+    match = read_match(
         make_match(steps=2) | {"missing": "too_large", "reason": "9e9 outcomes"}
     )
     assert "not ranked" in match.note and "9e9 outcomes" in match.note
     assert not costliest([match], EN) and not any(
         step.exact for step in match.steps
     )
-    assert told(make_match(steps=2)).note == ""
+    assert read_match(make_match(steps=2)).note == ""
 
 
 @pytest.mark.parametrize("gamma", [1e99, -1, "x", None])
-def test_an_odd_discount_is_none(gamma):
-    assert [s.cost for s in told(costly() | {"gamma": gamma}).steps] == [
+def test_an_invalid_discount_is_ignored(gamma):
+    assert [s.cost for s in read_match(costly() | {"gamma": gamma}).steps] == [
         0.0,
         1.0,
         1.5,

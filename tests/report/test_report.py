@@ -1,4 +1,4 @@
-"""The report page, from files written to the letter of docs/files.md."""
+"""The page of a run, from files as in docs/files.md."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ from bestreply.report.texts import load_texts
 # -- the page --------------------------------------------------------------------------------------
 
 
-def test_whole_run_gives_one_self_contained_page(tmp_path):
+def test_a_complete_run_gives_one_self_contained_page(tmp_path):
     path = write_report(make_run(tmp_path / "demo"))
     assert path == tmp_path / "demo" / "report.html"
     html, page = path.read_text(encoding="utf-8"), read_page(path)
@@ -48,10 +48,10 @@ def test_whole_run_gives_one_self_contained_page(tmp_path):
     )
     assert len(html) < 500_000
     assert not [p for p in path.parent.iterdir() if p.name.startswith(".")], (
-        "nothing half-written stays"
+        "no partial file is left"
     )
-    said = words(page)
-    for wanted in (
+    text = words(page)
+    for expected in (
         "240,000 environment steps",
         "8,000 training updates",
         "4 min 12 s",
@@ -59,28 +59,22 @@ def test_whole_run_gives_one_self_contained_page(tmp_path):
         "d8afdc1",
         "bestreply run --preset demo",
         "train.weights.obs",
-        "one seed: no claim about training variance",
+        "One training seed: the error does not include training variance",
         "Open-loop",
         "hunter_3",
         "Log-loss",
-        "Uniform over all 7 actions has a log-loss of 1.95",
+        "Uniform over all 7 actions has a log-loss of 1.95 nats",
     ):
-        assert wanted.lower() in said.lower(), wanted
-    assert "not there" not in said and "cannot be used" not in said
+        assert expected.lower() in text.lower(), expected
+    assert "is missing" not in text and "cannot be used" not in text
 
 
-def test_all_languages_have_the_same_words(tmp_path):
-    english, chinese = load_texts("en").words, load_texts("zh").words
-    assert english.keys() == chinese.keys()
-    for key, text in english.items():
-        assert set(re.findall(r"{(\w+)}", text)) == set(
-            re.findall(r"{(\w+)}", chinese[key])
-        ), key
-    said = words(
+def test_the_page_in_chinese(tmp_path):
+    text = words(
         read_page(write_report(make_run(tmp_path / "r", steps=2), lang="zh"))
     )
-    assert "平均回报" in said and "Mean return" not in said
-    with pytest.raises(ValueError, match="'fr'; there is: en, zh"):
+    assert "平均回报" in text and "Mean return" not in text
+    with pytest.raises(ValueError, match="lang='fr': expected one of en, zh"):
         write_report(tmp_path / "r", lang="fr")
 
 
@@ -89,7 +83,7 @@ def test_all_languages_have_the_same_words(tmp_path):
     ["config", "provenance", "metrics", "diagnostics", "scores", "matches"],
 )
 @pytest.mark.parametrize("broken", [False, True])
-def test_a_missing_or_broken_file_is_named_and_the_rest_is_shown(
+def test_a_missing_or_broken_file_is_named_beside_the_rest(
     tmp_path, file, broken
 ):
     run = make_run(tmp_path / "r", steps=1, episodes=3)
@@ -97,7 +91,7 @@ def test_a_missing_or_broken_file_is_named_and_the_rest_is_shown(
     path.unlink()
     if broken:
         path.write_text('{"half": [')
-    said = words(read_page(write_report(run)))
+    text = words(read_page(write_report(run)))
     maker = (
         "bestreply evaluate"
         if file in ("scores", "matches")
@@ -106,27 +100,26 @@ def test_a_missing_or_broken_file_is_named_and_the_rest_is_shown(
     reason = (
         f"{path.name} cannot be used: "
         if broken
-        else f"{path.name} is not there. "
+        else f"{path.name} is missing. "
     )
-    assert reason in said and maker in said
-    assert str(tmp_path) not in said
+    assert reason in text and maker in text
+    assert str(tmp_path) not in text
     others = {
-        "scores": "95% interval",
-        "matches": "Candidate actions",
+        "scores": "95% confidence interval",
+        "matches": "Score = expected reward",
         "metrics": "environment steps of logged play",
-        "diagnostics": "Log-loss in nats",
+        "diagnostics": "Log-loss, nats",
     }
-    for other, wanted in others.items():
-        assert (wanted in said) == (other != file), other
+    for other, expected in others.items():
+        assert (expected in text) == (other != file), other
 
 
-def test_an_empty_directory_gives_a_page_and_no_directory_an_error(tmp_path):
+def test_an_empty_directory_gives_a_page_and_a_missing_one_an_error(tmp_path):
     (tmp_path / "r").mkdir()
     assert (
-        words(read_page(write_report(tmp_path / "r"))).count("is not there")
-        >= 6
+        words(read_page(write_report(tmp_path / "r"))).count("is missing") >= 6
     )
-    with pytest.raises(FileNotFoundError, match="no run directory"):
+    with pytest.raises(FileNotFoundError, match="expected a directory"):
         write_report(tmp_path / "nothing")
 
 
@@ -136,7 +129,7 @@ ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"' onlo
 
 
 def poisoned(value):
-    """`value` with the attack in every string and every key."""
+    """Append the attack to every string and key of `value`."""
     if isinstance(value, str):
         return value + ATTACK
     if isinstance(value, list):
@@ -148,7 +141,7 @@ def poisoned(value):
     return value
 
 
-def test_a_strangers_run_directory_is_safe_to_open(tmp_path):
+def test_a_foreign_run_directory_is_safe_to_open(tmp_path):
     run = make_run(tmp_path / "r", steps=3, episodes=3)
     make_regret(run)
     make_references(run)
@@ -166,7 +159,7 @@ def test_a_strangers_run_directory_is_safe_to_open(tmp_path):
     (run / "<img src=x onerror=alert(1)>").touch()
     page = read_page(write_report(run))
     assert "<script>alert(1)" in page.text, (
-        "the attack must have reached the page, as text"
+        "the attack reaches the page as text"
     )
     assert (
         len(page.of("script")) == 1
@@ -244,9 +237,7 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"{}>{}</svg>'
         "<svg",
     ],
 )
-def test_pictures_that_could_do_more_than_show_a_board_are_refused(
-    tmp_path, picture
-):
+def test_unsafe_pictures_are_refused(tmp_path, picture):
     with pytest.raises(UnsafePicture):
         safe_svg(picture)
     run = tmp_path / "r"
@@ -261,7 +252,7 @@ def test_pictures_that_could_do_more_than_show_a_board_are_refused(
     assert page.of("pre", "text") and "A B\nC D" in page.text
 
 
-def test_boards_of_our_games_are_shown_whole():
+def test_boards_of_games_are_shown_completely():
     picture = make_match(steps=1)["steps"][0]["picture"]
     shown = safe_svg(picture)
     for tag in ("rect", "circle", "text"):
@@ -276,25 +267,23 @@ def test_boards_of_our_games_are_shown_whole():
 
 
 @pytest.mark.parametrize(
-    ("env_steps", "wanted"),
+    ("env_steps", "expected"),
     [
-        (lambda u: 64 * u, "Across: environment steps."),
+        (lambda u: 64 * u, "Horizontal axis: environment steps."),
         (
             lambda u: 5000,
-            "Across: training updates, all at 5,000 environment steps",
+            "Horizontal axis: training updates. All use the same 5,000 environment steps",
         ),
         (
             lambda u: 1000 * (1 + u // 500),
-            "environment steps grew in stages (1,000 from update 0, 2,000 from update 500",
+            "Environment steps grew in stages (1,000 from update 0, 2,000 from update 500",
         ),
     ],
 )
-def test_curves_are_against_environment_steps_or_say_at_how_many(
-    tmp_path, env_steps, wanted
-):
+def test_axis_of_curves(tmp_path, env_steps, expected):
     make_metrics(tmp_path, updates=1000, every=10, env_steps=env_steps)
     section = curves_section(read_run(tmp_path).metrics, load_texts("en"))
-    assert wanted in section["axis"]
+    assert expected in section["axis"]
     groups = {
         title: [p.title for p in panels] for title, panels in section["groups"]
     }
@@ -306,7 +295,7 @@ def test_curves_are_against_environment_steps_or_say_at_how_many(
         "legal",
     ]
     assert "Held-out" not in groups, (
-        "each held-out loss here belongs to one training loss and is drawn with it"
+        "each held-out loss is drawn with its training loss"
     )
     (obs,) = [
         p.figure
@@ -317,7 +306,7 @@ def test_curves_are_against_environment_steps_or_say_at_how_many(
     assert lines_of(obs).keys() == {"training", "held-out"}
     start, _ = lines_of(obs)["training"][0]
     assert start == pytest.approx(axis_of(obs, "x")[0], abs=0.05), (
-        "the first value stands at the left end of the axis"
+        "the first value is at the left end of the axis"
     )
 
 
@@ -342,23 +331,23 @@ def test_curves_survive_gaps_and_extremes(tmp_path):
     assert len(points) == 6 and not re.search("nan|inf", " ".join(points))
 
 
-# -- where return is lost --------------------------------------------------------------------------
+# -- regret by cause -------------------------------------------------------------
 
 
-def test_losses_are_drawn_told_and_shown_decision_by_decision(tmp_path):
+def test_regret_is_shown_by_cause_and_decision(tmp_path):
     make_regret(tmp_path, types="told")
     html = write_report(tmp_path).read_text(encoding="utf-8")
     page = Page(html)
-    said = words(page)
+    text = words(page)
     assert (
-        "Where return is lost" in said
-        and "The agent was told who the others were." in said
+        "Regret by cause" in text
+        and "The agent was given the opponents' types." in text
     )
-    # the first set: 4.10 down to 3.40 by four parts, of which one wins back
+    # the first set: from 4.10 to 3.40 by four parts, one of them a gain
     labels = [a["aria-label"] for a in page.of("svg", "figure")]
     assert labels[0] == (
-        "Against nearest_stag: best reply 4.10; model of the others −0.42, dynamics, reward −0.11, "
-        "planning depth +0.07, value −0.24; agent 3.40"
+        "Against nearest_stag: best reply 4.10; opponent model −0.42, dynamics, reward −0.11, "
+        "planning depth +0.07, value function −0.24; agent 3.40"
     )
     assert (
         len(labels) == 3
@@ -374,10 +363,10 @@ def test_losses_are_drawn_told_and_shown_decision_by_decision(tmp_path):
         "UP chosen 3.10 1.25 −1.80" in text
         and "LEFT best 2.50 3.05 0.00" in text
     )
-    assert "回报损失在哪里" in words(read_page(write_report(tmp_path, "zh")))
+    assert "遗憾分解" in words(read_page(write_report(tmp_path, "zh")))
 
 
-def test_a_broken_set_is_left_out_with_the_reason_and_no_file_no_section(
+def test_an_invalid_opponent_set_is_left_out_with_the_reason(
     tmp_path,
 ):
     make_regret(tmp_path)
@@ -385,18 +374,18 @@ def test_a_broken_set_is_left_out_with_the_reason_and_no_file_no_section(
     document["against"][1]["parts"]["depth"] = "much"
     document["against"][2]["costliest"][0]["best"] = 99
     (tmp_path / "regret.json").write_text(json.dumps(document))
-    said = words(read_page(write_report(tmp_path)))
+    text = words(read_page(write_report(tmp_path)))
     assert (
-        "Opponent set 2 of regret.json is left out: depth wants a number; given: much."
-        in said
+        "Opponent set 2 of regret.json is left out: depth=much: expected a number."
+        in text
     )
     assert (
-        "Opponent set 3 of regret.json is left out: best wants an integer from 0 to 6; given: 99."
-        in said
+        "Opponent set 3 of regret.json is left out: best=99: expected an integer from 0 to 6."
+        in text
     )
     (tmp_path / "regret.json").write_text("{")
-    said = words(read_page(write_report(tmp_path)))
-    assert "regret.json cannot be used" in said and "bestreply diagnose" in said
+    text = words(read_page(write_report(tmp_path)))
+    assert "regret.json cannot be used" in text and "bestreply diagnose" in text
     (tmp_path / "regret.json").unlink()
     page = read_page(write_report(tmp_path))
     assert "regret.json" not in words(page) and not [
@@ -421,7 +410,7 @@ def test_a_step_shows_choice_legality_parts_predictions_and_belief(tmp_path):
     }
     (tmp_path / "matches.json").write_text(json.dumps([match]))
     html = write_report(tmp_path).read_text(encoding="utf-8")
-    page, said = Page(html), words(Page(html))
+    page, text = Page(html), words(Page(html))
     assert (
         len(page.of("tr", "chosen")) == 1
         and len(page.of("tr", "illegal")) == 2
@@ -444,17 +433,17 @@ def test_a_step_shows_choice_legality_parts_predictions_and_belief(tmp_path):
         "value"
     ] == pytest.approx((0, 33.3), abs=0.1)
     assert (
-        "Player 1 (nearest_stag) did DOWN (predicted 0.75)." in said
-        and "Player 4 (nearest_stag) has left." in said
+        "Player 1 (nearest_stag) chose DOWN (predicted 0.75)." in text
+        and "Player 4 (nearest_stag) has left." in text
     )
     assert (
-        "agent chose HUNT_STAG, score 3.00." in said
-        and said.count("Has left the game.") == 1
+        "agent chose HUNT_STAG, score 3.00." in text
+        and text.count("Has left the game.") == 1
     )
     assert len(page.of("div", "seat")) == 3
 
 
-def test_matches_that_do_not_fit_are_left_out_with_the_reason(tmp_path):
+def test_invalid_matches_are_left_out_with_the_reason(tmp_path):
     good = make_match(steps=2)
     bad = [
         dict(good, seat=9),
@@ -466,17 +455,17 @@ def test_matches_that_do_not_fit_are_left_out_with_the_reason(tmp_path):
     (tmp_path / "matches.json").write_text(json.dumps([good, *bad]))
     page = read_page(write_report(tmp_path))
     assert len(page.of("div", "match")) == 1
-    for wanted in (
-        "Match 2 of matches.json is left out: seat wants an integer from 0 to 3; given: 9",
+    for expected in (
+        "Match 2 of matches.json is left out: seat=9: expected an integer from 0 to 3",
         "Match 3",
         "Match 5",
-        "step 0: scores wants 7 entries",
-        "step 0: actual wants an integer from -1 to 6; given: 7",
+        "step 0: scores=[1.0]: expected 7 entries",
+        "step 0: actual=7: expected an integer from -1 to 6",
     ):
-        assert wanted in words(page)
+        assert expected in words(page)
 
 
-def test_a_player_without_thoughts_and_a_game_for_two_are_shown(tmp_path):
+def test_a_player_without_scores_in_a_game_for_two(tmp_path):
     step = {"text": "round 1", "action": 1, "reward_got": 2.0, "actual": [0]}
     match = {
         "opponents": "tit_for_tat",
@@ -487,14 +476,14 @@ def test_a_player_without_thoughts_and_a_game_for_two_are_shown(tmp_path):
         "steps": [step],
     }
     (tmp_path / "matches.json").write_text(json.dumps([match]))
-    said = words(read_page(write_report(tmp_path)))
+    text = words(read_page(write_report(tmp_path)))
     assert (
-        "this player gives no scores" in said
-        and "grim did D. Player 2 (tit_for_tat) did C." in said
+        "this player gives no scores" in text
+        and "grim chose D. Player 2 (tit_for_tat) chose C." in text
     )
 
 
-def test_strings_lose_what_could_drive_a_terminal(tmp_path):
+def test_control_characters_are_removed(tmp_path):
     run = tmp_path
     row = {
         "method": "a\x1b[2Jb\u202e",
@@ -518,8 +507,8 @@ def test_strings_lose_what_could_drive_a_terminal(tmp_path):
         assert isinstance(config, dict) and not set(config["game"]) - set("abé")
 
 
-def test_others_that_change_their_mind(tmp_path):
-    """The alarm that is shown is the one that notices most among those that are hardly ever false."""
+def test_changing_opponents(tmp_path):
+    """The alarm shown detects most changes among those with few false alarms."""
     make_changes(tmp_path)
     page = read_page(write_report(tmp_path))
     assert (
@@ -530,14 +519,14 @@ def test_others_that_change_their_mind(tmp_path):
     document = json.loads((tmp_path / "changes.json").read_text())
     document["against"] += [{"opponents": "x"}, 7]
     (tmp_path / "changes.json").write_text(json.dumps(document))
-    said = words(read_page(write_report(tmp_path)))
+    text = words(read_page(write_report(tmp_path)))
     assert (
-        "Opponent set 2 of changes.json is left out: belief_since wants to be an object; given: None."
-        in said
+        "Opponent set 2 of changes.json is left out: belief_since=None: expected an object."
+        in text
     )
     assert (
-        "Opponent set 3 of changes.json is left out: an opponent set wants to be an object; given: 7."
-        in said
+        "Opponent set 3 of changes.json is left out: opponent set=7: expected an object."
+        in text
     )
     (tmp_path / "changes.json").unlink()
     assert not [
@@ -547,7 +536,7 @@ def test_others_that_change_their_mind(tmp_path):
     ]
 
 
-# -- what there is of a run's models of the others ------------------------------------------------------------------------------
+# -- opponent models -------------------------------------------------------------
 
 
 def html(path):
@@ -583,17 +572,17 @@ def make_codes(players=("nearest_stag", "nearest_hare", "random<b>"), codes=3):
     }
 
 
-def test_codes_are_drawn_beside_what_they_tell(tmp_path):
+def test_codes_are_drawn_with_their_information(tmp_path):
     with_diagnostics(
         tmp_path, {"model": {"opponent_types": "code"}}, {"codes": make_codes()}
     )
-    for lang, wanted in (
+    for lang, expected in (
         ("en", "nearest_hare: code 2 100%."),
         ("zh", "nearest_hare：编码 2 占 100%"),
     ):
         page = html(write_report(tmp_path, lang=lang))
         assert (
-            wanted in page
+            expected in page
             and page.count('class="heat"') == 9
             and page.count(">100</text>") == 3
         )
@@ -615,17 +604,17 @@ def test_codes_are_drawn_beside_what_they_tell(tmp_path):
         {"shares": [[0.2, 0.8, 1e999]], "moves": 3, "end": []},
     ],
 )
-def test_codes_that_do_not_fit_leave_the_page_whole(tmp_path, wrong):
+def test_invalid_codes_leave_the_page_complete(tmp_path, wrong):
     with_diagnostics(tmp_path, {}, {"codes": make_codes() | wrong})
-    assert "Models of the others" in html(write_report(tmp_path))
+    assert "Opponent models" in html(write_report(tmp_path))
 
 
-def test_a_method_without_models_of_others_says_so(tmp_path):
-    for method, lang, wanted in (
+def test_a_method_without_opponent_models(tmp_path):
+    for method, lang, expected in (
         (
             "iql",
             "en",
-            "This method learns a policy, and no models of the others",
+            "This method learns a policy and no opponent model",
         ),
         ("behaviour_cloning", "zh", "不学习对手模型"),
     ):
@@ -638,19 +627,19 @@ def test_a_method_without_models_of_others_says_so(tmp_path):
             )
         )
         assert (
-            wanted in page
-            and "diagnostics.json holds nothing" not in page
-            and "没有这部分内容" not in page
+            expected in page
+            and "diagnostics.json has no entry" not in page
+            and "没有本节所需的内容" not in page
         )
     with_diagnostics(tmp_path, {"method": "ppo"}, {})
     assert "no world model" in html(write_report(tmp_path))
     with_diagnostics(tmp_path, {"method": "agent"}, {"heldout": {"obs": 1.0}})
-    assert "diagnostics.json holds nothing on this" in html(
+    assert "diagnostics.json has no entry for this section" in html(
         write_report(tmp_path)
     )
 
 
-def test_accuracy_on_the_games_own_goals_is_called_the_hit_ratio(tmp_path):
+def test_accuracy_on_goals_of_the_game_is_called_hit_ratio(tmp_path):
     run = make_run(tmp_path / "r", steps=1, episodes=3)
     assert "hit ratio" not in html(write_report(run))
     config = {"model": {"opponent_types": "goal"}}

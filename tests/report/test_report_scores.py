@@ -1,4 +1,4 @@
-"""The score table and the sentences about it: hand-computed means, errors and intervals."""
+"""The score table and its sentences: means, errors and intervals computed by hand."""
 
 import math
 import os
@@ -27,14 +27,14 @@ def write_rows(path, rows):
 
 
 def printed(path, styles=False):
-    """The terminal table as text on one line, with ANSI styles if asked for."""
+    """Return the terminal table as text on one line, with ANSI styles on request."""
     with open(os.devnull, "w") as nowhere:
         console = Console(width=200, record=True, file=nowhere)
         console.print(summary_table(path))
     return " ".join(console.export_text(styles=styles).split())
 
 
-def test_one_seed_is_over_episodes_and_says_so(tmp_path):
+def test_error_of_one_seed_is_over_episodes(tmp_path):
     run = write_rows(
         tmp_path / "r",
         [("agent", "x", 0, e, v) for e, v in enumerate((1.0, 2.0, 3.0, 6.0))],
@@ -48,11 +48,11 @@ def test_one_seed_is_over_episodes_and_says_so(tmp_path):
         3.182446 * cell.error, rel=1e-6
     )  # t of 3 degrees of freedom, 97.5 %
     text = printed(run)
-    assert "3.00 ± 1.08" in text and "standard error over episodes" in text
-    assert "One seed: no claim about training variance" in text
+    assert "3.00 ± 1.08" in text and "standard error (SE) over episodes" in text
+    assert "does not include training variance" in text
 
 
-def test_several_seeds_are_the_unit_whatever_their_episodes(tmp_path):
+def test_error_of_several_seeds_is_over_seeds(tmp_path):
     rows = [("agent", "x", 0, e, 1.0) for e in range(9)] + [
         ("agent", "x", 1, 0, 3.0),
         ("agent", "x", 1, 1, 5.0),
@@ -66,7 +66,8 @@ def test_several_seeds_are_the_unit_whatever_their_episodes(tmp_path):
     )  # seed means 1 and 4
     text = printed(run)
     assert (
-        "standard error over seeds (2 seeds" in text and "One seed" not in text
+        "standard error (SE) over seeds (2 seeds" in text
+        and "One training seed" not in text
     )
 
 
@@ -81,11 +82,11 @@ def test_mixed_units_are_marked_cell_by_cell(tmp_path):
     assert (
         "1.00 ± 0.50 " in text
         and "0.50 ± 0.50*" in text
-        and "* over episodes; one seed" in text
+        and "* SE over episodes of one training seed" in text
     )
 
 
-def test_the_best_of_each_column_is_bold_and_markup_is_only_text(tmp_path):
+def test_the_best_of_each_column_is_bold_and_markup_is_text(tmp_path):
     rows = [
         (m, o, 0, e, v + e)
         for m, o, v in (
@@ -124,16 +125,16 @@ def test_comparison_pairs_equal_episodes_and_otherwise_is_welch(tmp_path):
     assert paired.high - paired.mean == pytest.approx(
         3.182446 * math.sqrt(0.04 / 3 / 4), rel=1e-5
     )
-    apart = compare_cells(cells["agent", "x"], cells["apart", "x"])
+    unpaired = compare_cells(cells["agent", "x"], cells["apart", "x"])
     a, b = ([r[4] for r in rows if r[0] == m] for m in ("agent", "apart"))
     expected = ttest_ind(a, b, equal_var=False).confidence_interval()
-    assert (apart.low, apart.high) == pytest.approx(
+    assert (unpaired.low, unpaired.high) == pytest.approx(
         (expected.low, expected.high)
     )
-    assert not apart.paired and apart.verdict == "unclear"
+    assert not unpaired.paired and unpaired.verdict == "unclear"
 
 
-def test_headline_says_better_worse_or_unclear_against_the_best_other(tmp_path):
+def test_headline_compares_with_the_best_other_method(tmp_path):
     means = {
         "agent": (2.0, 1.0, 1.5),
         "rival": (1.0, 2.0, 1.5),
@@ -142,33 +143,33 @@ def test_headline_says_better_worse_or_unclear_against_the_best_other(tmp_path):
     (tmp_path / "r").mkdir()
     make_scores(tmp_path / "r", episodes=200, means=means, sets=("A", "B", "C"))
     page = read_page(write_report(tmp_path / "r"))
-    said = words(page)
+    shown = words(page)
     assert (
-        "each of 3 opponent sets: better on 1, no clear difference on 1, worse on 1."
-        in said
+        "on each of 3 opponent sets: better on 1, no clear difference on 1, worse on 1."
+        in shown
     )
-    assert "better than rival with 0.9" in said
-    assert "worse than rival with " in said
+    assert "better than rival with 0.9" in shown
+    assert "worse than rival with " in shown
     assert [a["class"] for a in page.of("li")] == ["better", "worse", "unclear"]
 
 
-def test_terminal_table_without_scores_says_what_makes_them(tmp_path):
+def test_terminal_table_without_scores_names_the_command(tmp_path):
     (tmp_path / "r").mkdir()
     with pytest.raises(
         FileNotFoundError,
-        match=r"scores\.parquet is missing; `bestreply evaluate` makes it",
+        match=r"scores\.parquet: expected a file; create it with `bestreply evaluate",
     ):
         summary_table(tmp_path / "r")
     write_rows(tmp_path / "r", [("agent", "x", 0, 0, math.nan)])
     with pytest.raises(
         ValueError,
-        match="column return has 1 entries that are empty or not finite",
+        match="column return: expected finite numbers; 1 entries are empty",
     ):
         summary_table(tmp_path / "r")
 
 
-def test_returns_are_held_against_the_best_reply_where_there_is_one(tmp_path):
-    """4 ± 0.1 exact, random 1; 2 ± 0.1 told who was drawn, random 0.5 measured; one too large; one that nobody asked about."""
+def test_ratios_to_the_best_reply(tmp_path):
+    """An exact reference, an upper bound, a game that is too large, and no reference at all."""
     run = tmp_path / "r"
     run.mkdir()
     sets = (
@@ -184,9 +185,9 @@ def test_returns_are_held_against_the_best_reply_where_there_is_one(tmp_path):
     without = printed(run)
     assert "best reply" not in without and "Normalised" not in without
     make_references(run)
-    said, page = printed(run), words(read_page(write_report(run)))
+    shown, page = printed(run), words(read_page(write_report(run)))
     # mean 2, error 1: share 2/4, error hypot(1, 0.05)/4; normalised 1/3 ± hypot(1, 0.1/3 + 0.05 * 2/3)/3
-    for text in (said, page):
+    for text in (shown, page):
         assert "0.50 ± 0.25" in text and "0.33 ± 0.33" in text
         assert (
             "4.00 ± 0.10 (exact)" in text
@@ -194,27 +195,27 @@ def test_returns_are_held_against_the_best_reply_where_there_is_one(tmp_path):
         )
         assert "1 (exact)" in text and "1 (upper bound)" in text
         assert (
-            "the best reply was told who was drawn" in text
+            "given the opponents' current types" in text
             and "delta method" in text
         )
         assert (
-            "No best reply against 3 nearest_hare: the game is too large to be solved here (one"
+            "No best reply against 3 nearest_hare: the game is too large to solve (one"
             in text
         )
-    assert "No best reply against other" not in said
-    there = (run / "references.json").read_text()
+    assert "No best reply against other" not in shown
+    original = (run / "references.json").read_text()
     (run / "references.json").write_text(
-        there.replace("upper bound", "foresight")
+        original.replace("upper bound", "information relaxation")
     )
     for text in (printed(run), words(read_page(write_report(run)))):
         assert (
-            "2.00 ± 0.10 (upper bound by foresight)" in text
-            and "told who was drawn" not in text
+            "2.00 ± 0.10 (information-relaxation bound)" in text
+            and "current types" not in text
         )
-        assert "told everything that chance and the others would draw" in text
+        assert "given all future random draws" in text
     (run / "references.json").write_text('{"against": 3}')
     assert (
-        "references.json cannot be used: it has no list `against`"
+        "references.json cannot be used: against=3: expected a list with an entry for each opponent set"
         in printed(run)
     )
     assert "references.json cannot be used" in words(

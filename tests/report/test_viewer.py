@@ -1,4 +1,4 @@
-"""The match viewer in a real browser: keys, jumps, the strips' cursor, labels, and nothing that its policy does not name."""
+"""The match viewer in a browser: keys, links, cursors of strips, labels, content policy."""
 
 import json
 
@@ -12,7 +12,7 @@ FACTS = {"game": "stag_hunt", "planner": "one_step", "seed": 0, "gamma": 0.98}
 
 
 def costly(opponents, lost):
-    """A match of as many steps as `lost` [T] says what each choice gave up."""
+    """Return a match with the given loss of exact Q at each step, `lost` [T]."""
     match = make_match(opponents, len(lost)) | {"gamma": 1.0, "kind": "exact"}
     for step, cost in zip(match["steps"], lost, strict=True):
         step |= {
@@ -38,7 +38,7 @@ def address(tmp_path_factory):
 
 
 def shown(page):
-    """(match, step) that are to be seen, from 0, and that nothing else is."""
+    """Return (match, step) of the only visible step, from 0."""
     found = page.evaluate(
         """() => [...document.querySelectorAll(".match")].map((m) =>
             [...m.querySelectorAll(".step")].map((s) => s.checkVisibility()))"""
@@ -56,23 +56,23 @@ def shown(page):
 def test_keys_step_jump_and_change_the_match(visit, address):
     page = visit(address)
     assert shown(page) == (0, 0)
-    for key, wanted in (
+    for key, expected in (
         ("ArrowRight", (0, 1)), ("ArrowRight", (0, 2)), ("ArrowLeft", (0, 1)), ("End", (0, 3)), ("ArrowRight", (0, 3)),
         ("Home", (0, 0)), ("ArrowLeft", (0, 0)),
         ("c", (1, 2)), ("c", (0, 1)), ("c", (0, 3)), ("c", (1, 2)), ("Shift+C", (0, 3)), ("m", (1, 0)), ("m", (0, 0)),
     ):  # fmt: skip
         page.keyboard.press(key)
-        assert shown(page) == wanted, key
+        assert shown(page) == expected, key
     page.get_by_role("slider").focus()
     page.keyboard.press("End")
-    assert shown(page) == (0, 3), "the slider goes there by itself"
+    assert shown(page) == (0, 3), "the slider handles End"
     page.keyboard.press("c")
-    assert shown(page) == (1, 2), "letters are not the slider's"
+    assert shown(page) == (1, 2), "the slider ignores letters"
 
 
-def test_the_costliest_decisions_are_buttons_the_dearest_first(visit, address):
+def test_the_costliest_decisions_are_buttons(visit, address):
     page = visit(address)
-    group = page.get_by_role("group", name="The costliest decisions")
+    group = page.get_by_role("group", name="Costliest decisions")
     buttons = group.get_by_role("button")
     assert buttons.all_inner_texts() == [
         "match 2, step 3: −2.00", "match 1, step 2: −1.00", "match 1, step 4: −0.50"
@@ -98,9 +98,7 @@ def test_the_costliest_decisions_are_buttons_the_dearest_first(visit, address):
     )
 
 
-def test_strips_stand_under_the_board_and_their_cursor_is_at_the_step(
-    visit, address
-):
+def test_strips_are_below_the_board_with_a_cursor_at_the_step(visit, address):
     page = visit(address)
     strips = page.locator(".strip").locator("visible=true")
     for step in range(4):
@@ -124,16 +122,14 @@ def test_strips_stand_under_the_board_and_their_cursor_is_at_the_step(
     page.mouse.click(
         box["x"] + box["width"] * (58 + 1.5 * 242 / 4) / 300, box["y"] + 30
     )
-    assert shown(page) == (0, 1), "a click on a strip goes to its step"
+    assert shown(page) == (0, 1), "a click on a strip selects its step"
     assert (
-        "Really: nearest_hare."
+        "True type: nearest_hare."
         in page.locator(".sentence").locator("visible=true").nth(0).inner_text()
     )
 
 
-def test_what_changes_is_said_and_everything_to_be_pressed_has_a_name(
-    visit, address
-):
+def test_changes_are_announced_and_controls_have_names(visit, address):
     page = visit(address)
     live = page.locator("[aria-live=polite]")
     assert live.inner_text().startswith("Step 1 of 4.")
@@ -152,9 +148,7 @@ def test_what_changes_is_said_and_everything_to_be_pressed_has_a_name(
             )
 
 
-def test_nothing_but_the_pages_own_script_and_style_takes_effect(
-    visit, address
-):
+def test_only_the_pages_own_script_and_style_take_effect(visit, address):
     page = visit(address)
     page.evaluate(
         """() => {
@@ -175,7 +169,7 @@ def test_nothing_but_the_pages_own_script_and_style_takes_effect(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_runs_over_the_edge_and_text_is_readable(
+def test_the_page_fits_its_window_and_text_is_readable(
     visit, address, width, scheme
 ):
     page = visit(address, width=width, scheme=scheme)
@@ -193,7 +187,7 @@ def test_nothing_runs_over_the_edge_and_text_is_readable(
 
 
 def contrast(one, other):
-    """Of two CSS colours, rgb(r, g, b), as WCAG 2 defines it."""
+    """Return the WCAG 2 contrast of two CSS colours, rgb(r, g, b)."""
 
     def luminance(text):
         parts = [float(v) / 255 for v in text[4:-1].split(",")]
@@ -207,7 +201,7 @@ def contrast(one, other):
     return (high + 0.05) / (low + 0.05)
 
 
-def test_in_the_report_the_long_page_keeps_its_own_keys(visit, tmp_path):
+def test_in_a_report_only_the_viewer_uses_keys(visit, tmp_path):
     run = make_run(tmp_path / "r", episodes=3, steps=4)
     (run / "matches.json").write_text(
         json.dumps([costly("3 random", [0, 1, 0, 0.5])])

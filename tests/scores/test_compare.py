@@ -1,7 +1,6 @@
-"""Comparisons of runs: reading, refusals and sentences."""
+"""Comparisons of runs: reading, checks and sentences."""
 
 import json
-import string
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ import pyarrow as pa
 import pytest
 
 from bestreply import cli
-from bestreply.report.texts import FOLDER
 from bestreply.report.verdict_text import sentence
 from bestreply.scores.compare import check_groups, compare, read_group
 from bestreply.scores.returns import SCHEMA, Scores
@@ -30,7 +28,7 @@ def write_run(
     methods=("agent",),
     sets=SETS,
 ):
-    """A run's scores: `means` for each set; episodes are spread about them."""
+    """Write a run's scores: episodes vary around the mean of each set."""
     rows = []
     for method in methods:
         for name, mean in zip(sets, means, strict=True):
@@ -66,7 +64,7 @@ def write_run(
 
 @pytest.fixture
 def runs(tmp_path):
-    """Eight seeds of two methods: `ours` is 1 better against stag hunters and as good against random play."""
+    """Eight seeds of two methods: `ours` is 1 better against the first set only."""
     for seed in range(8):
         base = np.array([2.0, 1.0]) + np.sin(seed)
         wiggle = np.array([0.1 * np.cos(seed), 0.001 * np.cos(3 * seed)])
@@ -103,21 +101,25 @@ def test_verdicts_from_runs(runs):
         read_group(f"blue={runs}/blue"),
         read_group(f"dice={runs}/ours:random"),
     ]
-    found = {(v.b, v.opponents): v for v in compare(groups, margin=0.1)}
-    assert set(found) == {
+    groups_of_table = {
+        (v.b, v.opponents): v for v in compare(groups, margin=0.1)
+    }
+    assert set(groups_of_table) == {
         (b, o) for b in ("blue", "dice") for o in (*SETS, "all")
     }
-    assert {k: v.verdict for k, v in found.items() if k[0] == "blue"} == {
+    assert {
+        k: v.verdict for k, v in groups_of_table.items() if k[0] == "blue"
+    } == {
         ("blue", SETS[0]): "better",
         ("blue", SETS[1]): "no_larger",
         ("blue", "all"): "better",
     }
-    assert found["dice", "all"].difference == pytest.approx(5)
+    assert groups_of_table["dice", "all"].difference == pytest.approx(5)
     assert compare(groups, seed=3) == compare(groups, seed=3)
 
 
 @pytest.mark.parametrize(
-    "changes, told",
+    "changes, expected",
     [
         ({"version": 2}, ["version of the game: 1 (", "and 2 ("]),
         ({"env_steps": 2000}, ["environment steps: 1,000 (", "and 2,000 ("]),
@@ -129,7 +131,7 @@ def test_verdicts_from_runs(runs):
         ({"seed": 9}, ["ours has no seed 9", "new has no seed 0"]),
     ],
 )
-def test_what_is_not_comparable_is_refused(runs, changes, told):
+def test_mismatches_are_refused(runs, changes, expected):
     seed = changes.get("seed", 0)
     write_run(
         runs / "new" / "a",
@@ -141,7 +143,7 @@ def test_what_is_not_comparable_is_refused(runs, changes, told):
         check_groups(
             [read_group(f"ours={runs}/ours/0"), read_group(f"new={runs}/new")]
         )
-    assert all(part in str(error.value) for part in told)
+    assert all(part in str(error.value) for part in expected)
 
 
 def test_budgets_within_a_tenth_are_the_same(runs):
@@ -164,7 +166,7 @@ def test_bad_groups_are_refused(runs):
     write_run(runs / "ours" / "again", 3, (1, 1))
     with pytest.raises(ValueError, match="both have seed 3"):
         read_group(f"{runs}/ours")
-    with pytest.raises(ValueError, match="x is named twice"):
+    with pytest.raises(ValueError, match="x is given twice"):
         check_groups([read_group(f"x={runs}/blue")] * 2)
 
 
@@ -182,10 +184,11 @@ def test_the_command(runs, monkeypatch, capsys, tmp_path):
     ]
     monkeypatch.setattr("sys.argv", line)
     cli.main()
-    told = capsys.readouterr().out
-    assert "ours is better than blue against 3 nearest_stag: by 1.0" in told
+    expected = capsys.readouterr().out
+    assert "ours is better than blue against 3 nearest_stag: by 1.0" in expected
     assert (
-        "ours and blue against 3 random: no difference larger than 0.00" in told
+        "ours and blue against 3 random: no difference larger than 0.00"
+        in expected
     )
     document = json.loads(out.read_text())
     assert [v["verdict"] for v in document["verdicts"]] == [
@@ -193,7 +196,7 @@ def test_the_command(runs, monkeypatch, capsys, tmp_path):
         "no_larger",
         "better",
     ]
-    assert document["verdicts"][0]["said"] in told.replace("\n", " ")
+    assert document["verdicts"][0]["said"] in expected.replace("\n", " ")
     monkeypatch.setattr("sys.argv", [*line[:4], "--lang", "zh"])
     cli.main()
     assert "ours 优于 blue" in capsys.readouterr().out
@@ -203,7 +206,7 @@ def test_the_command(runs, monkeypatch, capsys, tmp_path):
     assert "expected at least two groups of runs" in capsys.readouterr().err
 
 
-def made(**changes):
+def verdict_of(**changes):
     facts: dict[str, Any] = dict.fromkeys(
         ("mean_a", "mean_b", "iqm_a", "iqm_b", "improvement", "hedges_g"), 0.5
     )
@@ -229,43 +232,25 @@ def made(**changes):
 
 def test_sentences():
     assert (
-        sentence(made())
+        sentence(verdict_of())
         == "A is worse than B against NS: by 0.30 [0.10, 0.50], p = 0.020, 8 seeds."
     )
-    short = sentence(made(verdict="not_enough", p_holm=0.3))
+    short = sentence(verdict_of(verdict="not_enough", p_holm=0.3))
     assert short == (
-        "A and B against NS: not enough seeds; 12 more would show a difference of 0.30 four times out of five (8 so far, p = 0.300)."
+        "A and B against NS: not enough seeds. 12 more seeds detect a difference of 0.30 "
+        "with 80% power (8 so far, p = 0.300)."
     )
-    assert "too many to name" in sentence(
-        made(verdict="not_enough", seeds_required=None)
+    assert "more than 10,000 seeds" in sentence(
+        verdict_of(verdict="not_enough", seeds_required=None)
     )
     assert "one seed each" in sentence(
-        made(verdict="not_enough", seeds_required=None, seeds=1)
+        verdict_of(verdict="not_enough", seeds_required=None, seeds=1)
     )
-    assert "p < 0.001" in sentence(made(p_holm=1e-5))
+    assert "p < 0.001" in sentence(verdict_of(p_holm=1e-5))
 
 
-def test_both_languages_say_all_of_it():
-    """Every sentence has the same blanks to fill in."""
-    words = {
-        lang: json.loads((FOLDER / "strings" / f"{lang}.json").read_text("utf-8"))
-        for lang in ("en", "zh")
-    }
-    for key in words["en"]:
-        if key.startswith("verdict"):
-            blanks = [
-                {
-                    f
-                    for _, f, *_ in string.Formatter().parse(words[lang][key])
-                    if f
-                }
-                for lang in words
-            ]
-            assert blanks[0] == blanks[1], key
-
-
-def test_a_table_of_results_says_what_the_runs_say(runs, tmp_path):
-    """As CSV, to pass on, or Parquet; a method is the folder of its runs, or whoever else was measured."""
+def test_a_table_of_results_equals_its_runs(runs, tmp_path):
+    """As CSV or Parquet; a method is the folder of its runs, or a method of the scores."""
     from bestreply.scores.run_table import save_results, sweep_results
 
     rows = sweep_results([runs])
@@ -275,17 +260,17 @@ def test_a_table_of_results_says_what_the_runs_say(runs, tmp_path):
     ]
     for name in ("all.csv", "all.parquet"):
         table = save_results(rows, tmp_path / name)
-        found = [
+        groups_of_table = [
             read_group(f"a={table}:ours"),
             read_group(f"b={table}:blue"),
             read_group(f"c={table}:random"),
         ]
-        for one, other in zip(found, from_runs, strict=True):
+        for one, other in zip(groups_of_table, from_runs, strict=True):
             assert [s.seed for s in one.seeds] == [s.seed for s in other.seeds]
             assert [s.mean for s in one.seeds] == [
                 pytest.approx(s.mean) for s in other.seeds
             ]
-        assert [v.verdict for v in compare(found)] == [
+        assert [v.verdict for v in compare(groups_of_table)] == [
             v.verdict for v in compare(from_runs)
         ]
         assert (
@@ -297,12 +282,12 @@ def test_a_table_of_results_says_what_the_runs_say(runs, tmp_path):
             read_group(f"{table}:clone")
         with pytest.raises(
             ValueError, match="both have seed 0"
-        ):  # of two methods, neither of them called agent
+        ):  # two methods, none of them "agent"
             read_group(str(table))
 
 
-def test_runs_are_compared_with_a_table_of_others(runs, tmp_path):
-    """New runs beside what was passed on; settings that differ are named one by one."""
+def test_runs_are_compared_with_a_table(runs, tmp_path):
+    """Settings that differ are listed one by one."""
     from bestreply.scores.run_table import save_results, sweep_results
 
     table = save_results(sweep_results([runs / "blue"]), tmp_path / "blue.csv")
@@ -319,7 +304,7 @@ def test_runs_are_compared_with_a_table_of_others(runs, tmp_path):
         )
 
 
-def test_a_table_says_what_a_unit_took_that_was_not_stopped(runs):
+def test_a_table_has_the_time_of_uninterrupted_units(runs):
     from bestreply.scores.run_table import sweep_results
 
     for seed, again in ((0, False), (1, True)):
@@ -333,7 +318,7 @@ def test_a_table_says_what_a_unit_took_that_was_not_stopped(runs):
     assert took == {0: 7.5} | dict.fromkeys(range(1, 8))
 
 
-def test_a_table_tells_what_is_not_comparable(runs, tmp_path):
+def test_mismatches_in_a_table_are_refused(runs, tmp_path):
     from bestreply.scores.run_table import save_results, sweep_results
 
     write_run(runs / "new" / "0", 0, (1, 1), version=2, env_steps=5000)
@@ -348,6 +333,6 @@ def test_a_table_tells_what_is_not_comparable(runs, tmp_path):
     (tmp_path / "other.csv").write_text("seed,mean\n1,2\n")
     with pytest.raises(
         ValueError,
-        match=r"has no column folder, game, .*expected: a table that `bestreply results",
+        match=r"lacks columns folder, game, .*: expected a table of `bestreply results",
     ):
         read_group(f"{tmp_path}/other.csv:agent")
