@@ -1,60 +1,67 @@
-"""What the README shows is what runs."""
+"""The examples run, and README and tutorials show them as they are."""
 
+import json
 import re
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bestreply import make_game
+from bestreply.cli.main import main as command_line
+from bestreply.data.store import open_store
+from tests.shared import compiled
+
 ROOT = Path(__file__).parents[1]
-QUICKSTART = ROOT / "examples" / "quickstart.py"
+EXAMPLES = ROOT / "examples"
+TUTORIALS = ROOT / "docs" / "tutorials"
+
+
+def load(name: str) -> dict:
+    """Return the names that an example defines, without running its `main`."""
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"))
+
+
+def mean_returns(out: str) -> dict[str, float]:
+    """Return the mean returns that an example printed, by the first words of the line."""
+    lines = re.findall(r"^(.+?) +mean return (-?[\d.]+)$", out, re.MULTILINE)
+    return {name: float(value) for name, value in lines}
 
 
 @pytest.mark.slow
-def test_the_quickstart_learns_to_hunt_with_a_hunter_that_waits_for_it(
+def test_the_quickstart_learns_to_hunt_the_stag_with_a_stag_hunter(
     tmp_path, capsys
 ):
-    runpy.run_path(str(QUICKSTART))["main"](tmp_path)
+    load("quickstart")["main"](tmp_path)
     out = capsys.readouterr().out
-    agent, rand = (
-        float(x)
-        for x in re.findall(r"(\S+)  mean return beside nearest_stag", out)
+    returns = re.findall(
+        r"^(\w+) beside nearest_stag: mean return (\S+)$", out, re.MULTILINE
     )
-    # Two of nearest_stag always catch the stag, 5 each, and a hare is 1: above 3 it is the stag that the agent goes for.
+    agent, rand = (float(value) for _, value in returns)
+    # Two stag hunters always catch the stag, 5 each; a hare is 1.
     assert agent > 3 > 1.5 > rand
-    assert (tmp_path / "data" / "manifest.json").exists() and (
-        tmp_path / "run" / "diagnostics.json"
-    ).exists()
+    assert (tmp_path / "data" / "manifest.json").exists()
+    assert (tmp_path / "run" / "diagnostics.json").exists()
 
     rows = re.findall(
         r"^([A-Z_]+) +(-?[\d.]+|-inf) +(-?[\d.]+) +(-?[\d.]+) +([\d.]+)$",
         out,
         re.MULTILINE,
     )
-    assert [row[0] for row in rows] == [
-        "UP",
-        "DOWN",
-        "LEFT",
-        "RIGHT",
-        "STAY",
-        "HUNT_STAG",
-        "HUNT_HARE",
-    ]
     scores = {name: float(score) for name, score, *_ in rows}
+    moves = ["UP", "DOWN", "LEFT", "RIGHT", "STAY"]
+    assert [*scores] == [*moves, "HUNT_STAG", "HUNT_HARE"]
     legal = {name for name in scores if scores[name] > float("-inf")}
-    assert legal == {
-        "DOWN",
-        "LEFT",
-        "STAY",
-    }  # the corner that the text shows, without prey
+    assert legal == {"DOWN", "LEFT", "STAY"}  # a corner without prey
     for name, score, reward, value, _ in rows:
+        parts = float(reward) + float(value)
         assert name not in legal or float(score) == pytest.approx(
-            float(reward) + float(value), abs=0.02
+            parts, abs=0.02
         )
     assert sum(float(row[4]) for row in rows) == pytest.approx(1, abs=0.04)
-    assert scores[re.findall("best reply: (.*)", out)[0]] == max(
-        scores.values()
-    )
+    best = re.findall("best reply: (.*)", out)[0]
+    assert scores[best] == max(scores.values())
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
@@ -62,4 +69,96 @@ def test_the_readme_shows_the_quickstart_as_it_is(name):
     shown = re.findall(
         r"```python\n(.*?)```", (ROOT / name).read_text("utf-8"), re.DOTALL
     )
-    assert QUICKSTART.read_text("utf-8") in shown
+    assert (EXAMPLES / "quickstart.py").read_text("utf-8") in shown
+
+
+def test_every_example_of_a_tutorial_is_included_by_its_page():
+    for example in EXAMPLES.glob("own_*.py"):
+        page = (TUTORIALS / f"{example.stem}.md").read_text("utf-8")
+        assert f"{{literalinclude}} ../../examples/{example.name}" in page
+
+
+def test_a_game_of_ones_own_is_checked_collected_and_evaluated(
+    tmp_path, capsys
+):
+    load("own_game")["main"](tmp_path)
+    out = capsys.readouterr().out
+    assert "public_goods" in out
+    assert open_store(tmp_path).manifest.episodes == 200
+    returns = mean_returns(out)
+    # A coin kept is worth 1, a coin given 2/3; five rounds.
+    difference = returns["always(KEEP)"] - returns["always(GIVE)"]
+    assert difference == pytest.approx(5 / 3, abs=0.3)
+
+
+def test_a_player_of_ones_own_is_checked_and_its_best_reply_is_known(capsys):
+    load("own_player")["main"]()
+    returns = mean_returns(capsys.readouterr().out)
+    assert returns["tit_for_tat"] == pytest.approx(30)
+    # Alternate defection and cooperation, 5 + 3, and defect twice at the end.
+    assert returns["best reply"] == pytest.approx(42)
+    assert returns["best reply"] == max(returns.values())
+
+
+def test_data_written_with_pyarrow_are_valid(tmp_path, capsys):
+    load("own_data")["main"](tmp_path)
+    assert "problems: []" in capsys.readouterr().out
+    store = open_store(tmp_path)
+    episodes = store.episodes()
+    game = store.game()
+    assert game == make_game("matrix(table=prisoners_dilemma, rounds=3)")
+    np.testing.assert_array_equal(episodes.action[0], [[0, 0], [0, 1], [1, 1]])
+    np.testing.assert_array_equal(episodes.reward[0], [[3, 3], [0, 5], [1, 1]])
+    # Observations are those of the game itself.
+    recalled = np.asarray(game.recall(episodes.obs[0, 2, 1]))
+    np.testing.assert_array_equal(recalled, [[1, 0]])
+
+
+def test_frequencies_count_the_actions_of_opponents():
+    game = make_game("matrix(table=prisoners_dilemma, rounds=3)")
+    model = load("own_opponent_model")["Frequencies"](game, 3)
+    update, predict = (
+        compiled(type(model).update),
+        compiled(type(model).predict),
+    )
+    obs, everyone = np.zeros(game.obs_shape), np.ones(2, bool)
+    belief = np.ones((1, 2))
+    for other in (1, 1, 0):
+        belief = update(model, belief, obs, np.array([0, other]), everyone)
+    predicted = predict(model, belief, obs, np.ones(2, bool))
+    np.testing.assert_allclose(predicted, [[2 / 5, 3 / 5]], rtol=1e-6)
+    np.testing.assert_allclose(model.posterior(belief), np.full((1, 3), 1 / 3))
+
+
+@pytest.mark.slow
+def test_a_first_run_leaves_the_files_that_its_tutorials_name(
+    tmp_path, capsys, monkeypatch
+):
+    """The first run, the report and the opponent model: one run of the preset debug."""
+    monkeypatch.chdir(tmp_path)
+    command_line(["run", "--preset", "debug", "--out", "runs/first"])
+    assert "agent" in capsys.readouterr().out
+    for name in ("first_run", "reading_a_report"):
+        page = (TUTORIALS / f"{name}.md").read_text("utf-8")
+        files = re.findall(r"^\| `([\w./]+)` \|", page, re.MULTILINE)
+        assert files or name != "first_run"
+        for file in files:
+            assert (tmp_path / "runs" / "first" / file).exists(), file
+    load("own_opponent_model")["main"](Path("runs/first"))
+    assert {*mean_returns(capsys.readouterr().out)} == {
+        "learned",
+        "frequencies",
+    }
+
+
+def headings(page: str) -> list[str]:
+    """Return the first column of the table of sections in a tutorial."""
+    return re.findall(r"^\| \*\*(.+?)\*\* \|", page, re.MULTILINE)
+
+
+def test_the_sections_that_the_report_tutorial_explains_are_those_of_a_report():
+    file = ROOT / "bestreply" / "report" / "strings" / "en.json"
+    strings = json.dumps(json.loads(file.read_text("utf-8")))
+    page = (TUTORIALS / "reading_a_report.md").read_text("utf-8")
+    assert len(headings(page)) >= 5
+    assert not [name for name in headings(page) if f'"{name}"' not in strings]
