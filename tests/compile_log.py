@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -22,6 +23,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+ROOT = Path(__file__).parents[1]
+ROOMS = tuple(f"{ROOT / name}{os.sep}" for name in ("bestreply", "tests"))
+
+
+def _place(frame: FrameType | None) -> str:
+    """Return file and line of the innermost frame of the project, below this file."""
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith(ROOMS) and name != __file__:
+            return f"{Path(name).relative_to(ROOT)}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "elsewhere"
+
+
 class CompileLog:
     """Count programs, and seconds to trace, lower and compile them, for each test."""
 
@@ -34,6 +49,7 @@ class CompileLog:
         ).open("a")
         self._seconds: Counter[str] = Counter()
         self._programs: Counter[str] = Counter()
+        self._places: Counter[str] = Counter()
         self._processor_seconds = time.process_time()
         jax.monitoring.register_event_duration_secs_listener(self._note)
 
@@ -44,6 +60,7 @@ class CompileLog:
         self._seconds[kind] += seconds
         if kind == "compile":
             self._programs[str(facts.get("fun_name", "?"))] += 1
+            self._places[_place(sys._getframe())] += 1
 
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -61,10 +78,12 @@ class CompileLog:
         line |= {
             "stages": dict(self._seconds),
             "programs": dict(self._programs),
+            "places": dict(self._places),
         }
         print(json.dumps(line), file=self._file, flush=True)
         self._seconds.clear()
         self._programs.clear()
+        self._places.clear()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -77,9 +96,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def table(folder: Path, rows: int = 25) -> str:
-    """Return two Markdown tables: test files by seconds, and programs by count."""
+    """Return three Markdown tables: test files by seconds, programs and places by count."""
     files: dict[str, Counter[str]] = defaultdict(Counter)
     programs: Counter[str] = Counter()
+    places: Counter[str] = Counter()
     for path in folder.glob("*.jsonl"):
         for text in path.read_text().splitlines():
             line = json.loads(text)
@@ -95,6 +115,7 @@ def table(folder: Path, rows: int = 25) -> str:
                 }
             )
             programs.update(line["programs"])
+            places.update(line.get("places", {}))
     columns = ("tests", "seconds", "cpu", "programs", *EVENTS.values())
     total = sum(files.values(), Counter())
     ordered = sorted(files.items(), key=lambda item: -item[1]["seconds"])[:rows]
@@ -111,6 +132,10 @@ def table(folder: Path, rows: int = 25) -> str:
     lines += ["", "| program | times compiled |", "|---|---|"]
     lines += [
         f"| {name} | {count} |" for name, count in programs.most_common(rows)
+    ]
+    lines += ["", "| compiled from | programs |", "|---|---|"]
+    lines += [
+        f"| {name} | {count} |" for name, count in places.most_common(rows)
     ]
     return "\n".join(lines)
 
