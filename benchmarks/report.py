@@ -197,7 +197,7 @@ def diagnostics(rng: np.random.Generator) -> dict[str, Any]:
             "player": p,
             "top1": 0.7 + wobble,
             "log_loss": 0.8,
-            "log_loss_told": 0.7,
+            "log_loss_true_type": 0.7,
             "count": 3000,
         }
         for p in PLAYERS

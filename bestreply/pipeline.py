@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bestreply.analysis.change_detection import evaluate_changes
-from bestreply.analysis.regret import told_types
+from bestreply.analysis.regret import with_true_types
 from bestreply.analysis.trajectories import record_matches
 from bestreply.collect import collect
 from bestreply.config import RunConfig
@@ -185,7 +185,7 @@ def _told(run: Run, opponents: tuple[str, ...]) -> dict[str, Agent]:
         for text in opponents
     }
     return {
-        text: told_types(run.agent(), run, names)
+        text: with_true_types(run.agent(), run, names)
         for text, names in seats.items()
         if set(names) <= known
     }

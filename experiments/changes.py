@@ -110,7 +110,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
         best = np.array(
             [
                 max(
-                    by[s, k]["returns"]["told"]["mean"]
+                    by[s, k]["returns"]["oracle"]["mean"]
                     for k in ("goals", "changing")
                 )
                 for s in seeds
@@ -182,7 +182,7 @@ def _caught_up(rows: list[dict[str, Any]], agent: str) -> float:
     """The reward from `WITHIN` steps after the change on, as a share of that of the same models told."""
     shares = [
         np.sum(r["reward_since"][agent][WITHIN:])
-        / np.sum(r["reward_since"]["told"][WITHIN:])
+        / np.sum(r["reward_since"]["oracle"][WITHIN:])
         for r in rows
     ]
     return float(np.mean(shares))

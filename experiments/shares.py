@@ -31,8 +31,11 @@ from scipy.special import stdtrit
 
 from benchmarks.timing import table
 from bestreply import exact, load_run
-from bestreply.analysis.change_detection import Case, read_case
-from bestreply.analysis.regret import told_types
+from bestreply.analysis.change_detection import (
+    oracle_of_change,
+    read_type_change,
+)
+from bestreply.analysis.regret import with_true_types
 from bestreply.config import (
     CollectConfig,
     ModelConfig,
@@ -278,31 +281,22 @@ def judged(runs: dict[str, list[Run]], cell: Cell) -> dict[str, Any]:
     agents = [run.agent(cell.planner, **settings) for run in ours]
     best = exact_reply(ours[0].game, cell.reply, cell.against)
     few = cell.reply == "believed" and isinstance(best.game, GridGame)
-    change = read_case(ours[0], cell.against) if cell.types == "told" else None
+    change = (
+        read_type_change(ours[0], cell.against)
+        if cell.types == "told"
+        else None
+    )
     if change is not None:
         agents = [
-            _told_of(change, a, run)
+            oracle_of_change(a, run, change)
             for a, run in zip(agents, ours, strict=True)
         ]
     elif cell.types == "told":
         agents = [
-            told_types(a, run, [cell.against])
+            with_true_types(a, run, [cell.against])
             for a, run in zip(agents, ours, strict=True)
         ]
     return shares(best, agents, cell.against, FEWER if few else EPISODES)
-
-
-def _told_of(change: Case, agent: Agent, run: Run) -> Agent:
-    """`agent`, told of a change of the one other when it comes."""
-    names = [entry["name"] for entry in run.roster]
-    before, after = (
-        jnp.array([names.index(player.name)])
-        for player in (change.first, change.second)
-    )
-    told = OracleSwitching(
-        model=agent.opponents, before=before, after=after, at=jnp.int32(0)
-    )  # pyright: ignore[reportCallIssue, reportArgumentType]
-    return dataclasses.replace(agent, opponents=told)
 
 
 @cache

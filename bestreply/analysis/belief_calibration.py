@@ -1,4 +1,4 @@
-"""Is it right about who the others are, how soon, and does it know how sure it may be?"""
+"""Accuracy and calibration of beliefs about opponent types, and the moves that they take."""
 
 from typing import Any
 
@@ -10,13 +10,12 @@ from jaxtyping import Array, Bool, Float, Int
 from bestreply.config import RunConfig
 from bestreply.games.hindsight_goals import EVENT
 from bestreply.opponents.learned import LearnedOpponents
-from bestreply.opponents.opponent_types import opponent_types
 from bestreply.types import ABSENT, Episodes, ego_order
 
 MOVES = (0, 1, 2, 3, 5, 10)
-"""Moves seen, after which beliefs are looked at."""
-INFORMATIVE = 0.5
-"""A move tells something where two types that occur act differently with at least this probability (total variation)."""
+"""Numbers of observed moves after which beliefs are evaluated."""
+INFORMATIVE_TV = 0.5
+"""A move is informative if two types that occur differ by this total variation."""
 BINS = 10
 
 
@@ -26,190 +25,239 @@ def belief_table(
     episodes: Episodes,
     beliefs: Float[Array, "E T1 N others G"],
 ) -> dict[str, Any] | None:
-    """How good `beliefs`, held before each step of logged play, are (docs/files.md, `diagnostics.json`); None where there is one type.
+    """Return the quality of beliefs before each step of logged play.
 
-    The truth is who played, or where goals are told apart the goal that an event showed later: steps without one are left out.
+    The true type is the player, or with goals the goal that a later event showed; steps
+    without an event are left out.
+
+    Args:
+        config: of the run.
+        model: opponent model, for the moves that are informative.
+        episodes: logged play.
+        beliefs: [E, T+1, N, N-1, G], held before each step and at the end.
+
+    Returns:
+        `belief` of ``diagnostics.json`` (docs/files.md); None if there is one type.
     """
     if model.goals < 2:
         return None
-    truth = true_types(
-        config, episodes
-    )  # [E, T, N, N-1], ABSENT where there is none
-    told = truth != ABSENT
-    believed = np.asarray(beliefs)[:, :-1][told]  # [M, G]
-    truth, moves = (
-        truth[told],
-        np.broadcast_to(np.arange(told.shape[1])[:, None, None], told.shape)[
-            told
-        ],
+    truth = true_types(config, episodes)  # [E, T, N, N-1], ABSENT if unknown
+    known = truth != ABSENT
+    believed = np.asarray(beliefs)[:, :-1][known]  # [M, G]
+    steps = np.arange(known.shape[1])[:, None, None]
+    moves = np.broadcast_to(steps, known.shape)[known]
+    obs = jax.device_put(episodes.obs[:, :-1])
+    informs = np.asarray(informative(model, obs)) & known  # [E, T, N, N-1]
+    informative_moves = np.cumsum(informs, 1) - informs  # before this step
+    confidence = believed.max(1)
+    ece, reliability = calibration(
+        confidence, believed.argmax(1) == truth[known]
     )
-    telling = np.asarray(
-        informative(model, jax.device_put(episodes.obs[:, :-1]))
-    )  # [E, T, N, N-1]
-    seen = np.cumsum(telling & told, 1) - (telling & told)  # before this step
-    confidence, right = believed.max(1), believed.argmax(1) == truth
-    ece, reliability = calibration(confidence, right)
     return {
-        "moves": by_moves(believed, truth, moves),
-        "informative": by_moves(believed, truth, seen[told]),
+        "moves": accuracy_by_moves(believed, truth[known], moves),
+        "informative": accuracy_by_moves(
+            believed, truth[known], informative_moves[known]
+        ),
         "ece": ece,
         "reliability": reliability,
     }
 
 
 def calibration(
-    confidence: Float[np.ndarray, " M"], right: Bool[np.ndarray, " M"]
+    confidence: Float[np.ndarray, " M"], correct: Bool[np.ndarray, " M"]
 ) -> tuple[float, list[dict[str, Any]]]:
-    """Expected calibration error of M guesses, and the reliability diagram that it sums up: one row for each bin of confidence that has
-    any (Guo et al., "On Calibration of Modern Neural Networks", 2017)."""
+    """Return the expected calibration error and the reliability diagram.
+
+    Guo et al., "On Calibration of Modern Neural Networks", 2017.
+
+    Args:
+        confidence: [M], probability of each guess.
+        correct: [M] bool.
+
+    Returns:
+        The error, and a row for each of `BINS` bins of confidence that is not empty.
+    """
     edges = np.linspace(0, 1, BINS + 1)
     which = np.clip(np.digitize(confidence, edges) - 1, 0, BINS - 1)
-    reliability = [
-        {
-            "confidence": float(confidence[which == b].mean()),
-            "accuracy": float(right[which == b].mean()),
-            "count": int((which == b).sum()),
-        }
-        for b in range(BINS)
-        if (which == b).any()
-    ]
-    gaps = [
-        r["count"] * abs(r["confidence"] - r["accuracy"]) for r in reliability
-    ]
-    return float(sum(gaps) / len(right)), reliability
+    rows = []
+    for bin_number in np.unique(which):
+        inside = which == bin_number
+        rows.append(
+            {
+                "confidence": float(confidence[inside].mean()),
+                "accuracy": float(correct[inside].mean()),
+                "count": int(inside.sum()),
+            }
+        )
+    gaps = [r["count"] * abs(r["confidence"] - r["accuracy"]) for r in rows]
+    return float(sum(gaps) / len(correct)), rows
 
 
-def by_moves(
+def accuracy_by_moves(
     believed: Float[np.ndarray, "M G"],
     truth: Int[np.ndarray, " M"],
     moves: Int[np.ndarray, " M"],
 ) -> list[dict[str, Any]]:
-    """After each of `MOVES`: how often the likeliest type is the true one, what is believed of the true one, and the information about
-    types that the belief holds: H(type) - E[-log b(type)], in bits, a lower bound of the mutual information."""
+    """Return the accuracy of beliefs and their information about types, by observed moves.
+
+    The information H(type) - E[-log b(type)], in bits, is a lower bound of the mutual
+    information of play and type.
+
+    Args:
+        believed: [M, G], beliefs.
+        truth: [M] int, true types.
+        moves: [M] int, moves observed before each belief.
+
+    Returns:
+        A row for each of `MOVES` that occurs.
+    """
     rows = []
-    for k in MOVES:
-        here = moves == k
-        if not here.any():
+    for count in MOVES:
+        chosen = moves == count
+        if not chosen.any():
             continue
-        b, t = believed[here], truth[here]
-        share = b[np.arange(len(t)), t]
-        frequency = np.bincount(t, minlength=b.shape[1]) / len(t)
-        entropy = -(
-            frequency[frequency > 0] * np.log2(frequency[frequency > 0])
-        ).sum()
-        rows.append(
-            {
-                "moves": k,
-                "accuracy": float((b.argmax(1) == t).mean()),
-                "share": float(share.mean()),
-                "bits": float(
-                    entropy + np.log2(np.maximum(share, 1e-9)).mean()
-                ),
-                "entropy": float(entropy),
-                "count": len(t),
-            }
-        )
+        belief, types = believed[chosen], truth[chosen]
+        one_hot = np.eye(belief.shape[1])[types]
+        row = {
+            "moves": count,
+            "share": float((belief * one_hot).sum(1).mean()),
+            "count": len(types),
+        }
+        rows.append(row | _information(belief, one_hot))
     return rows
 
 
 def code_table(
-    roster: list[dict[str, Any]],
+    roster: list[dict[str, str | int]],
     episodes: Episodes,
     beliefs: Float[Array, "E T1 N others G"],
     weights: Float[np.ndarray, "E T N G"],
 ) -> dict[str, Any]:
-    """What learned codes tell of who played, whom no code was shown (docs/files.md, `diagnostics.json`).
+    """Return the information of learned codes about players, which no code was trained on.
 
-    Returns the shares of codes by player as believed after the last move, and after each of `MOVES` the information about players that the
-    belief holds, H(player) - E[-log sum_c b(c) P(player | c)], in bits: a lower bound of the mutual information. P(player | c) is counted
-    in the same play. `hit` is how often the code believed likeliest is the one that the whole episode shows the player to follow from
-    there on: the likeliest by `weights` (`bestreply.opponents.labels.label_weights`), which know what it does later.
+    P(player | code) is counted in the same play. The information
+    H(player) - E[-log sum_c b(c) P(player | c)], in bits, is a lower bound of the mutual
+    information.
+
+    Args:
+        roster: the players of the data.
+        episodes: logged play.
+        beliefs: [E, T+1, N, N-1, G] over codes, held before each step and at the end.
+        weights: [E, T, N, G] of codes given the whole episode
+            (`bestreply.opponents.labels.label_weights`).
+
+    Returns:
+        `codes` of ``diagnostics.json`` (docs/files.md): `shares` of codes by player after the
+        last move; by moves and at the `end`, the information; `hit`, how often the likeliest
+        code is the one with the largest weight.
     """
     action = np.asarray(episodes.action)
     others = ego_order(action.shape[2])[:, 1:]
-    player = np.broadcast_to(
-        np.asarray(episodes.player)[:, None, others],
-        (*action.shape, others.shape[1]),
-    )
-    there = (action != ABSENT)[..., None] & (action[:, :, others] != ABSENT)
-    moves = np.broadcast_to(
-        np.arange(action.shape[1])[:, None, None], there.shape
-    )[there]
-    last = np.broadcast_to(
-        np.asarray(beliefs)[:, -1:], (*there.shape, beliefs.shape[-1])
-    )
-    count, first = len(roster), moves == 0
-    who = np.eye(count)[player[there]]
-    joint = (
-        last[there][first].T @ who[first] / max(first.sum(), 1)
-    )  # [G, players]
-    given = joint / np.maximum(joint.sum(1, keepdims=True), 1e-9)
-    now = np.asarray(beliefs)[:, :-1][there]
-    hit = now.argmax(1) == np.asarray(weights).argmax(3)[:, :, others][there]
+    player = _of_others(np.asarray(episodes.player), action)
+    acts = _both_act(action)
+    steps = np.arange(action.shape[1])[:, None, None]
+    moves = np.broadcast_to(steps, acts.shape)[acts]
+    every = np.asarray(beliefs)
+    shape = (*acts.shape, every.shape[-1])
+    last = np.broadcast_to(every[:, -1:], shape)[acts]
+    first = moves == 0
+    one_hot = np.eye(len(roster))[player[acts]]
+    joint = last[first].T @ one_hot[first] / max(first.sum(), 1)  # [G, players]
+    given_code = joint / np.maximum(joint.sum(1, keepdims=True), 1e-9)
+    current = every[:, :-1][acts]
+    labels = np.asarray(weights).argmax(3)[:, :, others]
+    hit = current.argmax(1) == labels[acts]
     rows = []
-    for k in MOVES:
-        here = moves == k
-        if here.any():
-            told = {
-                "moves": k,
-                "count": int(here.sum()),
-                "hit": float(hit[here].mean()),
+    for count in MOVES:
+        chosen = moves == count
+        if chosen.any():
+            row = {
+                "moves": count,
+                "count": int(chosen.sum()),
+                "hit": float(hit[chosen].mean()),
             }
-            rows.append(told | _bits(now[here] @ given, who[here]))
+            predicted = current[chosen] @ given_code
+            rows.append(row | _information(predicted, one_hot[chosen]))
     return {
         "players": [entry["name"] for entry in roster],
         "shares": joint.tolist(),
         "moves": rows,
-        "end": _bits(last[there][first] @ given, who[first]),
+        "end": _information(last[first] @ given_code, one_hot[first]),
     }
 
 
-def _bits(
-    believed: Float[np.ndarray, "M P"], who: Float[np.ndarray, "M P"]
+def _information(
+    believed: Float[np.ndarray, "M P"], truth: Float[np.ndarray, "M P"]
 ) -> dict[str, float]:
-    frequency = who.mean(0)
-    entropy = -(
-        frequency[frequency > 0] * np.log2(frequency[frequency > 0])
-    ).sum()
-    share = (believed * who).sum(1)
+    """Return bits, entropy and accuracy of beliefs about one-hot `truth`."""
+    frequency = truth.mean(0)
+    frequency = frequency[frequency > 0]
+    entropy = -(frequency * np.log2(frequency)).sum()
+    share = (believed * truth).sum(1)
     return {
         "bits": float(entropy + np.log2(np.maximum(share, 1e-9)).mean()),
         "entropy": float(entropy),
-        "accuracy": float((believed.argmax(1) == who.argmax(1)).mean()),
+        "accuracy": float((believed.argmax(1) == truth.argmax(1)).mean()),
     }
 
 
 def true_types(
     config: RunConfig, episodes: Episodes
 ) -> Int[np.ndarray, "E T N others"]:
-    """The type or goal of each other player as each seat has it, ego first; ABSENT where one of the two did not act or none is known."""
+    """Return the type or goal of each other player, by seat.
+
+    Args:
+        config: of the run; says whether types are goals or players.
+        episodes: logged play.
+
+    Returns:
+        [E, T, N, N-1] int, ego first; ABSENT where one of the two did not act or the type is
+        unknown.
+    """
     action = np.asarray(episodes.action)
-    others = ego_order(action.shape[2])[:, 1:]
-    if opponent_types(config.model).inferred:
+    if config.model.opponent_types == "goal":
+        others = ego_order(action.shape[2])[:, 1:]
         shown = np.asarray(episodes.goal_source) == EVENT
-        kind = np.where(shown, np.asarray(episodes.goal), ABSENT)[:, :, others]
+        goals = np.where(shown, np.asarray(episodes.goal), ABSENT)
+        types = goals[:, :, others]
     else:
-        kind = np.broadcast_to(
-            np.asarray(episodes.player)[:, None, others],
-            (*action.shape, others.shape[1]),
-        )
-    there = (action != ABSENT)[..., None] & (action[:, :, others] != ABSENT)
-    return np.where(there, kind, ABSENT)
+        types = _of_others(np.asarray(episodes.player), action)
+    return np.where(_both_act(action), types, ABSENT)
+
+
+def _of_others(player: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """Return the player [E, N] of each other seat at each step, [E, T, N, N-1]."""
+    others = ego_order(action.shape[2])[:, 1:]
+    shape = (*action.shape, others.shape[1])
+    return np.broadcast_to(player[:, None, others], shape)
+
+
+def _both_act(action: np.ndarray) -> np.ndarray:
+    """Return whether a seat and each other seat act, [E, T, N, N-1] bool."""
+    others = ego_order(action.shape[2])[:, 1:]
+    acts = action != ABSENT
+    return acts[..., None] & acts[:, :, others]
 
 
 @jax.jit
 def informative(
     model: LearnedOpponents, obs: Float[Array, "E T N *obs"]
-) -> Array:
-    """[E, T, N, N-1] bool: whether what each other player does next tells something of its type."""
-    known = model.prior > 0
+) -> Bool[Array, "E T N others"]:
+    """Return whether the next move of each other player is informative about its type.
+
+    Args:
+        model: opponent model.
+        obs: [E, T, N, *obs_shape].
+
+    Returns:
+        [E, T, N, N-1] bool.
+    """
+    occurs = model.prior > 0
 
     def one(obs: Array) -> Array:
         probs = jnp.exp(model.logits(obs))  # [N-1, G, A]
-        apart = jnp.abs(probs[:, :, None] - probs[:, None]).sum(3) / 2
-        return (
-            jnp.where(known[:, None] & known, apart, 0.0).max((1, 2))
-            >= INFORMATIVE
-        )
+        distance = jnp.abs(probs[:, :, None] - probs[:, None]).sum(3) / 2
+        distance = jnp.where(occurs[:, None] & occurs, distance, 0.0)
+        return distance.max((1, 2)) >= INFORMATIVE_TV
 
     return jax.lax.map(jax.vmap(jax.vmap(one)), obs, batch_size=64)

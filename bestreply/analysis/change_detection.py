@@ -1,7 +1,9 @@
-"""Others that change their mind: how soon an agent notices, how often it cries wolf, and what not noticing costs.
+"""Opponents that change their type: delay of detection, false alarms, and the return lost.
 
-All of `switching(first, second, step=k)` or `random=n` (every step below n in turn), in every other seat. Three agents with the same models
-play the same games: one that is told when the others change, one that expects changes at the run's change rate, and one that does not.
+All other seats are `switching(first, second, step=k)`, or `random=n` with every step below n in
+turn. Three agents with the same models play the same games: one is given the change when it
+occurs (`oracle`), one expects changes at the run's change rate (`expecting`), and one assumes
+fixed types (`not expecting`).
 """
 
 import dataclasses
@@ -12,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from rich.table import Table
 
 from bestreply.opponents.changepoint import ChangepointOpponents
-from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.oracle import OracleSwitching
 from bestreply.planning.agent import Agent
 from bestreply.players.base import ScriptedPlayer
@@ -32,321 +34,369 @@ if TYPE_CHECKING:
     from bestreply.run import Run
 
 CHANGE_RATE = 0.05
-"""Of the agent that expects changes, where the run's own expects none."""
+"""Change rate of the agent that expects changes, where the run's own is 0."""
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
-"""An alarm is raised once P(it is not whom it was) of any other player is at least so much."""
-WITHIN = 5
-"""Steps after a change by which the agent should have caught up."""
+"""An alarm is raised once P(changed) of any other player reaches the threshold."""
+MAX_FALSE_ALARMS = 0.01
+"""Per game, in the table for a terminal."""
 
 
-class Games(NamedTuple):
-    """Play of one agent, E games of T steps."""
+class AgentGames(NamedTuple):
+    """Play of one agent, `E` games of `T` steps."""
 
     reward: np.ndarray  # [E, T], the agent's
-    changed: (
-        np.ndarray | None
-    )  # [E, T], P(changed) before each of its steps, of the other most suspected; NaN once it is out
+    changed: np.ndarray | None
+    """[E, T], largest P(changed) of any other player before each step; NaN once it is out."""
     share: (
         np.ndarray
-    )  # [E, T], what it believes of the truth, averaged over the others
+    )  # [E, T], its belief in the true type, averaged over other players
 
 
-class Case(NamedTuple):
-    """Who changes into whom, and when."""
+class TypeChange(NamedTuple):
+    """The types before and after a change, and the steps at which it may occur."""
 
     first: ScriptedPlayer
     second: ScriptedPlayer
     steps: tuple[int, ...]
 
 
-def read_case(run: "Run", text: str) -> Case | None:
-    """None for anything but one `switching(...)` for all seats, at a step, between players that the run's model knows apart."""
+def read_type_change(run: "Run", text: str) -> TypeChange | None:
+    """Return the change that an opponent set describes.
+
+    Args:
+        run: a run; its model must know both types.
+        text: an opponent set.
+
+    Returns:
+        None for anything but one `switching(...)` for all seats, at a step, between players
+        that the run's model distinguishes.
+    """
     specs = parse_specs(text)
     if len(specs) != 1 or is_self(specs[0]):
         return None
     player = make_player(specs[0], run.game, 1)
-    known = [entry["name"] for entry in run.roster]
-    if (
-        not isinstance(player, Switching)
-        or not opponent_types(run.config.model).players
-    ):
+    by_player = run.config.model.opponent_types == "player"
+    if not isinstance(player, Switching) or not by_player:
         return None
-    if player.first.name not in known or player.second.name not in known:
+    names = [entry["name"] for entry in run.roster]
+    if player.first.name not in names or player.second.name not in names:
         return None
     if player.step_at is not None:
-        return Case(player.first, player.second, (player.step_at,))
-    return (
-        None
-        if player.random is None
-        else Case(player.first, player.second, tuple(range(player.random)))
-    )
+        return TypeChange(player.first, player.second, (player.step_at,))
+    if player.random is not None:
+        steps = tuple(range(player.random))
+        return TypeChange(player.first, player.second, steps)
+    return None
 
 
 def measure_changes(
     run: "Run", text: str, episodes: int, seed: int
 ) -> dict[str, Any] | None:
-    """What `changes.json` holds of one opponent set (docs/files.md); None where `read_case` gives None.
+    """Return detection and cost of changes against one opponent set.
 
-    `episodes` for each agent, shared out over the steps at which the others may change. False alarms are counted in as many games in
-    which the others stay as they are: half of them `first`, half `second`.
+    False alarms are counted in as many games in which the types stay: the first type in half
+    of them, the second in the other half.
+
+    Args:
+        run: a run.
+        text: an opponent set.
+        episodes: per agent, divided among the steps at which the change may occur.
+        seed: of the play.
+
+    Returns:
+        An entry of ``changes.json`` (docs/files.md); None where `read_type_change` gives None.
     """
-    case = read_case(run, text)
-    if case is None:
+    change = read_type_change(run, text)
+    if change is None:
         return None
-    agents = _agents(run, case)
-    each = max(episodes // len(case.steps), 1)
-    never, total = run.game.max_steps, 0
-    games: dict[str, list[Games]] = {name: [] for name in agents}
-    calm: list[Games] = []
-    with meter(
-        f"changes: {text}", (3 * len(case.steps) + 2) * each, "games"
-    ) as progress:
-        for number, step in enumerate(case.steps):
+    agents = _agents(run, change)
+    each = max(episodes // len(change.steps), 1)
+    half = max(episodes // 2, 1)
+    games: dict[str, list[AgentGames]] = {name: [] for name in agents}
+    unchanged: list[AgentGames] = []
+    total = 3 * len(change.steps) * each + 2 * half
+    with meter(f"changes: {text}", total, "games") as progress:
+        for number, step in enumerate(change.steps):
             for name, agent in agents.items():
-                games[name].append(
-                    _games(run, agent, case, step, each, seed + number)
-                )
+                played = _play(run, agent, change, step, each, seed + number)
+                games[name].append(played)
                 progress.advance(each)
-        for number, stays in enumerate((case.first, case.second)):
-            still = Case(stays, stays, ())
-            calm.append(
-                _games(
-                    run,
-                    agents["expecting"],
-                    still,
-                    never,
-                    max(episodes // 2, 1),
-                    seed + number,
-                )
-            )
-            total += len(calm[-1].reward)
-            progress.advance(each)
+        for number, player in enumerate((change.first, change.second)):
+            fixed = TypeChange(player, player, ())
+            never, agent = run.game.max_steps, agents["expecting"]
+            played = _play(run, agent, fixed, never, half, seed + number)
+            unchanged.append(played)
+            progress.advance(half)
     return {
         "opponents": text,
-        "steps": list(case.steps),
-        "games": each * len(case.steps),
-        "calm_games": total,
+        "steps": list(change.steps),
+        "games": each * len(change.steps),
+        "unchanged_games": sum(len(played.reward) for played in unchanged),
         "change_rate": agents["expecting"].opponents.hazard,  # pyright: ignore[reportAttributeAccessIssue]
-        "curve": alarm_curve(case.steps, games["expecting"], calm),
-        **after_change(case.steps, games),
+        "curve": alarm_curve(change.steps, games["expecting"], unchanged),
+        **return_after_change(change.steps, games),
     }
 
 
-def _agents(run: "Run", case: Case) -> dict[str, Agent]:
+def _agents(run: "Run", change: TypeChange) -> dict[str, Agent]:
     agent = run.agent(change_rate=run.config.train.change_rate or CHANGE_RATE)
     assert isinstance(agent.opponents, ChangepointOpponents)
-    model = agent.opponents.model
-    names = [entry["name"] for entry in run.roster]
-    others = run.game.num_players - 1
-    before, after = (
-        jnp.full(others, names.index(p.name)) for p in (case.first, case.second)
-    )
-    told = OracleSwitching(
-        model=model, before=before, after=after, at=jnp.int32(0)
-    )  # pyright: ignore[reportCallIssue]
+    oracle = oracle_of_change(agent, run, change)
     return {
-        "told": dataclasses.replace(agent, opponents=told),
+        "oracle": oracle,
         "expecting": agent,
         "not expecting": run.agent(change_rate=0.0),
     }
 
 
-def _games(
-    run: "Run", agent: Agent, case: Case, step: int, count: int, seed: int
-) -> Games:
-    """`count` games of `agent` among others that change at `step`."""
-    at, name = (
-        jnp.int32(step),
-        f"{case.first.name} then {case.second.name}",
-    )  # an array: one program for every step
+def oracle_of_change(agent: Agent, run: "Run", change: TypeChange) -> Agent:
+    """Return an agent that is given every other player's type, before and after the change.
+
+    Args:
+        agent: an agent of the run.
+        run: a run whose model knows both types.
+        change: the types; the step is set where games are played (`OracleSwitching.at`).
+
+    Returns:
+        The agent with the types given.
+    """
+    model = agent.opponents
+    if isinstance(model, ChangepointOpponents):
+        model = model.model
+    names = [entry["name"] for entry in run.roster]
+    others = run.game.num_players - 1
+    before = jnp.full(others, names.index(change.first.name))
+    after = jnp.full(others, names.index(change.second.name))
+    oracle = OracleSwitching(  # pyright: ignore[reportCallIssue]
+        model=model,  # pyright: ignore[reportArgumentType]
+        before=before,
+        after=after,
+        at=jnp.int32(0),
+    )
+    return dataclasses.replace(agent, opponents=oracle)
+
+
+def _play(
+    run: "Run",
+    agent: Agent,
+    change: TypeChange,
+    step: int,
+    count: int,
+    seed: int,
+) -> AgentGames:
+    """Play `count` games of `agent` with other players that change at `step`."""
+    at = jnp.int32(step)  # an array, so that one program serves every step
     other = Switching(
-        first=case.first, second=case.second, step_at=at, name=name
+        first=change.first,
+        second=change.second,
+        step_at=at,
+        name=f"{change.first.name} then {change.second.name}",
     )
-    if isinstance(agent.opponents, OracleSwitching):
-        agent = dataclasses.replace(
-            agent, opponents=dataclasses.replace(agent.opponents, at=at)
-        )
-    lineup = seat_players(
-        run.game, [agent, *[other] * (run.game.num_players - 1)], count, seed
-    )
-    played = play(
-        run.game, lineup, seed, watch=0, chunk=min(PLANNING_CHUNK, count)
-    )
+    model: Any = agent.opponents
+    if isinstance(model, OracleSwitching):
+        model = dataclasses.replace(model, at=at)
+        agent = dataclasses.replace(agent, opponents=model)
+    players = [agent, *[other] * (run.game.num_players - 1)]
+    lineup = seat_players(run.game, players, count, seed)
+    chunk = min(PLANNING_CHUNK, count)
+    played = play(run.game, lineup, seed, watch=0, chunk=chunk)
     beliefs = jax.tree.map(
         lambda x: np.asarray(x)[:, :, 0], played.actor_outputs.plan.belief
     )
-    model: Any = agent.opponents
-    posterior = np.asarray(_each(model.posterior, beliefs))
+    posterior = np.asarray(_at_every_step(model.posterior, beliefs))
     names = [entry["name"] for entry in run.roster]
-    truth = np.where(
-        np.arange(posterior.shape[1]) >= step,
-        names.index(case.second.name),
-        names.index(case.first.name),
+    before, after = (
+        names.index(player.name) for player in (change.first, change.second)
     )
-    share = np.take_along_axis(posterior, truth[None, :, None, None], 3)[
-        ..., 0
-    ].mean(2)
+    steps = np.arange(posterior.shape[1])
+    truth = np.where(steps >= step, after, before)
+    share = np.take_along_axis(posterior, truth[None, :, None, None], 3)
     changed = None
     if isinstance(model, ChangepointOpponents):
         acted = played.episodes.action[:, :, 0] >= 0
-        changed = np.where(
-            acted, np.asarray(_each(model.changed, beliefs)).max(2), np.nan
-        )
-    return Games(played.episodes.reward[:, :, 0], changed, share)
+        largest = np.asarray(_at_every_step(model.changed, beliefs)).max(2)
+        changed = np.where(acted, largest, np.nan)
+    reward = played.episodes.reward[:, :, 0]
+    return AgentGames(reward, changed, share[..., 0].mean(2))
 
 
-def _each(what: Any, beliefs: Any) -> Any:
-    return jax.jit(jax.vmap(jax.vmap(what)))(beliefs)
+def _at_every_step(function: Any, beliefs: Any) -> Any:
+    return jax.jit(jax.vmap(jax.vmap(function)))(beliefs)
 
 
 def alarm_curve(
-    steps: Sequence[int], games: Sequence[Games], calm: Sequence[Games]
-) -> list[dict[str, Any]]:
-    """For each threshold: alarms in an episode without a change, and of the changes after which the agent still played, the share that was
-    noticed, the mean and the median delay in steps of these, and the share that an alarm had come before.
+    steps: Sequence[int],
+    games: Sequence[AgentGames],
+    unchanged: Sequence[AgentGames],
+) -> list[dict[str, float | None]]:
+    """Return false alarms, detections and delays by threshold.
 
-    A change at step k shows in what is known at step k + 1 for the first time: the least delay is 1.
+    A change at step k has its first effect on what is observed at step k + 1, so the smallest
+    delay is 1.
+
+    Args:
+        steps: of the changes.
+        games: of each change.
+        unchanged: games without a change.
+
+    Returns:
+        For each of `THRESHOLDS`: `false_alarms`, the share of unchanged games with an alarm;
+        and of the changes after which the agent still played, the share `noticed`, its mean
+        and median delay in steps, and the share with an alarm before (`early`).
     """
-    rows = []
-    for threshold in THRESHOLDS:
-        calm_alarms = [
-            bool((np.nan_to_num(row) >= threshold).any())
-            for g in calm
-            for row in _told(g)
-        ]
-        noticed, early, delays = 0, 0, []
-        there = 0
-        for step, played in zip(steps, games, strict=True):
-            for row in _told(played):
-                alarms = np.flatnonzero(np.nan_to_num(row) >= threshold)
-                if step + 1 >= len(row) or np.isnan(row[step + 1]):
-                    continue
-                there += 1
-                if len(alarms) and alarms[0] <= step:
-                    early += 1
-                elif len(alarms):
-                    noticed += 1
-                    delays.append(int(alarms[0]) - step)
-        rows.append(
-            {
-                "threshold": threshold,
-                "false_alarms": float(np.mean(calm_alarms)),
-                "noticed": noticed / max(there, 1),
-                "early": early / max(there, 1),
-                "delay": float(np.mean(delays)) if delays else None,
-                "median_delay": float(np.median(delays)) if delays else None,
-            }
-        )
-    return rows
+    calm = [row for g in unchanged for row in _changed(g)]
+    played = [
+        (step, row)
+        for step, g in zip(steps, games, strict=True)
+        for row in _changed(g)
+    ]
+    return [_alarms(threshold, played, calm) for threshold in THRESHOLDS]
 
 
-def _told(games: Games) -> np.ndarray:
+def _alarms(
+    threshold: float,
+    played: Sequence[tuple[int, np.ndarray]],
+    unchanged: Sequence[np.ndarray],
+) -> dict[str, float | None]:
+    false_alarms = [bool((row >= threshold).any()) for row in unchanged]
+    early, count, delays = 0, 0, []
+    for step, row in played:
+        if step + 1 >= len(row) or np.isnan(row[step + 1]):
+            continue
+        count += 1
+        alarms = np.flatnonzero(row >= threshold)
+        if len(alarms) and alarms[0] <= step:
+            early += 1
+        elif len(alarms):
+            delays.append(int(alarms[0]) - step)
+    return {
+        "threshold": threshold,
+        "false_alarms": float(np.mean(false_alarms)),
+        "noticed": len(delays) / max(count, 1),
+        "early": early / max(count, 1),
+        "delay": float(np.mean(delays)) if delays else None,
+        "median_delay": float(np.median(delays)) if delays else None,
+    }
+
+
+def _changed(games: AgentGames) -> np.ndarray:
     assert games.changed is not None
     return games.changed
 
 
-def after_change(
-    steps: Sequence[int], games: dict[str, list[Games]]
+def return_after_change(
+    steps: Sequence[int], games: dict[str, list[AgentGames]]
 ) -> dict[str, Any]:
-    """Return from the change on of each agent and what it loses to the one that is told, with standard errors over games (which are the
-    same for all agents up to the change); reward and belief in the truth, by steps since the change."""
-    horizon = max(played.reward.shape[1] for played in games["told"])
-    found: dict[str, Any] = {
-        "returns": {},
-        "lost": {},
-        "reward_since": {},
-        "belief_since": {},
-    }
-    returns = {
-        name: np.concatenate(
-            [
-                g.reward[:, step:].sum(1)
-                for step, g in zip(steps, played, strict=True)
-            ]
-        )
-        for name, played in games.items()
-    }
-    for name, each in returns.items():
-        found["returns"][name] = _mean(each)
-        if name != "told":
-            found["lost"][name] = _mean(returns["told"] - each)
-        for key, what in (
-            ("reward_since", "reward"),
-            ("belief_since", "share"),
-        ):
-            rows = [
-                getattr(g, what)[:, step:]
-                for step, g in zip(steps, games[name], strict=True)
-            ]
-            found[key][name] = [
-                float(
-                    np.concatenate(
-                        [r[:, k] for r in rows if r.shape[1] > k]
-                    ).mean()
-                )
-                for k in range(horizon - min(steps))
-            ]
-    return found
+    """Return the return of each agent from the change on, and the loss relative to the oracle.
 
+    Args:
+        steps: of the changes.
+        games: by agent, those of each change. All agents' games are the same up to it.
 
-def _mean(values: np.ndarray) -> dict[str, float]:
+    Returns:
+        `returns` and `lost` with standard errors over games; `reward_since` and
+        `belief_since`, reward and belief in the true type by steps since the change.
+    """
+    horizon = max(played.reward.shape[1] for played in games["oracle"])
+    counts = range(horizon - min(steps))
+    returns, rewards, beliefs = {}, {}, {}
+    for name, played in games.items():
+        pairs = list(zip(steps, played, strict=True))
+        reward = [g.reward[:, step:] for step, g in pairs]
+        share = [g.share[:, step:] for step, g in pairs]
+        returns[name] = np.concatenate([r.sum(1) for r in reward])
+        rewards[name] = [_mean_at(reward, k) for k in counts]
+        beliefs[name] = [_mean_at(share, k) for k in counts]
+    oracle = returns["oracle"]
     return {
-        "mean": float(values.mean()),
-        "stderr": float(values.std(ddof=1) / len(values) ** 0.5)
-        if len(values) > 1
-        else float("nan"),
+        "returns": {name: _mean(each) for name, each in returns.items()},
+        "lost": {
+            name: _mean(oracle - each)
+            for name, each in returns.items()
+            if name != "oracle"
+        },
+        "reward_since": rewards,
+        "belief_since": beliefs,
     }
 
 
-# -- of a run ------------------------------------------------------------------------------------------------------------------
+def _mean_at(rows: Sequence[np.ndarray], k: int) -> float:
+    """Return the mean over all games that reach step `k` after the change."""
+    reached = [r[:, k] for r in rows if r.shape[1] > k]
+    return float(np.concatenate(reached).mean())
+
+
+def _mean(values: Float[np.ndarray, " games"]) -> dict[str, float]:
+    stderr = float("nan")
+    if len(values) > 1:
+        stderr = float(values.std(ddof=1) / len(values) ** 0.5)
+    return {"mean": float(values.mean()), "stderr": stderr}
+
+
+# -- of a run --------------------------------------------------------------------------
 
 
 def evaluate_changes(
     run: "Run", opponents: Sequence[str], episodes: int
 ) -> Path | None:
-    """Writes ``changes.json`` into the run directory for the sets of `opponents` that `read_case` can read. Where there are none: None,
-    and an earlier file is removed."""
-    found = [
-        measure_changes(run, text, episodes, run.config.seed + 4)
-        for text in opponents
+    """Write ``changes.json`` into the run directory, for the opponent sets that change.
+
+    Args:
+        run: a run.
+        opponents: opponent sets; those that `read_type_change` cannot read are skipped.
+        episodes: per agent and opponent set.
+
+    Returns:
+        The path. None if no set changes; an earlier file is then removed.
+    """
+    seed = run.config.seed + 4
+    measured = [
+        measure_changes(run, text, episodes, seed) for text in opponents
     ]
-    found = [one for one in found if one is not None]
+    entries = [entry for entry in measured if entry is not None]
     path = run.path / "changes.json"
-    if not found:
+    if not entries:
         path.unlink(missing_ok=True)
         return None
-    write_json(
-        path, {"against": found, "provenance": provenance(run.config.seed + 4)}
-    )
+    write_json(path, {"against": entries, "provenance": provenance(seed)})
     return path
 
 
-def changes_table(found: Sequence[dict[str, Any]]) -> Table:
-    """Entries of ``changes.json``, for a terminal."""
+def changes_table(entries: Sequence[dict[str, Any]]) -> Table:
+    """Return the table of ``changes.json`` for a terminal.
+
+    Args:
+        entries: its opponent sets.
+
+    Returns:
+        A table with a row for each.
+    """
     table = Table(
-        title="others that change their mind",
-        caption="Lost: return from the change on, against the same agent told when. Mean ± standard error over games; one training seed.",
+        title="opponents that change their type",
+        caption="Lost: return from the change on, relative to the same agent with the types "
+        "given. Mean ± standard error over games; one training seed.",
     )
     for name in (
         "against",
         "lost, not expecting",
         "lost, expecting",
-        "at most 1 % false alarms: noticed",
+        f"at most {MAX_FALSE_ALARMS:.0%} false alarms: noticed",
         "delay",
     ):
         table.add_column(name, justify="left" if name == "against" else "right")
-    for one in found:
-        quiet = [row for row in one["curve"] if row["false_alarms"] <= 0.01]
-        best = max(quiet, key=lambda row: row["noticed"]) if quiet else None
-        lost = [
-            f"{one['lost'][n]['mean']:.3f} ± {one['lost'][n]['stderr']:.3f}"
-            for n in ("not expecting", "expecting")
-        ]
-        noticed = "-" if best is None else f"{best['noticed']:.0%}"
-        delay = (
-            "-"
-            if best is None or best["delay"] is None
-            else f"{best['delay']:.1f} steps"
-        )
-        table.add_row(one["opponents"], *lost, noticed, delay)
+    for entry in entries:
+        table.add_row(entry["opponents"], *_cells(entry))
     return table
+
+
+def _cells(entry: dict[str, Any]) -> list[str]:
+    lost = [entry["lost"][name] for name in ("not expecting", "expecting")]
+    cells = [f"{x['mean']:.3f} ± {x['stderr']:.3f}" for x in lost]
+    rows = [
+        row for row in entry["curve"] if row["false_alarms"] <= MAX_FALSE_ALARMS
+    ]
+    if not rows:
+        return [*cells, "-", "-"]
+    best = max(rows, key=lambda row: row["noticed"])
+    delay = "-" if best["delay"] is None else f"{best['delay']:.1f} steps"
+    return [*cells, f"{best['noticed']:.0%}", delay]

@@ -1,16 +1,19 @@
-"""Regret, taken apart: which part of an agent costs how much of the best possible return.
+"""Regret, decomposed: how much of the best possible return each part of an agent loses.
 
-At every decision that the agent came to, against others whose distributions are known, five actions are compared by the exact Q*:
+At every decision of the agent, against players with known distributions, five actions are
+compared by the exact Q*:
 
     a_0  the agent's own
-    a_1  its planner's, with the true policies (and types) of the others in place of the model of them
+    a_1  its planner's, with the true policies (and types) of the other players in place of the
+         opponent model
     a_2  the same, with the true game in place of the learned dynamics, reward and continuation
-    a_3  the same, looking one step further
+    a_3  the same, with one more step of planning
     a_4  the best reply's
 
-With rho_k = V* - Q*(a_k) the return lost, E[V*(s_0)] - E[sum_t gamma^t r_t], is E[sum_t gamma^t rho_0], and that is the sum of four parts
-that add up exactly: rho_0 - rho_1 (the model of the others), rho_1 - rho_2 (dynamics and reward), rho_2 - rho_3 (depth of planning) and
-rho_3 (the value). A part can be negative: two wrongs can make a right.
+With rho_k = V* - Q*(a_k), the lost return E[V*(s_0)] - E[sum_t gamma^t r_t] is
+E[sum_t gamma^t rho_0]. It is the sum of four parts: rho_0 - rho_1 (opponent model),
+rho_1 - rho_2 (dynamics and reward), rho_2 - rho_3 (planning depth) and rho_3 (value function).
+A part is negative where two errors compensate.
 """
 
 import dataclasses
@@ -21,21 +24,22 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from bestreply import exact
+from bestreply.analysis.trajectories import finite_numbers
 from bestreply.exact import BestReply, Decisions
 from bestreply.games.base import Game
 from bestreply.models.true_model import TrueModel
 from bestreply.opponents.changepoint import ChangepointOpponents
 from bestreply.opponents.learned import LearnedOpponents
-from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.oracle import OracleOpponents, TruePolicies
 from bestreply.opponents.rules import RuleOpponents
 from bestreply.planning.agent import Agent
 from bestreply.players.base import ScriptedPlayer
 from bestreply.players.zoo import make_player
 from bestreply.simulation.lineup import seat_players
-from bestreply.simulation.loop import PLANNING_CHUNK, play
+from bestreply.simulation.loop import PLANNING_CHUNK, Played, play
 from bestreply.types import ABSENT, Array, Episodes
 from bestreply.utils.console import meter
 from bestreply.utils.files import write_json
@@ -46,50 +50,46 @@ if TYPE_CHECKING:
     from bestreply.run import Run
 
 PARTS = ("others", "dynamics", "depth", "value")
-"""What return is lost to, in the order in which the truth is put in: the model of the others, dynamics and reward, planning depth,
-the value."""
+"""The parts of an agent in the order in which they are replaced by the truth: opponent model,
+dynamics and reward, planning depth, value function."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Regret:
-    """What one agent lost against one set of others, by episode."""
+    """The regret of one agent against one opponent set, by episode."""
 
     opponents: str
     best: (
         np.ndarray
-    )  # [E], V*(s_0): what the best reply has from this first state
-    parts: np.ndarray  # [E, 4], discounted return lost to each of `PARTS`
+    )  # [E], V*(s_0): the best reply's return from this first state
+    parts: np.ndarray  # [E, 4], discounted return lost by each of `PARTS`
     returns: np.ndarray  # [E], undiscounted, as played
-    costliest: list[
-        dict[str, Any]
-    ]  # decisions as plain data, the most costly first
+    costliest: list[dict[str, Any]]
+    """Decisions as plain data, by descending cost."""
 
     @property
     def share(self) -> float:
-        """What the agent has of the best reply's return, in expectation."""
+        """The expected fraction of the best reply's return."""
         return float(1 - self.parts.sum(1).mean() / self.best.mean())
 
     def summary(self) -> dict[str, Any]:
-        """Means and standard errors over episodes as plain data."""
+        """Return means and standard errors over episodes as plain data."""
         count = max(len(self.best) - 1, 1)
         lost = self.parts.sum(1)
+        stderr = float(lost.std() / count**0.5)
+        by_part = self.parts.mean(0).tolist()
+        errors = (self.parts.std(0) / count**0.5).tolist()
         return {
             "opponents": self.opponents,
             "episodes": len(self.best),
             "best": float(self.best.mean()),
             "lost": float(lost.mean()),
-            "lost_stderr": float(lost.std() / count**0.5),
+            "lost_stderr": stderr,
             "share": self.share,
-            "share_stderr": float(lost.std() / count**0.5 / self.best.mean()),
+            "share_stderr": float(stderr / self.best.mean()),
             "return": float(self.returns.mean()),
-            "parts": dict(zip(PARTS, self.parts.mean(0).tolist(), strict=True)),
-            "parts_stderr": dict(
-                zip(
-                    PARTS,
-                    (self.parts.std(0) / count**0.5).tolist(),
-                    strict=True,
-                )
-            ),
+            "parts": dict(zip(PARTS, by_part, strict=True)),
+            "parts_stderr": dict(zip(PARTS, errors, strict=True)),
             "costliest": self.costliest,
         }
 
@@ -101,49 +101,57 @@ def decompose_regret(
     agent: Agent | None = None,
     episodes: int = 256,
     seed: int = 0,
-    most: int = 8,
+    max_decisions: int = 8,
 ) -> Regret:
-    """Plays a run's agent against `others` (one name for all seats, or one each) and takes what it loses apart.
+    """Play a run's agent against `others` and return the parts of its regret.
 
     Args:
-        agent: another agent of this run, e.g. with a fault planted; by default the run's own.
-        most: how many of the costliest decisions to describe.
+        run: a run.
+        others: one name for all other seats, or one each.
+        agent: another agent of this run; by default the run's own.
+        episodes: to play.
+        seed: of the play.
+        max_decisions: the number of costliest decisions to describe.
 
-    Raises ValueError for a game or others that cannot be solved exactly, or a game that does not show its state.
+    Returns:
+        The regret, by episode and part.
+
+    Raises:
+        ValueError: the game or the players have no exact solution, or the game's observation
+            does not contain its state.
     """
     game, agent = run.game, agent or run.agent()
-    names = (
-        list(others) * (game.num_players - 1)
-        if len(others) == 1
-        else list(others)
-    )
+    names = _one_each(others, game)
     best = exact.best_reply(game, 0, names, gamma=agent.gamma, layouts=1)
     lineup = seat_players(game, [agent, *names], episodes, seed)
-    with meter(
-        f"diagnose: {', '.join(others)}", episodes * game.max_steps, "steps"
-    ) as progress:
+    steps = episodes * game.max_steps
+    with meter(f"diagnose: {', '.join(others)}", steps, "steps") as progress:
         played = play(
             game, lineup, seed, watch=0, chunk=PLANNING_CHUNK, progress=progress
         )
-    log, actor_outputs = played.episodes, played.actor_outputs
-    decided = best.decisions(log)
+    log = played.episodes
+    decisions = best.decisions(log)
     beliefs = jax.tree.map(
-        lambda x: np.asarray(x)[:, :, 0], actor_outputs.plan.belief
+        lambda x: np.asarray(x)[:, :, 0], played.actor_outputs.plan.belief
     )
     actions = [log.action[:, :, 0]]
-    for better in improved(agent, run, names):
-        actions.append(replan(better, log, beliefs))
-    lost = np.stack([decided.lost(a, agent.gamma) for a in actions])  # [4, E]
-    parts = np.stack(
-        [lost[0] - lost[1], lost[1] - lost[2], lost[2] - lost[3], lost[3]], 1
-    )
+    for corrected in corrected_agents(agent, run, names):
+        actions.append(planned_actions(corrected, log, beliefs))
+    lost = np.stack([decisions.lost(a, agent.gamma) for a in actions], 1)
+    parts = np.append(lost[:, :-1] - lost[:, 1:], lost[:, -1:], 1)
     return Regret(
         opponents=", ".join(others),
-        best=decided.value[:, 0],
+        best=decisions.value[:, 0],
         parts=parts,
         returns=log.reward[:, :, 0].sum(1),
-        costliest=describe(game, best, decided, log, actor_outputs, most),
+        costliest=costliest_decisions(
+            game, best, decisions, played, max_decisions
+        ),
     )
+
+
+def _one_each(names: Sequence[str], game: Game) -> list[str]:
+    return list(names) * (game.num_players - 1 if len(names) == 1 else 1)
 
 
 def diagnose_run(
@@ -154,76 +162,82 @@ def diagnose_run(
     planner: str | None = None,
     types: str = "inferred",
 ) -> Path:
-    """Takes a run's regret apart against each opponent set (by default every player that made the data) and writes ``regret.json``
-    into the run directory (docs/files.md).
+    """Write ``regret.json`` into the run directory: the regret against each opponent set.
 
     Args:
-        types: "inferred": the agent believes what play has shown of who the others are; "told": it is told.
+        run: a run.
+        opponents: opponent sets; by default every player that made the data.
+        episodes: per opponent set.
+        planner: of the agent; by default the configuration's.
+        types: "inferred": the agent infers the opponents' types from play; "true": it is
+            given them.
 
-    Raises ValueError as `decompose_regret` and `true_types` do.
+    Returns:
+        The path (docs/files.md).
+
+    Raises:
+        ValueError: as `decompose_regret` and `with_true_types`.
     """
     sets = opponents or tuple(entry["name"] for entry in run.roster)
     agent, seed = run.agent(planner), run.config.seed + 3
-    found = []
+    entries = []
     for text in sets:
         names = list(map(str, parse_specs(text)))
-        player = told_types(agent, run, names) if types == "told" else agent
-        found.append(
-            decompose_regret(
-                run, names, agent=player, episodes=episodes, seed=seed
-            )
+        player = (
+            with_true_types(agent, run, names) if types == "true" else agent
         )
-    path = run.path / "regret.json"
-    facts = {
+        regret = decompose_regret(
+            run, names, agent=player, episodes=episodes, seed=seed
+        )
+        entries.append(regret.summary())
+    document = {
         "planner": agent.config.planner,
         "gamma": agent.gamma,
         "types": types,
+        "against": entries,
+        "provenance": provenance(seed),
     }
-    write_json(
-        path,
-        facts
-        | {
-            "against": [r.summary() for r in found],
-            "provenance": provenance(run.config.seed + 3),
-        },
-    )
+    path = run.path / "regret.json"
+    write_json(path, document)
     return path
 
 
-def told_types(agent: Agent, run: "Run", names: Sequence[str]) -> Agent:
-    """`agent`, its learned model of the others told that they are `names` (one for all seats, or one each).
+def with_true_types(agent: Agent, run: "Run", names: Sequence[str]) -> Agent:
+    """Return `agent` with its learned opponent model given the true types.
 
-    Raises ValueError where the model does not tell players apart, or was not taught one of them.
+    Args:
+        agent: an agent of the run.
+        run: a run.
+        names: of the other players, one for all seats or one each.
+
+    Returns:
+        The agent with the types given.
+
+    Raises:
+        ValueError: the model does not distinguish players, or was not trained on one of them.
     """
-    names = (
-        list(names) * (agent.game.num_players - 1)
-        if len(names) == 1
-        else list(names)
-    )
-    told = _told(agent, run, names)
-    if told is None:
-        known = [entry["name"] for entry in run.roster]
+    names = _one_each(names, agent.game)
+    oracle = _oracle(agent, run, names)
+    if oracle is None:
+        known = ", ".join(entry["name"] for entry in run.roster)
         raise ValueError(
-            f"types=told against {', '.join(names)}; expected: players that the model was taught ({', '.join(known)}), and a model that "
-            f"tells them apart (model.opponent_types=player; here {run.config.model.opponent_types}). Otherwise: types=inferred"
+            f"types=true against {', '.join(names)}; expected: players that the model was trained "
+            f"on ({known}), and a model that distinguishes them (model.opponent_types=player; this "
+            f"run's is {run.config.model.opponent_types}). Otherwise use types=inferred"
         )
-    return dataclasses.replace(agent, opponents=told)
+    return dataclasses.replace(agent, opponents=oracle)
 
 
-def _told(
+def _oracle(
     agent: Agent, run: "Run", names: Sequence[str]
 ) -> OracleOpponents | None:
-    """The learned model told that the others are `names`, one each; None where it does not know them by name."""
+    """Return the learned model with the types given; None where it has no such types."""
     roster = [entry["name"] for entry in run.roster]
-    model = (
-        agent.opponents.model
-        if isinstance(agent.opponents, ChangepointOpponents)
-        else agent.opponents
-    )
-    if (
-        not isinstance(model, LearnedOpponents)
-        or not opponent_types(run.config.model).players
-    ):
+    model = agent.opponents
+    if isinstance(model, ChangepointOpponents):
+        model = model.model
+    by_player = run.config.model.opponent_types == "player"
+    if not isinstance(model, LearnedOpponents) or not by_player:
         return None
     if not set(names) <= set(roster):
         return None
@@ -231,65 +245,73 @@ def _told(
     return OracleOpponents(model=model, truth=truth)  # pyright: ignore[reportCallIssue]
 
 
-def improved(agent: Agent, run: "Run", names: Sequence[str]) -> list[Agent]:
-    """The agent with the truth put in, one part after another: the others; the game; one more step."""
+def corrected_agents(
+    agent: Agent, run: "Run", names: Sequence[str]
+) -> list[Agent]:
+    """Return the agent with its parts replaced by the truth, one after another.
+
+    Args:
+        agent: an agent of the run.
+        run: a run.
+        names: of the other players, one each.
+
+    Returns:
+        Three agents: with the true policies; with the true game too; with one more step of
+        planning too.
+    """
     players = tuple(make_player(name, agent.game) for name in names)
-    rules = tuple(p for p in players if isinstance(p, ScriptedPlayer))
-    learned = _told(agent, run, names) or agent.opponents
-    true = TruePolicies(
-        rules=RuleOpponents(players=rules, game=agent.game),
-        types=learned,
+    scripted = tuple(p for p in players if isinstance(p, ScriptedPlayer))
+    policies = TruePolicies(
+        rules=RuleOpponents(players=scripted, game=agent.game),
+        types=_oracle(agent, run, names) or agent.opponents,
         game=agent.game,
     )
-    with_others = dataclasses.replace(agent, opponents=true)
-    valued: Any = (
-        agent.world.learned
-        if isinstance(agent.world, TrueModel)
-        else agent.world
-    )
-    world = TrueModel(
-        learned=valued,
-        game=agent.game,
-        limit_ends=run.config.train.at_limit == "zero",
-    )
-    with_game = dataclasses.replace(with_others, world=world)
+    with_policies = dataclasses.replace(agent, opponents=policies)
+    learned: Any = agent.world
+    if isinstance(learned, TrueModel):
+        learned = learned.learned
+    limit_ends = run.config.train.at_limit == "zero"
+    world = TrueModel(learned=learned, game=agent.game, limit_ends=limit_ends)
+    with_game = dataclasses.replace(with_policies, world=world)
     depth = 1 if agent.config.planner == "one_step" else agent.config.depth
     deeper = dataclasses.replace(
         agent.config, planner="expectimax", depth=depth + 1
     )
-    return [
-        with_others,
-        with_game,
-        dataclasses.replace(with_game, config=deeper),
-    ]
+    with_depth = dataclasses.replace(with_game, config=deeper)
+    return [with_policies, with_game, with_depth]
 
 
-def replan(agent: Agent, log: Episodes, beliefs: Any) -> np.ndarray:
-    """[E, T] int32: what `agent` would have done at each logged decision of seat 0, believing what was believed then."""
+def planned_actions(agent: Agent, log: Episodes, beliefs: PyTree) -> np.ndarray:
+    """Return the actions that `agent` plans at each logged decision of seat 0.
+
+    Args:
+        agent: an agent.
+        log: logged play.
+        beliefs: leaves [E, T, ...], the beliefs held at the decisions.
+
+    Returns:
+        [E, T] int32, ABSENT where the seat did not act.
+    """
     action = np.asarray(log.action)[:, :, 0]
     rows, steps = np.nonzero(action != ABSENT)
-    obs, legal = (
-        np.asarray(log.obs)[rows, steps, 0],
-        np.asarray(log.legal)[rows, steps, 0],
+    model = agent.opponents
+    if isinstance(model, TruePolicies) and isinstance(
+        model.types, OracleOpponents
+    ):
+        believed = None  # the types are given
+    else:
+        believed = jax.tree.map(lambda x: x[rows, steps], beliefs)
+    planned = _plan_all(
+        agent,
+        jnp.asarray(np.asarray(log.obs)[rows, steps, 0]),
+        jnp.asarray(np.asarray(log.legal)[rows, steps, 0]),
+        jnp.asarray(np.asarray(log.present)[rows, steps]),
+        believed,
+        jax.random.split(jax.random.key(0), len(rows)),
     )
-    present = np.asarray(log.present)[rows, steps]
-    told = isinstance(agent.opponents, TruePolicies) and isinstance(
-        agent.opponents.types, OracleOpponents
-    )
-    believed = None if told else jax.tree.map(lambda x: x[rows, steps], beliefs)
-    keys = jax.random.split(jax.random.key(0), len(rows))
-    chosen = np.full(action.shape, ABSENT, np.int32)
-    chosen[rows, steps] = np.asarray(
-        _plan_all(
-            agent,
-            jnp.asarray(obs),
-            jnp.asarray(legal),
-            jnp.asarray(present),
-            believed,
-            keys,
-        )
-    )
-    return chosen
+    actions = np.full(action.shape, ABSENT, np.int32)
+    actions[rows, steps] = np.asarray(planned)
+    return actions
 
 
 @jax.jit
@@ -298,7 +320,7 @@ def _plan_all(
     obs: Array,
     legal: Array,
     present: Array,
-    belief: Any,
+    belief: PyTree,
     keys: Array,
 ) -> Array:
     def one(at: Any) -> Array:
@@ -313,41 +335,48 @@ def _plan_all(
     )
 
 
-def describe(
+def costliest_decisions(
     game: Game,
     best: BestReply,
-    decided: Decisions,
-    log: Episodes,
-    actor_outputs: Any,
-    most: int,
+    decisions: Decisions,
+    played: Played,
+    count: int,
 ) -> list[dict[str, Any]]:
-    """The decisions that cost most, as plain data: the board, the agent's scores beside the exact Q*, what was done and what was best."""
+    """Return the decisions of seat 0 with the largest discounted regret, as plain data.
+
+    Args:
+        game: the game.
+        best: the best reply.
+        decisions: its values of the play.
+        played: play with the agent's plans.
+        count: the largest number of decisions.
+
+    Returns:
+        For each decision the board, the agent's scores and exact Q*, and the chosen and the
+        best action.
+    """
+    log, plan = played.episodes, played.actor_outputs.plan
     discounts = best.gamma ** np.arange(log.action.shape[1])
-    cost = decided.regret(log.action[:, :, 0]) * discounts
-    order = np.argsort(-cost, axis=None, kind="stable")[:most]
-    found = []
+    cost = decisions.regret(log.action[:, :, 0]) * discounts
+    order = np.argsort(-cost, axis=None, kind="stable")[:count]
+    entries = []
     for row, step in zip(*np.unravel_index(order, cost.shape), strict=True):
         if cost[row, step] <= 0:
             break
-        scores = np.asarray(actor_outputs.plan.scores[row, step, 0])
-        q = decided.q[row, step]
-        found.append(
+        q = decisions.q[row, step]
+        obs = log.obs[row, step, 0]
+        entries.append(
             {
                 "episode": int(row),
                 "step": int(step),
                 "cost": float(cost[row, step]),
-                "text": game.text(log.obs[row, step, 0], 0),
-                "picture": game.picture(log.obs[row, step, 0], 0),
+                "text": game.text(obs, 0),
+                "picture": game.picture(obs, 0),
                 "actions": list(game.action_names),
-                "scores": [
-                    round(float(x), 5) if np.isfinite(x) else None
-                    for x in scores
-                ],
-                "exact": [
-                    round(float(x), 5) if np.isfinite(x) else None for x in q
-                ],
+                "scores": finite_numbers(np.asarray(plan.scores[row, step, 0])),
+                "exact": finite_numbers(q),
                 "action": int(log.action[row, step, 0]),
                 "best": int(np.nanargmax(np.where(np.isfinite(q), q, np.nan))),
             }
         )
-    return found
+    return entries

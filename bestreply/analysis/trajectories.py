@@ -1,6 +1,7 @@
-"""A few matches to look at, step by step as plain data: what an agent saw, scored, predicted, believed and did (docs/files.md)."""
+"""Single matches step by step, as plain data (docs/files.md): what an agent saw, scored,
+predicted, believed and did."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -17,44 +18,73 @@ from bestreply.simulation.lineup import (
     seat_self,
 )
 from bestreply.simulation.loop import Played, play
-from bestreply.types import ABSENT, GOAL_SOURCES, ego_order
+from bestreply.types import ABSENT, GOAL_SOURCES, Episodes, ego_order
 from bestreply.utils.spec import Spec
+
+OpponentSet = Sequence[str | Spec | Player]
+"""A player for each other seat, in ego-first order."""
 
 
 def record_matches(
     game: Game,
     agent: Player,
-    opponents: Sequence[Sequence[str | Spec | Player]],
+    opponents: Sequence[OpponentSet],
     seed: int,
     goals: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """One episode against each opponent set with `agent` in seat 0. `goals` names what the agent's belief is about."""
-    lineup, played = watch_matches(game, agent, opponents, seed)
-    names = [name_opponents(others) for others in opponents]
+    """Return one episode against each opponent set, with `agent` in seat 0.
+
+    Args:
+        game: the game.
+        agent: the player to record.
+        opponents: opponent sets.
+        seed: of the play.
+        goals: names of the types that the agent's belief is over.
+
+    Returns:
+        A match for each opponent set, as `describe_match`.
+    """
+    lineup, played = play_matches(game, agent, opponents, seed)
     return [
-        tell_match(game, agent, lineup, played, k, name, goals)
-        for k, name in enumerate(names)
+        describe_match(
+            game, agent, lineup, played, number, name_opponents(others), goals
+        )
+        for number, others in enumerate(opponents)
     ]
 
 
-def watch_matches(
+def play_matches(
     game: Game,
     agent: Player,
-    opponents: Sequence[Sequence[str | Spec | Player]],
+    opponents: Sequence[OpponentSet],
     seed: int,
     episodes: int = 1,
     seat: int = 0,
 ) -> tuple[Lineup, Played]:
-    """`episodes` episodes against each opponent set in turn, `agent` in `seat` and the others in seat order, with its actor_outputs."""
-    company = [seat_self(others, agent) for others in opponents]
-    seated = [[*others[:seat], agent, *others[seat:]] for others in company]
-    lineup = join(
-        [seat_players(game, players, episodes, seed) for players in seated]
-    )
-    return lineup, play(game, lineup, seed, watch=int(lineup.seating[0, seat]))
+    """Play against each opponent set in turn, and log the agent's outputs.
+
+    Args:
+        game: the game.
+        agent: the player to log.
+        opponents: opponent sets.
+        seed: of the play.
+        episodes: against each opponent set.
+        seat: of the agent; the opponents follow in seat order.
+
+    Returns:
+        Line-ups and play of all episodes.
+    """
+    lineups = []
+    for entry in opponents:
+        others = seat_self(entry, agent)
+        players = [*others[:seat], agent, *others[seat:]]
+        lineups.append(seat_players(game, players, episodes, seed))
+    lineup = join(lineups)
+    watch = int(lineup.seating[0, seat])
+    return lineup, play(game, lineup, seed, watch=watch)
 
 
-def tell_match(
+def describe_match(
     game: Game,
     agent: Player,
     lineup: Lineup,
@@ -64,19 +94,34 @@ def tell_match(
     goals: Sequence[str],
     seat: int = 0,
 ) -> dict[str, Any]:
-    """Match `number` of what `watch_matches` gave for `seat`, against the opponent set `name`."""
+    """Return one match of `play_matches` as plain data.
+
+    Args:
+        game: the game.
+        agent: the logged player.
+        lineup: as `play_matches` returns it.
+        played: likewise.
+        number: index of the episode.
+        name: of the opponent set.
+        goals: names of the types that the agent's belief is over.
+        seat: of the agent.
+
+    Returns:
+        Players, return and every step in which the agent acted.
+    """
     episode, actor_outputs, modes = jax.tree.map(
         lambda x: x[number], tuple(played)
     )
-    seating, others = (
-        lineup.seating[number],
-        ego_order(game.num_players)[seat, 1:],
-    )
+    seating = lineup.seating[number]
     players = [lineup.pool[i] for i in seating]
-    held = int(
-        (seating[:seat] == seating[seat]).sum()
-    )  # which of the watched seats it is
-    acting = np.flatnonzero(episode.action[:, seat] != ABSENT).tolist()
+    # The index of `seat` among the logged seats.
+    logged = int((seating[:seat] == seating[seat]).sum())
+    steps = []
+    for t in np.flatnonzero(episode.action[:, seat] != ABSENT).tolist():
+        step = _step(game, episode, t, seat)
+        step |= _plan(actor_outputs, agent, t, logged)
+        step |= _types(game, players, episode, modes[t], t, goals, seat)
+        steps.append(step)
     return {
         "opponents": name,
         "players": [p.name for p in players],
@@ -84,98 +129,83 @@ def tell_match(
         "return": float(episode.reward[:, seat].sum()),
         "actions": list(game.action_names),
         "goals": list(goals),
-        "steps": [
-            _step(game, episode, t, seat)
-            | _planned(actor_outputs, agent, t, held)
-            | _who(
-                game,
-                [players[s] for s in others],
-                episode,
-                modes[t],
-                t,
-                tuple(goals),
-                others,
-            )
-            for t in acting
-        ],
+        "steps": steps,
     }
 
 
-def _step(game: Game, episode: Any, t: int, seat: int) -> dict[str, Any]:
+def _step(game: Game, episode: Episodes, t: int, seat: int) -> dict[str, Any]:
+    others = ego_order(game.num_players)[seat, 1:]
     return {
         "text": game.text(episode.obs[t, seat], seat),
         "picture": game.picture(episode.obs[t, seat], seat),
         "legal": episode.legal[t, seat].tolist(),
         "action": int(episode.action[t, seat]),
         "reward_got": float(episode.reward[t, seat]),
-        "actual": episode.action[
-            t, ego_order(game.num_players)[seat, 1:]
-        ].tolist(),
+        "actual": episode.action[t, others].tolist(),
     }
 
 
-def _planned(
-    actor_outputs: Any, agent: Any, t: int, held: int
+def _plan(
+    actor_outputs: Any, agent: Any, t: int, logged: int
 ) -> dict[str, Any]:
-    """What the agent actor_output at step `t` in that of the watched seats; nothing for a player that does not plan."""
+    """Return the agent's plan at step `t`; nothing for a player that does not plan."""
     if actor_outputs.plan is None:
         return {}
-    plan = jax.tree.map(lambda x: x[t, held], actor_outputs.plan)
+    plan = jax.tree.map(lambda x: x[t, logged], actor_outputs.plan)
+    belief = agent.opponents.posterior(jax.device_put(plan.belief))
     return {
-        "scores": numbers(plan.scores),
-        "reward": numbers(plan.reward),
-        "value": numbers(plan.value),
-        "predicted": [numbers(row) for row in plan.others],
-        "belief": [
-            numbers(row)
-            for row in np.asarray(
-                agent.opponents.posterior(jax.device_put(plan.belief))
-            )
-        ],
+        "scores": finite_numbers(plan.scores),
+        "reward": finite_numbers(plan.reward),
+        "value": finite_numbers(plan.value),
+        "predicted": [finite_numbers(row) for row in plan.others],
+        "belief": [finite_numbers(row) for row in np.asarray(belief)],
     }
 
 
-def _who(
+def _types(
     game: Game,
-    others: Sequence[Player],
-    episode: Any,
+    players: Sequence[Player],
+    episode: Episodes,
     modes: np.ndarray,
     t: int,
-    goals: tuple[str, ...],
-    seats: np.ndarray,
+    goals: Sequence[str],
+    seat: int,
 ) -> dict[str, Any]:
-    """Who each other really was at step `t`, by name, and which of `goals` that is: by the player's name where the goals are players,
-    by the label of the step where they are the game's; None where it is not known."""
-    who = [
-        _acting(player, int(mode))
-        for player, mode in zip(others, modes[seats], strict=True)
-    ]
-    if goals != tuple(game.goals):
-        return {
-            "who": who,
-            "truth": [
-                goals.index(name) if name in goals else None for name in who
-            ],
-        }
-    labels = zip(
-        episode.goal[t, seats].tolist(),
-        episode.goal_source[t, seats].tolist(),
-        strict=True,
-    )
-    known = [
-        goal if goal != ABSENT and GOAL_SOURCES[source] != "none" else None
-        for goal, source in labels
-    ]
-    return {"who": who, "truth": known}
+    """Return the name of each other player that acted, and its true type as an index of `goals`.
+
+    The type is the step's label if `goals` are the game's, otherwise the player's name; None
+    if it is unknown.
+    """
+    seats = ego_order(game.num_players)[seat, 1:].tolist()
+    names = [_acting(players[s], int(modes[s])) for s in seats]
+    if tuple(goals) == tuple(game.goals):
+        truth = [_labelled_goal(episode, t, s) for s in seats]
+    else:
+        index = {goal: k for k, goal in enumerate(goals)}
+        truth = [index.get(name) for name in names]
+    return {"who": names, "truth": truth}
+
+
+def _labelled_goal(episode: Episodes, t: int, seat: int) -> int | None:
+    goal = int(episode.goal[t, seat])
+    source = GOAL_SOURCES[int(episode.goal_source[t, seat])]
+    return None if goal == ABSENT or source == "none" else goal
 
 
 def _acting(player: Player, mode: int) -> str:
-    """The name of the player that `player` was: of a switching one, whichever of the two acted."""
+    """Return the name of the mode of `player` that acted."""
     if not isinstance(player, ScriptedPlayer) or mode == ABSENT:
         return player.name
     return mode_chain(player).players[mode].name
 
 
-def numbers(values: Any) -> list[float | None]:
-    """Finite numbers to five places, None for others."""
+def finite_numbers(values: Iterable[float]) -> list[float | None]:
+    """Return numbers rounded to five places, None for those that are not finite.
+
+    Args:
+        values: numbers.
+
+    Returns:
+        Plain data for JSON.
+    """
     return [round(float(v), 5) if np.isfinite(v) else None for v in values]

@@ -159,7 +159,7 @@ class Diagnose:
     """Episodes per opponent set."""
     planner: Planner | None = None
     """Planner of the agent; by default that of the run's configuration."""
-    types: Literal["inferred", "told"] = "inferred"
+    types: Literal["inferred", "true"] = "inferred"
     """Whether the agent infers the opponents' types from play, or is given them."""
     out: Path | None = None
     """JSON file to write the table to."""

@@ -12,7 +12,11 @@ import jax
 import numpy as np
 
 from bestreply import exact
-from bestreply.analysis.trajectories import numbers, tell_match, watch_matches
+from bestreply.analysis.trajectories import (
+    describe_match,
+    finite_numbers,
+    play_matches,
+)
 from bestreply.exact.references import MAX_POSITIONS, MAX_WORK, work
 from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
@@ -106,10 +110,10 @@ def animate_run(
     others = fill_seats(run.game, sets[0])
     seed = run.config.seed + 2 if seed is None else seed
     agent = run.agent(planner)
-    lineup, played = watch_matches(run.game, agent, [others], seed, 1, seat - 1)
+    lineup, played = play_matches(run.game, agent, [others], seed, 1, seat - 1)
     name = name_opponents(others)
     return write_gif(
-        tell_match(
+        describe_match(
             run.game, agent, lineup, played, 0, name, run.goals, seat - 1
         ),
         file,
@@ -128,10 +132,10 @@ def view_matches(
     """Matches as in `matches.json` (docs/files.md), the agent in `seat` (from 0), with every candidate's exact Q* where it can be had."""
     agent, game = run.agent(planner), run.game
     sets = [fill_seats(game, text) for text in opponents]
-    lineup, played = watch_matches(game, agent, sets, seed, episodes, seat)
+    lineup, played = play_matches(game, agent, sets, seed, episodes, seat)
     names = [name_opponents(others) for others in sets for _ in range(episodes)]
     matches: list[dict[str, Any]] = [
-        tell_match(game, agent, lineup, played, k, name, run.goals, seat)
+        describe_match(game, agent, lineup, played, k, name, run.goals, seat)
         | {"gamma": agent.gamma}
         for k, name in enumerate(names)
     ]
@@ -152,7 +156,7 @@ def view_matches(
                 }
                 steps: list[dict[str, Any]] = matches[k]["steps"]
                 for step, q in zip(steps, found.get("q", ()), strict=False):
-                    step["exact"] = numbers(q)
+                    step["exact"] = finite_numbers(q)
             progress.advance(len(rows))
     return matches
 

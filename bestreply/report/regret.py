@@ -78,7 +78,7 @@ def regret_section(document: dict[str, object], texts: Texts) -> dict[str, Any]:
     causes = [f"part_{part}" for part in PARTS]
     keys = ["opponents_column", "best_reply_column", *causes]
     keys += ["lost", "agent_column", "share"]
-    is_given = document.get("types") in ("told", "given")
+    is_given = document.get("types") == "true"
     gamma = number(document.get("gamma"))
     discount = "–" if gamma is None else f"{gamma:g}"
     planner = str(document.get("planner", "?"))

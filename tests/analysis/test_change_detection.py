@@ -1,4 +1,4 @@
-"""How changes of mind are counted: by hand on made games, and whole on a small run."""
+"""Detection of type changes: counted by hand on given games, and on a small run."""
 
 import dataclasses
 import json
@@ -8,12 +8,12 @@ import pytest
 
 from bestreply import make_game, preset
 from bestreply.analysis.change_detection import (
-    Games,
-    after_change,
+    AgentGames,
     alarm_curve,
     changes_table,
     evaluate_changes,
-    read_case,
+    read_type_change,
+    return_after_change,
 )
 from bestreply.config import EvaluateConfig
 from bestreply.pipeline import evaluate_run, resolve
@@ -25,14 +25,15 @@ NAN = np.nan
 
 def games(changed, reward=None):
     changed = np.array(changed, float)
-    reward = (
-        np.zeros(changed.shape) if reward is None else np.array(reward, float)
-    )
-    return Games(reward, changed, np.zeros(changed.shape))
+    reward = np.zeros(changed.shape) if reward is None else reward
+    return AgentGames(np.array(reward, float), changed, np.zeros(changed.shape))
 
 
 def test_alarms_by_hand():
-    """A change at step 2. Alarms at 0.9: noticed after 1 and 3 steps; before the change; never; and one game that ended too soon."""
+    """A change at step 2, alarms at 0.9.
+
+    Noticed after 1 and 3 steps; alarm before the change; never; game over too soon.
+    """
     played = games(
         [
             [0, 0, 0, 0.95, 1.0, 1.0],
@@ -42,12 +43,11 @@ def test_alarms_by_hand():
             [0, 0, 0, NAN, NAN, NAN],
         ]
     )
-    calm = games(
+    unchanged = games(
         [[0, 0, 0.95, 0], [0, 0, 0, 0.5], [0, 0, NAN, NAN], [0, 0, 0, 0]]
     )
-    row = next(
-        r for r in alarm_curve([2], [played], [calm]) if r["threshold"] == 0.9
-    )
+    curve = alarm_curve([2], [played], [unchanged])
+    [row] = [r for r in curve if r["threshold"] == 0.9]
     assert row == {
         "threshold": 0.9,
         "false_alarms": 0.25,
@@ -56,86 +56,68 @@ def test_alarms_by_hand():
         "delay": 2.0,
         "median_delay": 2.0,
     }
-    assert [
-        r["false_alarms"] for r in alarm_curve([2], [played], [calm])[:4]
-    ] == [0.5] * 4
+    assert [r["false_alarms"] for r in curve[:4]] == [0.5] * 4
 
 
-def test_what_a_change_costs_by_hand():
-    """Rewards before the change are nobody's loss."""
-    told = [games([[0] * 3] * 2, [[9, 1, 1], [9, 2, 0]])]
-    late = [games([[0] * 3] * 2, [[9, 0, 1], [0, 1, 0]])]
-    found = after_change([1], {"told": told, "not expecting": late})
-    assert found["returns"]["told"]["mean"] == 2 and found["lost"] == {
-        "not expecting": {"mean": 1.0, "stderr": 0.0}
-    }
-    assert found["reward_since"] == {
-        "told": [1.5, 0.5],
+def test_the_cost_of_a_change_by_hand():
+    """Rewards before the change do not count."""
+    oracle = [games([[0] * 3] * 2, [[9, 1, 1], [9, 2, 0]])]
+    fixed = [games([[0] * 3] * 2, [[9, 0, 1], [0, 1, 0]])]
+    cost = return_after_change([1], {"oracle": oracle, "not expecting": fixed})
+    assert cost["returns"]["oracle"]["mean"] == 2
+    assert cost["lost"] == {"not expecting": {"mean": 1.0, "stderr": 0.0}}
+    assert cost["reward_since"] == {
+        "oracle": [1.5, 0.5],
         "not expecting": [0.5, 0.5],
     }
 
 
-@pytest.fixture
-def run(tmp_path):
-    """A run whose networks have learned nothing yet: what is counted does not ask for more."""
-    hunt = "stag_hunt(height=3, width=3, hunters=2, stags=1, hares=1, max_steps=6, leave=False)"
-    config = resolve(dataclasses.replace(preset("debug"), game=hunt))
-    game, roster = (
-        make_game(hunt),
-        [{"name": name, "version": 1} for name in config.collect.players],
-    )
-    return Run(
-        tmp_path,
-        config,
-        game,
-        {"data": {"roster": roster}},
-        initial_train_state(config, game, roster),
-    )
+HUNT = "stag_hunt(height=3, width=3, hunters=2, stags=1, hares=1, max_steps=6, leave=False)"
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    config = resolve(dataclasses.replace(preset("debug"), game=HUNT))
+    game = make_game(HUNT)
+    roster = [{"name": name, "version": 1} for name in config.collect.players]
+    state = initial_train_state(config, game, roster)
+    path = tmp_path_factory.mktemp("run")
+    return Run(path, config, game, {"data": {"roster": roster}}, state)
 
 
 @pytest.mark.slow
-def test_a_run_against_others_that_change(run):
+def test_a_run_against_opponents_that_change(untrained):
     sets = ["switching(nearest_stag, nearest_hare, random=2)", "nearest_stag"]
-    planner = dataclasses.replace(run.config.planner, unknown_type_prior=0.05)
-    changing = dataclasses.replace(run.config.train, change_rate=0.1)
-    run = dataclasses.replace(
-        run,
-        config=dataclasses.replace(run.config, planner=planner, train=changing),
+    config = untrained.config
+    config = dataclasses.replace(
+        config,
+        planner=dataclasses.replace(config.planner, unknown_type_prior=0.05),
+        train=dataclasses.replace(config.train, change_rate=0.1),
     )
+    run = dataclasses.replace(untrained, config=config)
     path = evaluate_changes(run, sets, 8)
-    assert path is not None
-    [found] = json.loads(path.read_text())["against"]
-    assert (
-        found["opponents"] == sets[0]
-        and found["steps"] == [0, 1]
-        and found["games"] == 8
-        and found["change_rate"] == 0.1
-    )
-    assert (
-        set(found["returns"]) == {"told", "expecting", "not expecting"}
-        and found["calm_games"] == 8
-    )
-    assert (
-        found["belief_since"]["told"] == [1.0] * 6
-    )  # told the truth, it believes it
-    expecting = found["belief_since"]["expecting"]
+    [entry] = json.loads(path.read_text())["against"]
+    assert entry["opponents"] == sets[0] and entry["steps"] == [0, 1]
+    assert entry["games"] == entry["unchanged_games"] == 8
+    assert entry["change_rate"] == 0.1
+    assert set(entry["returns"]) == {"oracle", "expecting", "not expecting"}
+    assert entry["belief_since"]["oracle"] == [1.0] * 6
+    expecting = entry["belief_since"]["expecting"]
     assert len(expecting) == 6 and 0 < min(expecting) <= max(expecting) < 1
-    rates = [row["false_alarms"] for row in found["curve"]]
+    rates = [row["false_alarms"] for row in entry["curve"]]
     assert rates == sorted(rates, reverse=True)
-    assert changes_table([found]).row_count == 1
-    quiet = EvaluateConfig(
+    assert changes_table([entry]).row_count == 1
+
+    without = EvaluateConfig(
         (sets[0],),
         episodes=4,
         methods=("agent",),
         reference_layouts=0,
         changes=False,
     )
-    evaluate_run(
-        dataclasses.replace(
-            run, config=dataclasses.replace(run.config, evaluate=quiet)
-        )
-    )
-    assert not path.exists()  # nor what was measured before
+    config = dataclasses.replace(config, evaluate=without)
+    evaluate_run(dataclasses.replace(run, config=config))
+    assert not path.exists()  # the earlier file is removed
 
 
 @pytest.mark.parametrize(
@@ -144,30 +126,28 @@ def test_a_run_against_others_that_change(run):
         "random",
         "mixture(nearest_stag, random)",
         "self",
-        "switching(nearest_stag, always(UP), step=2)",  # the model was not taught it
-        "switching(nearest_stag, random, hazard=0.1)",  # no telling when
+        "switching(nearest_stag, always(UP), step=2)",  # not in the data
+        "switching(nearest_stag, random, hazard=0.1)",  # at no given step
     ],
 )
-def test_what_it_can_say_nothing_about(run, text):
-    assert read_case(run, text) is None
-    assert evaluate_changes(run, [text], 8) is None
+def test_other_opponent_sets_are_skipped(untrained, text):
+    assert read_type_change(untrained, text) is None
+    assert evaluate_changes(untrained, [text], 8) is None
 
 
-def test_agents_remember_those_they_meet_again(run):
-    """A second episode against the same others begins with what the first has shown; without memory with the prior."""
-    agent = run.agent(memory=0.9)
+def test_memory_carries_beliefs_into_the_next_episode(untrained):
+    """Without memory the next episode starts with the prior."""
+    agent = untrained.agent(memory=0.9)
     carry = agent.init()
-    belief = carry["belief"]._replace(
-        joint=carry["belief"].joint.at[0, 0].set(np.array([0.0, 1.0, 0.0]))
-    )
-    again = agent.renew(carry | {"belief": belief})
-    prior = np.asarray(run.train_state.opponents.prior)
-    found = np.asarray(agent.opponents.posterior(again["belief"]))[0]
-    np.testing.assert_allclose(
-        found, (prior + np.array([0, 0.9, 0])) / 1.9, rtol=1e-5
-    )
-    assert not again["begun"]
-    forgetful = run.agent()
-    np.testing.assert_array_equal(
-        forgetful.renew(forgetful.init())["belief"][0], prior
-    )
+    joint = np.asarray(carry["belief"].joint).copy()
+    joint[0, 0] = [0.0, 1.0, 0.0]
+    belief = carry["belief"]._replace(joint=joint)
+    renewed = agent.renew(carry | {"belief": belief})
+    prior = np.asarray(untrained.train_state.opponents.prior)
+    posterior = np.asarray(agent.opponents.posterior(renewed["belief"]))[0]
+    expected = (prior + np.array([0, 0.9, 0])) / 1.9
+    np.testing.assert_allclose(posterior, expected, rtol=1e-5)
+    assert not renewed["begun"]
+    forgetful = untrained.agent()
+    belief = forgetful.renew(forgetful.init())["belief"]
+    np.testing.assert_array_equal(belief[0], prior)

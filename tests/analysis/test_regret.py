@@ -1,4 +1,4 @@
-"""Regret taken apart: the parts add up to what is lost, and a fault planted in one part shows there."""
+"""Regret decomposed: the parts sum to the lost return, and a fault shows in its part."""
 
 import functools
 from pathlib import Path
@@ -19,27 +19,28 @@ from bestreply.planning.agent import Agent
 from bestreply.run import Run
 
 GAMMA, OTHER = 0.9, "nearest_stag"
-NOTHING = SimpleNamespace(
+NO_NETWORKS = SimpleNamespace(
     config=SimpleNamespace(value_heads="single"),
     encode=lambda obs: None,
     value=lambda z, o, b: jnp.zeros(1),
 )
 
 
-class Known(eqx.Module):
-    """The true game as a world model, with faults to plant: a `bonus` seen in staying, the value times `trust`.
+class FaultyWorld(eqx.Module):
+    """The true game as a world model, with faults: a `bonus` for staying, the value times `scale`.
 
-    Its value is what the best next step pays beside one who hunts the stag: half of it where both stand on it, a hare, or nothing.
+    Its value is the best reward of the next step next to a player that hunts the stag: half a
+    stag if both are on its cell, a hare, or nothing.
     """
 
     rules: RuleOpponents
     bonus: float = 0.0
-    trust: float = 1.0
+    scale: float = 1.0
     config: ClassVar = SimpleNamespace(value_heads="single")
 
     @property
     def true(self):
-        return TrueModel(learned=NOTHING, game=self.rules.game)
+        return TrueModel(learned=NO_NETWORKS, game=self.rules.game)
 
     num_actions = property(lambda self: self.true.num_actions)
 
@@ -62,16 +63,17 @@ class Known(eqx.Module):
         return self.true.reward(z, action, others) + self.bonus * (action == 4)
 
     def value(self, z, obs, belief):
-        me, other, _, stags, hares, _ = jnp.moveaxis(obs, -1, 0)
-        best = jnp.maximum(5 * (me * other * stags).max(), (me * hares).max())
-        return self.trust * best[None]
+        own, other, _, stags, hares, _ = jnp.moveaxis(obs, -1, 0)
+        stag = 5 * (own * other * stags).max()
+        best = jnp.maximum(stag, (own * hares).max())
+        return self.scale * best[None]
 
     def values_of(self, z, belief):
         return self.value(z, self.imagine(z), belief)
 
 
 @functools.cache
-def apart(steps, others=OTHER, **faults):
+def regret(steps, others=OTHER, **faults):
     game = make_game(
         "stag_hunt",
         height=2,
@@ -90,7 +92,7 @@ def apart(steps, others=OTHER, **faults):
         for name in (others, OTHER)
     )
     agent = Agent(
-        world=Known(true, **faults),
+        world=FaultyWorld(true, **faults),
         opponents=rules,
         game=game,
         config=PlannerConfig(),
@@ -101,64 +103,62 @@ def apart(steps, others=OTHER, **faults):
 
 @pytest.mark.slow
 def test_without_a_fault_nothing_is_lost():
-    found = apart(2)
-    np.testing.assert_allclose(found.parts, 0, atol=1e-6)
-    assert found.share == pytest.approx(1) and not found.costliest
+    result = regret(2)
+    np.testing.assert_allclose(result.parts, 0, atol=1e-6)
+    assert result.share == pytest.approx(1) and not result.costliest
 
 
 @pytest.mark.parametrize(
     "part, steps, fault",
     [
-        # nobody ever comes to the stag
+        # as if the other hunter never reached the stag
         pytest.param(
             "others", 2, {"others": "always(STAY)"}, marks=pytest.mark.slow
         ),
         pytest.param("dynamics", 2, {"bonus": 9.0}, marks=pytest.mark.slow),
-        # the last step is not worth anything: two steps see it
-        pytest.param("depth", 2, {"trust": 0.0}, marks=pytest.mark.slow),
-        # nothing is as good as the eve of a catch
-        pytest.param("value", 6, {"trust": 20.0}, marks=pytest.mark.slow),
+        # no value after the next step: two steps of planning correct it
+        pytest.param("depth", 2, {"scale": 0.0}, marks=pytest.mark.slow),
+        # a possible catch is worth more than the catch itself
+        pytest.param("value", 6, {"scale": 20.0}, marks=pytest.mark.slow),
     ],
 )
-def test_a_fault_shows_where_it_was_planted(part, steps, fault):
-    found = apart(steps, **fault)
-    lost = dict(zip(PARTS, found.parts.mean(0), strict=True))
+def test_a_fault_shows_in_its_part(part, steps, fault):
+    result = regret(steps, **fault)
+    lost = dict(zip(PARTS, result.parts.mean(0), strict=True))
     assert lost[part] > 0.2, lost
     assert max(PARTS, key=lambda name: lost[name]) == part
     before = PARTS[
         : min(PARTS.index(part), 2)
-    ]  # one step further can do worse by a wrong value
+    ]  # with a wrong value, deeper planning can do worse
     assert all(lost[name] == pytest.approx(0, abs=1e-6) for name in before), (
         lost
     )
-    told = found.summary()
-    assert (
-        told["lost"]
-        == pytest.approx(sum(told["parts"].values()))
-        == pytest.approx(sum(lost.values()))
-    )
+    summary = result.summary()
+    total = pytest.approx(sum(lost.values()))
+    assert summary["lost"] == total
+    assert sum(summary["parts"].values()) == total
 
 
 @pytest.mark.slow
-def test_the_parts_are_what_the_agent_has_less_than_the_best_reply():
-    """V* less the parts is the discounted return that was played, in expectation."""
-    found = apart(2, bonus=9.0)
-    missing = found.best - found.parts.sum(1)
-    assert missing.mean() == pytest.approx(
-        found.returns.mean(), abs=0.15
+def test_the_parts_sum_to_the_difference_from_the_best_reply():
+    """V* minus the parts is the discounted return of the play, in expectation."""
+    result = regret(2, bonus=9.0)
+    predicted = result.best - result.parts.sum(1)
+    assert predicted.mean() == pytest.approx(
+        result.returns.mean(), abs=0.15
     )  # discounted by a step at most
-    assert found.best.mean() > found.returns.mean() + 0.5
+    assert result.best.mean() > result.returns.mean() + 0.5
 
 
 @pytest.mark.slow
-def test_the_costliest_decisions_are_shown_with_their_exact_scores():
-    found = apart(2, bonus=9.0)
-    costs = [decision["cost"] for decision in found.costliest]
-    # at the last step, the second, half a stag was to be had
+def test_the_costliest_decisions_have_their_exact_scores():
+    result = regret(2, bonus=9.0)
+    costs = [decision["cost"] for decision in result.costliest]
+    # half a stag, at the second and last step
     assert costs == sorted(costs, reverse=True) and costs[0] == pytest.approx(
         5 * GAMMA
     )
-    first = found.costliest[0]
+    first = result.costliest[0]
     assert (
         first["actions"][first["action"]] == "STAY"
         and first["actions"][first["best"]] != "STAY"
@@ -172,7 +172,7 @@ def test_the_costliest_decisions_are_shown_with_their_exact_scores():
     assert "steps left" in first["text"] and first["picture"].startswith("<svg")
 
 
-def test_what_cannot_be_solved_is_refused():
+def test_a_game_that_is_too_large_is_refused():
     game = make_game(
         "stag_hunt",
         height=8,
@@ -185,7 +185,7 @@ def test_what_cannot_be_solved_is_refused():
     run = Run(Path(), RunConfig(), game, {"data": {"roster": []}})
     rules = RuleOpponents(players=(make_player("random", game),) * 3, game=game)
     agent = Agent(
-        world=Known(rules),
+        world=FaultyWorld(rules),
         opponents=rules,
         game=game,
         config=PlannerConfig(),

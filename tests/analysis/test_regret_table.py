@@ -1,6 +1,7 @@
-"""Several runs of one configuration: what may be put together, and one table in which seeds are the unit."""
+"""Several runs of one configuration: which may be combined, and one table with seeds as the unit."""
 
 import dataclasses
+import io
 import json
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from bestreply.run import Run
 GAME = "stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=2)"
 
 
-def a_run(seed, env_steps=1000, version=1, **config):
+def run_of(seed, env_steps=1000, version=1, **config):
     game = make_game(GAME)
     facts = {
         "game": {
@@ -31,16 +32,12 @@ def a_run(seed, env_steps=1000, version=1, **config):
         "env_steps": env_steps,
         "data": {"roster": [{"name": "random", "version": 1}]},
     }
-    return Run(
-        Path(f"run{seed}"),
-        RunConfig(game=GAME, seed=seed, **config),
-        game,
-        facts,
-    )
+    config = RunConfig(game=GAME, seed=seed, **config)
+    return Run(Path(f"run{seed}"), config, game, facts)
 
 
 @pytest.mark.parametrize(
-    "other, told",
+    "other, difference",
     [
         ({"env_steps": 2000}, "environment steps: 1,000 and 2,000"),
         ({"version": 2}, "version of the game: 1 and 2"),
@@ -50,22 +47,25 @@ def a_run(seed, env_steps=1000, version=1, **config):
         ),
     ],
 )
-def test_runs_that_differ_in_more_than_their_seed_are_refused(other, told):
+def test_runs_that_differ_in_more_than_their_seed_are_refused(
+    other, difference
+):
     with pytest.raises(
         ValueError, match="run0 and run1 are not comparable: "
     ) as error:
-        check_comparable([a_run(0), a_run(1, **other)])
-    assert told in str(error.value) and "differ in their seed alone" in str(
-        error.value
-    )
+        check_comparable([run_of(0), run_of(1, **other)])
+    assert difference in str(error.value)
+    assert "expected: runs of one configuration" in str(error.value)
 
 
-def test_what_may_differ():
-    check_comparable(
-        [a_run(0), a_run(1, env_steps=1040), a_run(2, env_steps=980)]
-    )
+def test_the_amount_of_data_may_differ_by_a_few_steps():
+    runs = [run_of(0), run_of(1, env_steps=1040), run_of(2, env_steps=980)]
+    check_comparable(runs)
+
+
+def test_two_runs_with_one_seed_are_refused():
     with pytest.raises(ValueError, match="run3 and run3 both have seed 3"):
-        check_comparable([a_run(3), a_run(3)])
+        check_comparable([run_of(3), run_of(3)])
 
 
 def write_regret(path, shift):
@@ -76,29 +76,25 @@ def write_regret(path, shift):
         "best": 2.0,
         "share": 0.5 + shift,
         "share_stderr": 0.1,
-    }
-    entry |= {"lost": 1 - 2 * shift, "lost_stderr": 0.2}
-    entry |= {
+        "lost": 1 - 2 * shift,
+        "lost_stderr": 0.2,
         "parts": dict.fromkeys(PARTS, 0.25),
         "parts_stderr": dict.fromkeys(PARTS, 0.125),
     }
     document = {
         "planner": "one_step",
         "gamma": 0.9,
-        "types": "told",
+        "types": "true",
         "against": [entry],
     }
     (path / "regret.json").write_text(json.dumps(document))
     return path / "regret.json"
 
 
-def printed(found):
-    console = Console(
-        width=200, record=True, quiet=False, file=open("/dev/null", "w")
-    )
-    console.print(regret_table(found))
-    console.file.close()
-    return " ".join(console.export_text().split())
+def printed(regret):
+    console = Console(width=200, file=io.StringIO())
+    console.print(regret_table(regret))
+    return " ".join(console.file.getvalue().split())
 
 
 def test_means_and_intervals_by_hand(tmp_path):
@@ -106,53 +102,43 @@ def test_means_and_intervals_by_hand(tmp_path):
         write_regret(tmp_path / str(k), shift)
         for k, shift in enumerate((0.0, 0.1, 0.2))
     ]
-    found = regret_over_runs(paths, [4, 5, 6])
-    (row,) = found["against"]
+    regret = regret_over_runs(paths, [4, 5, 6])
+    (row,) = regret["against"]
     half = 4.302653 * 0.1 / 3**0.5  # t of 2 degrees of freedom, 97.5 %
-    wanted = {"mean": 0.6, "low": 0.6 - half, "high": 0.6 + half}
-    assert row["share"] == pytest.approx(wanted, rel=1e-5)
+    expected = {"mean": 0.6, "low": 0.6 - half, "high": 0.6 + half}
+    assert row["share"] == pytest.approx(expected, rel=1e-5)
     assert row["depth"] == {"mean": 0.25, "low": 0.25, "high": 0.25}
-    assert (found["unit"], found["types"]) == ("seeds", "told")
-    text = printed(found)
+    assert (regret["unit"], regret["types"]) == ("seeds", "true")
+    text = printed(regret)
     assert "0.600" in text and f"[{0.6 - half:.2f}, {0.6 + half:.2f}]" in text
-    assert "3 training seeds (4, 5, 6)" in text and "types told" in text
+    assert "3 training seeds (4, 5, 6)" in text and "types true" in text
 
 
 def test_one_run_has_errors_over_episodes_and_says_so(tmp_path):
-    found = regret_over_runs([write_regret(tmp_path / "only", 0.0)], [4])
-    assert found["unit"] == "episodes"
-    assert found["against"][0]["share"] == {"mean": 0.5, "stderr": 0.1}
-    text = printed(found)
+    regret = regret_over_runs([write_regret(tmp_path / "only", 0.0)], [4])
+    assert regret["unit"] == "episodes"
+    assert regret["against"][0]["share"] == {"mean": 0.5, "stderr": 0.1}
+    text = printed(regret)
     assert "0.500 ± 0.100" in text and "0.250 ± 0.125" in text
     assert "over episodes" in text and "no claim about others" in text
 
 
 @pytest.fixture(scope="session")
 def two_runs(tmp_path_factory):
-    """Two training seeds on the same play; small enough to take seconds."""
+    """Two training seeds on the same play, trained for seconds."""
     folder = tmp_path_factory.mktemp("two")
-    data = collect(
-        make_game(GAME),
-        ["mixture(nearest_stag, random)"] * 2,
-        64,
-        0,
-        path=folder / "data",
+    players = ["mixture(nearest_stag, random)"] * 2
+    data = collect(make_game(GAME), players, 64, 0, path=folder / "data")
+    debug = PRESETS["debug"]
+    short = dataclasses.replace(
+        debug.train, opponent_updates=4, updates=4, log_every=4
     )
-    config = dataclasses.replace(PRESETS["debug"], game=GAME)
-    config = dataclasses.replace(
-        config,
-        train=dataclasses.replace(
-            config.train, opponent_updates=4, updates=4, log_every=4
-        ),
-    )
-    return [
-        train(
-            data,
-            dataclasses.replace(config, seed=seed),
-            path=folder / f"seed{seed}",
-        ).path
-        for seed in (0, 1)
-    ]
+    paths = []
+    for seed in (0, 1):
+        config = dataclasses.replace(debug, game=GAME, seed=seed, train=short)
+        run = train(data, config, path=folder / f"seed{seed}")
+        paths.append(run.path)
+    return paths
 
 
 def call(monkeypatch, *arguments):
@@ -163,44 +149,28 @@ def call(monkeypatch, *arguments):
 @pytest.mark.slow
 def test_diagnose_over_two_runs(monkeypatch, capsys, tmp_path, two_runs):
     out = tmp_path / "table.json"
-    options = (
-        "--opponents",
-        "nearest_stag",
-        "--episodes",
-        8,
-        "--types",
-        "told",
-        "--out",
-        out,
-    )
-    call(monkeypatch, "diagnose", *two_runs, *options)
-    assert capsys.readouterr().out.splitlines()[-3:] == [
-        *(str(path / "regret.json") for path in two_runs),
-        str(out),
-    ]
-    each = [json.loads((path / "regret.json").read_text()) for path in two_runs]
-    assert [one["types"] for one in each] == ["told", "told"]
-    found = json.loads(out.read_text())
-    assert [run["seed"] for run in found["runs"]] == [0, 1]
+    options = ["--episodes", 8, "--types", "true"]
+    known = ["--opponents", "nearest_stag", *options, "--out", out]
+    call(monkeypatch, "diagnose", *two_runs, *known)
+    files = [path / "regret.json" for path in two_runs]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3:] == [*map(str, files), str(out)]
+    each = [json.loads(path.read_text()) for path in files]
+    assert [one["types"] for one in each] == ["true", "true"]
+    regret = json.loads(out.read_text())
+    assert [run["seed"] for run in regret["runs"]] == [0, 1]
     mean = sum(one["against"][0]["lost"] for one in each) / 2
-    (row,) = found["against"]
+    (row,) = regret["against"]
     assert row["lost"]["mean"] == pytest.approx(mean)
     assert sum(row[part]["mean"] for part in PARTS) == pytest.approx(mean)
     with pytest.raises(
         SystemExit,
-        match="types=told against nearest_hare; expected: players that the model",
+        match="types=true against nearest_hare; expected: players that the model",
     ):
-        call(
-            monkeypatch,
-            "diagnose",
-            two_runs[0],
-            "--opponents",
-            "nearest_hare",
-            "--types",
-            "told",
-        )
+        unknown = ["--opponents", "nearest_hare", *options]
+        call(monkeypatch, "diagnose", two_runs[0], *unknown)
 
 
-def test_no_run_is_refused(monkeypatch):
-    with pytest.raises(SystemExit, match="no run directory given"):
+def test_diagnose_requires_a_run(monkeypatch):
+    with pytest.raises(SystemExit, match=r"0 run directories.*expected"):
         call(monkeypatch, "diagnose")

@@ -1,4 +1,4 @@
-"""Matches to look at: who the others really were at each step, and what the agent's choices cost by the exact Q*."""
+"""Recorded matches: the other players' true types at each step, and the exact Q* of actions."""
 
 import jax
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from bestreply import exact, make_game, make_player
-from bestreply.analysis.trajectories import record_matches, watch_matches
+from bestreply.analysis.trajectories import play_matches, record_matches
 from bestreply.config import ModelConfig, PlannerConfig, RunConfig
 from bestreply.interactive.view import animate_run, view_matches, view_run
 from bestreply.run import Run
@@ -21,7 +21,7 @@ ROSTER = ("nearest_stag", "nearest_hare")
 
 
 def untrained(path, game, roster):
-    """A run as training begins it, without a checkpoint."""
+    """A run before its first update, without a checkpoint."""
     config = RunConfig(
         game=str(Spec(game.name, (), game.settings)),
         model=ModelConfig(latent=4, width=8, depth=1, opponent_types="player"),
@@ -37,7 +37,7 @@ def hunt(tmp_path_factory):
     return untrained(tmp_path_factory.mktemp("run"), HUNT, ROSTER)
 
 
-def test_who_a_switching_player_was_is_told_by_step():
+def test_a_switching_player_is_named_by_step():
     names = ["switching(always_c, always_d, random=5)"]
     found = record_matches(
         PD,
@@ -62,20 +62,22 @@ def test_who_a_switching_player_was_is_told_by_step():
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "expected"),
     [
         ("noisy(switching(always_c, always_d, step=2), 0.5)", ["noisy(always_c, 0.5)"] * 2 + ["noisy(always_d, 0.5)"] * 4),
         ("switching(always_c, switching(always_d, grim, step=4), step=2)", ["always_c"] * 2 + ["always_d"] * 2 + ["grim"] * 2),
         ("tit_for_tat", ["tit_for_tat"] * 6),
     ],
 )  # fmt: skip
-def test_who_a_player_made_of_others_was(name, wanted):
+def test_the_acting_player_of_a_composed_one_is_named(name, expected):
     (match,) = record_matches(PD, make_player("always_c", PD), [[name]], 0)
-    assert [step["who"] for step in match["steps"]] == [[who] for who in wanted]
+    assert [step["who"] for step in match["steps"]] == [
+        [who] for who in expected
+    ]
     assert all(step["truth"] == [None] for step in match["steps"])
 
 
-def test_a_mixture_is_whom_it_drew():
+def test_a_mixture_is_named_by_the_player_it_drew():
     names = [["mixture(always_c, always_d)"]] * 8
     found = record_matches(PD, make_player("always_c", PD), names, 0)
     for match in found:
@@ -84,7 +86,7 @@ def test_a_mixture_is_whom_it_drew():
         }
 
 
-def test_truth_of_a_games_own_goals_is_the_steps_label():
+def test_the_true_goal_is_the_label_of_the_step():
     found = record_matches(
         HUNT,
         make_player("random", HUNT),
@@ -99,8 +101,8 @@ def test_truth_of_a_games_own_goals_is_the_steps_label():
 
 
 @pytest.mark.slow
-def test_more_episodes_are_played_from_other_first_states():
-    lineup, played = watch_matches(
+def test_episodes_have_different_first_states():
+    lineup, played = play_matches(
         HUNT, make_player("random", HUNT), [["random"], ["nearest_hare"]], 0, 3
     )
     assert [lineup.pool[i].name for i in lineup.seating[:, 1]] == [
@@ -112,7 +114,7 @@ def test_more_episodes_are_played_from_other_first_states():
     assert played.modes.shape == (6, HUNT.max_steps, 2)
 
 
-# -- the exact Q* --------------------------------------------------------------------------------------------------------------
+# -- the exact Q* ----------------------------------------------------------------------
 
 
 SETS = (
@@ -124,8 +126,8 @@ SETS = (
 
 @pytest.fixture(scope="module")
 def viewed(hunt):
-    """Matches with their Q*, and the same play to be looked up in the exact tables."""
-    _, played = watch_matches(HUNT, hunt.agent(), [[name] for name in SETS], 0)
+    """Matches with their Q*, and the same play."""
+    _, played = play_matches(HUNT, hunt.agent(), [[name] for name in SETS], 0)
     return view_matches(hunt, SETS, 1, seed=0), played.episodes
 
 
@@ -138,7 +140,7 @@ def by_tables(hunt, other, episodes, row, seat=0):
     return np.where(np.isfinite(q), q, np.nan)
 
 
-def told(match):
+def exact_scores(match):
     return np.array(
         [
             [np.nan if q is None else q for q in step["exact"]]
@@ -152,7 +154,7 @@ def test_the_q_of_a_view_is_that_of_the_exact_tables(hunt, viewed, row):
     matches, episodes = viewed
     match, steps = matches[row], len(matches[row]["steps"])
     np.testing.assert_allclose(
-        told(match),
+        exact_scores(match),
         by_tables(hunt, SETS[row], episodes, row)[:steps],
         atol=1e-5,
     )
@@ -162,10 +164,10 @@ def test_the_q_of_a_view_is_that_of_the_exact_tables(hunt, viewed, row):
     ] == [step["legal"] for step in match["steps"]]
 
 
-def test_the_agent_can_have_another_seat(hunt):
-    """It is shown what that seat saw, and its Q* is that of the seat."""
+def test_the_agent_may_have_another_seat(hunt):
+    """Observations and Q* are those of the seat."""
     (match,) = view_matches(hunt, SETS[:1], 1, seed=0, seat=1)
-    _, played = watch_matches(HUNT, hunt.agent(), [["nearest_stag"]], 0, seat=1)
+    _, played = play_matches(HUNT, hunt.agent(), [["nearest_stag"]], 0, seat=1)
     log, steps = played.episodes, len(match["steps"])
     assert (match["seat"], match["players"][0]) == (1, "nearest_stag")
     assert [s["action"] for s in match["steps"]] == log.action[
@@ -176,7 +178,9 @@ def test_the_agent_can_have_another_seat(hunt):
     ].tolist()
     assert match["steps"][0]["text"] == HUNT.text(log.obs[0, 0, 1], 1)
     np.testing.assert_allclose(
-        told(match), by_tables(hunt, SETS[0], log, 0, seat=1)[:steps], atol=1e-5
+        exact_scores(match),
+        by_tables(hunt, SETS[0], log, 0, seat=1)[:steps],
+        atol=1e-5,
     )
     with pytest.raises(
         ValueError, match="seat 3 of stag_hunt; expected: 1 to 2"
@@ -184,16 +188,16 @@ def test_the_agent_can_have_another_seat(hunt):
         view_run(hunt, seat=3)
 
 
-def test_against_who_switches_q_is_told_when(hunt, viewed):
-    """From the switch on it is that against the second; before, that of neither."""
+def test_q_against_a_switching_player_observes_the_switch(hunt, viewed):
+    """From the switch on it is that against the second player; before, that against neither."""
     matches, episodes = viewed
     match, steps = matches[2], len(matches[2]["steps"])
     before, after = (
         by_tables(hunt, name, episodes, 2)[:steps] for name in SETS[:2]
     )
     assert match["kind"] == "upper bound" and steps > 2
-    np.testing.assert_allclose(told(match)[2:], after[2:], atol=1e-5)
-    assert not np.allclose(told(match)[:2], before[:2], equal_nan=True)
+    np.testing.assert_allclose(exact_scores(match)[2:], after[2:], atol=1e-5)
+    assert not np.allclose(exact_scores(match)[:2], before[:2], equal_nan=True)
 
 
 def test_a_game_is_animated_step_by_step(hunt, viewed, tmp_path):
@@ -207,9 +211,7 @@ def test_a_game_is_animated_step_by_step(hunt, viewed, tmp_path):
         animate_run(hunt, tmp_path / "a.gif", seat=3)
 
 
-def test_where_exact_is_out_of_reach_the_page_says_so_and_ranks_nothing(
-    hunt, monkeypatch
-):
+def test_without_an_exact_reply_the_page_ranks_no_decisions(hunt, monkeypatch):
     monkeypatch.setattr("bestreply.interactive.view.MAX_WORK", 10)
     page = view_run(hunt, SETS[:1], 1, seed=0).read_text()
     assert (
@@ -219,7 +221,7 @@ def test_where_exact_is_out_of_reach_the_page_says_so_and_ranks_nothing(
 
 
 @pytest.mark.slow
-def test_a_player_with_a_memory_is_solved_and_the_page_shows_it(tmp_path):
+def test_the_page_shows_exact_scores_against_a_player_with_a_memory(tmp_path):
     run = untrained(tmp_path, PD, ("tit_for_tat", "always_d"))
     (match,) = view_matches(run, ["tit_for_tat"], 1, seed=0)
     *_, last = match["steps"]

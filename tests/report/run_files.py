@@ -285,7 +285,7 @@ def make_changes(path):
         ],
         "lost": {"expecting": lost(0.31), "not expecting": lost(0.34)},
         "belief_since": {
-            "told": [1.0] * 15,
+            "oracle": [1.0] * 15,
             "expecting": [0.1, 0.4, 0.55, 0.66, 0.72, 0.74],
             "not expecting": [0.08, 0.25, 0.36, 0.45, 0.52, 0.56],
         },

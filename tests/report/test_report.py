@@ -335,7 +335,7 @@ def test_curves_survive_gaps_and_extremes(tmp_path):
 
 
 def test_regret_is_shown_by_cause_and_decision(tmp_path):
-    make_regret(tmp_path, types="told")
+    make_regret(tmp_path, types="true")
     html = write_report(tmp_path).read_text(encoding="utf-8")
     page = Page(html)
     text = words(page)

@@ -100,7 +100,7 @@ def make_diagnostics(path, ece=0.02, counts=(300, 200), recall=0.9):
             "player": p,
             "top1": 0.75,
             "log_loss": 0.61,
-            "log_loss_told": 0.42,
+            "log_loss_true_type": 0.42,
             "count": n,
         }
         for p, n in zip(("nearest_stag", "random"), counts, strict=True)

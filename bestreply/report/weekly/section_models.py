@@ -29,7 +29,7 @@ from bestreply.report.weekly.section_curves import (
     keys_of,
     over_seeds,
 )
-from bestreply.report.weekly.week import Week, with_error
+from bestreply.report.weekly.week import Week, mean_text
 
 TABLE_MOVES = (0.0, 1.0, 2.0, 5.0, 10.0)
 """Moves seen at which accuracies stand in the table, where they are known."""
@@ -137,9 +137,9 @@ def _belief_row(
     return cells(
         group.name,
         str(len(beliefs)),
-        *(with_error([run[k] for run in points]) for k in after),
-        with_error(most) if most else "–",
-        with_error(numbers_of(beliefs, "ece"), 3),
+        *(mean_text([run[k] for run in points]) for k in after),
+        mean_text(most) if most else "–",
+        mean_text(numbers_of(beliefs, "ece"), 3),
     )
 
 
@@ -190,8 +190,8 @@ def _predictions(family: Family, texts: Texts) -> list[Block]:
             entries = _by_player(group).get(player)
             if entries:
                 told = [
-                    with_error(numbers_of(entries, key))
-                    for key in ("top1", "log_loss", "log_loss_told")
+                    mean_text(numbers_of(entries, key))
+                    for key in ("top1", "log_loss", "log_loss_true_type")
                 ]
                 rows.append(cells(player, group.name, str(len(entries)), *told))
     if not rows:
