@@ -1,112 +1,228 @@
-"""Settings of a run: frozen dataclasses. The text under a field is its `--help`. This module imports no JAX."""
+"""Settings of a run: frozen dataclasses. The text under a field is its `--help`.
+
+Every value is checked when a configuration is made, wherever it comes from:
+Python, TOML, JSON or the command line. This module imports no JAX.
+"""
 
 import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cache
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+CountOrZero = Annotated[int, msgspec.Meta(ge=0)]
+Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+Weight = Annotated[float, msgspec.Meta(ge=0)]
+PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Probability = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+
+
+def _check_fields(config: Any) -> None:
+    """Check each field by its annotation; raise ValueError that names the field."""
+    section = _SECTIONS.get(type(config).__name__, "")
+    for name, hint in _hints(type(config)).items():
+        value = _checked(f"{section}{name}", getattr(config, name), hint)
+        object.__setattr__(config, name, value)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if isinstance(value, hint):  # type: ignore[arg-type]
+            return value
+        raise ValueError(f"{name}={value!r}: expected a table of settings")
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name}={value!r}: expected a finite number")
+    try:
+        return msgspec.convert(value, hint)
+    except (msgspec.ValidationError, TypeError) as error:
+        expected = _expectation(value, hint, str(error))
+        raise ValueError(f"{name}={value!r}: expected {expected}") from None
+
+
+def _expectation(value: Any, hint: Any, message: str) -> str:
+    """Return what a field accepts, in words."""
+    if get_origin(hint) is Literal:
+        choices = get_args(hint)
+        close = difflib.get_close_matches(str(value), choices, 1)
+        hint_at = f" (did you mean {close[0]!r}?)" if close else ""
+        return f"one of {', '.join(map(repr, choices))}{hint_at}"
+    if get_origin(hint) is tuple:
+        return 'a list of strings, such as ["a", "b"]'
+    types = {
+        "str": "text",
+        "bool": "true or false",
+        "int": "a whole number",
+        "float": "a number",
+    }
+    words = message.replace("`", "").partition(", got")[0]
+    kind, _, bound = words.removeprefix("Expected ").partition(" ")
+    bounds = [
+        f"{sign} {limit}"
+        for meta in get_args(hint)[1:]
+        for sign, limit in (
+            (">=", meta.ge),
+            (">", meta.gt),
+            ("<=", meta.le),
+            ("<", meta.lt),
+        )
+        if limit is not None
+    ]
+    return " ".join(
+        [types.get(kind, kind), " and ".join(bounds) or bound]
+    ).strip()
 
 
 @dataclass(frozen=True)
 class LossWeights:
     """Weights of the losses that the specification names."""
 
-    obs: float = 1.0
+    obs: Weight = 1.0
     """lambda_o: next observation."""
-    reward: float = 1.0
+    reward: Weight = 1.0
     """lambda_r: reward."""
-    value: float = 0.25
+    value: Weight = 0.25
     """lambda_V: value."""
-    consistency: float = 0.5
-    """lambda_c: predicted latent against the encoder's latent of the next observation."""
+    consistency: Weight = 0.5
+    """lambda_c: predicted latent against the encoder's latent of the next
+    observation."""
+
+    __post_init__ = _check_fields
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Sizes and forms of the networks."""
 
-    latent: int = 128
+    latent: Count = 128
     """Size of z."""
-    width: int = 256
+    width: Count = 256
     """Units of a hidden layer."""
-    depth: int = 2
+    depth: CountOrZero = 2
     """Hidden layers of encoder, dynamics, decoder, value and opponent networks."""
     likelihood: Literal["bernoulli", "squared"] = "bernoulli"
     """Loss of 0/1 entries of the observation. Other entries have squared error."""
     value_of: Literal["z", "o"] = "o"
-    """Input of the value: the latent, or the observation (in a plan: the decoded observation)."""
+    """Input of the value: the latent, or the observation (in a plan: the decoded
+    observation)."""
     value_heads: Literal["single", "player", "action"] = "player"
-    """Value heads: one for the data's mixed behaviour; one for each player that made the data; or (for `improved`) one for each own
-    action. The planner takes the maximum over heads."""
+    """Value heads: one for the data's mixed behaviour; one for each player that
+    made the data; or (for `improved`) one for each own action. The planner takes
+    the maximum over heads."""
     opponent_types: Literal["none", "goal", "player", "code"] = "player"
-    """Type that the opponent model is conditioned on: none; the goal labelled in hindsight; the logged player; or a discrete code learned
-    without labels (`bestreply.opponents.latent_codes`)."""
+    """Type that the opponent model is conditioned on: none; the goal labelled in
+    hindsight; the logged player; or a discrete code learned without labels
+    (`bestreply.opponents.latent_codes`)."""
     opponents: Literal["types", "recurrent", "in_context", "level_k"] = "types"
-    """Opponent model: Bayes' rule over `opponent_types`; a recurrent network; attention over the last steps, earlier episodes included
-    (`bestreply.opponents.sequence`); or Bayes' rule over these types and level-k players (`bestreply.planning.level_k`)."""
-    context: int = 64
-    """Steps of each opponent that the attention reads. Only for opponents "in_context"."""
-    codes: int = 6
-    """Number of codes; training may leave some unused. Only for opponent_types "code"."""
-    code_horizon: int = 0
-    """Meaning of a code. 0: a policy, inferred from all actions of an episode (`bestreply.opponents.latent_codes`); h > 0: a subgoal, inferred from
-    the state h steps later (`bestreply.opponents.subgoals`). Only for opponent_types "code"."""
+    """Opponent model: Bayes' rule over `opponent_types`; a recurrent network;
+    attention over the last steps, earlier episodes included
+    (`bestreply.opponents.sequence`); or Bayes' rule over these types and level-k
+    players (`bestreply.planning.level_k`)."""
+    context: Count = 64
+    """Steps of each opponent that the attention reads. Only for opponents
+    "in_context"."""
+    codes: Count = 6
+    """Number of codes; training may leave some unused. Only for opponent_types
+    "code"."""
+    code_horizon: CountOrZero = 0
+    """Meaning of a code. 0: a policy, inferred from all actions of an episode
+    (`bestreply.opponents.latent_codes`); h > 0: a subgoal, inferred from the state
+    h steps later (`bestreply.opponents.subgoals`). Only for opponent_types
+    "code"."""
 
     @property
     def subgoals(self) -> bool:
         return self.opponent_types == "code" and self.code_horizon > 0
+
+    __post_init__ = _check_fields
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Training."""
 
-    opponent_updates: int = 3000
+    opponent_updates: CountOrZero = 3000
     """Gradient steps of the opponent model over types."""
-    updates: int = 8000
+    updates: CountOrZero = 8000
     """Gradient steps of the world model."""
-    history_updates: int = 3000
+    history_updates: CountOrZero = 3000
     """Gradient steps of the opponent model that reads histories."""
-    batch: int = 512
+    batch: Count = 512
     """Windows in a gradient step of the world model, the value excepted."""
-    opponent_batch: int = 512
+    opponent_batch: Count = 512
     """Steps in a gradient step of the opponent model."""
-    value_batch: int = 2048
+    value_batch: Count = 2048
     """Transitions in a gradient step of the value."""
     optimiser: Literal["muon", "adamw"] = "muon"
-    """Muon needs a fraction of AdamW's updates (results/improved.md), at ten times its learning rate."""
-    learning_rate: float = 1e-2
-    """Peak learning rate; warm-up over 2 % of the updates, then cosine decay to a twentieth."""
-    gamma: float = 0.99
+    """Muon needs a fraction of AdamW's updates (results/improved.md), at ten times
+    its learning rate."""
+    learning_rate: PositiveFloat = 1e-2
+    """Peak learning rate; warm-up over 2 % of the updates, then cosine decay to a
+    twentieth."""
+    gamma: Fraction = 0.99
     """Discount of a step."""
     target: Literal["data", "expected", "improved"] = "data"
-    """TD target: r + gamma V(o') of the data; V(o') in expectation over predicted opponent actions; or the value of the best action at o',
-    learned in imagined games (needs value_heads "action")."""
-    value_updates: int = 20_000
+    """TD target: r + gamma V(o') of the data; V(o') in expectation over predicted
+    opponent actions; or the value of the best action at o', learned in imagined
+    games (needs value_heads "action")."""
+    value_updates: CountOrZero = 20_000
     """Gradient steps of the value, after the world model. Only for `improved`."""
-    imagined_games: int = 1024
-    """Imagined games in parallel; every gradient step of the value advances each by one step. Only for `improved`."""
-    change_rate: float = 0.0
-    """Probability before each step that an opponent becomes another type: in imagined games, and in the belief of the run's agents."""
+    imagined_games: Count = 1024
+    """Imagined games in parallel; every gradient step of the value advances each by
+    one step. Only for `improved`."""
+    change_rate: Probability = 0.0
+    """Probability before each step that an opponent becomes another type: in
+    imagined games, and in the belief of the run's agents."""
     labels: Literal["event", "hindsight", "posterior"] = "posterior"
-    """Labels of goals: only of steps that led to an event; of all steps, without an event the goal "none"; or without an event the
-    posterior over all goals (`bestreply.opponents.labels`). Only for opponent_types "goal"."""
-    off_policy: float = 1.0
-    """Weight of each step in the value heads of the other players, times the importance ratio of its action; 0: off. Only for `data`, one
-    head for each player, in games whose observation shows what opponents see."""
-    n_step: int = 1
-    """Rewards summed before the value; 1 is the specification's target. Only for `data`."""
+    """Labels of goals: only of steps that led to an event; of all steps, without an
+    event the goal "none"; or without an event the posterior over all goals
+    (`bestreply.opponents.labels`). Only for opponent_types "goal"."""
+    off_policy: Weight = 1.0
+    """Weight of each step in the value heads of the other players, times the
+    importance ratio of its action; 0: off. Only for `data`, one head for each
+    player, in games whose observation shows what opponents see."""
+    n_step: Count = 1
+    """Rewards summed before the value; 1 is the specification's target. Only for
+    `data`."""
     at_limit: Literal["bootstrap", "zero"] = "bootstrap"
-    """Value at the step limit: V of the last observation, or 0 where the return within the limit is the objective."""
-    target_tau: float = 0.01
+    """Value at the step limit: V of the last observation, or 0 where the return
+    within the limit is the objective."""
+    target_tau: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.01
     """Update rate of the target network, as a fraction for each gradient step."""
     augment: bool = True
-    """Apply a random symmetry of the game to every logged step, where the game declares symmetries."""
+    """Apply a random symmetry of the game to every logged step, where the game
+    declares symmetries."""
     weights: LossWeights = field(default_factory=LossWeights)
-    log_every: int = 250
+    log_every: Count = 250
     """Gradient steps between two lines of metrics."""
-    checkpoint_every: int = 1000
+    checkpoint_every: Count = 1000
     """Gradient steps between two checkpoints."""
     wandb: str = ""
-    """Weights & Biases project that also receives the metrics (extra wandb; WANDB_MODE=offline is respected). Empty: none."""
+    """Weights & Biases project that also receives the metrics (extra wandb;
+    WANDB_MODE=offline is respected). Empty: none."""
+
+    __post_init__ = _check_fields
 
 
 @dataclass(frozen=True)
@@ -116,26 +232,36 @@ class PlannerConfig:
     planner: Literal["one_step", "expectimax", "mcts"] = "one_step"
     """One step; expectimax over `depth` steps; or Monte Carlo tree search."""
     world: Literal["learned", "true"] = "learned"
-    """Model to plan in: the learned model, or the game itself (leaves still have the learned value)."""
-    joint_limit: int = 64
-    """Largest number of joint opponent actions that is enumerated; above it, joint actions are sampled."""
-    samples: int = 32
+    """Model to plan in: the learned model, or the game itself (leaves still have
+    the learned value)."""
+    joint_limit: CountOrZero = 64
+    """Largest number of joint opponent actions that is enumerated; above it, joint
+    actions are sampled."""
+    samples: Count = 32
     """Joint actions sampled above the limit; the same for every candidate."""
-    depth: int = 2
+    depth: Count = 2
     """Steps of expectimax."""
-    prune_below: float = 0.01
-    """Expectimax does not expand branches with reach probability below this; the value network scores them. 0: expand all."""
-    symmetry_averages: int = 8
-    """Symmetries of the game that the value is averaged over, where the game declares symmetries. 1: no average."""
-    simulations: int = 128
-    """Budget of mcts: outcomes (an own action, a draw of opponent actions) evaluated below the root of one decision. The root takes at
-    most a quarter as many draws."""
-    prior_mixing: float = 0.01
-    """Fraction of the prior mixed into the belief at each step, so that no type reaches probability 0."""
-    memory: float = 0.0
-    """Discount for each episode of type counts from earlier episodes against the same opponents, used as their prior; 0: no memory."""
-    unknown_type_prior: float = 0.0
-    """Prior probability that an opponent has none of the known types; its policy is then estimated from its own actions."""
+    prune_below: Fraction = 0.01
+    """Expectimax does not expand branches with reach probability below this; the
+    value network scores them. 0: expand all."""
+    symmetry_averages: Count = 8
+    """Symmetries of the game that the value is averaged over, where the game
+    declares symmetries. 1: no average."""
+    simulations: Count = 128
+    """Budget of mcts: outcomes (an own action, a draw of opponent actions)
+    evaluated below the root of one decision. The root takes at most a quarter as
+    many draws."""
+    prior_mixing: Fraction = 0.01
+    """Fraction of the prior mixed into the belief at each step, so that no type
+    reaches probability 0."""
+    memory: Fraction = 0.0
+    """Discount for each episode of type counts from earlier episodes against the
+    same opponents, used as their prior; 0: no memory."""
+    unknown_type_prior: Probability = 0.0
+    """Prior probability that an opponent has none of the known types; its policy is
+    then estimated from its own actions."""
+
+    __post_init__ = _check_fields
 
 
 @dataclass(frozen=True)
@@ -143,19 +269,26 @@ class CollectConfig:
     """Play to learn from."""
 
     players: tuple[str, ...] = ()
-    """Players that make the data: each seat draws one of them for each episode. None given: the game's standard players."""
-    episodes: int = 20_000
+    """Players that make the data: each seat draws one of them for each episode.
+    None given: the game's standard players."""
+    episodes: Count = 20_000
     """Number of episodes."""
+
+    __post_init__ = _check_fields
 
 
 @dataclass(frozen=True)
 class ImproveConfig:
-    """Rounds of learning from the agent's own play: collect with the agent in one seat, keep the old data, continue training."""
+    """Rounds of learning from the agent's own play: collect with the agent in one
+    seat, keep the old data, continue training."""
 
-    rounds: int = 0
+    rounds: CountOrZero = 0
     """Number of rounds; 0: learn from the first play alone."""
-    episodes: int = 5000
-    """Episodes in a round; the agent sits in every seat in turn, its opponents are drawn as in the first play."""
+    episodes: Count = 5000
+    """Episodes in a round; the agent sits in every seat in turn, its opponents are
+    drawn as in the first play."""
+
+    __post_init__ = _check_fields
 
 
 @dataclass(frozen=True)
@@ -163,9 +296,10 @@ class EvaluateConfig:
     """Evaluation."""
 
     opponents: tuple[str, ...] = ()
-    """Opponent sets: one name fills all other seats, N-1 names with commas fill one each; "self" is the measured player. None given: each
-    player that made the data, and their mixture."""
-    episodes: int = 1000
+    """Opponent sets: one name fills all other seats, N-1 names with commas fill one
+    each; "self" is the measured player. None given: each player that made the data,
+    and their mixture."""
+    episodes: Count = 1000
     """Episodes for every method and opponent set, all seats in turn."""
     methods: tuple[str, ...] = (
         "agent",
@@ -173,13 +307,18 @@ class EvaluateConfig:
         "data_players",
         "random",
     )
-    """Players of the focal seat: the agent; its planner with uniform opponents (uniform_others), or with the opponents' true types given
-    (true_types, against players of the data alone); each player that made the data; the random player, or any other by name."""
-    reference_layouts: int = 32
-    """First layouts of a grid game to solve for the exact best reply, for every opponent set; fewer or none where one takes long; 0:
-    none, in any game."""
+    """Players of the focal seat: the agent; its planner with uniform opponents
+    (uniform_others), or with the opponents' true types given (true_types, against
+    players of the data alone); each player that made the data; the random player,
+    or any other by name."""
+    reference_layouts: CountOrZero = 32
+    """First layouts of a grid game to solve for the exact best reply, for every
+    opponent set; fewer or none where one takes long; 0: none, in any game."""
     changes: bool = True
-    """Measure change detection for each opponent set that changes type; slower than its returns."""
+    """Measure change detection for each opponent set that changes type; slower than
+    its returns."""
+
+    __post_init__ = _check_fields
 
 
 @dataclass(frozen=True)
@@ -188,7 +327,7 @@ class RunConfig:
 
     game: str = "stag_hunt(height=4, width=4, hunters=4, stags=1, hares=4, max_steps=15)"
     """A game by name, with settings."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all random draws."""
     method: Literal[
         "agent", "behaviour_cloning", "iql", "ppo", "ppo_recurrent", "hop"
@@ -201,57 +340,83 @@ class RunConfig:
     improve: ImproveConfig = field(default_factory=ImproveConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
+    __post_init__ = _check_fields
+
+
+Config = TypeVar("Config")
+
+_SECTIONS = {
+    "LossWeights": "train.weights.",
+    "ModelConfig": "model.",
+    "TrainConfig": "train.",
+    "PlannerConfig": "planner.",
+    "CollectConfig": "collect.",
+    "ImproveConfig": "improve.",
+    "EvaluateConfig": "evaluate.",
+}
+"""Where the fields of each class stand in a `RunConfig`, for errors."""
+
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A configuration as plain JSON data."""
+    """Return a configuration as plain JSON data. Args: config: a dataclass of this
+    module."""
     return dataclasses.asdict(config)
 
 
-def from_dict(kind: Any, data: dict[str, Any], where: str = "") -> Any:
-    """Plain JSON data as a configuration of class `kind`. Raises ValueError that names an unknown field and those there are."""
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    unknown = sorted(set(data) - set(fields))
-    if unknown:
-        raise ValueError(
-            f"{where or kind.__name__} has no field {', '.join(unknown)}; it has: {', '.join(fields)}"
-        )
-    values = {}
-    for name, value in data.items():
-        default = getattr(kind(), name)
-        if dataclasses.is_dataclass(default):
-            value = from_dict(
-                type(default), value, f"{where}{'.' if where else ''}{name}"
+def from_dict(kind: type[Config], data: Any, where: str = "") -> Config:
+    """Return plain JSON data as a configuration. Args: kind: a dataclass of this
+    module. data: tables of settings; what is missing has its default. where: path
+    of `data` in the whole configuration, for errors. Raises: ValueError: `data` is
+    no table, or a name or value is not accepted; the error names the field, the
+    value and what is expected."""
+    if not isinstance(data, Mapping):
+        name = where.rstrip(".") or "the configuration"
+        raise ValueError(f"{name}={data!r:.80}: expected a table of settings")
+    hints = _hints(kind)
+    for name in data:
+        if name not in hints:
+            close = difflib.get_close_matches(str(name), hints, 1)
+            hint_at = f"did you mean {close[0]!r}? " if close else ""
+            raise ValueError(
+                f"{where}{name}: expected another name; {hint_at}"
+                f"there are: {', '.join(hints)}"
             )
-        values[name] = tuple(value) if isinstance(default, tuple) else value
+    values = {
+        name: from_dict(hints[name], value, f"{where}{name}.")
+        if dataclasses.is_dataclass(hints[name])
+        else _checked(f"{where}{name}", value, hints[name])
+        for name, value in data.items()
+    }
     return kind(**values)
 
 
 def differences(one: Any, other: Any, where: str = "") -> list[str]:
-    """Each field in which two configurations differ, as in ``train.updates: 2000 and 3000``."""
-    found = []
-    for field_ in dataclasses.fields(one):
-        name, a, b = (
-            f"{where}{field_.name}",
-            getattr(one, field_.name),
-            getattr(other, field_.name),
-        )
+    """Return each field in which two configurations differ. Args: one: a
+    configuration. other: a configuration of the same class. where: path of both in
+    the whole configuration. Returns: Lines such as ``train.updates: 2000 and
+    3000``."""
+    lines: list[str] = []
+    for name in _hints(type(one)):
+        a, b = getattr(one, name), getattr(other, name)
         if dataclasses.is_dataclass(a):
-            found += differences(a, b, f"{name}.")
+            lines += differences(a, b, f"{where}{name}.")
         elif a != b:
-            found.append(f"{name}: {a!r} and {b!r}")
-    return found
+            lines.append(f"{where}{name}: {a!r} and {b!r}")
+    return lines
 
 
 def preset(name: str) -> RunConfig:
-    """A ready configuration: "debug" (seconds), "demo" (minutes, 2 cores) or "full" (the headline figures). ValueError otherwise."""
+    """Return a ready configuration. Args: name: "debug" (seconds), "demo" (minutes
+    on 2 cores) or "full" (the settings of the published figures). Raises:
+    ValueError: there is no such preset."""
     if name not in PRESETS:
         raise ValueError(
-            f"there is no preset {name!r}; there are: {', '.join(PRESETS)}"
+            f"preset={name!r}: expected one of {', '.join(PRESETS)}"
         )
     return PRESETS[name]
 
 
-# What was found best on Markov Stag Hunt 4x4 (results/learning.md).
+# Chosen on Markov Stag Hunt 4x4 (results/learning.md).
 _MODEL = ModelConfig(latent=64, width=128)
 _TRAIN = TrainConfig(
     opponent_updates=1000,
@@ -262,7 +427,7 @@ _TRAIN = TrainConfig(
     n_step=3,
     off_policy=0.3,
     target_tau=0.03,
-    at_limit="zero",  # what counts is the return within the limit, and the observation tells the time left
+    at_limit="zero",  # the return within the limit counts; observations show the time left
 )
 PRESETS = {
     "debug": RunConfig(
