@@ -6,6 +6,7 @@ kept because the seat was present, never because of its reward.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -71,15 +72,7 @@ def make_moa_buffer(
             )
 
     def init(like: Episodes) -> BufferState:
-        def empty(x: Array) -> jax.Array:
-            return jnp.zeros((capacity, *x.shape[1:]), x.dtype)
-
-        episodes = eqx.tree_at(
-            lambda e: e.action,
-            jax.tree.map(empty, like),
-            empty(like.action) + ABSENT,
-        )
-        return _state(episodes, jnp.zeros(capacity, jnp.int32), jnp.int32(0))
+        return _empty(capacity, like)
 
     def add(state: BufferState, new: Episodes) -> BufferState:
         count = len(new.length)
@@ -87,14 +80,7 @@ def make_moa_buffer(
             raise ValueError(
                 f"{count} episodes at once for a buffer of {capacity}; expected: at most its capacity"
             )
-        number = state.added + jnp.arange(count, dtype=jnp.int32)
-        rows = number % capacity
-        episodes = jax.tree.map(
-            lambda old, x: old.at[rows].set(x), state.episodes, new
-        )
-        return _state(
-            episodes, state.number.at[rows].set(number), state.added + count
-        )
+        return _add(state, new)
 
     def sample(state: BufferState, key: Array) -> Transition:
         index = draw_index(state, key, batch)
@@ -110,6 +96,32 @@ def make_moa_buffer(
     return MoaBuffer(init, add, sample, can_sample)
 
 
+@partial(jax.jit, static_argnums=0)
+def _empty(capacity: int, like: Episodes) -> BufferState:
+    def empty(x: Array, value: int = 0) -> jax.Array:
+        return jnp.full((capacity, *x.shape[1:]), value, x.dtype)
+
+    episodes = eqx.tree_at(
+        lambda e: e.action,
+        jax.tree.map(empty, like),
+        empty(like.action, ABSENT),
+    )
+    return _state(episodes, jnp.zeros(capacity, jnp.int32), jnp.int32(0))
+
+
+@jax.jit
+def _add(state: BufferState, new: Episodes) -> BufferState:
+    count, capacity = len(new.length), len(state.number)
+    number = state.added + jnp.arange(count, dtype=jnp.int32)
+    rows = number % capacity
+    episodes = jax.tree.map(
+        lambda old, x: old.at[rows].set(x), state.episodes, new
+    )
+    return _state(
+        episodes, state.number.at[rows].set(number), state.added + count
+    )
+
+
 def fill(episodes: Episodes, *, capacity: int = 1) -> BufferState:
     """A buffer of exactly these episodes, with room for `capacity` at least; what is empty is never drawn.
 
@@ -119,27 +131,24 @@ def fill(episodes: Episodes, *, capacity: int = 1) -> BufferState:
     rows = max(count, capacity)
 
     def padded(x: Array, empty: int = 0) -> jax.Array:
-        if rows == count:
-            return jnp.asarray(x)
-        return jnp.asarray(
-            np.pad(
-                x,
-                [(0, rows - count)] + [(0, 0)] * (x.ndim - 1),
-                constant_values=empty,
-            )
-        )
+        if rows > count:
+            margins = [(0, rows - count)] + [(0, 0)] * (x.ndim - 1)
+            x = np.pad(x, margins, constant_values=empty)
+        return jax.device_put(x)
 
     whole = jax.tree.map(padded, episodes)
     whole = eqx.tree_at(
         lambda e: e.action, whole, padded(episodes.action, ABSENT)
     )
-    return _state(whole, jnp.arange(rows, dtype=jnp.int32), jnp.int32(count))
+    number = jax.device_put(np.arange(rows, dtype=np.int32))
+    return _state(whole, number, jax.device_put(np.int32(count)))
 
 
 def _state(episodes: Episodes, number: Array, added: Array) -> BufferState:
     return BufferState(episodes, number, _ends(episodes), added)
 
 
+@jax.jit
 def _ends(episodes: Episodes) -> jax.Array:
     acted = (
         jnp.asarray(episodes.action) != ABSENT
@@ -147,6 +156,7 @@ def _ends(episodes: Episodes) -> jax.Array:
     return jnp.cumsum(acted.sum(1).reshape(-1), dtype=jnp.int32)
 
 
+@partial(jax.jit, static_argnames="batch")
 def draw_index(state: BufferState, key: Array, batch: int) -> Index:
     """`batch` transitions drawn uniformly, with replacement."""
     which = jax.random.randint(key, (batch,), 0, jnp.maximum(state.ends[-1], 1))
@@ -162,6 +172,7 @@ def all_indices(episodes: Episodes) -> Index:
     return Index(*(x.astype(np.int32) for x in (rows, steps, seats)))
 
 
+@jax.jit
 def gather(state: BufferState, index: Index) -> Transition:
     """The transitions at `index`, with its leading axes."""
     e, (row, t, seat) = state.episodes, index
@@ -188,6 +199,7 @@ def gather(state: BufferState, index: Index) -> Transition:
     )
 
 
+@partial(jax.jit, static_argnames="window")
 def gather_window(state: BufferState, index: Index, window: int) -> Transition:
     """[..., window, ...]: `window` steps from `index` on; `valid` is False, and the last step repeats, once the seat's play is over."""
     count = (state.episodes.action != ABSENT).sum(1)[index.row, index.seat]

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from made_episodes import Toy, random_episodes
 from scipy import stats
 
 from bestreply.replay.moa_buffer import (
@@ -19,6 +18,7 @@ from bestreply.replay.moa_buffer import (
     make_moa_buffer,
 )
 from bestreply.types import ABSENT, ego_order
+from tests.data.made_episodes import Toy, random_episodes
 
 GAME = Toy(seats=3, shape=(2,), actions=100, max_steps=5)
 
