@@ -419,9 +419,9 @@ class GridGame(Game):
         action: Int[Array, "*batch"],
         reward: Float[Array, "*batch"],
     ) -> Int32[Array, "*batch"]:
-        taken = jnp.asarray(action) - len(MOVES)
-        rewarded = (taken >= 0) & (jnp.asarray(reward) != 0)
-        return jnp.where(rewarded, taken, -1).astype(jnp.int32)
+        taken = np.asarray(action) - len(MOVES)
+        rewarded = (taken >= 0) & (np.asarray(reward) != 0)
+        return np.where(rewarded, taken, -1).astype(np.int32)
 
     # -- display ---------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Repeated matrix games: small enough to be solved exactly."""
+"""Repeated matrix games, small enough for exact solutions."""
 
 import dataclasses
 import functools
@@ -9,26 +9,27 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Int, Int32, PRNGKeyArray
 
 from bestreply.games.base import Game, Outcomes
 from bestreply.types import ABSENT, Array, TimeStep, ego_order
 
 
 class Table(NamedTuple):
-    """A named stage game of two players: payoffs of the row and of the column player, the actions' names."""
+    """A stage game of two players."""
 
-    rows: tuple[tuple[float, ...], ...]
-    columns: tuple[tuple[float, ...], ...]
-    actions: tuple[str, ...]
+    rows: tuple[tuple[float, ...], ...]  # payoffs of the row player
+    columns: tuple[tuple[float, ...], ...]  # payoffs of the column player
+    actions: tuple[str, ...]  # names
 
 
 def _symmetric(rows: tuple[tuple[float, ...], ...], *actions: str) -> Table:
-    """The column player gets what the row player would get in its place."""
+    """Return the symmetric game of the row player's payoffs."""
     return Table(rows, tuple(zip(*rows, strict=True)), actions)
 
 
 TABLES = {
-    # Osborne, An Introduction to Game Theory (2004), ch. 2; OpenSpiel's matrix_sh. A stag takes both.
+    # Osborne, An Introduction to Game Theory (2004), ch. 2; OpenSpiel's matrix_sh.
     "stag_hunt": _symmetric(((2, 0), (1, 1)), "STAG", "HARE"),
     # Axelrod, The Evolution of Cooperation (1984): temptation 5, reward 3, punishment 1, sucker's payoff 0.
     "prisoners_dilemma": _symmetric(((3, 0), (5, 1)), "COOPERATE", "DEFECT"),
@@ -42,39 +43,42 @@ TABLES = {
         ((0, -1, 1), (1, 0, -1), (-1, 1, 0)), "ROCK", "PAPER", "SCISSORS"
     ),
 }
-"""The stage games by name; in the first three, action 0 is the cooperative one."""
+"""Stage games by name; in the first three, action 0 is cooperative."""
 
 
 class MatrixState(eqx.Module):
-    """State of a repeated matrix game of ``N`` players who remember ``k`` rounds."""
+    """State of a repeated matrix game of ``N`` players with memory of ``k`` rounds."""
 
-    history: Array  # [k, N] int32, joint actions in seat order, newest first; ABSENT before the game began
+    history: Array  # [k, N] int32, joint actions, newest first; or ABSENT
     time: Array  # [] int32, rounds played
-    over: Array  # [] bool, the game has come to its own end
+    over: Array  # [] bool, the game has ended by its rules
 
 
 @dataclasses.dataclass(frozen=True)
 class MatrixGame(Game):
-    """A matrix game played again and again by the same players, who see the last `memory` joint actions.
+    """A matrix game that the same players repeat; they see the last joint actions.
 
-    The stage game is a `table` of `TABLES` by name, or any `payoffs`, nested ``[N][A]...[A]``:
-    ``payoffs[i][a_0][a_1]...`` is what player ``i`` gets, e.g.
-    ``matrix(payoffs=(((3,0),(5,1)),((3,5),(0,1))))`` for the prisoner's dilemma. Every player has the same
-    number of actions. `actions` names them (ACTION_0, ... where a table of one's own has no names). With no
-    stage game named it is the prisoner's dilemma.
+    The stage game is a `table` of `TABLES` by name, or `payoffs`, nested
+    ``[N][A]...[A]``: ``payoffs[i][a_0][a_1]...`` is the payoff of player ``i``, e.g.
+    ``matrix(payoffs=(((3,0),(5,1)),((3,5),(0,1))))`` for the prisoner's dilemma, which
+    is also the default. Every player has the same number of actions. `actions` names
+    them (by default those of the table, or ACTION_0, ...).
 
-    How long:
-    - `rounds`: a fixed number, known to all. It is the game's own end, so the last round is `terminated`. 10
-      if nothing is said.
-    - `continuation`: after every round the game goes on with this probability, so that a game has 1 / (1 - p)
-      rounds in the mean. An end by the draw is `terminated`; one at `max_steps` (100 if not given) is
-      `truncated`. With probability 1 only the cap ends the game. A `max_steps` (0: not given) below `rounds`
-      cuts the game off there: `truncated`.
+    Length, one of:
 
-    Observation, flat: ``[memory, N, A]`` one-hot, newest round first, ego first, zeros before the game began
-    (`recall` reads it); then, only where the table treats seats differently, the own seat [N] one-hot, for a
-    player has to know which side it is on; then one number, the fraction of rounds left, or the constant
-    `continuation`. The cap is not in sight: it ends the episode, not the game.
+    - `rounds`: a fixed number (default 10). The game ends by its rules, so the last
+      round is `terminated`. A smaller `max_steps` truncates the game earlier.
+    - `continuation`: after every round the game continues with this probability p, so
+      its mean length is 1 / (1 - p) rounds. A drawn end is `terminated`; the end at
+      `max_steps` (default 100) is `truncated`.
+
+    `max_steps=0` means not given.
+
+    Observation, flat: joint actions of the last `memory` rounds, ``[memory, N, A]``
+    one-hot, newest first, ego-first, zeros before the first round (`recall` decodes
+    it); if the stage game treats seats differently, the own seat, ``[N]`` one-hot; the
+    fraction of rounds left, or the constant `continuation`. `max_steps` is not
+    observed, since it ends the episode, not the game.
     """
 
     name = "matrix"
@@ -93,63 +97,67 @@ class MatrixGame(Game):
         given = dict(self.settings)
         if self.table is not None and self.payoffs is not None:
             raise ValueError(
-                f"matrix: table={self.table!r} and payoffs; expected: one of the two"
+                f"table={self.table!r}: expected no payoffs beside it in matrix"
             )
         if self.table is None and self.payoffs is None:
             given["table"] = "prisoners_dilemma"
         if given["table"] is not None and given["table"] not in TABLES:
             raise ValueError(
-                f"matrix: table={self.table!r}; expected: {', '.join(TABLES)}, or payoffs=..."
+                f"table={self.table!r}: expected {', '.join(TABLES)}, or payoffs=..."
             )
         given["payoffs"] = _plain(self.payoffs)
-        given["actions"] = (
-            None
-            if self.actions is None
-            else tuple(str(a) for a in self.actions)
-        )
+        if self.actions is not None:
+            given["actions"] = tuple(str(a) for a in self.actions)
         given |= _length(self.rounds, self.continuation, self.max_steps)
-        for (
-            name,
-            value,
-        ) in given.items():  # filled in and hashable, so that equal games are equal and settings are complete
+        # Completed and hashable, so that equal games have equal settings.
+        for name, value in given.items():
             object.__setattr__(self, name, value)
         if self.memory < 0:
             raise ValueError(
-                f"matrix: memory={self.memory}; expected: 0 or more rounds"
+                f"memory={self.memory}: expected 0 or more rounds in matrix"
             )
         if given["payoffs"] is not None:
             _check_payoffs(given["payoffs"])
-        if len(set(self.action_names)) != self.payoff_array.shape[1]:
+        count = self.payoff_array.shape[1]
+        if len(set(self.action_names)) != count:
             raise ValueError(
-                f"matrix: actions={self.actions}; expected: {self.payoff_array.shape[1]} different names"
+                f"actions={self.actions}: expected {count} different names in matrix"
             )
 
-    # -- what it is ------------------------------------------------------------------------------------------
+    # -- payoffs and sizes --------------------------------------------------
 
     @functools.cached_property
-    def payoff_array(self) -> np.ndarray:
-        """[N, A, ..., A] float32: what each player gets for a joint action."""
-        payoffs = (
-            self.payoffs
-            if self.table is None
-            else (TABLES[self.table].rows, TABLES[self.table].columns)
-        )
+    def payoff_array(self) -> Float32[np.ndarray, "N *A"]:
+        """[N, A, ..., A] float32: the payoff of each player by joint action."""
+        payoffs = self.payoffs
+        if self.table is not None:
+            table = TABLES[self.table]
+            payoffs = table.rows, table.columns
         return np.asarray(payoffs, np.float32)
 
     def payoffs_of(self, seat: int) -> tuple[Any, ...]:
-        """What `seat` gets, nested [A]...[A]: its own action first, then the others' in seat order."""
+        """Return the payoffs of one seat.
+
+        Args:
+            seat: the seat.
+
+        Returns:
+            Nested [A]...[A]; its own action first, then those of the other seats in
+            order.
+        """
         return _plain(np.moveaxis(self.payoff_array[seat], seat, 0))
 
     @functools.cached_property
     def symmetric(self) -> bool:
-        """The table treats all seats alike: players that swap seats and actions swap payoffs."""
+        """Whether exchanging two players' seats and actions exchanges their payoffs."""
         n, table = self.num_players, self.payoff_array
-        for seat in range(n - 1):  # neighbours' swaps make every permutation
+        for seat in range(
+            n - 1
+        ):  # adjacent exchanges generate all permutations
             seats = np.arange(n)
             seats[[seat, seat + 1]] = seats[[seat + 1, seat]]
-            if not np.array_equal(
-                table[seats].transpose(0, *(seats + 1)), table
-            ):
+            exchanged = table[seats].transpose(0, *(seats + 1))
+            if not np.array_equal(exchanged, table):
                 return False
         return True
 
@@ -175,31 +183,27 @@ class MatrixGame(Game):
 
     @property
     def obs_shape(self) -> tuple[int, ...]:
-        return (
-            math.prod(self._remembered)
-            + (0 if self.symmetric else self.num_players)
-            + 1,
-        )
+        own_seat = 0 if self.symmetric else self.num_players
+        return (math.prod(self._remembered) + own_seat + 1,)
 
     @property
     def binary(self) -> np.ndarray:
         return np.arange(self.obs_shape[0]) < self.obs_shape[0] - 1
 
-    # -- rules -----------------------------------------------------------------------------------------------
+    # -- rules --------------------------------------------------------------
 
-    def start(self, key: jax.Array) -> MatrixState:
+    def start(self, key: PRNGKeyArray) -> MatrixState:
         history = jnp.full((self.memory, self.num_players), ABSENT, jnp.int32)
         return MatrixState(
             history=history, time=jnp.int32(0), over=jnp.array(False)
         )
 
     def advance(
-        self, state: MatrixState, actions: jax.Array, key: jax.Array
-    ) -> tuple[MatrixState, jax.Array]:
+        self, state: MatrixState, actions: Int[Array, " N"], key: PRNGKeyArray
+    ) -> tuple[MatrixState, Float[Array, " N"]]:
         reward = jnp.asarray(self.payoff_array)[(slice(None), *actions)]
-        history = jnp.concatenate(
-            [actions[None].astype(jnp.int32), state.history]
-        )[: self.memory]
+        newest = actions[None].astype(jnp.int32)
+        history = jnp.concatenate([newest, state.history])[: self.memory]
         time = state.time + 1
         if self.continuation is None:
             over = jnp.asarray(time >= self._rounds)
@@ -207,36 +211,39 @@ class MatrixGame(Game):
             over = ~jax.random.bernoulli(key, self.continuation)
         return MatrixState(history=history, time=time, over=over), reward
 
-    def outcomes(self, state: MatrixState, actions: Array) -> Outcomes:
-        """With `continuation` two: the game goes on, or comes to its end."""
+    def outcomes(
+        self, state: MatrixState, actions: Int[Array, " N"]
+    ) -> Outcomes:
+        """Return the outcomes of a step; with `continuation`: it continues, it ends.
+
+        Args:
+            state: the state.
+            actions: the joint action.
+        """
         if self.continuation is None:
             return super().outcomes(state, actions)
-        moved, reward = self.advance(
-            state, jnp.asarray(actions), jax.random.key(0)
-        )
+        actions = jnp.asarray(actions)
+        moved, reward = self.advance(state, actions, jax.random.key(0))
 
-        def ended(over: jax.Array) -> tuple[MatrixState, TimeStep]:
-            return self._settle(
-                state, MatrixState(moved.history, moved.time, over), reward
-            )
+        def settle(over: jax.Array) -> tuple[MatrixState, TimeStep]:
+            new = MatrixState(moved.history, moved.time, over)
+            return self._settle(state, new, reward)
 
-        go_on = jnp.where(self.finished(state), 1.0, self.continuation)
+        continues = jnp.where(self.finished(state), 1.0, self.continuation)
         return Outcomes(
-            jnp.stack([go_on, 1 - go_on]),
-            *jax.vmap(ended)(jnp.array([False, True])),
+            jnp.stack([continues, 1 - continues]),
+            *jax.vmap(settle)(jnp.array([False, True])),
         )
 
     def first_states(self) -> Outcomes:
-        """One."""
         state, shown = self.reset(jax.random.key(0))
-        return jax.tree.map(
-            lambda x: x[None], Outcomes(jnp.float32(1), state, shown)
-        )
+        only = Outcomes(jnp.float32(1), state, shown)
+        return jax.tree.map(lambda x: x[None], only)
 
-    def finished(self, state: MatrixState) -> jax.Array:
+    def finished(self, state: MatrixState) -> Bool[Array, ""]:
         return jnp.asarray(state.over | (state.time >= self.max_steps))
 
-    def look(self, state: MatrixState, reward: jax.Array) -> TimeStep:
+    def look(self, state: MatrixState, reward: Float[Array, " N"]) -> TimeStep:
         return TimeStep(
             obs=self.observe(state),
             legal=jnp.ones((self.num_players, self.num_actions), bool),
@@ -246,182 +253,193 @@ class MatrixGame(Game):
             present=jnp.ones(self.num_players, bool),
         )
 
-    def observe(self, state: MatrixState) -> jax.Array:
-        """[N, *obs_shape] float32."""
+    def observe(self, state: MatrixState) -> Float[Array, "N D"]:
+        """Return the observations of all seats.
+
+        Args:
+            state: the state.
+        """
         n = self.num_players
-        history = jax.nn.one_hot(
-            state.history, self.num_actions
-        )  # [k, N, A]; ABSENT gives zeros
-        seen = jnp.moveaxis(history[:, ego_order(n)], 1, 0).reshape(
-            n, -1
-        )  # [N, k * N * A]
-        seat = jnp.zeros((n, 0)) if self.symmetric else jnp.eye(n)
-        ahead = (
-            (self._rounds - state.time) / self._rounds
-            if self.continuation is None
-            else self.continuation
-        )
-        return jnp.concatenate([seen, seat, jnp.full((n, 1), ahead)], axis=1)
+        # [k, N, A]; ABSENT gives zeros
+        history = jax.nn.one_hot(state.history, self.num_actions)
+        views = jnp.moveaxis(history[:, ego_order(n)], 1, 0).reshape(n, -1)
+        own_seat = jnp.zeros((n, 0)) if self.symmetric else jnp.eye(n)
+        if self.continuation is None:
+            ahead = (self._rounds - state.time) / self._rounds
+        else:
+            ahead = self.continuation
+        ahead = jnp.full((n, 1), ahead)
+        return jnp.concatenate([views, own_seat, ahead], axis=1)
 
-    # -- what an observation tells ---------------------------------------------------------------------------
+    # -- contents of an observation ------------------------------------------
 
-    def recall(self, obs: Array) -> jax.Array:
-        """[..., memory, N] int32: the joint actions in an observation, newest round first, each ego first.
+    def recall(
+        self, obs: Float[Array, "*batch D"]
+    ) -> Int32[Array, "*batch k N"]:
+        """Return the joint actions in an observation.
 
-        ABSENT where there was no such round.
+        Args:
+            obs: observations.
+
+        Returns:
+            Joint actions, newest round first, each ego-first; ABSENT if there was no
+            such round.
         """
         seen = self._seen(obs)
-        return jnp.where(seen.any(-1), seen.argmax(-1), ABSENT).astype(
-            jnp.int32
-        )
+        recalled = jnp.where(seen.any(-1), seen.argmax(-1), ABSENT)
+        return recalled.astype(jnp.int32)
 
-    def _seen(self, obs: Array) -> jax.Array:
-        """[..., memory, N, A]."""
+    def _seen(
+        self, obs: Float[Array, "*batch D"]
+    ) -> Float[Array, "*batch k N A"]:
         obs = jnp.asarray(obs)
-        return obs[..., : math.prod(self._remembered)].reshape(
-            *obs.shape[:-1], *self._remembered
-        )
+        history = obs[..., : math.prod(self._remembered)]
+        return history.reshape(*obs.shape[:-1], *self._remembered)
 
-    def perspective(self, obs: Array, other: Array | int) -> jax.Array:
-        """Seat `other` (ego-first index) first, then the others.
+    def perspective(
+        self, obs: Float[Array, "*batch D"], other: Int[Array, ""] | int
+    ) -> Float[Array, "*batch D"]:
+        """Return another seat's observation.
 
-        They follow in seat order where the observation tells seats apart, otherwise in our order.
+        Args:
+            obs: the own observations.
+            other: ego-first index of the other seat.
+
+        Returns:
+            Its observations; the remaining players are in seat order if the stage
+            game treats seats differently, else in the own order.
         """
         obs, n = jnp.asarray(obs), self.num_players
         history = math.prod(self._remembered)
         if self.symmetric:
             order = jnp.argsort(jnp.arange(n) != other, stable=True)
-            order, seat = (
-                jnp.broadcast_to(order, (*obs.shape[:-1], n)),
-                obs[..., history:-1],
-            )
+            order = jnp.broadcast_to(order, (*obs.shape[:-1], n))
+            seat = obs[..., history:-1]
         else:
-            seats = jnp.asarray(ego_order(n))[
-                obs[..., history:-1].argmax(-1)
-            ]  # [..., N], who sits where in our order
-            theirs = seats[..., other]
-            order = jnp.take_along_axis(
-                jnp.argsort(seats, axis=-1),
-                jnp.asarray(ego_order(n))[theirs],
-                axis=-1,
-            )
-            seat = jax.nn.one_hot(theirs, n)
-        seen = jnp.take_along_axis(
-            self._seen(obs), order[..., None, :, None], axis=-2
-        )
-        return jnp.concatenate(
-            [seen.reshape(*obs.shape[:-1], history), seat, obs[..., -1:]],
-            axis=-1,
-        )
+            orders = jnp.asarray(ego_order(n))
+            seats = orders[obs[..., history:-1].argmax(-1)]  # [..., N]
+            other_seat = seats[..., other]
+            places = jnp.argsort(seats, axis=-1)
+            order = jnp.take_along_axis(places, orders[other_seat], axis=-1)
+            seat = jax.nn.one_hot(other_seat, n)
+        order = order[..., None, :, None]
+        seen = jnp.take_along_axis(self._seen(obs), order, axis=-2)
+        seen = seen.reshape(*obs.shape[:-1], history)
+        return jnp.concatenate([seen, seat, obs[..., -1:]], axis=-1)
 
-    def legal_in(self, obs: Array) -> jax.Array:
+    def legal_in(self, obs: Float[Array, "... D"]) -> Bool[Array, "... A"]:
         return jnp.ones((*jnp.shape(obs)[:-1], self.num_actions), bool)
 
-    def present_in(self, obs: Array) -> jax.Array:
+    def present_in(self, obs: Float[Array, "... D"]) -> Bool[Array, "... N"]:
         return jnp.ones((*jnp.shape(obs)[:-1], self.num_players), bool)
 
-    def state_in(self, obs: Array) -> MatrixState | None:
-        """Where the table treats all seats alike. Of a game that goes on by chance the round number is not in sight: 0."""
+    def state_in(self, obs: Float[Array, " D"]) -> MatrixState | None:
+        """Return the state of an observation, for a symmetric stage game.
+
+        Args:
+            obs: the observation.
+
+        Returns:
+            The state; with `continuation` its round number is 0, since it is not
+            observed. None if the stage game treats seats differently.
+        """
         if not self.symmetric:
             return None
-        time = (
-            jnp.int32(0)
-            if self.rounds is None
-            else jnp.round(self.rounds * (1 - jnp.asarray(obs)[-1])).astype(
-                jnp.int32
-            )
-        )
-        over = jnp.array(False) if self.rounds is None else time >= self.rounds
-        return MatrixState(history=self.recall(obs), time=time, over=over)
+        history = self.recall(obs)
+        if self.rounds is None:
+            return MatrixState(history, jnp.int32(0), jnp.array(False))
+        time = jnp.round(self.rounds * (1 - jnp.asarray(obs)[-1]))
+        time = time.astype(jnp.int32)
+        return MatrixState(history=history, time=time, over=time >= self.rounds)
 
-    def text(self, obs: Array, seat: int = 0) -> str:
-        """How much is left, and what each player did in the rounds remembered, oldest first."""
+    def text(self, obs: Float[Array, " D"], seat: int = 0) -> str:
+        """Return the rounds left and each player's remembered actions, oldest first.
+
+        Args:
+            obs: the observation.
+            seat: the seat that has it.
+        """
         ahead = float(np.asarray(obs)[-1])
         if self.rounds is None:
-            lines = [f"goes on after each round with probability {ahead:.3g}"]
+            first = f"continues after each round with probability {ahead:.3g}"
         else:
-            lines = [
-                f"{round(ahead * self.rounds)} of {self.rounds} rounds left"
-            ]
+            left = round(ahead * self.rounds)
+            first = f"{left} of {self.rounds} rounds left"
         played = np.asarray(self.recall(obs))[::-1]
-        played = played[(played != ABSENT).all(1)]  # [rounds remembered, N]
-        wide = max(map(len, self.action_names))
-        for player, index in enumerate(
-            np.argsort(ego_order(self.num_players)[seat])
-        ):
-            acts = (
-                " ".join(
-                    self.action_names[a].ljust(wide) for a in played[:, index]
-                )
-                or "-"
-            )
-            lines.append(
-                f"player {player + 1}{' (you)' if player == seat else '      '}  {acts}".rstrip()
-            )
+        played = played[(played != ABSENT).all(1)]  # [rounds, N]
+        names = np.array(self.action_names)
+        width = max(map(len, self.action_names))
+        lines = [first]
+        places = np.argsort(ego_order(self.num_players)[seat])
+        for player, place in enumerate(places):
+            acts = (name.ljust(width) for name in names[played[:, place]])
+            you = " (you)" if player == seat else "      "
+            line = f"player {player + 1}{you}  {' '.join(acts) or '-'}"
+            lines.append(line.rstrip())
         return "\n".join(lines)
 
 
-# -- settings ------------------------------------------------------------------------------------------------
+# -- settings ----------------------------------------------------------------
 
 
 def _plain(table: Any) -> Any:
-    """Nested lists, tuples or arrays as nested tuples of Python numbers."""
+    """Return nested lists, tuples or arrays as nested tuples of Python numbers."""
     if isinstance(table, np.ndarray | jax.Array):
         table = np.asarray(table).tolist()
-    return (
-        tuple(_plain(row) for row in table)
-        if isinstance(table, list | tuple)
-        else table
-    )
+    if isinstance(table, list | tuple):
+        return tuple(map(_plain, table))
+    return table
+
+
+PAYOFFS = (
+    "expected payoffs[i][a_0][a_1]... of player i: one level for the players, then one "
+    "for each player's actions, e.g. (((3,0),(5,1)),((3,5),(0,1))) for two players "
+    "with two actions"
+)
 
 
 def _check_payoffs(payoffs: Any) -> None:
-    """Raises ValueError where `payoffs` is no table [N][A]...[A] of finite numbers."""
-    wanted = (
-        "expected: payoffs[i][a_0][a_1]..., what player i gets: one level for the players, then one for each "
-        "player's actions, e.g. (((3,0),(5,1)),((3,5),(0,1))) for two players of two actions"
-    )
+    """Raise ValueError if `payoffs` are no table [N][A]...[A] of finite numbers."""
     try:
         table = np.asarray(payoffs, np.float64)
     except (ValueError, TypeError):
         raise ValueError(
-            f"matrix: payoffs={payoffs!r}: ragged, or holds other things than numbers; {wanted}"
+            f"payoffs={payoffs!r}: ragged, or not only numbers; {PAYOFFS}"
         ) from None
-    if (
-        table.ndim < 3
-        or table.ndim != len(table) + 1
-        or not np.isfinite(table).all()
-    ):
+    is_table = table.ndim >= 3 and table.ndim == len(table) + 1
+    if not is_table or not np.isfinite(table).all():
         raise ValueError(
-            f"matrix: payoffs of shape {table.shape}, {len(payoffs)} players; {wanted}, all finite"
+            f"payoffs of shape {table.shape} for {len(payoffs)} players: {PAYOFFS}, "
+            "all finite"
         )
     if len(set(table.shape[1:])) != 1 or table.size == 0:
+        counts = ", ".join(map(str, table.shape[1:]))
         raise ValueError(
-            f"matrix: the players have {', '.join(map(str, table.shape[1:]))} actions; "
-            "expected: the same number for each. Repeat a row of the player that has fewer"
+            f"payoffs of players with {counts} actions: expected the same number for "
+            "each. Repeat a row of the player that has fewer"
         )
 
 
 def _length(
     rounds: int | None, continuation: float | None, max_steps: int
 ) -> dict[str, Any]:
-    """The settings that say how long a game lasts, filled in. Raises ValueError where they do not fit."""
+    """Return the complete settings of the length; raise ValueError if they conflict."""
     if rounds is not None and continuation is not None:
         raise ValueError(
-            f"matrix: rounds={rounds} and continuation={continuation}; expected: one of the two"
+            f"rounds={rounds}: expected no continuation={continuation} beside it"
         )
     if continuation is not None and not 0 <= continuation <= 1:
         raise ValueError(
-            f"matrix: continuation={continuation}; expected: a probability, 0 to 1"
+            f"continuation={continuation}: expected a probability, 0 to 1"
         )
-    if (rounds is not None and rounds < 1) or max_steps < 0:
+    if rounds is not None and rounds < 1:
+        raise ValueError(f"rounds={rounds}: expected 1 or more")
+    if max_steps < 0:
         raise ValueError(
-            f"matrix: rounds={rounds}, max_steps={max_steps}; expected: 1 or more (max_steps 0: not given)"
+            f"max_steps={max_steps}: expected 1 or more, or 0 for the default"
         )
     if continuation is not None:
-        return {
-            "continuation": float(continuation),
-            "max_steps": max_steps or 100,
-        }
-    rounds = rounds if rounds is not None else 10
+        probability = float(continuation)
+        return {"continuation": probability, "max_steps": max_steps or 100}
+    rounds = 10 if rounds is None else rounds
     return {"rounds": rounds, "max_steps": min(max_steps or rounds, rounds)}

@@ -1,19 +1,23 @@
-"""OpenSpiel's simultaneous-move games, on the host: ``make_game("openspiel:goofspiel(num_cards=4)")``.
+"""Simultaneous-move games of OpenSpiel, on the host.
 
-Lanctot et al., "OpenSpiel: A Framework for Reinforcement Learning in Games", 2019. What is where:
+``make_game("openspiel:goofspiel(num_cards=4)")``. Lanctot et al., "OpenSpiel: A
+Framework for Reinforcement Learning in Games", 2019. The mapping:
 
-- Settings are OpenSpiel's own parameters with OpenSpiel's own defaults, all written out, and two of ours,
-  `max_steps` and `show_seat`.
-- An observation is `observation_tensor`, or `information_state_tensor` where a game gives no other, in its
-  own shape and layout (planes first, where there are planes). Many games show every seat the same tensor, so
-  that nobody can tell which player is itself; with `show_seat` (by default in just these games) N further
-  planes, or entries, follow: the one of the seat that looks is 1, the others 0.
-- A reward is the growth of `returns()` over a step: an episode's rewards add up to `returns()`.
-- A game that ends by its own rules, its own horizon included, has terminated. `max_steps` is a limit of ours
-  that truncates; by default it is the game's `max_game_length()`, by which the game ends itself.
-- Every seat is present until the end. A seat with nothing to choose (the other seat's turn in a game that
-  mixes turns with simultaneous moves, or the end of the game) has action 0 as its only legal one; it does
-  nothing.
+- Settings are OpenSpiel's parameters with OpenSpiel's defaults, all listed, and two
+  more: `max_steps` and `show_seat`.
+- An observation is `observation_tensor`, or `information_state_tensor` if a game has
+  no other, in its own shape and layout (planes first). Many games give every seat the
+  same tensor, so that a player cannot identify itself. With `show_seat` (by default in
+  exactly these games) N further planes, or entries, follow: that of the observing seat
+  is 1, the others are 0.
+- A reward is the increment of `returns()` in a step: the rewards of an episode sum to
+  `returns()`.
+- A game that ends by its own rules, its own horizon included, has terminated.
+  `max_steps` is an additional limit that truncates; its default is the game's
+  `max_game_length()`, within which the game ends itself.
+- Every seat is present until the end. A seat without a choice (in another seat's turn
+  of a game that mixes turns with simultaneous moves, or at the end) has action 0 as
+  its only legal one; it has no effect.
 """
 
 import dataclasses
@@ -24,6 +28,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from bestreply.games.base import Game, Outcomes
 from bestreply.games.openspiel_loader import (
@@ -41,10 +46,10 @@ from bestreply.types import Array, TimeStep, ego_order
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SpielState:
-    """A state of OpenSpiel that is no chance node, and what it does not keep itself."""
+    """A state of OpenSpiel that is no chance node, with what it does not record."""
 
     spiel: Any  # pyspiel.State; cloned before it moves, so never changed
-    returns: np.ndarray  # [N] float64, paid out so far
+    returns: np.ndarray  # [N] float64, paid so far
     legal: np.ndarray  # [N, A] bool
     time: int  # steps made
     over: bool  # terminated or truncated
@@ -52,9 +57,10 @@ class SpielState:
 
 @dataclasses.dataclass(frozen=True)
 class OpenSpielGame(Game):
-    """A simultaneous-move game of OpenSpiel. `load` makes it: it checks the settings and completes them.
+    """A simultaneous-move game of OpenSpiel; `load` checks and completes its settings.
 
-    Two are equal when their names and settings are; OpenSpiel's own object is kept in a cache, not here.
+    Two games are equal if their names and settings are. OpenSpiel's own object is in a
+    cache, not in the instance.
     """
 
     version = 1
@@ -75,12 +81,23 @@ class OpenSpielGame(Game):
         show_seat: bool | None = None,
         **parameters: Any,
     ) -> "OpenSpielGame":
-        """The game with OpenSpiel's short name `name`, its parameters as keywords.
+        """Return a game by OpenSpiel's short name.
 
-        A parameter that is itself a game is given as OpenSpiel writes it: ``stage_game="matrix_pd()"``.
+        Args:
+            name: the short name.
+            max_steps: the step limit; by default the game's `max_game_length()`.
+            show_seat: mark the observing seat in observations; by default if all
+                seats have the same observation.
+            parameters: OpenSpiel's parameters. A parameter that is a game is given as
+                OpenSpiel writes it: ``stage_game="matrix_pd()"``.
 
-        Raises ValueError for an unknown name, parameter or value and for a game of another kind, showing what
-        there is; ImportError where `pyspiel` is not installed.
+        Returns:
+            The game.
+
+        Raises:
+            ValueError: for an unknown name, parameter or value, or for a game that is
+                not simultaneous; lists the possible ones.
+            ImportError: if `pyspiel` is not installed.
         """
         given = checked_parameters(name, parameters)
         spiel = load_spiel(name, given)
@@ -89,33 +106,29 @@ class OpenSpielGame(Game):
         complete = {
             k: v for k, v in spiel.get_parameters().items() if k in known
         }
-        strings = {
-            k: game_string(v)
-            for k, v in complete.items()
-            if isinstance(v, dict)
-        }
-        complete = tuple(sorted((complete | strings | dict(given)).items()))
+        for key, value in complete.items():
+            if isinstance(value, dict):
+                complete[key] = game_string(value)
+        complete = tuple(sorted((complete | dict(given)).items()))
         if max_steps is None:
             max_steps = int(spiel.max_game_length())
         if show_seat is None:
             show_seat = spiel_of(name, complete).common
-        if (
-            isinstance(max_steps, bool)
-            or not isinstance(max_steps, int)
-            or max_steps < 1
-        ):
+        if type(max_steps) is not int or max_steps < 1:
             raise ValueError(
-                f"openspiel:{name}: max_steps={max_steps!r}; expected: a whole number, 1 or more"
+                f"max_steps={max_steps!r}: expected an int, 1 or more, "
+                f"in openspiel:{name}"
             )
         if not isinstance(show_seat, bool):
             raise ValueError(
-                f"openspiel:{name}: show_seat={show_seat!r}; expected: True or False"
+                f"show_seat={show_seat!r}: expected True or False "
+                f"in openspiel:{name}"
             )
         return cls(f"openspiel:{name}", complete, max_steps, show_seat)
 
     @property
     def spiel(self) -> Spiel:
-        """OpenSpiel's game and what is asked of it over and over."""
+        """OpenSpiel's game with its constants."""
         return spiel_of(self.name.removeprefix("openspiel:"), self.parameters)
 
     @property
@@ -135,7 +148,7 @@ class OpenSpielGame(Game):
 
     @property
     def action_names(self) -> tuple[str, ...]:
-        """OpenSpiel's names where they are short and the same for every seat, otherwise "0", "1", ..."""
+        """OpenSpiel's names if they are short and equal for all seats, else "0", "1", ..."""
         return self.spiel.action_names
 
     @property
@@ -145,36 +158,44 @@ class OpenSpielGame(Game):
 
     @property
     def binary(self) -> np.ndarray:
-        """OpenSpiel does not say which entries are 0 or 1; those of `show_seat` are."""
+        """Only the entries of `show_seat`: OpenSpiel does not declare binary entries."""
         binary = np.zeros(self.obs_shape, bool)
         binary[self.spiel.shape[0] :] = True
         return binary
 
-    # -- its rules -----------------------------------------------------------------------------------------
+    # -- rules ---------------------------------------------------------------
 
-    def reset(self, key: jax.Array) -> tuple[SpielState, TimeStep]:
+    def reset(self, key: PRNGKeyArray) -> tuple[SpielState, TimeStep]:
         spiel = self.spiel.game.new_initial_state()
         _play_chance(spiel, key)
         return self._begin(spiel)
 
     def _begin(self, spiel: Any) -> tuple[SpielState, TimeStep]:
-        game = self.spiel
-        nothing = np.zeros(
-            game.seats
-        )  # what is gained before the first step is paid with it
-        state = SpielState(
-            spiel, nothing, _legal(spiel, game), 0, spiel.is_terminal()
-        )
-        return state, self._look(game, state, nothing)
+        """Return the first state; returns before the first step are paid with it."""
+        game, zero = self.spiel, np.zeros(self.spiel.seats)
+        over = spiel.is_terminal()
+        state = SpielState(spiel, zero, _legal(spiel, game), 0, over)
+        return state, self._look(game, state, zero)
 
     def step(
-        self, state: SpielState, actions: Array, key: jax.Array
+        self, state: SpielState, actions: Array, key: PRNGKeyArray
     ) -> tuple[SpielState, TimeStep]:
-        """As `Game.step`. An illegal action raises ValueError: OpenSpiel itself does not catch every one."""
+        """Return the state and the time step after one joint action (`Game.step`).
+
+        Args:
+            state: a state.
+            actions: [N] int, the joint action.
+            key: random key.
+
+        Returns:
+            The next state and its time step.
+
+        Raises:
+            ValueError: for an illegal action; OpenSpiel does not detect all of them.
+        """
         if state.over:
-            return state, self._look(
-                self.spiel, state, np.zeros(self.spiel.seats)
-            )
+            zero = np.zeros(self.spiel.seats)
+            return state, self._look(self.spiel, state, zero)
         spiel = _moved(state, actions)
         _play_chance(spiel, key)
         return self._reach(state, spiel)
@@ -182,55 +203,53 @@ class OpenSpielGame(Game):
     def _reach(
         self, before: SpielState, spiel: Any
     ) -> tuple[SpielState, TimeStep]:
-        """What a step from `before` to `spiel`, which is no chance node, gives."""
-        game, time, returns = (
-            self.spiel,
-            before.time + 1,
-            np.asarray(spiel.returns()),
-        )
+        """Return the step from `before` to `spiel`, which is no chance node."""
+        game, time = self.spiel, before.time + 1
+        returns = np.asarray(spiel.returns())
         over = spiel.is_terminal() or time >= self.max_steps
-        new = SpielState(spiel, returns, _legal(spiel, game), time, over)
-        return new, self._look(game, new, returns - before.returns)
+        state = SpielState(spiel, returns, _legal(spiel, game), time, over)
+        return state, self._look(game, state, returns - before.returns)
 
     def outcomes(self, state: SpielState, actions: Array) -> Outcomes:
-        """One for every line of chance nodes that can follow."""
+        """Return one outcome for every sequence of chance nodes that can follow.
+
+        Args:
+            state: a state.
+            actions: [N] int, the joint action.
+        """
         if state.over:
-            return _listed_outcomes(
-                [1.0], [self.step(state, actions, jax.random.key(0))]
-            )
-        probability, spiels = zip(
-            *_chances(_moved(state, actions)), strict=True
-        )
-        return _listed_outcomes(
-            probability, [self._reach(state, spiel) for spiel in spiels]
-        )
+            stays = self.step(state, actions, jax.random.key(0))
+            return _listed_outcomes([1.0], [stays])
+        chances = _chances(_moved(state, actions))
+        probability, spiels = zip(*chances, strict=True)
+        reached = [self._reach(state, spiel) for spiel in spiels]
+        return _listed_outcomes(probability, reached)
 
     def first_states(self) -> Outcomes:
-        """One for every line of chance nodes that the game can begin with."""
-        probability, spiels = zip(
-            *_chances(self.spiel.game.new_initial_state()), strict=True
-        )
-        return _listed_outcomes(
-            probability, [self._begin(spiel) for spiel in spiels]
-        )
+        """Return one outcome for every sequence of chance nodes at the start."""
+        chances = _chances(self.spiel.game.new_initial_state())
+        probability, spiels = zip(*chances, strict=True)
+        return _listed_outcomes(probability, list(map(self._begin, spiels)))
 
     def state_key(self, state: SpielState) -> bytes:
-        """All that was played: OpenSpiel promises of nothing shorter that play goes on the same from two states that share it."""
+        """Return the history: OpenSpiel guarantees equal play for nothing shorter.
+
+        Args:
+            state: a state.
+        """
         return repr(state.spiel.history()).encode()
 
     def _look(
         self, game: Spiel, state: SpielState, reward: np.ndarray
     ) -> TimeStep:
-        terminal, tensor = (
-            state.spiel.is_terminal(),
-            getattr(state.spiel, game.tensor),
-        )
+        terminal = state.spiel.is_terminal()
+        tensor = getattr(state.spiel, game.tensor)
         obs = np.array([tensor(seat) for seat in range(game.seats)], np.float32)
         obs = obs.reshape(game.seats, *game.shape)
+        if self.show_seat:
+            obs = np.concatenate([obs, game.marks], axis=1)
         return TimeStep(
-            obs=np.concatenate([obs, game.marks], axis=1)
-            if self.show_seat
-            else obs,
+            obs=obs,
             legal=state.legal.copy(),
             reward=reward.astype(np.float32),
             terminated=np.full(game.seats, terminal),
@@ -238,38 +257,48 @@ class OpenSpielGame(Game):
             present=np.ones(game.seats, bool),
         )
 
-    # -- what its observations tell ------------------------------------------------------------------------
+    # -- contents of an observation ------------------------------------------
 
-    def perspective(self, obs: Array, other: Array | int) -> Array | None:
-        """The same with another seat marked, where all seats see the same; otherwise unknown."""
+    def perspective(
+        self, obs: Float[Array, "*batch_shape"], other: Int[Array, ""] | int
+    ) -> Float[Array, "*batch_shape"] | None:
+        """Return another seat's observation: another seat is marked.
+
+        Args:
+            obs: the own observations [..., *obs_shape].
+            other: ego-first index of the other seat.
+
+        Returns:
+            Its observations; None unless all seats have the same observation.
+        """
         game = self.spiel
         if not game.common:
             return None
         if not self.show_seat:
             return obs
         inner = len(self.obs_shape) - 1  # axes of one plane
-        shared, marks = jnp.split(
-            jnp.asarray(obs), [game.shape[0]], axis=-1 - inner
-        )
-        me = marks[(..., slice(None), *(0,) * inner)].argmax(-1)
-        seat = jnp.asarray(ego_order(game.seats))[me, other]
-        mark = jax.nn.one_hot(seat, game.seats, dtype=marks.dtype).reshape(
-            *seat.shape, -1, *(1,) * inner
-        )
-        return jnp.concatenate(
-            [shared, jnp.broadcast_to(mark, marks.shape)], axis=-1 - inner
-        )
+        axis = -1 - inner
+        shared, marks = jnp.split(jnp.asarray(obs), [game.shape[0]], axis=axis)
+        own = marks[(..., slice(None), *(0,) * inner)].argmax(-1)
+        seat = jnp.asarray(ego_order(game.seats))[own, other]
+        mark = jax.nn.one_hot(seat, game.seats, dtype=marks.dtype)
+        mark = mark.reshape(*seat.shape, -1, *(1,) * inner)
+        mark = jnp.broadcast_to(mark, marks.shape)
+        return jnp.concatenate([shared, mark], axis=axis)
 
-    def present_in(self, obs: Array) -> Array:
-        """[..., N] bool: every seat."""
-        return jnp.ones(
-            (*jnp.shape(obs)[: -len(self.obs_shape)], self.num_players), bool
-        )
+    def present_in(self, obs: Float[Array, "..."]) -> Bool[Array, "... N"]:
+        batch = jnp.shape(obs)[: -len(self.obs_shape)]
+        return jnp.ones((*batch, self.num_players), bool)
 
-    # -- to look at ----------------------------------------------------------------------------------------
+    # -- display -------------------------------------------------------------
 
-    def text(self, obs: Array, seat: int = 0) -> str:
-        """The numbers of the observation, plane by plane; `render` shows a state as OpenSpiel draws it."""
+    def text(self, obs: Float[Array, "*obs_shape"], seat: int = 0) -> str:
+        """Return the numbers of an observation, plane by plane.
+
+        Args:
+            obs: the observation.
+            seat: the seat that has it.
+        """
         array = np.asarray(obs)
         show = functools.partial(
             np.array2string, precision=2, suppress_small=True, threshold=2000
@@ -277,23 +306,26 @@ class OpenSpielGame(Game):
         return "\n\n".join(map(show, array)) if array.ndim > 2 else show(array)
 
     def render(self, state: SpielState) -> str:
-        """The whole state, hidden parts included, as OpenSpiel writes it."""
+        """Return the whole state, hidden parts included, as OpenSpiel writes it.
+
+        Args:
+            state: a state.
+        """
         return str(state.spiel)
 
 
-# -- steps -------------------------------------------------------------------------------------------------
+# -- steps -------------------------------------------------------------------
 
 
 def _play_chance(spiel: Any, key: jax.Array) -> None:
-    """Moves `spiel` to the next node that is not chance's. The key is only read where there is chance."""
-    draws = None
+    """Move `spiel` to the next node that is not chance; `key` is read only at chance."""
+    rng = None
     while spiel.is_chance_node():
-        if draws is None:
-            draws = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-        outcomes, rest = spiel.chance_outcomes(), draws.random()
-        chosen = outcomes[-1][
-            0
-        ]  # where rounding leaves the sum of the probabilities below the draw
+        if rng is None:
+            rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        outcomes, rest = spiel.chance_outcomes(), rng.random()
+        # The last outcome, if rounding leaves the sum below the draw.
+        chosen = outcomes[-1][0]
         for outcome, prob in outcomes:
             rest -= prob
             if rest < 0:
@@ -303,7 +335,7 @@ def _play_chance(spiel: Any, key: jax.Array) -> None:
 
 
 def _moved(state: SpielState, actions: Array) -> Any:
-    """OpenSpiel's state after everybody's actions, before chance. Raises ValueError for an illegal one."""
+    """Return OpenSpiel's state after a joint action; raise ValueError if illegal."""
     moves = _checked_moves(actions, state.legal)
     spiel = state.spiel.clone()
     if spiel.is_simultaneous_node():
@@ -314,19 +346,15 @@ def _moved(state: SpielState, actions: Array) -> Any:
 
 
 def _chances(spiel: Any) -> list[tuple[float, Any]]:
-    """Every next node that is not chance's, with its probability."""
+    """Return every next node that is not chance, with its probability."""
     if not spiel.is_chance_node():
         return [(1.0, spiel)]
-    drawn = [
-        (prob, spiel.child(outcome))
-        for outcome, prob in spiel.chance_outcomes()
-        if prob > 0
-    ]
-    return [
-        (prob * later, end)
-        for prob, node in drawn
-        for later, end in _chances(node)
-    ]
+    ends = []
+    for outcome, prob in spiel.chance_outcomes():
+        if prob > 0:
+            later = _chances(spiel.child(outcome))
+            ends += [(prob * rest, end) for rest, end in later]
+    return ends
 
 
 def _listed_outcomes(
@@ -341,7 +369,7 @@ def _listed_outcomes(
 
 
 def _legal(spiel: Any, game: Spiel) -> np.ndarray:
-    """[N, A] bool; a seat with nothing to choose has action 0 alone."""
+    """Return the legal actions [N, A]; a seat without a choice has only action 0."""
     legal = np.zeros((game.seats, game.actions), bool)
     turn, everyone = spiel.current_player(), spiel.is_simultaneous_node()
     for seat in range(game.seats):
@@ -355,12 +383,13 @@ def _checked_moves(actions: Array, legal: np.ndarray) -> list[int]:
     seats, count = legal.shape
     if moves.shape != (seats,) or moves.dtype.kind not in "iu":
         raise ValueError(
-            f"actions are {moves.dtype} {moves.shape}; expected: whole numbers ({seats},), one a seat"
+            f"actions of {moves.dtype} {moves.shape}: expected ints ({seats},), "
+            "one for each seat"
         )
     for seat, move in enumerate(moves.tolist()):
         if not 0 <= move < count or not legal[seat, move]:
             allowed = np.flatnonzero(legal[seat]).tolist()
             raise ValueError(
-                f"action {move} of seat {seat} is illegal here; legal: {allowed}"
+                f"action={move}: expected a legal action of seat {seat}: {allowed}"
             )
     return moves.tolist()

@@ -1,4 +1,4 @@
-"""OpenSpiel's own games: which there are, their parameters, and what is asked of one over and over."""
+"""OpenSpiel's own games: their names, parameters and constants."""
 
 import dataclasses
 import functools
@@ -10,46 +10,47 @@ import numpy as np
 from bestreply.utils.spec import Spec
 
 Parameters = tuple[tuple[str, bool | int | float | str], ...]
-"""A game's parameters, sorted by name; one that is itself a game is OpenSpiel's string of it."""
+"""A game's parameters by name, sorted; a parameter that is a game is OpenSpiel's string."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Spiel:
-    """OpenSpiel's game beside what every step asks of it."""
+    """OpenSpiel's game and its constants."""
 
     game: Any  # pyspiel.Game
     seats: int
     actions: int
     tensor: str  # the method of a state that gives observations
-    shape: tuple[int, ...]  # of what it gives
-    common: bool  # all seats see the same, as far as some play shows
-    marks: (
-        np.ndarray
-    )  # [N, N, *shape[1:]] float32, what `show_seat` adds for each seat
+    shape: tuple[int, ...]  # of an observation
+    common: bool  # all seats have the same observation in some play
+    marks: np.ndarray  # [N, N, *shape[1:]] float32, the planes of `show_seat`
     action_names: tuple[str, ...]
 
 
 @functools.lru_cache(maxsize=256)
 def spiel_of(name: str, parameters: Parameters) -> Spiel:
+    """Return a game of OpenSpiel with its constants.
+
+    Args:
+        name: the short name.
+        parameters: checked parameters.
+    """
     game = load_spiel(name, parameters)
     tensor = _tensor(game)
-    shape = tuple(getattr(game, f"{tensor}_shape")()) or (
-        getattr(game, f"{tensor}_size")(),
-    )
-    seats, actions = game.num_players(), game.num_distinct_actions()
-    marks = np.eye(seats, dtype=np.float32).reshape(
-        seats, seats, *(1,) * (len(shape) - 1)
-    )
-    marks = np.broadcast_to(marks, (seats, seats, *shape[1:]))
+    shape = tuple(getattr(game, f"{tensor}_shape")())
+    shape = shape or (getattr(game, f"{tensor}_size")(),)
+    seats = game.num_players()
+    marks = np.eye(seats, dtype=np.float32)
+    marks = marks.reshape(seats, seats, *(1,) * (len(shape) - 1))
     return Spiel(
-        game,
-        seats,
-        actions,
-        tensor,
-        shape,
-        _common(game, tensor),
-        marks,
-        _named_actions(game),
+        game=game,
+        seats=seats,
+        actions=game.num_distinct_actions(),
+        tensor=tensor,
+        shape=shape,
+        common=_common(game, tensor),
+        marks=np.broadcast_to(marks, (seats, seats, *shape[1:])),
+        action_names=_named_actions(game),
     )
 
 
@@ -58,106 +59,116 @@ def _pyspiel() -> Any:
         import pyspiel
     except ImportError as error:
         raise ImportError(
-            'games of OpenSpiel need the package open_spiel: pip install "bestreply[openspiel]"'
+            "games of OpenSpiel need the package open_spiel: "
+            'pip install "bestreply[openspiel]"'
         ) from error
     return cast(Any, pyspiel)
 
 
 def supported_games() -> tuple[str, ...]:
-    """Short names of OpenSpiel's simultaneous-move games.
+    """Return the short names of OpenSpiel's simultaneous-move games.
 
-    Some want a parameter (``repeated_game(stage_game=matrix_pd(), num_repetitions=10)``). Transformations of
-    games (``misere(game=goofspiel())``) are not listed; they are simultaneous where the game inside is.
+    Some require a parameter (``repeated_game(stage_game=matrix_pd(),
+    num_repetitions=10)``). Transformations of games (``misere(game=goofspiel())``) are
+    not listed; they are simultaneous if the inner game is.
     """
     pyspiel = _pyspiel()
     simultaneous = pyspiel.GameType.Dynamics.SIMULTANEOUS
+    kinds = pyspiel.registered_games()
     return tuple(
-        sorted(
-            k.short_name
-            for k in pyspiel.registered_games()
-            if k.dynamics == simultaneous
-        )
+        sorted(k.short_name for k in kinds if k.dynamics == simultaneous)
     )
 
 
 def load_spiel(name: str, parameters: Parameters) -> Any:
-    """`pyspiel.Game`; `parameters` are checked."""
+    """Return OpenSpiel's game, a `pyspiel.Game`.
+
+    Args:
+        name: the short name.
+        parameters: checked parameters.
+
+    Returns:
+        The game.
+
+    Raises:
+        ValueError: if OpenSpiel refuses the parameters.
+    """
     pyspiel, known = _pyspiel(), specification(name)
     try:
         return pyspiel.load_game(name, _nested(name, parameters))
     except (pyspiel.SpielError, IndexError) as error:
-        given = (
-            ", ".join(f"{k}={v!r}" for k, v in parameters) or "no parameters"
-        )
+        given = ", ".join(f"{k}={v!r}" for k, v in parameters)
         raise ValueError(
-            f"OpenSpiel cannot load {name} with {given}: {error}. Its parameters: {_listed(known)}"
+            f"OpenSpiel cannot load {name} with {given or 'no parameters'}: {error}. "
+            f"Its parameters: {_listed(known)}"
         ) from None
 
 
 def check_kind(name: str, spiel: Any) -> None:
-    """Raises ValueError for a game that is not simultaneous, or cannot be stepped or seen as `Game` wants."""
+    """Check that a game is simultaneous and can be stepped and observed.
+
+    Args:
+        name: its short name.
+        spiel: the game, a `pyspiel.Game`.
+
+    Raises:
+        ValueError: if it is not.
+    """
     pyspiel, kind, players = _pyspiel(), spiel.get_type(), spiel.num_players()
     dynamics = pyspiel.GameType.Dynamics
+    full_name = f"openspiel:{name}"
     if kind.dynamics != dynamics.SIMULTANEOUS:
-        other = (
-            "turn-taking"
-            if kind.dynamics == dynamics.SEQUENTIAL
-            else "mean-field"
-        )
+        turns = kind.dynamics == dynamics.SEQUENTIAL
         raise ValueError(
-            f"openspiel:{name} is a {other} game; expected: one where players move at the same time: "
-            f"{', '.join(supported_games())}"
+            f"{full_name} is a {'turn-taking' if turns else 'mean-field'} game: "
+            f"expected a simultaneous-move game: {', '.join(supported_games())}"
         )
     if not 2 <= players <= kind.max_num_players:
         raise ValueError(
-            f"openspiel:{name} has {players} player(s) with these parameters; "
-            f"expected: 2 to {kind.max_num_players}; what it takes: {_listed(specification(name))}"
+            f"{full_name} has {players} player(s) with these parameters: "
+            f"expected 2 to {kind.max_num_players}; "
+            f"its parameters: {_listed(specification(name))}"
         )
     if kind.chance_mode == pyspiel.GameType.ChanceMode.SAMPLED_STOCHASTIC:
         raise ValueError(
-            f"openspiel:{name} draws its chance events itself, so that a key cannot decide them; "
-            "expected: a game with explicit chance nodes"
+            f"{full_name} samples its chance events itself, independent of a key: "
+            "expected a game with explicit chance nodes"
         )
     if not _tensor(spiel):
         raise ValueError(
-            f"openspiel:{name} gives no observation_tensor or information_state_tensor; expected: one"
+            f"{full_name} has no observations: "
+            "expected observation_tensor or information_state_tensor"
         )
 
 
 def _tensor(spiel: Any) -> str:
-    """The method of a state that gives observations; "" where there is none."""
+    """Return the method of a state that gives observations, "" if there is none."""
     kind = spiel.get_type()
     if kind.provides_observation_tensor:
         return "observation_tensor"
-    return (
-        "information_state_tensor"
-        if kind.provides_information_state_tensor
-        else ""
-    )
+    if kind.provides_information_state_tensor:
+        return "information_state_tensor"
+    return ""
 
 
 def _common(spiel: Any, tensor: str, steps: int = 200) -> bool:
-    """Whether all seats see the same in some random play, always the same play."""
+    """Return whether all seats have the same observations in a fixed random play."""
     rng = np.random.default_rng(0)
+    seats = range(spiel.num_players())
     state = spiel.new_initial_state()
     for _ in range(steps):
         if state.is_terminal():
             state = spiel.new_initial_state()
         if state.is_chance_node():
-            outcomes = [
-                outcome for outcome, prob in state.chance_outcomes() if prob > 0
-            ]
+            chances = state.chance_outcomes()
+            outcomes = [outcome for outcome, prob in chances if prob > 0]
             state.apply_action(rng.choice(outcomes).item())
             continue
-        first, *others = [
-            getattr(state, tensor)(seat) for seat in range(spiel.num_players())
-        ]
+        first, *others = [getattr(state, tensor)(seat) for seat in seats]
         if any(other != first for other in others):
             return False
-        moves = [
-            rng.choice(state.legal_actions(seat) or [0]).item()
-            for seat in range(spiel.num_players())
-        ]
+        legal = [state.legal_actions(seat) or [0] for seat in seats]
+        moves = [rng.choice(actions).item() for actions in legal]
         if state.is_simultaneous_node():
             state.apply_actions(moves)
         else:
@@ -166,46 +177,52 @@ def _common(spiel: Any, tensor: str, steps: int = 200) -> bool:
 
 
 def _named_actions(spiel: Any) -> tuple[str, ...]:
-    """See `OpenSpielGame.action_names`. Only actions legal at the start are asked for their names."""
-    count, seats = spiel.num_distinct_actions(), spiel.num_players()
+    """Return `OpenSpielGame.action_names`; only actions legal at the start are named."""
+    count, seats = spiel.num_distinct_actions(), range(spiel.num_players())
     numbers = tuple(map(str, range(count)))
     state = spiel.new_initial_state()
     while state.is_chance_node():
         state.apply_action(state.chance_outcomes()[0][0])
-    if not state.is_simultaneous_node() or any(
-        len(state.legal_actions(s)) < count for s in range(seats)
-    ):
+    if not state.is_simultaneous_node():
         return numbers
-    by_seat = []
-    for seat in range(seats):
-        mark = re.compile(
-            rf"^\[?p(layer )?{seat}\]?[:\s]*", re.IGNORECASE
-        )  # "[P0]Bid: 1", "p0:North"
-        by_seat.append(
-            tuple(
-                mark.sub("", state.action_to_string(seat, a))
-                for a in range(count)
-            )
-        )
-    names = by_seat[0]
+    if any(len(state.legal_actions(seat)) < count for seat in seats):
+        return numbers
+    by_seat = {_names_of_seat(state, seat, count) for seat in seats}
+    names = by_seat.pop()
     short = all(0 < len(name) <= 32 and "\n" not in name for name in names)
-    return (
-        names
-        if short and len(set(names)) == count and len(set(by_seat)) == 1
-        else numbers
-    )
+    distinct = len(set(names)) == count
+    return names if short and distinct and not by_seat else numbers
 
 
-# -- parameters --------------------------------------------------------------------------------------------
+def _names_of_seat(state: Any, seat: int, count: int) -> tuple[str, ...]:
+    """Return the names of a seat's actions without the seat's mark."""
+    # "[P0]Bid: 1", "p0:North"
+    mark = re.compile(rf"^\[?p(layer )?{seat}\]?[:\s]*", re.IGNORECASE)
+    names = (state.action_to_string(seat, action) for action in range(count))
+    return tuple(mark.sub("", name) for name in names)
+
+
+# -- parameters --------------------------------------------------------------
 
 
 def specification(name: str) -> dict[str, Any]:
-    """The parameters of a game with their defaults (any value of the right type where there is none)."""
+    """Return the parameters of a game with their defaults.
+
+    Args:
+        name: the short name.
+
+    Returns:
+        Values by name; any value of the right type if there is no default.
+
+    Raises:
+        ValueError: if OpenSpiel has no such game.
+    """
     for kind in _pyspiel().registered_games():
         if kind.short_name == name:
             return kind.parameter_specification
     raise ValueError(
-        f"OpenSpiel has no game {name!r}; simultaneous-move games: {', '.join(supported_games())}"
+        f"game={name!r}: expected a simultaneous-move game of OpenSpiel: "
+        f"{', '.join(supported_games())}"
     )
 
 
@@ -217,27 +234,37 @@ def _listed(known: dict[str, Any]) -> str:
     return ", ".join(f"{k}={v}" for k, v in shown.items()) or "none"
 
 
-def checked_parameters(name: str, parameters: dict[str, Any]) -> Parameters:
-    """The given parameters as values of OpenSpiel's types, sorted by name."""
+def checked_parameters(name: str, parameters: dict[str, object]) -> Parameters:
+    """Return given parameters as values of OpenSpiel's types.
+
+    Args:
+        name: the short name.
+        parameters: values by name.
+
+    Returns:
+        The parameters, sorted by name.
+
+    Raises:
+        ValueError: for an unknown parameter, or a value of another type.
+    """
     known = specification(name)
     if unknown := sorted(set(parameters) - set(known)):
         raise ValueError(
-            f"openspiel:{name} has no parameter {', '.join(unknown)}; it has: {_listed(known)}; "
-            "and max_steps, show_seat"
+            f"{unknown[0]}={parameters[unknown[0]]!r}: expected a parameter of "
+            f"openspiel:{name}: {_listed(known)}; or max_steps, show_seat"
         )
-    what = f"openspiel:{name}: "
-    return tuple(
-        sorted(
-            (k, _checked_value(what + k, v, known[k]))
-            for k, v in parameters.items()
-        )
+    where = f"openspiel:{name}: "
+    checked = (
+        (k, _checked_value(where + k, v, known[k]))
+        for k, v in parameters.items()
     )
+    return tuple(sorted(checked))
 
 
-def _checked_value(what: str, value: Any, like: Any) -> Any:
-    """`value` as the type of `like`. A bare word is a string, as in ``points_order=descending``."""
+def _checked_value(name: str, value: Any, like: Any) -> Any:
+    """Return `value` in the type of `like`; a bare word (``descending``) is a string."""
     if isinstance(like, dict):
-        return game_string(_as_game(what, value))
+        return game_string(_as_game(name, value))
     if isinstance(value, Spec) and not value.args and not value.settings:
         value = value.name
     if isinstance(value, np.generic):
@@ -246,39 +273,47 @@ def _checked_value(what: str, value: Any, like: Any) -> Any:
         value = float(value)
     if type(value) is not type(like):
         raise ValueError(
-            f"{what}={value!r}; expected: a value of type {type(like).__name__}, such as {like!r}"
+            f"{name}={value!r}: expected a value of type {type(like).__name__}, "
+            f"such as {like!r}"
         )
     return value
 
 
-def _as_game(what: str, value: Any) -> dict[str, Any]:
-    """A game that is a parameter, as the nested dict that OpenSpiel takes."""
+def _as_game(name: str, value: Any) -> dict[str, Any]:
+    """Return a game that is a parameter as the nested dict that OpenSpiel takes."""
     if isinstance(value, Spec) and not value.args:
-        return {"name": value.name} | _nested(
-            value.name, checked_parameters(value.name, value.settings)
-        )
+        parameters = checked_parameters(value.name, value.settings)
+        return {"name": value.name} | _nested(value.name, parameters)
     if not isinstance(value, str):
         raise ValueError(
-            f"{what}={value!r}; expected: a game as OpenSpiel writes it, such as 'matrix_pd()'"
+            f"{name}={value!r}: expected a game as OpenSpiel writes it, "
+            "such as 'matrix_pd()'"
         )
     pyspiel = _pyspiel()
     try:
         game = pyspiel.game_parameters_from_string(value)
     except pyspiel.SpielError as error:
         raise ValueError(
-            f"{what}={value!r} cannot be read as a game: {error}"
+            f"{name}={value!r}: expected a game as OpenSpiel writes it; {error}"
         ) from None
-    specification(game.get("name", value))  # its name is known
+    specification(game.get("name", value))  # refuses an unknown name
     return game
 
 
-def game_string(game: dict[str, Any]) -> str:
-    """``matrix_pd()`` of ``{"name": "matrix_pd"}``; read back by `_as_game`."""
+def game_string(game: dict[str, object]) -> str:
+    """Return a game that is a parameter as text; `_as_game` reads it back.
+
+    Args:
+        game: OpenSpiel's parameters of the game, its name included.
+
+    Returns:
+        ``matrix_pd()`` for ``{"name": "matrix_pd"}``.
+    """
     return _pyspiel().game_parameters_to_string(game)
 
 
 def _nested(name: str, parameters: Parameters) -> dict[str, Any]:
-    """Parameters as OpenSpiel takes them: games as nested dicts."""
+    """Return parameters as OpenSpiel takes them: games as nested dicts."""
     known = specification(name)
     return {
         k: _as_game(k, v) if isinstance(known[k], dict) else v

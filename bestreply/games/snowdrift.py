@@ -7,6 +7,7 @@ Opponent Modeling and Planning" (HOP), ICML 2024.
 import dataclasses
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, Int, Int32
 
 from bestreply.games.grid import MOVES, GridGame, GridState
@@ -82,4 +83,4 @@ class Snowdrift(GridGame):
         reward: Float[Array, "*batch"],
     ) -> Int32[Array, "*batch"]:
         # REMOVE is legal only on a drift and always succeeds, whatever it pays.
-        return jnp.where(jnp.asarray(action) == REMOVE, 0, -1).astype(jnp.int32)
+        return np.where(np.asarray(action) == REMOVE, 0, -1).astype(np.int32)

@@ -54,7 +54,9 @@ def turned(steps):
     """[S, B, ...]: every step under every symmetry."""
     at = gather(*steps)
     each = jax.vmap(
-        lambda which: jax.vmap(lambda one: transform(SYMMETRIES, which, one))(at)
+        lambda which: jax.vmap(lambda one: transform(SYMMETRIES, which, one))(
+            at
+        )
     )
     return at, jax.jit(each)(jnp.arange(len(SYMMETRIES.obs)))
 
