@@ -1,19 +1,20 @@
-"""`python -m experiments.headline`: the agent beside every other method.
+"""Compare the agent with every other method, from the tables of sweeps alone.
 
-From results/headline/*.csv alone, which come from
+The tables results/headline/*.csv come from
 
-    bestreply sweep results/headline/SETTING.toml                  # for each file there; stopped, the same command goes on
+    bestreply sweep results/headline/SETTING.toml                  # for each setting; an interrupted sweep continues
     bestreply results runs/SETTING --out results/headline/SETTING.csv
 
-All methods of a setting learn from the same logged play, or play as many environment steps of their own, and are measured in the same
-games. Returns are the focal seat's, undiscounted; mean over training seeds ± half of the 95 % interval. `true_types` is the agent's
-planner told who the others are (where that is one of the players it learned from), `uniform_others` the same planner for which any
-action of the others is as likely as another. Minutes are those of one core, the median over seeds, measuring included.
+All methods of a setting learn from the same logged play, or from as many environment steps of their own, and are measured in the
+same games. Returns are those of the focal seat, undiscounted: mean over training seeds ± half of the 95 % interval. `true_types` is
+the agent's planner with the opponents' types given (for players of the data), `uniform_others` the same planner with an opponent
+model that predicts every legal action with equal probability. Minutes are of one core: median over seeds, evaluation included.
 
-Verdicts are what `bestreply compare` says of the agent and one other method: paired by seed, Holm's correction over the opponent sets
-and all of them together.
+Verdicts are those of `bestreply compare` for the agent and one other method: paired by seed, Holm's correction over the opponent
+sets and their mean.
 """
 
+import argparse
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -26,19 +27,20 @@ from bestreply.scores.run_table import load_results, methods_in, of_method
 from bestreply.scores.statistics import Verdict
 
 OUT = Path("results") / "headline"
-FIRST, LAST, ALL = "agent", "random", "all of them"
+FIRST, LAST, ALL = "agent", "random", "mean of all"
 SAID = {
     "better": "**better**",
     "worse": "**worse**",
-    "no_larger": "no larger than",
-    "not_enough": "not enough seeds",
+    "no_larger": "at most",
+    "not_enough": "too few seeds",
 }
-"""What a verdict is called in the tables."""
+"""Words for a verdict in the tables."""
+COUNTED = ("better", "worse", "at most a bound", "too few seeds")
+"""Headings of the counts of verdicts, in the order of `SAID`."""
 
 
 def overview(paths: list[Path]) -> str:
-    """A line for each setting: the agent beside the method that comes nearest to it in the mean over all opponent sets, and how many of the
-    verdicts, of all methods and opponent sets, say what."""
+    """Return a row for each setting: the strongest competitor by mean return, and the counts of all verdicts."""
     lines = []
     for path in paths:
         said = verdicts(path)
@@ -61,15 +63,16 @@ def overview(paths: list[Path]) -> str:
         [
             "setting",
             "seeds",
-            "nearest",
-            "the agent less it, all opponent sets",
-            *(said.strip("*") for said in SAID.values()),
+            "strongest competitor",
+            "agent minus competitor, mean of all sets [95 %]",
+            *COUNTED,
         ],
         lines,
     )
 
 
 def setting(path: Path) -> str:
+    """Return the tables of one setting: returns, shares of the best reply, differences."""
     rows, groups = load_results(path), _groups(path)
     first = groups[0]
     sets, steps = [*first.seeds[0].mean], [row["env_steps"] for row in rows]
@@ -94,7 +97,7 @@ def setting(path: Path) -> str:
     }
     if references:
         parts += [
-            "Share of the best reply's return, which is "
+            "Return as a fraction of the best reply's, which is "
             + _kinds(references)
             + ":",
             table(
@@ -110,22 +113,22 @@ def setting(path: Path) -> str:
             [name, *map(_said, each)] for name, each in verdicts(path).items()
         ]
         parts += [
-            f"The {FIRST} less each other method:",
-            table(["less", *sets, ALL], lines),
+            f"Return of the {FIRST} minus that of each other method, with 95 % intervals:",
+            table(["minus", *sets, ALL], lines),
         ]
     return "\n\n".join(parts)
 
 
 @cache
 def verdicts(path: Path) -> dict[str, list[Verdict]]:
-    """Of the agent less each method that was measured against every opponent set: set by set and, last, over all of them."""
+    """Return, for each method measured against all sets, the verdicts on the agent minus it; the mean over sets last."""
     first, *others = _groups(path)
-    held = [
+    complete = [
         g
         for g in others
         if g.name != LAST and [*g.seeds[0].mean] == [*first.seeds[0].mean]
     ]
-    return {g.name: compare([first, g], overall=ALL) for g in held}
+    return {g.name: compare([first, g], overall=ALL) for g in complete}
 
 
 @cache
@@ -139,7 +142,7 @@ def _groups(path: Path) -> list[SeedGroup]:
 
 
 def _in_order(groups: list[SeedGroup]) -> list[SeedGroup]:
-    """The agent, then the best first, the random player last."""
+    """Return the groups by decreasing mean return, the agent first and the random player last."""
 
     def place(group: SeedGroup) -> tuple[bool, bool, float]:
         mean = np.mean([np.mean([*seed.mean.values()]) for seed in group.seeds])
@@ -159,13 +162,13 @@ def _cells(
 
 
 def _minutes(rows: list[dict], method: str) -> str:
-    """Median, of what is trained: others are measured beside it."""
-    took = [
+    """Return the median minutes of a trained method; the rest are measured in its runs."""
+    seconds = [
         r["seconds"]
         for r in of_method(rows, method)
         if r["method"] == FIRST and r["seconds"]
     ]
-    return f"{np.median(took) / 60:.1f}" if took else "-"
+    return f"{np.median(seconds) / 60:.1f}" if seconds else "-"
 
 
 def _kinds(references: dict[str, str]) -> str:
@@ -193,12 +196,13 @@ def _needed(v: Verdict) -> str:
 
 
 def summary() -> str:
+    """Return the page of results/headline/, from its tables and notes."""
     paths = sorted(OUT.glob("*.csv"))
     parts = [
-        "# The agent beside every other method",
+        "# The agent compared with other methods",
         (__doc__ or "").partition("\n\n")[2].strip(),
     ]
-    parts += ["## At a glance", overview(paths), *map(setting, paths)]
+    parts += ["## Overview", overview(paths), *map(setting, paths)]
     notes = OUT / "notes.md"
     return (
         "\n\n".join(
@@ -208,6 +212,15 @@ def summary() -> str:
     )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments headline",
+        description=(__doc__ or "").partition("\n")[0],
+    )
+    parser.parse_args()
     (OUT / "README.md").write_text(summary())
     print(OUT / "README.md")
+
+
+if __name__ == "__main__":
+    main()
