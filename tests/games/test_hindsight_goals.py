@@ -1,4 +1,4 @@
-"""Goal labels by hindsight, on plays written out by hand."""
+"""Goal labels by hindsight, for episodes written by hand."""
 
 import numpy as np
 
@@ -14,29 +14,25 @@ IS_STAG, IS_HARE, IS_NONE = (
 
 
 def label(game, actions, rewards):
-    """Of one episode, written seat by seat: goal and source, each [N][T]."""
-    action, reward = (
-        np.array(actions).T[None],
-        np.array(rewards, np.float32).T[None],
-    )
+    """Goal and source of one episode, seat by seat, each [N][T]."""
+    action = np.array(actions).T[None]
+    reward = np.array(rewards, np.float32).T[None]
     obs = np.zeros((*action.shape, *game.obs_shape), np.float32)
     goal, source = label_goals(game, obs, action.astype(np.int32), reward)
     assert goal.dtype == np.int32 and source.dtype == np.int8
     return goal[0].T.tolist(), source[0].T.tolist()
 
 
-def test_a_step_is_labelled_with_what_was_reached_next():
+def test_a_step_is_labelled_with_the_next_goal():
     goal, source = label(
         HUNT, [[STAY, STAG, STAG], [STAY, STAY, HARE]], [[0, 0, 5], [0, 0, 1]]
     )
-    assert goal == [
-        [IS_STAG] * 3,
-        [IS_HARE] * 3,
-    ]  # the first, vain HUNT_STAG is no event
+    # a HUNT_STAG without reward is no event
+    assert goal == [[IS_STAG] * 3, [IS_HARE] * 3]
     assert source == [[EVENT] * 3, [EVENT] * 3]
 
 
-def test_after_the_last_event_there_is_none():
+def test_after_the_last_event_the_goal_is_none():
     goal, source = label(
         HUNT, [[HARE, STAY, STAG, STAY], [STAY] * 4], [[1, 0, 5, 0], [0] * 4]
     )
@@ -54,7 +50,7 @@ def test_a_seat_that_has_left_has_no_goal():
     assert source == [[EVENT, NONE, NONE], [NO_EVENT, NO_EVENT, NONE]]
 
 
-def test_a_game_without_goals_says_so():
+def test_a_game_without_goals_has_no_labels():
     game = make_game("matrix")
     goal, source = label(game, [[0, 1], [1, ABSENT]], [[3, 5], [3, 0]])
     assert game.goals == ("none",)

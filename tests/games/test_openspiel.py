@@ -1,4 +1,4 @@
-"""The adapter against OpenSpiel itself, driven directly with the same moves."""
+"""The adapter beside OpenSpiel itself, which makes the same moves."""
 
 import pickle
 import sys
@@ -9,6 +9,7 @@ import pytest
 
 from bestreply.games import make_game
 from bestreply.games.check import check_game
+from tests.shared import compiled
 
 pyspiel = pytest.importorskip("pyspiel")
 
@@ -46,12 +47,15 @@ def key(number):
 
 
 def both(spec):
-    """The game through the adapter and OpenSpiel's own; `spec` is OpenSpiel's string or (name, settings)."""
+    """The game through the adapter and OpenSpiel's own.
+
+    `spec` is OpenSpiel's string or (name, settings).
+    """
     if isinstance(spec, str):
         return make_game(f"openspiel:{spec}"), pyspiel.load_game(spec)
-    return make_game(f"openspiel:{spec[0]}", **spec[1]), pyspiel.load_game(
-        *spec
-    )
+    name, settings = spec
+    game = make_game(f"openspiel:{name}", **settings)
+    return game, pyspiel.load_game(name, settings)
 
 
 def random_actions(legal, rng):
@@ -61,118 +65,114 @@ def random_actions(legal, rng):
 
 
 def play(game, seed):
-    """States, time steps and the actions between them, of one episode of random play."""
+    """States, time steps and actions of one episode of random play."""
     rng = np.random.default_rng(seed)
     keys = iter(jax.random.split(key(seed), game.max_steps + 1))
-    state, seen = game.reset(next(keys))
-    states, steps, moves = [state], [seen], []
-    while not (seen.truncated or seen.terminated.all()):
-        moves.append(random_actions(seen.legal, rng))
-        state, seen = game.step(state, moves[-1], next(keys))
+    state, shown = game.reset(next(keys))
+    states, steps, moves = [state], [shown], []
+    while not (shown.truncated or shown.terminated.all()):
+        moves.append(random_actions(shown.legal, rng))
+        state, shown = game.step(state, moves[-1], next(keys))
         states.append(state)
-        steps.append(seen)
+        steps.append(shown)
     return states, steps, moves
 
 
-def follow(direct, history, made, actions):
-    """Moves `direct` on: the joint `actions` (None at the start), then what chance drew in `history`."""
+def follow(direct, history, length, actions):
+    """Apply joint `actions` (None at the start), then the chance moves of `history`.
+
+    Returns the length of the history applied.
+    """
     if actions is not None:
-        assert history[made : made + len(actions)] == actions.tolist()
+        assert history[length : length + len(actions)] == actions.tolist()
         direct.apply_actions(actions.tolist())
-        made += len(actions)
+        length += len(actions)
     while direct.is_chance_node():
-        assert dict(direct.chance_outcomes())[history[made]] > 0
-        direct.apply_action(history[made])
-        made += 1
-    assert made == len(history)
-    return made
+        assert dict(direct.chance_outcomes())[history[length]] > 0
+        direct.apply_action(history[length])
+        length += 1
+    assert length == len(history)
+    return length
 
 
 @pytest.mark.parametrize("spec", PLAYED)
-def test_play_is_openspiels_own(spec):
+def test_play_equals_openspiels_own(spec):
     game, spiel = both(spec)
     seats, count = spiel.num_players(), spiel.num_distinct_actions()
-    assert (game.num_players, game.num_actions, len(game.action_names)) == (
-        seats,
-        count,
-        count,
-    )
+    assert game.num_players == seats
+    assert game.num_actions == len(game.action_names) == count
     first, *rest = spiel.observation_tensor_shape()
     assert game.obs_shape == (first + seats * game.show_seat, *rest)
     assert not game.binary[:first].any() and game.binary[first:].all()
     for seed in range(3):
         states, steps, moves = play(game, seed)
-        direct, made, paid = spiel.new_initial_state(), 0, np.zeros(seats)
-        for state, seen, actions in zip(
-            states, steps, [None, *moves], strict=True
-        ):
-            made = follow(direct, state.spiel.history(), made, actions)
-            paid += seen.reward
-            np.testing.assert_allclose(paid, direct.returns(), atol=1e-4)
-            for seat in range(seats):
-                tensor = np.float32(direct.observation_tensor(seat))
-                np.testing.assert_array_equal(
-                    seen.obs[seat][:first].ravel(), tensor
-                )
-                expected = direct.legal_actions(seat) or [0]
-                assert np.flatnonzero(seen.legal[seat]).tolist() == expected
-            assert seen.terminated.tolist() == [direct.is_terminal()] * seats
-            assert (
-                not seen.truncated and seen.present.all()
-            )  # its own end comes by max_steps
+        direct, length = spiel.new_initial_state(), 0
+        returns = np.zeros(seats)
+        rows = zip(states, steps, [None, *moves], strict=True)
+        for state, shown, actions in rows:
+            history = state.spiel.history()
+            length = follow(direct, history, length, actions)
+            returns += shown.reward
+            np.testing.assert_allclose(returns, direct.returns(), atol=1e-4)
+            assert_equal_views(shown, direct, first)
             assert str(direct) == game.render(state)
         assert direct.is_terminal() and len(moves) <= game.max_steps
 
 
-def test_arrays_are_of_the_types_of_a_time_step():
-    for spec, shape in (
-        ("goofspiel(num_cards=4)", (38,)),
-        ("markov_soccer", (6 + 2, 4, 5)),
-    ):
-        _, steps, _ = play(make_game(f"openspiel:{spec}"), seed=0)
-        for seen in (steps[0], steps[-1]):
-            assert seen.obs.dtype == np.float32 and seen.obs.shape == (
-                2,
-                *shape,
-            )
-            assert seen.reward.dtype == np.float32 and seen.reward.shape == (2,)
-            assert (
-                seen.legal.dtype
-                == seen.terminated.dtype
-                == seen.truncated.dtype
-                == seen.present.dtype
-                == bool
-            )
-            assert seen.truncated.shape == () and seen.legal.any(1).all()
+def assert_equal_views(shown, direct, first):
+    """Observations (their first planes), legal actions and flags are OpenSpiel's."""
+    seats = len(shown.present)
+    for seat in range(seats):
+        tensor = np.float32(direct.observation_tensor(seat))
+        np.testing.assert_array_equal(shown.obs[seat][:first].ravel(), tensor)
+        legal = direct.legal_actions(seat) or [0]
+        assert np.flatnonzero(shown.legal[seat]).tolist() == legal
+    assert shown.terminated.tolist() == [direct.is_terminal()] * seats
+    assert not shown.truncated  # the game ends itself within max_steps
+    assert shown.present.all()
 
 
 @pytest.mark.parametrize(
-    "actions, paid",
+    "spec, shape",
+    [("goofspiel(num_cards=4)", (38,)), ("markov_soccer", (6 + 2, 4, 5))],
+)
+def test_arrays_have_the_types_of_a_time_step(spec, shape):
+    _, steps, _ = play(make_game(f"openspiel:{spec}"), seed=0)
+    for shown in (steps[0], steps[-1]):
+        assert shown.obs.dtype == shown.reward.dtype == np.float32
+        assert shown.obs.shape == (2, *shape) and shown.reward.shape == (2,)
+        for name in ("legal", "terminated", "truncated", "present"):
+            assert getattr(shown, name).dtype == bool
+        assert shown.truncated.shape == () and shown.legal.any(1).all()
+
+
+@pytest.mark.parametrize(
+    "actions, rewards",
     [((0, 0), (5, 5)), ((0, 1), (0, 10)), ((1, 0), (10, 0)), ((1, 1), (1, 1))],
 )
-def test_prisoners_dilemma_pays_its_table(actions, paid):
+def test_prisoners_dilemma_pays_its_table(actions, rewards):
     game = make_game("openspiel:matrix_pd")
     assert game.action_names == ("Cooperate", "Defect")
-    _, seen = game.step(game.reset(key(0))[0], np.array(actions), key(1))
-    assert seen.reward.tolist() == list(paid) and seen.terminated.all()
+    _, shown = game.step(game.reset(key(0))[0], np.array(actions), key(1))
+    assert shown.reward.tolist() == list(rewards) and shown.terminated.all()
 
 
 @pytest.mark.parametrize(
-    "returns, paid", [("total_points", (7, 3)), ("win_loss", (1, -1))]
+    "returns, total", [("total_points", (7, 3)), ("win_loss", (1, -1))]
 )
-def test_goofspiel_by_hand(returns, paid):
+def test_goofspiel_by_hand(returns, total):
     """Point cards 4, 3, 2, 1; bids 4, 3, 2, 1 against 1, 2, 3, 4: the first takes 4 + 3, the second 2 + 1."""
     game = make_game(
         "openspiel:goofspiel(num_cards=4, points_order=descending)",
         returns_type=returns,
     )
     assert game.action_names == ("Bid: 1", "Bid: 2", "Bid: 3", "Bid: 4")
-    state, seen = game.reset(key(0))
-    total = seen.reward.copy()
+    state, shown = game.reset(key(0))
+    sums = shown.reward.copy()
     for actions in ((3, 0), (2, 1), (1, 2)):  # the last cards play themselves
-        state, seen = game.step(state, np.array(actions), key(0))
-        total += seen.reward
-    assert seen.terminated.all() and total.tolist() == list(paid)
+        state, shown = game.step(state, np.array(actions), key(0))
+        sums += shown.reward
+    assert shown.terminated.all() and sums.tolist() == list(total)
 
 
 def test_chance_follows_the_key_and_its_probabilities():
@@ -193,14 +193,14 @@ def test_chance_follows_the_key_and_its_probabilities():
         for k in jax.random.split(key(4), 60)
     }
     assert len(after) == 3  # any of the three cards left
-    one, seen = game.step(state, moves, key(9))
+    one, shown = game.step(state, moves, key(9))
     two, same = game.step(again, moves, key(9))
     assert one.spiel.history() == two.spiel.history()
-    jax.tree.map(np.testing.assert_array_equal, seen, same)
+    jax.tree.map(np.testing.assert_array_equal, shown, same)
 
 
 def test_chance_draws_unequal_odds():
-    """Laser tag's and soccer's coins are even; a Python game shows that odds of 1 to 9 are kept."""
+    """Odds of 1 to 9, in a game written in Python."""
     game = make_game("openspiel:bestreply_test_mixed")
     rare = np.mean(
         [
@@ -211,13 +211,13 @@ def test_chance_draws_unequal_odds():
     assert 0.05 < rare < 0.16  # 0.1 expected, 0.0134 a deviation
 
 
-def test_a_step_leaves_its_state_alone():
+def test_a_step_does_not_change_its_state():
     game = make_game("openspiel:markov_soccer")
-    state, seen = game.reset(key(0))
+    state, shown = game.reset(key(0))
     before = game.render(state)
     game.step(state, np.array([0, 1]), key(1))
-    seen.legal[:] = False  # what the caller does with what it was given
-    seen.obs[:] = 7
+    shown.legal[:] = False  # a caller may change its arrays
+    shown.obs[:] = 7
     moved, other = game.step(state, np.array([2, 3]), key(1))
     assert game.render(state) == before and state.time == 0 and moved.time == 1
     assert other.legal.all() and other.obs.max() == 1
@@ -228,9 +228,8 @@ def test_a_finished_game_steps_to_itself(limit):
     settings = {} if limit is None else {"max_steps": limit}
     game = make_game("openspiel:goofspiel(num_cards=4)", **settings)
     states, steps, moves = play(game, seed=1)
-    over, last = game.step(
-        states[-1], np.array([-1, 99]), key(5)
-    )  # nobody moves any more
+    # any actions: no player moves after the end
+    over, last = game.step(states[-1], np.array([-1, 99]), key(5))
     assert over is states[-1] and not last.reward.any()
     np.testing.assert_array_equal(last.obs, steps[-1].obs)
     np.testing.assert_array_equal(last.legal, steps[-1].legal)
@@ -240,7 +239,7 @@ def test_a_finished_game_steps_to_itself(limit):
     assert len(moves) == (3 if limit is None else 2)
     if (
         limit is not None
-    ):  # there is a next value, so what would be legal is shown
+    ):  # truncated: there is a next value, with legal actions
         assert last.legal.sum(1).tolist() == [2, 2]
 
 
@@ -260,44 +259,43 @@ def test_illegal_actions_are_refused():
     state, _ = game.step(game.reset(key(0))[0], np.array([2, 0]), key(1))
     with pytest.raises(
         ValueError,
-        match=r"action 2 of seat 0 is illegal here; legal: \[0, 1, 3\]",
+        match=r"action=2: expected a legal action of seat 0: \[0, 1, 3\]",
     ):
         game.step(state, np.array([2, 1]), key(2))
     for wrong in ([1, -1], [1, 4]):
-        with pytest.raises(ValueError, match="of seat 1 is illegal"):
+        with pytest.raises(
+            ValueError, match="expected a legal action of seat 1"
+        ):
             game.step(state, np.array(wrong), key(2))
     for wrong in (np.array([1]), np.array([1.0, 1.0]), np.array([[1, 1]])):
-        with pytest.raises(ValueError, match=r"expected: whole numbers \(2,\)"):
+        with pytest.raises(ValueError, match=r"expected ints \(2,\)"):
             game.step(state, wrong, key(2))
 
 
-# -- who looks -----------------------------------------------------------------------------------------------
+# -- perspective -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "spec, shown",
+    "spec, marks",
     [
         ("markov_soccer", True),
         ("oshi_zumo", True),
-        (
-            "matrix_bos",
-            True,
-        ),  # the row player likes Bach, the column player Stravinsky: they have to know
-        (
-            "goofspiel",
-            False,
-        ),  # OpenSpiel's tensor has the own hand and points first
-        ("coop_box_pushing", False),  # an agent sees what is before it
+        # the players of "Bach or Stravinsky" have different payoffs
+        ("matrix_bos", True),
+        # the tensor has the own hand and points first
+        ("goofspiel", False),
+        # an agent sees what is before it
+        ("coop_box_pushing", False),
     ],
 )
-def test_seats_that_see_the_same_are_told_who_they_are(spec, shown):
+def test_seats_with_the_same_observation_are_marked(spec, marks):
     game = make_game(f"openspiel:{spec}")
-    assert game.show_seat == shown
-    seen, raw, marked = (
+    assert game.show_seat == marks
+    default, raw, marked = (
         make_game(f"openspiel:{spec}", **settings).reset(key(0))[1].obs
         for settings in ({}, {"show_seat": False}, {"show_seat": True})
     )
-    np.testing.assert_array_equal(seen, marked if shown else raw)
+    np.testing.assert_array_equal(default, marked if marks else raw)
     np.testing.assert_array_equal(marked[:, : raw.shape[1]], raw)
     for seat in range(2):
         assert (marked[seat, raw.shape[1] + seat] == 1).all()
@@ -308,38 +306,34 @@ def test_seats_that_see_the_same_are_told_who_they_are(spec, shown):
     "spec",
     ["snake(players=4)", "blotto(players=3)", "markov_soccer(show_seat=False)"],
 )
-def test_where_all_see_the_same_one_seat_can_take_anothers_place(spec):
+def test_perspective_marks_another_seat(spec):
     game = make_game(f"openspiel:{spec}")
     _, steps, _ = play(game, seed=2)
     obs, seats = steps[-1].obs, game.num_players
-    for me in range(seats):
-        order = [me, *(seat for seat in range(seats) if seat != me)]
-        for other, seat in enumerate(order):
-            np.testing.assert_array_equal(
-                game.perspective(obs[me], other), obs[seat]
-            )
-            np.testing.assert_array_equal(
-                jax.jit(game.perspective)(obs[me], other), obs[seat]
-            )
-    batch = game.perspective(np.stack([obs, obs]), np.array(1))  # leading axes
-    np.testing.assert_array_equal(
-        batch, np.stack([obs[[1, *[0] * (seats - 1)]]] * 2)
-    )
-    assert (
-        game.present_in(obs).shape == (seats, seats)
-        and game.present_in(obs).all()
-    )
-    assert (
-        make_game("openspiel:goofspiel").perspective(np.zeros(236), 1) is None
-    )
+    perspective = compiled(game.perspective)
+    for viewer in range(seats):
+        order = [viewer, *(seat for seat in range(seats) if seat != viewer)]
+        for index, seat in enumerate(order):
+            view = perspective(obs[viewer], np.array(index))
+            np.testing.assert_array_equal(view, obs[seat])
+    batch = perspective(np.stack([obs, obs]), np.array(1))  # leading axes
+    expected = obs[[1, *[0] * (seats - 1)]]
+    np.testing.assert_array_equal(batch, np.stack([expected] * 2))
+    present = np.asarray(game.present_in(obs))
+    assert present.shape == (seats, seats) and present.all()
+
+
+def test_no_perspective_if_observations_differ():
+    game = make_game("openspiel:goofspiel")
+    assert game.perspective(np.zeros(236), 1) is None
 
 
 @pytest.mark.parametrize("spec", PLAYED)
-def test_promises_of_a_game_are_kept(spec):
-    check_game(both(spec)[0], episodes=3)
+def test_the_contract_of_a_game_is_kept(spec):
+    check_game(both(spec)[0], episodes=2)
 
 
-# -- settings ------------------------------------------------------------------------------------------------
+# -- settings ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spec", PLAYED)
@@ -348,12 +342,11 @@ def test_name_and_settings_make_the_game_again(spec):
     again = make_game(game.name, **game.settings)
     assert game == again and hash(game) == hash(again)
     assert again.spiel.game.get_parameters() == spiel.get_parameters()
-    assert (
-        pickle.loads(pickle.dumps(game)) == game
-    )  # other processes can be sent it
+    # it can be sent to other processes
+    assert pickle.loads(pickle.dumps(game)) == game
 
 
-def test_settings_are_complete_and_tell_games_apart():
+def test_settings_are_complete_and_distinguish_games():
     game = make_game("openspiel:goofspiel(num_cards=4)")
     assert game.settings == {
         "egocentric": False,
@@ -374,7 +367,7 @@ def test_settings_are_complete_and_tell_games_apart():
     assert game != make_game("openspiel:goofspiel(num_cards=4, show_seat=True)")
 
 
-def test_grids_and_games_travel_as_strings():
+def test_grids_and_games_are_settings_as_strings():
     grid = "A..*b\n.....\n*a..B\n"
     game = make_game(
         "openspiel:pathfinding", players=2, grid=grid, step_reward=-1
@@ -396,29 +389,29 @@ def test_grids_and_games_travel_as_strings():
 
 
 def test_tables_from_files(tmp_path):
-    """A normal form of Gambit, 2 x 3: the row player never has the third action."""
+    """A normal form of Gambit, 2 x 3: the third action is illegal for the row player."""
     path = tmp_path / "game.nfg"
     path.write_text(
         'NFG 1 R "two by three" { "row" "column" } { 2 3 }\n\n1 -1 2 -2 3 -3 4 -4 5 -5 6 -6\n'
     )
     game = make_game("openspiel:nfg_game", filename=str(path))
-    state, seen = game.reset(key(0))
-    assert seen.legal.tolist() == [[True, True, False], [True, True, True]]
-    _, seen = game.step(state, np.array([1, 2]), key(0))
-    assert seen.reward.tolist() == [6, -6]  # Gambit counts the row fastest
+    state, shown = game.reset(key(0))
+    assert shown.legal.tolist() == [[True, True, False], [True, True, True]]
+    _, shown = game.step(state, np.array([1, 2]), key(0))
+    assert shown.reward.tolist() == [6, -6]  # Gambit counts the row fastest
     assert game.action_names == ("0", "1", "2")
 
 
 @pytest.mark.parametrize(
-    "spec, said",
+    "spec, message",
     [
         (
             "chequers",
-            r"no game 'chequers'; simultaneous-move games: .*goofspiel.*markov_soccer",
+            r"game='chequers': expected a simul.*: .*goofspiel.*markov_soccer",
         ),
         (
             "kuhn_poker",
-            r"kuhn_poker is a turn-taking game; expected: .*same time: .*goofspiel",
+            r"kuhn_poker is a turn-taking game: expected a simul.*: .*goofspiel",
         ),
         (
             "turn_based_simultaneous_game(game=goofspiel())",
@@ -427,19 +420,19 @@ def test_tables_from_files(tmp_path):
         ("mfg_garnet", "is a mean-field game"),
         (
             "goofspiel(cards=4)",
-            r"has no parameter cards; it has: .*num_cards=13.*max_steps",
+            r"cards=4: expected a parameter .*num_cards=13.*max_steps",
         ),
         (
             "goofspiel(num_cards=4.0)",
-            r"num_cards=4.0; expected: a value of type int, such as 13",
+            r"num_cards=4.0: expected a value of type int, such as 13",
         ),
         (
             "goofspiel(num_cards=True)",
-            r"num_cards=True; expected: a value of type int",
+            r"num_cards=True: expected a value of type int",
         ),
         (
             "goofspiel(imp_info=1)",
-            r"imp_info=1; expected: a value of type bool",
+            r"imp_info=1: expected a value of type bool",
         ),
         (
             "goofspiel(points_order=upwards)",
@@ -447,11 +440,11 @@ def test_tables_from_files(tmp_path):
         ),
         (
             "goofspiel(players=11)",
-            r"has 11 player\(s\) with these parameters; expected: 2 to 10",
+            r"has 11 player\(s\) with these parameters: expected 2 to 10",
         ),
         (
             "pathfinding",
-            r"has 1 player\(s\) with these parameters; expected: 2 to 10",
+            r"has 1 player\(s\) with these parameters: expected 2 to 10",
         ),
         (
             "repeated_game(num_repetitions=2)",
@@ -459,29 +452,29 @@ def test_tables_from_files(tmp_path):
         ),
         (
             "repeated_game(stage_game=3,num_repetitions=2)",
-            r"stage_game=3; expected: a game as OpenSpiel writes it",
+            r"stage_game=3: expected a game as OpenSpiel writes it",
         ),
         (
             "repeated_game(stage_game=chess2,num_repetitions=2)",
-            r"no game 'chess2'",
+            r"game='chess2': expected",
         ),
         ("nfg_game", r"cannot load nfg_game with no parameters"),
         (
             "goofspiel(max_steps=0)",
-            r"max_steps=0; expected: a whole number, 1 or more",
+            r"max_steps=0: expected an int, 1 or more",
         ),
         (
             "goofspiel(max_steps=True)",
-            r"max_steps=True; expected: a whole number",
+            r"max_steps=True: expected an int",
         ),
     ],
 )
-def test_what_cannot_be_played_is_refused(spec, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_games_are_refused(spec, message):
+    with pytest.raises(ValueError, match=message):
         make_game(f"openspiel:{spec}")
 
 
-def test_without_openspiel_the_extra_is_named(monkeypatch):
+def test_without_openspiel_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyspiel", None)
     with pytest.raises(
         ImportError, match=r'pip install "bestreply\[openspiel\]"'
@@ -489,7 +482,7 @@ def test_without_openspiel_the_extra_is_named(monkeypatch):
         make_game("openspiel:goofspiel")
 
 
-# -- turns mixed with simultaneous moves ---------------------------------------------------------------------
+# -- turns mixed with simultaneous moves -------------------------------------
 
 MIXED = pyspiel.GameType(
     short_name="bestreply_test_mixed",
@@ -533,11 +526,11 @@ class Mixed(pyspiel.Game):
 
 
 class MixedState(pyspiel.State):
-    """Seat 0 is paid 10 x seat 1's turn + its own move; seat 1 the other way round."""
+    """Seat 0 earns 10 x seat 1's turn + its own move; seat 1 earns 10 x its move."""
 
     def __init__(self, game):
         super().__init__(game)
-        self.made = []
+        self.actions = []
 
     def current_player(self):
         nodes = [
@@ -546,10 +539,10 @@ class MixedState(pyspiel.State):
             pyspiel.PlayerId.SIMULTANEOUS,
             pyspiel.PlayerId.TERMINAL,
         ]
-        return nodes[min(len(self.made), 3)]
+        return nodes[min(len(self.actions), 3)]
 
     def _legal_actions(self, player):
-        if len(self.made) == 1:
+        if len(self.actions) == 1:
             return [1, 2]
         return [] if player == 0 else [0, 1, 2]
 
@@ -557,40 +550,40 @@ class MixedState(pyspiel.State):
         return [(0, 0.1), (1, 0.9)]
 
     def _apply_action(self, action):
-        self.made.append(action)
+        self.actions.append(action)
 
     def _apply_actions(self, actions):
-        self.made += actions
+        self.actions += actions
 
     def _action_to_string(self, player, action):
         return str(action)
 
     def is_terminal(self):
-        return len(self.made) > 2
+        return len(self.actions) > 2
 
     def returns(self):
         return (
-            [10.0 * self.made[1] + self.made[2], 10.0 * self.made[3]]
+            [10.0 * self.actions[1] + self.actions[2], 10.0 * self.actions[3]]
             if self.is_terminal()
             else [0.0, 0.0]
         )
 
     def __str__(self):
-        return str(self.made)
+        return str(self.actions)
 
 
 class Watcher:
-    """What was done so far, and who looks."""
+    """The actions so far and the observing seat."""
 
     def __init__(self):
         self.tensor = np.zeros(3, np.float32)
-        self.dict = {"made": self.tensor}
+        self.dict = {"actions": self.tensor}
 
     def set_from(self, state, player):
-        self.tensor[:] = [len(state.made), sum(state.made), player]
+        self.tensor[:] = [len(state.actions), sum(state.actions), player]
 
     def string_from(self, state, player):
-        return f"{player}: {state.made}"
+        return f"{player}: {state.actions}"
 
 
 pyspiel.register_game(MIXED, Mixed)
@@ -598,18 +591,18 @@ pyspiel.register_game(MIXED, Mixed)
 
 def test_turns_and_seats_without_a_choice():
     game = make_game("openspiel:bestreply_test_mixed")
-    state, seen = game.reset(key(0))
+    state, shown = game.reset(key(0))
     assert (
-        seen.legal.tolist() == [[True, False, False], [False, True, True]]
-        and seen.present.all()
+        shown.legal.tolist() == [[True, False, False], [False, True, True]]
+        and shown.present.all()
     )
     tossed = state.spiel.history()[0]
-    state, seen = game.step(state, np.array([0, 2]), key(1))
+    state, shown = game.step(state, np.array([0, 2]), key(1))
     assert (
-        seen.obs.tolist() == [[2, 2 + tossed, 0], [2, 2 + tossed, 1]]
-        and not seen.reward.any()
+        shown.obs.tolist() == [[2, 2 + tossed, 0], [2, 2 + tossed, 1]]
+        and not shown.reward.any()
     )
-    assert seen.legal.tolist() == [[True, False, False], [True, True, True]]
-    _, seen = game.step(state, np.array([0, 1]), key(2))
-    assert seen.reward.tolist() == [20, 10] and seen.terminated.all()
-    assert seen.legal.tolist() == [[True, False, False]] * 2
+    assert shown.legal.tolist() == [[True, False, False], [True, True, True]]
+    _, shown = game.step(state, np.array([0, 1]), key(2))
+    assert shown.reward.tolist() == [20, 10] and shown.terminated.all()
+    assert shown.legal.tolist() == [[True, False, False]] * 2
