@@ -23,7 +23,8 @@ from bestreply.config import RunConfig, preset, to_dict
 from bestreply.data.store import Store, open_store
 from bestreply.pipeline import collect_for, evaluate_run, resolve
 from bestreply.report import write_report
-from bestreply.sweeps.sweep import Sweep, run_sweep
+from bestreply.sweeps.run_sweep import run_sweep
+from bestreply.sweeps.sweep import Sweep
 from bestreply.sweeps.unit import Unit
 from bestreply.train import open_training, train, train_together
 
@@ -186,7 +187,7 @@ def child_executor(how: str, seeds: int) -> dict[str, Any]:
         )
         return {
             "seconds": seconds,
-            "failed": sum(not unit.done for unit in sweep.units),
+            "failed": sum(not unit.is_complete for unit in sweep.units),
         }
 
 

@@ -36,7 +36,8 @@ class Sweep:
     def run(self) -> None:
         """Run the sweep, and print its scores, errors and folder."""
         from bestreply.scores.run_table import results_table, sweep_results
-        from bestreply.sweeps.sweep import read_sweep, run_sweep
+        from bestreply.sweeps.run_sweep import run_sweep
+        from bestreply.sweeps.sweep import read_sweep
 
         sweep = read_sweep(self.file, self.out)
         failed = run_sweep(

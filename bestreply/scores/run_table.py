@@ -146,9 +146,9 @@ def _seconds(unit: Path) -> float | None:
     record = (
         json.loads(unit.read_text("utf-8"))
         if unit.exists()
-        else {"taken_up_again": True}
+        else {"resumed": True}
     )
-    return None if record["taken_up_again"] else float(record["seconds"])
+    return None if record["resumed"] else float(record["seconds"])
 
 
 def is_results(path: Path) -> bool:

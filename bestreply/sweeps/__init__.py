@@ -1,1 +1,1 @@
-"""Many runs: made from one file, put into one table, and held against each other over seeds."""
+"""Many runs from one file: methods x games x seeds."""

@@ -1,101 +1,120 @@
-"""Units of a sweep that differ in their seed alone, trained as one compiled batch: as many at once as memory allows.
+"""Train units that differ in their seed alone as one compiled batch.
 
-Batches are for accelerators. A processor does the same work either way (docs/sweeps.md); and all
-seeds share one compiled program, in a batch or not.
+Batches are for accelerators. A CPU does the same work either way
+(docs/sweeps.md), and all seeds share one compiled program, batched or not.
 """
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bestreply.config import RunConfig
+from bestreply.sweeps.unit import Unit
 from bestreply.utils.console import console
 
-if TYPE_CHECKING:
-    from bestreply.sweeps.unit import Unit
+if TYPE_CHECKING:  # reading a sweep's file needs no JAX
     from bestreply.train import Training
 
-SHARE = 0.5
-"""What a batch may take of the memory that is free: what a gradient step holds meanwhile is but roughly known."""
-
+MEMORY_FRACTION = 0.5
+"""Fraction of the free memory that a batch may take; the estimate below is rough."""
 COPIES = 3
-"""Of all that a seed learns from, at most: its own, its place in the batch, and what the batch is made from."""
+"""Copies of a seed's data, at most: its own, its row of the batch, the batch's source."""
+STEP_BYTES = 128 << 20
+"""Bytes of a seed's gradient step, with networks and batches of the presets' sizes."""
 
 
-STEP = 128 << 20
-"""Bytes that a seed's gradient step is taken to hold meanwhile, with networks and batches of the sizes of the presets."""
+def group_by_setting(units: Sequence[Unit]) -> list[list[Unit]]:
+    """Return units in groups that differ in their seed alone.
 
+    Args:
+        units: units of a sweep.
 
-def by_setting(units: Sequence["Unit"]) -> list[list["Unit"]]:
-    """`units` in groups that differ in their seed alone; a unit that has to be trained alone is a group of its own."""
-    groups: dict[Any, list[Unit]] = {}
+    Returns:
+        Groups in the order of their first unit. A unit that cannot be batched
+        is a group of its own.
+    """
+    groups: dict[Hashable, list[Unit]] = {}
     for unit in units:
-        setting = (
-            dataclasses.replace(unit.config, seed=0)
-            if can_batch(unit.config)
-            else unit.path
-        )
+        setting: Hashable = unit.path
+        if can_batch(unit.config):
+            setting = dataclasses.replace(unit.config, seed=0)
         groups.setdefault(setting, []).append(unit)
     return list(groups.values())
 
 
 def can_batch(config: RunConfig) -> bool:
-    """Whether several seeds can be trained side by side: not of a method that plays while it learns, or between two rounds of it, nor
-    where each is to be a run of Weights & Biases, of which a process has one at a time."""
+    """Return whether several seeds of a configuration can be trained in parallel.
+
+    Not of a method that plays while it learns, not with rounds of own play, and
+    not with Weights & Biases, which allows one run a process.
+
+    Args:
+        config: the configuration.
+    """
     from bestreply.run import load_method
 
-    alone = config.improve.rounds or config.train.wandb
-    return load_method(config.method).can_batch and not alone
+    if config.improve.rounds or config.train.wandb:
+        return False
+    return load_method(config.method).can_batch
 
 
-def usual_batch() -> int | None:
-    """Seeds at once where nobody says: on a processor one after another, else as many as memory allows."""
+def default_batch() -> int | None:
+    """Return the default number of seeds at once: 1 on a CPU, else None (as many as fit)."""
     import jax
 
     return 1 if jax.default_backend() == "cpu" else None
 
 
 def train_batch(
-    units: Sequence["Unit"], command: str | None, most: int | None
+    units: Sequence[Unit], command: str | None, max_seeds: int | None
 ) -> int:
-    """Trains the first of `units` of one setting, at most `most` and as many as memory allows, to their last checkpoints; how many.
+    """Train the first units of one setting together, to their last checkpoints.
 
-    Those that have made as many updates as one another train side by side. What cannot be trained here is left as it is: a unit's own
-    turn, which goes on from its newest checkpoint, will train it or say what is wrong.
+    Units with equal numbers of updates are trained in one batch. A unit that
+    cannot be trained here is left as it is; its own turn continues from its
+    newest checkpoint, or reports the error.
+
+    Args:
+        units: units that differ in their seed alone.
+        command: what was typed, for the provenance.
+        max_seeds: upper bound on the batch; None: as many as memory allows.
+
+    Returns:
+        The number of units that were tried, the first ones.
     """
     from bestreply.train import train_together
 
-    trainings, count = _open(units, command, most)
-    lots: dict[int, list[Training]] = {}
+    trainings, count = _open(units, command, max_seeds)
+    batches: dict[int, list[Training]] = {}
     for training in trainings:
         if training.left:
-            lots.setdefault(training.made(training.train_state), []).append(
-                training
+            updates = training.made(training.train_state)
+            batches.setdefault(updates, []).append(training)
+    for batch in batches.values():
+        if len(batch) < 2:
+            continue
+        console.print(f"train: {len(batch)} seeds as one batch")
+        try:
+            train_together(batch)
+        except Exception as error:
+            console.print(
+                f"the batch failed, its seeds are trained one by one: {error}",
+                markup=False,
             )
-    for lot in lots.values():
-        if len(lot) > 1:
-            console.print(f"train: {len(lot)} seeds as one batch")
-            try:
-                train_together(lot)
-            except Exception as error:
-                console.print(
-                    f"the batch failed, its seeds are trained one by one: {error}",
-                    markup=False,
-                )
     return count
 
 
 def _open(
-    units: Sequence["Unit"], command: str | None, most: int | None
+    units: Sequence[Unit], command: str | None, max_seeds: int | None
 ) -> tuple[list["Training"], int]:
-    """The first of `units`, opened for training, and how many were tried: one that cannot be opened counts too."""
+    """Return the first units opened for training, and how many were tried."""
     from bestreply.data.store import open_store
     from bestreply.train import open_training
 
-    found: list[Training] = []
-    limit = len(units) if most is None else min(most, len(units))
+    trainings: list[Training] = []
+    limit = len(units) if max_seeds is None else min(max_seeds, len(units))
     tried = 0
     while tried < limit:
         unit = units[tried]
@@ -105,35 +124,40 @@ def _open(
             training = open_training(
                 data, unit.config, path=unit.path, resume=True, command=command
             )
-        except Exception:  # which its own turn will meet again, and tell
+        except Exception:  # reported when the unit has its own turn
             continue
-        found.append(training)
-        if len(found) == 1:
-            limit = min(limit, seeds_at_once(training))
-    return found, tried
+        trainings.append(training)
+        if len(trainings) == 1:
+            limit = min(limit, seeds_that_fit(training))
+    return trainings, tried
 
 
-def seeds_at_once(training: "Training") -> int:
-    """How many seeds like this one the free memory has room for, at least 1."""
-    return max(int(SHARE * free_memory()) // bytes_of_seed(training), 1)
+def seeds_that_fit(training: "Training") -> int:
+    """Return how many seeds like this one fit into the free memory, at least 1.
+
+    Args:
+        training: one seed, opened for training.
+    """
+    budget = int(MEMORY_FRACTION * free_memory())
+    return max(budget // bytes_per_seed(training), 1)
 
 
-def bytes_of_seed(training: "Training") -> int:
-    """An estimate of the memory that one more seed takes, from what it learns from and what training changes."""
+def bytes_per_seed(training: "Training") -> int:
+    """Estimate the bytes that one more seed takes: its data and its train state.
+
+    Args:
+        training: one seed, opened for training.
+    """
     import jax
 
-    run, buffer, train_state = (
-        training.run,
-        training.buffer,
-        training.train_state,
-    )
-    further = run.method.fit_arrays(run, buffer, train_state)
-    arrays = jax.tree.leaves((buffer, train_state, further))
-    return STEP + COPIES * sum(x.size * x.dtype.itemsize for x in arrays)
+    run, buffer, state = training.run, training.buffer, training.train_state
+    further = run.method.fit_arrays(run, buffer, state)
+    arrays = jax.tree.leaves((buffer, state, further))
+    return STEP_BYTES + COPIES * sum(x.size * x.dtype.itemsize for x in arrays)
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take: of the device, or of this machine where the device is its processor."""
+    """Return the bytes that this process may still take, of its device or its machine."""
     import jax
 
     device: Any = jax.local_devices()[0]
@@ -144,12 +168,10 @@ def free_memory() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
     free = int(lines["MemAvailable"].split()[0]) * 1024
-    try:  # a container may be allowed less
-        group = Path("/sys/fs/cgroup")
-        limit, used = (
-            int((group / name).read_text())
-            for name in ("memory.max", "memory.current")
-        )
+    group = Path("/sys/fs/cgroup")  # a container may be allowed less
+    try:
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
     except (OSError, ValueError):
         return free
     return min(free, max(limit - used, 0))

@@ -1,76 +1,108 @@
-"""How the jobs of a sweep are run: in this process, each in a process of its own, or on a Ray cluster."""
+"""Executors of a sweep's jobs: this process, one process a job, or a Ray cluster."""
 
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 
 class Job(NamedTuple):
-    """Something to be done, apart from all else."""
+    """A function and its arguments, independent of all other jobs."""
 
     name: str
     run: Callable[..., None]
     arguments: tuple[Any, ...]
-    last: bool = True
-    """Whether it is the last of those that are done together, after which it can be told how long the rest will take."""
+    ends_batch: bool = True
+    """False: jobs of the same batch follow, so the time left cannot be estimated yet."""
 
 
-Ended = Iterator[tuple[Job, str | None]]
-"""Each job as it ends, and what went wrong, if anything."""
+Outcomes = Iterator[tuple[Job, str | None]]
+"""Each job as it ends, with its error in one line; None: it succeeded."""
 
 
-def here(jobs: Sequence[Job]) -> Ended:
-    """One after another, in this process."""
-    yield from ((job, tried(job)) for job in jobs)
+def run_here(jobs: Sequence[Job]) -> Outcomes:
+    """Run jobs one after another in this process.
+
+    Args:
+        jobs: the jobs, in order.
+
+    Yields:
+        Each job with its error or None.
+    """
+    yield from ((job, attempt(job)) for job in jobs)
 
 
-def processes(jobs: Sequence[Job], workers: int) -> Ended:
-    """`workers` at a time, each in a process of its own, so that one that dies takes nothing with it."""
+def run_in_processes(jobs: Sequence[Job], workers: int) -> Outcomes:
+    """Run each job in a process of its own. A process that dies costs its job alone.
+
+    Args:
+        jobs: the jobs, started in order.
+        workers: processes at a time.
+
+    Yields:
+        Each job as it ends, with its error or None.
+    """
     with ThreadPoolExecutor(workers) as pool:
-        futures = {pool.submit(_apart, job): job for job in jobs}
-        yield from (
-            (futures[future], future.result())
-            for future in as_completed(futures)
-        )
+        futures = {pool.submit(_run_in_process, job): job for job in jobs}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
 
 
-def on_ray(jobs: Sequence[Job], address: str | None = None) -> Ended:
-    """On the Ray cluster at `address`, or on a local one: a processor for each job, and as many at once as there are.
+def run_on_ray(jobs: Sequence[Job], address: str | None = None) -> Outcomes:
+    """Run jobs on a Ray cluster, one processor each.
 
-    All of its machines have to see the sweep's folder under the same path. A worker that dies costs its job alone.
+    All machines must see the sweep's folder under the same path. A worker that
+    dies costs its job alone.
 
-    Raises ValueError where Ray is not installed.
+    Args:
+        jobs: the jobs.
+        address: address of the cluster; None: a local one.
+
+    Yields:
+        Each job as it ends, with its error or None.
+
+    Raises:
+        ValueError: Ray is not installed.
     """
     try:
         import ray as _ray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(
-            'executor=ray needs the package ray: pip install "bestreply[ray]"; or run without: --executor local'
+            "executor='ray': expected the package ray; "
+            'pip install "bestreply[ray]", or use --executor local'
         ) from error
     ray: Any = _ray
-    ours = not ray.is_initialized()
-    if ours:
+    starts_ray = not ray.is_initialized()
+    if starts_ray:
         ray.init(address=address, include_dashboard=False, log_to_driver=False)
     try:
-        task = ray.remote(num_cpus=1, max_retries=0, max_calls=1)(
-            tried
-        )  # a process for each: JAX's memory goes with it
+        # A new process for each job returns JAX's memory.
+        task = ray.remote(num_cpus=1, max_retries=0, max_calls=1)(attempt)
         waiting = {task.remote(job): job for job in jobs}
         while waiting:
-            (done, *_), _ = ray.wait(list(waiting), num_returns=1)
-            job = waiting.pop(done)
+            (ready, *_), _ = ray.wait(list(waiting), num_returns=1)
+            job = waiting.pop(ready)
             try:
-                yield job, ray.get(done)
+                yield job, ray.get(ready)
             except ray.exceptions.RayError as error:
                 yield job, _first_line(error)
     finally:
-        if ours:
+        if starts_ray:
             ray.shutdown()
 
 
-def tried(job: Job) -> str | None:
-    """Does `job` here; what went wrong, in a line."""
+def attempt(job: Job) -> str | None:
+    """Run a job in this process.
+
+    Args:
+        job: the job.
+
+    Returns:
+        None, or the first line of its error.
+    """
     try:
         job.run(*job.arguments)
     except Exception as error:
@@ -82,14 +114,14 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _apart(job: Job) -> str | None:
-    context = get_context("spawn")  # a fork of a process that runs JAX can hang
-    mine, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_tell, args=(theirs, job))
+def _run_in_process(job: Job) -> str | None:
+    context = get_context("spawn")  # a fork of a process with JAX can hang
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_attempt_and_send, args=(sender, job))
     process.start()
-    theirs.close()
+    sender.close()
     try:
-        return mine.recv()
+        return receiver.recv()
     except EOFError:
         process.join()
         return f"its process ended with status {process.exitcode}"
@@ -97,5 +129,13 @@ def _apart(job: Job) -> str | None:
         process.join()
 
 
-def _tell(connection: Any, job: Job) -> None:
-    connection.send(tried(job))
+def _attempt_and_send(sender: Connection, job: Job) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sender.send(attempt(job))
+
+
+def _end_with_parent() -> None:
+    """End this process when the process that started it ends, however it ends."""
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)

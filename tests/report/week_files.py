@@ -1,4 +1,4 @@
-"""Small sweeps of synthetic runs, to the letter of docs/files.md."""
+"""Small sweeps of synthetic runs, as in docs/files.md."""
 
 import json
 
@@ -27,7 +27,7 @@ def make_unit(
     steps=(1000, 2000, 4000, 10_000),
     level=1.0,
 ):
-    """A finished unit of a sweep whose agent has `means` against `sets`; `others` are (method, means) beside it."""
+    """Write a finished unit of a sweep; `others` are (method, means) beside the agent."""
     path.mkdir(parents=True)
     facts = {
         "command": command,
@@ -50,7 +50,7 @@ def make_unit(
     (path / "provenance.json").write_text(json.dumps(facts))
     (path / "config.json").write_text(json.dumps(document))
     (path / "unit.json").write_text(
-        json.dumps({"seconds": 60.0, "taken_up_again": False})
+        json.dumps({"seconds": 60.0, "resumed": False})
     )
     rows = [
         (method, name, seed + 1, e, e % 2, 12, float(mean + (-1) ** (e // 2)))
@@ -68,9 +68,9 @@ def make_unit(
         "return",
     )
     table = pa.table(dict(zip(names, zip(*rows, strict=True), strict=True)))
-    told = json.dumps({"seed": seed + 1, "config": facts})
+    metadata = json.dumps({"seed": seed + 1, "config": facts})
     pq.write_table(
-        table.replace_schema_metadata({"provenance": told}),
+        table.replace_schema_metadata({"provenance": metadata}),
         path / "scores.parquet",
     )
     metrics = [
@@ -157,7 +157,10 @@ def make_best(path, best=4.0):
 
 
 def make_sweep(folder, seeds=8, gap=1.0, **settings):
-    """Two methods in one game: `ours` is `gap` better than `blue` against nearest_stag, and the same against random play."""
+    """Write a sweep of two methods in one game.
+
+    `ours` is `gap` better than `blue` against nearest_stag, and equal against random.
+    """
     for seed in range(seeds):
         wave, wiggle = np.sin(seed), 0.1 * np.cos(seed)
         same = (("random", (0.2, 0.1)), ("uniform_others", (1.0 + wave, 1.0)))

@@ -310,7 +310,7 @@ def test_a_table_has_the_time_of_uninterrupted_units(runs):
     for seed, again in ((0, False), (1, True)):
         write_json(
             runs / "ours" / str(seed) / "unit.json",
-            {"seconds": 7.5, "taken_up_again": again},
+            {"seconds": 7.5, "resumed": again},
         )
     took = {
         row["seed"]: row["seconds"] for row in sweep_results([runs / "ours"])

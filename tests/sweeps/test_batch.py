@@ -16,17 +16,13 @@ from bestreply import open_store, train
 from bestreply.config import to_dict
 from bestreply.sweeps import batch
 from bestreply.sweeps.batch import (
-    by_setting,
-    bytes_of_seed,
-    seeds_at_once,
+    bytes_per_seed,
+    group_by_setting,
+    seeds_that_fit,
     train_batch,
 )
-from bestreply.sweeps.sweep import (
-    _collect,
-    _remove_changed,
-    read_sweep,
-    run_sweep,
-)
+from bestreply.sweeps.run_sweep import _collect, _remove_changed, run_sweep
+from bestreply.sweeps.sweep import read_sweep
 from bestreply.train import open_training, train_together
 from bestreply.utils.checkpoint import list_checkpoints, load_checkpoint
 
@@ -153,7 +149,8 @@ def test_a_sweep_in_batches(sweep, lots, tmp_path, monkeypatch):
     )
     monkeypatch.setattr("bestreply.report.write_report", lambda path: None)
     monkeypatch.setattr(
-        "bestreply.sweeps.sweep._collect", lambda path, config, command: None
+        "bestreply.sweeps.run_sweep._collect",
+        lambda path, config, command: None,
     )
     first, _, lost = sweep.units
     shutil.move(lost.data, tmp_path / "kept")
@@ -163,7 +160,7 @@ def test_a_sweep_in_batches(sweep, lots, tmp_path, monkeypatch):
         and lost.error.exists()
     )
     told = json.loads((first.path / "unit.json").read_text())
-    assert told["seconds"] > 0 and not told["taken_up_again"]
+    assert told["seconds"] > 0 and not told["resumed"]
     assert json.loads((first.path / "provenance.json").read_text())["seed"] == 0
     assert (first.path / "diagnostics.json").exists()
     before = metrics(first.path)
@@ -227,7 +224,7 @@ def test_who_can_be_trained_together(tmp_path):
     methods = "[methods.ppo]\nmethod = 'ppo'\n[methods.told.train]\nwandb = 'project'\n[methods.wide.model]\nwidth = 16\n"
     groups = [
         [(unit.path.parent.name, unit.config.seed) for unit in group]
-        for group in by_setting(sweep_of(tmp_path, TINY + methods).units)
+        for group in group_by_setting(sweep_of(tmp_path, TINY + methods).units)
     ]
     assert [("plain", 0), ("plain", 3), ("plain", 5)] in groups and [
         ("wide", 0),
@@ -242,11 +239,11 @@ def test_who_can_be_trained_together(tmp_path):
 def test_as_many_at_once_as_memory_allows(sweep, monkeypatch):
     unit = sweep.units[0]
     training = open_training(open_store(unit.data), unit.config, path=unit.path)
-    each = bytes_of_seed(training)
+    each = bytes_per_seed(training)
     assert each > 3 * training.buffer.episodes.obs.nbytes
     for seeds, free in ((1, 0), (1, 3 * each), (2, 5 * each), (10, 20 * each)):
         monkeypatch.setattr(batch, "free_memory", lambda free=free: free)
-        assert seeds_at_once(training) == seeds
+        assert seeds_that_fit(training) == seeds
     monkeypatch.setattr(TRAIN, "train_together", lambda lot: None)
     assert train_batch(sweep.units, None, 8) == 3
     monkeypatch.setattr(batch, "free_memory", lambda: 4 * each)
@@ -270,7 +267,7 @@ def test_what_was_begun_before_the_file_was_changed(sweep, tmp_path):
             resume=True,
         )
     _remove_changed(sweep.units)
-    assert unit.begun
+    assert unit.is_started
     _remove_changed(changed)
     assert not unit.path.exists() and unit.data.exists()
     open_training(open_store(unit.data), unit.config, path=unit.path)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import numpy as np
 import pyarrow.csv
@@ -12,9 +13,11 @@ from bestreply import cli, load_run
 from bestreply import pipeline as experiment
 from bestreply.data.store import open_store
 from bestreply.scores.run_table import save_results, sweep_results
-from bestreply.sweeps import sweep
-from bestreply.sweeps.executors import Job, on_ray, processes
-from bestreply.sweeps.sweep import read_sweep, run_sweep
+from bestreply.sweeps.executors import Job, run_in_processes, run_on_ray
+from bestreply.sweeps.run_sweep import run_sweep
+from bestreply.sweeps.sweep import read_sweep
+
+RUN_SWEEP = sys.modules["bestreply.sweeps.run_sweep"]
 
 TINY = """
 preset = "debug"
@@ -89,47 +92,65 @@ def test_other_play_is_another_dataset(file, tmp_path):
     assert by_name["more"] != by_name["plain"] == by_name["also"]
 
 
-@pytest.mark.parametrize(
-    "change, told",
-    [
-        ("[methods", "is not TOML"),
-        ("speed = 3\n", "has speed; a sweep has: preset, seeds"),
-        ("seeds = 0\n[methods.a]\n", "seeds=0; expected: how many"),
-        (
-            "seeds = [1, 1]\n[methods.a]\n",
-            "expected: how many, or a list of different",
-        ),
-        ("seeds = true\n[methods.a]\n", "seeds=True"),
-        ('game = "chess"\n[methods.a]\n', "game='chess': expected one of"),
-        ('game = "stag_hunt"\n[methods]\n', "has no methods"),
-        (
-            'game = "stag_hunt"\n[methods.a.train]\nspeed = 1\n',
-            r"methods.a.train has speed; there are: opponent_updates",
-        ),
-        (
-            'game = "stag_hunt"\n[methods.a]\ntrain = 1\n',
-            "methods.a.train is 1; expected: a table",
-        ),
-        (
-            'game = "stag_hunt"\n[methods.a.train]\nupdates = {x = 1}\n',
-            "expected: a value like",
-        ),
-        (
-            '[games]\n"a/b" = "stag_hunt"\n[methods.a]\n',
-            "calls a game 'a/b'; expected: letters",
-        ),
-        ("[methods.a]\n", "names no game"),
-        (
-            'game = "stag_hunt"\n[methods.a]\nmethod = "iql"\n[methods.a.improve]\nrounds = 2\n',
-            "methods.a: improve.rounds=2 with method=iql; expected: 0",
-        ),
-    ],
-)
-def test_what_is_wrong_in_a_file_is_named(tmp_path, change, told):
+HUNT = 'game = "stag_hunt"\n'
+REFUSED = {
+    "no TOML": ("[methods", "expected TOML"),
+    "unknown key": ("speed = 3\n", "speed: expected keys among preset, seeds"),
+    "no seeds": (HUNT + "seeds = 0\n[methods.a]\n", "seeds=0: expected a number of seeds"),
+    "seed twice": (HUNT + "seeds = [1, 1]\n[methods.a]\n", r"seeds=\[1, 1\]: expected different seeds"),
+    "switch for seeds": (HUNT + "seeds = true\n[methods.a]\n", "seeds=True: expected"),
+    "seed too large": (HUNT + "seeds = [4294967296]\n[methods.a]\n", "methods.a: seed=4294967296: expected"),
+    "no such game": ('game = "chess"\n[methods.a]\n', "game='chess': expected one of"),
+    "number for a game": ("game = 3\n[methods.a]\n", "game=3: expected text"),
+    "no methods": (HUNT + "[methods]\n", "methods={}: expected a table"),
+    "list of methods": (HUNT + "methods = [1]\n", r"methods=\[1\]: expected a table"),
+    "unknown setting": (HUNT + "[methods.a.train]\nspeed = 1\n", "methods.a: train.speed: expected another name"),
+    "value for a table": (HUNT + "[methods.a]\ntrain = 1\n", "methods.a.train=1: expected a table"),
+    "table for a value": (HUNT + "[methods.a.train]\nupdates = {x = 1}\n", "methods.a: train.updates=.*: expected a whole number"),
+    "wrong value": (HUNT + "[methods.a.train]\nlog_every = 0\n", "methods.a: train.log_every=0: expected"),
+    "folder of a game": ('[games]\n"a/b" = "stag_hunt"\n[methods.a]\n', "games.'a/b': expected a folder name"),
+    "no game": ("[methods.a]\n", "expected game = SPEC"),
+    "rounds": (HUNT + '[methods.a]\nmethod = "iql"\n[methods.a.improve]\nrounds = 2\n', "methods.a: .*improve.rounds=2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED.values(), ids=REFUSED)
+def test_a_mistake_in_a_file_is_named(tmp_path, text, message):
     path = tmp_path / "wrong.toml"
-    path.write_text(change)
-    with pytest.raises(ValueError, match=told):
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
         read_sweep(path)
+
+
+OUTSIDE = [
+    "../../x",
+    "a/b",
+    "/abs/olute",
+    "..",
+    ".",
+    "",
+    "data",
+    "a\\b",
+    "a:b",
+    "x" * 300,
+    " a",
+]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_method_cannot_be_named_out_of_its_folder(tmp_path, name):
+    path = tmp_path / "wrong.toml"
+    path.write_text(HUNT + f"[methods.{json.dumps(name)}]\n")
+    with pytest.raises(ValueError, match="expected a folder name"):
+        read_sweep(path)
+
+
+@pytest.mark.parametrize("name", ["ünï", "lr=0.1", "a b", "猎鹿"])
+def test_method_names_of_any_script_are_folders(tmp_path, name):
+    path = tmp_path / "named.toml"
+    path.write_text(HUNT + f"[methods.{json.dumps(name)}]\n", "utf-8-sig")
+    (unit,) = read_sweep(path, tmp_path / "out").units
+    assert unit.path == tmp_path / "out" / "stag_hunt" / name / "0"
 
 
 @pytest.mark.slow
@@ -149,7 +170,7 @@ def test_rounds_of_own_play_are_a_units_own(file, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(experiment, "collect_round", stopped)
         assert run_sweep(found) == [improved]
-    assert improved.begun and not (improved.path / "config.json").exists()
+    assert improved.is_started and not (improved.path / "config.json").exists()
     assert run_sweep(found) == []
     first, added = open_store(plain.data), open_store(improved.data)
     assert [entry["name"] for entry in added.roster] == [
@@ -177,8 +198,10 @@ def test_failures_are_a_units_own(file, tmp_path, monkeypatch):
             raise ValueError("no luck\nat all")
         (unit.path / "unit.json").write_text("{}")
 
-    monkeypatch.setattr(sweep, "_run_unit", run_unit)
-    monkeypatch.setattr(sweep, "_collect", lambda path, config, command: None)
+    monkeypatch.setattr(RUN_SWEEP, "_run_unit", run_unit)
+    monkeypatch.setattr(
+        RUN_SWEEP, "_collect", lambda path, config, command: None
+    )
     assert run_sweep(found) == [found.units[1]] and len(ran) == 4
     assert run_sweep(found) == [found.units[1]] and ran[4:] == [
         found.units[1].path
@@ -192,13 +215,13 @@ def _on_ray(jobs):
     pytest.importorskip(
         "ray", reason='Ray is not installed: pip install "bestreply[ray]"'
     )
-    return on_ray(jobs)
+    return run_on_ray(jobs)
 
 
 @pytest.mark.parametrize(
     "run",
     [
-        lambda jobs: processes(jobs, 2),
+        lambda jobs: run_in_processes(jobs, 2),
         pytest.param(_on_ray, marks=pytest.mark.slow),
     ],
 )
@@ -215,25 +238,21 @@ def test_a_job_that_dies_takes_nothing_with_it(run):
     assert "invalid literal" in str(found["fails"])
 
 
-@pytest.mark.parametrize(
-    "asked, wanted",
-    [
-        ({"workers": 0}, "0 workers; expected: at least 1"),
-        ({"executor": "cloud"}, "executor='cloud'; there are: local, ray"),
-        ({"batch": 0}, "batch=0; expected: at least 1 seed at once"),
-        (
-            {"batch": 4, "workers": 2},
-            r"batch=4 with executor=local, workers=2; expected: batches in this process alone",
-        ),
-        (
-            {"address": "10.0.0.1:6379"},
-            "address='10.0.0.1:6379' with executor=local; wanted",
-        ),
-    ],
-)
-def test_executors_that_there_are_not(file, tmp_path, asked, wanted):
-    with pytest.raises(ValueError, match=wanted):
-        run_sweep(read_sweep(file, tmp_path / "out"), **asked)
+EXECUTORS = [
+    ({"workers": 0}, "workers=0: expected at least 1"),
+    ({"executor": "cloud"}, "executor='cloud': expected one of local, ray"),
+    ({"batch": 0}, "batch=0: expected at least 1"),
+    ({"batch": 4, "workers": 2}, "batch=4: expected executor='local'"),
+    ({"address": "10.0.0.1:6379"}, "address='10.0.0.1:6379': expected"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), EXECUTORS)
+def test_executor_settings_that_do_not_fit_are_refused(
+    file, tmp_path, settings, message
+):
+    with pytest.raises(ValueError, match=message):
+        run_sweep(read_sweep(file, tmp_path / "out"), **settings)
 
 
 @pytest.mark.slow
@@ -263,7 +282,7 @@ def test_the_commands(file, tmp_path, monkeypatch, capsys):
     assert pq.read_table(unit / "scores.parquet")[
         "return"
     ].to_pylist() == _returns(before["scores.parquet"], tmp_path)
-    assert json.loads((unit / "unit.json").read_text())["taken_up_again"]
+    assert json.loads((unit / "unit.json").read_text())["resumed"]
     assert len(list((out / "stag_hunt" / "data").iterdir())) == 1
 
     table = tmp_path / "table.csv"
@@ -285,7 +304,7 @@ def _returns(scores, folder):
 
 def test_tables_are_csv_or_parquet(tmp_path):
     with pytest.raises(
-        ValueError, match=r"expected: a name that ends in \.csv or \.parquet"
+        ValueError, match=r"expected a name that ends in \.csv or \.parquet"
     ):
         save_results(sweep_results([tmp_path]), tmp_path / "x.txt")
     assert (
