@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from bestreply.config import RunConfig
 from bestreply.games.hindsight_goals import EVENT
 from bestreply.opponents.learned import LearnedOpponents
+from bestreply.opponents.opponent_types import opponent_types
 from bestreply.types import ABSENT, Episodes, ego_order
 
 MOVES = (0, 1, 2, 3, 5, 10)
@@ -215,7 +216,7 @@ def true_types(
         unknown.
     """
     action = np.asarray(episodes.action)
-    if config.model.opponent_types == "goal":
+    if opponent_types(config.model).inferred:
         others = ego_order(action.shape[2])[:, 1:]
         shown = np.asarray(episodes.goal_source) == EVENT
         goals = np.where(shown, np.asarray(episodes.goal), ABSENT)

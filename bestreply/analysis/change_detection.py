@@ -18,6 +18,7 @@ from jaxtyping import Float
 from rich.table import Table
 
 from bestreply.opponents.changepoint import ChangepointOpponents
+from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.oracle import OracleSwitching
 from bestreply.planning.agent import Agent
 from bestreply.players.base import ScriptedPlayer
@@ -75,7 +76,7 @@ def read_type_change(run: "Run", text: str) -> TypeChange | None:
     if len(specs) != 1 or is_self(specs[0]):
         return None
     player = make_player(specs[0], run.game, 1)
-    by_player = run.config.model.opponent_types == "player"
+    by_player = opponent_types(run.config.model).players
     if not isinstance(player, Switching) or not by_player:
         return None
     names = [entry["name"] for entry in run.roster]

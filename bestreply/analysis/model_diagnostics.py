@@ -20,6 +20,7 @@ from bestreply.models.world_model import WorldModel
 from bestreply.opponents.filtering import follow_beliefs, follow_predictions
 from bestreply.opponents.labels import label_weights
 from bestreply.opponents.learned import LearnedOpponents
+from bestreply.opponents.opponent_types import opponent_types
 from bestreply.players.base import ScriptedPlayer
 from bestreply.players.scripted import Mixture
 from bestreply.players.zoo import ZOO, make_player
@@ -79,7 +80,7 @@ def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
         result["value"] = agent_value_table(run)
     else:
         result["value"] = value_table(run, buffer, beliefs, index)
-    if config.model.opponent_types == "code":
+    if opponent_types(config.model).logged is None:
         weights = label_weights(config, model, buffer.episodes)
         result["codes"] = code_table(run.roster, held_out, beliefs, weights)
     else:

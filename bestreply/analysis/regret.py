@@ -33,6 +33,7 @@ from bestreply.games.base import Game
 from bestreply.models.true_model import TrueModel
 from bestreply.opponents.changepoint import ChangepointOpponents
 from bestreply.opponents.learned import LearnedOpponents
+from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.oracle import OracleOpponents, TruePolicies
 from bestreply.opponents.rules import RuleOpponents
 from bestreply.planning.agent import Agent
@@ -236,7 +237,7 @@ def _oracle(
     model = agent.opponents
     if isinstance(model, ChangepointOpponents):
         model = model.model
-    by_player = run.config.model.opponent_types == "player"
+    by_player = opponent_types(run.config.model).players
     if not isinstance(model, LearnedOpponents) or not by_player:
         return None
     if not set(names) <= set(roster):

@@ -7,8 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, Int32, Key
+from jaxtyping import Array, Float, Int32, Key, PyTree
 
 from bestreply.baselines.policy import ActorCritic, OfflineMethod
 from bestreply.config import RunConfig
@@ -22,7 +21,7 @@ from bestreply.replay.moa_buffer import (
 )
 from bestreply.run import Run
 from bestreply.training.phases import Metrics
-from bestreply.training.state import optimiser, trainable
+from bestreply.training.state import apply_gradient, optimiser, trainable
 from bestreply.training.updates import augmented
 from bestreply.types import ABSENT, Episodes, Transition
 
@@ -31,7 +30,7 @@ class CloningState(eqx.Module):
     """The state that training changes. The critic of `net` is not trained."""
 
     net: ActorCritic
-    optimiser: optax.OptState
+    optimiser: PyTree
     updates: Int32[Array, ""]  # gradient steps made
 
 
@@ -63,11 +62,12 @@ class BehaviourCloning(OfflineMethod):
         loss, gradient = eqx.filter_value_and_grad(
             lambda net: log_loss(net, batch).mean()
         )(train_state.net)
-        transform = optimiser(config.train, config.train.updates)
-        change, state = transform.update(
-            gradient, train_state.optimiser, trainable(train_state.net)
+        net, state = apply_gradient(
+            optimiser(config.train, config.train.updates),
+            train_state.optimiser,
+            train_state.net,
+            gradient,
         )
-        net = eqx.apply_updates(train_state.net, change)
         train_state = CloningState(net, state, train_state.updates + 1)
         return train_state, {"policy/log_loss": loss}
 

@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int32, Key
+from jaxtyping import Array, Float, Int32, Key, PyTree
 
 from bestreply.baselines.behaviour_cloning import log_loss
 from bestreply.baselines.policy import ActorCritic, OfflineMethod
@@ -22,7 +22,7 @@ from bestreply.games.base import Game
 from bestreply.models.networks import MLP
 from bestreply.replay.moa_buffer import BufferState, draw_index, gather
 from bestreply.training.phases import Metrics
-from bestreply.training.state import optimiser, trainable
+from bestreply.training.state import apply_gradient, optimiser, trainable
 from bestreply.training.updates import augmented, follow
 from bestreply.types import Transition
 
@@ -47,7 +47,7 @@ class IQLState(eqx.Module):
 
     networks: IQLNetworks
     target_q: tuple[MLP, MLP]
-    optimiser: optax.OptState
+    optimiser: PyTree
     updates: Int32[Array, ""]  # gradient steps made
 
     @property
@@ -103,11 +103,12 @@ class ImplicitQLearning(OfflineMethod):
         (_, each), gradient = eqx.filter_value_and_grad(loss, has_aux=True)(
             train_state.networks
         )
-        transform = optimiser(config.train, config.train.updates)
-        change, state = transform.update(
-            gradient, train_state.optimiser, trainable(train_state.networks)
+        networks, state = apply_gradient(
+            optimiser(config.train, config.train.updates),
+            train_state.optimiser,
+            train_state.networks,
+            gradient,
         )
-        networks = eqx.apply_updates(train_state.networks, change)
         target_q = follow(config, train_state.target_q, networks.q)
         train_state = IQLState(
             networks, target_q, state, train_state.updates + 1

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Bool, Float, Int, Int32, Key
+from jaxtyping import Bool, Float, Int, Int32, Key, PyTree
 
 from bestreply.baselines.policy import ActorCritic, PolicyMethod, PolicyPlayer
 from bestreply.config import RunConfig
@@ -50,7 +50,7 @@ class PPOState(eqx.Module):
     """The state that training changes."""
 
     net: ActorCritic
-    optimiser: optax.OptState
+    optimiser: PyTree
     scale: Float[
         Array, ""
     ]  # unit of the critic's values, a root mean square return
@@ -215,11 +215,11 @@ def _learn(
 
     def update(carry: Any, rows: Int[Array, " M"]) -> tuple[Any, Any]:
         net, state = carry
-        part = jax.tree.map(
+        part, adv, y = jax.tree.map(
             lambda x: x[rows], (batch, advantage, returns / scale)
         )
         (_, parts), gradient = eqx.filter_value_and_grad(loss, has_aux=True)(
-            net, *part, budget_left
+            net, part, adv, y, budget_left
         )
         change, state = _optimiser().update(gradient, state, trainable(net))
         change = jax.tree.map(lambda x: budget_left * x, change)

@@ -1,18 +1,19 @@
-"""Imagined play: the learned world model and the learned others stand in for the game, and the planner's own choices are tried out.
+"""Imagined games: the learned world model and opponent model in place of the game.
 
-Values of the best action, learned from logged play alone, are too high wherever a slip of the network looks good and nobody ever
-went to see. Here the agent goes and sees, in a model that is cheap to play (Sutton, Dyna, 1991; Janner et al., When to Trust Your
-Model, 2019; Hafner et al., Dreamer, 2020).
+Values of the best action that are learned from logged play alone are overestimated off
+the data. In imagined games the agent follows its own values, and their errors are
+corrected by what the models predict (Sutton, Dyna, 1991; Janner et al., When to Trust
+Your Model, 2019; Hafner et al., Dreamer, 2020).
 """
 
 import dataclasses
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float, Int32, Key
 
 from bestreply.config import TrainConfig
 from bestreply.games.base import Game
@@ -23,179 +24,220 @@ from bestreply.replay.moa_buffer import BufferState
 from bestreply.types import ABSENT
 
 ORACLE_FRACTION = 0.5
-"""Fraction of imagined games and logged steps in which the value is given the opponents' true types instead of the belief."""
+"""Fraction of imagined games and logged steps in which the value is given the opponents'
+true types instead of the belief."""
 MAX_EXPLORATION = 0.4
-"""Largest probability that an imagined game tries a uniform action; each game draws a rate from a hundredth of it to all of it."""
+"""Largest probability of a uniform action in an imagined game; each game draws its rate
+between a hundredth of it and all of it, uniformly in the logarithm."""
 
 
 class ImaginedState(eqx.Module):
-    """One imagined game, at one step, as its focal seat sees it; batched outside."""
+    """One imagined game at one step, seen from the focal seat; batched outside."""
 
     obs: Array  # [*obs_shape]
     present: Array  # [N] bool, ego first
-    truth: Array  # [N-1] int32, the goals or types that the others really have
-    told: Array  # [] bool: in this game the agent is told the truth
+    types: Array  # [N-1] int32, the opponents' true types
+    types_given: Array  # [] bool: the belief is the true types
     belief: Array  # [N-1, G]
-    explore: (
-        Array  # [] float32, how often a uniform action is tried in this game
-    )
+    exploration: Array  # [] float32, probability of a uniform action
 
 
 class ImaginedTransition(NamedTuple):
-    """One imagined step."""
+    """One imagined step; batched outside."""
 
     obs: Array  # [*obs_shape]
     belief: Array  # [N-1, G], at `obs`
     action: Array  # [] int32
     reward: Array  # []
-    goes_on: Array  # [] float32, 0 or 1
+    continues: Array  # [] float32, 0 or 1
     next_obs: Array  # [*obs_shape]
     next_belief: Array  # [N-1, G]
 
 
-def begin(
+def start_imagined_game(
     config: TrainConfig,
     model: LearnedOpponents,
     buffer: BufferState,
-    key: Array,
+    key: Key[Array, ""],
 ) -> ImaginedState:
-    """A game from the first observation of a random logged episode and seat, among others drawn from the prior.
+    """Return a game that starts at a random logged first observation.
 
-    In half of the games all others are of one type: such company is rare where each is drawn alone, and often what is asked about.
+    Opponents' types are drawn from the prior. In half of the games all opponents have
+    one type: such groups are rare where each type is drawn alone.
+
+    Args:
+        config: settings of training.
+        model: the opponent model; its prior is drawn from.
+        buffer: logged episodes.
+        key: key of the random draws.
     """
-    row_key, seat_key, truth_key, alike_key, told_key, explore_key = (
+    row_key, seat_key, types_key, one_type_key, given_key, exploration_key = (
         jax.random.split(key, 6)
     )
-    episodes: Any = buffer.episodes
+    episodes = buffer.episodes
     rows, _, seats = episodes.action.shape
-    count = jnp.minimum(buffer.added, rows)  # the rest of them are empty
-    row, seat = (
-        jax.random.randint(row_key, (), 0, count),
-        jax.random.randint(seat_key, (), 0, seats),
-    )
-    keys = jax.random.split(truth_key, seats - 1)
-    truth = jax.vmap(lambda k: draw(k, model.prior))(keys)
-    truth = jnp.where(jax.random.bernoulli(alike_key), truth[:1], truth)
-    told = jax.random.bernoulli(told_key, ORACLE_FRACTION)
+    filled = jnp.minimum(buffer.added, rows)
+    row = jax.random.randint(row_key, (), 0, filled)
+    seat = jax.random.randint(seat_key, (), 0, seats)
+    types = _draw_types(model, types_key, seats - 1)
+    types = jnp.where(jax.random.bernoulli(one_type_key), types[:1], types)
+    given = jax.random.bernoulli(given_key, ORACLE_FRACTION)
+    certain = jax.nn.one_hot(types, model.goals)
+    exponent = -2 * jax.random.uniform(exploration_key)
     return ImaginedState(
-        obs=episodes.obs[row, 0, seat],
+        obs=jnp.asarray(episodes.obs)[row, 0, seat],
         present=jnp.ones(seats, bool),
-        truth=truth,
-        told=told,
-        belief=jnp.where(
-            told, jax.nn.one_hot(truth, model.goals), model.init()
-        ),
-        explore=MAX_EXPLORATION
-        * 10.0 ** (-2 * jax.random.uniform(explore_key)),
+        types=types,
+        types_given=given,
+        belief=jnp.where(given, certain, model.init()),
+        exploration=MAX_EXPLORATION * 10.0**exponent,
     )
 
 
-def dream_on(
+def _draw_types(
+    model: LearnedOpponents, key: Key[Array, ""], opponents: int
+) -> Int32[Array, " J"]:
+    """Draw the type of each of J opponents from the prior."""
+    keys = jax.random.split(key, opponents)
+    return jax.vmap(lambda k: draw(k, model.prior))(keys)
+
+
+def imagine_step(
     world: PlanningModel,
     model: LearnedOpponents,
-    dream: ImaginedState,
-    key: Array,
+    state: ImaginedState,
+    key: Key[Array, ""],
     change_rate: float = 0.0,
 ) -> tuple[ImaginedState, ImaginedTransition]:
-    """One step of an imagined game: the agent takes its best action or tries another, the others act as their types do.
+    """Advance an imagined game by one step.
 
-    Where nobody told the agent who they are, each of the others becomes another with probability `change_rate` before it acts.
+    The agent takes the action of highest value, or explores; opponents act as the model
+    predicts for their types.
+
+    Args:
+        world: the world model.
+        model: the opponent model.
+        state: the game before the step.
+        key: key of the random draws.
+        change_rate: probability that an opponent changes type before it acts, in games
+            whose types are not given.
     """
-    own_key, try_key, others_key, end_key = jax.random.split(key, 4)
+    action_key, explore_key, others_key, end_key = jax.random.split(key, 4)
     if change_rate:
-        dream = resample_types(
-            model, dream, jax.random.fold_in(key, 4), change_rate
-        )
-    z, mask = world.encode(dream.obs), own_legal(world, model.game, dream.obs)
-    believed = model.posterior(dream.belief)
-    values = jnp.where(mask, world.value(z, dream.obs, believed), -jnp.inf)
-    tried = jax.random.bernoulli(try_key, dream.explore)
+        types_key = jax.random.fold_in(key, 4)
+        state = resample_types(model, state, types_key, change_rate)
+    z = world.encode(state.obs)
+    legal = own_legal(world, model.game, state.obs)
+    belief = model.posterior(state.belief)
+    values = jnp.where(legal, world.value(z, state.obs, belief), -jnp.inf)
+    explores = jax.random.bernoulli(explore_key, state.exploration)
     action = jnp.where(
-        tried, draw(own_key, uniform(mask)), jnp.argmax(values)
+        explores, draw(action_key, uniform(legal)), jnp.argmax(values)
     ).astype(jnp.int32)
-    others = act_as(model, dream, others_key)
-    goes_on = jax.random.bernoulli(
+    others = draw_opponent_actions(model, state, others_key)
+    continues = jax.random.bernoulli(
         end_key, jax.nn.sigmoid(world.continues(z, action, others))
     )
-    seen = world.imagine(world.next(z, action, others))
-    moved = model.update(
-        dream.belief,
-        dream.obs,
-        jnp.concatenate([action[None], others]),
-        dream.present,
+    next_obs = world.imagine(world.next(z, action, others))
+    joint = jnp.concatenate([action[None], others])
+    updated = model.update(state.belief, state.obs, joint, state.present)
+    next_belief = jnp.where(state.types_given, state.belief, updated)
+    transition = ImaginedTransition(
+        obs=state.obs,
+        belief=belief,
+        action=action,
+        reward=world.reward(z, action, others),
+        continues=continues.astype(jnp.float32),
+        next_obs=next_obs,
+        next_belief=model.posterior(next_belief),
     )
-    belief = jnp.where(dream.told, dream.belief, moved)
-    reward, goes_on = (
-        world.reward(z, action, others),
-        goes_on.astype(jnp.float32),
+    shown = model.game.present_in(next_obs)
+    present = state.present
+    if shown is not None:
+        present = present & jnp.asarray(shown)
+    state = eqx.tree_at(
+        lambda s: (s.obs, s.belief, s.present),
+        state,
+        (next_obs, next_belief, present),
     )
-    step = ImaginedTransition(
-        dream.obs,
-        believed,
-        action,
-        reward,
-        goes_on,
-        seen,
-        model.posterior(belief),
-    )
-    told = model.game.present_in(seen)
-    present = (
-        dream.present if told is None else dream.present & jnp.asarray(told)
-    )
-    return eqx.tree_at(
-        lambda d: (d.obs, d.belief, d.present), dream, (seen, belief, present)
-    ), step
+    return state, transition
 
 
 def resample_types(
     model: LearnedOpponents,
-    dream: ImaginedState,
-    key: Array,
+    state: ImaginedState,
+    key: Key[Array, ""],
     change_rate: float,
 ) -> ImaginedState:
-    """Some of the others are of another type from now on, drawn from the prior."""
-    when_key, what_key = jax.random.split(key)
-    moved = (
-        jax.random.bernoulli(when_key, change_rate, dream.truth.shape)
-        & ~dream.told
+    """Draw the type of each opponent again from the prior with a probability.
+
+    Args:
+        model: the opponent model.
+        state: an imagined game; unchanged where its types are given.
+        key: key of the random draws.
+        change_rate: the probability.
+    """
+    change_key, types_key = jax.random.split(key)
+    changes = (
+        jax.random.bernoulli(change_key, change_rate, state.types.shape)
+        & ~state.types_given
     )
-    other = jax.vmap(lambda k: draw(k, model.prior))(
-        jax.random.split(what_key, len(dream.truth))
-    )
-    return eqx.tree_at(
-        lambda d: d.truth, dream, jnp.where(moved, other, dream.truth)
-    )
+    drawn = _draw_types(model, types_key, len(state.types))
+    types = jnp.where(changes, drawn, state.types)
+    return eqx.tree_at(lambda s: s.types, state, types)
 
 
-def own_legal(world: PlanningModel, game: Game, obs: Array) -> Array:
-    """[A] bool: the actions that an observation shows to be legal, or else those predicted to be."""
-    told = game.legal_in(obs)
-    return (
-        world.allowed(world.encode(obs)) if told is None else jnp.asarray(told)
-    )
+def own_legal(
+    world: PlanningModel, game: Game, obs: Float[Array, "*obs"]
+) -> Bool[Array, " A"]:
+    """Return the own legal actions that an observation shows, or else those predicted.
+
+    Args:
+        world: the world model, for games whose observation shows no legal actions.
+        game: the game.
+        obs: own observation.
+    """
+    shown = game.legal_in(obs)
+    if shown is None:
+        return world.allowed(world.encode(obs))
+    return jnp.asarray(shown)
 
 
-def act_as(model: LearnedOpponents, dream: ImaginedState, key: Array) -> Array:
-    """[N-1] int32: what others of the types `dream.truth` do; ABSENT for a seat that has left."""
-    logits = model.logits(dream.obs)[jnp.arange(len(dream.truth)), dream.truth]
-    drawn = jax.vmap(jax.random.categorical)(
-        jax.random.split(key, len(logits)), logits
-    )
-    return jnp.where(dream.present[1:], drawn, ABSENT).astype(jnp.int32)
+def draw_opponent_actions(
+    model: LearnedOpponents, state: ImaginedState, key: Key[Array, ""]
+) -> Int32[Array, " J"]:
+    """Draw the action of each opponent by its type; ABSENT for a seat that has left.
+
+    Args:
+        model: the opponent model.
+        state: an imagined game.
+        key: key of the random draws.
+    """
+    opponents = len(state.types)
+    logits = model.logits(state.obs)[jnp.arange(opponents), state.types]
+    keys = jax.random.split(key, opponents)
+    drawn = jax.vmap(jax.random.categorical)(keys, logits)
+    return jnp.where(state.present[1:], drawn, ABSENT).astype(jnp.int32)
 
 
 def no_imagined_games(
-    config: TrainConfig, game: Game, goals: int
+    config: TrainConfig, game: Game, types: int
 ) -> ImaginedState:
-    """[D, ...] games that have not begun."""
-    others, count = game.num_players - 1, config.imagined_games
+    """Return placeholders [D, ...] of games that have not started.
+
+    Args:
+        config: its `imagined_games` is D.
+        game: the game.
+        types: number of types of opponents.
+    """
+    count, opponents = config.imagined_games, game.num_players - 1
     return ImaginedState(
         obs=jnp.zeros((count, *game.obs_shape)),
-        present=jnp.ones((count, others + 1), bool),
-        truth=jnp.zeros((count, others), jnp.int32),
-        told=jnp.zeros(count, bool),
-        belief=jnp.zeros((count, others, goals)),
-        explore=jnp.zeros(count),
+        present=jnp.ones((count, opponents + 1), bool),
+        types=jnp.zeros((count, opponents), jnp.int32),
+        types_given=jnp.zeros(count, bool),
+        belief=jnp.zeros((count, opponents, types)),
+        exploration=jnp.zeros(count),
     )
 
 
@@ -204,41 +246,57 @@ def imagine_starts(
     config: TrainConfig,
     model: LearnedOpponents,
     buffer: BufferState,
-    key: Array,
+    key: Key[Array, ""],
     count: int,
 ) -> ImaginedState:
-    """[count, ...] games."""
-    return jax.vmap(partial(begin, config, model, buffer))(
-        jax.random.split(key, count)
-    )
+    """Return the starts [count, ...] of imagined games.
+
+    Args:
+        config: settings of training.
+        model: the opponent model.
+        buffer: logged episodes.
+        key: key of the random draws.
+        count: number of games.
+    """
+    start = partial(start_imagined_game, config, model, buffer)
+    return jax.vmap(start)(jax.random.split(key, count))
 
 
-def dream_batch(
+def imagine_batch(
     config: TrainConfig,
     world: PlanningModel,
     model: LearnedOpponents,
     buffer: BufferState,
-    imagined_games: ImaginedState,
-    key: Array,
+    games: ImaginedState,
+    key: Key[Array, ""],
 ) -> tuple[ImaginedState, ImaginedTransition]:
-    """One step of many games [D, ...]; a game that has ended begins anew."""
-    step_key, begin_key = jax.random.split(key)
-    count = len(imagined_games.explore)
-    if config.change_rate:  # the belief expects it too
-        model = dataclasses.replace(
-            model, prior_mixing=max(model.prior_mixing, config.change_rate)
-        )
-    play_on = partial(dream_on, world, model, change_rate=config.change_rate)
-    after, steps = jax.vmap(play_on)(
-        imagined_games, jax.random.split(step_key, count)
+    """Advance D imagined games by one step; a game that ends starts again.
+
+    Args:
+        config: its `change_rate` applies to the games, and to the beliefs in them.
+        world: the world model.
+        model: the opponent model.
+        buffer: logged episodes, whose first observations games start at.
+        games: the games [D, ...] before the step.
+        key: key of the random draws.
+
+    Returns:
+        The games after the step, and the transitions [D, ...].
+    """
+    step_key, start_key = jax.random.split(key)
+    count = len(games.exploration)
+    if config.change_rate:
+        mixing = max(model.prior_mixing, config.change_rate)
+        model = dataclasses.replace(model, prior_mixing=mixing)
+    step = partial(imagine_step, world, model, change_rate=config.change_rate)
+    after, transitions = jax.vmap(step)(
+        games, jax.random.split(step_key, count)
     )
-    fresh = imagine_starts(config, model, buffer, begin_key, count)
+    starts = imagine_starts(config, model, buffer, start_key, count)
 
-    def choose(new: Array, old: Array) -> Array:
-        return jnp.where(
-            jnp.reshape(steps.goes_on, (-1, *(1,) * (new.ndim - 1))) > 0,
-            old,
-            new,
-        )
+    def select(start: Array, continued: Array) -> Array:
+        shape = (count, *(1,) * (start.ndim - 1))
+        continues = jnp.reshape(transitions.continues, shape) > 0
+        return jnp.where(continues, continued, start)
 
-    return jax.tree.map(choose, fresh, after), steps
+    return jax.tree.map(select, starts, after), transitions

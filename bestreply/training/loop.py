@@ -61,8 +61,10 @@ def _opponent_phase(
     key: Key[Array, ""],
 ) -> tuple[TrainState, Metrics]:
     buffer, weights = data
-    step = subgoal_step if config.model.subgoals else opponent_step
-    return step(config, buffer, weights, train_state, key)
+    if config.model.subgoals:
+        return subgoal_step(config, buffer, weights, train_state, key)
+    assert weights is not None
+    return opponent_step(config, buffer, weights, train_state, key)
 
 
 def _world_phase(

@@ -1,11 +1,10 @@
-"""The losses and TD targets of the specification, for one example; training averages them over a batch."""
+"""The losses and TD targets of the specification, for one example; training averages them."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from bestreply.config import LossWeights
 from bestreply.models.world_model import WorldModel
@@ -14,11 +13,17 @@ from bestreply.types import ABSENT, Transition
 
 
 def observation_loss(
-    world: WorldModel, z: Array, obs: Array
+    world: WorldModel, z: Float[Array, " Z"], obs: Float[Array, "*obs"]
 ) -> Float[Array, ""]:
-    """L_obs = || dec(z) - o ||^2, summed over entries and divided by their number.
+    """Return L_obs = || dec(z) - o ||^2, divided by the number of entries.
 
-    Under the Bernoulli likelihood 0/1 entries cost -log p(o) instead, so that sparse planes do not lose their few ones.
+    With the Bernoulli likelihood 0/1 entries have the loss -log p(o) instead, so that
+    the few ones of sparse planes are not lost.
+
+    Args:
+        world: the world model.
+        z: a latent.
+        obs: the observation that it should decode to.
     """
     raw, truth = world.decode_raw(z), obs.reshape(-1)
     squared = (raw - truth) ** 2
@@ -27,119 +32,162 @@ def observation_loss(
     return jnp.where(world.binary, bernoulli(raw, truth), squared).mean()
 
 
-def bernoulli(logit: Array, truth: Array) -> Array:
-    """-log p(truth) of 0/1 `truth` under `logit`, elementwise."""
+def bernoulli(
+    logit: Float[Array, "*B"], truth: Float[Array, "*B"]
+) -> Float[Array, "*B"]:
+    """Return -log p(truth) elementwise.
+
+    Args:
+        logit: logit of the probability of 1.
+        truth: entries 0 or 1.
+    """
     return jax.nn.softplus(logit) - truth * logit
 
 
 def world_losses(
     world: WorldModel, window: Transition, *, limit_ends: bool = False
-) -> dict[str, Array]:
-    """Every supervised loss but the value's, over a window [L, ...] of one seat, averaged over its valid steps.
+) -> dict[str, Float[Array, ""]]:
+    """Return the supervised losses of the world model, averaged over a window.
 
-    `limit_ends`: what counts ends with the step limit, so that the continuation is 0 there (training's `at_limit`).
+    Step k starts from the latent that k steps of the dynamics reach from enc(o_t) under
+    the logged actions. L = 1 is the specification.
 
-    Step k starts from the latent that k steps of the dynamics led to from enc(o_t), under the actions that the data holds; L = 1 is
-    the specification.
+    Args:
+        world: the world model.
+        window: L steps of one seat; invalid steps have no weight.
+        limit_ends: whether the continuation is 0 at the step limit.
+
+    Returns:
+        All losses by name but that of the value.
     """
-
-    def step(z: Array, at: Transition) -> tuple[Array, dict[str, Array]]:
-        after = world.next(z, at.action, at.others)
-        encoded = world.encode(at.next_obs)
-        goes_on = ~(
-            jnp.asarray(at.terminated)
-            | (jnp.asarray(at.truncated) & limit_ends)
-        )
-        legal = bernoulli(world.legal(z), at.legal.astype(jnp.float32)).mean()
-        next_legal = bernoulli(
-            world.legal(after), at.next_legal.astype(jnp.float32)
-        ).mean()
-        losses = {
-            "obs": observation_loss(world, after, at.next_obs),
-            "reward": (world.reward(z, at.action, at.others) - at.reward) ** 2,
-            "consistency": (
-                (after - jax.lax.stop_gradient(encoded)) ** 2
-            ).mean(),
-            "continuation": bernoulli(
-                world.continues(z, at.action, at.others),
-                goes_on.astype(jnp.float32),
-            ),
-            "legal": 0.5 * (legal + next_legal),
-        }
-        return after, jax.tree.map(
-            lambda x: jnp.where(at.valid, x, 0.0), losses
-        )
-
-    z, each = world.encode(window.obs[0]), []
-    for k in range(
-        len(window.step)
-    ):  # windows are short: unrolled, this trains faster than a scan
-        z, losses = step(z, jax.tree.map(lambda x, k=k: x[k], window))
+    z = world.encode(window.obs[0])
+    each = []
+    # Windows are short: unrolled, this trains faster than a scan.
+    for k in range(len(window.step)):
+        step = jax.tree.map(lambda x, k=k: x[k], window)
+        z, losses = _step_losses(world, z, step, limit_ends)
         each.append(losses)
     steps = jnp.maximum(window.valid.sum(), 1)
     losses = jax.tree.map(lambda *x: sum(x) / steps, *each)
-    reconstructed = observation_loss(
-        world, world.encode(window.obs[0]), window.obs[0]
-    )  # so that dec also reads enc(o)
-    return losses | {
-        "obs": 0.5 * (losses["obs"] + reconstructed)
-        if world.config.value_of == "z"
-        else losses["obs"]
+    if world.config.value_of == "z":  # the decoder then also decodes enc(o)
+        obs = window.obs[0]
+        reconstruction = observation_loss(world, world.encode(obs), obs)
+        losses["obs"] = 0.5 * (losses["obs"] + reconstruction)
+    return losses
+
+
+def _step_losses(
+    world: WorldModel, z: Float[Array, " Z"], at: Transition, limit_ends: bool
+) -> tuple[Float[Array, " Z"], dict[str, Float[Array, ""]]]:
+    """Return the predicted next latent, and the losses of one step; 0 if invalid."""
+    joint = at.action, at.others
+    next_z = world.next(z, *joint)
+    encoded = jax.lax.stop_gradient(world.encode(at.next_obs))
+    ends = jnp.asarray(at.terminated) | (jnp.asarray(at.truncated) & limit_ends)
+    continues = (~ends).astype(jnp.float32)
+    legal, next_legal = (
+        bernoulli(world.legal(latent), mask.astype(jnp.float32)).mean()
+        for latent, mask in ((z, at.legal), (next_z, at.next_legal))
+    )
+    losses = {
+        "obs": observation_loss(world, next_z, at.next_obs),
+        "reward": (world.reward(z, *joint) - at.reward) ** 2,
+        "consistency": ((next_z - encoded) ** 2).mean(),
+        "continuation": bernoulli(world.continues(z, *joint), continues),
+        "legal": 0.5 * (legal + next_legal),
+    }
+    return next_z, {
+        name: jnp.where(at.valid, loss, 0.0) for name, loss in losses.items()
     }
 
 
 def value_loss(
-    world: WorldModel, obs: Array, belief: Array, head: Array, target: Array
+    world: WorldModel,
+    obs: Float[Array, "*obs"],
+    belief: Float[Array, "J G"],
+    head: Int[Array, ""],
+    target: Float[Array, ""],
 ) -> Float[Array, ""]:
-    """L_V = || V(z_t) - stop_grad(y_t) ||^2, for the head of the player that acted or of the action taken, in units of its returns."""
+    """Return L_V = || V(z_t) - stop_grad(y_t) ||^2 of one head, in units of its returns.
+
+    Args:
+        world: the world model.
+        obs: own observation.
+        belief: belief about the J opponents.
+        head: the head of the player that acted, or of the action taken.
+        target: y_t.
+    """
     values = world.value(world.encode(obs), obs, belief)
     _, scale = world.units(belief)
     scale = jnp.broadcast_to(scale, values.shape)[head]
     return ((values[head] - jax.lax.stop_gradient(target)) / scale) ** 2
 
 
-def data_target(reward: Array, discount: Array, next_value: Array) -> Array:
-    """y = r_t + gamma (1 - done) V(o_{t+1}); `discount` is gamma (1 - terminated). A truncated step has a next value."""
+def data_target(
+    reward: Float[Array, "*#B"],
+    discount: Float[Array, "*#B"],
+    next_value: Float[Array, "*#B"],
+) -> Float[Array, "*#B"]:
+    """Return y = r_t + gamma (1 - done) V(o_{t+1}).
+
+    Args:
+        reward: r_t.
+        discount: gamma (1 - terminated); a truncated step has a next value.
+        next_value: V(o_{t+1}).
+    """
     return reward + discount * next_value
 
 
 def expected_target(
     target_net: WorldModel,
     at: Transition,
-    joint: Array,
-    weights: Array,
-    beliefs: Array,
-    head: Array,
-    discount: Array,
-) -> Array:
-    """y = r_t + gamma (1 - done) E_{a_j ~ pi_hat_j}[ V(f(z_t, a_i, a_j)) ], a_i and r_t from the data.
+    joint: Int[Array, "M J"],
+    weights: Float[Array, " M"],
+    beliefs: Float[Array, "M J G"],
+    head: Int[Array, ""],
+    discount: Float[Array, ""],
+) -> Float[Array, ""]:
+    """Return y = r_t + gamma (1 - done) E_{a_j ~ pi_hat_j}[ V(f(z_t, a_i, a_j)) ].
 
-    joint [M, N-1] holds the others' joint actions with `weights` [M]; `beliefs` [M, N-1, G] what each would make us believe.
+    Args:
+        target_net: the target network.
+        at: the logged step, with a_i and r_t.
+        joint: M joint actions of the J opponents.
+        weights: their probabilities.
+        beliefs: the belief after each of them.
+        head: the value head.
+        discount: gamma (1 - terminated).
     """
     z = target_net.encode(at.obs)
 
-    def worth(others: Array, belief: Array) -> Array:
-        return target_net.values_of(
-            target_net.next(z, at.action, others), belief
-        )[head]
+    def value(
+        others: Int[Array, " J"], belief: Float[Array, "J G"]
+    ) -> Float[Array, ""]:
+        next_z = target_net.next(z, at.action, others)
+        return target_net.values_of(next_z, belief)[head]
 
-    return (
-        at.reward + discount * (weights * jax.vmap(worth)(joint, beliefs)).sum()
-    )
+    expectation = (weights * jax.vmap(value)(joint, beliefs)).sum()
+    return at.reward + discount * expectation
 
 
 def opponent_losses(
     model: LearnedOpponents,
-    obs: Array,
-    others: Array,
-    weights: Float[Array, "others G"],
-) -> tuple[Array, Array]:
-    """sum_g w_j(g) (-log pi_hat_j(a_j | o, g)) of each other player [N-1], and the sum of its weights: 0 for a seat that had left."""
-    taken = jnp.take_along_axis(
-        model.logits(obs), jnp.maximum(others, 0)[:, None, None], 2
-    )[..., 0]  # [N-1, G]
+    obs: Float[Array, "*obs"],
+    others: Int[Array, " J"],
+    weights: Float[Array, "J G"],
+) -> tuple[Float[Array, " J"], Float[Array, " J"]]:
+    """Return sum_g w_j(g) (-log pi_hat_j(a_j | o, g)) of each opponent, and sum_g w_j(g).
+
+    Args:
+        model: the opponent model.
+        obs: own observation.
+        others: the opponents' actions; ABSENT, with weight 0, for a seat that has left.
+        weights: weight of each type.
+    """
+    action = jnp.maximum(others, 0)[:, None, None]
+    log_probs = jnp.take_along_axis(model.logits(obs), action, 2)[..., 0]
     weights = jnp.where((others != ABSENT)[:, None], weights, 0.0)
-    return -(weights * taken).sum(1), weights.sum(1)
+    return -(weights * log_probs).sum(1), weights.sum(1)
 
 
 CONTINUATION_WEIGHT = 0.2
@@ -148,12 +196,15 @@ LEGAL_WEIGHT = 0.2
 """Weight of the loss of the legal actions at o and o'."""
 
 
-def total_loss(losses: dict[str, Any], weights: LossWeights) -> Array:
+def total_loss(
+    losses: dict[str, Float[Array, ""]], weights: LossWeights
+) -> Float[Array, ""]:
     """Return the weighted sum of all losses.
 
     Args:
         losses: scalars by name.
-        weights: those that the specification names; `CONTINUATION_WEIGHT` and `LEGAL_WEIGHT` are fixed.
+        weights: those that the specification names; `CONTINUATION_WEIGHT` and
+            `LEGAL_WEIGHT` are fixed.
 
     Raises:
         ValueError: losses and weights have different names.
@@ -162,8 +213,7 @@ def total_loss(losses: dict[str, Any], weights: LossWeights) -> Array:
     named = dataclasses.asdict(weights) | fixed
     if set(named) != set(losses):
         raise ValueError(
-            f"losses {sorted(losses)} but weights {sorted(named)}; expected: one weight for each loss"
+            f"losses={sorted(losses)}: expected one for each weight, {sorted(named)}"
         )
-    return jnp.stack(
-        [named[name] * value for name, value in losses.items()]
-    ).sum()
+    terms = [named[name] * value for name, value in losses.items()]
+    return jnp.stack(terms).sum()

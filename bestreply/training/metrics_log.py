@@ -1,10 +1,12 @@
-"""Metrics of a run: TensorBoard while it lasts, Parquet to keep, and Weights & Biases where it is asked for.
+"""The metrics of a run: TensorBoard while it trains, Parquet to keep, and optionally Weights & Biases.
 
-The x-axis is environment steps: training uses its data at a fixed ratio of updates to environment steps, so update u of U of a phase
-stands for ``u / U`` of the data's environment steps; a method that plays itself counts its own. The update is kept beside it.
+The x-axis is environment steps. Training uses its data at a fixed ratio of updates to
+environment steps, so update u of U of a phase stands for ``u / U`` of the data's
+environment steps; a method that plays itself counts its own. The update is kept beside it.
 """
 
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,10 @@ SCHEMA = pa.schema(
 
 
 class MetricsLog:
-    """Collects metrics and writes them; `flush` makes what was written so far safe.
+    """Collects metrics and writes them.
 
-    A run that begins with another run's networks goes on with its metrics: environment steps and updates count on.
+    A run that starts with another run's networks continues that run's metrics:
+    environment steps and updates are counted on.
     """
 
     def __init__(
@@ -34,91 +37,104 @@ class MetricsLog:
         folder: Path,
         env_steps: int,
         updates: dict[str, int],
-        before: Path | None = None,
+        previous: Path | None = None,
         *,
         wandb: str = "",
         config: dict[str, Any] | None = None,
     ) -> None:
-        """`env_steps`: those of all the data; `updates` of each phase; `before`: the directory of the run begun from; `wandb`: a project
-        of Weights & Biases, which is told `config`.
+        """Open the log of a run.
 
-        Raises ValueError where that package is asked for and not installed.
+        Args:
+            folder: the run directory.
+            env_steps: environment steps of all the data.
+            updates: number of updates of each phase.
+            previous: directory of the run whose networks this one started with.
+            wandb: project of Weights & Biases; empty: none.
+            config: the configuration that is sent there.
+
+        Raises:
+            ValueError: the package wandb is asked for and not installed.
         """
         self.path = folder / "metrics.parquet"
-        earlier = (
-            pq.read_table(before / "metrics.parquet").to_pylist()
-            if before
-            else []
-        )
+        earlier = []
+        if previous is not None:
+            earlier = pq.read_table(previous / "metrics.parquet").to_pylist()
         self._folder, self._updates = folder / "tensorboard", updates
-        self._first_step, self._last_step = (
-            max((r["env_steps"] for r in earlier), default=0),
-            env_steps,
-        )
-        self._first = {
-            phase: self._last_update(earlier, phase) for phase in self._updates
+        self._first_step = max((r["env_steps"] for r in earlier), default=0)
+        self._last_step = env_steps
+        self._first_update = {
+            phase: _last_update(earlier, phase) for phase in updates
         }
-        self._rows = (
-            pq.read_table(self.path).to_pylist()
-            if self.path.exists()
-            else earlier
-        )
+        self._rows = earlier
+        if self.path.exists():
+            self._rows = pq.read_table(self.path).to_pylist()
         self._writer = None
         self._wandb = (
-            begin_wandb(wandb, folder, config or {}) if wandb else None
+            start_wandb(wandb, folder, config or {}) if wandb else None
         )
 
-    @staticmethod
-    def _phase(name: str) -> str:
-        kind = name.partition("/")[0]
-        return "opponents" if kind == "opponent" else kind
+    def rewind(self, made: Mapping[str, int]) -> None:
+        """Drop the metrics that were logged after the checkpoint training continues from.
 
-    def _last_update(self, rows: list[dict[str, Any]], phase: str) -> int:
-        return max(
-            (r["update"] for r in rows if self._phase(r["name"]) == phase),
-            default=0,
-        )
-
-    def rewind(self, done: dict[str, int]) -> None:
-        """Forgets what was logged after the checkpoint that training goes on from: so many updates of each phase were `done`."""
+        Args:
+            made: updates of each phase at the checkpoint.
+        """
+        last = {
+            phase: self._first_update[phase] + made[phase]
+            for phase in self._updates
+        }
         self._rows = [
-            r
-            for r in self._rows
-            if r["update"] <= self._first[p := self._phase(r["name"])] + done[p]
+            row
+            for row in self._rows
+            if row["update"] <= last[_phase_of(row["name"])]
         ]
 
     def write(
         self,
         phase: str,
         update: int,
-        values: dict[str, float],
+        values: Mapping[str, float],
         env_steps: int | None = None,
     ) -> None:
-        """What `values` were after so many updates of `phase`; `env_steps` where training plays itself and knows better."""
-        share = update / max(self._updates[phase], 1)
-        steps = round(
-            self._first_step + share * (self._last_step - self._first_step)
-        )
-        steps = steps if env_steps is None else env_steps
-        number = self._first[phase] + update
+        """Log metrics.
+
+        Args:
+            phase: name of the phase.
+            update: updates of the phase made so far.
+            values: scalars by name.
+            env_steps: environment steps, of a method that plays itself; None: by the
+                updates.
+        """
+        if env_steps is None:
+            share = update / max(self._updates[phase], 1)
+            span = self._last_step - self._first_step
+            env_steps = round(self._first_step + share * span)
+        number = self._first_update[phase] + update
         self._rows += [
-            {"env_steps": steps, "update": number, "name": n, "value": v}
-            for n, v in values.items()
+            {
+                "env_steps": env_steps,
+                "update": number,
+                "name": name,
+                "value": value,
+            }
+            for name, value in values.items()
         ]
         if self._writer is None:
             from tensorboardX import SummaryWriter
 
             self._writer = SummaryWriter(str(self._folder))
         for name, value in values.items():
-            self._writer.add_scalar(name, value, steps)
+            self._writer.add_scalar(name, value, env_steps)
         if self._wandb is not None:
-            self._wandb.log(values | {"env_steps": steps})
+            self._wandb.log({**values, "env_steps": env_steps})
 
     def flush(self) -> None:
+        """Write the metrics logged so far to the Parquet file."""
         with replacing(self.path) as beside:
             pq.write_table(pa.Table.from_pylist(self._rows, SCHEMA), beside)
 
     def close(self) -> None:
+        """Write the metrics and close all writers."""
         self.flush()
         if self._writer is not None:
             self._writer.close()
@@ -128,23 +144,46 @@ class MetricsLog:
             self._wandb = None
 
 
-def begin_wandb(project: str, folder: Path, config: dict[str, Any]) -> Any:
-    """A run of Weights & Biases, the same one whenever the run in `folder` goes on; every metric against environment steps."""
+def _phase_of(name: str) -> str:
+    """Return the phase of a metric: metrics of `opponents` are named opponent/..."""
+    prefix = name.partition("/")[0]
+    return "opponents" if prefix == "opponent" else prefix
+
+
+def _last_update(rows: list[dict[str, Any]], phase: str) -> int:
+    updates = (r["update"] for r in rows if _phase_of(r["name"]) == phase)
+    return max(updates, default=0)
+
+
+def start_wandb(project: str, folder: Path, config: dict[str, Any]) -> Any:
+    """Return a run of Weights & Biases, the same one whenever a run directory is resumed.
+
+    Args:
+        project: its project.
+        folder: the run directory; its file ``wandb_id`` holds the id.
+        config: the configuration that is sent.
+
+    Raises:
+        ValueError: the package wandb is not installed.
+    """
     try:
         import wandb as _wandb  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(
-            f'train.wandb={project!r} needs the package wandb: pip install "bestreply[wandb]"; or leave train.wandb empty'
+            f"train.wandb={project}: expected the package wandb: "
+            'pip install "bestreply[wandb]"; or leave train.wandb empty'
         ) from error
     wandb: Any = _wandb
-    known = folder / "wandb_id"
-    name = known.read_text().strip() if known.exists() else secrets.token_hex(8)
-    write_text(known, name + "\n")
+    file = folder / "wandb_id"
+    identifier = secrets.token_hex(8)
+    if file.exists():
+        identifier = file.read_text().strip()
+    write_text(file, identifier + "\n")
     run = wandb.init(
         project=project,
         dir=str(folder),
         name=folder.name,
-        id=name,
+        id=identifier,
         resume="allow",
         config=config,
     )

@@ -1,6 +1,7 @@
-"""What training changes: the networks, their optimisers, and the units that values count in."""
+"""The agent's train state: networks, their optimisers, and the units of values."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float, Int32, Key, PyTree
 
 from bestreply.config import RunConfig, TrainConfig
 from bestreply.games.base import Game
@@ -25,105 +26,107 @@ from bestreply.types import Episodes
 
 
 class SequenceState(eqx.Module):
-    """A model that reads the others' history, and what trains it."""
+    """A sequence model of opponents, and its optimiser."""
 
     model: SequenceOpponents
-    optimiser: Any
-    updates: Array  # [] int32
+    optimiser: PyTree
+    updates: Int32[Array, "*S"]
 
 
 class TrainState(eqx.Module):
-    """All that training changes: what a checkpoint holds."""
+    """The state that training of the agent changes: the content of a checkpoint."""
 
     opponents: LearnedOpponents
     world: WorldModel
-    target_net: WorldModel  # the target_net target network
-    opponent_optimiser: Any
-    world_optimiser: Any
-    value_optimiser: Any  # of the phase that fits the value alone
-    imagined_games: (
-        ImaginedState | None
-    )  # [D, ...], the imagined games of that phase
-    opponent_updates: Array  # [] int32, gradient steps made
-    updates: Array  # [] int32
-    value_updates: Array  # [] int32
+    target_net: WorldModel  # a moving average of `world`, for TD targets
+    opponent_optimiser: PyTree
+    world_optimiser: PyTree
+    value_optimiser: PyTree  # of the phase that trains the value alone
+    imagined_games: ImaginedState | None  # [D, ...], the games of that phase
+    opponent_updates: Int32[Array, "*S"]  # gradient steps made
+    updates: Int32[Array, "*S"]
+    value_updates: Int32[Array, "*S"]
     sequence: SequenceState | None = (
-        None  # where `ModelConfig.opponents` asks for one
+        None  # for the `opponents` that read histories
     )
 
     @property
     def history_updates(self) -> Array | int:
+        """The gradient steps of the sequence model; 0 without one."""
         return 0 if self.sequence is None else self.sequence.updates
 
 
 def initial_train_state(
-    config: RunConfig, game: Game, roster: list[dict[str, Any]]
+    config: RunConfig, game: Game, roster: Sequence[dict[str, Any]]
 ) -> TrainState:
-    """Untrained networks for `game`, drawn from the run's seed."""
-    goals, key = (
-        len(opponent_types(config.model).names(config.model, game, roster)),
-        jax.random.key(config.seed),
-    )
-    return _fresh(
-        dataclasses.replace(config, seed=0), game, goals, len(roster), key
-    )  # one program for all seeds
+    """Return untrained networks, drawn from the run's seed.
+
+    Args:
+        config: configuration of the run.
+        game: its game.
+        roster: the players of the data, one value head each with value_heads "player".
+    """
+    types = opponent_types(config.model).names(config.model, game, roster)
+    # The seed is in the key: all seeds share one program.
+    setting = dataclasses.replace(config, seed=0)
+    key = jax.random.key(config.seed)
+    return _initial(setting, game, len(types), len(roster), key)
 
 
-@partial(
-    jax.jit, static_argnames=("config", "game", "goals", "heads")
-)  # else every weight's shape compiles apart
-def _fresh(
-    config: RunConfig, game: Game, goals: int, heads: int, key: Array
+# One program: each weight alone would be a program of its own.
+@partial(jax.jit, static_argnames=("config", "game", "types", "players"))
+def _initial(
+    config: RunConfig, game: Game, types: int, players: int, key: Key[Array, ""]
 ) -> TrainState:
     opponent_key, world_key = jax.random.split(key)
     opponents = LearnedOpponents.create(
         game,
         config.model,
-        goals,
+        types,
         key=opponent_key,
         prior_mixing=config.planner.prior_mixing,
     )
     world = WorldModel(
-        game, config.model, goals=goals, heads=heads, key=world_key
+        game, config.model, goals=types, heads=players, key=world_key
     )
-    opponent_transform = optimiser(config.train, config.train.opponent_updates)
+    train = config.train
+    imagined_games = None
+    if train.target == "improved":
+        imagined_games = no_imagined_games(train, game, types)
     return TrainState(
         opponents=opponents,
         world=world,
         target_net=world,
-        opponent_optimiser=opponent_transform.init(trainable(fits(opponents))),
-        world_optimiser=optimiser(config.train, config.train.updates).init(
-            trainable(world)
+        opponent_optimiser=optimiser(train, train.opponent_updates).init(
+            trainable(opponent_networks(opponents))
         ),
-        value_optimiser=optimiser(
-            config.train, config.train.value_updates
-        ).init(trainable(world.value_net)),
-        imagined_games=no_imagined_games(config.train, game, goals)
-        if config.train.target == "improved"
-        else None,
+        world_optimiser=optimiser(train, train.updates).init(trainable(world)),
+        value_optimiser=optimiser(train, train.value_updates).init(
+            trainable(world.value_net)
+        ),
+        imagined_games=imagined_games,
         opponent_updates=jnp.int32(0),
         updates=jnp.int32(0),
         value_updates=jnp.int32(0),
         sequence=_sequence_state(
-            config, game, goals, jax.random.fold_in(key, 1)
+            config, game, types, jax.random.fold_in(key, 1)
         ),
     )
 
 
 def _sequence_state(
-    config: RunConfig, game: Game, goals: int, key: Array
+    config: RunConfig, game: Game, types: int, key: Key[Array, ""]
 ) -> SequenceState | None:
     if config.model.opponents not in ("recurrent", "in_context"):
         return None
-    model = SequenceOpponents.create(game, config.model, goals, key=key)
-    state = optimiser(config.train, config.train.history_updates).init(
-        trainable(model)
-    )
-    return SequenceState(model, state, jnp.int32(0))
+    model = SequenceOpponents.create(game, config.model, types, key=key)
+    transform = optimiser(config.train, config.train.history_updates)
+    return SequenceState(model, transform.init(trainable(model)), jnp.int32(0))
 
 
 WEIGHT_DECAY = 1e-4
-"""Decoupled weight decay of either optimiser, as a fraction of a weight for each unit of the learning rate."""
+"""Decoupled weight decay of either optimiser, as a fraction of a weight for each unit of
+the learning rate."""
 MAX_GRADIENT_NORM = 10.0
 """Norm that a gradient is clipped to."""
 
@@ -131,31 +134,44 @@ MAX_GRADIENT_NORM = 10.0
 def optimiser(
     config: TrainConfig, updates: int
 ) -> optax.GradientTransformation:
-    """Muon (Jordan et al., 2024) or AdamW under a clipped gradient, with warm-up and cosine decay to a twentieth."""
-    peak, warm, decay = (
-        config.learning_rate,
-        max(updates // 50, 1),
-        WEIGHT_DECAY,
-    )
+    """Return Muon (Jordan et al., 2024) or AdamW, under a clipped gradient.
+
+    The learning rate warms up over 2 % of the updates, then decays to a twentieth by a
+    cosine.
+
+    Args:
+        config: optimiser and peak learning rate.
+        updates: gradient steps of the phase.
+    """
+    peak, warm_up = config.learning_rate, max(updates // 50, 1)
     schedule = optax.warmup_cosine_decay_schedule(
-        0.0, peak, warm, max(updates, warm + 1), peak / 20
+        0.0, peak, warm_up, max(updates, warm_up + 1), peak / 20
     )
     if config.optimiser == "adamw":
-        step = optax.adamw(schedule, weight_decay=decay)
-    else:  # biases and norms are left to Adam
+        step = optax.adamw(schedule, weight_decay=WEIGHT_DECAY)
+    else:  # Muon leaves biases and norms to Adam
         step = optax.contrib.muon(
-            schedule, weight_decay=decay, adam_weight_decay=decay
+            schedule, weight_decay=WEIGHT_DECAY, adam_weight_decay=WEIGHT_DECAY
         )
     return optax.chain(optax.clip_by_global_norm(MAX_GRADIENT_NORM), step)
 
 
-def fits(model: LearnedOpponents) -> Any:
-    """What gradient steps change of a model of the others."""
+def opponent_networks(model: LearnedOpponents) -> PyTree:
+    """Return the networks of an opponent model that gradient steps change.
+
+    Args:
+        model: an opponent model, with or without a subgoal network.
+    """
     return model.net if model.subgoal is None else (model.net, model.subgoal)
 
 
-def trainable(tree: Any, like: Any = None) -> Any:
-    """The trainable leaves of `tree`: all floats but the units of the value. `like`: the model that a gradient belongs to."""
+def trainable(tree: PyTree, like: PyTree = None) -> PyTree:
+    """Return the trainable leaves of a tree: all floats but the units of the value.
+
+    Args:
+        tree: a network, or its gradient.
+        like: the network that a gradient belongs to; None: `tree` itself.
+    """
     model = tree if like is None else like
     floats = jax.tree.map(eqx.is_inexact_array, model)
     if isinstance(model, WorldModel):
@@ -165,39 +181,58 @@ def trainable(tree: Any, like: Any = None) -> Any:
     return eqx.filter(tree, floats)
 
 
+def apply_gradient(
+    transform: optax.GradientTransformation,
+    state: PyTree,
+    networks: PyTree,
+    gradient: PyTree,
+) -> tuple[PyTree, PyTree]:
+    """Return networks and the optimiser's state after one gradient step.
+
+    Args:
+        transform: the optimiser.
+        state: its state.
+        networks: the networks.
+        gradient: gradient of the loss.
+    """
+    change, state = transform.update(
+        trainable(gradient, networks), state, trainable(networks)
+    )
+    return eqx.apply_updates(networks, change), state
+
+
 NO_VALUE = -1e6
-"""The value of a head whose player has no play in the data yet: no planner follows it."""
+"""Value of a head whose player has no logged play yet, so that no planner follows it."""
+MIN_SCALE = 1e-2
+"""Smallest unit of a value head."""
+MIN_STEPS = 100
+"""Smallest number of steps that a mean and a deviation are taken from."""
 
 
 def set_units(
     train_state: TrainState, config: RunConfig, episodes: Episodes
 ) -> TrainState:
-    """Takes from `episodes` what the networks count in: how often each goal was met, and each value head's returns.
+    """Return the train state with the prior over types and the units of values.
 
-    The prior of the model of the others becomes the share of each goal or type at first steps; the units of a head the mean and
-    deviation of the discounted returns that its player had; those of values of actions, for each goal or type, of the returns had
-    among such others.
+    The prior is the frequency of each type at first steps; uniform where types have no
+    labels. The unit of a player's value head is the mean and the standard deviation of
+    the player's discounted returns; that of action values, for each type, of the returns
+    earned against opponents of that type.
+
+    Args:
+        train_state: the state to change.
+        config: configuration of the run.
+        episodes: the training episodes.
     """
     index = all_indices(episodes)
-    whole = partial(
+    to_the_end = partial(
         n_step_return, config.train, n_step=episodes.action.shape[1]
     )
-    returns = np.asarray(jax.jit(whole)(episodes, index)[0])
-    player = np.asarray(episodes.player)[index.row, index.seat]
+    returns = np.asarray(jax.jit(to_the_end)(episodes, index)[0])
     mean, scale = _units(train_state, config, episodes, index, returns)
-    first = (
-        index.step == 0
-    )  # a belief starts with who sits there, not with whose play is long
-    goals = train_state.opponents.goals
-    logged = opponent_types(config.model).logged
-    if logged is None:
-        prior = jnp.full(goals, 1 / goals)
-    else:
-        met = logged(player, np.asarray(episodes.goal)[index])[first]
-        counts = np.bincount(met[met >= 0], minlength=goals)
-        prior = jnp.asarray(counts / counts.sum(), jnp.float32)
+    prior = _prior(config, episodes, index, train_state.opponents.goals)
 
-    def places(s: TrainState) -> Any:
+    def places(s: TrainState) -> tuple[Array, ...]:
         return (
             s.opponents.prior,
             s.world.value_mean,
@@ -206,11 +241,22 @@ def set_units(
             s.target_net.value_scale,
         )
 
-    return eqx.tree_at(
-        places,
-        train_state,
-        (prior, mean, scale, jnp.copy(mean), jnp.copy(scale)),
-    )
+    values = (prior, mean, scale, jnp.copy(mean), jnp.copy(scale))
+    return eqx.tree_at(places, train_state, values)
+
+
+def _prior(
+    config: RunConfig, episodes: Episodes, index: Index, types: int
+) -> Float[Array, " G"]:
+    """Return the frequency of types at first steps: long episodes do not count more."""
+    logged = opponent_types(config.model).logged
+    if logged is None:
+        return jnp.full(types, 1 / types)
+    player = np.asarray(episodes.player)[index.row, index.seat]
+    goal = np.asarray(episodes.goal)[index]
+    first = logged(player, goal)[index.step == 0]
+    counts = np.bincount(first[first >= 0], minlength=types)
+    return jnp.asarray(counts / counts.sum(), jnp.float32)
 
 
 def _units(
@@ -218,45 +264,51 @@ def _units(
     config: RunConfig,
     episodes: Episodes,
     index: Index,
-    returns: np.ndarray,
-) -> tuple[Array, Array]:
-    """Means and deviations of `returns` [B], as `WorldModel.value_mean` and `value_scale` want them."""
-    count, player = (
-        train_state.world.value_scale.shape[0],
-        np.asarray(episodes.player)[index.row],
-    )  # [B, N]
-    own = np.arange(player.shape[1]) == index.seat[:, None]
-    logged = opponent_types(config.model).logged
-    if config.model.value_heads == "action":
-        weights = np.ones((count, len(returns)))
-        if logged is not None:
-            goal = np.asarray(episodes.goal)[index.row, index.step]
-            types = logged(player, goal)
-            weights = np.stack([_among(types == k, own) for k in range(count)])
-    elif config.model.value_heads == "player":
-        weights = np.stack(
-            [((player == k) & own).sum(1) for k in range(count)]
-        ).astype(np.float64)
-    else:
-        weights = np.ones((1, len(returns)))
+    returns: Float[np.ndarray, " B"],
+) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
+    """Return mean and standard deviation of the returns of each value unit."""
+    count = train_state.world.value_scale.shape[0]
+    weights = _unit_weights(config, episodes, index, count)
     total = weights.sum(1)
-    there, total = total > 0, np.maximum(total, 1e-9)
+    known, total = total > 0, np.maximum(total, 1e-9)
     mean = weights @ returns / total
-    deviation = np.sqrt(np.maximum(weights @ returns**2 / total - mean**2, 0))
-    nothing = 0.0 if config.model.value_heads == "action" else NO_VALUE
-    mean, scale = (
-        np.where(there, mean, nothing),
-        np.where(there, np.maximum(deviation, 1e-2), 1.0),
+    variance = weights @ returns**2 / total - mean**2
+    deviation = np.maximum(np.sqrt(np.maximum(variance, 0)), MIN_SCALE)
+    unknown = 0.0 if config.model.value_heads == "action" else NO_VALUE
+    return (
+        jnp.asarray(np.where(known, mean, unknown), jnp.float32),
+        jnp.asarray(np.where(known, deviation, 1.0), jnp.float32),
     )
-    return jnp.asarray(mean, jnp.float32), jnp.asarray(scale, jnp.float32)
 
 
-def _among(them: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """[B] float64: how much each step tells of a seat `own` [B, N] among `them`: those where all others are, if there are enough."""
-    count = (them & ~own).sum(1).astype(np.float64)
-    all_of_them = (count == own.shape[1] - 1).astype(np.float64)
-    return all_of_them if all_of_them.sum() >= ENOUGH else count
+def _unit_weights(
+    config: RunConfig, episodes: Episodes, index: Index, count: int
+) -> Float[np.ndarray, "K B"]:
+    """Return the weight of each step in the moments of each of `count` value units."""
+    heads, steps = config.model.value_heads, len(index.row)
+    if heads == "single":
+        return np.ones((1, steps))
+    player = np.asarray(episodes.player)[index.row]  # [B, N]
+    own = np.arange(player.shape[1]) == index.seat[:, None]
+    if heads == "player":
+        of_head = [((player == k) & own).sum(1) for k in range(count)]
+        return np.stack(of_head).astype(np.float64)
+    logged = opponent_types(config.model).logged
+    if logged is None:
+        return np.ones((count, steps))
+    goal = np.asarray(episodes.goal)[index.row, index.step]
+    types = logged(player, goal)
+    return np.stack([_against(types == k, own) for k in range(count)])
 
 
-ENOUGH = 100
-"""Steps to take a mean and a deviation from."""
+def _against(
+    of_type: Bool[np.ndarray, "B N"], own: Bool[np.ndarray, "B N"]
+) -> Float[np.ndarray, " B"]:
+    """Return the weight of each step in the moments of returns against one type.
+
+    Steps where all opponents are of the type, if there are enough of them; otherwise
+    all steps, by the number of opponents of the type.
+    """
+    count = (of_type & ~own).sum(1).astype(np.float64)
+    all_of_type = (count == own.shape[1] - 1).astype(np.float64)
+    return all_of_type if all_of_type.sum() >= MIN_STEPS else count

@@ -1,11 +1,11 @@
-"""What the value is fitted to: the TD targets of the specification, for batches drawn from a buffer."""
+"""TD targets of the value, for batches drawn from a buffer."""
 
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from bestreply.config import RunConfig, TrainConfig
 from bestreply.games.base import Game
@@ -23,21 +23,19 @@ from bestreply.types import ABSENT, Episodes, Transition
 
 
 class LoggedBeliefs(eqx.Module):
-    """What the model of the others makes of logged play, computed once before the value is fitted."""
+    """Beliefs and importance ratios of logged play, computed once before the value is trained."""
 
-    beliefs: Float[
-        Array, "E T1 N J G"
-    ]  # what each seat believes about the J others before each step, and after the last
-    ratios: (
-        Float[Array, "E T N K"] | None
-    )  # pi_k(a_i | o) / the behaviour's probability of a_i, for the player of each value head
+    beliefs: Float[Array, "E T1 N J G"]
+    """Belief of each seat about its J opponents before each step and after the last."""
+    ratios: Float[Array, "E T N K"] | None
+    """pi_k(a_i | o) / probability of a_i under the behaviour, for the player of each head."""
 
 
 class Targets(NamedTuple):
-    """What the value is fitted to, for a batch. Heads are players, or one for all."""
+    """Targets of a batch for K value heads: one for each player, or one for all."""
 
     y: Array  # [B, K] float32
-    weight: Array  # [B, K] float32: how much this step tells each head
+    weight: Array  # [B, K] float32, weight of the step in each head's loss
     belief: Array  # [B, N-1, G], at o_t
 
 
@@ -49,32 +47,41 @@ def value_targets(
     logged_beliefs: LoggedBeliefs,
     index: Index,
     at: Transition,
-    key: Array,
+    key: Key[Array, ""],
 ) -> Targets:
-    """TD targets for the transitions `at` [B] at `index`, from the target_net target network.
+    """Return the TD targets of logged transitions.
 
-    A step counts in full for the head of the player that made it. It also counts `config.train.off_policy` times for every other
-    head, one step deep, weighted by how much likelier that head's player was to act so (importance weighting: E over the
-    behaviour of ratio * (V - y)^2 is least where V is the expectation of y under the head's own player).
+    A step has weight 1 for the head of the player that made it. For every other head it
+    has a one-step target, with weight `config.train.off_policy` times the importance
+    ratio of its action: E over the behaviour of ratio * (V - y)^2 is smallest where V is
+    the expectation of y under the player of the head.
+
+    Args:
+        config: configuration of the run.
+        target_net: the target network.
+        model: the opponent model, for `train.target="expected"`.
+        buffer: the training episodes.
+        logged_beliefs: beliefs and ratios of these episodes.
+        index: place of B transitions in the buffer.
+        at: the transitions [B, ...].
+        key: key of the random draws, for joint actions that are sampled.
     """
     heads = target_net.value_scale.shape[0]
-    head = (
-        at.player[:, 0]
-        if config.model.value_heads == "player"
-        else jnp.zeros_like(at.seat)
-    )
+    head = jnp.zeros_like(at.seat)
+    if config.model.value_heads == "player":
+        head = at.player[:, 0]
     own = jax.nn.one_hot(head, heads)
     belief = logged_beliefs.beliefs[index]
     if config.train.target == "expected":
         y = _expected(config, target_net, model, at, belief, head, key)
         return Targets(jnp.broadcast_to(y[:, None], own.shape), own, belief)
 
-    def bootstrapped(n_step: int) -> Array:
+    def bootstrapped(n_step: int) -> Float[Array, "B K"]:
         reward, discount, end = n_step_return(
             config.train, buffer.episodes, index, n_step
         )
         row, _, seat = index
-        obs = buffer.episodes.obs[row, end, seat]
+        obs = jnp.asarray(buffer.episodes.obs)[row, end, seat]
         value = jax.vmap(
             lambda o, b: target_net.value(target_net.encode(o), o, b)
         )(obs, logged_beliefs.beliefs[row, end, seat])
@@ -83,42 +90,43 @@ def value_targets(
     y = bootstrapped(config.train.n_step)
     if logged_beliefs.ratios is None:
         return Targets(y, own, belief)
-    weight = jnp.where(
-        own > 0, 1.0, config.train.off_policy * logged_beliefs.ratios[index]
-    )
-    return Targets(
-        y
-        if config.train.n_step == 1
-        else jnp.where(own > 0, y, bootstrapped(1)),
-        weight,
-        belief,
-    )
+    ratio = logged_beliefs.ratios[index]
+    weight = jnp.where(own > 0, 1.0, config.train.off_policy * ratio)
+    if config.train.n_step > 1:
+        y = jnp.where(own > 0, y, bootstrapped(1))
+    return Targets(y, weight, belief)
 
 
 def n_step_return(
     config: TrainConfig, episodes: Episodes, index: Index, n_step: int
-) -> tuple[Array, Array, Array]:
-    """Discounted rewards of up to n steps of the seat's own episode, the discount of what follows, and the step that follows [B].
+) -> tuple[Float[Array, " B"], Float[Array, " B"], Int[Array, " B"]]:
+    """Return the discounted reward of up to n steps, and the discount of the next value.
 
-    The discount is gamma^m (1 - terminated): a step limit ends nothing, unless `config.at_limit` says so.
+    The discount is gamma^m (1 - terminated) after m steps of the seat's own episode. A
+    step limit does not end the return, unless `config.at_limit` is "zero".
+
+    Args:
+        config: its `gamma` and `at_limit` are read.
+        episodes: E logged episodes of T steps.
+        index: place of B steps.
+        n_step: number of steps n.
+
+    Returns:
+        The discounted reward, the discount, and the step that follows.
     """
     row, t, seat = index
     steps = jnp.asarray(t)[:, None] + jnp.arange(n_step)  # [B, n]
-    inside = steps < episodes.action.shape[1]
-    steps = jnp.minimum(steps, episodes.action.shape[1] - 1)
-    acted = (
-        episodes.action[row[:, None], steps, seat[:, None]] != ABSENT
-    ) & inside
-    rewards = jnp.where(
-        acted, episodes.reward[row[:, None], steps, seat[:, None]], 0.0
-    )
+    last_step = episodes.action.shape[1] - 1
+    at = row[:, None], jnp.minimum(steps, last_step), seat[:, None]
+    acted = (jnp.asarray(episodes.action)[at] != ABSENT) & (steps <= last_step)
+    rewards = jnp.where(acted, jnp.asarray(episodes.reward)[at], 0.0)
     total = (rewards * config.gamma ** jnp.arange(n_step)).sum(1)
     count = acted.sum(1)
     last = t + count - 1
-    goes_on = ~jnp.asarray(episodes.terminated)[row, last, seat]
+    continues = ~jnp.asarray(episodes.terminated)[row, last, seat]
     if config.at_limit == "zero":
-        goes_on &= ~jnp.asarray(episodes.truncated)[row, last]
-    return total, goes_on * config.gamma**count, t + count
+        continues &= ~jnp.asarray(episodes.truncated)[row, last]
+    return total, continues * config.gamma**count, t + count
 
 
 def _expected(
@@ -126,47 +134,46 @@ def _expected(
     target_net: WorldModel,
     model: LearnedOpponents,
     at: Transition,
-    belief: Array,
-    head: Array,
-    key: Array,
-) -> Array:
-    """[B]: `expected_target` for the head of the player that acted."""
-    goes_on = ~at.terminated
-    if config.train.at_limit == "zero":
-        goes_on &= ~at.truncated
+    belief: Float[Array, "B J G"],
+    head: Int[Array, " B"],
+    key: Key[Array, ""],
+) -> Float[Array, " B"]:
+    """Return `expected_target` for the head of the player that acted."""
+    continues = _continues(config.train, at)
 
     def one(
-        at: Transition, belief: Array, head: Array, goes_on: Array, key: Array
-    ) -> Array:
+        at: Transition,
+        belief: Float[Array, "J G"],
+        head: Int[Array, ""],
+        continues: Bool[Array, ""],
+        key: Key[Array, ""],
+    ) -> Float[Array, ""]:
         probs = model.predict(belief, at.obs, at.legal)
         joint, weights = joint_actions(
             probs, at.present[1:], key, config.planner
         )
 
-        def believed(others: Array) -> Array:
-            return model.posterior(
-                model.update(
-                    belief,
-                    at.obs,
-                    jnp.concatenate([at.action[None], others]),
-                    at.present,
-                )
-            )
+        def next_belief(others: Int[Array, " J"]) -> Float[Array, "J G"]:
+            actions = jnp.concatenate([at.action[None], others])
+            updated = model.update(belief, at.obs, actions, at.present)
+            return model.posterior(updated)
 
-        moved = jax.vmap(believed)(joint)
+        beliefs = jax.vmap(next_belief)(joint)
+        discount = continues * config.train.gamma
         return expected_target(
-            target_net,
-            at,
-            joint,
-            weights,
-            moved,
-            head,
-            goes_on * config.train.gamma,
+            target_net, at, joint, weights, beliefs, head, discount
         )
 
-    return jax.vmap(one)(
-        at, belief, head, goes_on, jax.random.split(key, len(head))
-    )
+    keys = jax.random.split(key, len(head))
+    return jax.vmap(one)(at, belief, head, continues, keys)
+
+
+def _continues(config: TrainConfig, at: Transition) -> Bool[Array, " B"]:
+    """Return whether a value follows each transition."""
+    continues = ~jnp.asarray(at.terminated)
+    if config.at_limit == "zero":
+        continues &= ~jnp.asarray(at.truncated)
+    return continues
 
 
 def improved_target(
@@ -175,23 +182,31 @@ def improved_target(
     target_net: PlanningModel,
     game: Game,
     step: ImaginedTransition,
-) -> Array:
-    """y = r_t + gamma (1 - done) Q_slow(o_{t+1}, b_{t+1}, a*), a* = argmax over legal a of Q(o_{t+1}, b_{t+1}, a).
+) -> Float[Array, ""]:
+    """Return the target of action values: the value of the best action at the next step.
 
-    The online network chooses and the target_net one judges, so that a slip of one is not taken for a gain (van Hasselt et al., Deep
-    Reinforcement Learning with Double Q-learning, 2016).
+    y = r_t + gamma (1 - done) Q_target(o_{t+1}, b_{t+1}, a*),
+    a* = argmax over legal a of Q(o_{t+1}, b_{t+1}, a).
+
+    The online network selects the action and the target network values it, against
+    overestimation (van Hasselt et al., Deep Reinforcement Learning with Double
+    Q-learning, 2016).
+
+    Args:
+        config: its `gamma` is read.
+        world: the online network.
+        target_net: the target network.
+        game: the game.
+        step: one logged or imagined step.
     """
     obs, belief = step.next_obs, step.next_belief
     z = world.encode(obs)
-    chosen = jnp.argmax(
-        jnp.where(
-            own_legal(world, game, obs), world.value(z, obs, belief), -jnp.inf
-        )
-    )
+    legal = own_legal(world, game, obs)
+    best = jnp.argmax(jnp.where(legal, world.value(z, obs, belief), -jnp.inf))
     return data_target(
         step.reward,
-        config.gamma * step.goes_on,
-        target_net.value(z, obs, belief)[chosen],
+        config.gamma * step.continues,
+        target_net.value(z, obs, belief)[best],
     )
 
 
@@ -200,39 +215,39 @@ def logged_steps(
     logged_beliefs: LoggedBeliefs,
     at: Transition,
     index: Index,
-    truth: Array | None,
-    key: Array,
+    types: Int[Array, "B J"] | None,
+    key: Key[Array, ""],
 ) -> ImaginedTransition:
-    """Logged transitions [B] in the shape of imagined ones; in `ORACLE_FRACTION` of them the agent is given the opponents' true
-    goals or types `truth` [B, N-1]; where it is None, what was believed of them at the end."""
-    told = jax.random.bernoulli(key, ORACLE_FRACTION, at.seat.shape)
+    """Return logged transitions in the form of imagined ones.
+
+    In `ORACLE_FRACTION` of them the belief is the opponents' true types.
+
+    Args:
+        config: its `at_limit` is read.
+        logged_beliefs: beliefs of the logged episodes.
+        at: the transitions [B, ...].
+        index: place of the transitions.
+        types: the opponents' true types; None where no log holds them: the belief at
+            the end of the episode takes their place.
+        key: key of the random draws.
+    """
+    given = jax.random.bernoulli(key, ORACLE_FRACTION, at.seat.shape)
     row, step, seat = index
-    certain = (
-        logged_beliefs.beliefs[row, -1, seat]
-        if truth is None
-        else jax.nn.one_hot(truth, logged_beliefs.beliefs.shape[-1])
-    )
+    if types is None:
+        certain = logged_beliefs.beliefs[row, -1, seat]
+    else:
+        certain = jax.nn.one_hot(types, logged_beliefs.beliefs.shape[-1])
 
-    def believed(step: Array) -> Array:
-        return jnp.where(
-            told[:, None, None],
-            certain,
-            logged_beliefs.beliefs[row, step, seat],
-        )
+    def belief(step: Int[Array, " B"]) -> Float[Array, "B J G"]:
+        logged = logged_beliefs.beliefs[row, step, seat]
+        return jnp.where(given[:, None, None], certain, logged)
 
-    ends = jnp.asarray(at.terminated) | (
-        jnp.asarray(at.truncated) & (config.at_limit == "zero")
-    )
-    goes_on = (~ends).astype(jnp.float32)
     return ImaginedTransition(
-        at.obs,
-        believed(step),
-        at.action,
-        at.reward,
-        goes_on,
-        at.next_obs,
-        believed(step + 1),
+        obs=at.obs,
+        belief=belief(step),
+        action=at.action,
+        reward=at.reward,
+        continues=_continues(config, at).astype(jnp.float32),
+        next_obs=at.next_obs,
+        next_belief=belief(step + 1),
     )
-
-
-# -- what the model of the others makes of logged play -------------------------------------------------------------------------

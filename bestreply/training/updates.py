@@ -1,12 +1,12 @@
 """One gradient step of each phase of training."""
 
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from bestreply.config import RunConfig
 from bestreply.games.base import Game
@@ -35,19 +35,20 @@ from bestreply.replay.moa_buffer import (
     gather,
     gather_window,
 )
-from bestreply.training.imagination import ImaginedTransition, dream_batch
+from bestreply.training.imagination import ImaginedTransition, imagine_batch
 from bestreply.training.losses import (
     opponent_losses,
     total_loss,
     value_loss,
     world_losses,
 )
+from bestreply.training.phases import Metrics
 from bestreply.training.state import (
     SequenceState,
     TrainState,
-    fits,
+    apply_gradient,
+    opponent_networks,
     optimiser,
-    trainable,
 )
 from bestreply.training.targets import (
     LoggedBeliefs,
@@ -58,23 +59,39 @@ from bestreply.training.targets import (
 )
 from bestreply.types import ABSENT, Transition, ego_order
 
+Tree = TypeVar("Tree")
+Belief = TypeVar("Belief", Float[Array, "B J G"], None)
+
 HISTORY_BATCH = 64
-"""Histories in a gradient step, each of one episode or of as many as `model.context` reads."""
+"""Histories in a gradient step, each of one episode or of the episodes that
+`model.context` reads."""
 UNROLL = 1
 """Latent steps that the loss of the dynamics covers; 1 is the specification's loss."""
 
 
-def labels(config: RunConfig, at: Transition) -> Array | None:
-    """[..., N-1] int32: the goal or type of each other player, as the model of the others counts them; None where codes are learned,
-    which nobody labels."""
+def logged_types(
+    config: RunConfig, at: Transition
+) -> Int[Array, "*B J"] | None:
+    """Return the type of each opponent of logged steps; None for types without labels.
+
+    Args:
+        config: configuration of the run.
+        at: logged steps.
+    """
     logged = opponent_types(config.model).logged
     return None if logged is None else logged(at.player, at.goal)[..., 1:]
 
 
 def opponent_loss(
-    model: LearnedOpponents, batch: Transition, weights: Array
-) -> Array:
-    """Mean of -log pi_hat_j(a_j | o, g) over those that acted, by their weights [B, N-1, G] for each goal or type."""
+    model: LearnedOpponents, batch: Transition, weights: Float[Array, "B J G"]
+) -> Float[Array, ""]:
+    """Return the mean of -log pi_hat_j(a_j | o, g) over opponents that acted.
+
+    Args:
+        model: the opponent model.
+        batch: logged steps [B, ...].
+        weights: weight of each type of each opponent.
+    """
     losses, counts = jax.vmap(partial(opponent_losses, model))(
         batch.obs, batch.others, weights
     )
@@ -84,48 +101,68 @@ def opponent_loss(
 def opponent_step(
     config: RunConfig,
     buffer: BufferState,
-    weights: Array,
+    weights: Float[Array, "E T N G"],
     train_state: TrainState,
-    key: Array,
-) -> tuple[TrainState, dict[str, Array]]:
-    """One gradient step for the model of the others; `weights` [E, T, N, G] of each step for each goal or type."""
-    draw_key, turn_key = jax.random.split(key)
+    key: Key[Array, ""],
+) -> tuple[TrainState, Metrics]:
+    """Make one gradient step of the opponent model.
+
+    Args:
+        config: configuration of the run.
+        buffer: the training episodes.
+        weights: weight of each type at each step (`label_weights`).
+        train_state: the state before the step.
+        key: key of the random draws.
+
+    Returns:
+        The state after the step, and metrics by name.
+    """
+    draw_key, symmetry_key = jax.random.split(key)
     index = draw_index(buffer, draw_key, config.train.opponent_batch)
-    others = jnp.asarray(ego_order(weights.shape[2])[:, 1:])[index.seat]
-    counts = weights[
-        index.row[:, None], index.step[:, None], others
-    ]  # [B, N-1, G]
     batch, counts = augmented(
         config,
         train_state.opponents.game,
         gather(buffer, index),
-        counts,
-        turn_key,
+        _of_opponents(weights, index),
+        symmetry_key,
     )
 
-    def loss(fitted: Any) -> Array:
-        return opponent_loss(
-            eqx.tree_at(fits, train_state.opponents, fitted), batch, counts
-        )
+    def loss(networks: PyTree) -> Float[Array, ""]:
+        model = _with_networks(train_state.opponents, networks)
+        return opponent_loss(model, batch, counts)
 
     value, gradient = eqx.filter_value_and_grad(loss)(
-        fits(train_state.opponents)
+        opponent_networks(train_state.opponents)
     )
-    return _fitted(config, train_state, gradient), {"opponent/log_loss": value}
+    train_state = _with_gradient(config, train_state, gradient)
+    return train_state, {"opponent/log_loss": value}
 
 
-def _fitted(
-    config: RunConfig, train_state: TrainState, gradient: Any
+def _of_opponents(
+    weights: Float[Array, "E T N G"], index: Index
+) -> Float[Array, "B J G"]:
+    """Return the weights of the opponents of the seats at `index`, in ego order."""
+    others = jnp.asarray(ego_order(weights.shape[2])[:, 1:])[index.seat]
+    return weights[index.row[:, None], index.step[:, None], others]
+
+
+def _with_networks(
+    model: LearnedOpponents, networks: PyTree
+) -> LearnedOpponents:
+    return eqx.tree_at(opponent_networks, model, networks)
+
+
+def _with_gradient(
+    config: RunConfig, train_state: TrainState, gradient: PyTree
 ) -> TrainState:
-    """The model of the others one step down its `gradient`."""
-    before = fits(train_state.opponents)
-    transform = optimiser(config.train, config.train.opponent_updates)
-    change, state = transform.update(
-        gradient, train_state.opponent_optimiser, trainable(before)
+    """Return the state after one step of the opponent model down its gradient."""
+    networks, state = apply_gradient(
+        optimiser(config.train, config.train.opponent_updates),
+        train_state.opponent_optimiser,
+        opponent_networks(train_state.opponents),
+        gradient,
     )
-    opponents = eqx.tree_at(
-        fits, train_state.opponents, eqx.apply_updates(before, change)
-    )
+    opponents = _with_networks(train_state.opponents, networks)
     return eqx.tree_at(
         lambda s: (s.opponents, s.opponent_optimiser, s.opponent_updates),
         train_state,
@@ -136,103 +173,122 @@ def _fitted(
 def subgoal_step(
     config: RunConfig,
     buffer: BufferState,
-    weights: Array | None,
+    weights: Float[Array, "E T N G"] | None,
     train_state: TrainState,
-    key: Array,
-) -> tuple[TrainState, dict[str, Array]]:
-    """One gradient step for the model of the others, and for what shows their subgoals (`bestreply.opponents.subgoals`).
+    key: Key[Array, ""],
+) -> tuple[TrainState, Metrics]:
+    """Make one gradient step of the opponent model and its subgoal network.
 
-    A step belongs to a stretch of play of `code_horizon` steps that began at or before it. With `weights` [E, T, N, G], of ways to act,
-    what the stretch shows is fitted to them; without, it says what the step counts for each code. It is seen under a symmetry of its
+    A step belongs to a segment of play of `code_horizon` steps that starts at or before
+    it; the subgoal network reads the segment's first and last observation
+    (`bestreply.opponents.subgoals`). The segment is seen under a random symmetry of its
     own, so that a code is what all symmetries share.
-    """
-    draw_key, back_key, turn_key, show_key = jax.random.split(key, 4)
-    game, horizon, batch = (
-        train_state.opponents.game,
-        config.model.code_horizon,
-        config.train.opponent_batch,
-    )
-    index = draw_index(buffer, draw_key, batch)
-    others = jnp.asarray(ego_order(game.num_players)[:, 1:])[index.seat]
-    back = jax.random.randint(back_key, (batch,), 0, horizon)
-    began = Index(
-        index.row[:, None], jnp.maximum(index.step - back, 0)[:, None], others
-    )
-    shown = now_and_then(buffer.episodes, began, horizon)
-    symmetries = game.symmetries() if config.train.augment else None
-    if symmetries is not None:
-        which = draw_symmetry(symmetries, show_key, batch)
-        shown = jax.vmap(
-            lambda s, *seen: tuple(
-                transform_obs(symmetries, s, obs) for obs in seen
-            )
-        )(which, *shown)
-    at = gather(buffer, index)
-    by_play = (
-        None
-        if weights is None
-        else weights[index.row[:, None], index.step[:, None], others]
-    )
 
-    def loss(fitted: Any) -> tuple[Array, dict[str, Array]]:
-        model = eqx.tree_at(fits, train_state.opponents, fitted)
-        told = jax.vmap(jax.vmap(partial(log_code, model)))(*shown)
-        step, counts = augmented(
-            config,
-            game,
-            at,
-            jnp.exp(told) if by_play is None else by_play,
-            turn_key,
-        )
+    Args:
+        config: configuration of the run.
+        buffer: the training episodes.
+        weights: weight of each code at each step, which the subgoal network is fitted
+            to; None: the network's own codes are the weights.
+        train_state: the state before the step.
+        key: key of the random draws.
+
+    Returns:
+        The state after the step, and metrics by name.
+    """
+    draw_key, back_key, symmetry_key, segment_key = jax.random.split(key, 4)
+    game = train_state.opponents.game
+    index = draw_index(buffer, draw_key, config.train.opponent_batch)
+    segment = _segments(config, game, buffer, index, back_key, segment_key)
+    at = gather(buffer, index)
+    labels = None if weights is None else _of_opponents(weights, index)
+
+    def loss(networks: PyTree) -> tuple[Float[Array, ""], Metrics]:
+        model = _with_networks(train_state.opponents, networks)
+        log_codes = jax.vmap(jax.vmap(partial(log_code, model)))(*segment)
+        counts = jnp.exp(log_codes) if labels is None else labels
+        step, counts = augmented(config, game, at, counts, symmetry_key)
         losses = {"log_loss": opponent_loss(model, step, counts)}
-        if by_play is not None:
-            losses["subgoal"] = -(by_play * told).sum() / jnp.maximum(
-                by_play.sum(), 1e-6
-            )
+        if labels is not None:
+            total = jnp.maximum(labels.sum(), 1e-6)
+            losses["subgoal"] = -(labels * log_codes).sum() / total
         return jnp.stack([*losses.values()]).sum(), losses
 
     (_, losses), gradient = eqx.filter_value_and_grad(loss, has_aux=True)(
-        fits(train_state.opponents)
+        opponent_networks(train_state.opponents)
     )
-    return _fitted(config, train_state, gradient), {
-        f"opponent/{name}": loss for name, loss in losses.items()
+    train_state = _with_gradient(config, train_state, gradient)
+    return train_state, {
+        f"opponent/{name}": value for name, value in losses.items()
     }
+
+
+def _segments(
+    config: RunConfig,
+    game: Game,
+    buffer: BufferState,
+    index: Index,
+    back_key: Key[Array, ""],
+    symmetry_key: Key[Array, ""],
+) -> tuple[Float[Array, "B J *obs"], Float[Array, "B J *obs"]]:
+    """Return the opponents' observations at the start and end of a segment."""
+    horizon, batch = config.model.code_horizon, len(index.row)
+    others = jnp.asarray(ego_order(game.num_players)[:, 1:])[index.seat]
+    back = jax.random.randint(back_key, (batch,), 0, horizon)
+    start = jnp.maximum(index.step - back, 0)
+    segment = now_and_then(
+        buffer.episodes,
+        Index(index.row[:, None], start[:, None], others),
+        horizon,
+    )
+    symmetries = game.symmetries() if config.train.augment else None
+    if symmetries is None:
+        return segment
+    which = draw_symmetry(symmetries, symmetry_key, batch)
+    of_batch = jax.vmap(partial(transform_obs, symmetries))
+    first, last = segment
+    return of_batch(which, first), of_batch(which, last)
 
 
 def history_loss(
     model: SequenceOpponents, histories: History
-) -> tuple[Array, dict[str, Array]]:
-    """Mean of -log pi_hat_j(a_j | history, view) over the steps of `histories` [B, ...], and of -log P(goal or type) by its weights."""
+) -> tuple[Float[Array, ""], Metrics]:
+    """Return the loss of the sequence model, and its two parts.
+
+    The parts are the means of -log pi_hat_j(a_j | history, view) over steps, and of
+    -log P(type | history) by the weights of types.
+
+    Args:
+        model: the sequence model.
+        histories: B histories.
+    """
 
     def one(history: History) -> tuple[Array, Array, Array]:
         obs = history.obs.reshape(-1, *history.obs.shape[2:])
         which = jnp.repeat(history.other, history.action.shape[1])
-        seen = jax.vmap(lambda o, j: opponent_inputs(model.game, o)[j])(
+        inputs = jax.vmap(lambda o, j: opponent_inputs(model.game, o)[j])(
             obs, which
         )
         legal = jax.vmap(lambda o, j: opponent_legal(model.game, o)[j])(
             obs, which
         )
         action = history.action.reshape(-1)
-        weight = (
-            history.weight.reshape(len(action), -1)
-            * (action != ABSENT)[:, None]
-        )
-        read = model.along(seen, legal, action)
-        taken = jnp.take_along_axis(
+        acted = action != ABSENT
+        weight = history.weight.reshape(len(action), -1) * acted[:, None]
+        read = model.along(inputs, legal, action)
+        log_probs = jnp.take_along_axis(
             read.action, jnp.maximum(action, 0)[:, None], 1
         )[:, 0]
         return (
-            jnp.where(action != ABSENT, taken, 0.0).sum(),
+            jnp.where(acted, log_probs, 0.0).sum(),
             (weight * read.who).sum(),
             weight.sum(),
         )
 
-    taken, who, weight = jax.vmap(one)(histories)
+    log_probs, log_types, weight = jax.vmap(one)(histories)
     acted = jnp.maximum((histories.action != ABSENT).sum(), 1)
     losses = {
-        "log_loss": -taken.sum() / acted,
-        "who": -who.sum() / jnp.maximum(weight.sum(), 1e-6),
+        "log_loss": -log_probs.sum() / acted,
+        "who": -log_types.sum() / jnp.maximum(weight.sum(), 1e-6),
     }
     return losses["log_loss"] + losses["who"], losses
 
@@ -241,30 +297,42 @@ def history_step(
     config: RunConfig,
     buffer: BufferState,
     where: Seatings,
-    weights: Array,
+    weights: Float[Array, "E T N G"],
     train_state: TrainState,
-    key: Array,
-) -> tuple[TrainState, dict[str, Array]]:
-    """One gradient step for the model that reads the others' history; `weights` [E, T, N, G] as in `opponent_step`."""
+    key: Key[Array, ""],
+) -> tuple[TrainState, Metrics]:
+    """Make one gradient step of the sequence model.
+
+    Args:
+        config: configuration of the run.
+        buffer: the training episodes.
+        where: the episodes and seats of each player.
+        weights: weight of each type at each step (`label_weights`).
+        train_state: the state before the step.
+        key: key of the random draws.
+
+    Returns:
+        The state after the step, and metrics by name.
+    """
     sequence = train_state.sequence
     assert sequence is not None
-    draw_key, turn_key = jax.random.split(key)
-    length = episodes_read(config, buffer.episodes.action.shape[1])
+    draw_key, symmetry_key = jax.random.split(key)
+    length = episodes_per_history(config, buffer.episodes.action.shape[1])
     histories = draw_histories(
         buffer, where, weights, draw_key, HISTORY_BATCH, length
     )
     if config.train.augment:
-        histories = transform_histories(
-            train_state.opponents.game, histories, turn_key
-        )
+        game = train_state.opponents.game
+        histories = transform_histories(game, histories, symmetry_key)
     (_, losses), gradient = eqx.filter_value_and_grad(
         history_loss, has_aux=True
     )(sequence.model, histories)
-    transform = optimiser(config.train, config.train.history_updates)
-    change, state = transform.update(
-        gradient, sequence.optimiser, trainable(sequence.model)
+    model, state = apply_gradient(
+        optimiser(config.train, config.train.history_updates),
+        sequence.optimiser,
+        sequence.model,
+        gradient,
     )
-    model = eqx.apply_updates(sequence.model, change)
     train_state = eqx.tree_at(
         lambda s: s.sequence,
         train_state,
@@ -275,28 +343,42 @@ def history_step(
     }
 
 
-def episodes_read(config: RunConfig, steps: int) -> int:
-    """How many episodes of `steps` steps a history holds at most."""
-    return (
-        1
-        if config.model.opponents == "recurrent"
-        else 1 + -(-config.model.context // steps)
-    )
+def episodes_per_history(config: RunConfig, steps: int) -> int:
+    """Return the largest number of episodes in a history.
+
+    Args:
+        config: its `model.context` is in steps.
+        steps: steps of an episode.
+    """
+    if config.model.opponents == "recurrent":
+        return 1
+    return 1 + -(-config.model.context // steps)
 
 
 def augmented(
-    config: RunConfig, game: Game, batch: Transition, belief: Any, key: Array
-) -> tuple[Transition, Any]:
-    """A batch [B, ...] of steps or windows and the beliefs [B, N-1, G] at their start, each under a random symmetry of the game."""
+    config: RunConfig,
+    game: Game,
+    batch: Transition,
+    belief: Belief,
+    key: Key[Array, ""],
+) -> tuple[Transition, Belief]:
+    """Return a batch and its beliefs, each example under a random symmetry of the game.
+
+    Args:
+        config: its `train.augment` switches augmentation.
+        game: the game.
+        batch: steps or windows [B, ...].
+        belief: beliefs, or weights of types, at their start.
+        key: key of the random draws.
+    """
     symmetries = game.symmetries() if config.train.augment else None
     if symmetries is None:
         return batch, belief
     which = draw_symmetry(symmetries, key, batch.obs.shape[0])
     batch = jax.vmap(partial(transform, symmetries))(which, batch)
     if belief is not None:
-        belief = jnp.take_along_axis(
-            belief, jnp.asarray(symmetries.others)[which][..., None], 1
-        )
+        order = jnp.asarray(symmetries.others)[which]
+        belief = jnp.take_along_axis(belief, order[..., None], 1)
     return batch, belief
 
 
@@ -304,25 +386,29 @@ def world_loss(
     world: WorldModel,
     config: RunConfig,
     windows: Transition,
-    obs: Array,
+    obs: Float[Array, "V *obs"],
     targets: Targets | None,
-) -> tuple[Array, dict[str, Array]]:
-    """The weighted sum of all losses and each by name: the value's over `obs` [V, ...], the others' over windows [B, L, ...].
+) -> tuple[Float[Array, ""], Metrics]:
+    """Return the weighted sum of all losses, and each by name.
 
-    Without `targets` the value is left alone: it has a phase of its own.
+    Args:
+        world: the world model.
+        config: configuration of the run.
+        windows: windows [B, L, ...], for all losses but the value's.
+        obs: observations, for the loss of the value.
+        targets: TD targets [V, ...] at `obs`; None: the value has a phase of its own.
     """
     each_window = partial(
         world_losses, world, limit_ends=config.train.at_limit == "zero"
     )
     losses = jax.tree.map(jnp.mean, jax.vmap(each_window)(windows))
-    if targets is None:
-        losses = losses | {"value": jnp.float32(0)}
-        return total_loss(losses, config.train.weights), losses
-    heads = jnp.arange(targets.y.shape[1])
-    each = jax.vmap(
-        lambda o, b, y: jax.vmap(partial(value_loss, world, o, b))(heads, y)
-    )(obs, targets.belief, targets.y)
-    losses = losses | {"value": (targets.weight * each).sum(1).mean()}
+    losses["value"] = jnp.float32(0)
+    if targets is not None:
+        heads = jnp.arange(targets.y.shape[1])
+        each = jax.vmap(
+            lambda o, b, y: jax.vmap(partial(value_loss, world, o, b))(heads, y)
+        )(obs, targets.belief, targets.y)
+        losses["value"] = (targets.weight * each).sum(1).mean()
     return total_loss(losses, config.train.weights), losses
 
 
@@ -331,17 +417,28 @@ def world_step(
     buffer: BufferState,
     logged_beliefs: LoggedBeliefs,
     train_state: TrainState,
-    key: Array,
-) -> tuple[TrainState, dict[str, Array]]:
-    """One gradient step for the world model and, unless it has a phase of its own, its value; the target network follows slowly."""
-    window_key, value_key, target_key, turn_key, turn_value_key = (
+    key: Key[Array, ""],
+) -> tuple[TrainState, Metrics]:
+    """Make one gradient step of the world model and, without a phase of its own, its value.
+
+    Args:
+        config: configuration of the run.
+        buffer: the training episodes.
+        logged_beliefs: beliefs and importance ratios of these episodes.
+        train_state: the state before the step.
+        key: key of the random draws.
+
+    Returns:
+        The state after the step, with an updated target network, and metrics by name.
+    """
+    window_key, value_key, target_key, symmetry_key, value_symmetry_key = (
         jax.random.split(key, 5)
     )
     game = train_state.opponents.game
-    windows = gather_window(
-        buffer, draw_index(buffer, window_key, config.train.batch), UNROLL
+    index = draw_index(buffer, window_key, config.train.batch)
+    windows, _ = augmented(
+        config, game, gather_window(buffer, index, UNROLL), None, symmetry_key
     )
-    windows, _ = augmented(config, game, windows, None, turn_key)
     at, targets = windows, None
     if config.train.target != "improved":
         index = draw_index(buffer, value_key, config.train.value_batch)
@@ -356,16 +453,19 @@ def world_step(
             at,
             target_key,
         )
-        at, belief = augmented(config, game, at, targets.belief, turn_value_key)
+        at, belief = augmented(
+            config, game, at, targets.belief, value_symmetry_key
+        )
         targets = targets._replace(belief=belief)
     (_, losses), gradient = eqx.filter_value_and_grad(world_loss, has_aux=True)(
         train_state.world, config, windows, at.obs, targets
     )
-    gradient = trainable(gradient, train_state.world)
-    change, state = optimiser(config.train, config.train.updates).update(
-        gradient, train_state.world_optimiser, trainable(train_state.world)
+    world, state = apply_gradient(
+        optimiser(config.train, config.train.updates),
+        train_state.world_optimiser,
+        train_state.world,
+        gradient,
     )
-    world = eqx.apply_updates(train_state.world, change)
     target_net = follow(config, train_state.target_net, world)
     train_state = eqx.tree_at(
         lambda s: (s.world, s.target_net, s.world_optimiser, s.updates),
@@ -377,16 +477,20 @@ def world_step(
     }
 
 
-def follow(config: RunConfig, target_net: Any, online: Any) -> Any:
-    """The target_net target network, a little nearer to the online one."""
-    rate = config.train.target_tau
-    return jax.tree.map(
-        lambda old, new: (
-            old + rate * (new - old) if eqx.is_inexact_array(old) else old
-        ),
-        target_net,
-        online,
-    )
+def follow(config: RunConfig, target_net: Tree, online: Tree) -> Tree:
+    """Return the target network after one step towards the online one.
+
+    Args:
+        config: its `train.target_tau` is the size of the step.
+        target_net: the target network.
+        online: the online network.
+    """
+    tau = config.train.target_tau
+
+    def move(old: Array, new: Array) -> Array:
+        return old + tau * (new - old) if eqx.is_inexact_array(old) else old
+
+    return jax.tree.map(move, target_net, online)
 
 
 def value_step(
@@ -394,45 +498,57 @@ def value_step(
     buffer: BufferState,
     logged_beliefs: LoggedBeliefs,
     train_state: TrainState,
-    key: Array,
-) -> tuple[TrainState, dict[str, Array]]:
-    """One gradient step for the values of actions, on logged and on imagined steps; every imagined game goes one step further."""
-    index_key, told_key, dream_key, turn_key = jax.random.split(key, 4)
-    game, world = train_state.opponents.game, train_state.world
-    index = draw_index(buffer, index_key, config.train.value_batch)
+    key: Key[Array, ""],
+) -> tuple[TrainState, Metrics]:
+    """Make one gradient step of the action values, on logged and imagined steps.
+
+    Args:
+        config: configuration of the run.
+        buffer: the training episodes.
+        logged_beliefs: beliefs of these episodes.
+        train_state: the state before the step.
+        key: key of the random draws.
+
+    Returns:
+        The state after the step, with every imagined game one step further, and metrics
+        by name.
+    """
+    index_key, given_key, imagine_key, symmetry_key = jax.random.split(key, 4)
+    train, world = config.train, train_state.world
+    game = train_state.opponents.game
+    index = draw_index(buffer, index_key, train.value_batch)
     at = gather(buffer, index)
-    logged = logged_steps(
-        config.train, logged_beliefs, at, index, labels(config, at), told_key
-    )
+    types = logged_types(config, at)
+    logged = logged_steps(train, logged_beliefs, at, index, types, given_key)
     assert train_state.imagined_games is not None
-    imagined_games, dreamt = dream_batch(
-        config.train,
+    imagined_games, imagined = imagine_batch(
+        train,
         world,
         train_state.opponents,
         buffer,
         train_state.imagined_games,
-        dream_key,
+        imagine_key,
     )
-    steps = jax.tree.map(lambda *x: jnp.concatenate(x), logged, dreamt)
-    steps = augmented_steps(config, game, steps, turn_key)
+    steps = jax.tree.map(lambda *x: jnp.concatenate(x), logged, imagined)
+    steps = augmented_steps(config, game, steps, symmetry_key)
     y = jax.vmap(
-        partial(
-            improved_target, config.train, world, train_state.target_net, game
-        )
+        partial(improved_target, train, world, train_state.target_net, game)
     )(steps)
 
-    def loss(net: Any) -> Array:
-        fitted = eqx.tree_at(lambda w: w.value_net, world, net)
-        return jax.vmap(partial(value_loss, fitted))(
+    def loss(value_net: PyTree) -> Float[Array, ""]:
+        model = eqx.tree_at(lambda w: w.value_net, world, value_net)
+        return jax.vmap(partial(value_loss, model))(
             steps.obs, steps.belief, steps.action, y
         ).mean()
 
     value, gradient = eqx.filter_value_and_grad(loss)(world.value_net)
-    transform = optimiser(config.train, config.train.value_updates)
-    change, state = transform.update(
-        gradient, train_state.value_optimiser, trainable(world.value_net)
+    value_net, state = apply_gradient(
+        optimiser(train, train.value_updates),
+        train_state.value_optimiser,
+        world.value_net,
+        gradient,
     )
-    net = eqx.apply_updates(world.value_net, change)
+    target_net = follow(config, train_state.target_net.value_net, value_net)
     train_state = eqx.tree_at(
         lambda s: (
             s.world.value_net,
@@ -443,8 +559,8 @@ def value_step(
         ),
         train_state,
         (
-            net,
-            follow(config, train_state.target_net.value_net, net),
+            value_net,
+            target_net,
             state,
             imagined_games,
             train_state.value_updates + 1,
@@ -454,14 +570,26 @@ def value_step(
 
 
 def augmented_steps(
-    config: RunConfig, game: Game, steps: ImaginedTransition, key: Array
+    config: RunConfig,
+    game: Game,
+    steps: ImaginedTransition,
+    key: Key[Array, ""],
 ) -> ImaginedTransition:
-    """Steps [B, ...], each under a random symmetry of the game."""
+    """Return steps, each under a random symmetry of the game.
+
+    Args:
+        config: its `train.augment` switches augmentation.
+        game: the game.
+        steps: logged or imagined steps [B, ...].
+        key: key of the random draws.
+    """
     symmetries = game.symmetries() if config.train.augment else None
     if symmetries is None:
         return steps
 
-    def one(which: Array, step: ImaginedTransition) -> ImaginedTransition:
+    def one(
+        which: Int[Array, ""], step: ImaginedTransition
+    ) -> ImaginedTransition:
         order = jnp.asarray(symmetries.others)[which]
         return step._replace(
             obs=transform_obs(symmetries, which, step.obs),
@@ -471,6 +599,5 @@ def augmented_steps(
             next_belief=step.next_belief[order],
         )
 
-    return jax.vmap(one)(
-        draw_symmetry(symmetries, key, len(steps.action)), steps
-    )
+    which = draw_symmetry(symmetries, key, len(steps.action))
+    return jax.vmap(one)(which, steps)

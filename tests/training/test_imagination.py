@@ -18,7 +18,7 @@ from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import play
 from bestreply.training.imagination import (
     ImaginedTransition,
-    dream_batch,
+    imagine_batch,
     imagine_starts,
 )
 from bestreply.training.targets import (
@@ -69,7 +69,7 @@ def test_in_the_true_game_a_dream_is_play():
         CONFIG, model, BUFFER, jax.random.key(1), CONFIG.imagined_games
     )
     for number in range(4):
-        after, steps = dream_batch(
+        after, steps = imagine_batch(
             CONFIG, world, model, BUFFER, imagined_games, jax.random.key(number)
         )
         for row in range(CONFIG.imagined_games):
@@ -82,7 +82,7 @@ def test_in_the_true_game_a_dream_is_play():
             )
             assert steps.reward[row] == pytest.approx(float(shown.reward[0]))
             over = bool(shown.terminated[0] | shown.truncated)
-            assert steps.goes_on[row] == (not over)
+            assert steps.continues[row] == (not over)
             if over:  # another begins: full time, everybody there
                 assert (
                     after.obs[row, 0, 0, -1] == 1 and after.present[row].all()
@@ -100,17 +100,17 @@ def test_who_does_not_explore_does_what_its_value_likes_best():
         CONFIG, model, BUFFER, jax.random.key(1), 64
     )
     imagined_games = eqx.tree_at(
-        lambda d: d.explore, imagined_games, jnp.zeros(64)
+        lambda d: d.exploration, imagined_games, jnp.zeros(64)
     )
-    _, steps = dream_batch(
+    _, steps = imagine_batch(
         CONFIG, world, model, BUFFER, imagined_games, jax.random.key(0)
     )
     legal = np.asarray(jax.vmap(GAME.legal_in)(imagined_games.obs))
     np.testing.assert_array_equal(
         steps.action, 6 - np.argmax(legal[:, ::-1], 1)
     )  # the last legal one
-    tried = eqx.tree_at(lambda d: d.explore, imagined_games, jnp.ones(64))
-    _, steps = dream_batch(
+    tried = eqx.tree_at(lambda d: d.exploration, imagined_games, jnp.ones(64))
+    _, steps = imagine_batch(
         CONFIG, world, model, BUFFER, tried, jax.random.key(0)
     )
     assert (
@@ -129,12 +129,12 @@ def test_who_is_told_knows_and_the_others_learn():
     imagined_games = imagine_starts(
         CONFIG, model, BUFFER, jax.random.key(2), 64
     )
-    _, steps = dream_batch(
+    _, steps = imagine_batch(
         CONFIG, true_world(), model, BUFFER, imagined_games, jax.random.key(0)
     )
     told, truth = (
-        np.asarray(imagined_games.told),
-        np.asarray(jax.nn.one_hot(imagined_games.truth, 2)),
+        np.asarray(imagined_games.types_given),
+        np.asarray(jax.nn.one_hot(imagined_games.types, 2)),
     )
     assert 15 < told.sum() < 49
     np.testing.assert_array_equal(steps.belief[told], truth[told])
@@ -196,7 +196,7 @@ def test_logged_steps_are_the_transitions(at_limit):
     ends = LOG.terminated[index.row, index.step, index.seat]
     cut = LOG.truncated[index.row, index.step]
     np.testing.assert_array_equal(
-        found.goes_on, ~(ends | cut) if at_limit == "zero" else ~ends
+        found.continues, ~(ends | cut) if at_limit == "zero" else ~ends
     )
     told = np.isin(np.asarray(found.belief), (0, 1)).all((1, 2))
     assert 0.35 < told.mean() < 0.65
@@ -222,18 +222,18 @@ def test_others_change_their_minds_as_often_as_asked_and_tell_nobody():
         CONFIG, model, BUFFER, jax.random.key(1), 4000
     )
     config = dataclasses.replace(CONFIG, change_rate=0.2, imagined_games=4000)
-    after, steps = dream_batch(
+    after, steps = imagine_batch(
         config, true_world(), model, BUFFER, imagined_games, jax.random.key(2)
     )
-    went_on = np.asarray(steps.goes_on) > 0
-    moved = np.asarray(after.truth != imagined_games.truth)[went_on]
-    told = np.asarray(imagined_games.told)[went_on]
+    went_on = np.asarray(steps.continues) > 0
+    moved = np.asarray(after.types != imagined_games.types)[went_on]
+    told = np.asarray(imagined_games.types_given)[went_on]
     assert not moved[told].any()
     # one in four changes into what it was
     np.testing.assert_allclose(moved[~told].mean(), 0.2 * 3 / 4, atol=0.02)
-    stays, steps = dream_batch(
+    stays, steps = imagine_batch(
         CONFIG, true_world(), model, BUFFER, imagined_games, jax.random.key(2)
     )
-    assert np.asarray(stays.truth == imagined_games.truth)[
-        np.asarray(steps.goes_on) > 0
+    assert np.asarray(stays.types == imagined_games.types)[
+        np.asarray(steps.continues) > 0
     ].all()

@@ -306,5 +306,5 @@ def test_total_is_weighted_by_name():
 
 
 def test_a_loss_without_a_weight_is_refused():
-    with pytest.raises(ValueError, match="one weight for each loss"):
+    with pytest.raises(ValueError, match="expected one for each weight"):
         total_loss({"obs": jnp.float32(1)}, LossWeights())

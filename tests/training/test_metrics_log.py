@@ -36,7 +36,7 @@ def test_a_run_that_goes_on_is_the_same_run_there(wandb, tmp_path):
             tmp_path,
             100,
             {"world": 2},
-            wandb="logged_beliefs",
+            wandb="project",
             config={"seed": 3},
         )
         log.write("world", update, {"world/obs": 0.5})
@@ -46,7 +46,7 @@ def test_a_run_that_goes_on_is_the_same_run_there(wandb, tmp_path):
         {"world/obs": 0.5, "env_steps": 100}
     ]
     assert (
-        first["project"] == "logged_beliefs"
+        first["project"] == "project"
         and first["config"] == {"seed": 3}
         and first["dir"] == str(tmp_path)
     )
@@ -64,6 +64,6 @@ def test_what_is_missing_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(
         ValueError,
-        match=r"train.wandb='logged_beliefs' needs the package wandb: pip install",
+        match=r"train.wandb=project: expected the package wandb: pip install",
     ):
-        MetricsLog(tmp_path, 100, {"world": 2}, wandb="logged_beliefs")
+        MetricsLog(tmp_path, 100, {"world": 2}, wandb="project")
