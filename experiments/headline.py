@@ -14,7 +14,6 @@ Verdicts are those of `bestreply compare` for the agent and one other method: pa
 sets and their mean.
 """
 
-import argparse
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -25,6 +24,7 @@ from benchmarks.timing import over_seeds, table
 from bestreply.scores.compare import SeedGroup, compare, read_group
 from bestreply.scores.run_table import load_results, methods_in, of_method
 from bestreply.scores.statistics import Verdict
+from experiments._page import details, join_page, make_parser, write_page
 
 OUT = Path("results") / "headline"
 FIRST, LAST, ALL = "agent", "random", "mean of all"
@@ -198,28 +198,14 @@ def _needed(v: Verdict) -> str:
 def summary() -> str:
     """Return the page of results/headline/, from its tables and notes."""
     paths = sorted(OUT.glob("*.csv"))
-    parts = [
-        "# The agent compared with other methods",
-        (__doc__ or "").partition("\n\n")[2].strip(),
-    ]
+    parts = ["# The agent compared with other methods", details(__doc__)]
     parts += ["## Overview", overview(paths), *map(setting, paths)]
-    notes = OUT / "notes.md"
-    return (
-        "\n\n".join(
-            [*parts, notes.read_text() if notes.exists() else ""]
-        ).rstrip()
-        + "\n"
-    )
+    return join_page(parts, OUT)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments headline",
-        description=(__doc__ or "").partition("\n")[0],
-    )
-    parser.parse_args()
-    (OUT / "README.md").write_text(summary())
-    print(OUT / "README.md")
+    make_parser("headline", __doc__).parse_args()
+    write_page(summary(), OUT)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,21 @@
-"""`python -m experiments.shares GAME train|judge`: how much of the exact best reply an agent has that learned everything from logs.
+"""Measure the fraction of the exact best reply that an agent earns after learning from logged play.
 
-    train   for each of `--seeds`: collect, and train (target `improved`) each of `--kinds`: a model of types; one that tells no players
-            apart; one whose value was learned among players that change their mind
-    judge   every run that is there plays in seat 0 against each type in turn, all runs the same games, and is held against the exact
-            tables; results/shares/GAME.json and README.md
+    python -m experiments shares GAME train     # collect and train every seed and kind of run
+    python -m experiments shares GAME judge     # results/shares/GAME.json and README.md
 
-Shares are 1 - E[sum_t gamma^t (V*(s_t) - Q*(s_t, a_t))] / E[V*(s_0)], by the exact tables, of two replies:
+`train` collects play for each of `--seeds` and trains (target `improved`) each of `--kinds`: `goals`, an opponent model with types;
+`no_goals`, one without; `changing`, with a value learned in imagined games in which types change. `judge` plays every run in seat 0
+against each type, in the same games, and evaluates the decisions with exact tables.
 
-    told      the exact reply that is told the type; nobody can do better
-    believed  the exact reply that knows the prior and what play has shown (an upper bound of it, near by its fine cut of beliefs)
+The fraction is 1 - E[sum_t gamma^t (V*(s_t) - Q*(s_t, a_t))] / E[V*(s_0)], relative to one of two best replies:
 
-A seed that is trained is not trained again, one that was stopped is taken up again; two processes with seeds of their own share a
-machine of two cores well.
+- type given: it knows the opponent's type. No policy earns more.
+- type inferred: it knows the prior and infers the type from play. No policy with the same information earns more. Computed as an
+  upper bound on a fine grid of beliefs.
+
+Finished seeds are not trained again; an interrupted one continues.
 """
 
-import argparse
 import dataclasses
 import json
 import time
@@ -60,6 +61,7 @@ from bestreply.train import train
 from bestreply.utils.console import meter
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
+from experiments._page import details, make_parser, write_page
 
 HUNT = "stag_hunt(height=5, width=5, hunters=2, stags=1, hares=2, max_steps=20, leave={})"
 STAG_TYPES = ("nearest_stag", "nearest_hare", "random")
@@ -82,29 +84,39 @@ GAMES = {
     ),
     "alike": (DILEMMA, ("noisy(tit_for_tat, 0.1)", "noisy(grim, 0.1)")),
 }
-"""The last: two who both pay back, to whom the best reply is the same until one has been wronged."""
+"""Game and opponent types. In `alike` both types have the same best reply until a defection."""
 OUT, RUNS = Path("results") / "shares", Path("runs") / "shares"
 EPISODES = 128
 """Games against each type."""
 FEWER = 32
-"""Games on a grid against others whose type is to be believed: each of their layouts takes the exact reply seconds."""
+"""Games on a grid with the type inferred: each layout takes seconds to solve."""
 CHANGE_RATE = 0.05
-"""Of the agents that expect changes of type, and of the imagined games of those that are taught to."""
-CUT = 6
-"""Beliefs of the exact reply are held in steps of 1/CUT."""
+"""Change rate of the beliefs of agents that expect changes, and of imagined games of runs `changing`."""
+RESOLUTION = 6
+"""The grid of beliefs has steps of 1 / RESOLUTION."""
 SEED = 10_000
-"""Of the games that are judged: the same for every run."""
+"""Seed of the judged games, the same for every run."""
 KINDS = {
     "goals": ("player", 0.0),
     "no_goals": ("none", 0.0),
     "changing": ("player", CHANGE_RATE),
 }
-"""What a run's model of the others is conditioned on, and `train.change_rate`."""
-KIND_OF = {"not asked": "no_goals", "taught to expect": "changing"}
-"""Whose rows are not of the kind "goals", by `Cell.types`."""
+"""`model.opponent_types` and `train.change_rate` of each kind of run."""
+KIND_OF = {"none": "no_goals", "trained to expect": "changing"}
+"""Kind of run by `Cell.types`; all other rows are of the kind "goals"."""
+REFERENCE = {"given": "type given", "inferred": "type inferred"}
+AGENT = {
+    "given": "type given",
+    "inferred": "type inferred",
+    "expecting": "expects changes",
+    "trained to expect": "expects changes, trained so",
+    "none": "no types",
+}
+"""Words of the tables for `Cell.reply` and `Cell.types`."""
 
 
 def config(game: str, seed: int, kind: str = "goals") -> RunConfig:
+    """Return the configuration of a run."""
     (spec, types), (goal, change_rate) = GAMES[game], KINDS[kind]
     small = make_game(spec).name == "matrix"
     return resolve(
@@ -140,7 +152,7 @@ def config(game: str, seed: int, kind: str = "goals") -> RunConfig:
 
 
 def train_one(game: str, seed: int, kind: str) -> None:
-    """Collects and trains, unless that is done; beside the run goes what it took, since it was last taken up."""
+    """Collect and train unless done, and write the time it took beside the run."""
     folder = RUNS / game / str(seed)
     took = folder / f"{kind}.json"
     if took.exists():
@@ -177,8 +189,7 @@ def train_one(game: str, seed: int, kind: str) -> None:
 
 
 def judge(game: str) -> None:
-    """Fills in the table, row after row, of the kinds of runs that are there for every seed: one that was stopped goes on where it was,
-    and rows of kinds that are gone stay, if the seeds are the same."""
+    """Measure the missing rows of a game, for each kind with a run of every seed, and write the file after each row."""
     folder, out = RUNS / game, OUT / f"{game}.json"
     seeds = sorted({int(path.parent.name) for path in folder.glob("*/*.json")})
     kinds = [
@@ -226,7 +237,7 @@ def _cell(row: dict[str, Any]) -> "Cell":
 
 
 def _holds(now: Any, before: Any) -> bool:
-    """Whether `now` says all that was said `before`; a configuration may have gained fields."""
+    """Return whether `now` contains all of `before`; a configuration may have gained fields."""
     if isinstance(now, dict) and isinstance(before, dict):
         return all(
             name in now and _holds(now[name], value)
@@ -236,77 +247,81 @@ def _holds(now: Any, before: Any) -> bool:
 
 
 class Cell(NamedTuple):
-    """What a row is about."""
+    """The content of a row."""
 
     reply: str
-    """Whose shares are taken: `told` or `believed`."""
+    """The best reply of reference: type `given` or `inferred`."""
     against: str
     types: str
-    """What the agent knows of the type: `told`, `inferred`, inferred while `expecting` changes (at the rate `CHANGE_RATE`), which its value
-    was `taught to expect`, or, by a model that tells no players apart, `not asked`."""
+    """The agent's type of the opponent: `given`, `inferred`, inferred while `expecting` changes, with a value `trained to expect` them,
+    or `none` (a model without types)."""
     planner: str
 
     @property
     def kind(self) -> str:
-        """Whose row it is, of `KINDS`."""
+        """The kind of run, of `KINDS`."""
         return KIND_OF.get(self.types, "goals")
 
 
 def cells(game: str, kinds: list[str]) -> Iterator[Cell]:
-    """Rows of the table: each type; the type drawn anew for each game; a change of type at a step drawn from the first half."""
+    """Yield the rows of a game: each type; a type drawn for each game; a change of type in the first half."""
     spec, types = GAMES[game]
     half = make_game(spec).max_steps // 2
     others = [known for known, kind in KIND_OF.items() if kind in kinds]
     for name, planner in product(types, ("one_step", "expectimax")):
-        for known in ("told", "inferred", *others):
-            yield Cell("told", name, known, planner)
+        for known in ("given", "inferred", *others):
+            yield Cell("given", name, known, planner)
     drawn = (
         f"mixture({', '.join(types)})",
         f"switching({types[0]}, {types[1]}, random={half})",
     )
     for mixed, known in product(drawn, ("inferred", "expecting", *others)):
-        yield Cell("believed", mixed, known, "expectimax")
-    for known in ("told", "inferred", *(k for k in others if k == "not asked")):
-        yield Cell("told", drawn[1], known, "expectimax")
+        yield Cell("inferred", mixed, known, "expectimax")
+    for known in ("given", "inferred", *(k for k in others if k == "none")):
+        yield Cell("given", drawn[1], known, "expectimax")
 
 
 def judged(runs: dict[str, list[Run]], cell: Cell) -> dict[str, Any]:
-    """A number for every seed."""
+    """Return the measurements of a row, one number for each seed."""
     ours = runs[cell.kind]
     settings: dict[str, Any] = (
         {"change_rate": CHANGE_RATE}
-        if cell.types in ("expecting", "taught to expect")
+        if cell.types in ("expecting", "trained to expect")
         else {}
     )
     agents = [run.agent(cell.planner, **settings) for run in ours]
     best = exact_reply(ours[0].game, cell.reply, cell.against)
-    few = cell.reply == "believed" and isinstance(best.game, GridGame)
-    change = (
-        read_type_change(ours[0], cell.against)
-        if cell.types == "told"
-        else None
-    )
-    if change is not None:
+    if cell.types == "given":
         agents = [
-            oracle_of_change(a, run, change)
-            for a, run in zip(agents, ours, strict=True)
+            _with_types_given(agent, run, cell.against)
+            for agent, run in zip(agents, ours, strict=True)
         ]
-    elif cell.types == "told":
-        agents = [
-            with_true_types(a, run, [cell.against])
-            for a, run in zip(agents, ours, strict=True)
-        ]
-    return shares(best, agents, cell.against, FEWER if few else EPISODES)
+    on_beliefs = cell.reply == "inferred" and isinstance(best.game, GridGame)
+    return shares(best, agents, cell.against, FEWER if on_beliefs else EPISODES)
+
+
+def _with_types_given(agent: Agent, run: Run, against: str) -> Agent:
+    change = read_type_change(run, against)
+    if change is None:
+        return with_true_types(agent, run, [against])
+    return oracle_of_change(agent, run, change)
 
 
 @cache
 def exact_reply(game: Game, reply: str, against: str) -> exact.BestReply:
-    know = "types" if reply == "told" else "belief"
+    """Return the best reply of reference.
+
+    Args:
+        game: the game.
+        reply: `given` or `inferred`.
+        against: the opponent.
+    """
+    know = "types" if reply == "given" else "belief"
     settings: dict[str, Any] = {}
     if isinstance(game, GridGame):
-        settings = {"layouts": 1} | (
-            {} if reply == "told" else {"resolution": CUT}
-        )
+        settings["layouts"] = 1
+        if know == "belief":
+            settings["resolution"] = RESOLUTION
     return exact.best_reply(
         game, 0, [against], gamma=0.95, know=know, **settings
     )
@@ -315,23 +330,35 @@ def exact_reply(game: Game, reply: str, against: str) -> exact.BestReply:
 def shares(
     best: exact.BestReply, players: list[Agent], against: str, episodes: int
 ) -> dict[str, Any]:
-    """What each of `players` has of `best` in the same games, which are solved but once.
+    """Return the fraction of the best reply that each player earns in the same games.
 
-    The step of a change that is drawn from the first few is each of them in turn, so that who is to be told can be told.
+    A change at a random step is played at each of these steps in turn, so that the
+    step can be given.
+
+    Args:
+        best: the best reply of reference.
+        players: agents with the same planner.
+        against: the opponent.
+        episodes: number of games for each player.
+
+    Returns:
+        `share`, one for each player; `best`, the value of the best reply; `games`.
     """
-    turns = _turns(
-        make_player(against, best.game, 1), told=best.know == "types"
+    opponents = _opponents_by_step(
+        make_player(against, best.game, 1), types_given=best.know == "types"
     )
-    each, logs, modes = episodes // len(turns), [], []
+    each, logs, modes = episodes // len(opponents), [], []
     with meter(
         f"{players[0].config.planner} against {against}",
         len(players) * episodes,
         "games",
     ) as progress:
-        for player, (step, other) in product(players, turns.items()):
+        for player, (step, other) in product(players, opponents.items()):
             if isinstance(player.opponents, OracleSwitching):
-                told = dataclasses.replace(player.opponents, at=jnp.int32(step))
-                player = dataclasses.replace(player, opponents=told)
+                oracle = dataclasses.replace(
+                    player.opponents, at=jnp.int32(step)
+                )
+                player = dataclasses.replace(player, opponents=oracle)
             lineup = seat_players(best.game, [player, other], each, SEED + step)
             played = play(
                 best.game,
@@ -343,24 +370,25 @@ def shares(
             logs.append(played.episodes)
             modes.append(played.modes[:, :, 1:])
             progress.advance(each)
-    every = jax.tree.map(lambda *x: np.concatenate(x), *logs)
-    decided = best.decisions(every, modes=np.concatenate(modes))
-    lost = (
-        decided.lost(every.action[:, :, 0], best.gamma)
-        .reshape(len(players), -1)
-        .mean(1)
-    )
-    worth = decided.value[:, 0].reshape(len(players), -1).mean(1)
+    episodes_of_all = jax.tree.map(lambda *x: np.concatenate(x), *logs)
+    decided = best.decisions(episodes_of_all, modes=np.concatenate(modes))
+    actions = episodes_of_all.action[:, :, 0]
+    lost = decided.lost(actions, best.gamma).reshape(len(players), -1).mean(1)
+    value = decided.value[:, 0].reshape(len(players), -1).mean(1)
     return {
-        "share": (1 - lost / worth).tolist(),
-        "best": float(worth.mean()),
-        "games": each * len(turns),
+        "share": (1 - lost / value).tolist(),
+        "best": float(value.mean()),
+        "games": each * len(opponents),
     }
 
 
-def _turns(other: Player, told: bool) -> dict[int, Player]:
-    """Whom to play by the step of the change, for a change at a step that is drawn; 0: anybody else."""
-    if not told or not isinstance(other, Switching) or other.random is None:
+def _opponents_by_step(other: Player, types_given: bool) -> dict[int, Player]:
+    """Return the opponent for each step at which a random change can occur; {0: other} without one."""
+    if (
+        not types_given
+        or not isinstance(other, Switching)
+        or other.random is None
+    ):
         return {0: other}
     first, second = other.first, other.second
     return {
@@ -371,71 +399,65 @@ def _turns(other: Player, told: bool) -> dict[int, Player]:
     }
 
 
-# -- over seeds ----------------------------------------------------------------------------------------------------------------
+# -- the page ------------------------------------------------------------------
 
 
 def summary() -> str:
-    """The tables, from the files alone."""
-    parts = [
-        "# Shares of the exact best reply",
-        "",
-        (__doc__ or "").partition("\n\n")[2].strip(),
-        "",
-    ]
+    """Return the page of results/shares/, from its JSON files."""
+    parts = ["# Fraction of the exact best reply", "", details(__doc__), ""]
     for path in sorted(OUT.glob("*.json")):
-        found = json.loads(path.read_text())
-        took = found["took"]["goals"]
-        missing = [
-            cell
-            for cell in cells(path.stem, list(found["took"]))
-            if cell not in map(_cell, found["rows"])
-        ]
-        parts += [
-            f"## {path.stem}: {found['game']}",
-            "",
-            f"The other is one of {', '.join(found['config']['collect']['players'])}.",
-            f"{len(found['seeds'])} seeds; at most {max(t['env_steps'] for t in took):,} environment steps; to collect and train "
-            f"{np.median([t['minutes'] for t in took]):.1f} minutes (median; two seeds side by side on two cores), "
-            f"{np.median([t['processor_minutes'] for t in took]):.1f} of processor time. The same games for every seed and agent "
-            "in a cell. Mean, 95 % interval over seeds, least seed.",
-            "",
-            table(
-                [
-                    "of the reply that is",
-                    "against",
-                    "the type is",
-                    "planner",
-                    "games",
-                    "share",
-                    "±",
-                    "least",
-                ],
-                _rows(found),
-            ),
-            "",
-            *_listed("Not judged yet", missing),
-            *(
-                line
-                for revision in dict.fromkeys(
-                    row["trained"] for row in found["rows"] if "trained" in row
-                )
-                for line in _listed(
-                    f"Of runs trained at revision {revision[:7]}",
-                    [
-                        _cell(row)
-                        for row in found["rows"]
-                        if row.get("trained") == revision
-                    ],
-                )
-            ),
-        ]
+        parts += _section(path.stem, json.loads(path.read_text()))
     return "\n".join(parts)
 
 
-def _listed(what: str, cells: list[Cell]) -> list[str]:
-    """A paragraph; none without `cells`."""
-    named = "; ".join(f"{c.reply}, {c.against}, {c.types}" for c in cells)
-    return [f"{what}: {named}.", ""] if cells else []
+def _section(game: str, found: dict[str, Any]) -> list[str]:
+    """Return the lines about one game."""
+    cost = found["took"]["goals"]
+    steps = max(entry["env_steps"] for entry in cost)
+    minutes, processor_minutes = (
+        float(np.median([entry[name] for entry in cost]))
+        for name in ("minutes", "processor_minutes")
+    )
+    measured = [_cell(row) for row in found["rows"]]
+    missing = [c for c in cells(game, [*found["took"]]) if c not in measured]
+    types = ", ".join(found["config"]["collect"]["players"])
+    lines = [
+        f"## {game}: {found['game']}",
+        "",
+        f"Opponent types: {types}. {len(found['seeds'])} seeds; at most {steps:,} environment steps; collecting and training took "
+        f"{minutes:.1f} minutes (median, two seeds side by side on two cores), {processor_minutes:.1f} of processor time. "
+        "All agents and seeds of a row play the same games. Mean, half of the 95 % interval over seeds, lowest seed.",
+        "",
+        table(HEAD, _rows(found)),
+        "",
+        *_listed("Not measured yet", missing),
+    ]
+    revisions = [row["trained"] for row in found["rows"] if "trained" in row]
+    for revision in dict.fromkeys(revisions):
+        rows = [row for row in found["rows"] if row.get("trained") == revision]
+        title = f"Rows of runs trained at revision {revision[:7]}"
+        lines += _listed(title, [_cell(row) for row in rows])
+    return lines
+
+
+HEAD = [
+    "best reply",
+    "opponent",
+    "agent",
+    "planner",
+    "games",
+    "fraction",
+    "±",
+    "lowest",
+]
+
+
+def _listed(title: str, rows: list[Cell]) -> list[str]:
+    """Return a paragraph that names rows; nothing without rows."""
+    names = "; ".join(
+        f"{REFERENCE[c.reply]}, {c.against}, {AGENT[c.types]}" for c in rows
+    )
+    return [f"{title}: {names}.", ""] if rows else []
 
 
 def _rows(found: dict[str, Any]) -> list[list[str]]:
@@ -444,11 +466,12 @@ def _rows(found: dict[str, Any]) -> list[list[str]]:
         each = np.array(row["share"])
         half = "-"
         if len(each) > 1:
-            half = f"{stdtrit(len(each) - 1, 0.975) * each.std(ddof=1) / len(each) ** 0.5:.3f}"
+            error = each.std(ddof=1) / len(each) ** 0.5
+            half = f"{stdtrit(len(each) - 1, 0.975) * error:.3f}"
         names = [
-            row["reply"],
+            REFERENCE[row["reply"]],
             row["against"],
-            row["types"],
+            AGENT[row["types"]],
             row["planner"],
             str(row["games"]),
         ]
@@ -457,10 +480,7 @@ def _rows(found: dict[str, Any]) -> list[list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.shares",
-        description=(__doc__ or "").partition("\n")[0],
-    )
+    parser = make_parser("shares", __doc__)
     parser.add_argument("game", choices=[*GAMES])
     parser.add_argument("do", choices=["train", "judge"])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
@@ -468,17 +488,15 @@ def main() -> None:
         "--kinds", nargs="+", choices=[*KINDS], default=["goals"]
     )
     arguments = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
     if arguments.do == "train":
-        for seed in arguments.seeds:
-            for kind in arguments.kinds:
-                train_one(arguments.game, seed, kind)
-                jax.clear_caches()
+        for seed, kind in product(arguments.seeds, arguments.kinds):
+            train_one(arguments.game, seed, kind)
+            jax.clear_caches()
     else:
         judge(arguments.game)
-        (OUT / "README.md").write_text(summary())
-        print(OUT / "README.md")
+        write_page(summary() + "\n", OUT)
 
 
 if __name__ == "__main__":
-    OUT.mkdir(parents=True, exist_ok=True)
     main()
