@@ -1,4 +1,4 @@
-"""The report over many runs: what it says in both formats and languages, of whole, broken and hostile files."""
+"""The report over several runs: both formats and languages; complete, broken and hostile files."""
 
 import json
 import re
@@ -39,18 +39,18 @@ from bestreply.report.weekly.timestamps import parse_since
 
 @pytest.fixture(autouse=True)
 def _in_the_folder(tmp_path, monkeypatch):
-    """Commands that the report suggests are relative to where it was made."""
+    """Paths in suggested commands are relative to the working directory."""
     monkeypatch.chdir(tmp_path)
 
 
 def report(folder, *more, **settings):
-    """(words of the page, Markdown) of the report over `folder`."""
+    """Return the words of the page, and the Markdown, of the report over `folder`."""
     page, text = write_report_over_runs([folder, *more], **settings)
     return words(read_page(page)), text.read_text("utf-8")
 
 
 def plain(markdown):
-    """Markdown without its marks, so that sentences can be looked for."""
+    """Return Markdown without its marks."""
     return " ".join(
         re.sub(
             r"\\(.)",
@@ -65,31 +65,31 @@ def sweep(tmp_path_factory):
     return make_sweep(tmp_path_factory.mktemp("runs") / "little")
 
 
-# -- what it says --------------------------------------------------------------------------------------------------------------
+# -- content ---------------------------------------------------------------------
 
 
-def test_page_and_markdown_say_the_same(sweep, tmp_path):
+def test_page_and_markdown_have_the_same_content(sweep, tmp_path):
     page, text = report(sweep, out=tmp_path)
-    for wanted in (
-        "blue is worse than ours against all together: by 0.5",
+    for expected in (
+        "blue is worse than ours against all opponent sets: by 0.5",
         "blue is worse than ours against 1 nearest_stag: by 1.0",
         "uniform_others",
-        "the highest mean return is that of ours",  # of NS
-        "what costs it most is the planning depth (0.70)",
+        "Against 1 nearest_stag, ours has the highest mean return",
+        "Its largest loss is due to the planning depth (0.70)",
         "Learning curves",
         "environment steps",
-        "Steps an episode",
+        "Steps per episode",
         "not recorded",
-        "Find out where blue loses return",
-        'ours loses most to NS by its planning depth (0.70): plan further ahead, planner.planner = "expectimax"',
+        "Decompose the regret of blue",
+        'due to the planning depth (0.70). Plan further ahead: planner.planner = "expectimax"',
         "model.opponent_types",
         "aaaaaaaaaa",
         "16 done",
-        "After 2 moves",
+        "Accuracy ± SE, 2 moves",
         "nearest_stag (NS)",
     ):
-        assert wanted in page, wanted
-        assert wanted in plain(text), wanted
+        assert expected in page, expected
+        assert expected in plain(text), expected
     html = (
         (tmp_path / "report.html").read_text("utf-8").partition("</style>")[2]
     )
@@ -103,16 +103,16 @@ def test_page_and_markdown_say_the_same(sweep, tmp_path):
     )
 
 
-def test_chinese_is_whole(sweep, tmp_path):
+def test_chinese_is_complete(sweep, tmp_path):
     page, text = report(sweep, out=tmp_path, lang="zh")
-    for wanted in (
+    for expected in (
         "blue 不如 ours",
         "学习曲线",
-        "问题与计划",
+        "问题与后续运行",
         "环境步数",
         "校准误差",
     ):
-        assert wanted in page and wanted in text
+        assert expected in page and expected in text
     left = re.findall(r"[A-Z][a-z]+ (?:the|of|is|and|seeds|runs)\b", page)
     assert not left
     assert not re.search(
@@ -137,7 +137,7 @@ def test_the_page_is_safe_and_self_contained(sweep, tmp_path):
     assert {a[1:] for a in addresses if a.startswith("#")} <= anchors
 
 
-def test_numbers_lead_to_their_runs(sweep):
+def test_numbers_link_to_their_runs(sweep):
     page, text = write_report_over_runs([sweep])
     assert (
         page == text.with_suffix(".html")
@@ -163,29 +163,31 @@ def test_sentences_are_those_of_compare(sweep, tmp_path, monkeypatch, capsys):
     ]
     monkeypatch.setattr("sys.argv", line)
     cli.main()
-    told = [
+    sentences = [
         one
         for one in capsys.readouterr().out.splitlines()
         if one.startswith("ours is better")
     ]
     page, _ = report(sweep, out=tmp_path, baseline="blue")
     ours = re.findall(r"ours is better than blue against .*?8 seeds\.", page)
-    assert len(told) == 2
-    assert {re.sub(r"\[.*?\]", "", s) for s in told} == {
+    assert len(sentences) == 2
+    assert {re.sub(r"\[.*?\]", "", s) for s in sentences} == {
         re.sub(r"\[.*?\]", "", s) for s in ours
     }
 
 
-# -- which runs ------------------------------------------------------------------------------------------------------------------
+# -- discovery and groups --------------------------------------------------------
 
 
-def test_runs_are_found_however_deep_and_once(sweep):
-    found = find_runs([sweep, sweep / "hunt", sweep / "hunt" / "ours" / "1"])
-    assert len(found.runs) == 16
+def test_runs_are_found_at_any_depth_and_once(sweep):
+    result = find_runs([sweep, sweep / "hunt", sweep / "hunt" / "ours" / "1"])
+    assert len(result.runs) == 16
     assert [p.name for p in find_runs([sweep / "hunt" / "ours"]).runs] == [
         str(k) for k in range(8)
     ]
-    with pytest.raises(FileNotFoundError, match="nowhere is no folder"):
+    with pytest.raises(
+        FileNotFoundError, match="nowhere: expected run directories"
+    ):
         find_runs([sweep / "nowhere"])
 
 
@@ -216,7 +218,7 @@ def test_since(sweep, tmp_path):
     assert parse_since("2026-11-01") == datetime(2026, 11, 1, tzinfo=UTC)
     with pytest.raises(
         ValueError,
-        match=r"since='soon'; expected: a span such as 7d, 24h or 2w",
+        match=r"since='soon': expected a span such as 7d, 24h or 2w",
     ):
         parse_since("soon")
     make_unit(
@@ -231,14 +233,16 @@ def test_since(sweep, tmp_path):
         and "2 runs are left out" in text
     )
     assert "Report over 3 runs" in report(tmp_path)[0] and undated.exists()
-    with pytest.raises(ValueError, match="none of the 3 runs"):
+    with pytest.raises(
+        ValueError, match="expected an earlier time; none of the 3 runs"
+    ):
         report(tmp_path, since="2027-01-01")
 
 
-# -- what cannot be said -----------------------------------------------------------------------------------------------------------
+# -- comparisons -----------------------------------------------------------------
 
 
-def test_what_is_not_comparable_is_said(tmp_path):
+def test_mismatches_are_listed(tmp_path):
     for k in range(2):
         make_unit(tmp_path / "hunt" / "ours" / str(k), k, (1, 1))
         make_unit(
@@ -262,26 +266,26 @@ def test_what_is_not_comparable_is_said(tmp_path):
             config={"train": {}},
         )
     page, text = report(tmp_path)
-    for wanted in (
+    for expected in (
         "much and ours cannot be compared: environment steps 20,000 and 10,000.",
         "more and ours cannot be compared: episodes against 1 nearest_stag 30 and 20;",
         "later and ours cannot be compared: they have no training seed in common.",
-        "much and ours: train both on equally much play: --collect.episodes",
+        "much and ours: train both on the same amount of play: --collect.episodes",
     ):
-        assert wanted in page and wanted in plain(text), wanted
+        assert expected in page and expected in plain(text), expected
 
 
-def test_other_games_are_not_held_against_each_other(tmp_path):
+def test_methods_of_different_games_are_not_compared(tmp_path):
     make_unit(tmp_path / "a-1", 0, (1, 1))
     make_unit(tmp_path / "b-1", 0, (1, 1), height=5)
     page, _ = report(tmp_path)
     assert (
-        "No two methods to compare" in page
+        "There are no two methods to compare" in page
         and "stag_hunt(height=5, width=4)" in page
     )
 
 
-def test_seeds_that_one_has_alone_are_left_out_and_said(tmp_path):
+def test_seeds_of_one_method_alone_are_left_out(tmp_path):
     make_sweep(tmp_path, seeds=8)
     for k in (6, 7):
         for file in (tmp_path / "hunt" / "blue" / str(k)).iterdir():
@@ -291,7 +295,7 @@ def test_seeds_that_one_has_alone_are_left_out_and_said(tmp_path):
     assert "blue has no run with seed 6, 7" in page
 
 
-def test_a_baseline_is_what_all_are_held_against(sweep, tmp_path):
+def test_all_methods_are_compared_with_the_baseline(sweep, tmp_path):
     groups = families([read_record(p) for p in find_runs([sweep]).runs])[0]
     assert [(c.a, c.b) for c in compare_methods(groups, "ours").between] == [
         ("blue", "ours")
@@ -304,61 +308,64 @@ def test_a_baseline_is_what_all_are_held_against(sweep, tmp_path):
     }
     with pytest.raises(
         ValueError,
-        match="no method is named 'red'; there are: agent, blue, ours, random",
+        match="baseline='red': expected one of agent, blue, ours, random",
     ):
         report(sweep, baseline="red", out=tmp_path)
 
 
-# -- next runs ---------------------------------------------------------------------------------------------------------------------
+# -- next runs -------------------------------------------------------------------
 
 
 def test_the_plan_names_seeds_and_how_to_run_them(tmp_path):
     make_sweep(tmp_path, seeds=3)
     page, text = report(tmp_path)
     assert re.search(
-        r"More seeds would settle: .*blue and ours \(\d+ in all\)", page
+        r"More seeds would decide: .*blue and ours \(\d+ in all\)", page
     )
-    wanted = int(
+    expected = int(
         re.search(
-            r"seeds = (\d+) in little.toml, then bestreply sweep little.toml",
+            r"seeds = (\d+) in little.toml, then run bestreply sweep little.toml",
             page,
         )[1]
     )
     (family,) = families([read_record(p) for p in find_runs([tmp_path]).runs])
-    held = compare_methods(family)
+    comparisons = compare_methods(family)
     open_ = [
-        *held.between,
+        *comparisons.between,
         *(
             c
-            for found in held.within.values()
-            for c in found
+            for result in comparisons.within.values()
+            for c in result
             if c.b == "uniform_others"
         ),
     ]
-    assert wanted == max(c.overall.seeds_required for c in open_) > 6
+    assert expected == max(c.overall.seeds_required for c in open_) > 6
     assert (
-        f"({2 * (wanted - 3)} more runs: about {2 * (wanted - 3)} min" in page
+        f"({2 * (expected - 3)} more runs; about {2 * (expected - 3)} min"
+        in page
     )
-    assert f"`seeds = {wanted}`" in text
+    assert f"`seeds = {expected}`" in text
 
 
-def test_of_one_seed_it_says_that_it_tells_nothing(tmp_path):
+def test_one_seed_gives_no_verdict(tmp_path):
     make_unit(tmp_path / "a-1", 0, (1, 1), others=(("random", (0, 0)),))
     make_unit(tmp_path / "b-1", 0, (2, 2), config={"train": {"updates": 3}})
     page, text = report(tmp_path)
-    assert "one seed each, which tells nothing about training another" in page
+    assert "one seed each, so training variance is unknown" in page
     assert (
         "a and b (6 in all)" in page
         and "--seed 1" in page
         and "--seed 1" in text
     )
-    assert "One training seed against random" in page and "± 0.23*" in page
+    assert (
+        "One training seed, compared with random" in page and "± 0.23*" in page
+    )
 
 
-# -- what went wrong ---------------------------------------------------------------------------------------------------------------
+# -- problems --------------------------------------------------------------------
 
 
-def test_failed_and_unfinished_runs_are_named_and_the_rest_is_shown(tmp_path):
+def test_failed_and_unfinished_runs_are_listed(tmp_path):
     make_sweep(tmp_path, seeds=2)
     (tmp_path / "hunt" / "ours" / "2").mkdir()
     (tmp_path / "hunt" / "ours" / "2" / "error.txt").write_text(
@@ -380,11 +387,11 @@ def test_failed_and_unfinished_runs_are_named_and_the_rest_is_shown(tmp_path):
     page, text = report(tmp_path)
     assert "hunt/ours/2 failed: ValueError: no <b>stag</b>" in page
     assert (
-        "hunt/blue/2 is not finished" in page
-        and "hunt/blue/3 is trained and not evaluated" in page
+        "hunt/blue/2 is unfinished" in page
+        and "hunt/blue/3 is trained but not evaluated" in page
     )
     assert "4 done, 1 not evaluated, 1 unfinished, 1 failed" in page
-    assert "Take up what is not finished" in page and "blue and ours" in page
+    assert "Continue the unfinished sweep" in page and "blue and ours" in page
     assert "<b>" not in text and r"no \<b\>stag\</b\>" in text
 
 
@@ -410,7 +417,7 @@ def test_failed_and_unfinished_runs_are_named_and_the_rest_is_shown(tmp_path):
         '{"against": 3, "belief": [], "game": 7, "seed": []}',
     ],
 )
-def test_a_broken_file_stops_nothing(tmp_path, file, junk):
+def test_a_broken_file_is_listed_beside_the_rest(tmp_path, file, junk):
     make_sweep(tmp_path, seeds=2)
     (path,) = (tmp_path / "hunt" / "ours" / "0").glob(f"{file}.*")
     path.write_text(junk)
@@ -424,7 +431,7 @@ def test_a_broken_file_stops_nothing(tmp_path, file, junk):
     assert str(tmp_path) not in page + text
 
 
-def test_entries_of_the_wrong_kind_are_passed_over(tmp_path):
+def test_invalid_entries_are_skipped(tmp_path):
     make_sweep(tmp_path, seeds=2)
     run = tmp_path / "hunt" / "ours" / "0"
     wrong = [
@@ -454,7 +461,7 @@ def test_entries_of_the_wrong_kind_are_passed_over(tmp_path):
         run / "scores.parquet",
     )
     page, _ = report(tmp_path)
-    assert "column opponents has empty entries" in page
+    assert "column opponents: expected no empty entries" in page
 
 
 HOSTILE = '"><script>alert(1)</script>\u202e|[x](javascript:1)`<img src=x>`'
@@ -485,11 +492,11 @@ def test_hostile_names_are_text(tmp_path):
         len(re.split(r"(?<!\\)\|", row))
         for row in markdown.split("\n\n")[-1].strip().splitlines()
     }
-    assert len(wide) == 1, "a name broke a table"
+    assert len(wide) == 1, "all rows have the same number of cells"
     assert "rm -rf" not in markdown
 
 
-def test_models_data_rewards_and_seats_are_looked_at(tmp_path):
+def test_problems_of_models_and_data_are_listed(tmp_path):
     make_sweep(tmp_path, seeds=2)
     for k in range(2):
         make_diagnostics(
@@ -508,61 +515,61 @@ def test_models_data_rewards_and_seats_are_looked_at(tmp_path):
         pa.table(flat), tmp_path / "hunt" / "blue" / "0" / "scores.parquet"
     )
     page, text = report(tmp_path)
-    for wanted in (
-        "ours is not calibrated",
-        "0.30 apart on average",
-        "10.0 times as many held-out moves of nearest_stag as of random",
-        "The world model of ours loses sight within 3 steps; recall: hunter_1 0.20.",
+    for expected in (
+        "The beliefs of ours are not calibrated",
+        "differ by 0.30 on average",
+        "10.0 times as many moves of nearest_stag as of random",
+        "The world model of ours loses entities within 3 steps; recall: hunter_1 0.20.",
         "Train the world model of ours for longer",
     ):
-        assert wanted in page and wanted in plain(text), wanted
+        assert expected in page and expected in plain(text), expected
 
 
-def test_how_fast_data_was_gathered_is_told_where_it_is_recorded(tmp_path):
+def test_the_speed_of_collection_is_shown_if_recorded(tmp_path):
     make_sweep(tmp_path / "runs", seeds=1)
-    assert "How fast data was gathered" in report(tmp_path)[0]
+    assert "The speed of collection is not recorded" in report(tmp_path)[0]
     parts = [
         {"steps": 3000, "seconds": 2.0, "labelled": 700},
         {"steps": 1000, "labelled": 100},
     ]
-    for name, told in (
+    for name, sentences in (
         ("new", parts),
         ("old", [{"steps": 4000}]),
         ("odd", [3, {"steps": "x", "seconds": 0}]),
     ):
         (tmp_path / "datasets" / name).mkdir(parents=True)
-        manifest = {"totals": {"steps": 4000, "rows": 8000}, "parts": told}
+        manifest = {"totals": {"steps": 4000, "rows": 8000}, "parts": sentences}
         (tmp_path / "datasets" / name / "manifest.json").write_text(
             json.dumps(manifest)
         )
-    for lang, wanted in (
-        ("en", "at 1,500 environment steps a second"),
+    for lang, expected in (
+        ("en", "at 1,500 environment steps per second"),
         ("zh", "每秒 1,500 个环境步"),
     ):
         page, text = report(tmp_path, lang=lang)
-        assert wanted in page and wanted in text
+        assert expected in page and expected in text
         assert "| 1,500 | 8,000 | 2.00 | 10% |" in text
         assert "| – | 8,000 | 2.00 | – |" in text
 
 
-def test_seats_beside_scipy():
+def test_seat_means_equal_scipy():
     from scipy.stats import f_oneway
 
     rng = np.random.default_rng(0)
     seats = np.tile([0, 1, 2], 40)
     returns = rng.normal(0, 1, 120) + 0.5 * seats
-    found = seat_means([EpisodeReturns(returns, seats)])
-    assert found.p == pytest.approx(
+    result = seat_means([EpisodeReturns(returns, seats)])
+    assert result.p == pytest.approx(
         f_oneway(*(returns[seats == k] for k in range(3))).pvalue
     )
-    assert found.means[2] == pytest.approx(returns[seats == 2].mean())
+    assert result.means[2] == pytest.approx(returns[seats == 2].mean())
     assert (
         seat_means([EpisodeReturns(returns, 0 * seats)]) is None
         and seat_means([EpisodeReturns(0 * returns, seats)]) is None
     )
 
 
-# -- curves and returns ------------------------------------------------------------------------------------------------------------
+# -- curves and returns ----------------------------------------------------------
 
 
 def test_curves_are_means_over_seeds_against_environment_steps(sweep):
@@ -585,11 +592,11 @@ def test_curves_are_means_over_seeds_against_environment_steps(sweep):
     )
     assert (ours.low[0], ours.high[0]) == pytest.approx((low, high))
     assert (
-        metric.speeds["ours"].reached == [4000] * 8
-    )  # 2.00 -> 1.00: 1.04 is 96 % of the way, 1.20 only 80 %
+        metric.convergence["ours"].reached == [4000] * 8
+    )  # from 2.00 to 1.00: 1.04 is at 96 %, 1.20 at 80 %
 
 
-def test_where_steps_stand_still_the_axis_is_updates(tmp_path):
+def test_the_axis_is_updates_for_constant_steps(tmp_path):
     make_unit(tmp_path / "a-1", 0, (1, 1), steps=(500, 500, 500, 500))
     (family,) = families([read_record(tmp_path / "a-1")])
     curves = learning_curves(family)
@@ -600,10 +607,13 @@ def test_where_steps_stand_still_the_axis_is_updates(tmp_path):
         40,
     ]
     page, _ = report(tmp_path)
-    assert "Across: training updates." in page and "Updates to 95%" in page
+    assert (
+        "Horizontal axis: training updates." in page
+        and "Updates to 95%" in page
+    )
 
 
-def test_curves_of_different_length_meet_where_both_have_been(sweep):
+def test_curves_of_different_length_are_averaged_on_their_common_range(sweep):
     (family,) = families([read_record(p) for p in find_runs([sweep]).runs])
     (blue, ours) = family.groups
     at = np.array([0, 50, 100])
@@ -618,7 +628,7 @@ def test_curves_of_different_length_meet_where_both_have_been(sweep):
         2,
         2.5,
     ]
-    assert ours.name not in metric.speeds
+    assert ours.name not in metric.convergence
 
 
 def test_distributions_of_returns(tmp_path):
@@ -637,13 +647,13 @@ def test_distributions_of_returns(tmp_path):
     assert random.distance == 0
     page, text = report(tmp_path)
     assert (
-        "furthest apart: 1 nearest_stag (0.50)" in page
-        and "Spread alike" in page
+        "two methods): 1 nearest_stag (0.50)" in page
+        and "Similar distributions" in page
         and "| b | 0.0% | 50.0% | 50.0% |" in text
     )
 
 
-# -- Markdown and the command ------------------------------------------------------------------------------------------------------
+# -- Markdown and the command ----------------------------------------------------
 
 
 def test_markdown_by_hand():
@@ -701,13 +711,13 @@ def test_the_command(sweep, tmp_path, monkeypatch, capsys):
     sweep.rename(sweep.parent / "runs")
     assert call() == ["runs/report.html", "runs/report.md"]
     (sweep.parent / "runs").rename(sweep)
-    for wrong, told in (
-        ([one, "--since", "7d"], "--since with one run directory"),
+    for wrong, sentences in (
+        ([one, "--since", "7d"], r"2"),
         (
             [sweep, "--out", one],
-            "is a run's folder, whose own report would be overwritten",
+            "expected a folder that is not a run directory",
         ),
-        ([tmp_path / "o"], "no runs under"),
+        ([tmp_path / "o"], "expected run directories, or folders of runs"),
     ):
-        with pytest.raises(SystemExit, match=told):
+        with pytest.raises(SystemExit, match=sentences):
             call(*wrong)

@@ -1,4 +1,4 @@
-"""Methods held against each other, as far as they can be; where they cannot, what differs."""
+"""Compare methods over training seeds; incomparable ones are listed with their mismatches."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,49 +17,47 @@ from bestreply.scores.statistics import (
 )
 
 OVERALL = "\0all"
-"""Opponents of the verdict over all sets, until it is written in words."""
+"""Opponents of the verdict over all sets; replaced by words in texts."""
 MAX_ALL_PAIRS = 12
-"""Methods of one game up to which every one is held against every other."""
+"""Number of methods of one game up to which all pairs are compared."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One method against another. Either it has `verdicts`, or `apart` says why not."""
+    """One method compared with another: `verdicts`, or `mismatches` if not comparable."""
 
     a: str
     b: str
-    seeds: tuple[int, ...] = ()
-    only_a: tuple[
-        int, ...
-    ] = ()  # seeds that the other has not, which are left out
+    seeds: tuple[int, ...] = ()  # training seeds of both methods
+    only_a: tuple[int, ...] = ()  # training seeds of one method, left out
     only_b: tuple[int, ...] = ()
-    apart: tuple[Mismatch, ...] = ()
-    verdicts: tuple[Verdict, ...] = ()  # over single sets, then over all
+    mismatches: tuple[Mismatch, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()  # for single sets, then over all sets
 
     @property
     def overall(self) -> Verdict:
-        """The verdict over all opponent sets, or over the only one."""
+        """The verdict over all opponent sets, or for the only one."""
         return self.verdicts[-1]
 
     @property
     def each(self) -> tuple[Verdict, ...]:
-        """The verdicts on single sets, where there are several."""
+        """The verdicts for single sets, if there are several."""
         return self.verdicts[:-1]
 
 
 @dataclass(frozen=True)
 class GameComparisons:
-    """The comparisons of one game: of its methods with each other, and of each with what else its runs measured."""
+    """Comparisons of the methods of one game, and of each with others in its runs."""
 
     between: tuple[Comparison, ...] = ()
-    within: dict[str, tuple[Comparison, ...]] = field(
-        default_factory=dict
-    )  # by group
-    against: str = ""  # what all are held against; empty: every pair
-    named: bool = False  # by the reader
+    within: dict[str, tuple[Comparison, ...]] = field(default_factory=dict)
+    """Each method's agent compared with other methods of its scores, by group."""
+    baseline: str = ""  # method in all pairs; empty: every pair
+    is_requested: bool = False  # the reader chose the baseline
 
     @property
     def comparisons(self) -> Iterable[Comparison]:
+        """All comparisons."""
         yield from self.between
         for comparisons in self.within.values():
             yield from comparisons
@@ -68,117 +66,115 @@ class GameComparisons:
 def compare_methods(
     family: Family, baseline: str | None = None
 ) -> GameComparisons:
-    """Verdicts on the pairs of methods of a game, adjusted together; and, for each method, on its own agent against the others that its
-    runs measured, adjusted together."""
+    """Compare the methods of a game in pairs, and each one with others in its runs.
+
+    p-values are adjusted over all pairs of methods, and within each method.
+
+    Args:
+        family: runs of one game.
+        baseline: method to compare all other methods with; by default every pair.
+
+    Returns:
+        The comparisons.
+    """
     groups = [g for g in family.groups if g.measured]
-    of_group = {g.name: seeds_of(g, g.method) for g in groups}
-    pairs, against = _pairs([g.name for g in groups], baseline)
-    between = _judged(
-        [_compared(a, of_group[a], b, of_group[b]) for a, b in pairs]
-    )
+    own = {g.name: seeds_of(g, g.method) for g in groups}
+    pairs, reference = _pairs([g.name for g in groups], baseline)
+    between = _judged([_pair(a, own[a], b, own[b]) for a, b in pairs])
     within = {}
     for group in groups:
         others = [m for m in group.methods if m != group.method]
         if baseline is not None and baseline in others:
             others = [baseline]
-        own = of_group[group.name]
-        within[group.name] = _judged(
-            [
-                _compared(group.method, own, m, seeds_of(group, m))
-                for m in others
-            ]
-        )
-    return GameComparisons(
-        tuple(between),
-        {k: tuple(v) for k, v in within.items()},
-        against,
-        against == baseline,
-    )
+        seeds = own[group.name]
+        unjudged = [
+            _pair(group.method, seeds, method, seeds_of(group, method))
+            for method in others
+        ]
+        within[group.name] = tuple(_judged(unjudged))
+    is_requested = reference == baseline
+    return GameComparisons(tuple(between), within, reference, is_requested)
 
 
 def _pairs(
     names: Sequence[str], baseline: str | None
 ) -> tuple[list[tuple[str, str]], str]:
+    """Return pairs of methods, and the method in all of them (empty without one)."""
     if baseline is not None and baseline in names:
-        return [
-            (name, baseline) for name in names if name != baseline
-        ], baseline
+        return [(n, baseline) for n in names if n != baseline], baseline
     if len(names) > MAX_ALL_PAIRS:
         return [(name, names[0]) for name in names[1:]], names[0]
     return list(combinations(names, 2)), ""
 
 
 def seeds_of(group: RunGroup, method: str) -> list[SeedScores]:
-    """What each run measured of `method`, as `compare` takes it."""
-    return [
-        seed
-        for record in group.runs
-        if (seed := _seed(record, method)) is not None
-    ]
+    """Return the scores of a method in a group's runs.
+
+    Args:
+        group: runs of one configuration.
+        method: method in their scores.
+
+    Returns:
+        One entry for each run that measured the method.
+    """
+    seeds = [_seed(record, method) for record in group.runs]
+    return [seed for seed in seeds if seed is not None]
 
 
 def _seed(record: RunRecord, method: str) -> SeedScores | None:
     cells = {
-        against: cell
-        for (name, against), cell in record.cells.items()
-        if name == method
+        o: cell for (name, o), cell in record.cells.items() if name == method
     }
     if not cells:
         return None
-    facts = {
-        f"episodes against {name}": len(cell.returns)
-        for name, cell in cells.items()
-    }
     return SeedScores(
-        record.path,
-        record.seed,
-        {n: c.mean for n, c in cells.items()},
-        facts,
-        record.env_steps,
+        path=record.path,
+        seed=record.seed,
+        mean={opponents: cell.mean for opponents, cell in cells.items()},
+        facts={
+            f"episodes against {o}": len(c.returns) for o, c in cells.items()
+        },
+        env_steps=record.env_steps,
     )
 
 
-def _compared(
+def _pair(
     a: str, of_a: list[SeedScores], b: str, of_b: list[SeedScores]
 ) -> tuple[Comparison, list[PairedScores]]:
-    """A comparison without its verdicts, and what they are to be about: on the seeds that both have."""
+    """Return a comparison without verdicts, and its scores on the common seeds."""
     first, second = ({s.seed: s for s in seeds} for seeds in (of_a, of_b))
-    both = sorted(first.keys() & second.keys())
-    only_a, only_b = (
-        tuple(sorted(x.keys() - y.keys()))
-        for x, y in ((first, second), (second, first))
-    )
-    found = Comparison(a, b, tuple(both), only_a, only_b)
-    if not both:
-        return found, []
-    reference = first[both[0]]
-    differs = [
-        d
+    common = sorted(first.keys() & second.keys())
+    only_a = tuple(sorted(first.keys() - second.keys()))
+    only_b = tuple(sorted(second.keys() - first.keys()))
+    comparison = Comparison(a, b, tuple(common), only_a, only_b)
+    if not common:
+        return comparison, []
+    reference = first[common[0]]
+    by_fact = {
+        mismatch.fact: mismatch
         for seeds in (first, second)
-        for k in both
-        for d in mismatches(reference, seeds[k])
-    ]
-    if differs:
-        by_fact = {d.fact: d for d in differs}
-        return replace(found, apart=tuple(by_fact.values())), []
+        for k in common
+        for mismatch in mismatches(reference, seeds[k])
+    }
+    if by_fact:
+        return replace(comparison, mismatches=tuple(by_fact.values())), []
     means = [
-        {o: np.array([seeds[k].mean[o] for k in both]) for o in reference.mean}
+        {
+            o: np.array([seeds[k].mean[o] for k in common])
+            for o in reference.mean
+        }
         for seeds in (first, second)
     ]
-    return found, pairs_of(a, means[0], b, means[1], OVERALL)
+    return comparison, pairs_of(a, means[0], b, means[1], OVERALL)
 
 
 def _judged(
-    compared: list[tuple[Comparison, list[PairedScores]]],
+    unjudged: list[tuple[Comparison, list[PairedScores]]],
 ) -> list[Comparison]:
-    """With their verdicts, all adjusted together."""
-    verdicts = iter(
-        judge_pairs(
-            [p for _, pairs in compared for p in pairs],
-            np.random.default_rng(0),
-        )
-    )
+    """Add verdicts, with p-values adjusted over all comparisons."""
+    scores = [p for _, pairs in unjudged for p in pairs]
+    verdicts = iter(judge_pairs(scores, np.random.default_rng(0)))
     return [
-        replace(c, verdicts=tuple(next(verdicts) for _ in pairs))
-        for c, pairs in compared
+        replace(comparison, verdicts=tuple(next(verdicts) for _ in pairs))
+        for comparison, pairs in unjudged
     ]

@@ -1,25 +1,27 @@
-"""Average learning curves over seeds, and find when they are near their final level."""
+"""Average learning curves over seeds, and measure their convergence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bestreply.report.run_files import MetricSeries
+from bestreply.report.sections import grows_with_updates
 from bestreply.report.weekly.groups import Family, RunGroup
 from bestreply.scores.statistics import student_t
 
 CONVERGED = 0.95
-"""Share of the way from its first to its final level at which a curve counts as converged."""
+"""Share of the distance from first to final value at which a curve has converged."""
 FRACTIONS = (0.25, 0.5, 0.75)
 GRID = 120
 
 
 @dataclass(frozen=True)
 class MeanCurve:
-    """A metric's mean over seeds, with its 95 % interval by Student's t where there are several."""
+    """Mean of a metric over seeds, with its 95 % interval by Student's t for several
+    seeds.
+    """
 
-    name: str  # of the group
+    name: str  # of the method
     seeds: int
     x: np.ndarray  # [points]
     mean: np.ndarray
@@ -29,7 +31,11 @@ class MeanCurve:
 
 @dataclass(frozen=True)
 class Convergence:
-    """Levels of each seed: the first, those at `ALONG` of the way, the final one, and the x near that (None: no change)."""
+    """Values of each seed.
+
+    The first value, those at `FRACTIONS` of training, the final one, and the x at
+    which the curve has converged (None without a change).
+    """
 
     first: list[float]
     along: list[list[float]]
@@ -39,79 +45,70 @@ class Convergence:
 
 @dataclass(frozen=True)
 class MetricCurves:
+    """One metric of all methods of a game."""
+
     name: str
     means: list[MeanCurve]
-    speeds: dict[str, Convergence]  # by group
+    convergence: dict[str, Convergence]  # by method
 
 
 @dataclass(frozen=True)
 class LearningCurves:
-    """`by_steps`: x is environment steps; otherwise updates, all at the same few numbers of environment steps."""
+    """Metrics of a game. If `by_steps`, x is environment steps, otherwise updates."""
 
     by_steps: bool
     metrics: list[MetricCurves]
-    steps: tuple[int, int]  # least and greatest of all
-    every: float  # points of x between two that were logged, at most
+    steps: tuple[int, int]  # least and greatest environment steps
+    every: float  # greatest distance of two logged x
 
 
 def learning_curves(family: Family) -> LearningCurves | None:
-    """Average every metric of a family's groups over seeds; None where no run has logged any."""
-    logged = [r.metrics for r in family.runs if r.metrics]
-    if not logged:
+    """Average every metric over the seeds of each method.
+
+    Args:
+        family: runs of one game.
+
+    Returns:
+        None if no run has logged metrics.
+    """
+    logs = [r.metrics for r in family.runs if r.metrics]
+    if not logs:
         return None
-    by_steps = all(_grows(metrics) for metrics in logged)
+    by_steps = all(grows_with_updates(m.values()) for m in logs)
     averaged = []
-    for name in dict.fromkeys(name for metrics in logged for name in metrics):
-        means, speeds = [], {}
+    for name in dict.fromkeys(name for metrics in logs for name in metrics):
+        means, convergence = [], {}
         for group in family.groups:
             lines = _lines(group, name, by_steps)
             if lines:
                 means.append(_mean(group.name, lines))
-                speeds[group.name] = _speed(lines)
+                convergence[group.name] = _convergence(lines)
         if means:
-            averaged.append(MetricCurves(name, means, speeds))
-    steps = [
-        int(s.env_steps[k])
-        for metrics in logged
-        for s in metrics.values()
-        for k in (0, -1)
-    ]
-    gaps = [
-        float(np.diff(m.x).max())
-        for metric in averaged
-        for m in metric.means
-        if len(m.x) > 1
-    ]
-    return LearningCurves(
-        by_steps, averaged, (min(steps), max(steps)), max(gaps, default=0.0)
-    )
-
-
-def _grows(metrics: dict[str, MetricSeries]) -> bool:
-    """Return whether environment steps grow with updates; data collected before training has one number, or one a round."""
-    steps = np.unique(np.concatenate([s.env_steps for s in metrics.values()]))
-    updates = np.unique(np.concatenate([s.update for s in metrics.values()]))
-    return len(steps) > 1 and 2 * len(steps) >= len(updates)
+            averaged.append(MetricCurves(name, means, convergence))
+    series = [s for metrics in logs for s in metrics.values()]
+    steps = [int(s.env_steps[k]) for s in series for k in (0, -1)]
+    curves = [mean for metric in averaged for mean in metric.means]
+    gaps = [float(np.diff(c.x).max()) for c in curves if len(c.x) > 1]
+    ends, longest = (min(steps), max(steps)), max(gaps, default=0.0)
+    return LearningCurves(by_steps, averaged, ends, longest)
 
 
 def _lines(
     group: RunGroup, name: str, by_steps: bool
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return x and value of every seed, x in order."""
-    lines = []
+    """Return x and values of every seed, sorted by x."""
+    lines: list[tuple[np.ndarray, np.ndarray]] = []
     for record in group.runs:
         series = record.metrics.get(name)
         if series is None:
             continue
         x = (series.env_steps if by_steps else series.update).astype(float)
-        whole = np.isfinite(series.value)
-        x, y = x[whole], series.value[whole]
+        is_finite = np.isfinite(series.value)
+        x, y = x[is_finite], series.value[is_finite]
         if len(x) and not (np.diff(x) > 0).all():
             order = np.argsort(x, kind="stable")
-            last = np.append(
-                np.diff(x[order]) > 0, True
-            )  # of several values at one x, the last
-            x, y = x[order][last], y[order][last]
+            is_last = np.append(np.diff(x[order]) > 0, True)  # at each x
+            x, y = x[order][is_last], y[order][is_last]
         if len(x):
             lines.append((x, y))
     return lines
@@ -120,7 +117,9 @@ def _lines(
 def _mean(
     name: str, lines: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> MeanCurve:
-    """Average point by point where seeds logged equally often, otherwise interpolated where all have values."""
+    """Average point by point, or interpolated on the common range for logs of different
+    length.
+    """
     if len({len(x) for x, _ in lines}) == 1:
         x = np.mean([x for x, _ in lines], 0)
         values = np.array([y for _, y in lines])
@@ -134,13 +133,13 @@ def _mean(
 def mean_and_interval(
     values: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Return the mean over seeds and the ends of its 95 % interval by Student's t.
+    """Return the mean over seeds and its 95 % interval by Student's t.
 
     Args:
-        values: [seeds, points].
+        values: [seeds, points] values.
 
     Returns:
-        Mean, low and high, each [points]; no ends for one seed.
+        Mean, low and high end, each [points]; no ends for one seed.
     """
     seeds, mean = len(values), values.mean(0)
     if seeds < 2:
@@ -149,7 +148,7 @@ def mean_and_interval(
     return mean, mean - half, mean + half
 
 
-def _speed(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Convergence:
+def _convergence(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Convergence:
     first, along, final, reached = [], [], [], []
     for x, y in lines:
         at = x[0] + np.array(FRACTIONS)[:, None] * (x[-1] - x[0])
@@ -157,9 +156,9 @@ def _speed(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> Convergence:
         end = float(y[-max(1, len(y) // 10) :].mean())
         first.append(float(y[0]))
         final.append(end)
-        fraction = (
-            (y - y[0]) / (end - y[0]) if end != y[0] else np.zeros(len(y))
-        )
+        fraction = np.zeros(len(y))
+        if end != y[0]:
+            fraction = (y - y[0]) / (end - y[0])
         near = np.flatnonzero(fraction >= CONVERGED)
         reached.append(float(x[near[0]]) if len(near) else None)
     return Convergence(first, along, final, reached)

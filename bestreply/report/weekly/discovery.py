@@ -1,4 +1,4 @@
-"""Finds run directories and datasets under folders."""
+"""Find run directories and datasets in folders."""
 
 import os
 import re
@@ -9,46 +9,66 @@ from pathlib import Path
 from bestreply.report.run_files import MAKERS
 
 RUN_FILES = (*MAKERS, "error.txt", "unit.json")
-"""A directory with any of these is a run, or what is left of one."""
+"""A directory with one of these files is a run, or the remains of one."""
 MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
 class RunFolders:
-    """In the order of their names, in which 10 comes after 9."""
+    """Paths in order of their names, with 10 after 9."""
 
     runs: list[Path]
     datasets: list[Path]
 
 
 def holds_run(folder: Path) -> bool:
+    """Return whether a folder is a run directory, or the remains of one.
+
+    Args:
+        folder: any path.
+
+    Returns:
+        True if it has a file of RUN_FILES.
+    """
     return any((folder / name).is_file() for name in RUN_FILES)
 
 
 def find_runs(folders: Sequence[Path]) -> RunFolders:
-    """Runs and datasets in `folders`, however deep; what lies inside a run is its own.
+    """Find runs and datasets at any depth.
 
-    Of a run also the dataset that `bestreply run` or a sweep put beside it. Raises FileNotFoundError where a folder is not there.
+    Folders inside a run are not searched. The dataset that `bestreply run` or a sweep
+    stores beside a run is included.
+
+    Args:
+        folders: folders to search.
+
+    Returns:
+        Each run and dataset once.
+
+    Raises:
+        FileNotFoundError: a folder does not exist.
     """
-    runs: dict[Path, Path] = {}  # as it really is -> as it was come by
+    runs: dict[Path, Path] = {}  # by resolved path
     datasets: dict[Path, Path] = {}
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(
-                f"{folder} is no folder; expected: run directories, or folders of runs or sweeps"
+                f"folder={folder}: expected run directories, or folders of runs or sweeps"
             )
-        for here, inside, files in os.walk(folder):
-            inside[:] = [name for name in inside if not name.startswith(".")]
-            place = Path(here)
+        for root, subfolders, files in os.walk(folder):
+            subfolders[:] = [
+                name for name in subfolders if not name.startswith(".")
+            ]
+            path = Path(root)
             if MANIFEST in files:
-                datasets.setdefault(place.resolve(), place)
-                inside.clear()
+                datasets.setdefault(path.resolve(), path)
+                subfolders.clear()
             elif any(name in files for name in RUN_FILES):
-                runs.setdefault(place.resolve(), place)
-                inside.clear()
+                runs.setdefault(path.resolve(), path)
+                subfolders.clear()
     for run in runs.values():
-        for beside in _data_of(run):
-            datasets.setdefault(beside.resolve(), beside)
+        for dataset in _data_of(run):
+            datasets.setdefault(dataset.resolve(), dataset)
     return RunFolders(
         sorted(runs.values(), key=natural),
         sorted(datasets.values(), key=natural),
@@ -57,14 +77,21 @@ def find_runs(folders: Sequence[Path]) -> RunFolders:
 
 def _data_of(run: Path) -> Iterable[Path]:
     run = Path(os.path.abspath(run))
-    places = [
+    candidates = [
         run / "data",
         run.parents[min(1, len(run.parents) - 1)] / "datasets" / run.name,
     ]
-    return [place for place in places if (place / MANIFEST).is_file()]
+    return [folder for folder in candidates if (folder / MANIFEST).is_file()]
 
 
 def natural(path: Path | str) -> list[tuple[int, int, str]]:
-    """A key to sort by in which numbers are in the order of their size."""
+    """Return a sort key that orders numbers by value.
+
+    Args:
+        path: path or name.
+
+    Returns:
+        The key.
+    """
     parts = re.findall(r"\d+|\D+", str(path))
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts]

@@ -1,4 +1,6 @@
-"""What the report says, apart from how it is written: sections of blocks, which the page and the Markdown text are both made of."""
+"""The content of the report over several runs: sections of blocks, written as a page and
+as Markdown.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from markupsafe import Markup
 
 @dataclass(frozen=True)
 class Link:
-    """`to` is a relative address, quoted, or ``#anchor`` of the page."""
+    """A link to a relative, quoted address, or to ``#anchor`` of the page."""
 
     kind: ClassVar[str] = "link"
     text: str
@@ -18,7 +20,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Code:
-    """Something to be typed, or to be found in a file."""
+    """Text to type, or to find in a file."""
 
     kind: ClassVar[str] = "code"
     text: str
@@ -26,7 +28,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Anchor:
-    """Text that links lead to as ``#name``."""
+    """Text that is the target of links to ``#name``."""
 
     kind: ClassVar[str] = "anchor"
     text: str
@@ -35,6 +37,8 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Plain:
+    """Text without markup."""
+
     kind: ClassVar[str] = "plain"
     text: str
 
@@ -44,13 +48,23 @@ Line = tuple[Part, ...]
 
 
 def line(*parts: str | Link | Code | Anchor) -> Line:
+    """Return a line of text.
+
+    Args:
+        parts: parts in order; a string is plain text.
+
+    Returns:
+        The line.
+    """
     return tuple([Plain(p) if isinstance(p, str) else p for p in parts])
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A paragraph; `style` is "lead", "note", "caveat", "sub", "figure" (a note on figures, with which it comes and goes) or
-    nothing."""
+    """A paragraph of style "lead", "note", "caveat", "sub", "figure" or none.
+
+    "figure" is a note on charts, which is left out with them.
+    """
 
     kind: ClassVar[str] = "text"
     line: Line
@@ -59,16 +73,19 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class BulletList:
-    """A list; each entry with a style: "better", "worse", "unclear", "trouble" or nothing."""
+    """A list of (style, line): "better", "worse", "unclear", "open", "trouble" or none."""
 
-    kind: ClassVar[str] = "points"
+    kind: ClassVar[str] = "bullets"
     lines: list[tuple[str, Line]]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table. `text` says how many columns from the left are words, `words` which others are; the rest are numbers. `bold` are rows to
-    be read first."""
+    """A table.
+
+    The first `text` columns and the columns in `words` are text; the rest are
+    numbers. The rows in `bold` are emphasised.
+    """
 
     kind: ClassVar[str] = "grid"
     head: list[str]
@@ -78,11 +95,21 @@ class Grid:
     words: frozenset[int] = frozenset()
 
     def is_text(self, column: int) -> bool:
+        """Return whether a column is text.
+
+        Args:
+            column: index of the column.
+
+        Returns:
+            False for numbers.
+        """
         return column < self.text or column in self.words
 
 
 @dataclass(frozen=True)
 class Picture:
+    """A chart with its title and last value."""
+
     title: str
     figure: Markup
     last: str = ""
@@ -90,19 +117,22 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Figures side by side. Their numbers are in a table that follows: the Markdown text leaves the figures out."""
+    """Charts side by side.
+
+    A table that follows has their numbers, so the Markdown text leaves the charts
+    out.
+    """
 
     kind: ClassVar[str] = "pictures"
     pictures: list[Picture]
     wide: bool = False
-    keys: list[tuple[str, str]] | None = (
-        None  # (style of the style sheet, name) of what is drawn
-    )
+    keys: list[tuple[str, str]] | None = None
+    """Legend: (style of the style sheet, name)."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Blocks that the page shows when they are asked for."""
+    """Blocks that the page shows on request."""
 
     kind: ClassVar[str] = "fold"
     title: str
@@ -111,6 +141,8 @@ class Fold:
 
 @dataclass(frozen=True)
 class Heading:
+    """A heading of level 3."""
+
     kind: ClassVar[str] = "heading"
     text: str
     anchor: str = ""
@@ -121,6 +153,8 @@ Block = Paragraph | BulletList | Grid | Pictures | Fold | Heading
 
 @dataclass(frozen=True)
 class Section:
+    """A section with a title."""
+
     key: str
     title: str
     blocks: list[Block]
@@ -128,11 +162,20 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
+    """The whole report."""
+
     brand: str
     title: str
     sections: list[Section]
 
 
 def cells(*values: str | Line) -> list[Line]:
-    """A row of a table."""
+    """Return a row of a table.
+
+    Args:
+        values: entries of the row; a string is plain text.
+
+    Returns:
+        The row.
+    """
     return [line(v) if isinstance(v, str) else v for v in values]

@@ -1,4 +1,4 @@
-"""Which runs are seeds of one method, and which methods play one game."""
+"""Group runs into methods (runs that differ in their seed) and methods into games."""
 
 import re
 from collections import Counter, defaultdict
@@ -18,7 +18,10 @@ from bestreply.report.weekly.record import (
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Runs of one configuration: one method. `repeats` have a seed that another of them has; the newest counts."""
+    """Runs of one configuration: one method.
+
+    `repeats` are runs with the seed of a newer one, which counts.
+    """
 
     name: str
     folder: Path
@@ -27,28 +30,37 @@ class RunGroup:
 
     @property
     def method(self) -> str:
-        """What the runs are about, as their scores name it."""
+        """The method of the runs, as in their scores."""
         return self.runs[0].method
 
     @property
     def sweep(self) -> bool:
-        """Whether it is laid out as ``SWEEP/GAME/METHOD/SEED``."""
+        """Whether the layout is ``SWEEP/GAME/METHOD/SEED``."""
         return all(r.path.name.isdecimal() for r in self.runs)
 
     @cached_property
     def measured(self) -> tuple[RunRecord, ...]:
+        """Runs with scores."""
         return tuple(r for r in self.runs if r.cells)
 
     @cached_property
     def methods(self) -> list[str]:
-        """All that was measured, the group's own method first."""
+        """Methods of the scores, the group's own method first."""
         names = dict.fromkeys(
             method for r in self.runs for method, _ in r.cells
         )
         return sorted(names, key=lambda m: m != self.method)
 
     def cells(self, method: str, opponents: str) -> dict[int, EpisodeReturns]:
-        """By training seed."""
+        """Return the episodes of a method against an opponent set.
+
+        Args:
+            method: method in the scores.
+            opponents: opponent set in the scores.
+
+        Returns:
+            Episodes by training seed.
+        """
         return {
             r.seed: r.cells[method, opponents]
             for r in self.runs
@@ -74,6 +86,7 @@ class Family:
 
     @property
     def runs(self) -> list[RunRecord]:
+        """All runs of the game."""
         return [r for g in self.groups for r in g.runs]
 
 
@@ -81,61 +94,73 @@ NEAREST_STAG = "nearest_stag"
 
 
 def bare(opponents: str) -> str:
-    """``3 nearest_stag`` -> ``nearest_stag``."""
+    """Remove the number of players from an opponent set: ``3 nearest_stag`` ->
+    ``nearest_stag``.
+
+    Args:
+        opponents: opponent set.
+
+    Returns:
+        Name of the player.
+    """
     return re.sub(r"^\d+ ", "", opponents)
 
 
+GroupKey = tuple[Path, str, frozenset[tuple[str, str]]]
+"""Folder, name and configuration of the runs of one method."""
+
+
 def families(records: Sequence[RunRecord]) -> list[Family]:
-    """Records by game, and within a game by method: where they lie, and what they are configured to be."""
-    by_game: dict[
-        GameKey,
-        dict[tuple[Path, str, frozenset[tuple[str, str]]], list[RunRecord]],
-    ] = defaultdict(dict)
-    typed = {r.spec: r.game for r in records if r.spec and r.game.settings}
+    """Group runs by game, and within a game by folder and configuration.
+
+    Args:
+        records: runs.
+
+    Returns:
+        Games in order of their titles.
+    """
+    by_game: dict[GameKey, dict[GroupKey, list[RunRecord]]] = defaultdict(dict)
+    by_spec = {r.spec: r.game for r in records if r.spec and r.game.settings}
     for record in records:
-        game = (
-            record.game
-            if record.game.settings
-            else typed.get(record.spec, record.game)
-        )
+        game = record.game
+        if not game.settings:
+            game = by_spec.get(record.spec, game)
         if game.name == UNKNOWN and not record.cells:
-            continue  # it failed before it wrote what it is a run of
-        folder, name = _label(record)
-        key = folder, name, frozenset(record.config.items())
+            continue  # it failed before it wrote its configuration
+        key = *_label(record), frozenset(record.config.items())
         by_game[game].setdefault(key, []).append(record)
-    found = []
-    for game, groups in by_game.items():
-        named = _named(
-            [
-                _group(name, folder, runs)
-                for (folder, name, _), runs in groups.items()
-            ]
-        )
-        specs = {r.spec for g in named for r in g.runs if r.spec}
-        title = next(iter(specs)) if len(specs) == 1 else _spec(game)
-        found.append(
-            Family(
-                game, title, tuple(sorted(named, key=lambda g: natural(g.name)))
-            )
-        )
-    alike = Counter(f.title for f in found)
-    found = [
-        f
-        if alike[f.title] == 1
-        else replace(f, title=_spec(f.game, version=True))
-        for f in found
+    games = [_family(game, groups) for game, groups in by_game.items()]
+    titles = Counter(f.title for f in games)
+    games = [
+        replace(f, title=_spec(f.game, version=True))
+        if titles[f.title] > 1
+        else f
+        for f in games
     ]
-    return sorted(found, key=lambda f: natural(f.title))
+    return sorted(games, key=lambda f: natural(f.title))
+
+
+def _family(game: GameKey, by_key: dict[GroupKey, list[RunRecord]]) -> Family:
+    groups = [
+        _group(name, folder, runs) for (folder, name, _), runs in by_key.items()
+    ]
+    named = sorted(_named(groups), key=lambda g: natural(g.name))
+    specs = {r.spec for g in named for r in g.runs if r.spec}
+    title = next(iter(specs)) if len(specs) == 1 else _spec(game)
+    return Family(game, title, tuple(named))
 
 
 def _label(record: RunRecord) -> tuple[Path, str]:
-    """The folder that a method's runs lie in, and its name: of ``METHOD/SEED`` the folder's, else the run's without its number."""
+    """Return the folder and the name of a run's method.
+
+    The name is that of the folder for ``METHOD/SEED``, otherwise that of the run
+    without its number.
+    """
     path = record.path.absolute()
     if path.name.isdecimal():
         return path.parent, path.parent.name
-    return path.parent, re.sub(
-        r"[-_.]?(?:seed|s)?[-_.]?\d+$", "", path.name
-    ) or path.name
+    name = re.sub(r"[-_.]?(?:seed|s)?[-_.]?\d+$", "", path.name)
+    return path.parent, name or path.name
 
 
 def _group(name: str, folder: Path, runs: list[RunRecord]) -> RunGroup:
@@ -143,32 +168,34 @@ def _group(name: str, folder: Path, runs: list[RunRecord]) -> RunGroup:
     for record in runs:
         by_seed[record.seed].append(record)
     kept, repeats = [], []
-    for _, same in sorted(by_seed.items()):
-        *older, newest = sorted(
-            same,
-            key=lambda r: (
-                bool(r.cells),
-                r.started.timestamp() if r.started else 0.0,
-            ),
-        )
+    for _, records in sorted(by_seed.items()):
+        *older, newest = sorted(records, key=_age)
         kept.append(newest)
         repeats += older
     return RunGroup(name, folder, tuple(kept), tuple(repeats))
 
 
+def _age(record: RunRecord) -> tuple[bool, float]:
+    started = record.started.timestamp() if record.started else 0.0
+    return bool(record.cells), started
+
+
 def _named(groups: list[RunGroup]) -> list[RunGroup]:
-    """Groups of one game by different names: with their sweep's where two are named alike, then with a number."""
-    alike = Counter(g.name for g in groups)
+    """Give the groups of one game different names.
+
+    Groups with the same name are preceded by their sweep's name, then numbered.
+    """
+    counts = Counter(g.name for g in groups)
     longer = [
-        replace(g, name=f"{_sweep(g)}/{g.name}") if alike[g.name] > 1 else g
+        replace(g, name=f"{_sweep(g)}/{g.name}") if counts[g.name] > 1 else g
         for g in groups
     ]
-    if len({_sweep(g) for g in groups}) == 1:  # which tells nothing apart
+    if len({_sweep(g) for g in groups}) == 1:
         longer = groups
-    alike, seen, named = Counter(g.name for g in longer), Counter(), []
+    counts, seen, named = Counter(g.name for g in longer), Counter(), []
     for group in longer:
         seen[group.name] += 1
-        number = f" ({seen[group.name]})" if alike[group.name] > 1 else ""
+        number = f" ({seen[group.name]})" if counts[group.name] > 1 else ""
         named.append(replace(group, name=group.name + number))
     return named
 

@@ -1,4 +1,7 @@
-"""The report as Markdown (CommonMark with tables). What comes from files is escaped, so that it can be nothing but text."""
+"""The report as Markdown (CommonMark with tables).
+
+All text from files is escaped, so that it cannot contain markup.
+"""
 
 import re
 from functools import lru_cache
@@ -8,9 +11,12 @@ from bestreply.report.weekly.document import (
     BulletList,
     Code,
     Document,
+    Fold,
     Grid,
+    Heading,
     Line,
     Link,
+    Paragraph,
     Part,
 )
 
@@ -19,6 +25,14 @@ _BREAKS = re.compile(r"[\s\x00-\x1f\u2028\u2029]+")
 
 
 def to_markdown(document: Document) -> str:
+    """Write the report as Markdown.
+
+    Args:
+        document: the report.
+
+    Returns:
+        The text; charts are left out.
+    """
     parts = [f"# {escape(document.title)}", escape(document.brand)]
     for section in document.sections:
         parts.append(f"## {escape(section.title)}")
@@ -28,56 +42,56 @@ def to_markdown(document: Document) -> str:
 
 @lru_cache(10_000)
 def escape(text: str) -> str:
-    """`text` on one line, with nothing in it that Markdown or HTML would take for more than text."""
-    found = _SPECIAL.sub(
-        lambda m: "\\" + m[0],
-        _BREAKS.sub(" ", text).strip(" ") if text.strip() else text,
-    )
-    found = re.sub(
-        r"^(\s*)([-+=])(?=[-+=\s]|$)", r"\1\\\2", found
-    )  # a list, a ruler
-    return re.sub(r"^(\s*\d+)([.)])(?=\s|$)", r"\1\\\2", found)
+    """Escape a text for Markdown and HTML, on one line.
+
+    Args:
+        text: any text.
+
+    Returns:
+        The text without markup.
+    """
+    if text.strip():
+        text = _BREAKS.sub(" ", text).strip(" ")
+    text = _SPECIAL.sub(r"\\\g<0>", text)
+    text = re.sub(
+        r"^(\s*)([-+=])(?=[-+=\s]|$)", r"\1\\\2", text
+    )  # lists, rulers
+    return re.sub(r"^(\s*\d+)([.)])(?=\s|$)", r"\1\\\2", text)
 
 
 def _block(block: Block, level: int) -> list[str]:
-    match block.kind:
-        case "heading":
-            return [f"{'#' * level} {escape(block.text)}"]  # type: ignore[union-attr]
-        case "text" if block.style == "figure":  # type: ignore[union-attr]
+    """Return the paragraphs of a block; charts are left out."""
+    match block:
+        case Heading(text):
+            return [f"{'#' * level} {escape(text)}"]
+        case Paragraph(style="figure"):
             return []
-        case "text":
-            text = _line(block.line)  # type: ignore[union-attr]
-            return [f"> {text}" if block.style == "caveat" else text]  # type: ignore[union-attr]
-        case "points":
-            return [_points(block)] if block.lines else []  # type: ignore[arg-type, union-attr]
-        case "grid":
-            return [_grid(block)]  # type: ignore[arg-type]
-        case "fold":
-            inside = [
-                text for b in block.blocks for text in _block(b, level + 1)
-            ]  # type: ignore[union-attr]
-            return [f"**{escape(block.title)}**", *inside]  # type: ignore[union-attr]
+        case Paragraph(content, "caveat"):
+            return [f"> {_line(content)}"]
+        case Paragraph(content):
+            return [_line(content)]
+        case BulletList(lines):
+            bullets = [f"- {_line(parts)}" for _, parts in lines]
+            return ["\n".join(bullets)] if lines else []
+        case Grid():
+            return [_grid(block)]
+        case Fold(title, blocks):
+            content = [text for b in blocks for text in _block(b, level + 1)]
+            return [f"**{escape(title)}**", *content]
     return []
 
 
-def _points(block: BulletList) -> str:
-    return "\n".join(f"- {_line(parts)}" for _, parts in block.lines)
-
-
-def _grid(block: Grid) -> str:
-    ruler = [
-        "---" if block.is_text(k) else "---:" for k in range(len(block.head))
-    ]
-    lines = [[escape(name) for name in block.head], ruler]
-    for number, row in enumerate(block.rows):
-        said = [_line(cell) for cell in row]
-        lines.append(
-            [f"**{said[0]}**", *said[1:]]
-            if number in block.bold and said[0]
-            else said
-        )
+def _grid(grid: Grid) -> str:
+    columns = range(len(grid.head))
+    ruler = ["---" if grid.is_text(k) else "---:" for k in columns]
+    rows = [[escape(name) for name in grid.head], ruler]
+    for number, row in enumerate(grid.rows):
+        texts = [_line(cell) for cell in row]
+        if number in grid.bold and texts[0]:
+            texts[0] = f"**{texts[0]}**"
+        rows.append(texts)
     return "\n".join(
-        "| " + " | ".join(cell or " " for cell in row) + " |" for row in lines
+        "| " + " | ".join(cell or " " for cell in row) + " |" for row in rows
     )
 
 
@@ -90,18 +104,19 @@ def _part(part: Part) -> str:
         return _code(part.text)
     if isinstance(part, Link) and not part.to.startswith("#"):
         return f"[{escape(part.text)}](<{part.to}>)"
-    lead, tail = (
-        (" " if part.text[:1] == " " else ""),
-        (" " if part.text[-1:] == " " else ""),
-    )
-    return lead + escape(part.text) + tail if part.text.strip() else part.text
+    if not part.text.strip():
+        return part.text
+    lead = " " if part.text[:1] == " " else ""
+    tail = " " if part.text[-1:] == " " else ""
+    return lead + escape(part.text) + tail
 
 
 def _code(text: str) -> str:
-    """Between one backtick more than it has in a row; a bar would end a table's cell."""
+    """Write code between one backtick more than its longest run of them, with escaped
+    bars.
+    """
     text = _BREAKS.sub(" ", text).replace("|", "\\|")
-    fence = "`" * (
-        max((len(run) for run in re.findall("`+", text)), default=0) + 1
-    )
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
     gap = " " if "`" in text else ""
     return f"{fence}{gap}{text}{gap}{fence}"

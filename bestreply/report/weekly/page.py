@@ -1,6 +1,7 @@
-"""Writes the report over runs: one page, and Markdown of the same content."""
+"""Write the report over several runs as a page, and as Markdown with the same content."""
 
 import gc
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -53,21 +54,37 @@ def write_pages(
     since: datetime | None,
     baseline: str | None,
 ) -> tuple[Path, Path]:
+    """Write ``report.html`` and ``report.md``; see
+    `bestreply.report.write_report_over_runs`.
+
+    Args:
+        folders: run directories, or folders of runs or sweeps.
+        lang: "en" or "zh".
+        out: output folder; by default the common parent of `folders`.
+        since: only runs that started since then.
+        baseline: method to compare all other methods with; by default every pair.
+
+    Returns:
+        Paths of the page and of the Markdown file.
+
+    Raises:
+        FileNotFoundError: a folder does not exist.
+        ValueError: `out` is a run directory, there are no runs, or `lang` or
+            `baseline` is unknown.
+    """
     texts = load_texts(lang)
     out = _out(folders) if out is None else out
     if holds_run(out):
         raise ValueError(
-            f"{out} is a run's folder, whose own report would be overwritten; expected: another --out"
+            f"out={out}: expected a folder that is not a run directory, whose report would be overwritten"
         )
     page, text = out / PAGE, out / TEXT
-    with _no_search_for_cycles():
+    with _no_garbage_collection():
         week = read_week(folders, out, since, baseline)
         document = compose(week, texts)
-        known = facts(week, texts)
-        html, markdown = (
-            to_html(document, known, texts),
-            to_markdown(_with_facts(document, known, texts)),
-        )
+        known_facts = facts(week, texts)
+        html = to_html(document, known_facts, texts)
+        markdown = to_markdown(_with_facts(document, known_facts, texts))
     out.mkdir(parents=True, exist_ok=True)
     write_text(page, html)
     write_text(text, markdown)
@@ -75,8 +92,12 @@ def write_pages(
 
 
 @contextmanager
-def _no_search_for_cycles() -> Iterator[None]:
-    """A report is a million small objects and no cycles, which Python would look for over and over: a sixth of the time."""
+def _no_garbage_collection() -> Iterator[None]:
+    """Switch off the search for reference cycles.
+
+    A report has a million small objects without cycles; the search takes a sixth of
+    the time.
+    """
     searching = gc.isenabled()
     gc.disable()
     try:
@@ -87,9 +108,7 @@ def _no_search_for_cycles() -> Iterator[None]:
 
 
 def _out(folders: Sequence[Path]) -> Path:
-    """The folder that holds all that was asked for, and is no run itself."""
-    import os
-
+    """Return the common parent of the folders that is not a run directory."""
     out = Path(
         os.path.relpath(os.path.commonpath([f.absolute() for f in folders]))
     )
@@ -99,27 +118,27 @@ def _out(folders: Sequence[Path]) -> Path:
 
 
 def compose(week: Week, texts: Texts) -> Document:
-    """All that the report says; each section from the runs' files alone."""
-    wrong, next_ = problems(week, texts), plan(week, texts)
+    """Compose the report from the runs' files.
+
+    Args:
+        week: runs and comparisons.
+        texts: language.
+
+    Returns:
+        All sections.
+    """
+    found_problems, next_runs = problems(week, texts), plan(week, texts)
     summary: list[Block] = [
         Paragraph(line(lead(week, texts)), "lead"),
-        BulletList(findings(week, texts, len(wrong))),
+        BulletList(findings(week, texts, len(found_problems))),
     ]
-    last: list[Block] = [Heading(texts("weekly_title_problems"))]
-    last.append(
-        BulletList([("trouble", p) for p in wrong])
-        if wrong
-        else Paragraph(line(texts("weekly_no_problems")))
-    )
-    last += [
+    last: list[Block] = [
+        Heading(texts("weekly_title_problems")),
+        _bullets(found_problems, "trouble", texts("weekly_no_problems")),
         Heading(texts("weekly_title_next")),
         Paragraph(line(texts("weekly_note_next")), "note"),
+        _bullets(next_runs, "", texts("weekly_nothing_next")),
     ]
-    last.append(
-        BulletList([("", p) for p in next_])
-        if next_
-        else Paragraph(line(texts("weekly_nothing_next")))
-    )
     sections = [
         Section("summary", texts("nav_summary"), summary),
         section_verdicts(week, texts),
@@ -132,21 +151,25 @@ def compose(week: Week, texts: Texts) -> Document:
         section_runs(week, texts),
     ]
     count = len(week.records)
-    title = (
-        texts("weekly_title", count=f"{count:,}")
-        if count > 1
-        else texts("weekly_title_one")
-    )
+    title = texts("weekly_title_one")
+    if count > 1:
+        title = texts("weekly_title", count=f"{count:,}")
     return Document(texts("weekly_brand"), title, sections)
 
 
+def _bullets(lines: list[Line], style: str, otherwise: str) -> Block:
+    if not lines:
+        return Paragraph(line(otherwise))
+    return BulletList([(style, entry) for entry in lines])
+
+
 def _with_facts(
-    document: Document, known: list[tuple[str, str]], texts: Texts
+    document: Document, known_facts: list[tuple[str, str]], texts: Texts
 ) -> Document:
-    """With the facts as a table of the summary: the page has them beside it."""
+    """Add the facts as a table to the summary; the page shows them separately."""
     table = Grid(
         [texts("weekly_fact"), texts("weekly_value")],
-        [cells(*pair) for pair in known],
+        [cells(*pair) for pair in known_facts],
         text=2,
     )
     first, *rest = document.sections
@@ -155,9 +178,18 @@ def _with_facts(
 
 
 def to_html(
-    document: Document, known: list[tuple[str, str]], texts: Texts
+    document: Document, known_facts: list[tuple[str, str]], texts: Texts
 ) -> str:
-    """The page. The template escapes every value but figures, which are made of escaped parts."""
+    """Write the report as a page; the template escapes all text except charts.
+
+    Args:
+        document: the report.
+        known: (label, value) of the facts.
+        texts: language.
+
+    Returns:
+        HTML.
+    """
     return self_contained(
         "weekly.html",
         texts.lang,
@@ -165,19 +197,33 @@ def to_html(
         script=None,
         name=document.title,
         document=document,
-        facts=known,
-        said=said,
-        rows_of=rows_of,
+        facts=known_facts,
+        to_markup=to_markup,
+        table_rows=table_rows,
     )
 
 
-def said(parts: Line) -> Markup:
-    """A line as HTML, everything in it escaped. Not a macro of the template: a report has tens of thousands."""
+def to_markup(parts: Line) -> Markup:
+    """Write a line as HTML, escaped; faster than a macro of the template.
+
+    Args:
+        parts: the line.
+
+    Returns:
+        HTML.
+    """
     return Markup("".join(map(_part, parts)))
 
 
-def rows_of(grid: Grid) -> Markup:
-    """The rows of a table as HTML, for the same reason."""
+def table_rows(grid: Grid) -> Markup:
+    """Write the rows of a table as HTML, escaped; faster than a macro of the template.
+
+    Args:
+        grid: the table.
+
+    Returns:
+        HTML.
+    """
     ends = ["</td>"] * len(grid.head)
     starts = [
         '<td class="words">' if grid.is_text(k) else "<td>"
@@ -186,15 +232,12 @@ def rows_of(grid: Grid) -> Markup:
     starts[:1], ends[:1] = ['<th scope="row">'], ["</th>"]
     rows = []
     for number, row in enumerate(grid.rows):
-        inside = "".join(
+        content = "".join(
             f"{start}{''.join(map(_part, cell))}{end}"
             for start, cell, end in zip(starts, row, ends, strict=True)
         )
-        rows.append(
-            f'<tr class="first">{inside}</tr>\n'
-            if number in grid.bold
-            else f"<tr>{inside}</tr>\n"
-        )
+        style = ' class="first"' if number in grid.bold else ""
+        rows.append(f"<tr{style}>{content}</tr>\n")
     return Markup("".join(rows))
 
 
@@ -204,8 +247,6 @@ def _part(part: Part) -> str:
         return text
     if isinstance(part, Link):
         return f'<a href="{escape(part.to)}">{text}</a>'
-    return (
-        f'<span id="{escape(part.name)}">{text}</span>'
-        if isinstance(part, Anchor)
-        else f"<code>{text}</code>"
-    )
+    if isinstance(part, Anchor):
+        return f'<span id="{escape(part.name)}">{text}</span>'
+    return f"<code>{text}</code>"

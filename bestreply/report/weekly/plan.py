@@ -1,4 +1,4 @@
-"""The next runs that would settle what is open, each with the command or the setting that asks for it."""
+"""Suggestions for the next runs, each with its command or setting."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,10 +18,21 @@ from bestreply.report.weekly.section_opponents import diagnose, regret_of
 from bestreply.report.weekly.week import Week, join_lines, mean_of
 
 MIN_SEEDS = 6
-"""Fewer than so many can never show a difference at 5 %."""
+"""Fewer seeds cannot show a difference at 5 %."""
+DEFAULT_SWEEP = "FILE.toml"
+"""Name of a sweep file that no run states."""
 
 
 def plan(week: Week, texts: Texts) -> list[Line]:
+    """Return suggestions for the next runs.
+
+    Args:
+        week: runs and comparisons.
+        texts: language.
+
+    Returns:
+        Lines with commands or settings, at most MAX_PER_KIND of each kind.
+    """
     kinds = [
         _unfinished(week, texts),
         _seeds(week, texts),
@@ -30,201 +41,187 @@ def plan(week: Week, texts: Texts) -> list[Line]:
         _nearest_stag(week, texts),
         _models(week, texts),
     ]
-    found = []
+    lines = []
     for kind in kinds:
-        lines = list(dict.fromkeys(kind))
-        found += lines[:MAX_PER_KIND]
-    return found
+        lines += list(dict.fromkeys(kind))[:MAX_PER_KIND]
+    return lines
+
+
+def _command(text: str, command: str) -> Line:
+    return line(text, Code(command))
 
 
 def _unfinished(week: Week, texts: Texts) -> Iterator[Line]:
-    """Sweeps go on with the same command; runs are taken up one by one."""
+    """Continue a sweep with the same command, and other runs one by one."""
     for record in week.records:
         if record.state == "done":
             continue
-        file = sweep_file(record.command)
-        place = week.typed(record.path)
+        path = week.shell_path(record.path)
         if record.path.name.isdecimal():
-            yield (
-                *line(texts("weekly_do_sweep_again")),
-                Code(f"bestreply sweep {file or 'FILE.toml'}"),
-            )
+            file = sweep_file(record.command) or DEFAULT_SWEEP
+            command = f"bestreply sweep {file}"
+            yield _command(texts("weekly_do_sweep_again"), command)
         elif record.state == "unmeasured":
-            yield (
-                *line(texts("weekly_do_evaluate")),
-                Code(f"bestreply evaluate {place}"),
-            )
+            command = f"bestreply evaluate {path}"
+            yield _command(texts("weekly_do_evaluate"), command)
         else:
-            again = Code(
-                f"bestreply run --config {week.typed(record.path / 'config.json')} --out {place} --resume"
-            )
-            yield (*line(texts("weekly_do_resume")), again)
+            config = week.shell_path(record.path / "config.json")
+            command = f"bestreply run --config {config} --out {path} --resume"
+            yield _command(texts("weekly_do_resume"), command)
 
 
 def sweep_file(command: str) -> str | None:
-    """The file of ``bestreply sweep FILE``, if that is what was typed and the name is a plain one."""
-    found = re.match(
+    """Return the file of a command ``bestreply sweep FILE``.
+
+    Args:
+        command: command of a run.
+
+    Returns:
+        None for other commands, and for names with special characters.
+    """
+    match = re.match(
         r"bestreply sweep (?:--\w+[ =]\w+ )*([\w./-]+\.toml)\b", command
     )
-    return found[1] if found else None
+    return match[1] if match else None
 
 
-# -- seeds -----------------------------------------------------------------------------------------------------------------------
+# -- seeds -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class OpenComparison:
-    """A comparison that more seeds would settle: so many in all."""
+    """A comparison that more seeds would decide."""
 
-    said: str
+    text: str
     groups: tuple[RunGroup, ...]
-    expected: int
+    seeds: int  # required in all
+
+    @property
+    def file(self) -> str | None:
+        """Sweep file of the runs; None unless all runs are of sweeps."""
+        if not all(group.sweep for group in self.groups):
+            return None
+        runs = [record for group in self.groups for record in group.runs]
+        files = [sweep_file(record.command) for record in runs]
+        return next((file for file in files if file), DEFAULT_SWEEP)
 
 
 def _seeds(week: Week, texts: Texts) -> Iterator[Line]:
-    """Of what is not settled between methods, how many seeds would; what one sweep would settle, together."""
+    """Add seeds where comparisons are undecided, with one line for each sweep file."""
     by_file: dict[str, list[OpenComparison]] = {}
-    for family, held in week.pairs:
-        for c, groups in _compared(family, held):
-            v = c.overall
-            if v.verdict != "not_enough":
+    for family, comparisons in week.pairs:
+        for comparison, groups in _with_groups(family, comparisons):
+            verdict = comparison.overall
+            if verdict.verdict != "not_enough":
                 continue
-            names = {"a": groups[0].name, "b": c.b}
-            if v.seeds > 1 and v.seeds_required is None:
-                yield line(
-                    texts(
-                        "weekly_do_not",
-                        difference=fixed(v.target_difference),
-                        **names,
-                    )
-                )
+            names = {"a": groups[0].name, "b": comparison.b}
+            if verdict.seeds > 1 and verdict.seeds_required is None:
+                target = fixed(verdict.target_difference)
+                yield line(texts("weekly_do_not", difference=target, **names))
                 continue
-            wanted = max(v.seeds_required or MIN_SEEDS, v.seeds + 1)
-            said = texts("weekly_do_seeds", seeds=f"{wanted:,}", **names)
-            if all(g.sweep for g in groups):
-                file = next(
-                    (
-                        f
-                        for g in groups
-                        for r in g.runs
-                        if (f := sweep_file(r.command))
-                    ),
-                    "FILE.toml",
-                )
-                by_file.setdefault(file, []).append(
-                    OpenComparison(said, groups, wanted)
-                )
+            required = verdict.seeds_required or MIN_SEEDS
+            seeds = max(required, verdict.seeds + 1)
+            text = texts("weekly_do_seeds", seeds=f"{seeds:,}", **names)
+            entry = OpenComparison(text, groups, seeds)
+            if entry.file is None:
+                more = line(texts("weekly_do_more", open=text))
+                yield (*more, *_one_by_one(week, groups, texts))
             else:
-                yield (
-                    *line(texts("weekly_do_more", open=said)),
-                    *_one_by_one(week, groups, texts),
-                )
-    for file, found in by_file.items():
-        yield _one_sweep(file, sorted(found, key=lambda o: -o.expected), texts)
+                by_file.setdefault(entry.file, []).append(entry)
+    for file, entries in by_file.items():
+        entries.sort(key=lambda entry: -entry.seeds)
+        yield _one_sweep(file, entries, texts)
 
 
-def _compared(
-    family: Family, held: GameComparisons
+def _with_groups(
+    family: Family, comparisons: GameComparisons
 ) -> Iterator[tuple[Comparison, tuple[RunGroup, ...]]]:
-    """Comparisons whose outcome is worth more seeds: of methods with each other, and of each with its own model of the others left out."""
+    """Yield the comparisons that are worth more seeds.
+
+    These are pairs of methods, and each method with its agent with uniform opponent models.
+    """
     by_name = {g.name: g for g in family.groups}
-    yield from (
-        (c, (by_name[c.a], by_name[c.b])) for c in held.between if c.verdicts
+    for c in comparisons.between:
+        if c.verdicts:
+            yield c, (by_name[c.a], by_name[c.b])
+    for name, within in comparisons.within.items():
+        for c in within:
+            if c.verdicts and c.b == "uniform_others":
+                yield c, (by_name[name],)
+
+
+def _one_sweep(file: str, entries: list[OpenComparison], texts: Texts) -> Line:
+    """Return the setting that decides all comparisons of a sweep, and its cost."""
+    seeds = entries[0].seeds
+    groups = {id(g): g for entry in entries for g in entry.groups}.values()
+    missing = sum(seeds - len(g.measured) for g in groups)
+    seconds = [r.seconds for g in groups for r in g.runs]
+    known = [s for s in seconds if s is not None]
+    listed = texts("weekly_list_gap").join(
+        entry.text for entry in entries[:MAX_PER_KIND]
     )
-    for name, comparisons in held.within.items():
-        yield from (
-            (c, (by_name[name],))
-            for c in comparisons
-            if c.verdicts and c.b == "uniform_others"
-        )
-
-
-def _one_sweep(file: str, found: list[OpenComparison], texts: Texts) -> Line:
-    """The setting that settles all of `found`, and what it costs at the time that runs have taken."""
-    wanted = found[0].expected
-    groups = {id(g): g for o in found for g in o.groups}.values()
-    runs = sum(wanted - len(g.measured) for g in groups)
-    seconds = [
-        r.seconds for g in groups for r in g.runs if r.seconds is not None
-    ]
-    said = texts("weekly_list_gap").join(o.said for o in found[:MAX_PER_KIND])
     parts = [
-        texts("weekly_do_more", open=said),
+        texts("weekly_do_more", open=listed),
         texts("weekly_in_sweep"),
-        Code(f"seeds = {wanted}"),
-    ]
-    parts += [
+        Code(f"seeds = {seeds}"),
         texts("weekly_in_file", file=file),
         Code(f"bestreply sweep {file}"),
     ]
-    long = duration(runs * (mean_of(seconds) or 0.0), texts)
-    parts += (
-        [texts("weekly_cost", runs=f"{runs:,}", time=long)]
-        if seconds and long
-        else []
-    )
+    time = duration(missing * (mean_of(known) or 0.0), texts)
+    if known and time:
+        parts.append(texts("weekly_cost", runs=f"{missing:,}", time=time))
     return line(*parts)
 
 
 def _one_by_one(week: Week, groups: Sequence[RunGroup], texts: Texts) -> Line:
-    """The command that adds a seed to each method."""
+    """Return the commands that add a seed to each method."""
     runs = [g.runs[0] for g in groups if g.runs[0].config]
+    if not runs:
+        return ()
     seed = max(r.seed for g in groups for r in g.runs) + 1
-    typed = [
-        Code(
-            f"bestreply run --config {week.typed(r.path / 'config.json')} --seed {seed}"
-        )
-        for r in runs
-    ]
-    return (
-        (*line(texts("weekly_by_run")), *join_lines(typed, texts("list_gap")))
-        if typed
-        else ()
-    )
+    commands = []
+    for record in runs:
+        config = week.shell_path(record.path / "config.json")
+        commands.append(Code(f"bestreply run --config {config} --seed {seed}"))
+    listed = join_lines(commands, texts("list_gap"))
+    return (*line(texts("weekly_by_run")), *listed)
 
 
 def _same_budget(week: Week, texts: Texts) -> Iterator[Line]:
-    """Comparisons that were refused for what can be made the same."""
-    for family, held in week.pairs:
-        for c in held.between:
-            facts = {a.fact for a in c.apart}
-            if any(f.startswith("episodes against") for f in facts):
-                yield line(
-                    texts("weekly_do_evaluate_alike", a=c.a, b=c.b),
-                    Code("bestreply evaluate RUN --episodes N --opponents ..."),
-                )
-            if "environment steps" in facts:
-                yield line(
-                    texts("weekly_do_budget", a=c.a, b=c.b),
-                    Code("--collect.episodes"),
-                )
-            if not c.seeds and not c.apart:
-                yield line(texts("weekly_do_same_seeds", a=c.a, b=c.b))
+    """Remove the mismatches that prevent comparisons."""
+    for family, comparisons in week.pairs:
+        for c in comparisons.between:
+            yield from _without_mismatches(c, texts)
         for group in family.groups:
-            gone = missing_seeds(family, group)
-            if gone and all(r.state == "done" for r in group.runs):
-                file = sweep_file(group.runs[0].command) or "FILE.toml"
-                yield (
-                    *line(texts("weekly_do_sweep_again")),
-                    Code(f"bestreply sweep {file}"),
-                )
+            missing = missing_seeds(family, group)
+            if missing and all(r.state == "done" for r in group.runs):
+                file = sweep_file(group.runs[0].command) or DEFAULT_SWEEP
+                command = f"bestreply sweep {file}"
+                yield _command(texts("weekly_do_sweep_again"), command)
 
 
-# -- weak play and models --------------------------------------------------------------------------------------------------------
+def _without_mismatches(c: Comparison, texts: Texts) -> Iterator[Line]:
+    facts = {mismatch.fact for mismatch in c.mismatches}
+    if any(fact.startswith("episodes against") for fact in facts):
+        command = "bestreply evaluate RUN --episodes N --opponents ..."
+        text = texts("weekly_do_evaluate_alike", a=c.a, b=c.b)
+        yield _command(text, command)
+    if "environment steps" in facts:
+        text = texts("weekly_do_budget", a=c.a, b=c.b)
+        yield _command(text, "--collect.episodes")
+    if not c.seeds and not c.mismatches:
+        yield line(texts("weekly_do_same_seeds", a=c.a, b=c.b))
+
+
+# -- returns and models ----------------------------------------------------------
 
 
 def _diagnose(week: Week, texts: Texts) -> Iterator[Line]:
-    for family in week.families:
-        for group in family.groups:
-            if (
-                group.measured
-                and group.runs[0].config
-                and not any(r.regret for r in group.runs)
-            ):
-                yield (
-                    *line(texts("weekly_do_diagnose", method=group.name)),
-                    diagnose(group, week),
-                )
+    for _, group in week.groups:
+        is_diagnosed = any(r.regret for r in group.runs)
+        if group.measured and group.runs[0].config and not is_diagnosed:
+            text = texts("weekly_do_diagnose", method=group.name)
+            yield line(text, diagnose(group, week))
 
 
 REMEDIES = {
@@ -233,7 +230,7 @@ REMEDIES = {
     "depth": 'planner.planner = "expectimax"',
     "value": 'train.target = "improved"',
 }
-"""What most directly works on each part of a loss."""
+"""Setting with the most direct effect on each part of the regret."""
 
 
 def _nearest_stag(week: Week, texts: Texts) -> Iterator[Line]:
@@ -242,30 +239,24 @@ def _nearest_stag(week: Week, texts: Texts) -> Iterator[Line]:
             if bare(against) != NEAREST_STAG:
                 continue
             for group in family.groups:
-                losses = regret_of(group, against)
-                if losses is None or losses.largest is None:
+                parts = regret_of(group, against)
+                cause = parts and parts.largest
+                if not parts or not cause:
                     continue
-                lost = fixed(mean_of(losses.parts[losses.largest]))
-                part = texts(f"cause_{losses.largest}")
-                said = texts(
-                    f"weekly_do_{losses.largest}",
-                    method=group.name,
-                    part=part,
-                    lost=lost,
-                )
-                yield (*line(said), Code(REMEDIES[losses.largest]))
+                values = {
+                    "part": texts(f"cause_{cause}"),
+                    "lost": fixed(mean_of(parts.parts[cause])),
+                }
+                key = f"weekly_do_{cause}"
+                text = texts(key, method=group.name, **values)
+                yield _command(text, REMEDIES[cause])
 
 
 def _models(week: Week, texts: Texts) -> Iterator[Line]:
-    for family in week.families:
-        for group in family.groups:
-            if miscalibrated(group) is not None:
-                yield (
-                    *line(texts("weekly_do_calibrate", method=group.name)),
-                    Code(REMEDIES["others"]),
-                )
-            if lost_entities(group):
-                yield (
-                    *line(texts("weekly_do_world", method=group.name)),
-                    Code(REMEDIES["dynamics"]),
-                )
+    for _, group in week.groups:
+        if miscalibrated(group) is not None:
+            text = texts("weekly_do_calibrate", method=group.name)
+            yield _command(text, REMEDIES["others"])
+        if lost_entities(group):
+            text = texts("weekly_do_world", method=group.name)
+            yield _command(text, REMEDIES["dynamics"])

@@ -1,5 +1,7 @@
-"""What the report takes from one run directory. The files may be a stranger's: everything is checked, and a file that cannot be used is
-named in its place."""
+"""The content of one run directory, which may come from a stranger.
+
+Everything is checked. A file that cannot be used is listed among the problems.
+"""
 
 import json
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from bestreply.report.run_files import (
     read_table,
     read_with,
 )
+from bestreply.report.scores import OWN_METHODS
 from bestreply.report.sections import flat
 from bestreply.report.weekly.timestamps import as_moment
 from bestreply.scores.references import Reference
@@ -31,24 +34,26 @@ from bestreply.scores.references import Reference
 JsonObject = dict[str, Any]
 
 UNKNOWN = "?"
-"""The name of a game that no file tells."""
+"""Name of a game that no file states."""
+MAX_UNIT_BYTES, MAX_METADATA_BYTES = 10_000, 1_000_000
 
 
 @dataclass(frozen=True)
 class EpisodeReturns:
-    """The episodes of one method against one opponent set."""
+    """Episodes of one method against one opponent set."""
 
     returns: np.ndarray  # [episodes] float64
     seats: np.ndarray  # [episodes] int64
 
     @cached_property
     def mean(self) -> float:
+        """Mean return."""
         return float(self.returns.mean())
 
 
 @dataclass(frozen=True)
 class GameKey:
-    """What has to be the same for two runs to be of one game."""
+    """What must be equal for two runs to be of one game."""
 
     name: str
     version: str
@@ -57,12 +62,16 @@ class GameKey:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run. `state` is "done", "unmeasured" (no scores), "unfinished" (stopped within training) or "failed" (`error` says why)."""
+    """One run.
+
+    `state` is "done", "unmeasured" (no scores), "unfinished" (training stopped before
+    its end) or "failed" (`error` gives the reason).
+    """
 
     path: Path
     seed: int
     game: GameKey
-    spec: str  # the game as it was typed
+    spec: str  # the game as in the configuration
     state: str
     error: str
     started: datetime | None
@@ -71,7 +80,7 @@ class RunRecord:
     env_steps: int
     episodes: int | None  # of the data
     seconds: float | None
-    method: str  # in the scores, of what the run is about
+    method: str  # of the run, as in its scores
     config: dict[str, str]  # without game and seed
     cells: dict[tuple[str, str], EpisodeReturns]  # (method, opponents)
     metrics: dict[str, MetricSeries] = field(default_factory=dict)
@@ -82,18 +91,28 @@ class RunRecord:
 
     @property
     def opponents(self) -> list[str]:
+        """Opponent sets of the scores."""
         return list(dict.fromkeys(against for _, against in self.cells))
 
 
 def read_record(path: Path, since: datetime | None = None) -> RunRecord | None:
-    """The run at `path`; None where it was made before `since`, or nothing says when and there is a `since`."""
+    """Read one run.
+
+    Args:
+        path: run directory.
+        since: only a run that started since then.
+
+    Returns:
+        The run; None if it started before `since`, or its start is unknown.
+    """
     provenance = read_json(path, "provenance.json")
     started = _started(path, provenance)
     if since is not None and started is not None and started < since:
         return None
-    scores = read_with(path, "scores.parquet", _cells)
-    cells, told = scores if isinstance(scores, tuple) else ({}, {})
-    facts = told | (provenance if isinstance(provenance, dict) else {})
+    scores = read_with(path, "scores.parquet", _read_scores)
+    measured = None if isinstance(scores, FileProblem) else scores
+    facts = dict(measured.facts) if measured else {}
+    facts |= _object(provenance)
     started = started or as_moment(facts.get("started"))
     if since is not None and (started is None or started < since):
         return None
@@ -106,96 +125,96 @@ def read_record(path: Path, since: datetime | None = None) -> RunRecord | None:
         "references": read_references(path),
         "regret": read_json(path, "regret.json"),
     }
-    config, unit = files["config"], read_with(path, "unit.json", _plain)
-    config = config if isinstance(config, dict) else {}
-    unit = unit if isinstance(unit, dict) else {}
-    state, error = _state(path, bool(cells), scores, files["diagnostics"])
-    data = facts.get("data")
-    there: dict[str, Any] = {
-        k: v for k, v in files.items() if not isinstance(v, FileProblem)
+    cells = measured.cells if measured else {}
+    state, error = _state(path, scores, files["diagnostics"])
+    valid = {
+        name: files[name]
+        for name in ("metrics", "diagnostics", "regret", "references")
+        if not isinstance(files[name], FileProblem)
     }
     return RunRecord(
         path=path,
-        seed=_whole(facts.get("seed", config.get("seed"))) or 0,
-        game=_game(facts, config),
-        spec=_short(config.get("game")),
         state=state,
         error=error,
         started=started,
-        revision=_short(facts.get("git_revision")),
-        command=_short(facts.get("command"), 300),
-        env_steps=_whole(facts.get("env_steps")) or 0,
-        episodes=_whole(data.get("episodes"))
-        if isinstance(data, dict)
-        else None,
-        seconds=number(unit.get("seconds", facts.get("seconds"))),
         method=_method(facts, cells),
-        config=dict(
-            flat({k: v for k, v in config.items() if k not in ("game", "seed")})
-        ),
         cells=cells,
         problems=_problems(files, state),
-        **{
-            name: there[name]
-            for name in ("metrics", "diagnostics", "regret", "references")
-            if name in there
-        },
+        **_settings(path, facts, _object(files["config"])),
+        **valid,
     )
 
 
-def _started(path: Path, provenance: Any) -> datetime | None:
-    """When a run was made by its provenance; of one that failed before it had any, by its error's file."""
+def _object(content: object) -> JsonObject:
+    return content if isinstance(content, dict) else {}
+
+
+def _settings(
+    path: Path, facts: JsonObject, config: JsonObject
+) -> dict[str, Any]:
+    """Return game, seed, configuration and costs of a run."""
+    unit = _object(read_with(path, "unit.json", _read_small))
+    data = _object(facts.get("data"))
+    rest = {k: v for k, v in config.items() if k not in ("game", "seed")}
+    return {
+        "seed": _count(facts.get("seed", config.get("seed"))) or 0,
+        "game": _game(facts, config),
+        "spec": _short(config.get("game")),
+        "revision": _short(facts.get("git_revision")),
+        "command": _short(facts.get("command"), 300),
+        "env_steps": _count(facts.get("env_steps")) or 0,
+        "episodes": _count(data.get("episodes")),
+        "seconds": number(unit.get("seconds", facts.get("seconds"))),
+        "config": dict(flat(rest)),
+    }
+
+
+def _started(path: Path, provenance: object) -> datetime | None:
+    """Return the start in the provenance, or the time of the error of a run without one."""
     if isinstance(provenance, dict):
         return as_moment(provenance.get("started"))
     error = path / "error.txt"
-    return (
-        datetime.fromtimestamp(error.stat().st_mtime, UTC)
-        if error.is_file()
-        else None
-    )
+    if not error.is_file():
+        return None
+    return datetime.fromtimestamp(error.stat().st_mtime, UTC)
 
 
-def _state(
-    path: Path, measured: bool, scores: Any, diagnostics: Any
-) -> tuple[str, str]:
+def _state(path: Path, scores: object, diagnostics: object) -> tuple[str, str]:
+    """Return the state of a run, and the error of a failed one."""
     finished = (path / "unit.json").is_file()
     if (path / "error.txt").is_file() and not finished:
         return "failed", _last_line(path / "error.txt")
-    if measured or (isinstance(scores, FileProblem) and scores.reason):
+    if not _is_missing(scores):
         return "done", ""
-    return (
-        "unfinished"
-        if isinstance(diagnostics, FileProblem) and not diagnostics.reason
-        else "unmeasured"
-    ), ""
+    return "unfinished" if _is_missing(diagnostics) else "unmeasured", ""
+
+
+def _is_missing(content: object) -> bool:
+    return isinstance(content, FileProblem) and not content.reason
 
 
 def _last_line(path: Path) -> str:
-    """Of a traceback: the error."""
+    """Return the error at the end of a traceback."""
     try:
         with open(path, "rb") as file:
             file.seek(max(0, path.stat().st_size - 4000))
             lines = file.read().decode("utf-8", "replace").strip().splitlines()
     except OSError:
         return ""
-    own = [
-        one for one in lines if one and not one[0].isspace()
-    ]  # the message may have lines of its own, set in
-    return clean((own or lines or [""])[-1])[:300]
+    messages = [text for text in lines if text and not text[0].isspace()]
+    return clean((messages or lines or [""])[-1])[:300]
 
 
-def _problems(files: dict[str, Any], state: str) -> tuple[FileProblem, ...]:
-    """Files that are broken, and those that a run which is done should have."""
-    wanted = (
-        ("config", "provenance", "metrics", "diagnostics")
-        if state == "done"
-        else ()
-    )
+def _problems(files: JsonObject, state: str) -> tuple[FileProblem, ...]:
+    """Return broken files, and the missing ones of a run that is done."""
+    required: tuple[str, ...] = ()
+    if state == "done":
+        required = ("config", "provenance", "metrics", "diagnostics")
     return tuple(
-        value
-        for name, value in files.items()
-        if isinstance(value, FileProblem)
-        and (value.reason or (name in wanted and len(wanted)))
+        content
+        for name, content in files.items()
+        if isinstance(content, FileProblem)
+        and (content.reason or name in required)
     )
 
 
@@ -216,80 +235,81 @@ def _method(
     facts: JsonObject, cells: dict[tuple[str, str], EpisodeReturns]
 ) -> str:
     methods = list(dict.fromkeys(method for method, _ in cells))
-    for name in (facts.get("method"), "agent", "bestreply"):
+    for name in (facts.get("method"), *OWN_METHODS):
         if name in methods:
             return str(name)
     return methods[0] if methods else "agent"
 
 
-def _short(value: Any, most: int = 120) -> str:
-    """A string or number as text of at most `most` characters; nothing for anything else."""
-    return str(value)[:most] if isinstance(value, str | int | float) else ""
-
-
-def _whole(value: Any) -> int | None:
-    found = number(value)
-    return None if found is None or found < 0 else int(found)
-
-
-def _plain(path: Path) -> JsonObject:
-    document = (
-        json.loads(path.read_text(encoding="utf-8"))
-        if path.stat().st_size < 10_000
-        else {}
+def _short(value: object, max_length: int = 120) -> str:
+    """Return a string or number as text of at most `most` characters, otherwise an empty
+    text.
+    """
+    return (
+        str(value)[:max_length] if isinstance(value, str | int | float) else ""
     )
-    return document if isinstance(document, dict) else {}
 
 
-# -- scores ----------------------------------------------------------------------------------------------------------------------
+def _count(value: object) -> int | None:
+    count = number(value)
+    return None if count is None or count < 0 else int(count)
 
 
-def _cells(
-    path: Path,
-) -> tuple[dict[tuple[str, str], EpisodeReturns], JsonObject]:
-    """The episodes by method and opponent set, and what the file says of the run. Names are read as codes: they are few."""
-    wanted = ("method", "opponents", "seat", "return")
-    table, schema = read_table(path, wanted, codes=("method", "opponents"))
+def _read_small(path: Path) -> JsonObject:
+    if path.stat().st_size >= MAX_UNIT_BYTES:
+        return {}
+    return _object(json.loads(path.read_text(encoding="utf-8")))
+
+
+# -- scores ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _MeasuredScores:
+    """Episodes by method and opponent set, and facts of the run from the metadata."""
+
+    cells: dict[tuple[str, str], EpisodeReturns]
+    facts: JsonObject
+
+
+def _read_scores(path: Path) -> _MeasuredScores:
+    columns = ("method", "opponents", "seat", "return")
+    table, schema = read_table(path, columns, codes=("method", "opponents"))
     if not len(table):
-        raise ValueError("it has no rows; expected: one per episode")
-    empty = [name for name in wanted if table.column(name).null_count]
+        raise ValueError("rows=0: expected one per episode")
+    empty = [name for name in columns if table.column(name).null_count]
     if empty:
         raise ValueError(
-            f"column {', '.join(empty)} has empty entries; expected: none"
+            f"column {', '.join(empty)}: expected no empty entries"
         )
-    (methods, method), (sets, against) = (
-        coded(table, name) for name in ("method", "opponents")
-    )
     returns = np.asarray(table.column("return").cast(pa.float64()).to_numpy())
     seats = np.asarray(table.column("seat").cast(pa.int64()).to_numpy())
-    bad = int((~(np.abs(returns) <= MAX_SIZE)).sum())
-    if bad:
+    not_finite = int((~(np.abs(returns) <= MAX_SIZE)).sum())
+    if not_finite:
         raise ValueError(
-            f"column return has {bad} entries that are not finite; expected: none"
+            f"column return: expected finite numbers; {not_finite} entries are not"
         )
-    code = method * len(sets) + against
+    methods, method = coded(table, "method")
+    sets, opponents = coded(table, "opponents")
+    code = method * len(sets) + opponents
     order = np.argsort(code, kind="stable")
     codes, first = np.unique(code[order], return_index=True)
-    came = np.argsort(
-        [order[k] for k in first]
-    )  # methods and sets in the order of the file
     ends = np.append(first[1:], len(code))
-    returns, seats = returns[order], seats[order]
     cells = {}
-    for k in came:
-        rows = slice(first[k], ends[k])
-        cells[methods[codes[k] // len(sets)], sets[codes[k] % len(sets)]] = (
-            EpisodeReturns(returns[rows], seats[rows])
-        )
-    return cells, _told(schema)
+    for k in np.argsort(order[first]):  # cells in the order of the file
+        rows = order[first[k] : ends[k]]
+        name = methods[codes[k] // len(sets)], sets[codes[k] % len(sets)]
+        cells[name] = EpisodeReturns(returns[rows], seats[rows])
+    return _MeasuredScores(cells, _facts(schema))
 
 
-def _told(schema: pa.Schema) -> JsonObject:
-    """What the scores' metadata say of the run that was measured (docs/files.md)."""
-    facts = (schema.metadata or {}).get(b"provenance", b"{}")
+def _facts(schema: pa.Schema) -> JsonObject:
+    """Return the facts of the measured run in the metadata of the scores (docs/files.md)."""
+    text = (schema.metadata or {}).get(b"provenance", b"{}")
+    if len(text) >= MAX_METADATA_BYTES:
+        return {}
     try:
-        document = clean(json.loads(facts)) if len(facts) < 1_000_000 else {}
+        document = clean(json.loads(text))
     except (ValueError, RecursionError):
         return {}
-    config = document.get("config") if isinstance(document, dict) else None
-    return config if isinstance(config, dict) else {}
+    return _object(_object(document).get("config"))

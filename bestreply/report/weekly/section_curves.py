@@ -1,6 +1,6 @@
-"""Learning curves with intervals over seeds, how soon they converge, and how the returns of episodes are spread."""
-
-import numpy as np
+"""Learning curves with intervals over seeds, their convergence, and distributions of
+returns.
+"""
 
 from bestreply.report.line_charts import (
     MAX_LINES,
@@ -9,7 +9,6 @@ from bestreply.report.line_charts import (
     line_style,
 )
 from bestreply.report.row_charts import shade, stacked_shares
-from bestreply.report.run_files import number
 from bestreply.report.texts import Texts, compact, fixed, show
 from bestreply.report.weekly.curves import (
     FRACTIONS,
@@ -17,7 +16,6 @@ from bestreply.report.weekly.curves import (
     LearningCurves,
     MetricCurves,
     learning_curves,
-    mean_and_interval,
 )
 from bestreply.report.weekly.document import (
     Block,
@@ -38,92 +36,90 @@ from bestreply.report.weekly.returns import (
     ReturnDistribution,
     return_distributions,
 )
-from bestreply.report.weekly.week import Week, mean_of, stderr_of
+from bestreply.report.weekly.week import (
+    Week,
+    mean_of,
+    mean_text,
+    stderr_of,
+)
 
 MAX_PANELS = 12
 
 
 def section_curves(week: Week, texts: Texts) -> Section:
+    """Return the learning curves of every game.
+
+    Args:
+        week: runs and comparisons.
+        texts: language.
+
+    Returns:
+        The section.
+    """
     blocks: list[Block] = []
     for family in week.families:
-        found = learning_curves(family)
+        curves = learning_curves(family)
         blocks.append(Heading(family.title))
-        blocks += (
-            _curves(family, found, texts)
-            if found
-            else [Paragraph(line(texts("weekly_no_curves")), "caveat")]
-        )
+        if curves is None:
+            blocks.append(Paragraph(line(texts("weekly_no_curves")), "caveat"))
+        else:
+            blocks += _curves(family, curves, texts)
     return Section("curves", texts("weekly_title_curves"), blocks)
 
 
-def keys_of(family: Family) -> list[tuple[str, str]]:
-    return [
-        (line_style(k), g.name) for k, g in enumerate(family.groups[:MAX_LINES])
-    ]
+def legend(family: Family) -> list[tuple[str, str]]:
+    """Return the legend of charts with a line for each method.
+
+    Args:
+        family: runs of one game.
+
+    Returns:
+        (style, name) of the first MAX_LINES methods.
+    """
+    groups = family.groups[:MAX_LINES]
+    return [(line_style(k), group.name) for k, group in enumerate(groups)]
 
 
-def _curves(family: Family, found: LearningCurves, texts: Texts) -> list[Block]:
-    low, high = found.steps
-    steps = texts.count(low, high)
-    blocks: list[Block] = [
-        Paragraph(
-            line(
-                texts(
-                    "weekly_axis_steps"
-                    if found.by_steps
-                    else "weekly_axis_updates",
-                    steps=steps,
-                )
-            ),
-            "note",
-        )
-    ]
-    styles = {
-        g.name: line_style(k) for k, g in enumerate(family.groups[:MAX_LINES])
-    }
+def _curves(
+    family: Family, curves: LearningCurves, texts: Texts
+) -> list[Block]:
+    unit = "steps" if curves.by_steps else "updates"
+    steps = texts.count(*curves.steps)
+    axis = texts(f"weekly_axis_{unit}", steps=steps)
+    styles = {name: style for style, name in legend(family)}
     pictures = [
-        _picture(metric, styles, found.by_steps, texts)
-        for metric in found.metrics[:MAX_PANELS]
+        _picture(metric, styles, texts)
+        for metric in curves.metrics[:MAX_PANELS]
     ]
-    blocks.append(Pictures(pictures, keys=keys_of(family)))
+    blocks: list[Block] = [
+        Paragraph(line(axis), "note"),
+        Pictures(pictures, keys=legend(family)),
+    ]
     if len(family.groups) > MAX_LINES:
-        blocks.append(
-            Paragraph(
-                line(texts("weekly_lines_left_out", count=MAX_LINES)), "note"
-            )
-        )
-    head = [
-        texts(f"weekly_curve_{name}")
-        for name in ("metric", "method", "seeds", "first")
-    ]
-    head += [
-        *(f"{100 * part:.0f}%" for part in FRACTIONS),
-        texts("weekly_curve_final"),
-    ]
-    head.append(
-        texts(
-            "weekly_curve_reached_steps"
-            if found.by_steps
-            else "weekly_curve_reached_updates"
-        )
-    )
+        text = texts("weekly_lines_left_out", count=MAX_LINES)
+        blocks.append(Paragraph(line(text), "note"))
+    note = texts("weekly_note_speed", every=f"{curves.every:,.0f}")
+    table = _convergence_table(curves, unit, texts)
+    fold = [table, Paragraph(line(note), "note")]
+    return [*blocks, Fold(texts("weekly_title_speed"), fold)]
+
+
+def _convergence_table(curves: LearningCurves, unit: str, texts: Texts) -> Grid:
+    names = ("metric", "method", "seeds", "first")
+    head = [texts(f"weekly_curve_{name}") for name in names]
+    head += [f"{100 * fraction:.0f}%" for fraction in FRACTIONS]
+    head.append(texts("weekly_curve_final"))
+    head.append(texts(f"weekly_curve_reached_{unit}"))
     rows = [
-        _speed(m.name, name, speed, texts)
-        for m in found.metrics
-        for name, speed in m.speeds.items()
+        _convergence_row(metric.name, method, convergence, texts)
+        for metric in curves.metrics
+        for method, convergence in metric.convergence.items()
     ]
-    note = texts("weekly_note_speed", every=f"{found.every:,.0f}")
-    return [
-        *blocks,
-        Fold(
-            texts("weekly_title_speed"),
-            [Grid(head, rows, text=2), Paragraph(line(note), "note")],
-        ),
-    ]
+    return Grid(head, rows, text=2)
 
 
 def _picture(
-    metric: MetricCurves, styles: dict[str, str], by_steps: bool, texts: Texts
+    metric: MetricCurves, styles: dict[str, str], texts: Texts
 ) -> Picture:
     lines = [
         Curve(m.name, styles[m.name], m.x, m.mean, m.low, m.high)
@@ -137,119 +133,94 @@ def _picture(
     return Picture(metric.name, line_chart(lines, label))
 
 
-def _speed(
-    metric: str, name: str, speed: Convergence, texts: Texts
+def _convergence_row(
+    metric: str, method: str, convergence: Convergence, texts: Texts
 ) -> list[Line]:
-    reached = [r for r in speed.reached if r is not None]
-    some = texts(
-        "weekly_of_seeds", count=len(reached), seeds=len(speed.reached)
-    )
-    short = f"{some}" if len(reached) < len(speed.reached) else ""
-    return cells(
-        metric,
-        name,
-        str(len(speed.final)),
-        show(mean_of(speed.first)),
-        *(
-            show(mean_of([run[k] for run in speed.along]))
-            for k in range(len(FRACTIONS))
-        ),
-        _shown(speed.final),
-        _whole(reached) + short,
-    )
+    seeds = len(convergence.final)
+    reached = [x for x in convergence.reached if x is not None]
+    some = ""
+    if len(reached) < seeds:
+        some = texts("weekly_of_seeds", count=len(reached), seeds=seeds)
+    along = [
+        show(mean_of([values[k] for values in convergence.along]))
+        for k in range(len(FRACTIONS))
+    ]
+    first = show(mean_of(convergence.first))
+    final, error = mean_of(convergence.final), stderr_of(convergence.final)
+    shown = show(final) + ("" if error is None else f" ± {show(error, 2)}")
+    to_final = mean_text(reached, 0) + some
+    return cells(metric, method, str(seeds), first, *along, shown, to_final)
 
 
-def _shown(values: list[float]) -> str:
-    error = stderr_of(values)
-    return show(mean_of(values)) + (
-        f" ± {show(error, 2)}" if error is not None else ""
-    )
-
-
-def _whole(values: list[float]) -> str:
-    error = stderr_of(values)
-    return fixed(mean_of(values), 0) + (
-        f" ± {fixed(error, 0)}" if error is not None else ""
-    )
-
-
-# -- returns ---------------------------------------------------------------------------------------------------------------------
+# -- returns ---------------------------------------------------------------------
 
 
 def section_returns(week: Week, texts: Texts) -> Section:
-    blocks: list[Block] = [
-        Paragraph(
-            line(texts("weekly_note_returns", distance=fixed(MIN_DISTANCE, 1))),
-            "note",
-        )
-    ]
+    """Return the distributions of the returns of episodes.
+
+    Args:
+        week: runs and comparisons.
+        texts: language.
+
+    Returns:
+        The section.
+    """
+    note = texts("weekly_note_returns", distance=fixed(MIN_DISTANCE, 1))
+    blocks: list[Block] = [Paragraph(line(note), "note")]
     for family in week.families:
-        found = return_distributions(family)
-        if found:
-            blocks += [Heading(family.title), *_returns(found, texts)]
+        distributions = return_distributions(family)
+        if distributions:
+            blocks.append(Heading(family.title))
+            blocks += _returns(distributions, texts)
     return Section("returns", texts("weekly_title_returns"), blocks)
 
 
-def _returns(found: list[ReturnDistribution], texts: Texts) -> list[Block]:
-    alone = all(len(s.shares) < 2 for s in found)
-    apart = [s for s in found if alone or s.distance >= MIN_DISTANCE]
-    alike = [s for s in found if s not in apart]
-    blocks: list[Block] = []
-    for spread in apart:
-        title = texts("against", opponents=spread.opponents)
-        label = texts("weekly_returns_label", opponents=spread.opponents)
-        keys = [
-            (shade(k, len(spread.bins)), _bin(b))
-            for k, b in enumerate(spread.bins)
-        ]
-        blocks.append(
-            Pictures(
-                [Picture(title, stacked_shares(spread.shares, label))],
-                wide=True,
-                keys=keys,
-            )
-        )
-    for key, some in (
-        ("weekly_different", [] if alone else apart),
-        ("weekly_similar", alike),
-    ):
-        if some:
-            names = texts("weekly_list_gap").join(
-                f"{s.opponents} ({fixed(s.distance)})" for s in some
-            )
-            blocks.append(Paragraph(line(texts(key, opponents=names)), "note"))
-    inside: list[Block] = []
-    for spread in found:
-        head = [
-            texts("against", opponents=spread.opponents),
-            *(_bin(b) for b in spread.bins),
-        ]
-        rows = [
-            cells(name, *(f"{100 * s:.1f}%" for s in each.tolist()))
-            for name, each in spread.shares.items()
-        ]
-        inside.append(Grid(head, rows))
-    return [*blocks, Fold(texts("weekly_title_shares"), inside)]
+def _returns(
+    distributions: list[ReturnDistribution], texts: Texts
+) -> list[Block]:
+    is_single = all(len(d.shares) < 2 for d in distributions)
+    different = [d for d in distributions if d.distance >= MIN_DISTANCE]
+    similar = [d for d in distributions if d.distance < MIN_DISTANCE]
+    drawn = distributions if is_single else different
+    blocks: list[Block] = [_shares_chart(d, texts) for d in drawn]
+    if not is_single:
+        blocks += _distances("weekly_different", different, texts)
+        blocks += _distances("weekly_similar", similar, texts)
+    tables = [_shares_table(d, texts) for d in distributions]
+    return [*blocks, Fold(texts("weekly_title_shares"), tables)]
+
+
+def _shares_chart(distribution: ReturnDistribution, texts: Texts) -> Pictures:
+    bins, against = distribution.bins, distribution.opponents
+    title = texts("against", opponents=against)
+    label = texts("weekly_returns_label", opponents=against)
+    keys = [(shade(k, len(bins)), _bin(b)) for k, b in enumerate(bins)]
+    picture = Picture(title, stacked_shares(distribution.shares, label))
+    return Pictures([picture], wide=True, keys=keys)
+
+
+def _distances(
+    key: str, distributions: list[ReturnDistribution], texts: Texts
+) -> list[Block]:
+    """List opponent sets with the greatest distance of two methods."""
+    if not distributions:
+        return []
+    listed = texts("weekly_list_gap").join(
+        f"{d.opponents} ({fixed(d.distance)})" for d in distributions
+    )
+    return [Paragraph(line(texts(key, opponents=listed)), "note")]
+
+
+def _shares_table(distribution: ReturnDistribution, texts: Texts) -> Grid:
+    title = texts("against", opponents=distribution.opponents)
+    head = [title, *(_bin(b) for b in distribution.bins)]
+    rows = [
+        cells(name, *(f"{100 * share:.1f}%" for share in shares.tolist()))
+        for name, shares in distribution.shares.items()
+    ]
+    return Grid(head, rows)
 
 
 def _bin(bin_: tuple[float, float]) -> str:
     low, high = (compact(round(v, 2)) for v in bin_)
     return low if low == high else f"{low} … {high}"
-
-
-def as_points(entries: object, x: str, y: str) -> dict[float, float]:
-    """From a list of objects in a file: number under `x` -> number under `y`."""
-    found = {}
-    for entry in entries if isinstance(entries, list) else []:
-        if isinstance(entry, dict):
-            at, value = number(entry.get(x)), number(entry.get(y))
-            if at is not None and value is not None:
-                found[at] = value
-    return found
-
-
-def over_seeds(name: str, style: str, runs: list[dict[float, float]]) -> Curve:
-    """The mean of the runs at every x that all of them have, with its interval."""
-    common = sorted(set.intersection(*(set(run) for run in runs)))
-    values = np.array([[run[x] for x in common] for run in runs])
-    return Curve(name, style, np.array(common), *mean_and_interval(values))

@@ -1,11 +1,12 @@
-"""Against whom how much was had, nearest_stag first, of the best reply's return; and where the rest is lost."""
+"""Mean returns by opponent set, shares of the best reply, and regret by cause."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bestreply.report.regret import PARTS
 from bestreply.report.run_files import number
-from bestreply.report.texts import Texts, fixed
+from bestreply.report.sections import entries_of
+from bestreply.report.texts import Texts, fixed, with_error
 from bestreply.report.weekly.document import (
     Block,
     Code,
@@ -19,21 +20,34 @@ from bestreply.report.weekly.document import (
     line,
 )
 from bestreply.report.weekly.groups import NEAREST_STAG, Family, RunGroup, bare
+from bestreply.report.weekly.record import EpisodeReturns
 from bestreply.report.weekly.week import (
     Week,
     interval_of,
     join_lines,
     mean_of,
+    mean_text,
     stderr_of,
-    with_error,
 )
 
-MAX_SEED_LINKS = 12  # whose own numbers stand in a row
+MAX_SEED_LINKS = 12  # in a row
+MAX_COMMAND_RUNS = 6
+MIN_LOSS = 0.005  # return; less is not listed
+COLUMNS = (
+    "against",
+    "method",
+    "seeds",
+    "mean",
+    "best",
+    "share",
+    "lost_to",
+    "each",
+)
 
 
 @dataclass(frozen=True)
 class RegretParts:
-    """What a method's runs lose to the best reply against one opponent set: one number a run."""
+    """Regret of a method against one opponent set, with one number per run."""
 
     best: list[float]
     lost: list[float]
@@ -41,293 +55,278 @@ class RegretParts:
 
     @property
     def largest(self) -> str | None:
-        """The part that costs most, if any does."""
-        part = max(PARTS, key=lambda p: mean_of(self.parts[p]) or 0.0)
-        return part if (mean_of(self.parts[part]) or 0.0) > 0.005 else None
+        """The part with the largest mean loss, if it is at least MIN_LOSS."""
+        return next(iter(self.by_loss), None)
+
+    @property
+    def by_loss(self) -> dict[str, float]:
+        """Mean losses of at least MIN_LOSS, in descending order."""
+        means = {p: mean_of(values) or 0.0 for p, values in self.parts.items()}
+        ranked = sorted(PARTS, key=lambda part: -means[part])
+        return {p: means[p] for p in ranked if means[p] > MIN_LOSS}
 
 
 def regret_of(group: RunGroup, opponents: str) -> RegretParts | None:
-    """From ``regret.json``; an entry that does not fit docs/files.md is passed over. None where no run was diagnosed."""
-    found = RegretParts([], [], {part: [] for part in PARTS})
+    """Read the regret of a method from ``regret.json``.
+
+    Args:
+        group: runs of one method.
+        opponents: opponent set.
+
+    Returns:
+        None without a valid entry.
+    """
+    result = RegretParts([], [], {part: [] for part in PARTS})
     for record in group.runs:
-        entries = record.regret.get("against")
-        for entry in entries if isinstance(entries, list) else []:
-            if not isinstance(entry, dict) or entry.get("opponents") not in (
-                opponents,
-                bare(opponents),
-            ):
-                continue
-            parts = entry.get("parts")
-            numbers = (
-                [number(parts.get(p)) for p in PARTS]
-                if isinstance(parts, dict)
-                else [None]
-            )
-            best, lost = number(entry.get("best")), number(entry.get("lost"))
-            if best is None or lost is None or None in numbers:
-                continue
-            found.best.append(best)
-            found.lost.append(lost)
-            for part, value in zip(PARTS, numbers, strict=True):
-                found.parts[part].append(value or 0.0)
-            break
-    return found if found.lost else None
+        for entry in entries_of(record.regret, "against"):
+            numbers = _regret_numbers(entry)
+            names = (opponents, bare(opponents))
+            if entry.get("opponents") in names and numbers is not None:
+                best, lost, *parts = numbers
+                result.best.append(best)
+                result.lost.append(lost)
+                for part, value in zip(PARTS, parts, strict=True):
+                    result.parts[part].append(value)
+                break
+    return result if result.lost else None
+
+
+def _regret_numbers(entry: dict[str, Any]) -> list[float] | None:
+    """Return best reply, total and parts; None if one of them is missing."""
+    parts = entry.get("parts")
+    if not isinstance(parts, dict):
+        return None
+    values = [entry.get("best"), entry.get("lost")]
+    values += [parts.get(part) for part in PARTS]
+    numbers = [number(value) for value in values]
+    known = [value for value in numbers if value is not None]
+    return known if len(known) == len(numbers) else None
 
 
 def section_opponents(week: Week, texts: Texts) -> Section:
-    blocks: list[Block] = [
-        Paragraph(line(texts("weekly_note_opponents")), "note")
-    ]
+    """Return mean returns and regret by opponent set, nearest_stag first.
+
+    Args:
+        week: runs and comparisons.
+        texts: language.
+
+    Returns:
+        The section.
+    """
+    note = texts("weekly_note_opponents")
+    blocks: list[Block] = [Paragraph(line(note), "note")]
     for family in week.families:
-        if not family.opponents:
-            continue
-        blocks += [Heading(family.title), *_tables(week, family, texts)]
-        blocks += _lost(week, family, texts)
+        if family.opponents:
+            blocks.append(Heading(family.title))
+            blocks += _tables(week, family, texts)
+            blocks += _regret(week, family, texts)
     return Section("opponents", texts("weekly_title_opponents"), blocks)
 
 
-def named(opponents: str, texts: Texts) -> str:
-    """With what its players call it beside it."""
-    return (
-        texts("weekly_ns", opponents=opponents)
-        if bare(opponents) == NEAREST_STAG
-        else opponents
-    )
+def _label(opponents: str, texts: Texts) -> str:
+    """Return the opponent set, with the abbreviation of nearest_stag."""
+    if bare(opponents) != NEAREST_STAG:
+        return opponents
+    return texts("weekly_ns", opponents=opponents)
 
 
 def best_of(group: RunGroup, opponents: str) -> tuple[float, bool] | None:
-    """The best reply's return, mean over runs, and whether that is an upper bound."""
-    known = [
-        r.references[opponents] for r in group.runs if opponents in r.references
-    ]
-    known = [reference for reference in known if not reference.missing]
-    if not known:
+    """Return the expected return of the best reply.
+
+    Args:
+        group: runs of one method.
+        opponents: opponent set.
+
+    Returns:
+        Mean over runs, and whether it is an upper bound; None without references.
+    """
+    references = [record.references.get(opponents) for record in group.runs]
+    known = [r for r in references if r is not None and not r.missing]
+    mean = mean_of([reference.best for reference in known])
+    if mean is None:
         return None
-    mean = mean_of([reference.best for reference in known]) or 0.0
     return mean, any(reference.bounds for reference in known)
 
 
 def share_of(group: RunGroup, method: str, opponents: str) -> float | None:
-    """Mean return over the best reply's; None without one, or where it earns nothing."""
-    best, found = best_of(group, opponents), group.cells(method, opponents)
-    mean = mean_of([c.mean for c in found.values()])
-    return (
-        None if best is None or mean is None or best[0] <= 0 else mean / best[0]
-    )
+    """Return mean return / best reply.
+
+    Args:
+        group: runs of one method.
+        method: method in their scores.
+        opponents: opponent set.
+
+    Returns:
+        None without a best reply of positive return.
+    """
+    best = best_of(group, opponents)
+    found = group.cells(method, opponents).values()
+    mean = mean_of([cell.mean for cell in found])
+    if best is None or mean is None or best[0] <= 0:
+        return None
+    return mean / best[0]
 
 
 def _tables(week: Week, family: Family, texts: Texts) -> list[Block]:
-    """What each method's own agent had; and, folded away, what else its runs measured."""
-    names = [
-        "against",
-        "method",
-        "seeds",
-        "mean",
-        "best",
-        "share",
-        "lost_to",
-        "each",
-    ]
-    own, bold, others = [], set(), []
+    """Return the table of each method's own agent, and a folded one of other methods."""
+    own, others, bold = [], [], set()
     for against in family.opponents:
-        for k, group in enumerate(
-            g for g in family.groups if g.cells(g.method, against)
-        ):
+        groups = [g for g in family.groups if g.cells(g.method, against)]
+        for k, group in enumerate(groups):
             if bare(against) == NEAREST_STAG:
                 bold.add(len(own))
-            own.append(
-                _row(
-                    week,
-                    family,
-                    group,
-                    (group.method, group.name, against),
-                    texts,
-                    k == 0,
-                )
-            )
-        for k, (group, method, told) in enumerate(_others(family, against)):
-            row = _row(
-                week, family, group, (method, told, against), texts, k == 0
-            )
-            others.append([*row[:6], row[7]])
-    head = [texts(f"weekly_opponent_{name}") for name in names]
-    blocks: list[Block] = [
-        Grid(head, own, text=2, bold=frozenset(bold), words=frozenset({6, 7}))
+            link = line(week.link_to_group(family, group))
+            label = _label(against, texts) if k == 0 else ""
+            costs = _largest_losses(regret_of(group, against), texts)
+            numbers = _numbers(week, group, group.method, against, texts)
+            own.append(cells(label, link, *numbers[:-1], costs, numbers[-1]))
+        for k, (group, method, name) in enumerate(_others(family, against)):
+            label = _label(against, texts) if k == 0 else ""
+            numbers = _numbers(week, group, method, against, texts)
+            others.append(cells(label, name, *numbers))
+    head = [texts(f"weekly_opponent_{name}") for name in COLUMNS]
+    words = frozenset({6, 7})
+    tables: list[Block] = [
+        Grid(head, own, text=2, bold=frozenset(bold), words=words)
     ]
     if others:
-        rest = Grid([*head[:6], head[7]], others, text=2, words=frozenset({6}))
-        blocks.append(Fold(texts("weekly_other_methods"), [rest]))
-    return blocks
+        head = [*head[:6], head[7]]
+        rest = Grid(head, others, text=2, words=frozenset({6}))
+        tables.append(Fold(texts("weekly_other_methods"), [rest]))
+    return tables
 
 
 def _others(family: Family, against: str) -> list[tuple[RunGroup, str, str]]:
-    """(group, method, name) of what was measured beside the groups' own methods; once, where all groups have the same of it."""
-    rows = []
-    others: dict[str, list[tuple[RunGroup, dict[int, float]]]] = {}
+    """Return (group, method, name) of methods other than the groups' own.
+
+    A method with the same means in all groups is listed once.
+    """
+    by_method: dict[str, list[tuple[RunGroup, dict[int, float]]]] = {}
     for group in family.groups:
         for method in group.methods:
-            means = {
-                seed: c.mean for seed, c in group.cells(method, against).items()
-            }
+            by_seed = group.cells(method, against)
+            means = {seed: cell.mean for seed, cell in by_seed.items()}
             if method != group.method and means:
-                others.setdefault(method, []).append((group, means))
-    for method, found in others.items():
-        most, means = max(found, key=lambda one: len(one[1]))
-        if all(
-            means.get(seed) == mean
-            for _, of in found
-            for seed, mean in of.items()
-        ):
+                by_method.setdefault(method, []).append((group, means))
+    rows = []
+    for method, entries in by_method.items():
+        most, reference = max(entries, key=lambda entry: len(entry[1]))
+        pairs = [pair for _, means in entries for pair in means.items()]
+        if all(reference.get(seed) == mean for seed, mean in pairs):
             rows.append((most, method, method))
         else:
-            rows += [
-                (group, method, f"{method} ({group.name})")
-                for group, _ in found
-            ]
+            for group, _ in entries:
+                rows.append((group, method, f"{method} ({group.name})"))
     return rows
 
 
-def _row(
-    week: Week,
-    family: Family,
-    group: RunGroup,
-    what: tuple[str, str, str],
-    texts: Texts,
-    first: bool,
-) -> list[Line]:
-    method, told, against = what
-    found, own = group.cells(method, against), method == group.method
-    means = [c.mean for c in found.values()]
-    mean = with_error(means)
+def _numbers(
+    week: Week, group: RunGroup, method: str, against: str, texts: Texts
+) -> list[str | Line]:
+    """Return seeds, mean, best reply, share, and the means of runs with links."""
+    by_seed = group.cells(method, against)
+    means = [cell.mean for cell in by_seed.values()]
+    mean = mean_text(means)
     if len(means) == 1:
-        (cell,) = found.values()
-        mean += (
-            f" ± {fixed(float(cell.returns.std(ddof=1) / len(cell.returns) ** 0.5))}*"
-            if len(cell.returns) > 1
-            else ""
-        )
+        (cell,) = by_seed.values()
+        error = stderr_of(cell.returns.tolist())
+        mean += "" if error is None else f" ± {fixed(error)}*"
     best, share = best_of(group, against), share_of(group, method, against)
-    bound = "≤ " if best is not None and best[1] else ""
-    by_seed = {r.seed: r for r in group.runs}
-    links = [
-        week.to_run(by_seed[seed], fixed(c.mean))
-        for seed, c in list(found.items())[:MAX_SEED_LINKS]
-    ]
-    more = (
-        texts("weekly_more", count=len(found) - MAX_SEED_LINKS)
-        if len(found) > MAX_SEED_LINKS
-        else ""
-    )
-    losses = regret_of(group, against) if own else None
-    return cells(
-        named(against, texts) if first else "",
-        line(week.to_group(family, group)) if own else told,
+    is_bound = best is not None and best[1]
+    return [
         str(len(means)),
         mean,
-        "–" if best is None else bound + fixed(best[0]),
-        "–" if share is None else ("≥ " if bound else "") + fixed(share),
-        _lost_to(losses, texts),
-        (*join_lines(links, "  "), *line(more)),
-    )
+        ("≤ " if is_bound else "") + fixed(best and best[0]),
+        ("≥ " if is_bound and share is not None else "") + fixed(share),
+        _run_links(week, group, by_seed, texts),
+    ]
 
 
-def _lost_to(losses: RegretParts | None, texts: Texts) -> str:
-    """The two parts that cost most, if any cost something."""
-    if losses is None:
+def _run_links(
+    week: Week,
+    group: RunGroup,
+    by_seed: dict[int, EpisodeReturns],
+    texts: Texts,
+) -> Line:
+    records = {record.seed: record for record in group.runs}
+    links = [
+        week.link_to_run(records[seed], fixed(cell.mean))
+        for seed, cell in list(by_seed.items())[:MAX_SEED_LINKS]
+    ]
+    left = len(by_seed) - MAX_SEED_LINKS
+    more = texts("weekly_more", count=left) if left > 0 else ""
+    return (*join_lines(links, "  "), *line(more))
+
+
+def _largest_losses(parts: RegretParts | None, texts: Texts) -> str:
+    """Write the two largest parts of the regret."""
+    if parts is None:
         return "–"
-    costs = {
-        part: mean_of(values) or 0.0 for part, values in losses.parts.items()
-    }
-    dear = sorted(
-        (p for p in PARTS if costs[p] > 0.005), key=lambda p: -costs[p]
-    )
-    told = [f"{texts(f'cause_{p}')} {fixed(costs[p])}" for p in dear[:2]]
-    return texts("weekly_list_gap").join(told) or texts("weekly_nothing_lost")
+    losses = [
+        f"{texts(f'cause_{part}')} {fixed(mean)}"
+        for part, mean in parts.by_loss.items()
+    ]
+    listed = texts("weekly_list_gap").join(losses[:2])
+    return listed or texts("weekly_nothing_lost")
 
 
-# -- where return is lost --------------------------------------------------------------------------------------------------------
+# -- regret by cause -------------------------------------------------------------
 
 
-def _lost(week: Week, family: Family, texts: Texts) -> list[Block]:
-    """A row an opponent set and method that was diagnosed; and how those that were not can be."""
-    rows = []
+def _regret(week: Week, family: Family, texts: Texts) -> list[Block]:
+    """Return a row for each opponent set and method, and the command for the rest."""
+    rows, diagnosed = [], set()
     for against in family.opponents:
         for group in family.groups:
-            losses = regret_of(group, against)
-            if losses is not None:
-                rows.append(
-                    _losses_row(week, family, group, against, losses, texts)
-                )
+            parts = regret_of(group, against)
+            if parts is not None:
+                diagnosed.add(group.name)
+                link = line(week.link_to_group(family, group))
+                label = _label(against, texts)
+                rows.append(cells(label, link, *_regret_texts(parts)))
     blocks: list[Block] = []
     if rows:
-        head = [
-            texts("opponents_column"),
-            texts("method"),
-            texts("weekly_opponent_seeds"),
-            texts("best_reply_column"),
-        ]
-        head += [texts(f"part_{p}") for p in PARTS] + [texts("lost")]
+        causes = [f"part_{part}" for part in PARTS]
+        names = ["opponents_column", "method", "weekly_opponent_seeds"]
+        names += ["best_reply_column", *causes, "weekly_lost_total"]
         blocks += [
             Heading(texts("weekly_title_lost")),
-            Grid(head, rows, text=2),
+            Grid([texts(name) for name in names], rows, text=2),
             Paragraph(line(texts("weekly_note_lost")), "note"),
         ]
-    without = [
-        g
-        for g in family.groups
-        if g.measured and not any(regret_of(g, o) for o in family.opponents)
-    ]
-    if without:
-        said = texts(
-            "weekly_not_diagnosed",
-            methods=texts("list_gap").join(g.name for g in without),
-        )
-        blocks.append(
-            Paragraph(line(said, " ", diagnose(without[0], week)), "note")
-        )
+    rest = [g for g in family.groups if g.measured and g.name not in diagnosed]
+    if rest:
+        methods = texts("list_gap").join(g.name for g in rest)
+        text = texts("weekly_not_diagnosed", methods=methods)
+        command = diagnose(rest[0], week)
+        blocks.append(Paragraph(line(text, " ", command), "note"))
     return blocks
 
 
 def diagnose(group: RunGroup, week: Week) -> Code:
-    """The command that would say where a method loses."""
-    return Code(
-        "bestreply diagnose "
-        + " ".join(week.typed(r.path) for r in group.measured[:6])
-    )
+    """Return the command that decomposes the regret of a method.
+
+    Args:
+        group: runs of the method.
+        week: runs and comparisons.
+
+    Returns:
+        The command for the first runs.
+    """
+    runs = group.measured[:MAX_COMMAND_RUNS]
+    paths = " ".join(week.shell_path(record.path) for record in runs)
+    return Code(f"bestreply diagnose {paths}")
 
 
-def _losses_row(
-    week: Week,
-    family: Family,
-    group: RunGroup,
-    against: str,
-    losses: RegretParts,
-    texts: Texts,
-) -> list[Line]:
-    return cells(
-        named(against, texts),
-        line(week.to_group(family, group)),
-        str(len(losses.lost)),
-        fixed(mean_of(losses.best)),
-        *(_less(losses.parts[p], interval=False) for p in PARTS),
-        _less(losses.lost),
-    )
-
-
-def _less(values: Sequence[float], interval: bool = True) -> str:
-    """What is lost, as a number below 0, with its interval or standard error over runs."""
-    mean, within, error = (
-        mean_of(values),
-        interval_of(values),
-        stderr_of(values),
-    )
-    if mean is None:
-        return "–"
-    if within is None or error is None:
-        return fixed(-mean, sign=True)
-    told = (
-        f" [{fixed(-within[1])}, {fixed(-within[0])}]"
-        if interval
-        else f" ± {fixed(error)}"
-    )
-    return fixed(-mean, sign=True) + told
+def _regret_texts(parts: RegretParts) -> list[str]:
+    """Return seeds, best reply, parts with standard errors, and total with interval."""
+    losses = []
+    for part in PARTS:
+        values = [-value for value in parts.parts[part]]
+        mean, error = mean_of(values), stderr_of(values)
+        losses.append(with_error(mean, error, sign=True))
+    values = [-value for value in parts.lost]
+    total, interval = fixed(mean_of(values), sign=True), interval_of(values)
+    if interval is not None:
+        total += f" [{fixed(interval[0])}, {fixed(interval[1])}]"
+    return [str(len(values)), fixed(mean_of(parts.best)), *losses, total]

@@ -1,4 +1,6 @@
-"""What was run: facts in short, a table of methods with links to every run, and in what their configurations differ."""
+"""The runs: facts, a table of methods with links to all runs, and differences of
+configurations.
+"""
 
 from collections import Counter
 
@@ -19,12 +21,21 @@ from bestreply.report.weekly.groups import Family, RunGroup
 from bestreply.report.weekly.record import RunRecord
 from bestreply.report.weekly.week import Week, join_lines, list_names, mean_of
 
-MAX_LINKS = 40  # of one method's runs in the table; the rest are counted
+MAX_LINKS = 40  # to runs of one method
 MAX_FIELDS = 40
 
 
 def facts(week: Week, texts: Texts) -> list[tuple[str, str]]:
-    """How many runs of what, when, and by which code."""
+    """Return numbers of runs, methods, games, opponent sets and seeds, times and
+    revisions.
+
+    Args:
+        week: runs and comparisons.
+        texts: language.
+
+    Returns:
+        (label, value) of every known fact.
+    """
     states = Counter(r.state for r in week.records)
     runs = texts("list_gap").join(
         texts(f"weekly_state_{state}", count=f"{states[state]:,}")
@@ -34,7 +45,7 @@ def facts(week: Week, texts: Texts) -> list[tuple[str, str]]:
     times = sorted(r.started for r in week.records if r.started)
     steps = [r.env_steps for r in week.records if r.env_steps]
     opponents = dict.fromkeys(o for f in week.families for o in f.opponents)
-    found = {
+    values = {
         "runs": runs,
         "methods": f"{sum(len(f.groups) for f in week.families):,}",
         "games": list_names(
@@ -50,24 +61,48 @@ def facts(week: Week, texts: Texts) -> list[tuple[str, str]]:
     }
     return [
         (texts(f"weekly_fact_{key}"), value)
-        for key, value in found.items()
+        for key, value in values.items()
         if value
     ]
 
 
 def revisions(records: list[RunRecord]) -> list[str]:
-    """The first ten digits of each, and whether files differed from it."""
+    """Return the distinct code revisions of runs.
+
+    Args:
+        records: runs.
+
+    Returns:
+        Shortened revisions.
+    """
     return list(
         dict.fromkeys(short_revision(r.revision) for r in records if r.revision)
     )
 
 
 def short_revision(revision: str) -> str:
+    """Return the first ten digits of a revision, and whether files had changed.
+
+    Args:
+        revision: Git revision, with ``+changes`` for uncommitted changes.
+
+    Returns:
+        The shortened revision.
+    """
     number, plus, rest = revision.partition("+")
     return number[:10] + plus + rest
 
 
 def section_runs(week: Week, texts: Texts) -> Section:
+    """Return the list of runs by game and method.
+
+    Args:
+        week: runs and comparisons.
+        texts: language.
+
+    Returns:
+        The section.
+    """
     blocks: list[Block] = [Paragraph(line(texts("weekly_note_runs")), "note")]
     for family in week.families:
         blocks.append(Heading(family.title))
@@ -100,7 +135,7 @@ def _row(
     week: Week, family: Family, group: RunGroup, texts: Texts
 ) -> list[Line]:
     runs = sorted((*group.runs, *group.repeats), key=lambda r: r.seed)
-    links = [week.to_run(r, str(r.seed)) for r in runs[:MAX_LINKS]]
+    links = [week.link_to_run(r, str(r.seed)) for r in runs[:MAX_LINKS]]
     more = (
         texts("weekly_more", count=f"{len(runs) - MAX_LINKS:,}")
         if len(runs) > MAX_LINKS
@@ -127,7 +162,7 @@ def _row(
 
 
 def _settings(family: Family, texts: Texts) -> list[Block]:
-    """The game's version and settings, and against whom."""
+    """Return version and settings of a game, and its opponents."""
     settings = texts("list_gap").join(
         f"{name} = {value}" for name, value in family.game.settings
     )
@@ -136,10 +171,10 @@ def _settings(family: Family, texts: Texts) -> list[Block]:
         if family.game.version
         else ""
     )
-    said = texts("list_gap").join(
+    listed = texts("list_gap").join(
         part for part in (family.game.name, version, settings) if part
     )
-    note = texts("weekly_game", game=said)
+    note = texts("weekly_game", game=listed)
     if family.opponents:
         note += texts("sentence_gap") + texts(
             "weekly_against",
@@ -149,7 +184,7 @@ def _settings(family: Family, texts: Texts) -> list[Block]:
 
 
 def _differences(family: Family, texts: Texts) -> list[Block]:
-    """The fields of the configuration that are not the same in all methods."""
+    """Return the fields in which the configurations of methods differ."""
     known = [g for g in family.groups if g.runs[0].config]
     configs = [g.runs[0].config for g in known]
     fields = [

@@ -1,4 +1,4 @@
-"""What can be said of the methods: a sentence a comparison, a figure, all numbers, and what cannot be compared and why."""
+"""Verdicts: a sentence for each comparison, charts, all numbers, and mismatches."""
 
 import math
 from collections.abc import Sequence
@@ -32,7 +32,20 @@ from bestreply.scores.statistics import Verdict
 
 MAX_PANELS = 6
 MAX_ROWS = 300
-"""Comparisons in a table of all numbers; with more, only those over all opponents stand there."""
+"""Number of rows up to which a table has verdicts for single opponent sets."""
+MAX_MISMATCHES = 6  # in a sentence
+MAX_CHART_ROWS = 40
+NUMBERS = (
+    "pair",
+    "against",
+    "verdict",
+    "seeds",
+    "means",
+    "difference",
+    "p",
+    "improvement",
+    "needed",
+)
 STYLES = {
     "better": "better",
     "worse": "worse",
@@ -42,203 +55,194 @@ STYLES = {
 
 
 def section_verdicts(week: Week, texts: Texts) -> Section:
-    blocks: list[Block] = [
-        Paragraph(line(texts("weekly_note_verdicts")), "note")
-    ]
-    for family, held in week.pairs:
+    """Return verdicts, charts and numbers of all comparisons.
+
+    Args:
+        week: runs and comparisons.
+        texts: language.
+
+    Returns:
+        The section.
+    """
+    note = texts("weekly_note_verdicts")
+    blocks: list[Block] = [Paragraph(line(note), "note")]
+    for family, comparisons in week.pairs:
         blocks.append(Heading(family.title))
-        blocks += _between(family, held, texts)
-        blocks += _within(held, texts)
+        blocks += _between(family, comparisons, texts)
+        blocks += _within(comparisons, texts)
     return Section("verdicts", texts("weekly_title_verdicts"), blocks)
 
 
-def said(verdict: Verdict, texts: Texts) -> str:
-    """The sentence of `bestreply compare`."""
-    return sentence(_worded(verdict, texts), texts.lang)
+def comparison_bullet(c: Comparison, texts: Texts) -> tuple[str, Line]:
+    """Return the verdict over all opponent sets, or the reason for none.
+
+    Args:
+        c: two methods.
+        texts: language.
+
+    Returns:
+        Style and line of a bullet.
+    """
+    if not c.verdicts:
+        return "trouble", line(mismatch_sentence(c, texts))
+    return _verdict_bullet(c.overall, texts)
 
 
-def refused(comparison: Comparison, texts: Texts) -> str:
-    """Why two methods cannot be compared."""
+def _verdict_bullet(verdict: Verdict, texts: Texts) -> tuple[str, Line]:
+    text = sentence(_in_words(verdict, texts), texts.lang)
+    return STYLES[verdict.verdict], line(text)
+
+
+def mismatch_sentence(comparison: Comparison, texts: Texts) -> str:
+    """Explain why two methods cannot be compared.
+
+    Args:
+        comparison: two methods without verdicts.
+        texts: language.
+
+    Returns:
+        One sentence.
+    """
+    names = {"a": comparison.a, "b": comparison.b}
     if not comparison.seeds:
-        return texts("weekly_no_common_seed", a=comparison.a, b=comparison.b)
-    facts = texts("weekly_list_gap").join(
+        return texts("weekly_no_common_seed", **names)
+    facts = [
         texts(
             "weekly_mismatch",
-            fact=_fact(a.fact, texts),
-            one=_known(a.one, texts),
-            two=_known(a.two, texts),
+            fact=_fact(mismatch.fact, texts),
+            one=_value(mismatch.one, texts),
+            two=_value(mismatch.two, texts),
         )
-        for a in comparison.apart[:6]
-    )
-    return texts(
-        "weekly_not_comparable", a=comparison.a, b=comparison.b, facts=facts
-    )
+        for mismatch in comparison.mismatches[:MAX_MISMATCHES]
+    ]
+    listed = texts("weekly_list_gap").join(facts)
+    return texts("weekly_not_comparable", facts=listed, **names)
 
 
 def _fact(name: str, texts: Texts) -> str:
     opponents = name.partition(" against ")[2]
     if opponents:
         return texts("weekly_mismatch_episodes", opponents=opponents)
-    return texts.get(f"weekly_apart_{name.replace(' ', '_')}", name)
+    return texts.get(f"weekly_mismatch_{name.replace(' ', '_')}", name)
 
 
-def _known(value: object, texts: Texts) -> str:
+def _value(value: object, texts: Texts) -> str:
     return texts("weekly_none") if value is None else str(value)
 
 
-def _worded(verdict: Verdict, texts: Texts) -> Verdict:
-    return (
-        replace(verdict, opponents=texts("verdicts_all"))
-        if verdict.opponents == OVERALL
-        else verdict
-    )
+def _in_words(verdict: Verdict, texts: Texts) -> Verdict:
+    if verdict.opponents != OVERALL:
+        return verdict
+    return replace(verdict, opponents=texts("verdicts_all"))
 
 
-# -- of one method and another -------------------------------------------------------------------------------------------------
+# -- pairs of methods ------------------------------------------------------------
 
 
 def _between(
-    family: Family, held: GameComparisons, texts: Texts
+    family: Family, comparisons: GameComparisons, texts: Texts
 ) -> list[Block]:
     first, *others = family.groups
     if not others:
-        return [
-            Paragraph(
-                line(texts("weekly_one_method", method=first.name)), "note"
-            )
-        ]
-    if not held.between:
+        text = texts("weekly_one_method", method=first.name)
+        return [Paragraph(line(text), "note")]
+    if not comparisons.between:
         return [Paragraph(line(texts("weekly_one_measured")), "caveat")]
     blocks: list[Block] = []
-    if held.against:
-        key = "weekly_to_baseline" if held.named else "weekly_to_first"
-        blocks.append(
-            Paragraph(
-                line(texts(key, method=held.against, count=len(family.groups))),
-                "note",
-            )
-        )
-    blocks.append(BulletList(_sentences(held.between, texts)))
-    blocks += _pictures(held.between, texts)
-    blocks += _left_out(held.between, texts)
-    return blocks + _numbers(held.between, texts)
+    if comparisons.baseline:
+        is_requested = comparisons.is_requested
+        key = "weekly_to_baseline" if is_requested else "weekly_to_first"
+        count = len(family.groups)
+        text = texts(key, method=comparisons.baseline, count=count)
+        blocks.append(Paragraph(line(text), "note"))
+    blocks.append(BulletList(_sentences(comparisons.between, texts)))
+    blocks += _pictures(comparisons.between, texts)
+    blocks += _left_out(comparisons.between, texts)
+    return blocks + _numbers(comparisons.between, texts)
 
 
 def _sentences(
     comparisons: Sequence[Comparison], texts: Texts
 ) -> list[tuple[str, Line]]:
-    """Of each pair the verdict over all opponent sets, and those on single sets that found something."""
-    found = []
+    """Return the overall verdict of each pair, and decided ones for single sets."""
+    bullets = []
     for c in comparisons:
-        if not c.verdicts:
-            found.append(("trouble", line(refused(c, texts))))
-            continue
-        found.append((STYLES[c.overall.verdict], line(said(c.overall, texts))))
-        if c.overall.seeds > 1:
-            found += [
-                (STYLES[v.verdict], line(said(v, texts)))
-                for v in c.each
-                if v.verdict in ("better", "worse")
+        bullets.append(comparison_bullet(c, texts))
+        if c.verdicts and c.overall.seeds > 1:
+            bullets += [
+                _verdict_bullet(verdict, texts)
+                for verdict in c.each
+                if verdict.verdict in ("better", "worse")
             ]
-    return found
+    return bullets
 
 
 def _pictures(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
-    """A panel a pair with a row an opponent set; where pairs are many, one with a row a pair."""
+    """Return a chart for each pair; for many pairs one chart with a row for each."""
     shown = [c for c in comparisons if c.verdicts and c.overall.seeds > 1]
     if not shown:
         return []
     if len(shown) > MAX_PANELS:
-        rows = [_row(f"{c.a} − {c.b}", c.overall) for c in shown[:40]]
-        panels = [(texts("verdicts_all"), rows)]
-    else:
-        panels = [
-            (
-                f"{c.a} − {c.b}",
-                [_row(_worded(v, texts).opponents, v) for v in c.verdicts],
-            )
-            for c in shown
+        rows = [
+            _row(f"{c.a} − {c.b}", c.overall) for c in shown[:MAX_CHART_ROWS]
         ]
-    pictures = [
-        Picture(
-            title,
-            interval_chart(
-                rows, texts("weekly_differences_label", title=title), mark=0.0
-            ),
-        )
-        for title, rows in panels
-    ]
-    return [
-        Pictures(pictures, wide=True),
-        Paragraph(line(texts("weekly_note_differences")), "figure"),
-    ]
+        panels = {texts("verdicts_all"): rows}
+    else:
+        panels = {
+            f"{c.a} − {c.b}": [
+                _row(_in_words(v, texts).opponents, v) for v in c.verdicts
+            ]
+            for c in shown
+        }
+    pictures = []
+    for title, rows in panels.items():
+        label = texts("weekly_differences_label", title=title)
+        pictures.append(Picture(title, interval_chart(rows, label, mark=0.0)))
+    note = Paragraph(line(texts("weekly_note_differences")), "figure")
+    return [Pictures(pictures, wide=True), note]
 
 
 def _row(name: str, v: Verdict) -> Interval:
-    interval = (
-        (v.low, v.high)
-        if math.isfinite(v.low) and math.isfinite(v.high)
-        else None
-    )
+    is_finite = math.isfinite(v.low) and math.isfinite(v.high)
+    interval = (v.low, v.high) if is_finite else None
     row = Row(name, fixed(v.difference, sign=True))
     return Interval(row, v.difference, interval, f"v-{v.verdict}")
 
 
 def _left_out(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
-    """Seeds that only one of two methods has."""
-    notes = {}
+    """Return notes on seeds that only one of two methods has."""
+    lacking: dict[tuple[str, tuple[int, ...]], None] = {}
     for c in comparisons:
-        if c.verdicts and (c.only_a or c.only_b):
-            for name, only in ((c.b, c.only_a), (c.a, c.only_b)):
-                if only:
-                    notes[name, only] = texts(
-                        "weekly_seeds_left_out",
-                        method=name,
-                        seeds=list_names(only, texts),
-                    )
-    return [Paragraph(line(note), "caveat") for note in notes.values()]
+        if c.verdicts:
+            lacking |= dict.fromkeys([(c.b, c.only_a), (c.a, c.only_b)])
+    blocks: list[Block] = []
+    for method, seeds in lacking:
+        if seeds:
+            listed = list_names(seeds, texts)
+            text = texts("weekly_seeds_left_out", method=method, seeds=listed)
+            blocks.append(Paragraph(line(text), "caveat"))
+    return blocks
 
 
 def _numbers(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
-    names = (
-        "pair",
-        "against",
-        "verdict",
-        "seeds",
-        "means",
-        "difference",
-        "p",
-        "improvement",
-        "needed",
-    )
-    head = [texts(f"weekly_verdict_{name}") for name in names]
-    many = sum(len(c.verdicts) for c in comparisons) > MAX_ROWS
-    rows = [
-        _numbers_row(v, texts)
-        for c in comparisons
-        for v in (c.verdicts[-1:] if many else c.verdicts)
-    ]
+    head = [texts(f"weekly_verdict_{name}") for name in NUMBERS]
+    is_long = sum(len(c.verdicts) for c in comparisons) > MAX_ROWS
+    rows = []
+    for c in comparisons:
+        verdicts = c.verdicts[-1:] if is_long else c.verdicts
+        rows += [_numbers_row(verdict, texts) for verdict in verdicts]
     if not rows:
         return []
-    title = texts(
-        "weekly_overall_numbers" if many else "weekly_all_numbers",
-        count=f"{len(rows):,}",
-    )
-    return [
-        Fold(
-            title,
-            [
-                Grid(head, rows, text=3),
-                Paragraph(line(texts("verdicts_note")), "note"),
-            ],
-        )
-    ]
+    key = "weekly_overall_numbers" if is_long else "weekly_all_numbers"
+    title = texts(key, count=f"{len(rows):,}")
+    note = Paragraph(line(texts("verdicts_note")), "note")
+    return [Fold(title, [Grid(head, rows, text=3), note])]
 
 
 def _numbers_row(v: Verdict, texts: Texts) -> list[Line]:
     return cells(
         f"{v.a} / {v.b}",
-        _worded(v, texts).opponents,
+        _in_words(v, texts).opponents,
         texts(f"weekly_is_{v.verdict}"),
         str(v.seeds),
         f"{fixed(v.mean_a)} / {fixed(v.mean_b)}",
@@ -249,40 +253,40 @@ def _numbers_row(v: Verdict, texts: Texts) -> list[Line]:
     )
 
 
-# -- of one method and what else its runs measured ------------------------------------------------------------------------------
+# -- methods of the same run -----------------------------------------------------
 
 
-def _within(held: GameComparisons, texts: Texts) -> list[Block]:
-    shown = {name: found for name, found in held.within.items() if found}
-    if not shown:
+def _within(comparisons: GameComparisons, texts: Texts) -> list[Block]:
+    by_group = {name: cs for name, cs in comparisons.within.items() if cs}
+    if not by_group:
         return []
     blocks: list[Block] = [
         Heading(texts("weekly_title_within")),
         Paragraph(line(texts("weekly_note_within")), "note"),
     ]
-    for name, comparisons in shown.items():
+    for name, within in by_group.items():
         blocks.append(Paragraph(line(name), "sub"))
-        alone = [c for c in comparisons if c.verdicts and c.overall.seeds == 1]
-        if alone and len(alone) == len(comparisons):
-            one = texts(
-                "weekly_within_one_seed",
-                others=list_names([c.b for c in alone], texts),
-            )
-            blocks.append(BulletList([("open", line(one))]))
-        else:
-            blocks.append(BulletList(_sentences(comparisons, texts)))
+        blocks.append(BulletList(_within_sentences(within, texts)))
     several = [
-        (name, c)
-        for name, found in shown.items()
-        for c in found
+        _with_group_name(c, name)
+        for name, within in by_group.items()
+        for c in within
         if c.verdicts and c.overall.seeds > 1
     ]
-    named = [_named(c, name) for name, c in several]
-    return blocks + _numbers(named, texts)
+    return blocks + _numbers(several, texts)
 
 
-def _named(c: Comparison, group: str) -> Comparison:
-    """For a table in which several groups' agents stand."""
-    return replace(
-        c, verdicts=tuple(replace(v, a=f"{group}: {v.a}") for v in c.verdicts)
-    )
+def _within_sentences(
+    comparisons: Sequence[Comparison], texts: Texts
+) -> list[tuple[str, Line]]:
+    """Return verdicts; one sentence if all are about a single seed."""
+    if not all(c.verdicts and c.overall.seeds == 1 for c in comparisons):
+        return _sentences(comparisons, texts)
+    others = list_names([c.b for c in comparisons], texts)
+    return [("open", line(texts("weekly_within_one_seed", others=others)))]
+
+
+def _with_group_name(c: Comparison, group: str) -> Comparison:
+    """Name the agent after its group, for a table with agents of several groups."""
+    verdicts = tuple(replace(v, a=f"{group}: {v.a}") for v in c.verdicts)
+    return replace(c, verdicts=verdicts)

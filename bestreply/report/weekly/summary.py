@@ -1,127 +1,120 @@
-"""What a group meeting is told first."""
+"""The summary at the head of the report."""
+
+from collections import Counter
 
 from bestreply.report.texts import Texts, fixed
 from bestreply.report.weekly.document import Line, Link, line
-from bestreply.report.weekly.groups import NEAREST_STAG, Family, bare
+from bestreply.report.weekly.groups import (
+    NEAREST_STAG,
+    Family,
+    RunGroup,
+    bare,
+)
 from bestreply.report.weekly.section_opponents import (
     best_of,
     regret_of,
     share_of,
 )
-from bestreply.report.weekly.section_verdicts import STYLES, refused, said
+from bestreply.report.weekly.section_verdicts import (
+    STYLES,
+    comparison_bullet,
+)
 from bestreply.report.weekly.week import Week, mean_of
 
 MAX_FINDINGS = 8
+STYLE_ORDER = ["better", "worse", "unclear", "trouble", "open"]
 
 
 def lead(week: Week, texts: Texts) -> str:
-    """How many comparisons between methods came out how."""
-    overall = [
-        c.overall.verdict
-        for held in week.held
-        for c in held.between
-        if c.verdicts
-    ]
-    not_comparable = sum(
-        not c.verdicts for held in week.held for c in held.between
+    """Count the verdicts on pairs of methods.
+
+    Args:
+        week: runs and comparisons.
+        texts: language.
+
+    Returns:
+        One sentence.
+    """
+    counts = Counter(
+        c.overall.verdict if c.verdicts else "refused"
+        for comparisons in week.comparisons
+        for c in comparisons.between
     )
-    counts = {
-        v: overall.count(v)
-        for v in ("better", "worse", "no_larger", "not_enough")
-    }
     parts = [
-        texts(f"weekly_count_{v}", count=n) for v, n in counts.items() if n
+        texts(f"weekly_count_{verdict}", count=counts[verdict])
+        for verdict in (*STYLES, "refused")
+        if counts[verdict]
     ]
-    parts += (
-        [texts("weekly_count_refused", count=not_comparable)]
-        if not_comparable
-        else []
-    )
     if not parts:
         return texts("weekly_lead_none")
     return texts("weekly_lead", parts=texts("list_gap").join(parts))
 
 
 def findings(week: Week, texts: Texts, problems: int) -> list[tuple[str, Line]]:
-    """The verdicts over all opponents, what was had of NS, and how much went wrong."""
-    found: list[tuple[str, Line]] = []
-    for _, held in week.pairs:
-        for c in held.between:
-            if c.verdicts:
-                found.append(
-                    (STYLES[c.overall.verdict], line(said(c.overall, texts)))
-                )
-            else:
-                found.append(("trouble", line(refused(c, texts))))
-    order = ["better", "worse", "unclear", "trouble", "open"]
-    found.sort(key=lambda one: order.index(one[0]))
-    left = len(found) - MAX_FINDINGS
-    if left > 0:
-        found = [
-            *found[:MAX_FINDINGS],
-            (
-                "",
-                line(
-                    texts("weekly_more_verdicts", count=f"{left:,}"),
-                    Link(texts("weekly_title_verdicts"), "#verdicts"),
-                ),
-            ),
-        ]
+    """Return the main results.
+
+    Args:
+        week: runs and comparisons.
+        texts: language.
+        problems: number of problems of the runs.
+
+    Returns:
+        (style, line) of verdicts over all opponent sets, results against nearest_stag, and the
+        number of problems.
+    """
+    bullets = _verdicts(week, texts)
     for family in week.families[:MAX_FINDINGS]:
-        found += [("", one) for one in _nearest_stag(family, texts)]
+        bullets += [("", entry) for entry in _nearest_stag(family, texts)]
     if problems:
-        told = texts("weekly_problems_count", count=f"{problems:,}")
-        found.append(
-            (
-                "trouble",
-                line(
-                    told,
-                    Link(texts("weekly_title_plan"), "#plan"),
-                    texts("weekly_stop"),
-                ),
-            )
-        )
-    return found
+        count = texts("weekly_problems_count", count=f"{problems:,}")
+        link = Link(texts("weekly_title_plan"), "#plan")
+        bullets.append(("trouble", line(count, link, texts("weekly_stop"))))
+    return bullets
+
+
+def _verdicts(week: Week, texts: Texts) -> list[tuple[str, Line]]:
+    bullets = [
+        comparison_bullet(c, texts)
+        for _, comparisons in week.pairs
+        for c in comparisons.between
+    ]
+    bullets.sort(key=lambda bullet: STYLE_ORDER.index(bullet[0]))
+    left = len(bullets) - MAX_FINDINGS
+    if left > 0:
+        more = texts("weekly_more_verdicts", count=f"{left:,}")
+        link = Link(texts("weekly_title_verdicts"), "#verdicts")
+        bullets[MAX_FINDINGS:] = [("", line(more, link))]
+    return bullets
 
 
 def _nearest_stag(family: Family, texts: Texts) -> list[Line]:
-    """What the best of the methods has against NS, of what can be had, and what costs it most."""
+    """Return the best method against nearest_stag: return, share and largest loss."""
     lines = []
     for against in family.opponents:
-        means = {
-            g.name: mean_of(
-                [c.mean for c in g.cells(g.method, against).values()]
-            )
-            for g in family.groups
-        }
-        known = {name: mean for name, mean in means.items() if mean is not None}
-        if bare(against) != NEAREST_STAG or not known:
-            continue
-        name = max(known, key=lambda n: known[n])
-        group = next(g for g in family.groups if g.name == name)
-        best, share, losses = (
-            best_of(group, against),
-            share_of(group, group.method, against),
-            regret_of(group, against),
-        )
-        told = texts(
-            "weekly_ns_mean",
-            opponents=against,
-            method=name,
-            mean=fixed(known[name]),
-        )
-        if best is not None and share is not None:
-            told += texts(
-                "weekly_ns_share",
-                share=f"{100 * share:.0f}%",
-                best=fixed(best[0]),
-            )
-        if losses is not None and losses.largest is not None:
-            lost = fixed(mean_of(losses.parts[losses.largest]))
-            told += texts(
-                "weekly_ns_lost",
-                part=texts(f"cause_{losses.largest}"),
-                lost=lost,
-            )
-        lines.append(line(told + texts("weekly_stop")))
+        means = {}
+        for k, group in enumerate(family.groups):
+            cells = group.cells(group.method, against).values()
+            mean = mean_of([cell.mean for cell in cells])
+            if mean is not None:
+                means[k] = mean
+        if bare(against) == NEAREST_STAG and means:
+            k = max(means, key=lambda k: means[k])
+            group, mean = family.groups[k], means[k]
+            lines.append(line(_result(group, against, mean, texts)))
     return lines
+
+
+def _result(group: RunGroup, against: str, mean: float, texts: Texts) -> str:
+    names = {"opponents": against, "method": group.name}
+    text = texts("weekly_ns_mean", mean=fixed(mean), **names)
+    best = best_of(group, against)
+    share = share_of(group, group.method, against)
+    if best is not None and share is not None:
+        percent = f"{100 * share:.0f}%"
+        text += texts("weekly_ns_share", share=percent, best=fixed(best[0]))
+    parts = regret_of(group, against)
+    if parts is not None and parts.largest is not None:
+        lost = fixed(mean_of(parts.parts[parts.largest]))
+        cause = texts(f"cause_{parts.largest}")
+        text += texts("weekly_ns_lost", part=cause, lost=lost)
+    return text + texts("weekly_stop")

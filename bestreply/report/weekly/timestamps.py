@@ -1,4 +1,4 @@
-"""The moment from which runs count: ``7d``, ``24h``, or a date."""
+"""Times of runs: ``7d``, ``24h``, or a date."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -7,25 +7,41 @@ UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
 def parse_since(text: str, now: datetime | None = None) -> datetime:
-    """``7d``, ``24h``, ``2w`` before `now`, or an ISO 8601 date or time (UTC where it names no zone).
+    """Return the time that ``--since`` names.
 
-    Raises ValueError for anything else.
+    Args:
+        text: ``7d``, ``24h`` or ``2w`` before `now`, or an ISO 8601 date or time
+            (UTC without a zone).
+        now: reference time; by default the present.
+
+    Returns:
+        The time, with its zone.
+
+    Raises:
+        ValueError: the text is neither.
     """
-    found = re.fullmatch(r"(\d{1,5})([hdw])", text.strip())
-    if found:
+    span = re.fullmatch(r"(\d{1,5})([hdw])", text.strip())
+    if span:
         return (now or datetime.now(UTC)) - timedelta(
-            **{UNITS[found[2]]: int(found[1])}
+            **{UNITS[span[2]]: int(span[1])}
         )
     moment = as_moment(text.strip())
     if moment is None:
         raise ValueError(
-            f"since={text!r}; expected: a span such as 7d, 24h or 2w, or a date such as 2026-11-01"
+            f"since={text!r}: expected a span such as 7d, 24h or 2w, or a date such as 2026-11-01"
         )
     return moment
 
 
 def as_moment(value: object) -> datetime | None:
-    """An ISO 8601 time with its zone, UTC where it names none; None where it is no such thing."""
+    """Return an ISO 8601 time with its zone, UTC if it names none.
+
+    Args:
+        value: any JSON value.
+
+    Returns:
+        None if it is not a time.
+    """
     if not isinstance(value, str):
         return None
     try:
