@@ -74,7 +74,11 @@ class Regret:
         return float(1 - self.parts.sum(1).mean() / self.best.mean())
 
     def summary(self) -> dict[str, Any]:
-        """Return means and standard errors over episodes as plain data."""
+        """Return means and standard errors over episodes as plain data.
+
+        Returns:
+            An entry of ``regret.json`` (docs/files.md).
+        """
         count = max(len(self.best) - 1, 1)
         lost = self.parts.sum(1)
         stderr = float(lost.std() / count**0.5)
@@ -222,7 +226,7 @@ def with_true_types(agent: Agent, run: "Run", names: Sequence[str]) -> Agent:
     if oracle is None:
         known = ", ".join(entry["name"] for entry in run.roster)
         raise ValueError(
-            f"types=true against {', '.join(names)}; expected: players that the model was trained "
+            f"types=true against {', '.join(names)}: expected players that the model was trained "
             f"on ({known}), and a model that distinguishes them (model.opponent_types=player; this "
             f"run's is {run.config.model.opponent_types}). Otherwise use types=inferred"
         )

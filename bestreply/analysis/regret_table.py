@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLUMNS = ("best", "share", "lost", *PARTS)
 """The columns of each opponent set."""
 
-EXPECTED = "expected: runs of one configuration that differ in their seed alone"
+EXPECTED = "expected runs of one configuration that differ in their seed alone"
 
 
 def check_comparable(runs: Sequence["Run"]) -> None:
@@ -37,7 +37,7 @@ def check_comparable(runs: Sequence["Run"]) -> None:
         if differences := _differences(first, run):
             listed = [f"{name}: {a} and {b}" for name, a, b in differences]
             raise ValueError(
-                f"{first.path} and {run.path} are not comparable: {'; '.join(listed)}; "
+                f"{first.path} and {run.path} are not comparable: {'; '.join(listed)}: "
                 f"{EXPECTED}. Diagnose these one by one"
             )
     by_seed: dict[int, Path] = {}
@@ -45,7 +45,7 @@ def check_comparable(runs: Sequence["Run"]) -> None:
         seed = run.config.seed
         if seed in by_seed:
             raise ValueError(
-                f"{by_seed[seed]} and {run.path} both have seed {seed}; {EXPECTED}"
+                f"{by_seed[seed]} and {run.path} both have seed {seed}: {EXPECTED}"
             )
         by_seed[seed] = run.path
 

@@ -49,7 +49,7 @@ def best_reply(
     others = list(others) * (n - 1) if len(others) == 1 else list(others)
     if len(others) != n - 1:
         raise ValueError(
-            f"{len(others)} others for seat {seat} of {game.name}; expected: {n - 1}, or one for "
+            f"{len(others)} others for seat {seat} of {game.name}: expected {n - 1}, or one for "
             "all of them"
         )
     seats = ego_order(n)[seat][1:].tolist()
@@ -58,7 +58,7 @@ def best_reply(
     ]
     if wrong := [p.name for p in players if not isinstance(p, ScriptedPlayer)]:
         raise ValueError(
-            f"{', '.join(wrong)}: no exact action distribution; expected: scripted players"
+            f"{', '.join(wrong)}: no exact action distribution: expected scripted players"
         )
     scripted = [p for p in players if isinstance(p, ScriptedPlayer)]
     if isinstance(game, GridGame):

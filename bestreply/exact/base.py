@@ -69,7 +69,7 @@ class Decisions(NamedTuple):
         best = float(self.value[:, 0].mean())
         if not best > 0:
             raise ValueError(
-                f"value of the best reply at the first step={best:g}; expected: more than 0, in "
+                f"value of the best reply at the first step={best:g}: expected more than 0, in "
                 "play in which the seat acts at that step (`lost` is defined in any case)"
             )
         return 1 - float(self.lost(action, gamma).mean()) / best
@@ -127,7 +127,7 @@ class BestReply(abc.ABC):
             return np.zeros(shape, int)
         if modes is None:
             raise ValueError(
-                f"modes=None with {', '.join(self.others)}, whose modes are hidden; expected: "
+                f"modes=None with {', '.join(self.others)}, whose modes are hidden: expected "
                 "know='belief', one plain player per seat (`collect` logs the player that a "
                 "mixture drew: solve for each of them), or `modes` from `Played.modes`"
             )

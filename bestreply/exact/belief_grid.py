@@ -139,7 +139,7 @@ def solve_belief_grid(
     if values > LIMIT:
         raise ValueError(
             f"{positions.total:,} positions of {game.name} with beliefs over {count} joint modes "
-            f"in steps of 1/{resolution} have {values:,} values; expected: at most {LIMIT:,}. Use "
+            f"in steps of 1/{resolution} have {values:,} values: expected at most {LIMIT:,}. Use "
             "a coarser resolution, fewer modes, or know='types' for an upper bound"
         )
     reply = BeliefGridReply(

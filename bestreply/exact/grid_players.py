@@ -139,7 +139,7 @@ def memoryless_chains(
     for player in (p for chain in chains for p in chain.players):
         if jax.tree.leaves(player.start()):
             raise ValueError(
-                f"{player.name} has a memory; expected in {game.name}: players that choose by "
+                f"{player.name} has a memory: expected, in {game.name}, players that choose by "
                 "their observation alone"
             )
     return chains

@@ -69,8 +69,8 @@ def _refuse_random_memory(player: ScriptedPlayer, game: Game) -> None:
     others = jnp.full(game.num_players - 1, ABSENT, jnp.int32)
     if draws(player.see, player.init(), obs, others, jax.random.key(0)):
         raise ValueError(
-            f"{player.name} draws by its key in `see`, so its memory does not follow from play; "
-            "expected: players that draw in `policy` alone, and `Mixture`, `Switching` and "
+            f"{player.name} draws by its key in `see`, so its memory does not follow from play: "
+            "expected players that draw in `policy` alone, and `Mixture`, `Switching` and "
             "`Noisy` of them"
         )
 

@@ -59,7 +59,7 @@ def _refuse_large(game: GridGame, count: int, what: str) -> None:
     if count > LIMIT:
         raise ValueError(
             f"{game.name} against players that observe each other has {count:,} {what} for one "
-            f"layout; expected: at most {LIMIT:,}. Use players that choose by their own cell and "
+            f"layout: expected at most {LIMIT:,}. Use players that choose by their own cell and "
             "the remaining things, or a smaller game"
         )
 

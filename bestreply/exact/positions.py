@@ -75,7 +75,7 @@ def number_positions(game: GridGame, limit: int = 5_000_000) -> GridPositions:
     if total > limit:
         raise ValueError(
             f"{game.name} with {n} players on {game.cells} cells has {total:,} positions for one "
-            f"layout; expected: at most {limit:,}. Use a smaller board or fewer players, or the "
+            f"layout: expected at most {limit:,}. Use a smaller board or fewer players, or the "
             "reference by search"
         )
     offset = np.full(2 ** (n + len(game.thing_kind)), total, np.int32)

@@ -151,7 +151,7 @@ def _grid_reference(
         count = min(layouts, int(MAX_WORK / each))
         if count < min(MIN_LAYOUTS, layouts):
             limit = MAX_WORK / MIN_LAYOUTS
-            reason = f"one layout has {each:.0e} outcomes; expected: at most {limit:.0e}"
+            reason = f"one layout has {each:.0e} outcomes: expected at most {limit:.0e}"
             return Reference(name, missing="too_large", reason=reason)
         reply = exact.best_reply(game, 0, others, gamma=1.0, layouts=count)
         assert isinstance(reply, GridReply)

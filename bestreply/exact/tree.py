@@ -78,7 +78,7 @@ class TreeReply(BestReply):
         if seats is not None and (np.asarray(seats) != self.seat).any():
             raise ValueError(
                 f"seats={np.unique(np.asarray(seats)).tolist()} for a best reply of seat "
-                f"{self.seat}; expected: that seat alone. Solve for each seat and give each its "
+                f"{self.seat}: expected that seat alone. Solve for each seat and give each its "
                 "own episodes"
             )
         action = np.asarray(episodes.action)
@@ -130,7 +130,7 @@ def solve(
     first = game.first_states() if first is None else first
     if first is None:
         raise ValueError(
-            f"first=None for {game.name}, which does not list its first states; expected: "
+            f"first=None for {game.name}, which does not list its first states: expected "
             "`Outcomes`"
         )
     first = listed(first)
@@ -202,16 +202,16 @@ def _check(
 ) -> None:
     n = game.num_players
     if not 0 <= seat < n:
-        raise ValueError(f"seat={seat} of {game.name}; expected: 0 to {n - 1}")
+        raise ValueError(f"seat={seat} of {game.name}: expected 0 to {n - 1}")
     if isinstance(others, str | Player) or len(others) != n - 1:
         raise ValueError(
-            f"others={others!r} for seat {seat} of {game.name}; expected: {n - 1}, one for each "
+            f"others={others!r} for seat {seat} of {game.name}: expected {n - 1}, one for each "
             "other seat"
         )
     if not 0 <= gamma <= 1:
-        raise ValueError(f"gamma={gamma}; expected: a discount, 0 to 1")
+        raise ValueError(f"gamma={gamma}: expected a discount, 0 to 1")
     if know not in ("types", "belief"):
-        raise ValueError(f"know={know!r}; expected: 'types' or 'belief'")
+        raise ValueError(f"know={know!r}: expected 'types' or 'belief'")
 
 
 def _scripted(
@@ -220,7 +220,7 @@ def _scripted(
     player = make_player(spec, game, seat)
     if not isinstance(player, ScriptedPlayer):
         raise ValueError(
-            f"{player.name} gives no exact action distribution; expected: scripted players"
+            f"{player.name} gives no exact action distribution: expected scripted players"
         )
     return player
 
@@ -236,7 +236,7 @@ def _walk(
     obs, action = np.asarray(episodes.obs), np.asarray(episodes.action)
     if obs.shape[2:] != (game.num_players, *game.obs_shape):
         raise ValueError(
-            f"episodes.obs of shape {obs.shape[2:]} per step; expected: play of {game.name} with "
+            f"episodes.obs of shape {obs.shape[2:]} per step: expected play of {game.name} with "
             f"all seats' observations, {(game.num_players, *game.obs_shape)} (a lean log has none)"
         )
     rows = np.flatnonzero(action[:, 0, seat] != ABSENT)
@@ -255,7 +255,7 @@ def _walk(
         options = _successors(reply, time, rows, at, taken)
     if len(rows):
         raise ValueError(
-            f"episode {rows[0]} continues after step {len(layers)}; {_expected(reply)}"
+            f"episode {rows[0]} continues after step {len(layers)}: {_expected(reply)}"
         )
 
 
@@ -275,13 +275,13 @@ def _identify(
     at = np.where(matches, options, -1).max(1, initial=-1)
     for row in rows[at < 0][:1]:
         raise ValueError(
-            f"episode {row} cannot reach its observation at step {time}; {_expected(reply)}"
+            f"episode {row} cannot reach its observation at step {time}: {_expected(reply)}"
         )
     ambiguous = (matches & (options != at[:, None])).any(1)
     for row in rows[ambiguous][:1]:
         raise ValueError(
             f"episode {row}: the observations at step {time} of {reply.game.name} do not identify "
-            "the outcome of chance; expected: a game whose observations do"
+            "the outcome of chance: expected a game whose observations do"
         )
     return at
 
@@ -305,7 +305,7 @@ def _successors(
     known = layer.code[np.minimum(step, len(layer.code) - 1)] == code
     for row, joint in zip(rows[~known], actions[~known], strict=True):
         raise ValueError(
-            f"episode {row}: the actions {joint.tolist()} at step {time} are impossible; "
+            f"episode {row}: the actions {joint.tolist()} at step {time} are impossible: "
             f"{_expected(reply)}"
         )
     begin = np.searchsorted(layer.step, step)
@@ -317,6 +317,6 @@ def _successors(
 
 def _expected(reply: TreeReply) -> str:
     return (
-        f"expected: first episodes of {reply.game.name} with {', '.join(reply.others)} as the "
+        f"expected first episodes of {reply.game.name} with {', '.join(reply.others)} as the "
         f"other players of seat {reply.seat}, in this order"
     )

@@ -62,9 +62,10 @@ class TreeProblem(NamedTuple):
         return tuple(chain.players for chain in self.chains)
 
     def initial(self) -> np.ndarray:
-        """Return the distribution [M] float64 of the joint mode at the first step.
+        """Return the distribution of the joint mode at the first step.
 
-        The mode of the first other player changes slowest.
+        Returns:
+            [M] float64; the mode of the first other player changes slowest.
         """
         before = [chain.initial for chain in self.chains]
         return functools.reduce(np.kron, before, np.ones(1)) @ self.transition(
@@ -132,8 +133,8 @@ class LayerBuilder:
         number[live] = [index.setdefault(key, len(index)) for key in keys]
         if len(index) > self.capacity:
             raise ValueError(
-                f"more than {problem.limit:,} positions of {problem.game.name} can be reached; "
-                "expected: at most that many. Use fewer rounds or actions, or players that "
+                f"more than {problem.limit:,} positions of {problem.game.name} can be reached: "
+                "expected at most that many. Use fewer rounds or actions, or players that "
                 "remember less; or give a higher `limit`, if memory allows"
             )
         new, first = np.unique(number[live], return_index=True)
@@ -142,7 +143,11 @@ class LayerBuilder:
         return number
 
     def positions(self) -> TreePositions:
-        """Return all positions, of which there is at least one, in the order of their index."""
+        """Return all positions in the order of their index.
+
+        Returns:
+            The positions, of which there must be at least one.
+        """
         whole = jax.tree.map(lambda *x: np.concatenate(x), *self.parts)
         belief = np.zeros_like(whole.belief)
         for number, each in self.beliefs:

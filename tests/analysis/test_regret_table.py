@@ -55,7 +55,7 @@ def test_runs_that_differ_in_more_than_their_seed_are_refused(
     ) as error:
         check_comparable([run_of(0), run_of(1, **other)])
     assert difference in str(error.value)
-    assert "expected: runs of one configuration" in str(error.value)
+    assert "expected runs of one configuration" in str(error.value)
 
 
 def test_the_amount_of_data_may_differ_by_a_few_steps():
@@ -165,7 +165,7 @@ def test_diagnose_over_two_runs(monkeypatch, capsys, tmp_path, two_runs):
     assert sum(row[part]["mean"] for part in PARTS) == pytest.approx(mean)
     with pytest.raises(
         SystemExit,
-        match="types=true against nearest_hare; expected: players that the model",
+        match="types=true against nearest_hare: expected players that the model",
     ):
         unknown = ["--opponents", "nearest_hare", *options]
         call(monkeypatch, "diagnose", two_runs[0], *unknown)

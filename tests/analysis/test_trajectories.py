@@ -183,7 +183,7 @@ def test_the_agent_may_have_another_seat(hunt):
         atol=1e-5,
     )
     with pytest.raises(
-        ValueError, match="seat 3 of stag_hunt; expected: 1 to 2"
+        ValueError, match="seat 3 of stag_hunt: expected 1 to 2"
     ):
         view_run(hunt, seat=3)
 
@@ -242,7 +242,7 @@ def test_the_page_shows_exact_scores_against_a_player_with_a_memory(tmp_path):
         "信念随时间的变化"
         in view_run(run, ["tit_for_tat"], 1, lang="zh").read_text()
     )
-    with pytest.raises(ValueError, match="0 episodes; expected: at least 1"):
+    with pytest.raises(ValueError, match="0 episodes: expected at least 1"):
         view_run(run, episodes=0)
     with pytest.raises(ValueError, match="no player 'nobody'"):
         view_run(run, ["nobody"])

@@ -10,9 +10,8 @@ from state_replies import first_outcomes
 from bestreply import exact, make_game
 from bestreply.exact.simplex import interpolate, simplex_grid
 from bestreply.exact.tree import solve
-from bestreply.simulation.lineup import seat_players
-from bestreply.simulation.loop import play
 from bestreply.types import ABSENT
+from tests.shared import played
 
 HUNT = make_game(
     "stag_hunt(height=1, width=3, hunters=2, stags=1, hares=1, max_steps=3)"
@@ -31,10 +30,6 @@ CASES = {
         "mixture(nearest_drift, never_remove)",
     ),
 }
-
-
-def logged(game, others, episodes):
-    return play(game, seat_players(game, others, episodes, 0), 0).episodes
 
 
 def tree_decisions(game, others, episodes, gamma):
@@ -71,7 +66,7 @@ def test_a_belief_is_the_mean_of_its_grid_points(modes, resolution):
 def test_values_bound_those_of_exact_beliefs(name):
     """At every logged step: never below the exact value, and close on a fine grid."""
     game, other = CASES[name]
-    episodes = logged(game, ["random", other], 16)
+    episodes = played(game, ("random", other), 16)
     acted = episodes.action[:, :, 0] != ABSENT
     expected = tree_decisions(game, [other], episodes, gamma=0.9)
     finite = np.isfinite(expected.q)
@@ -127,7 +122,7 @@ def test_a_player_that_has_left_does_not_change_the_belief():
         "stag_hunt(height=1, width=3, hunters=3, stags=1, hares=2, max_steps=3)"
     )
     others = ["mixture(nearest_hare, random)", "nearest_hare"]
-    episodes = logged(game, ["nearest_stag", *others], 40)
+    episodes = played(game, ("nearest_stag", *others), 40)
     expected = tree_decisions(game, others, episodes, gamma=1.0)
     reply = exact.best_reply(
         game, 0, others, know="belief", layouts=0, resolution=64
@@ -148,6 +143,6 @@ def test_too_many_beliefs_are_refused():
     other = "mixture(nearest_stag, nearest_hare, random)"
     with pytest.raises(
         ValueError,
-        match=r"beliefs over 9 joint modes in steps of 1/12.*expected: at most.*coarser",
+        match=r"beliefs over 9 joint modes in steps of 1/12.*expected at most.*coarser",
     ):
         exact.best_reply(game, 0, [other], know="belief")

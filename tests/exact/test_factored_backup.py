@@ -197,7 +197,7 @@ def test_joint_actions_beyond_memory_are_refused(
     monkeypatch.setattr("bestreply.exact.joint_backup.LIMIT", limit)
     with pytest.raises(
         ValueError,
-        match=f"players that observe each other has {what} .* expected: at most",
+        match=f"players that observe each other has {what} .* expected at most",
     ):
         solved(HUNT, [Shy()]).tables(layout)
 

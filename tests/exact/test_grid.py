@@ -209,14 +209,14 @@ def test_a_game_that_is_too_large_is_refused():
         "stag_hunt(height=8, width=8, hunters=4, stags=1, hares=4, max_steps=35)"
     )
     with pytest.raises(
-        ValueError, match=r"positions for one layout; expected: at most"
+        ValueError, match=r"positions for one layout: expected at most"
     ):
         exact.best_reply(large, 0, ["nearest_stag"])
 
 
 def test_a_wrong_number_of_players_is_refused():
     with pytest.raises(
-        ValueError, match="2 others for seat 0 of stag_hunt; expected: 1"
+        ValueError, match="2 others for seat 0 of stag_hunt: expected 1"
     ):
         exact.best_reply(HUNT, 0, ["random", "random"])
 

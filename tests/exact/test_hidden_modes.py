@@ -107,7 +107,7 @@ def test_a_player_that_remembers_a_draw_is_refused():
     mode_chain(RandomMemory())  # without a game there is no check
     with pytest.raises(
         ValueError,
-        match=r"draws by its key in `see`.*expected: players that draw in `policy`",
+        match=r"draws by its key in `see`.*expected players that draw in `policy`",
     ):
         mode_chain(RandomMemory(), GAME)
 

@@ -13,9 +13,8 @@ from bestreply import make_game
 from bestreply.exact.tree import solve
 from bestreply.games.base import Game, Outcomes
 from bestreply.players.base import ScriptedPlayer
-from bestreply.simulation.lineup import seat_players
-from bestreply.simulation.loop import play
 from bestreply.types import ABSENT, TimeStep, ego_order
+from tests.shared import played
 
 
 class Stalls(eqx.Module):
@@ -103,8 +102,7 @@ def test_given_first_states_and_decisions_after_an_opponent_has_left():
     game = make_game(
         "stag_hunt(height=1, width=3, hunters=2, stags=1, hares=1, max_steps=3)"
     )
-    lineup = seat_players(game, ["random", "nearest_hare"], 30, 0)
-    episodes = play(game, lineup, 0).episodes
+    episodes = played(game, ("random", "nearest_hare"), 30)
     weights = np.arange(1, 31) / np.arange(1, 31).sum()
     first = first_outcomes(game, episodes, weights)
     reply = solve(game, 0, ["nearest_hare"], first=first)
