@@ -1,13 +1,14 @@
-"""`python -m experiments.goal_pays`: does it pay to know who the others are? From results/shares/*.json alone.
+"""Measure the gain from inferring opponents' types, and from being given them, from results/shares/*.json.
 
-Three agents, alike but for what they know of the other's type (`python -m experiments.shares GAME train --kinds goals no_goals`, `judge`):
+Three agents that differ in their knowledge of the opponent's type (`python -m experiments shares GAME train --kinds goals no_goals`,
+then `judge`):
 
-    no goal     models of the others and a value that tell no players apart; learned from the same games
-    inferred    a model of each type, believed by what play has shown
-    true goal   the same, told the type (of one who changes: at each step)
+- no types: the opponent model and the value do not distinguish players. Trained on the same games.
+- type inferred: a model of each type, weighted by the belief from play.
+- type given: the same with the true type given, at each step for an opponent that changes.
 
-Numbers are shares of an exact best reply, all by `expectimax` in the same games; mean over training seeds ± half of the 95 % interval, and
-differences over the same seeds.
+Numbers are fractions of an exact best reply, by `expectimax` in the same games: mean over training seeds ± half of the 95 % interval.
+Differences are over the same seeds.
 """
 
 import json
@@ -18,106 +19,103 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import over_seeds, table
+from experiments._page import details, join_page, make_parser, write_page
 from experiments.shares import OUT as SHARES
 
 OUT = Path("results") / "goals"
-KNOWN = {"no goal": "not asked", "inferred": "inferred", "true goal": "told"}
-"""Columns, and `types` of the rows they show."""
-REPLIES = {
-    "told": "Of the exact reply that is told the type: nobody can have more. One of them: a type drawn anew for each game, regrets and "
-    "values of the types above it taken together.",
-    "believed": "Of the exact reply that knows the prior and how a change comes, and believes what play has shown: nobody can have more "
-    "who is told no more.",
+TYPES_OF = {
+    "no types": "none",
+    "type inferred": "inferred",
+    "type given": "given",
+}
+"""`types` of the rows of results/shares/ that each column shows."""
+REFERENCES = {
+    "given": 'Relative to the best reply that is given the type. No policy earns more. "One of them": a type drawn for each game, '
+    "from the regrets and values of the rows above.",
+    "inferred": "Relative to the best reply that knows the prior and the change rate, and infers the type. No policy with the same "
+    "information earns more.",
 }
 
 Line = dict[str, np.ndarray]
-"""Shares [seeds] of the agents of `KNOWN` that were judged."""
+"""Fractions [seeds] of each measured agent of `TYPES_OF`."""
 
 
 def lines(found: dict[str, Any], reply: str) -> Iterator[tuple[str, Line]]:
-    """Who the other is, and what each agent has of `reply` against it; nothing where no runs without goals were judged."""
+    """Yield each opponent and the fractions against it, where a run without types was measured.
+
+    Args:
+        found: a file of results/shares/.
+        reply: the best reply of reference, `given` or `inferred`.
+    """
     rows = [
         row
         for row in found["rows"]
         if row["reply"] == reply and row["planner"] == "expectimax"
     ]
-    plain = []
-    for other in dict.fromkeys(row["against"] for row in rows):
-        by = {row["types"]: row for row in rows if row["against"] == other}
+    fixed = []
+    for opponent in dict.fromkeys(row["against"] for row in rows):
+        by = {row["types"]: row for row in rows if row["against"] == opponent}
         line = {
             name: np.array(by[types]["share"])
-            for name, types in KNOWN.items()
+            for name, types in TYPES_OF.items()
             if types in by
         }
-        if "no goal" not in line:
+        if "no types" not in line:
             continue
-        if reply == "told" and other.startswith("switching(") and plain:
-            yield "one of them", _together(plain)
-            plain = []
-        elif reply == "told":
-            plain.append((by["not asked"]["best"], line))
-        yield other, line
-    if plain:
-        yield "one of them", _together(plain)
+        if reply == "given" and opponent.startswith("switching(") and fixed:
+            yield "one of them", _average(fixed)
+            fixed = []
+        elif reply == "given":
+            fixed.append((by["none"]["best"], line))
+        yield opponent, line
+    if fixed:
+        yield "one of them", _average(fixed)
 
 
-def _together(plain: Sequence[tuple[float, Line]]) -> Line:
-    """Types that are met alike often, of the values [types] and shares given."""
-    worth = [value for value, _ in plain]
-    known = [name for name in KNOWN if all(name in line for _, line in plain)]
+def _average(fixed: Sequence[tuple[float, Line]]) -> Line:
+    """Return the fractions for equally frequent types, from values and fractions of each."""
+    values = [value for value, _ in fixed]
+    names = [n for n in TYPES_OF if all(n in line for _, line in fixed)]
     return {
         name: np.average(
-            [line[name] for _, line in plain], axis=0, weights=worth
+            [line[name] for _, line in fixed], axis=0, weights=values
         )
-        for name in known
+        for name in names
     }
 
 
 def summary() -> str:
+    """Return the page of results/goals/, from results/shares/*.json."""
     games = {
         path.stem: json.loads(path.read_text())
         for path in sorted(SHARES.glob("*.json"))
     }
-    parts = [
-        "# Does the goal pay?",
-        (__doc__ or "").partition("\n\n")[2].strip(),
+    shown = [
+        name for name, found in games.items() if any(lines(found, "given"))
     ]
-    shown = [name for name, found in games.items() if any(lines(found, "told"))]
-    parts.append(
-        "\n".join(
-            f"- {name}: `{games[name]['game']}`, {len(games[name]['seeds'])} seeds"
-            for name in shown
-        )
-    )
-    for reply, words in REPLIES.items():
-        columns = [
-            name for name in KNOWN if name != "true goal" or reply == "told"
-        ]
+    games_shown = [
+        f"- {name}: `{games[name]['game']}`, {len(games[name]['seeds'])} seeds"
+        for name in shown
+    ]
+    parts = ["# The gain from knowing types", details(__doc__)]
+    parts.append("\n".join(games_shown))
+    for reply, words in REFERENCES.items():
+        columns = [n for n in TYPES_OF if n != "type given" or reply == "given"]
         gains = [*zip(columns[1:], columns, strict=False)]
-        head = [
-            "game",
-            "the other",
-            *columns,
-            *(f"{more} - {less}" for more, less in gains),
-        ]
+        differences = [f"{more} - {less}" for more, less in gains]
         rows = [
             [
                 name,
-                other,
-                *(_cell(line, c) for c in columns),
+                opponent,
+                *(_cell(line, column) for column in columns),
                 *(_cell(line, *pair) for pair in gains),
             ]
             for name in shown
-            for other, line in lines(games[name], reply)
+            for opponent, line in lines(games[name], reply)
         ]
+        head = ["game", "opponent", *columns, *differences]
         parts += [words, table(head, rows)]
-    notes = OUT / "notes.md"
-    return (
-        "\n\n".join(
-            [*parts, notes.read_text() if notes.exists() else ""]
-        ).rstrip()
-        + "\n"
-    )
+    return join_page(parts, OUT)
 
 
 def _cell(line: Line, name: str, less: str | None = None) -> str:
@@ -127,6 +125,5 @@ def _cell(line: Line, name: str, less: str | None = None) -> str:
 
 
 if __name__ == "__main__":
-    OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "README.md").write_text(summary())
-    print(OUT / "README.md")
+    make_parser("goal_pays", __doc__).parse_args()
+    write_page(summary(), OUT)
