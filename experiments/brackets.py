@@ -1,14 +1,16 @@
-"""`python -m experiments.brackets [--table]`: between what the best reply lies where it cannot be solved, and how near, where it can be.
+"""Bound the best reply's return from both sides, and compare the bounds with exact solutions.
 
-    search   what rollouts in the true game among the true players have (`bestreply.exact.rollout_search`): the best reply has at least that
-    exact    the best reply's return by dynamic programming, or of the one who is told whom a mixture drew
-    bound    what one has who foresees every draw (`bestreply.exact.bounds`): no reply has more
+| column | value | bound |
+| --- | --- | --- |
+| search | return of rollouts in the true game against the true players (`bestreply.exact.rollout_search`) | lower |
+| exact | return of the best reply by dynamic programming; for a mixture, with the type given | exact, or upper |
+| bound | mean over futures of the best plan for a known future (`bestreply.exact.bounds`) | upper |
 
-Undiscounted returns, mean ± standard error over games, layouts and futures; the three are of different draws. Row after row into
-results/brackets/brackets.json: a measurement that was stopped goes on where it was. `--table` writes the README from that file alone.
+Undiscounted returns, mean ± standard error over games, layouts and futures, which are sampled separately. Each row is written to
+results/brackets/brackets.json when it is finished, and an interrupted measurement continues. `--table` writes the README from that
+file alone.
 """
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -25,6 +27,7 @@ from bestreply.simulation.lineup import fill_seats, name_opponents
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
+from experiments._page import details, join_page, make_parser, write_page
 
 OUT = Path("results") / "brackets"
 HUNT, LONG_HUNT, LARGE_HUNT = (
@@ -54,48 +57,47 @@ GAMES, ROLLOUTS, FUTURES, LAYOUTS, SEED = 128, 64, 256, 16, 50_000
 
 
 def measured(spec: str, other: str) -> dict[str, Any]:
+    """Return a row: the three values and the seconds that each took.
+
+    Args:
+        spec: the game.
+        other: the player of all other seats.
+    """
     game = make_game(spec)
     others = fill_seats(game, other)
-    begun = time.perf_counter()
+    begin = time.perf_counter()
     reference = find_reference(game, name_opponents(others), others, LAYOUTS)
     solved = time.perf_counter()
-    above = information_relaxation_bound(
+    bound = information_relaxation_bound(
         game, others, futures=FUTURES, seed=SEED
     )
     bounded = time.perf_counter()
     policies = [make_player(name, game) for name in standard_players(game)]
-    below = rollout_search(
+    search = rollout_search(
         game, others, policies, games=GAMES, rollouts=ROLLOUTS, seed=SEED
     )
-    seconds = {
-        "exact": solved - begun,
-        "bound": bounded - solved,
-        "search": time.perf_counter() - bounded,
-    }
-    kind = (
-        ""
-        if reference.missing or reference.kind == "information relaxation"
-        else reference.kind
+    searched = time.perf_counter()
+    is_solved = (
+        not reference.missing and reference.kind != "information relaxation"
     )
-    best = (
-        Estimate(
-            reference.best, reference.best_stderr, reference.layouts
-        )._asdict()
-        if kind
-        else None
-    )
+    exact = Estimate(reference.best, reference.best_stderr, reference.layouts)
     return {
         "game": spec,
         "others": name_opponents(others),
-        "search": below._asdict(),
-        "exact": best,
-        "kind": kind,
-        "bound": above._asdict() if above else None,
-        "seconds": seconds,
+        "search": search._asdict(),
+        "exact": exact._asdict() if is_solved else None,
+        "kind": reference.kind if is_solved else "",
+        "bound": bound._asdict() if bound else None,
+        "seconds": {
+            "exact": solved - begin,
+            "bound": bounded - solved,
+            "search": searched - bounded,
+        },
     }
 
 
 def measure() -> None:
+    """Measure the missing rows and write the file after each."""
     path = OUT / "brackets.json"
     rows = json.loads(path.read_text())["rows"] if path.exists() else []
     done = [(row["game"], row["others"]) for row in rows]
@@ -107,70 +109,59 @@ def measure() -> None:
 
 
 def summary() -> str:
+    """Return the page of results/brackets/, from its JSON file and notes."""
     rows = json.loads((OUT / "brackets.json").read_text())["rows"]
-    parts = [
-        "# Where the best reply lies",
-        (__doc__ or "").partition("\n\n")[2].strip(),
+    parts = ["# Bounds of the best reply", details(__doc__)]
+    measured_games = {row["game"] for row in rows}
+    for spec in dict.fromkeys(spec for spec, _ in SETTINGS):
+        if spec in measured_games:
+            lines = [_line(row) for row in rows if row["game"] == spec]
+            parts += [f"## {spec}", table(HEAD, lines)]
+    return join_page(parts, OUT)
+
+
+HEAD = [
+    "opponents",
+    "search",
+    "exact",
+    "bound",
+    "seconds: search",
+    "exact",
+    "bound",
+]
+
+
+def _line(row: dict[str, Any]) -> list[str]:
+    prefix = "at most " if row["kind"] == "upper bound" else ""
+    seconds = [row["seconds"][part] for part in ("search", "exact", "bound")]
+    return [
+        row["others"],
+        _estimate(row["search"]),
+        prefix + _estimate(row["exact"]),
+        _estimate(row["bound"]),
+        *(f"{each:.0f}" for each in seconds),
     ]
-    there = {row["game"] for row in rows}
-    for spec in dict.fromkeys(spec for spec, _ in SETTINGS if spec in there):
-        lines = [
-            [
-                row["others"],
-                _told(row["search"]),
-                ("at most " if row["kind"] == "upper bound" else "")
-                + _told(row["exact"]),
-                _told(row["bound"]),
-                *(
-                    f"{row['seconds'][part]:.0f}"
-                    for part in ("search", "exact", "bound")
-                ),
-            ]
-            for row in rows
-            if row["game"] == spec
-        ]
-        head = [
-            "against",
-            "search",
-            "exact",
-            "bound",
-            "s: search",
-            "exact",
-            "bound",
-        ]
-        parts += [f"## {spec}", table(head, lines)]
-    notes = OUT / "notes.md"
-    return (
-        "\n\n".join(
-            [*parts, notes.read_text() if notes.exists() else ""]
-        ).rstrip()
-        + "\n"
-    )
 
 
-def _told(found: dict[str, Any] | None) -> str:
-    if found is None:
+def _estimate(value: dict[str, Any] | None) -> str:
+    if value is None:
         return "-"
-    return f"{found['mean']:.2f} ± {found['stderr']:.2f}"
+    return f"{value['mean']:.2f} ± {value['stderr']:.2f}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.brackets",
-        description=(__doc__ or "").partition("\n")[0],
-    )
+    parser = make_parser("brackets", __doc__)
     parser.add_argument(
         "--table",
         action="store_true",
         help="write the README from the JSON alone",
     )
     if not parser.parse_args().table:
+        OUT.mkdir(parents=True, exist_ok=True)
         cache_compilations()
         measure()
-    (OUT / "README.md").write_text(summary())
-    print(OUT / "README.md")
+    write_page(summary(), OUT)
 
 
 if __name__ == "__main__":
-    OUT.mkdir(parents=True, exist_ok=True)
     main()
