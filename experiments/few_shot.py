@@ -1,12 +1,16 @@
-"""`python -m experiments.few_shot RUNS [--table]`: ten games in a row against three players of a kind that the agent has never seen.
+"""Play ten games in a row against three players of a type that the agent was not trained on.
 
-RUNS is the folder of `bestreply sweep results/few_shot/few_shot.toml`. Weights are frozen; what an agent may take from one game to the next
-is its belief. Three agents with the same models: strangers (the belief begins anew in each game), memory (`planner.memory`), memory that
-also doubts that it knows everybody (`planner.unknown_type_prior`). Returns are of all seats in turn, normalised to 0 for the random
-player and 1 for the exact best reply. Writes results/few_shot/hunt4.json and README.md.
+RUNS is the folder of `bestreply sweep results/few_shot/few_shot.toml`. Weights are frozen: only the belief can change from game to
+game. Three agents with the same models:
+
+- new belief: the belief restarts in each game.
+- memory: the belief is kept (`planner.memory`).
+- memory, unknown types: the opponents can also have none of the known types (`planner.unknown_type_prior`).
+
+Returns are averages over seats, normalised to 0 for the random player and 1 for the exact best reply. Writes
+results/few_shot/hunt4.json and README.md; `--table` writes the README from the JSON alone.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,7 @@ from bestreply.simulation.lineup import fill_seats, name_opponents, seat_players
 from bestreply.simulation.loop import PLANNING_CHUNK, play
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
+from experiments._page import details, join_page, make_parser, write_page
 
 OUT = Path("results") / "few_shot"
 UNSEEN = (
@@ -31,12 +36,11 @@ UNSEEN = (
     ("clumsy", "nearest_stag"),
     ("clumsy", "nearest_hare"),
 )
-"""Methods of the sweep, and whom each has never seen: cooperators and defectors, as published work has them. The clumsy hunters that
-taught the last do at random every second step."""
+"""Methods of the sweep, and the player that each was not trained on. The players that trained `clumsy` act at random every second step."""
 AGENTS: dict[str, dict[str, Any]] = {
-    "strangers": {},
+    "new belief": {},
     "memory": {"memory": 0.9},
-    "memory and doubt": {"memory": 0.9, "unknown_type_prior": 0.05},
+    "memory, unknown types": {"memory": 0.9, "unknown_type_prior": 0.05},
 }
 SERIES, MATCHES, SEED, LAYOUTS = 10, 128, 40_000, 32
 
@@ -44,7 +48,7 @@ SERIES, MATCHES, SEED, LAYOUTS = 10, 128, 40_000, 32
 def curve(
     run: Run, others: str, settings: dict[str, Any], reference: Reference
 ) -> list[float]:
-    """Normalised mean return in each of `SERIES` games in a row."""
+    """Return the normalised mean return in each of `SERIES` games in a row."""
     lineup = seat_players(
         run.game,
         [run.agent(**settings), *fill_seats(run.game, others)],
@@ -67,9 +71,9 @@ def curve(
 
 
 def measure(folder: Path, out: Path) -> None:
-    """Row after row: a measurement that was stopped goes on where it was."""
+    """Measure the missing rows and write the file after each."""
     rows = json.loads(out.read_text())["rows"] if out.exists() else []
-    done = [_what(row) for row in rows]
+    done = [_identity(row) for row in rows]
     for method, other in UNSEEN:
         runs = [load_run(path) for path in sorted((folder / method).iterdir())]
         others = fill_seats(runs[0].game, other)
@@ -81,7 +85,7 @@ def measure(folder: Path, out: Path) -> None:
         missing = {
             name: settings
             for name, settings in AGENTS.items()
-            if _what(cell | {"agent": name}) not in done
+            if _identity(cell | {"agent": name}) not in done
         }
         if not missing:
             continue
@@ -94,12 +98,13 @@ def measure(folder: Path, out: Path) -> None:
             write_json(out, {"rows": rows, "provenance": provenance(SEED)})
 
 
-def _what(row: dict[str, Any]) -> dict[str, Any]:
+def _identity(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in ("taught", "unseen", "agent", "seeds")}
 
 
-def summary(rows: list[dict[str, Any]]) -> str:
-    """Mean over seeds in the first, second, third, fifth and tenth game, and over all ten with a 95 % interval over seeds."""
+def summary() -> str:
+    """Return the page of results/few_shot/: means over seeds by game, and over all ten with half of the 95 % interval."""
+    rows = json.loads((OUT / "hunt4.json").read_text())["rows"]
     games = (1, 2, 3, 5, 10)
     lines = []
     for row in rows:
@@ -119,27 +124,18 @@ def summary(rows: list[dict[str, Any]]) -> str:
             ]
         )
     head = [
-        "taught by",
-        "met",
-        "belief",
+        "trained on",
+        "opponents",
+        "agent",
         *(f"game {game}" for game in games),
         "all ten",
     ]
-    notes = (
-        (OUT / "notes.md").read_text() if (OUT / "notes.md").exists() else ""
-    )
-    parts = [
-        "# Ten games against players that nobody showed it",
-        (__doc__ or "").partition("\n\n")[2].strip(),
-    ]
-    return "\n\n".join([*parts, table(head, lines), notes]).rstrip() + "\n"
+    parts = ["# Ten games against an unseen type", details(__doc__)]
+    return join_page([*parts, table(head, lines)], OUT)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.few_shot",
-        description=(__doc__ or "").partition("\n")[0],
-    )
+    parser = make_parser("few_shot", __doc__)
     parser.add_argument(
         "runs",
         nargs="?",
@@ -151,16 +147,12 @@ def main() -> None:
         action="store_true",
         help="write the README from the JSON alone",
     )
-    asked = parser.parse_args()
-    path = OUT / "hunt4.json"
-    if not asked.table:
-        measure(asked.runs, path)
-    (OUT / "README.md").write_text(
-        summary(json.loads(path.read_text())["rows"])
-    )
-    print(OUT / "README.md")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        OUT.mkdir(parents=True, exist_ok=True)
+        measure(arguments.runs, OUT / "hunt4.json")
+    write_page(summary(), OUT)
 
 
 if __name__ == "__main__":
-    OUT.mkdir(parents=True, exist_ok=True)
     main()
