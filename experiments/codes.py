@@ -1,14 +1,13 @@
-"""`python -m experiments.codes`: what codes that nobody labelled tell of who plays, beside labels of who plays, of the same play.
+"""Measure the information that codes learned without labels give about the player.
 
-For each seed the model of the others is trained on the same games with players on record, with goals labelled by the game, with nobody told
-apart, with learned codes of ways to act, and with learned codes of a future state (subgoals), and is measured on fresh games. Writes
-results/codes/GAME.json, in which it replaces what it measured before of the same seed and `--goals`; `--show` prints the table of all.
+For each seed the opponent model is trained on the same games with five kinds of types, and measured on new games: none; goals that the
+game labels; the players on record; learned codes of policies; learned codes of a future state (subgoals). Writes
+results/codes/GAME.json, and replaces earlier rows of the same seed and `--goals`. `--show` prints the tables.
 
-`--hits` takes the codes that `python -m experiments.opponents train` has fitted instead, and measures how often the code believed likeliest
-before a step is the one that the whole episode shows the player to have followed then: results/codes/hits/stay.json.
+`--hits` uses the codes that `python -m experiments opponents train` has fitted, and measures how often the most probable code before a
+step is that of the whole episode: results/codes/hits/stay.json.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from bestreply.training.state import initial_train_state, set_units
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
 from experiments import opponents
+from experiments._page import make_parser
 from experiments.beliefs import fresh_play
 from experiments.shares import GAMES
 
@@ -46,7 +46,7 @@ HUNT4 = (
 )
 PLAYS = GAMES | {"hunt4": (HUNT4, ("nearest_stag", "nearest_hare", "random"))}
 FRESH = 10_000
-"""Added to the seed of the games that models are measured on."""
+"""Added to the seed for the games of the measurement."""
 
 
 KINDS = {
@@ -56,10 +56,11 @@ KINDS = {
     "code": "code",
     "subgoal": "code",
 }
-"""`model.opponent_types`, by what the tables call it."""
+"""`model.opponent_types` by the names of the tables."""
 
 
 def config(name: str, seed: int, kind: str, updates: int) -> RunConfig:
+    """Return the configuration of one kind of types."""
     game, players = PLAYS[name]
     goal: Any = KINDS[kind]
     horizon = make_game(game).max_steps // 2 if kind == "subgoal" else 0
@@ -78,30 +79,41 @@ def config(name: str, seed: int, kind: str, updates: int) -> RunConfig:
 def measure(
     name: str, seed: int, goal: str, episodes: int, updates: int
 ) -> dict[str, Any]:
-    wanted = config(name, seed, goal, updates)
-    game = make_game(wanted.game)
+    """Return a row: errors on new games, and information about the player.
+
+    Args:
+        name: a game of `PLAYS`.
+        seed: of play and training.
+        goal: kind of types, of `KINDS`.
+        episodes: number of training games; a tenth as many new ones.
+        updates: gradient steps of the opponent model.
+    """
+    settings = config(name, seed, goal, updates)
+    game = make_game(settings.game)
     lineup = seat_players(
-        game, [drawn_players(wanted)] * game.num_players, episodes, seed
+        game, [drawn_players(settings)] * game.num_players, episodes, seed
     )
     logged = play(game, lineup, seed).episodes
-    held = fresh_play(wanted, game, lineup.roster, episodes // 10, seed + FRESH)
+    new_games = fresh_play(
+        settings, game, lineup.roster, episodes // 10, seed + FRESH
+    )
     train_state = set_units(
-        initial_train_state(wanted, game, lineup.roster), wanted, logged
+        initial_train_state(settings, game, lineup.roster), settings, logged
     )
     train_state = fit_opponents(
-        wanted, fill(logged), train_state, lambda _: None, lambda *_: None
+        settings, fill(logged), train_state, lambda _: None, lambda *_: None
     )
-    buffer = fill(held)
+    buffer = fill(new_games)
     beliefs = follow_beliefs(train_state.opponents, buffer.episodes)
     expected = follow_predictions(train_state.opponents, buffer.episodes)
     judged = opponent_table(
-        wanted,
+        settings,
         train_state.opponents,
         lineup.roster,
         buffer,
         beliefs,
         expected,
-        all_indices(held),
+        all_indices(new_games),
     )
     counts = [row["count"] for row in judged]
     means = {
@@ -110,39 +122,43 @@ def measure(
     }
     found = {"seed": seed, "goal": goal, **means}
     if KINDS[goal] == "code":
-        weights = label_weights(wanted, train_state.opponents, buffer.episodes)
-        found |= code_table(lineup.roster, held, beliefs, weights)
+        weights = label_weights(
+            settings, train_state.opponents, buffer.episodes
+        )
+        found |= code_table(lineup.roster, new_games, beliefs, weights)
     elif goal == "player":
-        told = belief_table(wanted, train_state.opponents, held, beliefs)
-        assert told is not None
-        found["moves"] = told["moves"]
+        by_moves = belief_table(
+            settings, train_state.opponents, new_games, beliefs
+        )
+        assert by_moves is not None
+        found["moves"] = by_moves["moves"]
     jax.clear_caches()
     return found
 
 
 def hits(seeds: range, episodes: int) -> list[dict[str, Any]]:
-    """Bits and hit ratios after so many moves, of codes that are fitted already."""
+    """Return information and hit ratios by moves, for codes that are already fitted."""
     rows = []
     for run in opponents.runs_of(list(seeds)):
-        wanted = opponents.settings(run, "codes")
+        settings = opponents.settings(run, "codes")
         model = opponents.fitted(run, "codes").model  # type: ignore[attr-defined]
-        held = fresh_play(
+        new_games = fresh_play(
             run.config, run.game, run.roster, episodes, opponents.SEED
         )
-        buffer = fill(held)
+        buffer = fill(new_games)
         beliefs, weights = (
             follow_beliefs(model, buffer.episodes),
-            label_weights(wanted, model, buffer.episodes),
+            label_weights(settings, model, buffer.episodes),
         )
         rows.append(
             {"seed": run.config.seed}
-            | code_table(run.roster, held, beliefs, weights)
+            | code_table(run.roster, new_games, beliefs, weights)
         )
     return rows
 
 
 def hit_table(rows: list[dict[str, Any]]) -> str:
-    """Mean over seeds, least seed in brackets."""
+    """Return means over seeds, with the lowest seed in brackets."""
     lines = []
     for k, row in enumerate(rows[0]["moves"]):
         each = [
@@ -159,7 +175,7 @@ def hit_table(rows: list[dict[str, Any]]) -> str:
 
 
 def summary() -> str:
-    """Means over seeds, least seed in brackets."""
+    """Return the tables of results/codes/: means over seeds, with the lowest seed in brackets."""
     parts = []
     for path in sorted(OUT.glob("*.json")):
         found = json.loads(path.read_text())
@@ -203,23 +219,20 @@ def summary() -> str:
         head += [
             f"{goal}: {what}"
             for goal in learned
-            for what in ("share", "hit ratio")
+            for what in ("fraction of players'", "hit ratio")
         ]
         parts += [
             f"## {path.stem}: {PLAYS[path.stem][0]}",
-            f"    python -m experiments.codes --game {path.stem}",
-            table(["told apart", "log-loss", "top-1"], lines),
-            "Bits about who plays (least seed), after so many moves:",
+            f"    python -m experiments codes --game {path.stem}",
+            table(["types", "log-loss, nats", "top-1"], lines),
+            "Information about the player in bits (lowest seed), by moves observed:",
             table(head, bits),
         ]
     return "\n\n".join(parts)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.codes",
-        description=(__doc__ or "").partition("\n")[0],
-    )
+    parser = make_parser("codes", __doc__)
     parser.add_argument("--game", choices=PLAYS, default="stay")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0)
@@ -228,10 +241,11 @@ def main() -> None:
     parser.add_argument("--goals", nargs="+", choices=KINDS, default=[*KINDS])
     parser.add_argument("--show", action="store_true")
     parser.add_argument("--hits", action="store_true")
-    asked = parser.parse_args()
-    if asked.hits:
+    arguments = parser.parse_args()
+    if arguments.hits:
         rows = hits(
-            range(asked.first, asked.first + asked.seeds), asked.episodes // 20
+            range(arguments.first, arguments.first + arguments.seeds),
+            arguments.episodes // 20,
         )
         (OUT / "hits").mkdir(exist_ok=True)
         write_json(
@@ -240,13 +254,17 @@ def main() -> None:
         )
         print(hit_table(rows))
         return
-    if not asked.show:
-        path = OUT / f"{asked.game}.json"
+    if not arguments.show:
+        path = OUT / f"{arguments.game}.json"
         rows = json.loads(path.read_text())["rows"] if path.exists() else []
-        for seed in range(asked.first, asked.first + asked.seeds):
-            for goal in asked.goals:
+        for seed in range(arguments.first, arguments.first + arguments.seeds):
+            for goal in arguments.goals:
                 found = measure(
-                    asked.game, seed, goal, asked.episodes, asked.updates
+                    arguments.game,
+                    seed,
+                    goal,
+                    arguments.episodes,
+                    arguments.updates,
                 )
                 rows = [
                     r for r in rows if (r["seed"], r["goal"]) != (seed, goal)
