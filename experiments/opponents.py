@@ -1,27 +1,31 @@
-"""`python -m experiments.opponents train|judge|table`: models of the others side by side, each trained on the same play, under one protocol.
+"""Compare opponent models that are trained on the same play.
 
-    train   for each of `--seeds` of `python -m experiments.shares stay train`: fits every model to that run's play, and measures how it
-            predicts fresh play; results/opponents/predicted.json
-    judge   plans with each of them, one step ahead, all in the same world model and with the same value, and holds what is done against
-            the exact reply that is told the type; results/opponents/planned.json
-    table   results/opponents/README.md from the two files
+    python -m experiments opponents train     # fit and measure predictions; results/opponents/predicted.json
+    python -m experiments opponents judge     # plan with each model; results/opponents/planned.json
+    python -m experiments opponents table     # results/opponents/README.md from both files
 
-Re-implementations of the ideas cited, not of anybody's code:
+`train` fits every model to the play of the runs of `python -m experiments shares stay train`, and measures its predictions on new play.
+`judge` plans one step ahead with each model, with the same world model and value, and compares the decisions with the exact best reply
+that is given the type.
 
-    direct       pi_hat(a_j | o): nobody is told apart
-    goals        by Bayes' rule over goals that the game declares, as HOP does (Huang et al., 2024)
-    players      by Bayes' rule over the players on record
-    codes        by Bayes' rule over learned codes of ways to act
-    subgoals     by Bayes' rule over learned codes of the state ten steps on; OMG (Yu et al., 2024) is the relative
-    recurrent    a GRU over the history; LIAM (Papoudakis et al., 2021) is the relative
-    in context   attention over the last steps, episodes before included; TAO and OMIS (Jing et al., 2024) are the relatives
-    levels       the players on record, and two levels of players that reply to them; MBOM (Yu et al., 2022) is the relative
+Re-implementations of published ideas:
 
-The value is told who the others are, as a posterior over the players on record: from goals, codes and subgoals by what P(player | each) was
-in the play they were trained on; from the others' history by a linear probe.
+| model | what it is |
+| --- | --- |
+| uniform | every legal action is equally probable |
+| direct | one policy for all opponents, no types |
+| goals | Bayes' rule over goals of the game, as in HOP (Huang et al., 2024) |
+| players | Bayes' rule over the players on record |
+| codes | Bayes' rule over learned codes of policies |
+| subgoals | Bayes' rule over learned codes of the state ten steps later; related: OMG (Yu et al., 2024) |
+| recurrent | a GRU over the history; related: LIAM (Papoudakis et al., 2021) |
+| in context | attention over the last steps, earlier episodes included; related: TAO and OMIS (Jing et al., 2024) |
+| level_k | the players on record, and two levels of players that reply to them; related: MBOM (Yu et al., 2022) |
+
+The value is conditioned on a posterior over the players on record. Goals, codes and subgoals are converted by P(player | each) in the
+training play, histories by a linear probe.
 """
 
-import argparse
 import dataclasses
 import json
 from pathlib import Path
@@ -53,6 +57,7 @@ from bestreply.types import ABSENT, Episodes, ego_order
 from bestreply.utils import checkpoint
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
+from experiments._page import details, join_page, make_parser, write_page
 from experiments.beliefs import fresh_play
 from experiments.shares import EPISODES, RUNS, exact_reply, shares
 
@@ -68,7 +73,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 MODELS = ("uniform", *SETTINGS, "level_k")
 FRESH, SEED = 1000, 30_000
-"""Episodes that predictions are measured on, and their seed: nothing was trained on it."""
+"""Episodes and seed of the new play on which predictions are measured."""
 SWITCHING = "switching(nearest_stag, nearest_hare, random=10)"
 AMONG = {
     "the players on record": None,
@@ -76,14 +81,14 @@ AMONG = {
     SWITCHING: SWITCHING,
     "the agent": "agent",
 }
-"""Whose actions are to be predicted: two seats of them, or for the agent one, beside a player on record."""
+"""Players whose actions are predicted: in both seats, or the agent beside a player on record."""
 
 
-class Translated(OpponentModel):
-    """A model whose goals or codes tell of the players on record as `given` [G, P] says: P(player | goal or code)."""
+class ConvertedTypes(OpponentModel):
+    """An opponent model whose posterior over goals or codes is converted to players."""
 
     model: OpponentModel
-    given: Float[Array, "G P"]
+    given: Float[Array, "G P"]  # P(player | goal or code)
 
     @property
     def game(self) -> Game:  # type: ignore[override]
@@ -108,7 +113,7 @@ class Translated(OpponentModel):
 
 
 def settings(run: Run, name: str) -> RunConfig:
-    """The run's configuration with the model `name` in place of its own, at the same budget for all that weigh types."""
+    """Return the run's configuration with the model `name`, with one budget for all models of types."""
     model: ModelConfig = dataclasses.replace(run.config.model, **SETTINGS[name])
     train = dataclasses.replace(
         run.config.train, opponent_updates=4000, opponent_batch=512
@@ -117,31 +122,29 @@ def settings(run: Run, name: str) -> RunConfig:
 
 
 def fitted(run: Run, name: str) -> OpponentModel:
-    """The model `name`, fitted to the run's play, or as it was fitted before."""
+    """Return the model `name`, fitted to the run's play now or earlier."""
     world = run.train_state.world
     if name == "uniform":
         return UniformOpponents(run.game, len(run.roster))  # pyright: ignore[reportCallIssue]
     if name == "level_k":
-        types, config = (
-            fitted(run, "players"),
-            dataclasses.replace(run.config.planner, planner="one_step"),
-        )
-        models = Models(world, types, run.config.train.gamma, config)
-        return level_k_mixture(models, config.prior_mixing)
-    wanted = settings(run, name)
+        types = fitted(run, "players")
+        planner = dataclasses.replace(run.config.planner, planner="one_step")
+        models = Models(world, types, run.config.train.gamma, planner)
+        return level_k_mixture(models, planner.prior_mixing)
+    config = settings(run, name)
     episodes, _ = split_episodes(
         open_store(run.path.parent / "data").episodes(),
         HOLDOUT_FRACTION,
-        wanted.seed,
+        config.seed,
     )
     train_state = set_units(
-        initial_train_state(wanted, run.game, run.roster), wanted, episodes
+        initial_train_state(config, run.game, run.roster), config, episodes
     )
     folder = FITTED / str(run.config.seed) / name.replace(" ", "_")
     if checkpoint.list_checkpoints(folder):
         _, train_state = checkpoint.load_checkpoint(folder, train_state)
     else:
-        train_state = _fit(wanted, episodes, train_state)
+        train_state = _fit(config, episodes, train_state)
         checkpoint.save_checkpoint(folder, 1, train_state)
     model = (
         train_state.opponents
@@ -149,7 +152,7 @@ def fitted(run: Run, name: str) -> OpponentModel:
         else train_state.sequence.model
     )
     if name in ("direct", "goals", "codes", "subgoals"):
-        return Translated(
+        return ConvertedTypes(
             model, _players_given(model, episodes, len(run.roster))
         )  # pyright: ignore[reportCallIssue]
     return model
@@ -171,7 +174,7 @@ def _fit(
 def _players_given(
     model: OpponentModel, episodes: Episodes, players: int
 ) -> Array:
-    """[G, P]: who played, where each goal or code is what is believed at the end of some 2,000 of these episodes."""
+    """Return P(player | goal or code) [G, P], by the belief at the end of 2,000 episodes."""
     some = jax.tree.map(lambda x: x[:2000], episodes)
     last = np.asarray(follow_beliefs(model, jax.device_put(some)))[
         :, -1
@@ -187,10 +190,12 @@ def _players_given(
 
 
 def runs_of(seeds: list[int]) -> list[Run]:
+    """Return the runs of `experiments.shares` by seed."""
     return [load_run(RUNS / "stay" / str(seed) / "goals") for seed in seeds]
 
 
 def train(seeds: list[int], models: list[str]) -> None:
+    """Fit the models to each run's play and measure their predictions."""
     for run in runs_of(seeds):
         played = {what: _play(run, who) for what, who in AMONG.items()}
         for name in models:
@@ -205,7 +210,7 @@ def train(seeds: list[int], models: list[str]) -> None:
 
 
 def _play(run: Run, who: str | None) -> tuple[Episodes, Any]:
-    """Play, and the seats [E, N] whose actions are to be predicted."""
+    """Return new play, and the seats whose actions are predicted."""
     if who is None:
         played = fresh_play(run.config, run.game, run.roster, FRESH, SEED)
     else:
@@ -257,6 +262,7 @@ def predicted(
 
 
 def judge(seeds: list[int], models: list[str]) -> None:
+    """Plan with each model, and measure the fraction of the best reply."""
     runs = runs_of(seeds)
     for name in models:
         agents = [
@@ -267,7 +273,7 @@ def judge(seeds: list[int], models: list[str]) -> None:
             if cell in _done("planned", tuple(cell)):
                 continue
             found = shares(
-                exact_reply(runs[0].game, "told", against),
+                exact_reply(runs[0].game, "given", against),
                 agents,
                 against,
                 EPISODES,
@@ -288,7 +294,7 @@ def _rows(name: str) -> list[dict[str, Any]]:
 def _keep(
     name: str, rows: list[dict[str, Any]], keys: tuple[str, ...], seed: int
 ) -> None:
-    """Adds rows to a file, in place of those that go by the same `keys`."""
+    """Write rows to a file, in place of those with the same `keys`."""
     new = [{k: row[k] for k in keys} for row in rows]
     before = [
         row for row in _rows(name) if {k: row[k] for k in keys} not in new
@@ -299,103 +305,72 @@ def _keep(
     )
 
 
-# -- over seeds ----------------------------------------------------------------------------------------------------------------
+# -- the page ------------------------------------------------------------------
 
 
 def summary() -> str:
-    """Means over seeds and half the width of a 95 % interval of them."""
+    """Return the page of results/opponents/: means over seeds ± half of the 95 % interval."""
     measured, planned = _rows("predicted"), _rows("planned")
     seeds = sorted({row["seed"] for row in measured})
-    parts = [
-        "# Models of the others side by side",
-        "",
-        (__doc__ or "").partition("\n\n")[2].strip(),
-        "",
-    ]
-    parts += [
-        f"Seeds: {', '.join(map(str, seeds))}. Mean ± half of the 95 % interval over them.",
-        "",
-    ]
-    for what in AMONG:
+    parts = ["# Opponent models compared", details(__doc__)]
+    numbers = ", ".join(map(str, seeds))
+    parts.append(f"Seeds: {numbers}. Mean ± half of the 95 % interval.")
+    for players in AMONG:
         lines = [
-            [
-                name,
-                *(
-                    over_seeds(_each(measured, name, what, key), digits=4)
-                    for key in ("log_loss", "top1", "ece")
-                ),
-            ]
-            for name in MODELS
+            [name, *_predictions(measured, name, players)] for name in MODELS
         ]
-        parts += [
-            f"## Predicting {what}",
-            "",
-            table(["model", "log-loss", "top-1", "ECE"], lines),
-            "",
-        ]
-    against = list(dict.fromkeys(row["against"] for row in planned))
+        head = ["model", "log-loss, nats", "top-1", "ECE"]
+        parts += [f"## Predicting {players}", table(head, lines)]
+    opponents = list(dict.fromkeys(row["against"] for row in planned))
     lines = [
-        [
-            name,
-            *(
-                over_seeds(_shares(planned, name, other), digits=3)
-                for other in against
-            ),
-        ]
+        [name, *(_fraction(planned, name, other) for other in opponents)]
         for name in MODELS
     ]
     seeds = sorted({seed for row in planned for seed in row["seeds"]})
     parts += [
-        "## Share of the exact reply that is told the type",
-        "",
+        "## Fraction of the best reply that is given the type",
         f"{EPISODES} games a cell, one step ahead, seeds: {', '.join(map(str, seeds))}.",
-        "",
-        table(["planned with", *against], lines),
-        "",
+        table(["planned with", *opponents], lines),
     ]
-    notes = OUT / "notes.md"
-    return "\n".join(parts) + (
-        "\n" + notes.read_text() if notes.exists() else ""
-    )
+    return join_page(parts, OUT)
 
 
-def _each(
-    rows: list[dict[str, Any]], name: str, what: str, key: str
-) -> list[float]:
-    return [
-        row[key] for row in rows if row["model"] == name and row["of"] == what
-    ]
+def _predictions(
+    rows: list[dict[str, Any]], name: str, players: str
+) -> list[str]:
+    of = [r for r in rows if r["model"] == name and r["of"] == players]
+    measures = ("log_loss", "top1", "ece")
+    return [over_seeds([r[key] for r in of], digits=4) for key in measures]
 
 
-def _shares(rows: list[dict[str, Any]], name: str, against: str) -> list[float]:
-    return next(
+def _fraction(rows: list[dict[str, Any]], name: str, opponent: str) -> str:
+    each = next(
         (
             row["share"]
             for row in rows
-            if (row["model"], row["against"]) == (name, against)
+            if (row["model"], row["against"]) == (name, opponent)
         ),
         [],
     )
+    return over_seeds(each, digits=3)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.opponents",
-        description=(__doc__ or "").partition("\n")[0],
-    )
+    parser = make_parser("opponents", __doc__)
     parser.add_argument("do", choices=["train", "judge", "table"])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument(
         "--models", nargs="+", choices=MODELS, default=list(MODELS)
     )
-    asked = parser.parse_args()
-    if asked.do == "table":
-        (OUT / "README.md").write_text(summary())
-        print(OUT / "README.md")
+    arguments = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    if arguments.do == "train":
+        train(arguments.seeds, arguments.models)
+    elif arguments.do == "judge":
+        judge(arguments.seeds, arguments.models)
     else:
-        {"train": train, "judge": judge}[asked.do](asked.seeds, asked.models)
+        write_page(summary(), OUT)
 
 
 if __name__ == "__main__":
-    OUT.mkdir(parents=True, exist_ok=True)
     main()
