@@ -39,8 +39,10 @@ from benchmarks import setting
 from benchmarks.timing import Job, take_turns
 from bestreply.games.grid import STAY
 from bestreply.models.true_model import TrueModel
+from bestreply.opponents.base import present_seats
 from bestreply.opponents.rules import RuleOpponents
-from bestreply.planning.mcts import search
+from bestreply.planning.base import DecisionPoint, Models
+from bestreply.planning.mcts import mcts
 from bestreply.players import make_player
 from bestreply.types import Plan
 from experiments import regret
@@ -60,7 +62,9 @@ ONE_STEP = "bestreply, one step"
 def positions() -> tuple[Any, Any]:
     """[BATCH, ...] observations of seats that are still in the game, and their legal actions."""
     obs, legal = setting.observations(4 * BATCH)
-    here = np.flatnonzero(jax.vmap(setting.agent()._present)(obs)[:, 0])[:BATCH]
+    here = np.flatnonzero(
+        jax.vmap(partial(present_seats, setting.agent().game))(obs)[:, 0]
+    )[:BATCH]
     return obs[here], legal[here]
 
 
@@ -135,19 +139,9 @@ def decide(
 
     def one(obs: Any, legal: Any, key: Any) -> Plan:
         present = jnp.asarray(agent.game.present_in(obs))
-        belief = opponents.init()
-        return search(
-            world,
-            opponents,
-            belief,
-            obs,
-            legal,
-            present,
-            key,
-            gamma=agent.gamma,
-            config=config,
-            **draws,
-        )
+        planned_with = Models(world, opponents, agent.gamma, config)
+        at = DecisionPoint(obs, legal, present, opponents.init())
+        return mcts(planned_with, at, key, **draws)
 
     return jax.vmap(one)(obs, legal, keys)
 

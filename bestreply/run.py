@@ -22,7 +22,7 @@ from bestreply.config import (
 from bestreply.data.store import Store
 from bestreply.games import make_game
 from bestreply.games.base import Game
-from bestreply.models.symmetry_ensemble import seen_from
+from bestreply.models.symmetry_ensemble import averaged_over_symmetries
 from bestreply.models.true_model import TrueModel
 from bestreply.opponents.base import OpponentModel, UniformOpponents
 from bestreply.opponents.learned import LearnedOpponents
@@ -280,8 +280,8 @@ class Run:
         if isinstance(opponents, LearnedOpponents):
             rate = self._change_rate(change_rate)
             opponents = with_type_changes(opponents, rate, config)
-        world = seen_from(
-            config.symmetry_averages, self.train_state.world, self.game
+        world = averaged_over_symmetries(
+            self.train_state.world, self.game, config.symmetry_averages
         )
         if config.world == "true":
             limit_ends = self.config.train.at_limit == "zero"

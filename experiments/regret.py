@@ -21,8 +21,9 @@ import numpy as np
 
 from bestreply.config import PlannerConfig
 from bestreply.opponents.base import OpponentModel
-from bestreply.planning.expectimax import look_ahead
-from bestreply.planning.mcts import search
+from bestreply.planning.base import DecisionPoint, Models
+from bestreply.planning.expectimax import expectimax
+from bestreply.planning.mcts import mcts
 from bestreply.planning.one_step import one_step
 
 mctx: Any = (
@@ -144,20 +145,9 @@ def by(planner: Any, **settings: Any) -> Decide:
     def decide(
         world: Any, logged_beliefs: Any, obs: Any, present: Any, key: Any
     ) -> Any:
-        legal = jnp.ones(ACTIONS, bool)
-        plan = planner(
-            world,
-            logged_beliefs,
-            (),
-            obs,
-            legal,
-            present,
-            key,
-            gamma=GAMMA,
-            config=CONFIG,
-            **settings,
-        )
-        return plan.action
+        models = Models(world, logged_beliefs, GAMMA, CONFIG)
+        at = DecisionPoint(obs, jnp.ones(ACTIONS, bool), present, ())
+        return planner(models, at, key, **settings).action
 
     return decide
 
@@ -202,9 +192,9 @@ def single_draws(simulations: int) -> Decide:
 
 def deciders() -> dict[str, Decide]:
     """By name."""
-    made = {"one step": by(one_step), "two steps": by(look_ahead)}
+    made = {"one step": by(one_step), "two steps": by(expectimax)}
     made |= {
-        f"search, {n} simulations": by(search, simulations=n) for n in BUDGETS
+        f"search, {n} simulations": by(mcts, simulations=n) for n in BUDGETS
     }
     return made | {
         f"single draws, mctx, {n} simulations": single_draws(n) for n in BUDGETS

@@ -1,1 +1,1 @@
-"""What is learned: a world model and models of the others."""
+"""World models: networks, the learned world model, the game in its place."""

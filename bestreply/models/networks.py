@@ -1,16 +1,24 @@
-"""Small networks as plain frozen data."""
+"""Small networks as frozen PyTrees."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 
 def linear(
     layer: eqx.nn.Linear, x: Float[Array, "... inputs"]
 ) -> Float[Array, "... outputs"]:
-    """`layer` of x, written x W^T: the W x of `eqx.nn.Linear` puts the batch last under `vmap`, which takes XLA 3 to 5 times as
-    long on a CPU for the planner's batches (observations, candidates, draws)."""
+    """Apply `layer` as x W^T + b.
+
+    `eqx.nn.Linear` computes W x, which puts the batch last under `vmap`; on a CPU, XLA
+    then takes 3 to 5 times as long for the planner's batches (observations, candidates,
+    draws).
+
+    Args:
+        layer: weights and bias.
+        x: inputs; any leading axes.
+    """
     y = x @ layer.weight.T
     return y if layer.bias is None else y + layer.bias
 
@@ -27,7 +35,7 @@ class MLP(eqx.Module):
         hidden: tuple[int, ...],
         outputs: int,
         *,
-        key: jax.Array,
+        key: PRNGKeyArray,
     ) -> None:
         sizes = (inputs, *hidden, outputs)
         keys = jax.random.split(key, len(sizes) - 1)
@@ -44,9 +52,10 @@ class MLP(eqx.Module):
 
 
 class JointMLP(eqx.Module):
-    """An MLP of a latent and a joint action, whose first layer is a sum of one part for each.
+    """An MLP of a latent and a joint action; its first layer is a sum of two parts.
 
-    Under `vmap` over actions the latent's part is computed once: the planner scores hundreds of joint actions from one latent.
+    Under `vmap` over actions the latent's part is computed once: the planner scores
+    hundreds of joint actions from one latent.
     """
 
     of_latent: eqx.nn.Linear
@@ -61,7 +70,7 @@ class JointMLP(eqx.Module):
         hidden: tuple[int, ...],
         outputs: int,
         *,
-        key: jax.Array,
+        key: PRNGKeyArray,
     ) -> None:
         latent_key, action_key, rest_key = jax.random.split(key, 3)
         self.of_latent = eqx.nn.Linear(latent, hidden[0], key=latent_key)
@@ -74,18 +83,22 @@ class JointMLP(eqx.Module):
     def __call__(
         self, z: Float[Array, " latent"], actions: Float[Array, " actions"]
     ) -> Float[Array, " outputs"]:
-        return self.rest(
-            jax.nn.silu(
-                self.norm(
-                    linear(self.of_latent, z) + linear(self.of_actions, actions)
-                )
-            )
-        )
+        first = linear(self.of_latent, z) + linear(self.of_actions, actions)
+        return self.rest(jax.nn.silu(self.norm(first)))
 
 
 def one_hot_actions(
-    action: Array, others: Array, num_actions: int
+    action: Int[Array, ""], others: Int[Array, " others"], num_actions: int
 ) -> Float[Array, " actions"]:
-    """[N * A]: the joint action, ego first; a seat that had left (ABSENT) is a row of zeros."""
+    """Return the joint action as a concatenation of one-hot vectors, ego first.
+
+    Args:
+        action: own action.
+        others: opponent actions; ABSENT, for a seat that has left, gives zeros.
+        num_actions: actions of a seat, A.
+
+    Returns:
+        An array [N * A].
+    """
     joint = jnp.concatenate([jnp.reshape(action, (1,)), others])
     return jax.nn.one_hot(joint, num_actions).reshape(-1)

@@ -1,20 +1,23 @@
-"""A value that is the mean over the symmetries of a game: its network's slips differ from view to view, what is true does not."""
+"""A value averaged over the symmetries of a game.
 
-from typing import Any
+Errors of the value network differ between the symmetric views of a position, the true
+value does not.
+"""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
+from bestreply.config import ModelConfig
 from bestreply.games.base import Game
 from bestreply.games.symmetries import transform_obs
 from bestreply.models.world_model import PlanningModel, WorldModel
 
 
 class SymmetryEnsemble(eqx.Module):
-    """A `WorldModel` whose values are averaged over `views` of the game's symmetries: turned boards, renamed others."""
+    """A `WorldModel` with values averaged over `views` symmetries of the game."""
 
     learned: WorldModel
     game: Game = eqx.field(static=True)
@@ -25,71 +28,91 @@ class SymmetryEnsemble(eqx.Module):
         return self.learned.num_actions
 
     @property
-    def config(self) -> Any:
+    def config(self) -> ModelConfig:
         return self.learned.config
 
     def encode(self, obs: Float[Array, "*obs"]) -> Float[Array, " Z"]:
         return self.learned.encode(obs)
 
-    def next(self, z: Any, action: Array, others: Array) -> Float[Array, " Z"]:
+    def next(
+        self,
+        z: Float[Array, " Z"],
+        action: Int[Array, ""],
+        others: Int[Array, " others"],
+    ) -> Float[Array, " Z"]:
         return self.learned.next(z, action, others)
 
-    def imagine(self, z: Any) -> Float[Array, "*obs"]:
+    def imagine(self, z: Float[Array, " Z"]) -> Float[Array, "*obs"]:
         return self.learned.imagine(z)
 
-    def reward(self, z: Any, action: Array, others: Array) -> Float[Array, ""]:
+    def reward(
+        self,
+        z: Float[Array, " Z"],
+        action: Int[Array, ""],
+        others: Int[Array, " others"],
+    ) -> Float[Array, ""]:
         return self.learned.reward(z, action, others)
 
     def continues(
-        self, z: Any, action: Array, others: Array
+        self,
+        z: Float[Array, " Z"],
+        action: Int[Array, ""],
+        others: Int[Array, " others"],
     ) -> Float[Array, ""]:
         return self.learned.continues(z, action, others)
 
-    def allowed(self, z: Any) -> Bool[Array, " A"]:
+    def allowed(self, z: Float[Array, " Z"]) -> Bool[Array, " A"]:
         return self.learned.allowed(z)
 
     def value(
-        self, z: Any, obs: Float[Array, "*obs"], belief: Array
+        self,
+        z: Float[Array, " Z"],
+        obs: Float[Array, "*obs"],
+        belief: Float[Array, "others G"],
     ) -> Float[Array, " K"]:
-        """The mean of what the network says of each view; heads of actions are turned back. `z` is not looked at."""
+        """Return the mean of the network's value over the views of `obs`.
+
+        Args:
+            z: unused; each view is encoded.
+            obs: an observation.
+            belief: posterior over the opponents' types.
+
+        Returns:
+            The value of each head; heads of actions are in the order of the game.
+        """
         symmetries = self.game.symmetries()
         assert symmetries is not None
         count = len(symmetries.action)
-        which = jnp.asarray(
-            np.linspace(
-                0, count, min(self.views, count), endpoint=False
-            ).astype(int)
-        )
+        views = np.linspace(0, count, min(self.views, count), endpoint=False)
 
-        def view(which: Array) -> Array:
-            seen, logged_beliefs = (
-                transform_obs(symmetries, which, obs),
-                belief[jnp.asarray(symmetries.others)[which]],
-            )
-            heads = self.learned.value(
-                self.learned.encode(seen), seen, logged_beliefs
-            )
-            action = jnp.asarray(symmetries.action)[which]
-            return (
-                heads[action] if self.config.value_heads == "action" else heads
-            )
+        def value_of_view(symmetry: Int[Array, ""]) -> Float[Array, " K"]:
+            view = transform_obs(symmetries, symmetry, obs)
+            permuted = belief[jnp.asarray(symmetries.others)[symmetry]]
+            z = self.learned.encode(view)
+            heads = self.learned.value(z, view, permuted)
+            if self.config.value_heads != "action":
+                return heads
+            return heads[jnp.asarray(symmetries.action)[symmetry]]
 
-        return jax.vmap(view)(which).mean(0)
+        return jax.vmap(value_of_view)(jnp.asarray(views.astype(int))).mean(0)
 
-    def values_of(self, z: Any, belief: Array) -> Float[Array, " K"]:
-        """`value` of a latent alone, asked at what it shows."""
+    def values_of(
+        self, z: Float[Array, " Z"], belief: Float[Array, "others G"]
+    ) -> Float[Array, " K"]:
         values = self.value(z, self.learned.decode(z), belief)
-        return (
-            jnp.where(self.allowed(z), values, -jnp.inf)
-            if self.config.value_heads == "action"
-            else values
-        )
+        return self.learned.mask_heads(z, values)
 
 
-def seen_from(views: int, world: WorldModel, game: Game) -> PlanningModel:
-    """`world`, its values averaged over `views` symmetries of `game`, where it declares any."""
-    return (
-        world
-        if views == 1 or game.symmetries() is None
-        else SymmetryEnsemble(world, game, views)
-    )
+def averaged_over_symmetries(
+    world: WorldModel, game: Game, views: int
+) -> PlanningModel:
+    """Return `world` with values averaged over symmetries, where the game has any.
+
+    Args:
+        world: the learned model.
+        game: its game.
+        views: number of symmetries; 1 returns `world` itself.
+    """
+    if views == 1 or game.symmetries() is None:
+        return world
+    return SymmetryEnsemble(world, game, views)

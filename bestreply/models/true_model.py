@@ -1,4 +1,4 @@
-"""The real game in place of the learned world model, to find out what is lost to the model and what to the rest."""
+"""The game itself as planning model, to separate model error from other losses."""
 
 from typing import Any
 
@@ -6,33 +6,33 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from bestreply.games.base import Game
+from bestreply.types import TimeStep
 
 CERTAIN = 30.0
-"""A logit that leaves no doubt."""
+"""A logit whose probability is 1 in float32."""
 
 
 class TrueModel(eqx.Module):
-    """A `WorldModel` whose latent is the state of the game itself; only the value is learned.
+    """A planning model whose latent is the state of the game; only V is learned.
 
-    For games that observations show in full (`Game.state_in`) and whose steps hold no chance. ValueError for others.
+    For games whose observations show the full state (`Game.state_in`) and whose steps
+    are deterministic. Raises ValueError for other games.
     """
 
-    learned: Any  # the `WorldModel` whose value counts
+    learned: Any  # gives the value: a `WorldModel` or `SymmetryEnsemble`
     game: Game = eqx.field(static=True)
-    limit_ends: bool = eqx.field(
-        static=True, default=True
-    )  # the step limit ends what counts, as in training (`at_limit`)
+    limit_ends: bool = eqx.field(static=True, default=True)
+    """Whether the step limit ends the return, as in training (`train.at_limit`)."""
 
     def __check_init__(self) -> None:
-        if (
-            jax.eval_shape(self.game.state_in, jnp.zeros(self.game.obs_shape))
-            is None
-        ):
+        obs = jnp.zeros(self.game.obs_shape)
+        if jax.eval_shape(self.game.state_in, obs) is None:
             raise ValueError(
-                f"{self.game.name} does not show its state to the players; expected: a game with `state_in`, such as stag_hunt"
+                f"planner.world=true in {self.game.name}: expected a game whose "
+                "observations show its state (`state_in`), such as stag_hunt"
             )
 
     @property
@@ -43,58 +43,63 @@ class TrueModel(eqx.Module):
     def obs_shape(self) -> tuple[int, ...]:
         return self.game.obs_shape
 
-    def encode(self, obs: Float[Array, "*obs"]) -> Any:
+    @property
+    def binary(self) -> np.ndarray:
+        return self.game.binary.reshape(-1)
+
+    def encode(self, obs: Float[Array, "*obs"]) -> PyTree:
         return self.game.state_in(obs)
 
-    def imagine(self, z: Any) -> Float[Array, "*obs"]:
-        return jnp.asarray(
-            self.game.look(z, jnp.zeros(self.game.num_players)).obs[0]
-        )
+    def imagine(self, z: PyTree) -> Float[Array, "*obs"]:
+        return jnp.asarray(self._look(z).obs[0])
 
     decode = imagine
 
-    def _step(self, z: Any, action: Array, others: Array) -> Any:
-        joint = jnp.concatenate(
-            [jnp.reshape(action, (1,)), jnp.maximum(others, 0)]
-        )
+    def _look(self, z: PyTree) -> TimeStep:
+        return self.game.look(z, jnp.zeros(self.game.num_players))
+
+    def _step(
+        self, z: PyTree, action: Int[Array, ""], others: Int[Array, " others"]
+    ) -> tuple[PyTree, TimeStep]:
+        own = jnp.reshape(action, (1,))
+        joint = jnp.concatenate([own, jnp.maximum(others, 0)])
         return self.game.step(z, joint, jax.random.key(0))
 
-    def next(self, z: Any, action: Array, others: Array) -> Any:
+    def next(
+        self, z: PyTree, action: Int[Array, ""], others: Int[Array, " others"]
+    ) -> PyTree:
         return self._step(z, action, others)[0]
 
-    def reward(self, z: Any, action: Array, others: Array) -> Float[Array, ""]:
+    def reward(
+        self, z: PyTree, action: Int[Array, ""], others: Int[Array, " others"]
+    ) -> Float[Array, ""]:
         return self._step(z, action, others)[1].reward[0]
 
     def continues(
-        self, z: Any, action: Array, others: Array
+        self, z: PyTree, action: Int[Array, ""], others: Int[Array, " others"]
     ) -> Float[Array, ""]:
-        """A logit, as the learned model's."""
         after = self._step(z, action, others)[1]
         ends = after.terminated[0] | (after.truncated & self.limit_ends)
         return jnp.where(ends, -CERTAIN, CERTAIN)
 
-    def allowed(self, z: Any) -> Bool[Array, " A"]:
-        return self.game.look(z, jnp.zeros(self.game.num_players)).legal[0]
+    def allowed(self, z: PyTree) -> Bool[Array, " A"]:
+        return self._look(z).legal[0]
 
-    def legal(self, z: Any) -> Float[Array, " A"]:
-        """Logits, as the learned model's."""
+    def legal(self, z: PyTree) -> Float[Array, " A"]:
         return jnp.where(self.allowed(z), CERTAIN, -CERTAIN)
 
     def value(
-        self, z: Any, obs: Float[Array, "*obs"], belief: Array
+        self,
+        z: PyTree,
+        obs: Float[Array, "*obs"],
+        belief: Float[Array, "others G"],
     ) -> Float[Array, " K"]:
-        """The learned value of an observation."""
         return self.learned.value(self.learned.encode(obs), obs, belief)
 
-    def values_of(self, z: Any, belief: Array) -> Float[Array, " K"]:
+    def values_of(
+        self, z: PyTree, belief: Float[Array, "others G"]
+    ) -> Float[Array, " K"]:
         values = self.value(z, self.imagine(z), belief)
-        action_heads = self.learned.config.value_heads == "action"
-        return (
-            jnp.where(self.allowed(z), values, -jnp.inf)
-            if action_heads
-            else values
-        )
-
-    @property
-    def binary(self) -> np.ndarray:
-        return self.game.binary.reshape(-1)
+        if self.learned.config.value_heads != "action":
+            return values
+        return jnp.where(self.allowed(z), values, -jnp.inf)

@@ -1,4 +1,7 @@
-"""The latent world model: encoder, joint-action dynamics, decoder, reward, continuation, legal actions, value."""
+"""The latent world model: encoder, dynamics of joint actions, and what it predicts.
+
+It predicts the next observation, reward, continuation, legal actions and value.
+"""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -6,16 +9,20 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
 from bestreply.models.networks import MLP, JointMLP, one_hot_actions
 
+Latent = PyTree
+"""The state of a planning model: the array [Z] of `WorldModel`, the game's own state of
+`TrueModel`."""
+
 
 @runtime_checkable
 class PlanningModel(Protocol):
-    """What a planner asks of a world: `WorldModel` learned it, `TrueModel` knows it. Latents `z` are any PyTree."""
+    """What a planner requires of a world model; see `WorldModel` for the methods."""
 
     @property
     def num_actions(self) -> int: ...
@@ -33,8 +40,7 @@ class PlanningModel(Protocol):
 class WorldModel(eqx.Module):
     """Six small networks and a value, for one example; batch with `jax.vmap`.
 
-    Verbs: `encode`, `next`, `decode`, `reward`, `continues`, `legal`, `value`. Latents are [Z], actions of the others [N-1] ego
-    first with ABSENT for a seat that has left.
+    Opponent actions `others` are ego first, with ABSENT for a seat that has left.
     """
 
     encoder: MLP
@@ -44,10 +50,11 @@ class WorldModel(eqx.Module):
     continuation: JointMLP
     legal_net: MLP
     value_net: MLP
-    value_mean: Float[
-        Array, " U"
-    ]  # of the returns in the data, for each head, or (heads for actions) for each goal or type
-    value_scale: Float[Array, " U"]  # their standard deviation
+    value_mean: Float[Array, " U"]
+    """Mean of the returns in the data: of each head or, with heads for actions, of each
+    type."""
+    value_scale: Float[Array, " U"]
+    """Their standard deviation."""
     binary: Bool[Array, " D"]  # entries of the flat observation that are 0/1
     num_actions: int = eqx.field(static=True)
     obs_shape: tuple[int, ...] = eqx.field(static=True)
@@ -60,19 +67,21 @@ class WorldModel(eqx.Module):
         *,
         goals: int,
         heads: int,
-        key: jax.Array,
+        key: PRNGKeyArray,
     ) -> None:
-        """`goals`: columns of the belief that the value is told; `heads`: players with a value each, where the values are theirs."""
-        size, hidden, latent = (
-            int(np.prod(game.obs_shape)),
-            (config.width,) * config.depth,
-            config.latent,
-        )
+        """Initialise the networks.
+
+        Args:
+            game: gives the shapes.
+            config: sizes and forms of the networks.
+            goals: columns of the belief that the value is conditioned on, G.
+            heads: value heads, where `config.value_heads` is "player".
+            key: for the initial weights.
+        """
+        size, latent = int(np.prod(game.obs_shape)), config.latent
+        hidden = (config.width,) * config.depth
         actions = game.num_players * game.num_actions
         keys = jax.random.split(key, 7)
-        value_inputs = (latent if config.value_of == "z" else size) + (
-            game.num_players - 1
-        ) * goals
         self.encoder = MLP(size, hidden, latent, key=keys[0])
         self.dynamics = JointMLP(latent, actions, hidden, latent, key=keys[1])
         self.decoder = MLP(latent, hidden, size, key=keys[2])
@@ -81,113 +90,199 @@ class WorldModel(eqx.Module):
             latent, actions, hidden[:1], 1, key=keys[4]
         )
         self.legal_net = MLP(latent, hidden[:1], game.num_actions, key=keys[5])
-        heads = {"single": 1, "player": heads, "action": game.num_actions}[
-            config.value_heads
-        ]
+        by_kind = {"single": 1, "player": heads, "action": game.num_actions}
+        heads = by_kind[config.value_heads]
+        value_inputs = latent if config.value_of == "z" else size
+        value_inputs += (game.num_players - 1) * goals
         self.value_net = MLP(value_inputs, hidden, heads, key=keys[6])
         units = goals if config.value_heads == "action" else heads
         self.value_mean, self.value_scale = jnp.zeros(units), jnp.ones(units)
         self.binary = jnp.asarray(game.binary.reshape(-1))
-        self.num_actions, self.obs_shape, self.config = (
-            game.num_actions,
-            game.obs_shape,
-            config,
-        )
+        self.num_actions = game.num_actions
+        self.obs_shape = game.obs_shape
+        self.config = config
 
     def encode(self, obs: Float[Array, "*obs"]) -> Float[Array, " Z"]:
-        """z_t = enc(o_t)."""
+        """Return the latent of an observation: z_t = enc(o_t).
+
+        Args:
+            obs: own observation.
+        """
         return self.encoder(obs.reshape(-1))
 
     def next(
-        self, z: Float[Array, " Z"], action: Array, others: Array
+        self,
+        z: Float[Array, " Z"],
+        action: Int[Array, ""],
+        others: Int[Array, " others"],
     ) -> Float[Array, " Z"]:
-        """z_{t+1} = f(z_t, a_i, a_j): the change is learned."""
-        return z + self.dynamics(
-            z, one_hot_actions(action, others, self.num_actions)
-        )
+        """Return the next latent, z_{t+1} = z_t + f(z_t, a_i, a_j).
+
+        Args:
+            z: latent.
+            action: own action, a_i.
+            others: opponent actions, a_j.
+        """
+        joint = one_hot_actions(action, others, self.num_actions)
+        return z + self.dynamics(z, joint)
 
     def decode_raw(self, z: Float[Array, " Z"]) -> Float[Array, " D"]:
-        """The decoder's output before any squashing: logits for 0/1 entries under the Bernoulli likelihood, values elsewhere."""
+        """Return the decoder's output: logits of 0/1 entries, values of the others.
+
+        Args:
+            z: latent.
+
+        Returns:
+            The flat observation; logits only under the Bernoulli likelihood.
+        """
         return self.decoder(z)
 
     def decode(self, z: Float[Array, " Z"]) -> Float[Array, "*obs"]:
-        """o_hat = dec(z); probabilities for 0/1 entries under the Bernoulli likelihood."""
+        """Return the predicted observation, o_hat = dec(z).
+
+        Args:
+            z: latent.
+
+        Returns:
+            The observation; probabilities of 0/1 entries under the Bernoulli likelihood.
+        """
         raw = self.decode_raw(z)
         if self.config.likelihood == "bernoulli":
             raw = jnp.where(self.binary, jax.nn.sigmoid(raw), raw)
         return raw.reshape(self.obs_shape)
 
     def imagine(self, z: Float[Array, " Z"]) -> Float[Array, "*obs"]:
-        """The decoded observation as the game would show it: 0/1 entries rounded. Several steps ahead, errors then do not add up."""
+        """Return the predicted observation with 0/1 entries rounded, as a game shows it.
+
+        Rounding keeps errors from accumulating over several steps.
+
+        Args:
+            z: latent.
+        """
         obs = self.decode(z)
-        return jnp.where(
-            self.binary.reshape(self.obs_shape),
-            (obs > 0.5).astype(obs.dtype),
-            obs,
-        )
+        rounded = (obs > 0.5).astype(obs.dtype)
+        return jnp.where(self.binary.reshape(self.obs_shape), rounded, obs)
 
     def reward(
-        self, z: Float[Array, " Z"], action: Array, others: Array
+        self,
+        z: Float[Array, " Z"],
+        action: Int[Array, ""],
+        others: Int[Array, " others"],
     ) -> Float[Array, ""]:
-        """r_hat = r_phi(z, a_i, a_j)."""
-        return self.reward_net(
-            z, one_hot_actions(action, others, self.num_actions)
-        )[0]
+        """Return the predicted reward, r_hat(z, a_i, a_j).
+
+        Args:
+            z: latent.
+            action: own action, a_i.
+            others: opponent actions, a_j.
+        """
+        joint = one_hot_actions(action, others, self.num_actions)
+        return self.reward_net(z, joint)[0]
 
     def continues(
-        self, z: Float[Array, " Z"], action: Array, others: Array
+        self,
+        z: Float[Array, " Z"],
+        action: Int[Array, ""],
+        others: Int[Array, " others"],
     ) -> Float[Array, ""]:
-        """Logit of "the step does not terminate this seat"."""
-        return self.continuation(
-            z, one_hot_actions(action, others, self.num_actions)
-        )[0]
+        """Return the logit of "the step does not terminate the own seat".
+
+        Args:
+            z: latent.
+            action: own action.
+            others: opponent actions.
+        """
+        joint = one_hot_actions(action, others, self.num_actions)
+        return self.continuation(z, joint)[0]
 
     def legal(self, z: Float[Array, " Z"]) -> Float[Array, " A"]:
-        """Logits of each action being legal."""
+        """Return the logit of each own action being legal.
+
+        Args:
+            z: latent.
+        """
         return self.legal_net(z)
 
     def allowed(self, z: Float[Array, " Z"]) -> Bool[Array, " A"]:
-        """The actions predicted to be legal, never none."""
+        """Return the own actions predicted to be legal; at least the likeliest one.
+
+        Args:
+            z: latent.
+        """
         logits = self.legal(z)
-        return (logits > 0) | (
-            jnp.arange(self.num_actions) == jnp.argmax(logits)
-        )
+        likeliest = jnp.arange(self.num_actions) == jnp.argmax(logits)
+        return (logits > 0) | likeliest
 
     def value(
-        self, z: Float[Array, " Z"], obs: Float[Array, "*obs"], belief: Array
+        self,
+        z: Float[Array, " Z"],
+        obs: Float[Array, "*obs"],
+        belief: Float[Array, "others G"],
     ) -> Float[Array, " K"]:
-        """V(z) or V(o), by `config.value_of`, conditioned on the belief about the opponents [N-1, G].
+        """Return V(z) or V(o) given the belief about the opponents' types.
 
-        One value for each head, by `config.value_heads`: the single value of the specification; one for each player that made the
-        data; or one for each own action, Q(o, a), of a planner that goes on to choose the best. The network gives it in units of
-        the returns it is about (mean 0, deviation 1), so that small stakes are fitted as well as large ones.
+        The heads are those of `config.value_heads`: the single value of the
+        specification; one for each player that made the data; or one for each own
+        action, Q(o, a), of a planner that then chooses the best. The network predicts
+        in units of the returns of the head (mean 0, deviation 1), so that small stakes
+        are fitted as well as large ones.
+
+        Args:
+            z: latent; used where `config.value_of` is "z".
+            obs: observation; used otherwise.
+            belief: posterior over the opponents' types.
+
+        Returns:
+            The value of each head.
         """
         x = z if self.config.value_of == "z" else obs.reshape(-1)
         mean, scale = self.units(belief)
-        return mean + scale * self.value_net(
-            jnp.concatenate([x, belief.reshape(-1)])
-        )
+        inputs = jnp.concatenate([x, belief.reshape(-1)])
+        return mean + scale * self.value_net(inputs)
 
-    def units(self, belief: Array) -> tuple[Array, Array]:
-        """Mean and deviation that values count in, [K] each; with heads for actions [], by who the others are believed to be."""
+    def units(
+        self, belief: Float[Array, "others G"]
+    ) -> tuple[Float[Array, "*K"], Float[Array, "*K"]]:
+        """Return mean and standard deviation in which values are expressed.
+
+        Args:
+            belief: posterior over the opponents' types.
+
+        Returns:
+            One number for each head; with heads for actions scalars, their mean over
+            the believed types.
+        """
         mean, scale = jax.lax.stop_gradient((self.value_mean, self.value_scale))
-        if self.config.value_heads == "action":
-            share = belief.mean(0)
-            return share @ mean, share @ scale
-        return mean, scale
+        if self.config.value_heads != "action":
+            return mean, scale
+        share = belief.mean(0)
+        return share @ mean, share @ scale
 
     def values_of(
-        self, z: Float[Array, " Z"], belief: Array
+        self, z: Float[Array, " Z"], belief: Float[Array, "others G"]
     ) -> Float[Array, " K"]:
-        """`value` of a latent alone: V(o) is asked at o_hat = dec(z). Heads of actions that are predicted illegal are -inf."""
-        obs: Any = (
-            jnp.zeros(self.obs_shape)
-            if self.config.value_of == "z"
-            else self.decode(z)
-        )
-        values = self.value(z, obs, belief)
-        return (
-            jnp.where(self.allowed(z), values, -jnp.inf)
-            if self.config.value_heads == "action"
-            else values
-        )
+        """Return `value` of a predicted latent: V(z), or V(o) at o_hat = dec(z).
+
+        Args:
+            z: latent.
+            belief: posterior over the opponents' types.
+
+        Returns:
+            The value of each head; -inf for actions that are predicted illegal.
+        """
+        uses_latent = self.config.value_of == "z"
+        obs = jnp.zeros(self.obs_shape) if uses_latent else self.decode(z)
+        return self.mask_heads(z, self.value(z, obs, belief))
+
+    def mask_heads(
+        self, z: Float[Array, " Z"], values: Float[Array, " K"]
+    ) -> Float[Array, " K"]:
+        """Return `values` with -inf at heads of actions that are predicted illegal.
+
+        Args:
+            z: latent.
+            values: the value of each head.
+        """
+        if self.config.value_heads != "action":
+            return values
+        return jnp.where(self.allowed(z), values, -jnp.inf)

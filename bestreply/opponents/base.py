@@ -6,13 +6,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
 from bestreply.games.base import Game
 from bestreply.players.base import uniform
 
 MIN_PROB = 1e-12
-"""Least probability that a logarithm is taken of."""
+"""Lower bound of probabilities before their logarithm is taken."""
+
+Belief = PyTree
+"""What an opponent model remembers of an episode: arrays, of a structure of its own."""
 
 
 class OpponentModel(eqx.Module):
@@ -64,6 +67,22 @@ class UniformOpponents(OpponentModel):
 
     def posterior(self, belief: Any) -> Float[Array, "others G"]:
         return jnp.full((self.game.num_players - 1, self.goals), 1 / self.goals)
+
+
+def present_seats(game: Game, obs: Float[Array, "*obs"]) -> Bool[Array, " N"]:
+    """Return the seats that an own observation shows to be in the game.
+
+    Args:
+        game: the game.
+        obs: own observation.
+
+    Returns:
+        A mask, ego first; all seats where the game does not show them.
+    """
+    shown = game.present_in(obs)
+    if shown is None:
+        return jnp.ones(game.num_players, bool)
+    return jnp.asarray(shown)
 
 
 def sees_opponents(game: Game) -> bool:

@@ -1,65 +1,82 @@
-"""Joint actions of the opponents: all of them where they are few, stratified draws beyond."""
+"""Joint opponent actions: all of them where they are few, otherwise stratified draws."""
 
 import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Bool, Float, Int32, PRNGKeyArray
 
 from bestreply.config import PlannerConfig
-from bestreply.types import ABSENT
+from bestreply.types import ABSENT, Array
 
 
 def joint_actions(
     probs: Float[Array, "others A"],
-    present: Array,
-    key: Array,
+    present: Bool[Array, " others"],
+    key: PRNGKeyArray,
     config: PlannerConfig,
-) -> tuple[Array, Array]:
-    """The others' joint actions to average over [M, N-1] (ABSENT for a seat that has left) and their weights [M], which sum to 1.
+) -> tuple[Int32[Array, "M others"], Float[Array, " M"]]:
+    """Return the joint opponent actions to average over, and their weights.
 
-    All A^(N-1) of them with their exact probabilities up to `config.joint_limit`. Beyond it `config.samples` draws of equal weight,
-    each player's own draws stratified (one from every 1/M of its distribution, in random order): unbiased, and of less variance
-    than independent draws.
+    Up to `config.joint_limit` these are all A^(N-1) joint actions with their exact
+    probabilities. Above it they are `config.samples` draws of equal weight. Each
+    player's draws are stratified (one from every 1/M of its distribution, in random
+    order): unbiased, and of lower variance than independent draws.
+
+    Args:
+        probs: action probabilities of each opponent.
+        present: opponents that are in the game.
+        key: for the draws.
+        config: settings of the planner.
+
+    Returns:
+        Joint actions, ABSENT for a seat that has left; weights that sum to 1.
     """
     players, actions = probs.shape
     if actions**players <= config.joint_limit:
+        every = itertools.product(range(actions), repeat=players)
         joint = jnp.asarray(
-            np.array(
-                list(itertools.product(range(actions), repeat=players)),
-                np.int32,
-            ).reshape(-1, players)
+            np.array(list(every), np.int32).reshape(-1, players)
         )
-        each = jnp.where(
-            present, probs[jnp.arange(players), joint], joint == 0
-        )  # a seat that has left counts once
-        weights = each.prod(1)
+        chosen = probs[jnp.arange(players), joint]
+        # of a seat that has left, one action counts: the first
+        weights = jnp.where(present, chosen, joint == 0).prod(1)
     else:
+        keys = jax.random.split(key, players)
         joint = jax.vmap(
             lambda p, k: stratified(p, k, config.samples), out_axes=1
-        )(probs, jax.random.split(key, players))
+        )(probs, keys)
         weights = jnp.full(config.samples, 1 / config.samples)
     return jnp.where(present, joint, ABSENT), weights
 
 
 def joint_count(actions: int, players: int, config: PlannerConfig) -> int:
-    """How many joint actions of the others `joint_actions` gives."""
-    return (
-        actions**players
-        if actions**players <= config.joint_limit
-        else config.samples
-    )
+    """Return the number of joint actions that `joint_actions` returns.
+
+    Args:
+        actions: actions of a seat, A.
+        players: opponents, N - 1.
+        config: settings of the planner.
+    """
+    every = actions**players
+    return every if every <= config.joint_limit else config.samples
 
 
-def stratified(probs: Float[Array, " A"], key: Array, samples: int) -> Array:
-    """[samples] int32: one draw from each of `samples` equal slices of the distribution, shuffled."""
+def stratified(
+    probs: Float[Array, " A"], key: PRNGKeyArray, samples: int
+) -> Int32[Array, " M"]:
+    """Return one draw from each of `samples` equal slices of a distribution, shuffled.
+
+    Args:
+        probs: probabilities of the actions.
+        key: for the draws and their order.
+        samples: number of slices, M.
+    """
     shift_key, order_key = jax.random.split(key)
-    points = (
-        jnp.arange(samples) + jax.random.uniform(shift_key, (samples,))
-    ) / samples
+    shift = jax.random.uniform(shift_key, (samples,))
+    points = (jnp.arange(samples) + shift) / samples
     edges = jnp.cumsum(probs) / jnp.maximum(probs.sum(), 1e-9)
-    drawn = jnp.minimum(
-        jnp.searchsorted(edges, points, side="right"), len(probs) - 1
-    )
+    drawn = jnp.searchsorted(edges, points, side="right")
+    drawn = jnp.minimum(drawn, len(probs) - 1)
     return jax.random.permutation(order_key, drawn).astype(jnp.int32)

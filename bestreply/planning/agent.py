@@ -1,40 +1,53 @@
-"""The agent: a player that remembers what it believes about the others and answers with the best reply."""
+"""The agent: a player that plans best replies and keeps a belief about opponents."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import Bool, Int32, Num, PRNGKeyArray, Shaped
 
 from bestreply.config import PlannerConfig
 from bestreply.games.base import Game
 from bestreply.models.world_model import PlanningModel
-from bestreply.opponents.base import OpponentModel
-from bestreply.planning.expectimax import look_ahead
+from bestreply.opponents.base import Belief, OpponentModel, present_seats
+from bestreply.planning.base import DecisionPoint, Models
+from bestreply.planning.expectimax import expectimax
 from bestreply.planning.one_step import one_step
 from bestreply.players.base import Player, uniform
 from bestreply.types import ActorOutput, Array, Plan
 
 
-def _search(*seen: Any, **settings: Any) -> Plan:
-    from bestreply.planning.mcts import search  # mctx takes seconds to import
+def _mcts(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
+    from bestreply.planning.mcts import mcts  # mctx takes seconds to import
 
-    return search(*seen, **settings)
+    return mcts(models, at, key)
 
 
-PLANNERS: dict[str, Callable[..., Plan]] = {
+PLANNERS: dict[str, Callable[[Models, DecisionPoint, PRNGKeyArray], Plan]] = {
     "one_step": one_step,
-    "expectimax": look_ahead,
-    "mcts": _search,
+    "expectimax": expectimax,
+    "mcts": _mcts,
 }
-"""By name (`PlannerConfig.planner`), all with the same arguments and the same plan."""
+"""Planners by name (`PlannerConfig.planner`)."""
+
+
+class Memory(NamedTuple):
+    """What an agent remembers between steps: its last decision."""
+
+    at: DecisionPoint
+    action: Int32[Array, ""]
+    started: Bool[Array, ""]  # False before the first step of an episode
 
 
 class Agent(Player):
-    """Plans with a world model and a model of the others. `plan` is the online call; `step` makes it a player like any other."""
+    """A player that plans with a world model and an opponent model.
+
+    `plan` scores candidate actions at one observation; `step` makes it a `Player`.
+    """
 
     world: PlanningModel
     opponents: OpponentModel
@@ -46,143 +59,126 @@ class Agent(Player):
     epsilon: float = eqx.field(static=True, default=0.0)
     """Probability of a uniform legal action instead of the planned one."""
 
-    def start(self) -> Any:
-        return self._begin(self.opponents.init())
+    @property
+    def models(self) -> Models:
+        """The models and settings, as planners take them."""
+        return Models(self.world, self.opponents, self.gamma, self.config)
 
-    def renew(self, carry: Any) -> Any:
-        return self._begin(self.opponents.renew(carry["belief"]))
+    def start(self) -> Memory:
+        return self._memory(self.opponents.init())
 
-    def _begin(self, belief: Any) -> Any:
-        n = self.game.num_players
-        return {
-            "belief": belief,
-            "obs": jnp.zeros(self.game.obs_shape),
-            "action": jnp.int32(0),
-            "present": jnp.ones(n, bool),
-            "begun": jnp.bool_(False),
-        }
+    def renew(self, carry: Memory) -> Memory:
+        return self._memory(self.opponents.renew(carry.at.belief))
+
+    def _memory(self, belief: Belief) -> Memory:
+        at = DecisionPoint(
+            obs=jnp.zeros(self.game.obs_shape),
+            legal=jnp.ones(self.game.num_actions, bool),
+            present=jnp.ones(self.game.num_players, bool),
+            belief=belief,
+        )
+        return Memory(at, jnp.int32(0), jnp.bool_(False))
 
     def step(
         self,
-        carry: Any,
+        carry: Memory,
         obs: Array,
         legal: Array,
-        key: Array,
+        key: PRNGKeyArray,
         *,
         others: Array | None = None,
         present: Array | None = None,
-    ) -> tuple[Any, jax.Array, ActorOutput]:
-        given = (carry, obs, legal, key, others, present)
-        return _step_compiled(self, *given)
+    ) -> tuple[Memory, jax.Array, ActorOutput]:
+        return _step_compiled(self, carry, obs, legal, key, others, present)
 
     def _step(
         self,
-        carry: Any,
+        memory: Memory,
         obs: Array,
         legal: Array,
-        key: Array,
+        key: PRNGKeyArray,
         others: Array | None,
         present: Array | None,
-    ) -> tuple[Any, jax.Array, ActorOutput]:
-        obs = jnp.asarray(obs, jnp.float32)
+    ) -> tuple[Memory, Array, ActorOutput]:
         plan_key, act_key = jax.random.split(key)
-        belief = carry["belief"]
+        belief = memory.at.belief
         if others is not None:
-            joint = jnp.concatenate([carry["action"][None], others])
-            moved = self.opponents.update(
-                belief, carry["obs"], joint, carry["present"]
-            )
-            belief = jax.tree.map(
-                lambda new, old: jnp.where(carry["begun"], new, old),
-                moved,
-                belief,
-            )
-        present = (
-            self._present(obs) if present is None else jnp.asarray(present)
+            belief = self._updated_belief(memory, others)
+        obs = jnp.asarray(obs, jnp.float32)
+        if present is None:
+            present = present_seats(self.game, obs)
+        at = DecisionPoint(obs, legal, present, belief)
+        plan = _plan(self.models, at, plan_key)
+        planned = jax.nn.one_hot(plan.action, self.game.num_actions)
+        probs = (1 - self.epsilon) * planned + self.epsilon * uniform(legal)
+        action = plan.action
+        if self.epsilon:
+            action = jax.random.categorical(act_key, jnp.log(probs))
+            action = action.astype(jnp.int32)
+        memory = Memory(at, action, jnp.bool_(True))
+        return memory, action, ActorOutput(probs, plan)
+
+    def _updated_belief(self, memory: Memory, others: Array) -> Belief:
+        """Return the belief after the last step, in which opponents played `others`."""
+        last = memory.at
+        joint = jnp.concatenate([memory.action[None], others])
+        updated = self.opponents.update(
+            last.belief, last.obs, joint, last.present
         )
-        plan = self._plan(belief, obs, legal, present, plan_key)
-        eps = self.epsilon
-        probs = (1 - eps) * jax.nn.one_hot(
-            plan.action, self.game.num_actions
-        ) + eps * uniform(legal)
-        action = (
-            jax.random.categorical(act_key, jnp.log(probs)).astype(jnp.int32)
-            if eps
-            else plan.action
+        return jax.tree.map(
+            lambda new, old: jnp.where(memory.started, new, old),
+            updated,
+            last.belief,
         )
-        after = {
-            "belief": belief,
-            "obs": obs,
-            "action": action,
-            "present": present,
-            "begun": jnp.bool_(True),
-        }
-        return after, action, ActorOutput(probs, plan)
 
     def plan(
         self,
-        obs: Array,
-        legal: Array,
+        obs: Num[Array, "..."],
+        legal: Shaped[Array, "..."],
         *,
-        belief: Any = None,
-        present: Array | None = None,
-        candidates: Array | Sequence[str] | None = None,
-        key: Array | None = None,
+        belief: Belief = None,
+        present: Bool[Array, " N"] | None = None,
+        candidates: Shaped[Array, "..."] | Sequence[str] | None = None,
+        key: PRNGKeyArray | None = None,
     ) -> Plan:
-        """Scores every candidate action at one observation; batch with `jax.vmap`.
+        """Score every candidate action at one observation; batch with `jax.vmap`.
 
         Args:
-            obs: [*obs_shape], own observation. legal: [A] bool, own legal actions.
-            belief: of the opponent model's kind, as in a plan before; by default that of an episode's start.
-            present: [N] bool, ego first, who is in the game; by default what the observation tells, else everyone.
-            candidates: names of actions or [A] bool, the subset to choose from; by default every action.
-            key: for drawing the others' joint actions where there are too many to enumerate; by default always the same.
+            obs: [*obs_shape], own observation.
+            legal: [A] bool, own legal actions.
+            belief: belief of the opponent model, as in an earlier plan; by default that
+                of an episode's start.
+            present: seats in the game, ego first; by default those that the observation
+                shows, else all.
+            candidates: names of actions or a mask [A] bool, the subset to choose from;
+                by default every action.
+            key: for drawing joint opponent actions, where they are too many to
+                enumerate; by default always the same.
 
-        Raises ValueError, showing what was given and what is wanted, for a wrong shape, NaN or infinity in the observation, an
-        unknown candidate, or no legal candidate at all. (Inside `jit` or `vmap` only what shapes tell can be checked.)
+        Returns:
+            The plan.
+
+        Raises:
+            ValueError: a wrong shape, NaN or infinity in the observation, an unknown
+                candidate, or no legal candidate. (Inside `jit` or `vmap` only shapes
+                are checked.)
         """
         obs, legal = jnp.asarray(obs, jnp.float32), jnp.asarray(legal)
         self._check(obs, legal)
         if candidates is not None:
-            legal = legal & self._mask(candidates)
+            legal = legal & self._candidate_mask(candidates)
             self._check(obs, legal)
-        belief = self.opponents.init() if belief is None else belief
-        present = (
-            self._present(obs) if present is None else jnp.asarray(present)
-        )
-        return _plan_compiled(
-            self,
-            belief,
-            obs,
-            legal,
-            present,
-            jax.random.key(0) if key is None else key,
-        )
+        if belief is None:
+            belief = self.opponents.init()
+        if present is None:
+            present = present_seats(self.game, obs)
+        at = DecisionPoint(obs, legal, jnp.asarray(present), belief)
+        key = jax.random.key(0) if key is None else key
+        return _plan_compiled(self.models, at, key)
 
-    def _plan(
-        self, belief: Any, obs: Array, legal: Array, present: Array, key: Array
-    ) -> Plan:
-        return PLANNERS[self.config.planner](
-            self.world,
-            self.opponents,
-            belief,
-            obs,
-            legal,
-            present,
-            key,
-            gamma=self.gamma,
-            config=self.config,
-        )
-
-    def _present(self, obs: Array) -> Array:
-        told = self.game.present_in(obs)
-        return (
-            jnp.ones(self.game.num_players, bool)
-            if told is None
-            else jnp.asarray(told)
-        )
-
-    def _mask(self, candidates: Any) -> Array:
+    def _candidate_mask(
+        self, candidates: Shaped[Array, "..."] | Sequence[str]
+    ) -> Bool[Array, " A"]:
         names = self.game.action_names
         if isinstance(candidates, str) or any(
             isinstance(c, str) for c in candidates
@@ -190,56 +186,62 @@ class Agent(Player):
             unknown = [c for c in candidates if c not in names]
             if isinstance(candidates, str) or unknown:
                 raise ValueError(
-                    f"candidates={candidates!r}; expected: some of {names}, or a mask of {len(names)} booleans"
+                    f"candidates={candidates!r}: expected some of {names}, or a mask "
+                    f"of {len(names)} booleans"
                 )
             return jnp.asarray([name in candidates for name in names])
         mask = jnp.asarray(candidates)
         if mask.shape != (len(names),) or mask.dtype != bool:
             raise ValueError(
-                f"candidates of shape {mask.shape}, {mask.dtype}; expected: names or ({len(names)},) bool"
+                f"candidates of shape {mask.shape}, {mask.dtype}: expected names or "
+                f"({len(names)},) bool"
             )
         return mask
 
     def _check(self, obs: Array, legal: Array) -> None:
+        """Raise ValueError unless a plan is possible at `obs` with `legal` actions."""
         shape, actions = self.game.obs_shape, self.game.num_actions
         if obs.shape != shape:
-            hint = (
-                "; for a batch use jax.vmap(agent.plan)"
-                if obs.shape[1:] == shape
-                else ""
-            )
+            is_batch = obs.shape[1:] == shape
+            hint = "; for a batch use jax.vmap(agent.plan)" if is_batch else ""
             raise ValueError(
-                f"obs has shape {obs.shape}; expected: {shape} for {self.game.name}{hint}"
+                f"obs has shape {obs.shape}: expected {shape} for "
+                f"{self.game.name}{hint}"
             )
         if legal.shape != (actions,) or legal.dtype != bool:
             raise ValueError(
-                f"legal has shape {legal.shape} and type {legal.dtype}; expected: ({actions},) bool, True = legal"
+                f"legal has shape {legal.shape} and type {legal.dtype}: expected "
+                f"({actions},) bool, True = legal"
             )
         if isinstance(obs, Tracer) or isinstance(legal, Tracer):
             return
         if not np.isfinite(obs).all():
-            where = tuple(int(i) for i in np.argwhere(~np.isfinite(obs))[0])
+            index = tuple(int(i) for i in np.argwhere(~np.isfinite(obs))[0])
             raise ValueError(
-                f"obs[{where}] is {np.asarray(obs)[where]}; expected: finite numbers"
+                f"obs[{index}]={np.asarray(obs)[index]}: expected a finite number"
             )
         if not np.asarray(legal).any():
             raise ValueError(
-                f"no candidate is legal: every one of {', '.join(self.game.action_names)} is masked; expected: at least one"
+                "legal excludes every candidate of "
+                f"{', '.join(self.game.action_names)}: expected at least one"
             )
 
 
+def _plan(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
+    return PLANNERS[models.config.planner](models, at, key)
+
+
+_plan_compiled = jax.jit(_plan)
+
+
 @jax.jit
-def _plan_compiled(
+def _step_compiled(
     agent: Agent,
-    belief: Any,
+    memory: Memory,
     obs: Array,
     legal: Array,
-    present: Array,
-    key: Array,
-) -> Plan:
-    return agent._plan(belief, obs, legal, present, key)
-
-
-@jax.jit
-def _step_compiled(agent: Agent, *given: Any) -> Any:
-    return agent._step(*given)
+    key: PRNGKeyArray,
+    others: Array | None,
+    present: Array | None,
+) -> tuple[Memory, Array, ActorOutput]:
+    return agent._step(memory, obs, legal, key, others, present)

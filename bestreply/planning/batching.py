@@ -1,128 +1,179 @@
-"""Large batches a few at a time, so that what is computed in between stays in a processor's cache; and only what is needed of them."""
+"""Large batches in parts that fit the processor's cache, and only the rows needed."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
+from jaxtyping import Array, Bool, Int, PyTree
+
+from bestreply.opponents.joint_actions import joint_count
+from bestreply.planning.base import DecisionPoint, Models
+from bestreply.types import Plan
+
+OUTCOME_BATCH = 1024
+"""Outcomes (an own action with a joint opponent action) that planners evaluate at a
+time."""
 
 
-def in_chunks(f: Callable[..., Any], size: int) -> Callable[..., Any]:
-    """`f`, of arrays alone, whose `vmap` over more than `size` examples goes through them `size` at a time.
+def outcome_count(models: Models, at: DecisionPoint) -> int:
+    """Return how many outcomes a one-step plan at `at` evaluates.
 
-    The same numbers as `f` under a plain `vmap`, nested ones too. Elsewhere than on a CPU it is `f`: there, large batches are
-    what is fast.
+    Args:
+        models: the models; their settings say how many joint actions there are.
+        at: the decision point.
+    """
+    actions = models.world.num_actions
+    return actions * joint_count(actions, len(at.present) - 1, models.config)
+
+
+def plan_in_batches(
+    plan: Callable[..., Plan], outcomes: int, models: Models, *arguments: PyTree
+) -> Plan:
+    """Return `plan(models, *arguments)`; its `vmap` is split by `OUTCOME_BATCH`.
+
+    Args:
+        plan: a planner for one example.
+        outcomes: number of outcomes that one call evaluates at a time.
+        models: the models.
+        arguments: arrays, the planner's further arguments.
+    """
+    arrays, fixed = eqx.partition(models, eqx.is_array)
+
+    def plan_arrays(arrays: PyTree, *arguments: PyTree) -> Plan:
+        return plan(eqx.combine(arrays, fixed), *arguments)
+
+    size = max(OUTCOME_BATCH // outcomes, 1)
+    return in_batches(plan_arrays, size)(arrays, *arguments)
+
+
+def in_batches(f: Callable[..., PyTree], size: int) -> Callable[..., PyTree]:
+    """Return `f` with a `vmap` that evaluates at most `size` examples at a time.
+
+    Args:
+        f: function of arrays alone.
+        size: examples at a time.
+
+    Returns:
+        A function with the results of `f`, also under nested `vmap`. On devices other
+        than a CPU it is `f` itself: there, large batches are fastest.
     """
     if jax.default_backend() != "cpu":
         return f
-    chunked = custom_vmap(f)
+    split = custom_vmap(f)
 
-    @chunked.def_vmap
-    def batched(count: int, has_batch: Any, *arguments: Any) -> tuple[Any, Any]:
+    @split.def_vmap
+    def batched(
+        count: int, has_batch: Any, *arguments: PyTree
+    ) -> tuple[PyTree, PyTree]:
         leaves, tree = jax.tree.flatten(arguments)
         mapped = jax.tree.leaves(has_batch)
-        along = tuple(0 if m else None for m in mapped)
 
-        def flat(*leaves: Any) -> Any:
+        def flat(*leaves: Array) -> PyTree:
             return f(*jax.tree.unflatten(tree, leaves))
 
-        if count <= size:  # a further vmap around this one goes on chunking
-            out = in_chunks(
-                jax.vmap(flat, in_axes=along, axis_size=count),
-                max(size // count, 1),
-            )(*leaves)
+        if count <= size:  # a further vmap around this one is split too
+            axes = tuple(0 if m else None for m in mapped)
+            whole = jax.vmap(flat, in_axes=axes, axis_size=count)
+            out = in_batches(whole, max(size // count, 1))(*leaves)
         else:
-
-            def one(rows: list[Any]) -> Any:
-                given = iter(rows)
-                return flat(
-                    *(
-                        next(given) if m else leaf
-                        for m, leaf in zip(mapped, leaves, strict=True)
-                    )
-                )
-
-            out = jax.lax.map(
-                one,
-                [x for m, x in zip(mapped, leaves, strict=True) if m],
-                batch_size=size,
-            )
+            out = _map(flat, leaves, mapped, size)
         return out, jax.tree.map(lambda _: True, out)
 
-    return chunked
+    return split
 
 
-def where_needed(f: Callable[..., Any], size: int) -> Callable[..., Any]:
-    """`f(models, shared, row)`, of arrays alone, for each row that is needed: called with models, shared and `needed` [R] bool.
+def _map(
+    f: Callable[..., PyTree], leaves: list[Any], mapped: list[bool], size: int
+) -> PyTree:
+    """Return `f(*leaves)` over the axis 0 of the mapped leaves, `size` at a time."""
 
-    Rows that are not needed are zeros. Under `vmap` on a CPU they aren't computed either: the needed rows of all examples go through
-    `f` together, about `size` at a time. (Not where the models differ from example to example; nor elsewhere than on a CPU.)
+    def one(rows: list[Array]) -> PyTree:
+        row = iter(rows)
+        pairs = zip(mapped, leaves, strict=True)
+        return f(*(next(row) if m else leaf for m, leaf in pairs))
+
+    rows = [x for m, x in zip(mapped, leaves, strict=True) if m]
+    return jax.lax.map(one, rows, batch_size=size)
+
+
+def where_needed(
+    f: Callable[[Any, Any, Array], PyTree], size: int
+) -> Callable[[Any, Any, Any], PyTree]:
+    """Return a function that evaluates `f(models, shared, row)` for the needed rows.
+
+    Under `vmap` on a CPU, the needed rows of all examples are gathered and evaluated
+    about `size` at a time, and the other rows are not computed. (Not where the models
+    differ between examples, and not on other devices.)
+
+    Args:
+        f: function of arrays alone; `row` is an index [].
+        size: rows at a time.
+
+    Returns:
+        Function of the models, the shared arrays and `needed` [R] bool. It returns the
+        results [R, ...]; zeros for rows that are not needed.
     """
 
-    def plain(models: Any, shared: Any, needed: Any) -> Any:
-        out = jax.vmap(lambda row: f(models, shared, row))(
-            jnp.arange(len(needed))
-        )
-        return jax.tree.map(partial(_only, needed), out)
+    def every_row(models: PyTree, shared: PyTree, needed: Array) -> PyTree:
+        rows = jnp.arange(len(needed))
+        out = jax.vmap(lambda row: f(models, shared, row))(rows)
+        return jax.tree.map(partial(_zero_unless, needed), out)
 
     if jax.default_backend() != "cpu":
-        return plain
-    skipping = custom_vmap(plain)
+        return every_row
 
-    def gathered(models: Any, shared: Any, needed: Any) -> Any:
-        """Of examples [B]."""
-        return _gathered(
-            lambda i, row: f(models, jax.tree.map(lambda x: x[i], shared), row),
-            needed,
-            size,
-        )
+    def gathered(models: PyTree, shared: PyTree, needed: Array) -> PyTree:
+        def one(i: Array, row: Array) -> PyTree:
+            return f(models, jax.tree.map(lambda x: x[i], shared), row)
 
-    many = custom_vmap(gathered)
+        return _gathered(one, needed, size)
 
-    @skipping.def_vmap
+    by_example, by_batch = custom_vmap(every_row), custom_vmap(gathered)
+
+    @by_example.def_vmap
     def batched(
-        count: int, has_batch: Any, models: Any, shared: Any, needed: Any
-    ) -> tuple[Any, Any]:
-        out = _apart_or(many, plain, count, has_batch, models, shared, needed)
+        count: int, has_batch: Any, *arguments: PyTree
+    ) -> tuple[PyTree, PyTree]:
+        out = _with_one_model(by_batch, every_row, count, has_batch, *arguments)
         return out, jax.tree.map(lambda _: True, out)
 
-    @many.def_vmap
+    @by_batch.def_vmap
     def batched_again(
-        count: int, has_batch: Any, models: Any, shared: Any, needed: Any
-    ) -> tuple[Any, Any]:
-        def flat(models: Any, *rows: Any) -> Any:
-            joined = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
-            out = many(models, *joined)
+        count: int, has_batch: Any, *arguments: PyTree
+    ) -> tuple[PyTree, PyTree]:
+        def joined(models: PyTree, *rows: PyTree) -> PyTree:
+            flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
+            out = by_batch(models, *flat)
             return jax.tree.map(
                 lambda x: x.reshape(count, -1, *x.shape[1:]), out
             )
 
-        out = _apart_or(
-            flat, gathered, count, has_batch, models, shared, needed
-        )
+        out = _with_one_model(joined, gathered, count, has_batch, *arguments)
         return out, jax.tree.map(lambda _: True, out)
 
-    return skipping
+    return by_example
 
 
-def _apart_or(
-    together: Callable[..., Any],
-    apart: Callable[..., Any],
+def _with_one_model(
+    together: Callable[..., PyTree],
+    separately: Callable[..., PyTree],
     count: int,
     has_batch: Any,
-    models: Any,
-    shared: Any,
-    needed: Any,
-) -> Any:
-    """`together(models, shared, needed)` with a batch axis on all but the models; where they have one too, each example `apart`."""
-    models, shared, needed = jax.tree.map(jnp.asarray, (models, shared, needed))
+    *arguments: PyTree,
+) -> PyTree:
+    """Return `together(models, shared, needed)`, all but the models with a batch axis.
+
+    Where the models have a batch axis too, it is `separately` for each example.
+    """
+    models, shared, needed = jax.tree.map(jnp.asarray, arguments)
     if any(jax.tree.leaves(has_batch[0])):
         axes = jax.tree.map(lambda m: 0 if m else None, tuple(has_batch))
-        return jax.vmap(apart, in_axes=axes, axis_size=count)(
-            models, shared, needed
-        )
+        each = jax.vmap(separately, in_axes=axes, axis_size=count)
+        return each(models, shared, needed)
     rows = jax.tree.map(
         lambda x, m: x if m else jnp.broadcast_to(x, (count, *x.shape)),
         (shared, needed),
@@ -131,32 +182,36 @@ def _apart_or(
     return together(models, *rows)
 
 
-def _only(needed: Any, x: Any) -> Any:
-    return jnp.where(
-        needed.reshape(-1, *(1,) * (x.ndim - 1)), x, jnp.zeros((), x.dtype)
-    )
+def _zero_unless(needed: Bool[Array, " R"], x: Array) -> Array:
+    """Return `x` [R, ...] with zeros in the rows that are not needed."""
+    mask = needed.reshape(-1, *(1,) * (x.ndim - 1))
+    return jnp.where(mask, x, jnp.zeros((), x.dtype))
 
 
-def _gathered(one: Callable[..., Any], needed: Any, size: int) -> Any:
-    """[B, R, ...]: `one(example, row)` for those of `needed` [B, R], gathered from all examples, `size` at a time; else zeros."""
+def _gathered(
+    f: Callable[[Array, Array], PyTree], needed: Bool[Array, "B R"], size: int
+) -> PyTree:
+    """Return `f(example, row)` [B, R, ...], `size` needed rows at a time; else zeros."""
     count, rows = needed.shape
-    size, flat = min(size, count * rows), needed.reshape(-1)
-    order = jnp.argsort(~flat, stable=True)  # the needed ones first
+    total, flat = count * rows, needed.reshape(-1)
+    size = min(size, total)
+    order = jnp.argsort(~flat, stable=True)  # needed rows first
     order = jnp.pad(order, (0, -len(order) % size), mode="edge")
-    zero = jax.eval_shape(one, 0, 0)
-    out = jax.tree.map(
-        lambda x: jnp.zeros((count * rows, *x.shape), x.dtype), zero
-    )
+    shapes = jax.eval_shape(f, 0, 0)
+    out = jax.tree.map(lambda x: jnp.zeros((total, *x.shape), x.dtype), shapes)
 
-    def some(carry: Any) -> Any:
+    def next_rows(
+        carry: tuple[Int[Array, ""], PyTree],
+    ) -> tuple[Int[Array, ""], PyTree]:
         done, out = carry
         at = jax.lax.dynamic_slice(order, (done,), (size,))
-        found = jax.vmap(one)(at // rows, at % rows)
-        return done + size, jax.tree.map(
-            lambda x, y: x.at[at].set(_only(flat[at], y)), out, found
+        new = jax.vmap(f)(at // rows, at % rows)
+        out = jax.tree.map(
+            lambda x, y: x.at[at].set(_zero_unless(flat[at], y)), out, new
         )
+        return done + size, out
 
-    out = jax.lax.while_loop(
-        lambda carry: carry[0] < flat.sum(), some, (0, out)
-    )[1]
+    _, out = jax.lax.while_loop(
+        lambda carry: carry[0] < flat.sum(), next_rows, (jnp.int32(0), out)
+    )
     return jax.tree.map(lambda x: x.reshape(count, rows, *x.shape[1:]), out)

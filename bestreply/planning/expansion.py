@@ -1,7 +1,8 @@
-"""What a plan branches into: every own action against joint actions of the others, one step on, and what becomes of each from there.
+"""Expansion of a decision point: own actions against joint opponent actions.
 
-`look_ahead` and `search` are made of these. On a CPU only legal own actions are scored, and only the branches that are asked
-for are gone into, those of a whole batch together.
+`one_step`, `expectimax` and `mcts` are built from these functions. On a CPU, `expand`
+can skip illegal own actions and `evaluate_branches` skips branches that are not needed;
+the remaining rows of a whole batch are computed together.
 """
 
 from collections.abc import Callable
@@ -10,58 +11,70 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int32, PRNGKeyArray, PyTree
 
-from bestreply.config import PlannerConfig
-from bestreply.models.world_model import PlanningModel
-from bestreply.opponents.base import OpponentModel
+from bestreply.models.world_model import Latent, PlanningModel
+from bestreply.opponents.base import Belief, OpponentModel
 from bestreply.opponents.joint_actions import joint_actions
+from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.batching import where_needed
+from bestreply.types import Plan
 
-SOME = 160
-"""How many actions, of all examples, are scored at a time against all draws. Measured: fewer keep the processor less busy, more are
-filled up by what is not needed."""
+ACTION_BATCH = 160
+"""Own actions, of all examples, that are scored at a time against all joint actions.
+Measured: smaller batches use the processor less, larger ones are padded more."""
 
-FEW = 64
-"""How many branches, of all examples, are gone into at a time."""
+BRANCH_BATCH = 64
+"""Branches, of all examples, that `evaluate_branches` evaluates at a time."""
 
 
 class Branches(NamedTuple):
-    """One step from one observation: A own actions against M joint actions of the others; 0 where the own action is illegal."""
+    """One step from a decision point: A own actions x M joint opponent actions.
 
-    probs: Float[Array, "others A"]  # predicted of the others
-    joint: Array  # [M, N-1] int32, ABSENT for a seat that has left
+    Entries of own actions that were not scored are 0.
+    """
+
+    probs: Float[Array, "others A"]  # predicted opponent policies
+    joint: Int32[Array, "M others"]  # ABSENT for a seat that has left
     weights: Float[Array, " M"]  # of the joint actions; they sum to 1
-    belief: Any  # [M, ...], after each joint action
+    belief: Belief  # [M, ...], after each joint action
     reward: Float[Array, "A M"]
-    discount: Float[Array, "A M"]  # gamma times the chance to go on
-    worth: Float[Array, "A M"]  # V(o')
+    discount: Float[Array, "A M"]  # gamma times P(the game continues)
+    next_value: Float[Array, "A M"]  # V(o'), maximum over the value heads
 
 
-def branch(
-    world: PlanningModel,
-    opponents: OpponentModel,
-    belief: Any,
-    z: Any,
-    obs: Array,
-    legal: Array,
-    present: Array,
-    key: Array,
+def expand(
+    models: Models,
+    at: DecisionPoint,
+    z: Latent,
+    key: PRNGKeyArray,
     *,
-    gamma: float,
-    config: PlannerConfig,
+    all_actions: bool = False,
 ) -> Branches:
-    """All branches from the latent `z` of `obs`. What follows is worth the best of the value heads."""
-    probs, joint, weights, after = opponent_outcomes(
-        opponents, belief, obs, legal, present, key, config
-    )
-    posterior = jax.vmap(opponents.posterior, axis_size=len(joint))(
-        after
-    )  # a belief can be empty
+    """Evaluate own actions against joint opponent actions, one step ahead.
+
+    Args:
+        models: the models, and the settings of the planner.
+        at: the decision point.
+        z: latent of `at.obs`.
+        key: for drawing joint actions, where they are too many to enumerate.
+        all_actions: score illegal own actions too.
+
+    Returns:
+        The branches.
+    """
+    world, opponents = models.world, models.opponents
+    probs = opponents.predict(at.belief, at.obs, at.legal)
+    joint, weights = joint_actions(probs, at.present[1:], key, models.config)
+    belief = jax.vmap(lambda others: _update(opponents, at, others))(joint)
+    posterior = jax.vmap(
+        opponents.posterior,
+        axis_size=len(joint),  # a belief can be empty
+    )(belief)
     arrays, fixed = eqx.partition(world, eqx.is_array)
 
-    def of_action(
-        arrays: Any, shared: Any, own: Array
+    def outcomes_of(
+        arrays: PyTree, shared: PyTree, action: Array
     ) -> tuple[Array, Array, Array]:
         world: Any = eqx.combine(arrays, fixed)
         z, joint, posterior = shared
@@ -69,106 +82,146 @@ def branch(
         def outcome(
             others: Array, posterior: Array
         ) -> tuple[Array, Array, Array]:
-            discount = gamma * jax.nn.sigmoid(world.continues(z, own, others))
-            worth = world.values_of(world.next(z, own, others), posterior).max()
-            return world.reward(z, own, others), discount, worth
+            reward = world.reward(z, action, others)
+            continues = jax.nn.sigmoid(world.continues(z, action, others))
+            after = world.next(z, action, others)
+            next_value = world.values_of(after, posterior).max()
+            return reward, models.gamma * continues, next_value
 
         return jax.vmap(outcome)(joint, posterior)
 
-    scored = where_needed(of_action, SOME)(arrays, (z, joint, posterior), legal)
-    return Branches(probs, joint, weights, after, *scored)
-
-
-def go_into(
-    go: Callable[..., Array],
-    world: PlanningModel,
-    opponents: OpponentModel,
-    found: Branches,
-    z: Any,
-    needed: Bool[Array, "A M"],
-    each: Any,
-    shared: Any,
-) -> Float[Array, "A M"]:
-    """`go(world, opponents, z', belief', each, shared)` for the branches that are `needed`, else 0.
-
-    `each`: arrays [A, M, ...], of which `go` is given its branch's; `shared`: arrays that all branches are given.
-    """
-    models, fixed = eqx.partition((world, opponents), eqx.is_array)
-
-    def of_branch(models: Any, rest: Any, row: Array) -> Array:
-        world, opponents = eqx.combine(models, fixed)
-        z, joint, belief, each, shared = rest
-        own, others = row // len(joint), row % len(joint)
-        after = world.next(z, own, joint[others])
-        believed, mine = (
-            jax.tree.map(lambda x: x[others], belief),
-            jax.tree.map(lambda x: x[own, others], each),
+    shared = z, joint, posterior
+    if all_actions:
+        scored = jax.vmap(lambda action: outcomes_of(arrays, shared, action))(
+            jnp.arange(world.num_actions)
         )
-        return go(world, opponents, after, believed, mine, shared)
-
-    rest = z, found.joint, found.belief, each, shared
-    return where_needed(of_branch, FEW)(
-        models, rest, needed.reshape(-1)
-    ).reshape(needed.shape)
-
-
-def likely(
-    found: Branches,
-    legal: Array,
-    gamma: float,
-    config: PlannerConfig,
-    reach: Array | float = 1.0,
-) -> tuple[Bool[Array, "A M"], Float[Array, "A M"]]:
-    """Which branches come about with `config.prune_below` or more, and how likely each is, from a place that is reached with `reach`."""
-    reached = reach * found.weights * found.discount / gamma
-    return legal[:, None] & (found.weights > 0) & (
-        reached >= config.prune_below
-    ), reached
+    else:
+        scored = where_needed(outcomes_of, ACTION_BATCH)(
+            arrays, shared, at.legal
+        )
+    return Branches(probs, joint, weights, belief, *scored)
 
 
-def arrive(
-    world: PlanningModel,
-    opponents: OpponentModel,
-    z: Any,
-    present: Array,
-    *,
-    reencode: bool = True,
-) -> tuple[Array, Any, Array, Array]:
-    """What is seen at the latent `z`: the observation as the game would show it, a latent, own legal actions, who is in the game.
+def _update(
+    opponents: OpponentModel, at: DecisionPoint, others: Int32[Array, " others"]
+) -> Belief:
+    """Return the belief after the opponents' actions; the own action is irrelevant."""
+    joint = jnp.concatenate([jnp.zeros(1, jnp.int32), others])
+    return opponents.update(at.belief, at.obs, joint, at.present)
 
-    The latent is that of the observation, so that small errors do not add up; with `reencode=False` it goes on as it is.
+
+def make_plan(branches: Branches, at: DecisionPoint) -> Plan:
+    """Return the plan with the expected reward and next value of every own action.
+
+    Args:
+        branches: the expansion of `at`.
+        at: the decision point; its belief is part of the plan.
     """
-    obs = world.imagine(z)
-    z = world.encode(obs) if reencode else z
-    told = opponents.game.present_in(obs)
-    return (
-        obs,
-        z,
-        world.allowed(z),
-        present if told is None else jnp.asarray(told) & present,
+    reward = branches.reward @ branches.weights
+    value = (branches.discount * branches.next_value) @ branches.weights
+    scores = jnp.where(at.legal, reward + value, -jnp.inf)
+    return Plan(
+        scores=scores,
+        reward=reward,
+        value=value,
+        action=jnp.argmax(scores).astype(jnp.int32),
+        others=jnp.where(at.present[1:, None], branches.probs, 0.0),
+        belief=at.belief,
     )
 
 
-def opponent_outcomes(
-    opponents: OpponentModel,
-    belief: Any,
-    obs: Array,
-    legal: Array,
-    present: Array,
-    key: Array,
-    config: PlannerConfig,
-) -> tuple[Array, Array, Array, Any]:
-    """Their predicted probabilities [N-1, A], M joint actions [M, N-1] with their weights [M], and the belief after each [M, ...]."""
-    probs = opponents.predict(belief, obs, legal)
-    joint, weights = joint_actions(probs, present[1:], key, config)
+def evaluate_branches(
+    value: Callable[..., Array],
+    models: Models,
+    branches: Branches,
+    z: Latent,
+    needed: Bool[Array, "A M"],
+    per_branch: PyTree,
+    shared: PyTree,
+) -> Float[Array, "A M"]:
+    """Return `value(models, z', belief', per_branch, shared)` of each needed branch.
 
-    def believed(others: Array) -> Any:
-        own_action_does_not_matter = jnp.zeros(1, jnp.int32)
-        return opponents.update(
-            belief,
-            obs,
-            jnp.concatenate([own_action_does_not_matter, others]),
-            present,
-        )
+    Args:
+        value: function of the models, the next latent, the next belief, the branch's
+            own part of `per_branch`, and `shared`; it returns a scalar.
+        models: the models.
+        branches: the expansion of the latent `z`.
+        z: the expanded latent.
+        needed: the branches to evaluate.
+        per_branch: arrays [A, M, ...].
+        shared: arrays that all branches have in common.
 
-    return probs, joint, weights, jax.vmap(believed)(joint)
+    Returns:
+        The values; 0 where a branch is not needed.
+    """
+    arrays, fixed = eqx.partition(models, eqx.is_array)
+
+    def value_of(arrays: PyTree, shared: PyTree, row: Array) -> Array:
+        models: Models = eqx.combine(arrays, fixed)
+        z, joint, belief, per_branch, rest = shared
+        own, draw = row // len(joint), row % len(joint)
+        after = models.world.next(z, own, joint[draw])
+        belief = jax.tree.map(lambda x: x[draw], belief)
+        part = jax.tree.map(lambda x: x[own, draw], per_branch)
+        return value(models, after, belief, part, rest)
+
+    values = where_needed(value_of, BRANCH_BATCH)(
+        arrays,
+        (z, branches.joint, branches.belief, per_branch, shared),
+        needed.reshape(-1),
+    )
+    return values.reshape(needed.shape)
+
+
+def likely_branches(
+    models: Models,
+    branches: Branches,
+    legal: Bool[Array, " A"],
+    reach: Float[Array, ""],
+) -> tuple[Bool[Array, "A M"], Float[Array, "A M"]]:
+    """Return which branches are likely enough to expand, and their reach probabilities.
+
+    Args:
+        models: their settings give the least probability, `prune_below`.
+        branches: the expansion of a decision point.
+        legal: own legal actions there.
+        reach: probability of reaching the decision point.
+
+    Returns:
+        A mask, and the probability of reaching each branch by opponent actions and
+        continuation alone.
+    """
+    reached = reach * branches.weights * branches.discount / models.gamma
+    likely = (branches.weights > 0) & (reached >= models.config.prune_below)
+    return legal[:, None] & likely, reached
+
+
+def observe_latent(
+    models: Models,
+    z: Latent,
+    belief: Belief,
+    present: Bool[Array, " N"],
+    *,
+    reencode: bool = True,
+) -> tuple[DecisionPoint, Latent]:
+    """Return the decision point that a predicted latent shows, and its latent.
+
+    Args:
+        models: the models.
+        z: the predicted latent.
+        belief: the belief there.
+        present: seats that were in the game before.
+        reencode: return the latent of the predicted observation, so that small
+            errors do not accumulate; otherwise `z` itself.
+
+    Returns:
+        The decision point, with the observation as the game shows it (0/1 entries
+        rounded), and the latent.
+    """
+    world: PlanningModel = models.world
+    obs = world.imagine(z)
+    z = world.encode(obs) if reencode else z
+    shown = models.opponents.game.present_in(obs)
+    if shown is not None:
+        present = jnp.asarray(shown) & present
+    return DecisionPoint(obs, world.allowed(z), present, belief), z

@@ -1,119 +1,95 @@
-"""Several steps of look-ahead: expectimax over own actions and the others' predicted ones, to a small depth.
+"""Expectimax to a small depth, over own actions and predicted opponent actions.
 
-    V_0(z, b) = V(z, b),    V_d(z, b) = max over legal a_i of E_{a_j ~ pi_hat_j(. | o, b)} [ r + gamma c V_{d-1}(z', b') ]
+    V_0(z, b) = V(z, b)
+    V_d(z, b) = max over legal a_i of
+                E_{a_j ~ pi_hat_j(. | o, b)} [ r + gamma c V_{d-1}(z', b') ]
 
-with c the chance to go on and b' the belief after a_j: the planner accounts for what the next actions will tell it. What is unlikely
-to come about is not looked into: where the others' moves and the chances to go on, from now to z', come to less than
-`config.prune_below`, V_{d-1} is V_0.
+with c the probability that the game continues and b' the belief after a_j: the planner
+accounts for what the next actions reveal. Branches whose reach probability (of opponent
+actions and continuation) is below `config.prune_below` are not expanded; there V_{d-1}
+is V_0.
 """
-
-import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from bestreply.config import PlannerConfig
-from bestreply.models.world_model import PlanningModel
-from bestreply.opponents.base import OpponentModel
-from bestreply.opponents.joint_actions import joint_count
-from bestreply.planning.expansion import arrive, branch, go_into, likely
-from bestreply.planning.one_step import make_plan, planned_in_chunks
+from bestreply.models.world_model import Latent
+from bestreply.opponents.base import Belief
+from bestreply.planning.base import DecisionPoint, Models
+from bestreply.planning.batching import outcome_count, plan_in_batches
+from bestreply.planning.expansion import (
+    evaluate_branches,
+    expand,
+    likely_branches,
+    make_plan,
+    observe_latent,
+)
 from bestreply.types import Plan
 
 DEEPER_SAMPLES = 4
-"""Joint opponent actions sampled above `planner.joint_limit` at each step after the first."""
+"""Joint opponent actions sampled above `planner.joint_limit` at each step after the
+first."""
 
 
-def look_ahead(
-    world: PlanningModel,
-    opponents: OpponentModel,
-    belief: Any,
-    obs: Array,
-    legal: Array,
-    present: Array,
-    key: Array,
-    *,
-    gamma: float,
-    config: PlannerConfig,
-) -> Plan:
-    """Scores every candidate action over `config.depth` steps; depth 1 is `one_step`. Same arguments, same plan.
+def expectimax(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
+    """Score every candidate action over `config.depth` steps; depth 1 is `one_step`.
 
-    Between steps the predicted observation is read as the world shows it (0/1 entries rounded) and encoded again, so that small
-    errors do not add up; predicted masks and the chance to go on are respected. Where the others' joint actions are too many to
-    enumerate, `config.samples` are drawn at the first step and `DEEPER_SAMPLES` at each later one.
+    Between steps the predicted observation is rounded as the game shows it and encoded
+    again, so that small errors do not accumulate. Predicted legal actions and the
+    probability of continuation are respected.
+
+    Args:
+        models: the models, and the settings of the planner.
+        at: the decision point.
+        key: for drawing joint opponent actions, where they are too many to enumerate:
+            `config.samples` at the first step, `DEEPER_SAMPLES` at each later one.
+
+    Returns:
+        The plan.
     """
 
-    def score(world: Any, opponents: Any, *seen: Any) -> Plan:
-        belief, obs, legal, present, key = seen
-        here = belief, world.encode(obs), obs, legal, present
-        return _plan(
-            world,
-            opponents,
-            *here,
-            jnp.float32(1),
-            key,
-            config.depth,
-            gamma,
-            config,
-        )
+    def plan(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
+        z, reach = models.world.encode(at.obs), jnp.float32(1)
+        return _plan(models, at, z, reach, key, models.config.depth)
 
-    outcomes = world.num_actions * joint_count(
-        world.num_actions, len(present) - 1, config
-    )
-    return planned_in_chunks(
-        score, outcomes, world, opponents, belief, obs, legal, present, key
-    )
+    return plan_in_batches(plan, outcome_count(models, at), models, at, key)
 
 
 def _plan(
-    world: Any,
-    opponents: Any,
-    belief: Any,
-    z: Any,
-    obs: Array,
-    legal: Array,
-    present: Array,
+    models: Models,
+    at: DecisionPoint,
+    z: Latent,
     reach: Float[Array, ""],
-    key: Array,
+    key: PRNGKeyArray,
     depth: int,
-    gamma: float,
-    config: PlannerConfig,
 ) -> Plan:
-    """`depth` steps from the latent `z` of `obs`, which is reached with probability `reach` from where the planner stands."""
+    """Plan `depth` steps from latent `z` of `at`, which has probability `reach`."""
     draw_key, key = jax.random.split(key)
-    here = belief, z, obs, legal, present
-    found = branch(
-        world, opponents, *here, draw_key, gamma=gamma, config=config
+    branches = expand(models, at, z, draw_key)
+    if depth == 1:
+        return make_plan(branches, at)
+
+    def deeper_value(
+        models: Models,
+        z: Latent,
+        belief: Belief,
+        reach_and_key: tuple[Array, PRNGKeyArray],
+        present: Bool[Array, " N"],
+    ) -> Float[Array, ""]:
+        at, z = observe_latent(models, z, belief, present)
+        return _plan(models, at, z, *reach_and_key, depth - 1).scores.max()
+
+    needed, reached = likely_branches(models, branches, at.legal, reach)
+    keys = jax.random.split(key, len(branches.weights))  # one for each draw
+    deeper = evaluate_branches(
+        deeper_value,
+        models.with_settings(samples=DEEPER_SAMPLES),
+        branches,
+        z,
+        needed,
+        (reached, jnp.broadcast_to(keys, reached.shape)),
+        at.present,
     )
-    worth = found.worth
-    if depth > 1:
-        needed, reached = likely(found, legal, gamma, config, reach)
-        below = dataclasses.replace(config, samples=DEEPER_SAMPLES)
-
-        def go(
-            world: Any,
-            opponents: Any,
-            z: Any,
-            belief: Any,
-            each: Any,
-            present: Array,
-        ) -> Array:
-            reach, key = each
-            seen, z, legal, present = arrive(world, opponents, z, present)
-            there = belief, z, seen, legal, present
-            return _plan(
-                world, opponents, *there, reach, key, depth - 1, gamma, below
-            ).scores.max()
-
-        keys = jax.random.split(
-            key, len(found.weights)
-        )  # the same draws for every candidate
-        each = reached, jnp.broadcast_to(keys, reached.shape)
-        worth = jnp.where(
-            needed,
-            go_into(go, world, opponents, found, z, needed, each, present),
-            worth,
-        )
-    return make_plan(found, worth, legal, present, belief)
+    next_value = jnp.where(needed, deeper, branches.next_value)
+    return make_plan(branches._replace(next_value=next_value), at)

@@ -1,115 +1,106 @@
-"""Others that reason about others: level 0 are the players of the data, level k replies best to players of level k - 1.
+"""Level-k opponents: level 0 is the library, level k replies best to level k - 1.
 
-After MBOM (Yu, Jiang, Zhang, Jiang, Lu: "Model-Based Opponent Modeling", 2022): replies are imagined in the learned world model, and Bayes'
-rule weighs the levels by what each player is seen to do. A re-implementation: theirs fine-tunes level 0 while playing; here level 0 is a
-library of all players of the data, and nothing is trained at play.
+After MBOM (Yu, Jiang, Zhang, Jiang, Lu: "Model-Based Opponent Modeling", 2022): replies
+are computed in the learned world model, and Bayes' rule weights the levels by each
+player's observed actions. A re-implementation: MBOM fine-tunes level 0 during play;
+here level 0 is a library of all players of the data, and nothing is trained during
+play.
 """
 
-from typing import Any
+from typing import cast
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from bestreply.config import PlannerConfig
 from bestreply.games.base import Game
 from bestreply.models.world_model import WorldModel
 from bestreply.opponents.base import (
+    Belief,
     OpponentModel,
     opponent_legal,
     opponent_views,
+    present_seats,
     sees_opponents,
 )
 from bestreply.opponents.mixture import MixtureOpponents
-from bestreply.planning.one_step import score_one_step
+from bestreply.planning.base import DecisionPoint, Models
+from bestreply.planning.one_step import plan_one_step
 
 REASONING_LEVELS = 2
-"""Levels of players above the library: level k replies best to level k - 1."""
-RARER = 4
-"""A further level is so many times as rare as the one below, before anything is seen."""
+"""Levels above the library: level k replies best to level k - 1."""
+LEVEL_RATIO = 4
+"""Prior probability of a level relative to the next higher one."""
 TEMPERATURE = 0.05
-"""Of replies, in deviations of the returns in the data."""
+"""Temperature of the replies, in standard deviations of the returns in the data."""
 
 
-class Repliers(OpponentModel):
-    """Each other player draws its action from softmax(scores / temperature), the scores being those of one step of planning from its own
-    view, with our world model and value, among players `below`, of whom it knows no more than before the first move.
+class ReplyingOpponents(OpponentModel):
+    """Opponents that reply best, by one-step planning, to the opponents in `models`.
 
-    Needs a game whose observation tells what the others see.
+    Each draws its action from softmax(scores / temperature). The scores are computed
+    from its own view, with our world model and value, and with the belief of an
+    episode's start. Needs a game whose observation shows what the opponents see.
     """
 
-    below: OpponentModel
-    world: WorldModel
+    models: Models
     game: Game = eqx.field(static=True)
-    config: PlannerConfig = eqx.field(static=True)
-    gamma: float = eqx.field(static=True)
 
     def __check_init__(self) -> None:
         if not sees_opponents(self.game):
             raise ValueError(
-                f"model.opponents=level_k in {self.game.name}: expected a game whose observation shows what opponents see, or "
-                "types, recurrent or in_context"
+                f"model.opponents=level_k in {self.game.name}: expected a game whose "
+                "observation shows what opponents see, or types, recurrent or "
+                "in_context"
             )
 
-    def init(self) -> Any:
+    def init(self) -> Belief:
         return ()
 
     def predict(
-        self, belief: Any, obs: Array, legal: Array
+        self, belief: Belief, obs: Float[Array, "*obs"], legal: Array
     ) -> Float[Array, "others A"]:
-        start = self.below.init()
-        scale = self.world.units(self.below.posterior(start))[1].mean()
+        library = self.models.opponents
+        start = library.init()
+        world = cast(WorldModel, self.models.world)
+        scale = world.units(library.posterior(start))[1].mean()
 
-        def one(view: Array, legal: Array) -> Array:
-            told = self.game.present_in(view)
-            present = (
-                jnp.ones(self.game.num_players, bool)
-                if told is None
-                else jnp.asarray(told)
-            )
-            seen = start, view, legal, present, jax.random.key(0)
-            plan = score_one_step(
-                self.world,
-                self.below,
-                *seen,
-                gamma=self.gamma,
-                config=self.config,
-            )
+        def policy(
+            view: Float[Array, "*obs"], legal: Bool[Array, " A"]
+        ) -> Float[Array, " A"]:
+            present = present_seats(self.game, view)
+            at = DecisionPoint(view, legal, present, start)
+            plan = plan_one_step(self.models, at, jax.random.key(0))
             return jax.nn.softmax(plan.scores / (TEMPERATURE * scale))
 
-        return jax.vmap(one)(
+        return jax.vmap(policy)(
             opponent_views(self.game, obs), opponent_legal(self.game, obs)
         )
 
-    def posterior(self, belief: Any) -> Float[Array, "others G"]:
-        return self.below.posterior(self.below.init())
+    def posterior(self, belief: Belief) -> Float[Array, "others G"]:
+        library = self.models.opponents
+        return library.posterior(library.init())
 
 
-def reason(
-    library: OpponentModel,
-    world: WorldModel,
-    game: Game,
-    config: PlannerConfig,
-    gamma: float,
-    prior_mixing: float,
-    levels: int = REASONING_LEVELS,
+def level_k_mixture(
+    models: Models, prior_mixing: float, levels: int = REASONING_LEVELS
 ) -> MixtureOpponents:
-    """The players of `library` and `levels` levels of players above them, weighed by Bayes' rule for each other player."""
-    models: list[OpponentModel] = [library]
+    """Return a mixture of the library and the levels above it.
+
+    Args:
+        models: world model, planner settings, and the library as opponents.
+        prior_mixing: fraction of the prior mixed into the belief at each step.
+        levels: number of levels above the library.
+    """
+    library, game = models.opponents, models.opponents.game
+    levels_of: list[OpponentModel] = [library]
     for _ in range(levels):
-        models.append(
-            Repliers(
-                below=models[-1],
-                world=world,
-                game=game,
-                config=config,
-                gamma=gamma,
-            )
-        )
-    weights = jnp.asarray([float(RARER) ** -k for k in range(levels + 1)])
+        below = Models(models.world, levels_of[-1], models.gamma, models.config)
+        levels_of.append(ReplyingOpponents(models=below, game=game))
+    weights = jnp.asarray([float(LEVEL_RATIO) ** -k for k in range(levels + 1)])
     return MixtureOpponents(
-        models=tuple(models),
+        models=tuple(levels_of),
         weights=weights / weights.sum(),
         game=game,
         prior_mixing=prior_mixing,

@@ -8,7 +8,10 @@ import pytest
 from bestreply import make_game
 from bestreply.config import ModelConfig
 from bestreply.games.symmetries import transform_obs
-from bestreply.models.symmetry_ensemble import SymmetryEnsemble, seen_from
+from bestreply.models.symmetry_ensemble import (
+    SymmetryEnsemble,
+    averaged_over_symmetries,
+)
 from bestreply.models.world_model import WorldModel
 
 GAME = make_game(
@@ -65,9 +68,12 @@ def test_a_mean_over_what_each_view_is_said_to_be_worth():
 
 def test_one_view_or_no_symmetries_leave_the_world_as_it_is():
     learned = world()
-    assert seen_from(1, learned, GAME) is learned
+    assert averaged_over_symmetries(learned, GAME, 1) is learned
     matrix = make_game("matrix", payoffs=(((3, 1), (0, 2)), ((1, 0), (2, 5))))
     assert (
-        matrix.symmetries() is None and seen_from(8, learned, matrix) is learned
+        matrix.symmetries() is None
+        and averaged_over_symmetries(learned, matrix, 8) is learned
     )
-    assert isinstance(seen_from(2, learned, GAME), SymmetryEnsemble)
+    assert isinstance(
+        averaged_over_symmetries(learned, GAME, 2), SymmetryEnsemble
+    )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bestreply.planning.batching import in_chunks, where_needed
+from bestreply.planning.batching import in_batches, where_needed
 
 W, X = (
     np.random.default_rng(0).normal(size=(5, 3, 4)),
@@ -19,7 +19,7 @@ def layer(w, x):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
 def test_over_one_axis_with_the_weights_shared(size):
-    got = jax.jit(jax.vmap(in_chunks(layer, size), in_axes=(None, 0)))(
+    got = jax.jit(jax.vmap(in_batches(layer, size), in_axes=(None, 0)))(
         W[0], X[0]
     )
     np.testing.assert_allclose(got["out"], np.tanh(X[0] @ W[0].T), rtol=1e-5)
@@ -28,7 +28,7 @@ def test_over_one_axis_with_the_weights_shared(size):
 
 @pytest.mark.parametrize("size", [1, 3, 10, 100])
 def test_over_two_axes_with_the_weights_batched_too(size):
-    inner = jax.vmap(in_chunks(layer, size), in_axes=(None, 0))
+    inner = jax.vmap(in_batches(layer, size), in_axes=(None, 0))
     got = jax.jit(jax.vmap(inner))(W, X)
     np.testing.assert_allclose(
         got["out"], np.tanh(np.einsum("bij,bmj->bmi", W, X)), rtol=1e-5
@@ -39,7 +39,7 @@ def test_no_more_than_so_many_are_computed_at_once():
     """The largest array that the compiled program makes has `size` rows, not the whole batch's."""
     wide = jnp.ones((50, 4))
     program = (
-        jax.jit(jax.vmap(in_chunks(lambda x: (x[:, None] * wide.T).sum(), 3)))
+        jax.jit(jax.vmap(in_batches(lambda x: (x[:, None] * wide.T).sum(), 3)))
         .lower(jnp.ones((64, 4)))
         .as_text()
     )

@@ -15,7 +15,8 @@ from bestreply.models.true_model import TrueModel
 from bestreply.models.world_model import WorldModel
 from bestreply.opponents.base import OpponentModel
 from bestreply.opponents.rules import RuleOpponents
-from bestreply.planning.expectimax import look_ahead
+from bestreply.planning.base import DecisionPoint, Models
+from bestreply.planning.expectimax import expectimax
 from bestreply.planning.one_step import one_step
 
 GAMMA = 0.9
@@ -31,7 +32,7 @@ def nothing_learned(worth=0.0):
 
 
 def plan(
-    world, opponents, obs, legal, planner=look_ahead, present=None, **settings
+    world, opponents, obs, legal, planner=expectimax, present=None, **settings
 ):
     config = PlannerConfig(**settings)
     here = (
@@ -42,16 +43,9 @@ def plan(
 
     @jax.jit
     def answer(*sight):
-        key = jax.random.key(0)
-        return planner(
-            world,
-            opponents,
-            opponents.init(),
-            *sight,
-            key,
-            gamma=GAMMA,
-            config=config,
-        )
+        at = DecisionPoint(*sight, opponents.init())
+        models = Models(world, opponents, GAMMA, config)
+        return planner(models, at, jax.random.key(0))
 
     return answer(obs, legal, here)
 

@@ -13,7 +13,8 @@ from bestreply.config import ModelConfig, PlannerConfig
 from bestreply.models.world_model import WorldModel
 from bestreply.opponents.base import OpponentModel
 from bestreply.opponents.learned import LearnedOpponents
-from bestreply.planning.level_k import Repliers, reason
+from bestreply.planning.base import Models
+from bestreply.planning.level_k import ReplyingOpponents, level_k_mixture
 from bestreply.types import Array
 
 ROCK, PAPER, SCISSORS = range(3)
@@ -68,14 +69,16 @@ def world():
 def test_each_level_beats_the_one_below():
     below = Rocks()
     for best in (PAPER, SCISSORS):
-        below = Repliers(below, world(), GAME, PLANNER, 0.9)
+        below = ReplyingOpponents(Models(world(), below, 0.9, PLANNER), GAME)
         probs = eqx.filter_jit(below.predict)((), OBS, LEGAL)[0]
         assert probs.argmax() == best
         assert probs[best] > 0.9
 
 
 def test_bayes_rule_finds_the_level():
-    mixed = reason(Rocks(), world(), GAME, PLANNER, 0.9, prior_mixing=0.0)
+    mixed = level_k_mixture(
+        Models(world(), Rocks(), 0.9, PLANNER), prior_mixing=0.0
+    )
     belief = mixed.init()
     np.testing.assert_allclose(
         belief[0][0], np.array([16, 4, 1]) / 21, rtol=1e-5
@@ -110,4 +113,4 @@ def test_games_that_hide_what_others_see_are_refused():
         ValueError,
         match="expected a game whose observation shows what opponents see",
     ):
-        Repliers(below, world(), hidden, PLANNER, 0.9)
+        ReplyingOpponents(Models(world(), below, 0.9, PLANNER), hidden)

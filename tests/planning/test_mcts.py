@@ -15,7 +15,8 @@ from bestreply.config import ModelConfig, PlannerConfig
 from bestreply.models.world_model import WorldModel
 from bestreply.opponents.base import OpponentModel
 from bestreply.opponents.learned import LearnedOpponents
-from bestreply.planning.mcts import search
+from bestreply.planning.base import DecisionPoint, Models
+from bestreply.planning.mcts import mcts
 from bestreply.planning.one_step import one_step
 from bestreply.types import ABSENT
 
@@ -138,18 +139,9 @@ def one_type(probs):
 def plan(world, opponents, state, key, legal=None, **settings):
     legal = jnp.ones(world.num_actions, bool) if legal is None else legal
     obs, here = jax.nn.one_hot(state, world.obs_shape[0]), jnp.ones(2, bool)
-    return search(
-        world,
-        opponents,
-        opponents.init(),
-        obs,
-        legal,
-        here,
-        key,
-        gamma=GAMMA,
-        config=CONFIG,
-        **settings,
-    )
+    models = Models(world, opponents, GAMMA, CONFIG)
+    at = DecisionPoint(obs, legal, here, opponents.init())
+    return mcts(models, at, key, **settings)
 
 
 def plans(world, opponents, state, keys=20, **settings):
@@ -283,17 +275,11 @@ def test_one_step_deep_is_one_step():
     found = plan(
         world, opponents, 0, jax.random.key(0), legal, simulations=9, depth=1
     )
-    flat = one_step(
-        world,
-        opponents,
-        opponents.init(),
-        jnp.eye(16)[0],
-        legal,
-        jnp.ones(2, bool),
-        jax.random.key(0),
-        gamma=GAMMA,
-        config=CONFIG,
+    at = DecisionPoint(
+        jnp.eye(16)[0], legal, jnp.ones(2, bool), opponents.init()
     )
+    models = Models(world, opponents, GAMMA, CONFIG)
+    flat = one_step(models, at, jax.random.key(0))
     allowed = np.flatnonzero(legal)  # an illegal action isn't asked about here
     for name in ("scores", "reward", "value"):
         x, y = getattr(found, name), getattr(flat, name)
@@ -384,21 +370,13 @@ def test_where_joint_actions_are_drawn_a_small_budget_draws_few():
     )
     legal = jnp.asarray(tables["legal"][0])
     config = PlannerConfig(joint_limit=1, samples=32)
-    args = (
-        Table(tables),
-        opponents,
-        opponents.init(),
-        jnp.eye(16)[0],
-        legal,
-        jnp.ones(2, bool),
+    models = Models(Table(tables), opponents, GAMMA, config)
+    at = DecisionPoint(
+        jnp.eye(16)[0], legal, jnp.ones(2, bool), opponents.init()
     )
     found = {
         n: jax.jit(
-            jax.vmap(
-                lambda k, n=n: search(
-                    *args, k, gamma=GAMMA, config=config, simulations=n, depth=1
-                )
-            )
+            jax.vmap(lambda k, n=n: mcts(models, at, k, simulations=n, depth=1))
         )(jax.random.split(jax.random.key(0), 50)).reward
         for n in (8, 128, 1024)
     }
@@ -574,21 +552,13 @@ GAME = make_game(
 SIZES = ModelConfig(latent=4, width=8, depth=1)
 WORLD = WorldModel(GAME, SIZES, goals=3, heads=2, key=jax.random.key(0))
 MINDS = LearnedOpponents.create(GAME, SIZES, 3, key=jax.random.key(5))
+OBS, LEGAL = jnp.zeros(GAME.obs_shape), jnp.ones(3, bool)
 
 
 def learned(obs, legal, present, key):
-    return search(
-        WORLD,
-        MINDS,
-        MINDS.init(),
-        obs,
-        legal,
-        present,
-        key,
-        gamma=GAMMA,
-        config=CONFIG,
-        simulations=12,
-    )
+    at = DecisionPoint(obs, legal, present, MINDS.init())
+    models = Models(WORLD, MINDS, GAMMA, CONFIG)
+    return mcts(models, at, key, simulations=12)
 
 
 @pytest.mark.slow
@@ -655,18 +625,7 @@ def test_many_models_are_one_vmap():
 
 @pytest.mark.parametrize("name", ["simulations", "draws", "depth"])
 def test_a_tree_of_nothing_is_refused(name):
-    with pytest.raises(
-        ValueError, match=f"search: {name}=0; expected: 1 or more"
-    ):
-        search(
-            WORLD,
-            MINDS,
-            MINDS.init(),
-            jnp.zeros(GAME.obs_shape),
-            jnp.ones(3, bool),
-            jnp.ones(3, bool),
-            jax.random.key(0),
-            gamma=GAMMA,
-            config=CONFIG,
-            **{name: 0},
-        )
+    models = Models(WORLD, MINDS, GAMMA, CONFIG)
+    at = DecisionPoint(OBS, LEGAL, LEGAL, MINDS.init())
+    with pytest.raises(ValueError, match=f"{name}=0: expected 1 or more"):
+        mcts(models, at, jax.random.key(0), **{name: 0})
