@@ -39,6 +39,7 @@ from bestreply.training.losses import observation_loss, opponent_losses
 from bestreply.training.metrics_log import MetricsLog
 from bestreply.training.targets import n_step_return
 from bestreply.types import ABSENT
+from tests.shared import build, compiled
 
 HUNT = make_game(
     "stag_hunt(height=3, width=3, hunters=3, stags=1, hares=2, max_steps=6)"
@@ -67,20 +68,17 @@ def test_1_who_has_left_did_not_stay(hunts):
         and (found.others[~gone] != ABSENT).all()
     )
     assert found.present[:, 0].all() and (found.action != ABSENT).all()
-    model = LearnedOpponents.create(HUNT, SMALL, 1, key=jax.random.key(0))
-    each = np.ones((*found.others.shape, 1))
-    losses, counts = jax.vmap(lambda o, a, w: opponent_losses(model, o, a, w))(
-        found.obs, found.others, each
-    )
+    model = build(LearnedOpponents.create, HUNT, SMALL, 1)
+    each = np.ones((*found.others.shape, 1), np.float32)
+    of_steps = compiled(opponent_losses, over=(None, 0, 0, 0))
+    losses, counts = of_steps(model, found.obs, found.others, each)
     assert (np.asarray(counts) == ~gone).all() and (
         np.asarray(losses)[gone] == 0
     ).all()
     stayed = np.where(
         gone, STAY, found.others
     )  # were it stored so, it would count
-    assert jax.vmap(lambda o, a, w: opponent_losses(model, o, a, w))(
-        found.obs, stayed, each
-    )[1].all()
+    assert np.all(of_steps(model, found.obs, stayed, each)[1])
 
 
 def test_2_ego_first_everywhere():
@@ -131,34 +129,39 @@ def test_3_a_step_limit_is_not_the_end_of_the_world(hunts):
 def blank(game, likelihood):
     """A world model that decodes an empty board, whatever happens."""
     config = dataclasses.replace(SMALL, likelihood=likelihood)
-    world = WorldModel(game, config, goals=1, heads=1, key=jax.random.key(0))
+    world = build(WorldModel, game, config, goals=1, heads=1)
     decoder = jax.tree.map(
-        lambda x: jnp.zeros_like(x) if eqx.is_inexact_array(x) else x,
-        world.decoder,
+        lambda x: jax.device_put(np.zeros(x.shape, x.dtype)), world.decoder
     )
-    empty = jnp.where(
-        world.binary, -6.0 if likelihood == "bernoulli" else 0.0, 0.0
-    )
+    logits = np.asarray(world.binary) * np.float32(-6)
+    empty = logits if likelihood == "bernoulli" else np.zeros_like(logits)
     return eqx.tree_at(
         lambda w: w.decoder,
         world,
-        eqx.tree_at(lambda d: d.layers[-1].bias, decoder, empty),
+        eqx.tree_at(
+            lambda d: d.layers[-1].bias, decoder, jax.device_put(empty)
+        ),
     )
+
+
+def reconstruction_loss(world, obs):
+    return observation_loss(world, world.encode(obs), obs)
 
 
 def test_4_lost_players_cost_and_show(hunts):
     """Squared error hardly logged_beliefs an empty board; the Bernoulli likelihood does, and diagnostics name who is lost."""
-    obs = jnp.asarray(hunts.obs[0, 0, 0]).at[..., -1].set(0)
+    obs = hunts.obs[0, 0, 0].copy()
+    obs[..., -1] = 0
     ones = float(obs.sum())
     squared, likely = (blank(HUNT, kind) for kind in ("squared", "bernoulli"))
-    z = squared.encode(obs)
-    assert observation_loss(squared, z, obs) == pytest.approx(ones / obs.size)
+    loss = compiled(reconstruction_loss)
+    assert loss(squared, obs) == pytest.approx(ones / obs.size)
     zeros, lost, kept = (
         HUNT.binary.sum() - ones,
         np.log1p(np.exp(6)),
         np.log1p(np.exp(-6)),
     )
-    assert observation_loss(likely, z, obs) == pytest.approx(
+    assert loss(likely, obs) == pytest.approx(
         (ones * lost + zeros * kept) / obs.size, rel=1e-4
     )
     assert (
@@ -181,7 +184,7 @@ def test_4_lost_players_cost_and_show(hunts):
         assert {"self", "stags", "hunter_1", "hunter_2"} <= set(lost)
     truth = open_loop(
         HUNT,
-        Perfect(HUNT, SMALL, goals=1, heads=1, key=jax.random.key(0)),
+        build(Perfect, HUNT, SMALL, goals=1, heads=1),
         fill(hunts),
         all_indices(hunts),
     )
@@ -241,17 +244,15 @@ def test_5_goals_are_discrete_and_bayes_rule_applies(hunts):
         and np.array_equal(goal, hunts.goal)
         and np.array_equal(source, hunts.goal_source)
     )
-    model = LearnedOpponents.create(
-        HUNT, SMALL, len(HUNT.goals), key=jax.random.key(0), prior_mixing=0.0
+    model = build(
+        LearnedOpponents.create, HUNT, SMALL, len(HUNT.goals), prior_mixing=0.0
     )
-    obs, joint = (
-        jnp.asarray(hunts.obs[0, 0, 0]),
-        jnp.asarray(hunts.action[0, 0]),
+    obs, joint = hunts.obs[0, 0, 0], hunts.action[0, 0]
+    after = compiled(LearnedOpponents.update)(
+        model, model.init(), obs, joint, np.ones(3, bool)
     )
-    after = model.update(model.init(), obs, joint, jnp.ones(3, bool))
-    likelihood = np.exp(np.asarray(model.logits(obs)))[
-        np.arange(2), :, np.asarray(joint[1:])
-    ]
+    logits = np.asarray(compiled(LearnedOpponents.logits)(model, obs))
+    likelihood = np.exp(logits)[np.arange(2), :, joint[1:]]
     np.testing.assert_allclose(
         after, likelihood / likelihood.sum(1, keepdims=True), rtol=1e-4
     )
@@ -266,7 +267,7 @@ def test_6_nothing_is_thrown_away_for_its_reward(tmp_path):
     buffer = make_moa_buffer(5, 200)
     state = buffer.add(buffer.init(logged), logged)
     assert state.ends[-1] == 5 * 3 * 3
-    found = buffer.sample(state, jax.random.key(0))
+    found = jax.tree.map(np.asarray, buffer.sample(state, jax.random.key(0)))
     assert (
         len(
             {
@@ -287,9 +288,7 @@ def test_7_windows_stay_in_one_episode_and_clear_of_the_write_head(hunts):
         index = all_indices(hunts)
         found = jax.tree.map(
             np.asarray,
-            jax.jit(gather_window, static_argnums=2)(
-                fill(hunts), index, window
-            ),
+            gather_window(fill(hunts), index, window),
         )
         for k in range(0, len(index.row), 3):
             e, t, s = index.row[k], index.step[k], index.seat[k]
@@ -376,8 +375,8 @@ def test_8_the_x_axis_is_environment_steps(tmp_path):
 def test_9_few_shot_means_with_frozen_weights():
     """Against a player that it has never met, an agent adapts by what it believes; not a bit of its weights changes."""
     game = make_game("matrix(table=chicken, rounds=4)")
-    opponents = LearnedOpponents.create(game, SMALL, 2, key=jax.random.key(0))
-    world = WorldModel(game, SMALL, goals=2, heads=2, key=jax.random.key(1))
+    opponents = build(LearnedOpponents.create, game, SMALL, 2)
+    world = build(WorldModel, game, SMALL, goals=2, heads=2, key=1)
     agent = Agent(world, opponents, game, PlannerConfig(), 0.9)
     before = [
         np.asarray(x).tobytes()
