@@ -9,7 +9,7 @@ without training variance.
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -376,6 +376,20 @@ def reference_notes(table: ScoreTable, texts: Texts) -> list[str]:
     return notes
 
 
+def method_notes(methods: Iterable[str], texts: Texts) -> list[str]:
+    """Describe the methods whose names do not explain themselves.
+
+    Args:
+        methods: methods of the scores.
+        texts: language.
+
+    Returns:
+        A sentence for each known method.
+    """
+    notes = [texts.get(f"note_method_{method}", "") for method in methods]
+    return [note for note in notes if note]
+
+
 def terminal_table(run_dir: Path, lang: str = "en") -> "Group":
     """Return the score tables of a run for the terminal; see
     `bestreply.report.summary_table`.
@@ -411,7 +425,8 @@ def terminal_table(run_dir: Path, lang: str = "en") -> "Group":
     parts: list[Any] = [_terminal_returns(table, run_dir.name, texts)]
     if table.solved:
         parts += [_terminal_ratios(table, what, texts) for what in RATIOS]
-    parts += [Text(note) for note in reference_notes(table, texts)]
+    notes = method_notes(table.methods, texts) + reference_notes(table, texts)
+    parts += [Text(note) for note in notes]
     if broken and references.reason:
         parts.append(
             Text(

@@ -33,6 +33,7 @@ from bestreply.report.scores import (
     best_reply_row,
     cell_text,
     compare_cells,
+    method_notes,
     ratio_text,
     reference_notes,
     score_table,
@@ -232,6 +233,7 @@ def scores_section(
         "one_seed": table.units == {"episodes"},
         "pictures": [_dots(table, o, texts) for o in table.opponents],
         "ratios": _ratios(table, texts) if table.solved else [],
+        "method_notes": method_notes(table.methods, texts),
         "reference_notes": reference_notes(table, texts),
     }
 
@@ -329,7 +331,7 @@ def curves_section(
         if name in heldout:
             series = metrics[heldout[name]]
             label = texts("heldout")
-            lines.append(_curve(series, axis.by_steps, "held", label))
+            lines.append(_curve(series, axis.by_steps, "heldout", label))
         prefix, slash, rest = name.partition("/")
         title = rest if slash else name
         panel = _curve_panel(name, title, lines, axis, texts)

@@ -63,6 +63,7 @@ def test_a_complete_run_gives_one_self_contained_page(tmp_path):
         "Open-loop",
         "hunter_3",
         "Log-loss",
+        "the agent's planner with uniform opponent models",
         "Uniform over all 7 actions has a log-loss of 1.95 nats",
     ):
         assert expected.lower() in text.lower(), expected

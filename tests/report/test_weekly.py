@@ -85,7 +85,7 @@ def test_page_and_markdown_have_the_same_content(sweep, tmp_path):
         "model.opponent_types",
         "aaaaaaaaaa",
         "16 done",
-        "Accuracy ± SE, 2 moves",
+        "Accuracy ± SE (moves = 2)",
         "nearest_stag (NS)",
     ):
         assert expected in page, expected

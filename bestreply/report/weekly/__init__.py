@@ -1,5 +1,6 @@
-"""The report over many runs: one page and one Markdown text of the same content, from the files of run directories alone.
+"""The report over several runs.
 
-`find` and `record` read; `groups` says which runs are one method; `held`, `curves`, `returns` and `problems` work out what can be said;
-`section_*` put it into blocks (`document`), which `page` and `markdown` write.
+`discovery` and `record` read files, and `groups` assigns runs to methods. `comparisons`, `curves`,
+`returns` and `problems` compute results. The sections compose a `document` from these, which `page`
+and `markdown` write.
 """

@@ -136,7 +136,7 @@ def _seeds(week: Week, texts: Texts) -> Iterator[Line]:
 def _with_groups(
     family: Family, comparisons: GameComparisons
 ) -> Iterator[tuple[Comparison, tuple[RunGroup, ...]]]:
-    """Yield the comparisons that are worth more seeds.
+    """Yield the comparisons for which more seeds are suggested.
 
     These are pairs of methods, and each method with its agent with uniform opponent models.
     """

@@ -160,8 +160,8 @@ def share_of(group: RunGroup, method: str, opponents: str) -> float | None:
         None without a best reply of positive return.
     """
     best = best_of(group, opponents)
-    found = group.cells(method, opponents).values()
-    mean = mean_of([cell.mean for cell in found])
+    cells_ = group.cells(method, opponents).values()
+    mean = mean_of([cell.mean for cell in cells_])
     if best is None or mean is None or best[0] <= 0:
         return None
     return mean / best[0]

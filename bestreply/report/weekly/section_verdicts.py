@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bestreply.report.row_charts import Interval, Row, interval_chart
+from bestreply.report.scores import method_notes
 from bestreply.report.texts import Texts, fixed
 from bestreply.report.verdict_text import sentence
 from bestreply.report.weekly.comparisons import (
@@ -260,9 +261,11 @@ def _within(comparisons: GameComparisons, texts: Texts) -> list[Block]:
     by_group = {name: cs for name, cs in comparisons.within.items() if cs}
     if not by_group:
         return []
+    methods = dict.fromkeys(c.b for cs in by_group.values() for c in cs)
+    notes = [texts("weekly_note_within"), *method_notes(methods, texts)]
     blocks: list[Block] = [
         Heading(texts("weekly_title_within")),
-        Paragraph(line(texts("weekly_note_within")), "note"),
+        Paragraph(line(texts("sentence_gap").join(notes)), "note"),
     ]
     for name, within in by_group.items():
         blocks.append(Paragraph(line(name), "sub"))
