@@ -1,9 +1,8 @@
-"""`python -m experiments.beliefs RUN [RUN ...]`: how soon models are right about who the others are, on fresh play of the same players.
+"""Measure how soon opponent models identify the types of opponents, on new play of the same players.
 
 Writes results/beliefs/NAME.json and prints a table.
 """
 
-import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +22,11 @@ from bestreply.simulation.loop import play
 from bestreply.types import Episodes
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
+from experiments._page import make_parser
 
 OUT = Path("results") / "beliefs"
 EPISODES, SEED = 2000, 20_000
-"""Of the play: no run was trained on it."""
+"""Of the new play."""
 
 
 def fresh_play(
@@ -36,7 +36,15 @@ def fresh_play(
     episodes: int,
     seed: int,
 ) -> Episodes:
-    """Play of the players of `config`, numbered as in `roster`, by which a model counts them."""
+    """Return play of the players of `config`, numbered as in the roster of a run.
+
+    Args:
+        config: configuration of the run.
+        game: its game.
+        roster: its players.
+        episodes: number of episodes.
+        seed: of the play.
+    """
     lineup = seat_players(
         game, [drawn_players(config)] * game.num_players, episodes, seed
     )
@@ -48,7 +56,8 @@ def fresh_play(
     return dataclasses.replace(played, player=numbers[played.player])
 
 
-def of_run(path: Path) -> dict[str, Any]:
+def measure(path: Path) -> dict[str, Any]:
+    """Return the belief table of one run on new play."""
     run = load_run(path)
     played = fresh_play(run.config, run.game, run.roster, EPISODES, SEED)
     beliefs = follow_beliefs(run.train_state.opponents, jax.device_put(played))
@@ -58,7 +67,7 @@ def of_run(path: Path) -> dict[str, Any]:
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
-    """Means and least values over seeds."""
+    """Return the table of results/beliefs/: means and lowest values over seeds."""
     lines = []
     for kind in ("moves", "informative"):
         for k in range(min(len(row[kind]) for row in rows)):
@@ -78,9 +87,9 @@ def summary(rows: list[dict[str, Any]]) -> str:
         [
             "counted",
             "moves",
-            "accuracy (least seed)",
-            "believed of the truth",
-            "bits",
+            "accuracy (lowest seed)",
+            "P(true type)",
+            "information, bits",
         ],
         lines,
     )
@@ -88,14 +97,12 @@ def summary(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.beliefs",
-        description=(__doc__ or "").partition("\n")[0],
-    )
+    parser = make_parser("beliefs", __doc__)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--name", default="stay")
     arguments = parser.parse_args()
-    rows = [of_run(path) for path in arguments.runs]
+    OUT.mkdir(parents=True, exist_ok=True)
+    rows = [measure(path) for path in arguments.runs]
     write_json(
         OUT / f"{arguments.name}.json",
         {"rows": rows, "provenance": provenance(0)},
@@ -104,5 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    OUT.mkdir(parents=True, exist_ok=True)
     main()

@@ -1,16 +1,15 @@
-"""`python -m experiments.changes`: others that change their mind, and what it costs not to expect it.
+"""Measure the cost of opponents that change type, and the gain from expecting changes.
 
-For `--seeds` of `python -m experiments.shares stay train --kinds goals changing`: the run `goals` plays told when the others change, not
-expecting it, and expecting it (`run.agent(change_rate=...)`); the run `changing`, of the same play, whose value was learned among
-players that change (`train.change_rate`), told and expecting it. All plan one step ahead and play the same games. Lost is the return
-from the change on, against the better of the two that are told.
+Runs come from `python -m experiments shares stay train --kinds goals changing`, for `--seeds`. Two kinds of runs learn from the same
+play: `goals`, and `changing`, whose value was learned in imagined games in which types change (`train.change_rate`). Each plays with
+the type given at each step, and with the type inferred; `goals` also with a belief that expects no changes. All plan one step ahead
+and play the same games. The loss is the return from the change on, relative to the better of the two runs with the type given.
 Writes results/changes/stay.json, row after row; `--show` prints the tables.
 
-`--shares`: what they have of the exact reply that believes, with the runs' own planner, in 32 games of the first case;
+`--shares` measures fractions of the exact best reply that infers the type, with the runs' own planner, in 32 games of the first case:
 results/changes/shares.json.
 """
 
-import argparse
 import dataclasses
 import json
 from pathlib import Path
@@ -24,6 +23,7 @@ from bestreply.analysis.change_detection import measure_changes
 from bestreply.run import Run
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
+from experiments._page import make_parser
 from experiments.shares import CHANGE_RATE, FEWER, RUNS, exact_reply, shares
 
 OUT = Path("results") / "changes"
@@ -31,9 +31,9 @@ GAMES, SEED = 500, 40_000
 AGENTS = {
     "not expecting": ("goals", "not expecting"),
     "expecting": ("goals", "expecting"),
-    "taught to expect": ("changing", "expecting"),
+    "trained to expect": ("changing", "expecting"),
 }
-"""The kind of the run, and the agent of `bestreply.analysis.change_detection`."""
+"""Kind of the run, and agent of `bestreply.analysis.change_detection`, by column."""
 CASES = (
     "switching(nearest_stag, nearest_hare, random=10)",
     "switching(nearest_hare, nearest_stag, random=10)",
@@ -41,8 +41,8 @@ CASES = (
 WITHIN = 5
 """Steps after a change from which on rewards are compared with those of the agent that is told."""
 
-LITTLE = 0.05
-"""A loss too small to ask what share of it was regained."""
+MIN_LOSS = 0.05
+"""Losses below this have no regained fraction."""
 
 
 def measure(seeds: list[int], path: Path) -> None:
@@ -85,7 +85,7 @@ def measure_shares(seeds: list[int], path: Path) -> None:
         ("changing", CHANGE_RATE),
     ):
         runs = [load_run(RUNS / "stay" / str(seed) / kind) for seed in seeds]
-        best = exact_reply(runs[0].game, "believed", CASES[0])
+        best = exact_reply(runs[0].game, "inferred", CASES[0])
         found = shares(
             best, [run.agent(change_rate=rate) for run in runs], CASES[0], FEWER
         )
@@ -98,7 +98,7 @@ def measure_shares(seeds: list[int], path: Path) -> None:
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
-    """Means over seeds ± half of the 95 % interval over them."""
+    """Return the tables of results/changes/: means over seeds ± half of the 95 % interval."""
     lost, noticed = [], []
     seeds = sorted({row["seed"] for row in rows})
     for case in dict.fromkeys(row["opponents"] for row in rows):
@@ -130,8 +130,8 @@ def summary(rows: list[dict[str, Any]]) -> str:
                 case,
                 f"{best.mean():.2f}",
                 *(over_seeds(x) for x in each.values()),
-                f"{1 - each['taught to expect'].mean() / plain.mean():.0%}"
-                if plain.mean() > LITTLE
+                f"{1 - each['trained to expect'].mean() / plain.mean():.0%}"
+                if plain.mean() > MIN_LOSS
                 else "-",
                 " / ".join(f"{x:.2f}" for x in caught),
             ]
@@ -189,22 +189,19 @@ def _caught_up(rows: list[dict[str, Any]], agent: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.changes",
-        description=(__doc__ or "").partition("\n")[0],
-    )
+    parser = make_parser("changes", __doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--show", action="store_true")
     parser.add_argument("--shares", action="store_true")
-    asked, path = parser.parse_args(), OUT / "stay.json"
-    if asked.shares:
-        measure_shares(asked.seeds, OUT / "shares.json")
+    arguments, path = parser.parse_args(), OUT / "stay.json"
+    OUT.mkdir(parents=True, exist_ok=True)
+    if arguments.shares:
+        measure_shares(arguments.seeds, OUT / "shares.json")
         return
-    if not asked.show:
-        measure(asked.seeds, path)
+    if not arguments.show:
+        measure(arguments.seeds, path)
     print(summary(json.loads(path.read_text())["rows"]))
 
 
 if __name__ == "__main__":
-    OUT.mkdir(parents=True, exist_ok=True)
     main()

@@ -1,11 +1,10 @@
-"""`python -m experiments.deeper RUNS --out FILE --opponents ...`: the same agents one step ahead and two, in the same games.
+"""Compare planning one step ahead with two steps: the same agents in the same games.
 
-RUNS is a folder of the agent's runs, one for each training seed (``runs/hunt4/hunt4/agent``). FILE, JSON, gets the mean return of
-`EPISODES` games a seed by planner, against each of the opponent sets, all seats in turn. Row after row: a measurement that was
-stopped goes on where it was.
+RUNS is a folder with a run for each training seed (``runs/hunt4/hunt4/agent``). FILE (JSON) gets mean returns of `EPISODES` games a
+seed by planner, against each opponent set, all seats in turn. Each row is written when it is finished; an interrupted measurement
+continues.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,14 @@ from benchmarks.timing import over_seeds, table
 from bestreply.evaluate import evaluate_all
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
+from experiments._page import make_parser
 
 PLANNERS = ("one_step", "expectimax")
 EPISODES, SEED = 400, 50_000
 
 
 def measure(folder: Path, out: Path, opponents: list[str]) -> dict[str, Any]:
+    """Measure the missing rows, write the file after each and return its content."""
     runs = runs_in(folder)
     found: dict[str, Any] = {
         "game": runs[0].config.game,
@@ -31,7 +32,7 @@ def measure(folder: Path, out: Path, opponents: list[str]) -> dict[str, Any]:
         found = json.loads(out.read_text())
         if found["game"] != runs[0].config.game:
             raise SystemExit(
-                f"{out} is of {found['game']}, {folder} of {runs[0].config.game}; expected: one game a file"
+                f"--out {out}: expected a file of {runs[0].config.game}, which {folder} plays; it holds {found['game']}"
             )
     done = [(row["opponents"], row["seed"]) for row in found["rows"]]
     for others in opponents:
@@ -49,6 +50,7 @@ def measure(folder: Path, out: Path, opponents: list[str]) -> dict[str, Any]:
 
 
 def summary(found: dict[str, Any]) -> str:
+    """Return a table: mean returns over seeds by planner."""
     lines = []
     for others in dict.fromkeys(row["opponents"] for row in found["rows"]):
         rows = [row for row in found["rows"] if row["opponents"] == others]
@@ -59,16 +61,17 @@ def summary(found: dict[str, Any]) -> str:
                 *(over_seeds([row[p] for row in rows], 3) for p in PLANNERS),
             ]
         )
-    return table(["against", "seeds", *PLANNERS], lines)
+    return table(["opponents", "seeds", *PLANNERS], lines)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.deeper",
-        description=(__doc__ or "").partition("\n")[0],
-    )
+def main() -> None:
+    parser = make_parser("deeper", __doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--opponents", nargs="+", required=True)
-    asked = parser.parse_args()
-    print(summary(measure(asked.runs, asked.out, asked.opponents)))
+    arguments = parser.parse_args()
+    print(summary(measure(arguments.runs, arguments.out, arguments.opponents)))
+
+
+if __name__ == "__main__":
+    main()

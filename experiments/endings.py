@@ -1,11 +1,10 @@
-"""`python -m experiments.endings RUNS --out FILE`: how games of self-play end, by what each player gets, the most first.
+"""Count how games of self-play end, by the returns of the players in decreasing order.
 
-RUNS is a folder of the agent's runs, one for each training seed (``runs/hunt4/hunt4/agent``). Where a game pays few different sums this
-tells who went together: of four hunters (5, 5, 1, 1) are two on the stag and a hare for either of the rest, (5, 5, .5, .5) the rest on
-the same one. Writes FILE, JSON, and prints the table.
+RUNS is a folder with a run for each training seed (``runs/hunt4/hunt4/agent``). In a game with few different returns, they show the
+cooperation: with four hunters (5, 5, 1, 1) is two on the stag and one on each of two hares; in (5, 5, .5, .5) two share a hare.
+Writes FILE (JSON) and prints the table.
 """
 
-import argparse
 import json
 from collections import Counter
 from pathlib import Path
@@ -20,12 +19,13 @@ from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import PLANNING_CHUNK, play
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
+from experiments._page import make_parser
 
 EPISODES, SEED = 400, 70_000
 
 
 def endings(run: Run) -> Counter[tuple[float, ...]]:
-    """How many of `EPISODES` games of self-play end with each set of returns, to the hundredth."""
+    """Return the number of self-play games, of `EPISODES`, with each tuple of returns, to the hundredth."""
     agent = run.agent()
     lineup = seat_players(
         run.game, [agent] * run.game.num_players, EPISODES, SEED
@@ -38,6 +38,7 @@ def endings(run: Run) -> Counter[tuple[float, ...]]:
 
 
 def measure(folder: Path, out: Path) -> dict[str, Any]:
+    """Count the endings of each run, write the file and return its content."""
     runs = runs_in(folder)
     counted = [endings(run) for run in runs]
     seen = sorted(
@@ -59,6 +60,7 @@ def measure(folder: Path, out: Path) -> dict[str, Any]:
 
 
 def summary(found: dict[str, Any], most: int = 12) -> str:
+    """Return a table of the `most` frequent endings."""
     games = found["episodes"] * len(found["seeds"])
     lines = [
         [
@@ -71,12 +73,13 @@ def summary(found: dict[str, Any], most: int = 12) -> str:
     return table(["returns", "sum", "share of games"], lines)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.endings",
-        description=(__doc__ or "").partition("\n")[0],
-    )
+def main() -> None:
+    parser = make_parser("endings", __doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    asked = parser.parse_args()
-    print(summary(measure(asked.runs, asked.out)))
+    arguments = parser.parse_args()
+    print(summary(measure(arguments.runs, arguments.out)))
+
+
+if __name__ == "__main__":
+    main()

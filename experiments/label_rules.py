@@ -1,10 +1,11 @@
-"""Compare the rules that label goals (`train.labels`): steps kept, and the opponent model that each rule teaches.
+"""Compare the rules that label goals (`train.labels`): steps kept, and the opponent model that each rule trains.
 
-`python -m experiments.label_rules [--game GAME] [--players NAME ...] [--seeds N] [--episodes N] [--updates N] --out FILE` measures every
-rule on the same play; without --out it prints the table of results/label_rules/README.md. `--quick` runs in seconds.
+    python -m experiments label_rules --out FILE     # measure every rule on the same play
+    python -m experiments label_rules                # print the commands and the table of results/label_rules/README.md
+
+`--quick` runs in seconds.
 """
 
-import argparse
 import dataclasses
 import json
 import shlex
@@ -32,10 +33,15 @@ from bestreply.training.state import initial_train_state
 from bestreply.types import ABSENT, Episodes
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
+from experiments._page import make_parser
 
 OUT = Path("results") / "label_rules"
-COMMAND = "python -m experiments.label_rules"
-FORMER_COMMAND = "bestreply data compare-rules"
+COMMAND = "python -m experiments label_rules"
+FORMER_COMMANDS = (
+    "bestreply data compare-rules",
+    "python -m experiments.label_rules",
+)
+"""Commands in the provenance of older files."""
 MEASURES = ("steps", "per_env_step", "per_second", "log_loss", "top1")
 """Labelled steps kept: all, for each environment step, for each second of play and labelling; then the opponent model on held-out play."""
 
@@ -153,10 +159,10 @@ def summary() -> str:
     rows, commands = [], []
     for path in sorted(OUT.glob("*.json")):
         found = json.loads(path.read_text())
-        commands.append(
-            "    "
-            + found["provenance"]["command"].replace(FORMER_COMMAND, COMMAND)
-        )
+        command = found["provenance"]["command"]
+        for former in FORMER_COMMANDS:
+            command = command.replace(former, COMMAND)
+        commands.append(f"    {command}")
         everybody = {
             row["rule"]: row
             for row in found["rows"]
@@ -179,22 +185,25 @@ def summary() -> str:
                     f"{means['top1']:.3f}",
                 ]
             )
-    kept = ["steps kept per env step", "of `event`", "per second"]
+    kept = [
+        "steps kept per environment step",
+        "relative to `event`",
+        "steps per second",
+    ]
     head = [
         "play",
         "rule",
         *kept,
-        "log-loss",
-        "against `event` (worst seed)",
+        "log-loss, nats",
+        "minus `event` (worst seed)",
         "top-1",
     ]
     return "\n".join([*commands, "", table(head, rows)])
 
 
-def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").partition("\n")[0]
-    )
+def main(arguments: Sequence[str] | None = None) -> None:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = make_parser("label_rules", __doc__)
     parser.add_argument("--game", default=RunConfig.game)
     parser.add_argument(
         "--players",
@@ -231,4 +240,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -1,10 +1,9 @@
-"""`python -m experiments.strangers RUN [RUN ...]`: do agents say "none of these" of players that nobody showed them, and of no others?
+"""Measure whether agents recognise opponents of unknown type, and no others.
 
-For runs that `python -m experiments.shares stay train` has made, with `planner.unknown_type_prior` at .05: against players that they
-know, look-alikes and strangers. Writes results/beliefs/strangers.json and prints a table.
+For runs of `python -m experiments shares stay train`, with `planner.unknown_type_prior` at .05, against known players, look-alikes and
+unknown players. Writes results/beliefs/strangers.json and prints a table.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import play
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
+from experiments._page import make_parser
 
 OUT = Path("results") / "beliefs"
-NOVELTY, GAMES, SEED, STEPS = 0.05, 128, 3, (3, 6, 10, 19)
+UNKNOWN_PRIOR, GAMES, SEED, STEPS = 0.05, 128, 3, (3, 6, 10, 19)
 OTHERS = (
     "nearest_stag",
     "nearest_hare",
@@ -32,11 +32,11 @@ OTHERS = (
 )
 
 
-def of_run(path: Path, other: str) -> dict[str, Any]:
-    """P(none of these) and what is believed of the likeliest type, by steps of the other that were seen."""
+def measure(path: Path, other: str) -> dict[str, Any]:
+    """Return P(unknown type) and the probability of the most probable known type, by observed steps."""
     run = load_run(path)
     agent = run.agent(
-        "one_step", unknown_type_prior=NOVELTY, symmetry_averages=1
+        "one_step", unknown_type_prior=UNKNOWN_PRIOR, symmetry_averages=1
     )
     lineup = seat_players(
         run.game, [agent, *[other] * (run.game.num_players - 1)], GAMES, SEED
@@ -62,11 +62,12 @@ def of_run(path: Path, other: str) -> dict[str, Any]:
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
+    """Return the table of results/beliefs/: means over seeds and games."""
     lines = []
     for other in dict.fromkeys(row["other"] for row in rows):
-        mine = [row for row in rows if row["other"] == other]
+        of_other = [row for row in rows if row["other"] == other]
         strange, known = (
-            np.array([row[name] for row in mine])
+            np.array([row[name] for row in of_other])
             for name in ("strange", "known")
         )
         lines.append(
@@ -77,25 +78,23 @@ def summary(rows: list[dict[str, Any]]) -> str:
             ]
         )
     head = [
-        "other",
-        *(f"P(none) after {k}" for k in STEPS),
-        f"likeliest type after {STEPS[-1]}",
+        "opponent",
+        *(f"P(unknown) after {k}" for k in STEPS),
+        f"most probable known type after {STEPS[-1]}",
     ]
     return table(head, lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.strangers",
-        description=(__doc__ or "").partition("\n")[0],
-    )
+    parser = make_parser("strangers", __doc__)
     parser.add_argument("runs", nargs="+", type=Path)
     runs = parser.parse_args().runs
-    rows = [of_run(path, other) for other in OTHERS for path in runs]
+    OUT.mkdir(parents=True, exist_ok=True)
+    rows = [measure(path, other) for other in OTHERS for path in runs]
     write_json(
         OUT / "strangers.json",
         {
-            "unknown_type_prior": NOVELTY,
+            "unknown_type_prior": UNKNOWN_PRIOR,
             "games": GAMES,
             "rows": rows,
             "provenance": provenance(SEED),
@@ -105,5 +104,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    OUT.mkdir(parents=True, exist_ok=True)
     main()
