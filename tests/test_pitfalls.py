@@ -417,9 +417,9 @@ def test_10_one_seed_is_called_one_seed(tmp_path):
         console = Console(width=200, file=io.StringIO())
         console.print(summary_table(folder))
         said[seeds] = " ".join(console.file.getvalue().split())
-        assert ("one seed" in said[seeds].lower()) == (seeds == 1), said[seeds]
+        assert ("one training seed" in said[seeds].lower()) == (seeds == 1), said[seeds]
         assert (
-            "one seed"
+            "one training seed"
             in write_report(folder).read_text(encoding="utf-8").lower()
         ) == (seeds == 1)
     assert "3 seeds" in said[3]
