@@ -1,4 +1,4 @@
-"""Everyone who acts: scripted, learned and planning players share one interface."""
+"""Players: scripted, learned and planning players share one interface."""
 
 from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.players.zoo import list_players, make_player

@@ -1,34 +1,40 @@
-"""What a player is: memory as an explicit carry, and one pure step."""
+"""The player interface: memory as an explicit carry, and one pure step."""
 
 import abc
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, Int32, PRNGKeyArray, PyTree
 
 from bestreply.types import ABSENT, ActorOutput, Array
 
 
 class Player(eqx.Module):
-    """Anyone who acts. A player sees its own observation, its legal actions, and what the others did in the step before.
+    """An actor: it receives its observation, legal actions and the others' last actions.
 
-    Written for one example; batch outside with `jax.vmap`. The carry is all a player remembers: a PyTree of arrays.
+    Its methods are written for one example; `jax.vmap` batches them. The carry, a
+    PyTree of arrays, is all that a player remembers.
     """
 
-    name: eqx.AbstractVar[
-        str
-    ]  # as in the zoo: what logs, rosters and tables call it
-    version: eqx.AbstractVar[
-        int
-    ]  # changes whenever the same settings would act differently
+    name: eqx.AbstractVar[str]
+    """The name in logs, rosters and tables."""
+    version: eqx.AbstractVar[int]
+    """Changes whenever the same settings would act differently."""
 
     @abc.abstractmethod
-    def start(self) -> Any:
-        """The carry at the start of a first episode, for one example."""
+    def start(self) -> PyTree:
+        """Return the carry at the start of a first episode, for one example."""
 
-    def init(self, batch: int | None = None) -> Any:
-        """The carry at the start of a first episode; with `batch`, every leaf gains a leading axis of that size."""
+    def init(self, batch: int | None = None) -> PyTree:
+        """Return the carry at the start of a first episode.
+
+        Args:
+            batch: size of a leading axis of every leaf; None for no such axis.
+
+        Returns:
+            The carry.
+        """
         carry = jax.tree.map(jnp.asarray, self.start())
         if batch is None:
             return carry
@@ -36,94 +42,157 @@ class Player(eqx.Module):
             lambda x: jnp.broadcast_to(x, (batch, *x.shape)), carry
         )
 
-    def renew(self, carry: Any) -> Any:
-        """The carry at the start of a further episode against the same others; by default nothing is kept."""
+    def renew(self, carry: PyTree) -> PyTree:
+        """Return the carry at the start of a further episode against the same players.
+
+        Args:
+            carry: the carry at the end of an episode.
+
+        Returns:
+            By default the initial carry: nothing is remembered.
+        """
         return self.init()
 
     @abc.abstractmethod
     def step(
         self,
-        carry: Any,
-        obs: Array,
-        legal: Array,
-        key: jax.Array,
+        carry: PyTree,
+        obs: Float[Array, "*obs_shape"],
+        legal: Bool[Array, " A"],
+        key: PRNGKeyArray,
         *,
-        others: Array | None = None,
-        present: Array | None = None,
-    ) -> tuple[Any, jax.Array, ActorOutput]:
-        """Chooses an action.
+        others: Int[Array, " others"] | None = None,
+        present: Bool[Array, " N"] | None = None,
+    ) -> tuple[PyTree, Int32[Array, ""], ActorOutput]:
+        """Choose an action.
 
         Args:
-            carry: what `init` or the step before gave.
-            obs: [*obs_shape] float32, own observation.
-            legal: [A] bool, own legal actions.
-            key: typed JAX key.
-            others: [N-1] int32, the others' actions in the step before, ego-first order; ABSENT at an episode's first step and
-                for a seat that had left. None: not known.
-            present: [N] bool, who is in the game now, ego first. None: everyone.
+            carry: the carry of `init`, `renew` or the step before.
+            obs: the own observation.
+            legal: the own legal actions.
+            key: random key, a typed JAX key.
+            others: actions of the other players in the step before, ego-first; ABSENT
+                at the first step of an episode and for a seat that had left. None:
+                unknown.
+            present: the players present now, ego-first. None: all.
 
         Returns:
-            The next carry, the action [] int32, and a `ActorOutput`.
+            The next carry, the action, and an `ActorOutput`.
         """
 
 
 class ScriptedPlayer(Player):
-    """A player that gives its exact action distribution: it looks, draws from `policy`, and remembers what it did."""
+    """A player with an exact action distribution.
 
-    def start(self) -> Any:
+    In a step it updates its carry (`see`), draws from `policy`, and updates its carry
+    by its own action (`did`).
+    """
+
+    def start(self) -> PyTree:
         return ()
 
-    def see(self, carry: Any, obs: Array, others: Array, key: jax.Array) -> Any:
-        """The carry after looking, before acting. `others` as in `Player.step`, never None."""
+    def see(
+        self,
+        carry: PyTree,
+        obs: Float[Array, "*obs_shape"],
+        others: Int[Array, " others"],
+        key: PRNGKeyArray,
+    ) -> PyTree:
+        """Return the carry after observing and before acting.
+
+        Args:
+            carry: the carry of the step before.
+            obs: the own observation.
+            others: the other players' actions in the step before, or ABSENT.
+            key: random key.
+
+        Returns:
+            By default the same carry.
+        """
         return carry
 
     @abc.abstractmethod
-    def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
-        """[A] float32: the probabilities of its actions, given all it remembers."""
+    def policy(
+        self,
+        carry: PyTree,
+        obs: Float[Array, "*obs_shape"],
+        legal: Bool[Array, " A"],
+    ) -> Float[Array, " A"]:
+        """Return the action distribution.
 
-    def did(self, carry: Any, action: jax.Array) -> Any:
-        """The carry after acting."""
+        Args:
+            carry: the carry after `see`.
+            obs: the own observation.
+            legal: the own legal actions.
+        """
+
+    def did(self, carry: PyTree, action: Int[Array, ""]) -> PyTree:
+        """Return the carry after acting.
+
+        Args:
+            carry: the carry after `see`.
+            action: the own action.
+
+        Returns:
+            By default the same carry.
+        """
         return carry
 
     @property
     def num_modes(self) -> int:
-        """How many players it may be at a step (`bestreply.exact.hidden_modes.mode_chain` says which)."""
+        """Number of players that it can be at a step.
+
+        `bestreply.exact.hidden_modes.mode_chain` lists them.
+        """
         return 1
 
-    def mode(self, carry: Any) -> jax.Array:
-        """[] int32: which of them it is, for the carry after looking."""
+    def mode(self, carry: PyTree) -> Int32[Array, ""]:
+        """Return the acting mode, an index below `num_modes`.
+
+        Args:
+            carry: the carry after `see`.
+        """
         return jnp.int32(0)
 
     def step(
         self,
-        carry: Any,
-        obs: Array,
-        legal: Array,
-        key: jax.Array,
+        carry: PyTree,
+        obs: Float[Array, "*obs_shape"],
+        legal: Bool[Array, " A"],
+        key: PRNGKeyArray,
         *,
-        others: Array | None = None,
-        present: Array | None = None,
-    ) -> tuple[Any, jax.Array, ActorOutput]:
+        others: Int[Array, " others"] | None = None,
+        present: Bool[Array, " N"] | None = None,
+    ) -> tuple[PyTree, Int32[Array, ""], ActorOutput]:
         see_key, act_key = jax.random.split(key)
         seen = jnp.full(1, ABSENT) if others is None else others
         carry = self.see(carry, obs, seen, see_key)
         probs = self.policy(carry, obs, legal)
         action = draw(act_key, probs)
-        return (
-            self.did(carry, action),
-            action,
-            ActorOutput(probs=probs, mode=self.mode(carry)),
-        )
+        output = ActorOutput(probs=probs, mode=self.mode(carry))
+        return self.did(carry, action), action, output
 
 
-def draw(key: jax.Array, probs: jax.Array) -> jax.Array:
-    """[] int32: an index drawn from `probs` [A]; never one of probability 0."""
-    return jax.random.categorical(
-        key, jnp.where(probs > 0, jnp.log(jnp.maximum(probs, 1e-30)), -jnp.inf)
-    ).astype(jnp.int32)
+def draw(key: PRNGKeyArray, probs: Float[Array, " A"]) -> Int32[Array, ""]:
+    """Return an index drawn from a distribution; never one of probability 0.
+
+    Args:
+        key: random key.
+        probs: probabilities.
+    """
+    logits = jnp.log(jnp.maximum(probs, 1e-30))
+    logits = jnp.where(probs > 0, logits, -jnp.inf)
+    return jax.random.categorical(key, logits).astype(jnp.int32)
 
 
-def uniform(allowed: Array) -> jax.Array:
-    """[A] float32: the same probability for every allowed action."""
+def uniform(allowed: Bool[Array, "*batch A"]) -> Float[Array, "*batch A"]:
+    """Return the uniform distribution over allowed actions.
+
+    Args:
+        allowed: the allowed actions.
+
+    Returns:
+        Probabilities; zeros if no action is allowed.
+    """
     allowed = jnp.asarray(allowed)
     return allowed / jnp.maximum(allowed.sum(-1, keepdims=True), 1)

@@ -1,4 +1,8 @@
-"""Players by rule. Each gives its exact action distribution; `games.md`'s rules, with choices made here named where they are made."""
+"""Scripted players: rules with exact action distributions.
+
+The rules are those of the publications, as docs/games.md lists them; choices made
+here are marked.
+"""
 
 from typing import Any
 
@@ -6,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int, Int32, PRNGKeyArray, PyTree
 
 from bestreply.games.grid import (
     DOWN,
@@ -21,6 +26,9 @@ from bestreply.types import ABSENT, Array
 
 field = eqx.field
 
+Obs = Float[Array, "*obs_shape"]
+Others = Int[Array, " others"]
+
 
 class Random(ScriptedPlayer):
     """Uniform over the legal actions (R)."""
@@ -28,16 +36,20 @@ class Random(ScriptedPlayer):
     name: str = field(static=True, default="random")
     version: int = field(static=True, default=1)
 
-    def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
+    def policy(
+        self, carry: PyTree, obs: Obs, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
         return uniform(legal)
 
 
 class Nearest(ScriptedPlayer):
-    """Goes to a nearest thing of one kind and takes it: nearest_stag (NS), nearest_hare (NH), nearest_drift (ND).
+    """Goes to a nearest thing of one kind and takes it.
 
-    Standing on one: takes it, again and again. Otherwise one step that reduces the Manhattan distance to a nearest one; ties
-    between targets, then between axes, are uniform. None left: uniform over legal actions. If the step drawn is illegal: uniform
-    over the legal ones of UP, DOWN, LEFT, RIGHT (chosen here: STAY only if there is none).
+    nearest_stag (NS), nearest_hare (NH), nearest_drift (ND). On such a thing: takes it,
+    repeatedly. Otherwise: one move that reduces the Manhattan distance to a nearest
+    one; ties between targets, then between axes, are uniform. If none is present:
+    uniform over legal actions. If the drawn move is illegal: uniform over the legal
+    moves among UP, DOWN, LEFT, RIGHT (chosen here: STAY only if there is none).
     """
 
     name: str = field(static=True)
@@ -45,98 +57,113 @@ class Nearest(ScriptedPlayer):
     kind: int = field(static=True)
     version: int = field(static=True, default=1)
 
-    def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
+    def policy(
+        self,
+        carry: PyTree,
+        obs: Float[Array, "H W P"],
+        legal: Bool[Array, " A"],
+    ) -> Float[Array, " A"]:
         game, take = self.game, STAY + 1 + self.kind
-        flat = jnp.reshape(obs, (game.cells, -1))
-        me = flat[:, 0] > 0.5
-        there = flat[:, game.num_players + 1 + self.kind] > 0.5
-        toward = steps_toward(self.game, me, there)
-        moves = jnp.asarray(legal).at[STAY:].set(False)
-        fallback = uniform(jnp.where(moves.any(), moves, jnp.asarray(legal)))
+        legal = jnp.asarray(legal)
+        flat = jnp.reshape(obs, (game.cells, -1)) > 0.5
+        own, things = flat[:, 0], flat[:, game.num_players + 1 + self.kind]
+        toward = steps_toward(game, own, things)
+        moves = legal.at[STAY:].set(False)
+        fallback = uniform(jnp.where(moves.any(), moves, legal))
         blocked = jnp.where(legal, 0.0, toward).sum()
         probs = jnp.where(legal, toward, 0.0) + blocked * fallback
-        probs = jnp.where(
-            (me & there).any(), jax.nn.one_hot(take, game.num_actions), probs
-        )
-        return jnp.where(me.any() & there.any(), probs, uniform(legal))
+        on_thing = (own & things).any()
+        takes = jax.nn.one_hot(take, game.num_actions)
+        probs = jnp.where(on_thing, takes, probs)
+        return jnp.where(own.any() & things.any(), probs, uniform(legal))
 
 
-def steps_toward(game: GridGame, me: Array, there: Array) -> jax.Array:
-    """[A] float32: probabilities of UP, DOWN, LEFT, RIGHT for one step from `me` [cells] to a nearest of `there` [cells]."""
-    far = jnp.asarray(distances(game.height, game.width))[
-        jnp.argmax(me)
-    ]  # [cells]
-    nearest = there & (far == jnp.min(jnp.where(there, far, game.cells + 1)))
-    rows, columns = np.divmod(np.arange(game.cells), game.width)
-    down, right = _offset(rows, me), _offset(columns, me)
+def steps_toward(
+    game: GridGame, own: Bool[Array, " cells"], things: Bool[Array, " cells"]
+) -> Float[Array, " A"]:
+    """Return the probabilities of the moves toward a nearest thing.
+
+    Args:
+        game: the game.
+        own: the own cell.
+        things: the cells of the things.
+
+    Returns:
+        Probabilities of UP, DOWN, LEFT, RIGHT; 0 for other actions. Uniform over
+        nearest things, then over the axes along which the thing lies away.
+    """
+    cell = jnp.argmax(own)
+    distance = jnp.asarray(distances(game.height, game.width))[cell]
+    smallest = jnp.min(jnp.where(things, distance, game.cells + 1))
+    nearest = things & (distance == smallest)
+    rows, columns = map(
+        jnp.asarray, np.divmod(np.arange(game.cells), game.width)
+    )
+    down, right = rows - rows[cell], columns - columns[cell]
     axes = jnp.maximum((down != 0).astype(jnp.float32) + (right != 0), 1)
     weight = nearest / jnp.maximum(nearest.sum(), 1) / axes
     probs = jnp.zeros(game.num_actions)
-    for action, helps in (
-        (UP, down < 0),
-        (DOWN, down > 0),
-        (LEFT, right < 0),
-        (RIGHT, right > 0),
-    ):
-        probs = probs.at[action].set((weight * helps).sum())
+    helps = {UP: down < 0, DOWN: down > 0, LEFT: right < 0, RIGHT: right > 0}
+    for action, closer in helps.items():
+        probs = probs.at[action].set((weight * closer).sum())
     return probs
 
 
-def _offset(line: np.ndarray, me: Array) -> jax.Array:
-    """[cells]: how far each cell lies from `me` along one axis."""
-    return jnp.asarray(line) - jnp.asarray(line)[jnp.argmax(me)]
-
-
 class NeverRemove(ScriptedPlayer):
-    """Uniform over legal actions other than REMOVE (FIX, the defector of the Snowdrift Game)."""
+    """Uniform over legal actions except REMOVE (FIX, a defector in the Snowdrift Game)."""
 
     name: str = field(static=True, default="never_remove")
     version: int = field(static=True, default=1)
 
-    def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
+    def policy(
+        self, carry: PyTree, obs: Obs, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
         return uniform(jnp.asarray(legal).at[STAY + 1 :].set(False))
 
 
-# -- made of other players -----------------------------------------------------------------------------------------------------
+# -- combinations of players -------------------------------------------------
 
 
 class Noisy(ScriptedPlayer):
-    """Plays `player`, and with probability `eps` a uniform legal action instead."""
+    """Plays `player`; with probability `eps` a uniform legal action instead."""
 
     player: ScriptedPlayer
     eps: float = field(static=True)
     name: str = field(static=True)
     version: int = field(static=True, default=1)
 
-    def start(self) -> Any:
+    def start(self) -> PyTree:
         return self.player.start()
 
-    def renew(self, carry: Any) -> Any:
+    def renew(self, carry: PyTree) -> PyTree:
         return self.player.renew(carry)
 
-    def see(self, carry: Any, obs: Array, others: Array, key: jax.Array) -> Any:
+    def see(
+        self, carry: PyTree, obs: Obs, others: Others, key: PRNGKeyArray
+    ) -> PyTree:
         return self.player.see(carry, obs, others, key)
 
-    def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
-        return (1 - self.eps) * self.player.policy(
-            carry, obs, legal
-        ) + self.eps * uniform(legal)
+    def policy(
+        self, carry: PyTree, obs: Obs, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        probs = self.player.policy(carry, obs, legal)
+        return (1 - self.eps) * probs + self.eps * uniform(legal)
 
-    def did(self, carry: Any, action: jax.Array) -> Any:
+    def did(self, carry: PyTree, action: Int[Array, ""]) -> PyTree:
         return self.player.did(carry, action)
 
     @property
     def num_modes(self) -> int:
         return self.player.num_modes
 
-    def mode(self, carry: Any) -> jax.Array:
+    def mode(self, carry: PyTree) -> Int32[Array, ""]:
         return self.player.mode(carry)
 
 
 class Mixture(ScriptedPlayer):
-    """Draws one of `players` by `weights` at the start of every episode and plays it.
+    """Plays one of `players`, drawn by `weights` at the start of every episode.
 
-    `collect` and `evaluate` log the player that was drawn, not the mixture.
+    `collect` and `evaluate` log the drawn player, not the mixture.
     """
 
     players: tuple[ScriptedPlayer, ...]
@@ -144,53 +171,49 @@ class Mixture(ScriptedPlayer):
     name: str = field(static=True)
     version: int = field(static=True, default=1)
 
-    def start(self) -> Any:
+    def start(self) -> PyTree:
         return jnp.int32(ABSENT), tuple(p.start() for p in self.players)
 
-    def see(self, carry: Any, obs: Array, others: Array, key: jax.Array) -> Any:
+    def see(
+        self, carry: PyTree, obs: Obs, others: Others, key: PRNGKeyArray
+    ) -> PyTree:
         chosen, inner = carry
-        pick_key, *keys = jax.random.split(key, 1 + len(self.players))
-        drawn = draw(pick_key, jnp.asarray(self.weights) / sum(self.weights))
+        draw_key, *keys = jax.random.split(key, 1 + len(self.players))
+        drawn = draw(draw_key, jnp.asarray(self.weights) / sum(self.weights))
         chosen = jnp.where(chosen == ABSENT, drawn, chosen)
-        return chosen, tuple(
-            p.see(c, obs, others, k)
-            for p, c, k in zip(self.players, inner, keys, strict=True)
-        )
+        parts = zip(self.players, inner, keys, strict=True)
+        return chosen, tuple(p.see(c, obs, others, k) for p, c, k in parts)
 
-    def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
+    def policy(
+        self, carry: PyTree, obs: Obs, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
         chosen, inner = carry
-        return jnp.stack(
-            [
-                p.policy(c, obs, legal)
-                for p, c in zip(self.players, inner, strict=True)
-            ]
-        )[chosen]
+        parts = zip(self.players, inner, strict=True)
+        return jnp.stack([p.policy(c, obs, legal) for p, c in parts])[chosen]
 
-    def did(self, carry: Any, action: jax.Array) -> Any:
+    def did(self, carry: PyTree, action: Int[Array, ""]) -> PyTree:
         chosen, inner = carry
-        return chosen, tuple(
-            p.did(c, action) for p, c in zip(self.players, inner, strict=True)
-        )
+        parts = zip(self.players, inner, strict=True)
+        return chosen, tuple(p.did(c, action) for p, c in parts)
 
     @property
     def num_modes(self) -> int:
         return sum(p.num_modes for p in self.players)
 
-    def mode(self, carry: Any) -> jax.Array:
+    def mode(self, carry: PyTree) -> Int32[Array, ""]:
         chosen, inner = carry
-        before = np.cumsum([0, *(p.num_modes for p in self.players[:-1])])
-        each = [
-            int(b) + p.mode(c)
-            for b, p, c in zip(before, self.players, inner, strict=True)
-        ]
-        return jnp.stack(each)[chosen]
+        counts = [p.num_modes for p in self.players]
+        first = np.cumsum([0, *counts[:-1]])  # the first mode of each player
+        parts = zip(first, self.players, inner, strict=True)
+        return jnp.stack([int(f) + p.mode(c) for f, p, c in parts])[chosen]
 
 
 class Switching(ScriptedPlayer):
-    """Plays `first`, then `second` for good.
+    """Plays `first`, then `second` until the end of the episode.
 
-    When: at step `step`; at a step drawn uniformly from ``range(random)`` in each episode; with probability `hazard` before each
-    step; or from the start of episode number `episode` (counted from 0) against the same others. Exactly one is given.
+    It switches, by the one setting given: at step `step_at`; at a step drawn uniformly
+    from ``range(random)`` in each episode; with probability `hazard` before each step;
+    or from the start of episode number `episode` (from 0) of a match on.
     """
 
     first: ScriptedPlayer
@@ -202,12 +225,13 @@ class Switching(ScriptedPlayer):
     episode: int | None = field(static=True, default=None)
     version: int = field(static=True, default=1)
 
-    def start(self) -> Any:
-        return self._carry(
-            jnp.int32(0), self.first.start(), self.second.start()
-        )
+    def start(self) -> PyTree:
+        first, second = self.first.start(), self.second.start()
+        return self._carry(jnp.int32(0), first, second)
 
-    def _carry(self, episode: Any, first: Any, second: Any) -> dict[str, Any]:
+    def _carry(
+        self, episode: Array, first: PyTree, second: PyTree
+    ) -> dict[str, PyTree]:
         zero = jnp.int32(0)
         return {
             "step": zero,
@@ -218,20 +242,19 @@ class Switching(ScriptedPlayer):
             "second": second,
         }
 
-    def renew(self, carry: Any) -> Any:
-        first, second = (
-            self.first.renew(carry["first"]),
-            self.second.renew(carry["second"]),
-        )
+    def renew(self, carry: PyTree) -> PyTree:
+        first = self.first.renew(carry["first"])
+        second = self.second.renew(carry["second"])
         return self._carry(carry["episode"] + 1, first, second)
 
-    def see(self, carry: Any, obs: Array, others: Array, key: jax.Array) -> Any:
+    def see(
+        self, carry: PyTree, obs: Obs, others: Others, key: PRNGKeyArray
+    ) -> PyTree:
         key, first_key, second_key = jax.random.split(key, 3)
         step, at = carry["step"], carry["at"]
         if self.random is not None:
-            at = jnp.where(
-                step == 0, jax.random.randint(key, (), 0, self.random), at
-            )
+            drawn = jax.random.randint(key, (), 0, self.random)
+            at = jnp.where(step == 0, drawn, at)
             now = step >= at
         elif self.hazard is not None:
             now = jax.random.bernoulli(key, self.hazard)
@@ -248,14 +271,14 @@ class Switching(ScriptedPlayer):
             "second": self.second.see(carry["second"], obs, others, second_key),
         }
 
-    def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
-        first, second = (
-            self.first.policy(carry["first"], obs, legal),
-            self.second.policy(carry["second"], obs, legal),
-        )
+    def policy(
+        self, carry: PyTree, obs: Obs, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        first = self.first.policy(carry["first"], obs, legal)
+        second = self.second.policy(carry["second"], obs, legal)
         return jnp.where(carry["switched"], second, first)
 
-    def did(self, carry: Any, action: jax.Array) -> Any:
+    def did(self, carry: PyTree, action: Int[Array, ""]) -> PyTree:
         return carry | {
             "first": self.first.did(carry["first"], action),
             "second": self.second.did(carry["second"], action),
@@ -265,123 +288,133 @@ class Switching(ScriptedPlayer):
     def num_modes(self) -> int:
         return self.first.num_modes + self.second.num_modes
 
-    def mode(self, carry: Any) -> jax.Array:
+    def mode(self, carry: PyTree) -> Int32[Array, ""]:
+        first = self.first.mode(carry["first"])
         second = self.first.num_modes + self.second.mode(carry["second"])
-        return jnp.where(
-            carry["switched"], second, self.first.mode(carry["first"])
-        )
+        return jnp.where(carry["switched"], second, first)
 
 
-# -- for matrix games ----------------------------------------------------------------------------------------------------------
+# -- matrix games ------------------------------------------------------------
 
 
 class Always(ScriptedPlayer):
-    """One action whenever it is legal, otherwise uniform over the legal ones."""
+    """One action when it is legal, else uniform over legal actions."""
 
     action: int = field(static=True)
     name: str = field(static=True)
     version: int = field(static=True, default=1)
 
-    def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
+    def policy(
+        self, carry: PyTree, obs: Obs, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
         legal = jnp.asarray(legal)
-        return jnp.where(
-            legal[self.action],
-            jax.nn.one_hot(self.action, legal.shape[-1]),
-            uniform(legal),
-        )
+        chosen = jax.nn.one_hot(self.action, legal.shape[-1])
+        return jnp.where(legal[self.action], chosen, uniform(legal))
 
 
 class Strategy(ScriptedPlayer):
-    """The same mixed strategy in every round; `equilibrium` is one."""
+    """The same mixed strategy in every round, such as `equilibrium`."""
 
     probs: tuple[float, ...] = field(static=True)
     name: str = field(static=True)
     version: int = field(static=True, default=1)
 
-    def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
+    def policy(
+        self, carry: PyTree, obs: Obs, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
         return jnp.asarray(self.probs)
 
 
 class TitForTat(ScriptedPlayer):
-    """Cooperates first (action 0), then does what the others did: cooperates if all of them did, else defects (action 1)."""
+    """Cooperates (action 0) first; then if all others cooperated, else defects (1)."""
 
     name: str = field(static=True, default="tit_for_tat")
     version: int = field(static=True, default=1)
 
-    def start(self) -> Any:
+    def start(self) -> PyTree:
         return jnp.int32(0)
 
-    def see(self, carry: Any, obs: Array, others: Array, key: jax.Array) -> Any:
+    def see(
+        self, carry: PyTree, obs: Obs, others: Others, key: PRNGKeyArray
+    ) -> PyTree:
         return (others > 0).any().astype(jnp.int32)
 
-    def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
+    def policy(
+        self, carry: PyTree, obs: Obs, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
         return jax.nn.one_hot(carry, jnp.shape(legal)[-1])
 
 
 class Grim(TitForTat):
-    """Cooperates until somebody has defected once, then defects for good."""
+    """Cooperates until another player defects, then defects until the end."""
 
     name: str = field(static=True, default="grim")
 
-    def see(self, carry: Any, obs: Array, others: Array, key: jax.Array) -> Any:
+    def see(
+        self, carry: PyTree, obs: Obs, others: Others, key: PRNGKeyArray
+    ) -> PyTree:
         return jnp.maximum(carry, (others > 0).any().astype(jnp.int32))
 
 
 class WinStayLoseShift(ScriptedPlayer):
-    """Repeats its action after a payoff of at least the table's mean, otherwise takes the next one; cooperates first."""
+    """Repeats an action that paid at least the mean payoff, else takes the next one.
 
-    payoffs: tuple = field(
-        static=True
-    )  # own payoffs, [A, A, ...], own action first
+    Cooperates first.
+    """
+
+    payoffs: tuple = field(static=True)  # [A, A, ...], own action first
     name: str = field(static=True, default="win_stay_lose_shift")
     version: int = field(static=True, default=1)
 
-    def start(self) -> Any:
+    def start(self) -> PyTree:
         return jnp.int32(0)
 
-    def see(self, carry: Any, obs: Array, others: Array, key: jax.Array) -> Any:
+    def see(
+        self, carry: PyTree, obs: Obs, others: Others, key: PRNGKeyArray
+    ) -> PyTree:
         table = jnp.asarray(self.payoffs)
-        won = (
-            table[
-                (
-                    carry,
-                    *(jnp.maximum(others[j], 0) for j in range(table.ndim - 1)),
-                )
-            ]
-            >= table.mean()
-        )
-        return jnp.where(
-            won | (others == ABSENT).any(), carry, (carry + 1) % table.shape[0]
-        )
+        known = [jnp.maximum(others[j], 0) for j in range(table.ndim - 1)]
+        won = table[(carry, *known)] >= table.mean()
+        keeps = won | (others == ABSENT).any()
+        return jnp.where(keeps, carry, (carry + 1) % table.shape[0])
 
-    def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
+    def policy(
+        self, carry: PyTree, obs: Obs, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
         return jax.nn.one_hot(carry, jnp.shape(legal)[-1])
 
-    def did(self, carry: Any, action: jax.Array) -> Any:
+    def did(self, carry: PyTree, action: Int[Array, ""]) -> PyTree:
         return action
 
 
 class FictitiousPlay(ScriptedPlayer):
-    """Best reply to each other's empirical frequencies, counted from one of each; ties are uniform (Brown, 1951)."""
+    """Best reply to every other player's empirical action frequencies.
+
+    Counts start at one of each action; ties are uniform. Brown, "Iterative Solution of
+    Games by Fictitious Play", 1951.
+    """
 
     payoffs: tuple = field(static=True)
     name: str = field(static=True, default="fictitious_play")
     version: int = field(static=True, default=1)
 
-    def start(self) -> Any:
+    def start(self) -> PyTree:
         table = np.asarray(self.payoffs)
         return jnp.ones((table.ndim - 1, table.shape[0]))
 
-    def renew(self, carry: Any) -> Any:
+    def renew(self, carry: PyTree) -> PyTree:
         return carry
 
-    def see(self, carry: Any, obs: Array, others: Array, key: jax.Array) -> Any:
-        return carry + jax.nn.one_hot(
-            others, carry.shape[-1]
-        )  # ABSENT gives a row of zeros
+    def see(
+        self, carry: PyTree, obs: Obs, others: Others, key: PRNGKeyArray
+    ) -> PyTree:
+        # ABSENT gives a row of zeros.
+        return carry + jax.nn.one_hot(others, carry.shape[-1])
 
-    def policy(self, carry: Any, obs: Array, legal: Array) -> jax.Array:
-        worth = jnp.asarray(self.payoffs, jnp.float32)
+    def policy(
+        self, carry: PyTree, obs: Obs, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        value = jnp.asarray(self.payoffs, jnp.float32)
         for counts in carry[::-1]:  # the last axis first
-            worth = worth @ (counts / counts.sum())
-        return uniform(worth >= worth.max() - 1e-6)
+            value = value @ (counts / counts.sum())
+        return uniform(value >= value.max() - 1e-6)

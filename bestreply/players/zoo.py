@@ -1,58 +1,86 @@
-"""Every player by name. A name with settings is a spec: ``noisy(nearest_stag, 0.1)``, ``switching(tit_for_tat, grim, step=5)``."""
+"""Every player by name.
+
+A name with settings is a spec: ``noisy(nearest_stag, 0.1)``,
+``switching(tit_for_tat, grim, step=5)``.
+"""
 
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from bestreply.games.base import Game
 from bestreply.players import scripted
 from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.utils.spec import Spec, parse_spec
 
+Maker = Callable[[Spec, Game, int], Player]
+"""Makes a player from (spec, game, seat)."""
+
 
 class Entry(NamedTuple):
-    """A player of the zoo: how to make it, where it plays, and a line on what it does."""
+    """A player of the zoo."""
 
-    make: Callable[..., Player]  # (spec, game, seat) -> Player
+    make: Maker
     plays: str  # "any", a game's name, or "a, b"
     summary: str
 
 
 def make_player(spec: str | Spec | Player, game: Game, seat: int = 0) -> Player:
-    """A player of the zoo for `game`. `seat` matters only where seats have different payoffs.
+    """Return a player of the zoo.
 
-    Raises ValueError that shows what was given and what there is, for an unknown name, a wrong game or wrong settings.
+    Args:
+        spec: the name, with or without settings; a `Player` is returned as it is.
+        game: the game that it plays.
+        seat: its seat; matters only if payoffs differ by seat.
+
+    Returns:
+        The player.
+
+    Raises:
+        ValueError: for an unknown name, a game that it does not play, or invalid
+            settings.
     """
     if isinstance(spec, Player):
         return spec
     spec = parse_spec(spec) if isinstance(spec, str) else spec
     if spec.name not in ZOO:
         raise ValueError(
-            f"there is no player {spec.name!r}; there are: {', '.join(ZOO)}"
+            f"player={spec.name!r}: expected one of {', '.join(ZOO)}. "
+            "`bestreply players` lists them"
         )
     entry = ZOO[spec.name]
     if entry.plays != "any" and game.name not in entry.plays.split(", "):
         raise ValueError(
-            f"{spec.name} plays {entry.plays}; the game given is {game.name}"
+            f"player={spec.name!r}: expected a player of {game.name}; "
+            f"this one plays {entry.plays}"
         )
     try:
         return entry.make(spec, game, seat)
     except TypeError as error:
-        seen = re.sub(r"^\S+<locals>\.make\(\) ", "", str(error))
+        reason = re.sub(r"^\S+<locals>\.make\(\) ", "", str(error))
         raise ValueError(
-            f"{spec}: {seen}. {spec.name}: {entry.summary}"
+            f"{spec}: {reason}. {spec.name}: {entry.summary}"
         ) from None
 
 
 def list_players() -> dict[str, str]:
-    """Every player by name, with a line on what it does and where it plays."""
+    """Return every player by name, with a line on its rule and its games."""
     return {
         name: f"{entry.summary} [{entry.plays}]" for name, entry in ZOO.items()
     }
 
 
 def standard_players(game: Game) -> tuple[str, ...]:
-    """Whom play of `game` is collected with, and the agent is measured against, unless somebody says otherwise."""
+    """Return the default players of training data and evaluation.
+
+    Args:
+        game: the game.
+
+    Returns:
+        Their names.
+    """
     standard = {
         "stag_hunt": ("nearest_stag", "nearest_hare", "random"),
         "snowdrift": ("nearest_drift", "never_remove", "random"),
@@ -61,10 +89,10 @@ def standard_players(game: Game) -> tuple[str, ...]:
     return standard.get(game.name, ("random",))
 
 
-# -- makers: each reads its own settings, so that a wrong one is refused with the signature at hand --------------------------------
+# -- makers: the signature of `make` is that of the settings -----------------
 
 
-def _simple(kind: Callable[[], Player]) -> Callable[..., Player]:
+def _simple(kind: Callable[[], Player]) -> Maker:
     def make(spec: Spec, game: Game, seat: int) -> Player:
         _refuse_settings(spec)
         return kind()
@@ -72,45 +100,38 @@ def _simple(kind: Callable[[], Player]) -> Callable[..., Player]:
     return make
 
 
-def _nearest(thing: str) -> Callable[..., Player]:
+def _nearest(thing: str) -> Maker:
     def make(spec: Spec, game: Any, seat: int) -> Player:
         _refuse_settings(spec)
-        return scripted.Nearest(
-            name=spec.name, game=game, kind=list(game.kinds).index(thing)
-        )
+        kind = list(game.kinds).index(thing)
+        return scripted.Nearest(name=spec.name, game=game, kind=kind)
 
     return make
 
 
 def _refuse_settings(spec: Spec) -> None:
     if spec.args or spec.settings:
-        raise TypeError("it takes no settings")
+        raise TypeError("expected no settings")
 
 
 def _probability(name: str, value: Any) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not 0 <= value <= 1
-    ):
-        raise TypeError(f"{name}={value}; expected: a probability, 0 to 1")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 1:
+        raise TypeError(f"{name}={value}: expected a probability, 0 to 1")
     return float(value)
 
 
-def _whole(name: str, value: Any, least: int) -> int:
-    if type(value) is not int or value < least:
-        raise TypeError(
-            f"{name}={value}; expected: a whole number, {least} or more"
-        )
+def _whole(name: str, value: Any, minimum: int) -> int:
+    if type(value) is not int or value < minimum:
+        raise TypeError(f"{name}={value}: expected an int, {minimum} or more")
     return value
 
 
 def _noisy(spec: Spec, game: Game, seat: int) -> Player:
     def make(player: Any, eps: Any) -> Player:
         player = _scripted(player, game, seat)
-        return scripted.Noisy(
-            player=player, eps=_probability("eps", eps), name=str(spec)
-        )
+        eps = _probability("eps", eps)
+        return scripted.Noisy(player=player, eps=eps, name=str(spec))
 
     return make(*spec.args, **spec.settings)
 
@@ -119,14 +140,11 @@ def _mixture(spec: Spec, game: Game, seat: int) -> Player:
     def make(*players: Any, weights: tuple[float, ...] | None = None) -> Player:
         parts = tuple(_scripted(p, game, seat) for p in players)
         weights = tuple(map(float, weights or (1.0,) * len(parts)))
-        if (
-            not parts
-            or len(weights) != len(parts)
-            or min(weights) < 0
-            or sum(weights) <= 0
-        ):
+        one_each = 0 < len(parts) == len(weights)
+        if not one_each or min(weights) < 0 or sum(weights) <= 0:
             raise TypeError(
-                f"{len(parts)} players with weights {weights}; expected: a weight >= 0 for each, not all 0"
+                f"weights={weights} of {len(parts)} players: expected a weight >= 0 "
+                "for each, not all 0"
             )
         return scripted.Mixture(players=parts, weights=weights, name=str(spec))
 
@@ -135,15 +153,16 @@ def _mixture(spec: Spec, game: Game, seat: int) -> Player:
 
 def _switching(spec: Spec, game: Game, seat: int) -> Player:
     def make(first: Any, second: Any, **when: Any) -> Player:
-        known = {
+        fields = {
             "step": "step_at",
             "random": "random",
             "hazard": "hazard",
             "episode": "episode",
         }
-        if len(when) != 1 or not set(when) <= set(known):
+        if len(when) != 1 or not set(when) <= set(fields):
             raise TypeError(
-                f"when to switch: {when or 'nothing'}; expected: exactly one of step=, random=, hazard=, episode="
+                f"{when or 'no time'} to switch: expected exactly one of step=, "
+                "random=, hazard=, episode="
             )
         [(key, value)] = when.items()
         if key == "hazard":
@@ -151,14 +170,13 @@ def _switching(spec: Spec, game: Game, seat: int) -> Player:
         elif key == "random" and value is True:
             value = game.max_steps
         else:
-            value = _whole(key, value, least=1 if key == "random" else 0)
-        first, second = (
-            _scripted(first, game, seat),
-            _scripted(second, game, seat),
-        )
-        schedule: dict[str, Any] = {known[key]: value}
+            value = _whole(key, value, 1 if key == "random" else 0)
+        schedule: dict[str, Any] = {fields[key]: value}
         return scripted.Switching(
-            first=first, second=second, name=str(spec), **schedule
+            first=_scripted(first, game, seat),
+            second=_scripted(second, game, seat),
+            name=str(spec),
+            **schedule,
         )
 
     return make(*spec.args, **spec.settings)
@@ -166,13 +184,11 @@ def _switching(spec: Spec, game: Game, seat: int) -> Player:
 
 def _look_alike(spec: Spec, game: Game, seat: int) -> Player:
     def make(player: Any, later: Any, steps: Any) -> Player:
-        _whole("steps", steps, least=0)
-        first, second = (
-            _scripted(player, game, seat),
-            _scripted(later, game, seat),
-        )
         return scripted.Switching(
-            first=first, second=second, step_at=steps, name=str(spec)
+            first=_scripted(player, game, seat),
+            second=_scripted(later, game, seat),
+            step_at=_whole("steps", steps, 0),
+            name=str(spec),
         )
 
     return make(*spec.args, **spec.settings)
@@ -180,31 +196,29 @@ def _look_alike(spec: Spec, game: Game, seat: int) -> Player:
 
 def _scripted(spec: Any, game: Game, seat: int) -> ScriptedPlayer:
     if not isinstance(spec, Spec | Player):
-        raise TypeError(f"{spec!r} is no player")
+        raise TypeError(f"{spec!r}: expected a player")
     player = make_player(spec, game, seat)
     if not isinstance(player, ScriptedPlayer):
-        raise TypeError(
-            f"{player.name} is no scripted player, and only those can be combined"
-        )
+        raise TypeError(f"{player.name}: expected a scripted player to combine")
     return player
 
 
 def _always(spec: Spec, game: Game, seat: int) -> Player:
     def make(action: Any) -> Player:
-        name = action.name if isinstance(action, Spec) else action
-        index = (
-            game.action_names.index(name) if name in game.action_names else name
-        )
+        index = action.name if isinstance(action, Spec) else action
+        if index in game.action_names:
+            index = game.action_names.index(index)
         if not isinstance(index, int) or not 0 <= index < game.num_actions:
             raise TypeError(
-                f"no action {name!r}; {game.name} has {', '.join(game.action_names)} (or their numbers from 0)"
+                f"action={index!r}: expected an action of {game.name}: "
+                f"{', '.join(game.action_names)} (or its number from 0)"
             )
         return scripted.Always(action=index, name=str(spec))
 
     return make(*spec.args, **spec.settings)
 
 
-def _always_index(action: int) -> Callable[..., Player]:
+def _always_index(action: int) -> Maker:
     def make(spec: Spec, game: Game, seat: int) -> Player:
         _refuse_settings(spec)
         return scripted.Always(action=action, name=spec.name)
@@ -212,7 +226,7 @@ def _always_index(action: int) -> Callable[..., Player]:
     return make
 
 
-def _with_payoffs(kind: Callable[..., Player]) -> Callable[..., Player]:
+def _with_payoffs(kind: Callable[..., Player]) -> Maker:
     def make(spec: Spec, game: Any, seat: int) -> Player:
         _refuse_settings(spec)
         return kind(payoffs=game.payoffs_of(seat))
@@ -221,23 +235,20 @@ def _with_payoffs(kind: Callable[..., Player]) -> Callable[..., Player]:
 
 
 def _equilibrium(spec: Spec, game: Any, seat: int) -> Player:
-    """A Nash strategy of the stage game (playing it every round is an equilibrium of the repeated one)."""
+    """Return a Nash strategy of the stage game; every round of it is an equilibrium."""
     import nashpy
-    import numpy as np
 
     _refuse_settings(spec)
     if game.num_players != 2:
         raise TypeError(
-            f"an equilibrium is computed for 2 players; {game.name} has {game.num_players}"
+            f"{game.name} has {game.num_players} players: expected 2 for an equilibrium"
         )
     rows, columns = np.array(game.payoffs_of(0)), np.array(game.payoffs_of(1)).T
-    found: Any = list(nashpy.Game(rows, columns).support_enumeration())
-    best = max(
-        found, key=lambda pair: float(pair[0] @ (rows + columns) @ pair[1])
-    )  # pays both most in all
-    return scripted.Strategy(
-        probs=tuple(float(p) for p in best[seat]), name=spec.name
-    )
+    equilibria: Any = list(nashpy.Game(rows, columns).support_enumeration())
+    total = rows + columns
+    best = max(equilibria, key=lambda pair: float(pair[0] @ total @ pair[1]))
+    probs = tuple(float(p) for p in best[seat])
+    return scripted.Strategy(probs=probs, name=spec.name)
 
 
 ZOO: dict[str, Entry] = {
@@ -247,7 +258,7 @@ ZOO: dict[str, Entry] = {
     "nearest_stag": Entry(
         _nearest("stags"),
         "stag_hunt",
-        "goes to the nearest stag and waits there for a partner (NS)",
+        "goes to the nearest stag and waits on it for a partner (NS)",
     ),
     "nearest_hare": Entry(
         _nearest("hares"),
@@ -276,12 +287,12 @@ ZOO: dict[str, Entry] = {
     "tit_for_tat": Entry(
         _simple(scripted.TitForTat),
         "matrix",
-        "cooperates first, then does what the others did",
+        "cooperates first, then as long as all others did in the last round",
     ),
     "grim": Entry(
         _simple(scripted.Grim),
         "matrix",
-        "cooperates until somebody defects, then never again",
+        "cooperates until another player defects, then never again",
     ),
     "win_stay_lose_shift": Entry(
         _with_payoffs(scripted.WinStayLoseShift),
@@ -291,12 +302,12 @@ ZOO: dict[str, Entry] = {
     "fictitious_play": Entry(
         _with_payoffs(scripted.FictitiousPlay),
         "matrix",
-        "best reply to the frequencies seen so far",
+        "best reply to the action frequencies so far",
     ),
     "equilibrium": Entry(
         _equilibrium,
         "matrix",
-        "a Nash strategy of the stage game, the best-paying where there are several",
+        "a Nash strategy of the stage game; of several, that of the largest total payoff",
     ),
     "noisy": Entry(
         _noisy,
@@ -306,12 +317,12 @@ ZOO: dict[str, Entry] = {
     "mixture": Entry(
         _mixture,
         "any",
-        "mixture(A, B, ..., weights=(...)): one of them, drawn at each episode's start",
+        "mixture(A, B, ..., weights=(...)): one of them, drawn at the start of each episode",
     ),
     "switching": Entry(
         _switching,
         "any",
-        "switching(A, B, step=K | random=K | hazard=P | episode=K): A, then B for good from then on",
+        "switching(A, B, step=K | random=K | hazard=P | episode=K): A, then B until the end",
     ),
     "look_alike": Entry(
         _look_alike,

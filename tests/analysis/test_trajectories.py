@@ -244,5 +244,5 @@ def test_the_page_shows_exact_scores_against_a_player_with_a_memory(tmp_path):
     )
     with pytest.raises(ValueError, match="0 episodes: expected at least 1"):
         view_run(run, episodes=0)
-    with pytest.raises(ValueError, match="no player 'nobody'"):
+    with pytest.raises(ValueError, match="player='nobody': expected one of"):
         view_run(run, ["nobody"])

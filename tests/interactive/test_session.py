@@ -226,7 +226,7 @@ def test_a_dataset_that_cannot_be_written_is_said(tmp_path):
             {"game": "stag_hunt", "others": ["random"], "seat": 9},
             "seat 9 of stag_hunt; expected: 1 to 4",
         ),
-        ({"game": "stag_hunt", "others": ["nobody"]}, "no player 'nobody'"),
+        ({"game": "stag_hunt", "others": ["nobody"]}, "player='nobody': expected one of"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_with_what_is_wanted(

@@ -1,34 +1,38 @@
-"""Boards drawn by hand as observations of grid games."""
+"""Observations of grid games, drawn by hand."""
 
-import jax.numpy as jnp
 import numpy as np
+
+from tests.shared import compiled
 
 THINGS = {"#": "blocks", "S": "stags", "H": "hares", "D": "drifts"}
 
 
 def observe(game, drawing, time=1.0):
-    """[H, W, P] float32: cells with spaces between; 0 is oneself, 1, 2, ... the others; several may share a cell."""
+    """[H, W, P] float32: cells separated by spaces, rows by newlines or slashes.
+
+    0 is the own player, 1, 2, ... the others; several signs may share a cell.
+    """
     planes, obs = list(game.planes), np.zeros(game.obs_shape, np.float32)
-    lines = [line.split() for line in drawing.strip().splitlines()]
-    assert (len(lines), len(lines[0])) == (game.height, game.width), drawing
-    for row, line in enumerate(lines):
-        for column, cell in enumerate(line):
+    rows = [
+        row.split() for row in drawing.strip().replace("/", "\n").split("\n")
+    ]
+    assert (len(rows), len(rows[0])) == (game.height, game.width), drawing
+    for row, cells in enumerate(rows):
+        for column, cell in enumerate(cells):
             for sign in cell.replace(".", ""):
-                obs[
-                    row,
-                    column,
-                    int(sign) if sign.isdigit() else planes.index(THINGS[sign]),
-                ] = 1
+                plane = (
+                    int(sign) if sign.isdigit() else planes.index(THINGS[sign])
+                )
+                obs[row, column, plane] = 1
     obs[..., -1] = time
-    return jnp.asarray(obs)
+    return obs
 
 
-def distribution(game, player, obs, carry=()):
-    """Action name -> probability, for the actions that have any."""
-    probs = np.asarray(player.policy(carry, obs, game.legal_in(obs)))
+def distribution(game, player, obs):
+    """Action name -> probability, for actions of positive probability."""
+    legal = compiled(game.legal_in)(obs)
+    policy = compiled(type(player).policy)
+    probs = np.asarray(policy(player, (), obs, legal))
     assert probs.dtype == np.float32 and probs.shape == (game.num_actions,)
-    return {
-        name: float(p)
-        for name, p in zip(game.action_names, probs, strict=True)
-        if p > 0
-    }
+    named = zip(game.action_names, probs.tolist(), strict=True)
+    return {name: p for name, p in named if p > 0}

@@ -1,4 +1,4 @@
-"""`check_player` names the promise that a player breaks: one player for each fault."""
+"""`check_player` names the property that a planted fault violates, one a player."""
 
 import dataclasses
 from typing import Any
@@ -19,7 +19,7 @@ GAME = make_game(
 
 
 class Counting(Player):
-    """Honest: uniform, and remembers how many steps it made and what the others did."""
+    """A correct player: uniform; remembers its steps and the others' actions."""
 
     name: str = eqx.field(static=True, default="counting")
     version: int = eqx.field(static=True, default=1)
@@ -31,7 +31,7 @@ class Counting(Player):
         seen = (
             carry["seen"] if others is None else jnp.asarray(others, jnp.int32)
         )
-        probs = self.told(obs, legal)
+        probs = self.policy(obs, legal)
         action = self.chosen(key, probs, obs, legal, present)
         return (
             {"steps": carry["steps"] + 1, "seen": seen},
@@ -39,7 +39,7 @@ class Counting(Player):
             self.actor_output(probs, legal),
         )
 
-    def told(self, obs, legal):
+    def policy(self, obs, legal):
         return uniform(legal)
 
     def chosen(self, key, probs, obs, legal, present):
@@ -60,7 +60,7 @@ class Nameless(Counting):
 
 
 class Raises(Counting):
-    def told(self, obs, legal):
+    def policy(self, obs, legal):
         raise RuntimeError("no idea")
 
 
@@ -69,7 +69,7 @@ class NoScalar(Counting):
         return draw(key, probs)[None]
 
 
-class OddThought(Counting):
+class NoActorOutput(Counting):
     def actor_output(self, probs, legal):
         return (probs, None)
 
@@ -80,15 +80,15 @@ class WideProbs(Counting):
 
 
 class Illegal(Counting):
-    def told(self, obs, legal):
-        return uniform(jnp.ones(7))
+    def policy(self, obs, legal):
+        return uniform(jnp.ones(7, bool))
 
     def actor_output(self, probs, legal):
         return ActorOutput()
 
 
-class TellsIllegal(Counting):
-    def told(self, obs, legal):
+class GivesIllegalProbs(Counting):
+    def policy(self, obs, legal):
         return jnp.where(
             legal,
             0.9 * uniform(legal),
@@ -104,8 +104,8 @@ class HalfProbs(Counting):
         return ActorOutput(probs / 2)
 
 
-class TellsOther(Counting):
-    """Tells that it is uniform and stays more often."""
+class ActsOtherwise(Counting):
+    """Gives uniform probabilities and stays more often."""
 
     def chosen(self, key, probs, obs, legal, present):
         return draw(key, 0.9 * probs + 0.1 * jax.nn.one_hot(4, 7))
@@ -169,31 +169,31 @@ class Mutates(Counting):
         return super().step(carry, obs, legal, key, others=others)
 
 
-class Moody(Counting):
-    """Not the same twice, as players with a generator of their own are."""
+class HiddenCounter(Counting):
+    """Differs from call to call, like a player with its own random generator."""
 
-    moods: list = eqx.field(static=True, default_factory=lambda: Moods())
+    calls: list = eqx.field(static=True, default_factory=lambda: Calls())
 
-    def told(self, obs, legal):
-        self.moods.append(0)
+    def policy(self, obs, legal):
+        self.calls.append(0)
         return jnp.where(
-            len(self.moods) % 2, uniform(legal), jax.nn.one_hot(4, 7)
+            len(self.calls) % 2, uniform(legal), jax.nn.one_hot(4, 7)
         )
 
 
-class Moods(list):
+class Calls(list):
     __hash__ = object.__hash__  # static fields are hashed
 
 
 class NotUnderJit(Counting):
-    def told(self, obs, legal):
+    def policy(self, obs, legal):
         if isinstance(obs, jax.core.Tracer):
             return jax.nn.one_hot(4, 7)
         return uniform(legal)
 
 
 class OnlyJit(Counting):
-    def told(self, obs, legal):
+    def policy(self, obs, legal):
         if not isinstance(obs, jax.core.Tracer):
             raise RuntimeError("not traced")
         return uniform(legal)
@@ -204,8 +204,8 @@ class NeedsPresent(Counting):
         return draw(key, probs) + 0 * present[0]
 
 
-class LostAlone(Counting):
-    """Chooses HUNT_STAG wherever it is, once it is alone."""
+class IllegalAlone(Counting):
+    """Chooses HUNT_STAG anywhere once it is alone."""
 
     def chosen(self, key, probs, obs, legal, present):
         alone = jnp.bool_(False) if present is None else ~present[1]
@@ -219,12 +219,12 @@ FAULTS = {
     Nameless: "description",
     Raises: "step",
     NoScalar: "types",
-    OddThought: "types",
+    NoActorOutput: "types",
     WideProbs: "types",
     Illegal: "legal",
-    TellsIllegal: "probs",
+    GivesIllegalProbs: "probs",
     HalfProbs: "probs",
-    TellsOther: "drawn",
+    ActsOtherwise: "drawn",
     ScoresIllegal: "plan",
     NotTheBest: "plan",
     NotTheSum: "plan",
@@ -232,47 +232,47 @@ FAULTS = {
     ForgetfulRenew: "carry",
     WrongBatch: "batch",
     Mutates: "mutation",
-    Moody: "determinism",
+    HiddenCounter: "determinism",
     NotUnderJit: "jit",
     OnlyJit: "jit",
     NeedsPresent: "unknown_others",
 }
 
 
-def test_an_honest_player_passes():
-    found = check_player(Counting(), GAME)
-    assert set(found.kept) == set(PROPERTIES) - {"plan"} and found.skipped == {
-        "plan": "the player does not plan"
-    }
-    assert str(found).startswith(
+def test_a_correct_player_passes():
+    report = check_player(Counting(), GAME)
+    assert set(report.kept) == set(PROPERTIES) - {
+        "plan"
+    } and report.skipped == {"plan": "the player does not plan"}
+    assert str(report).startswith(
         "counting in stag_hunt: 14 properties kept over 4 episodes"
     )
 
 
 @pytest.mark.parametrize("kind", FAULTS, ids=lambda kind: kind.__name__)
 def test_each_fault_is_named(kind):
-    with pytest.raises(PlayerError) as told:
+    with pytest.raises(PlayerError) as error:
         check_player(kind(), GAME)
-    assert told.value.property == FAULTS[kind], told.value
-    assert PROPERTIES[told.value.property] in str(
-        told.value
-    ) and told.value.seen in str(told.value)
+    assert error.value.property == FAULTS[kind], error.value
+    assert PROPERTIES[error.value.property] in str(
+        error.value
+    ) and error.value.seen in str(error.value)
 
 
-def test_a_player_that_is_lost_alone_is_named():
-    """In a game that nobody leaves it is asked all the same."""
+def test_a_player_that_fails_alone_is_named():
+    """Also in a game that no player leaves."""
     game = dataclasses.replace(GAME, leave=False)
     with pytest.raises(PlayerError, match="absent"):
-        check_player(LostAlone(), game)
+        check_player(IllegalAlone(), game)
 
 
-def test_something_else_is_no_player():
+def test_another_object_is_no_player():
     with pytest.raises(PlayerError, match="str does not subclass"):
         check_player("nearest_stag", GAME)
 
 
-def test_no_episodes_no_check():
-    with pytest.raises(ValueError, match="episodes=0; expected: 1 or more"):
+def test_no_episodes_are_refused():
+    with pytest.raises(ValueError, match="episodes=0: expected 1 or more"):
         check_player(Counting(), GAME, episodes=0)
 
 
@@ -280,8 +280,8 @@ def test_every_property_has_a_fault_here():
     assert set(FAULTS.values()) | {"absent", "vmap"} == set(PROPERTIES)
 
 
-def test_a_player_that_leaks_between_rows_is_named():
-    """Nothing written for one example can leak; what is wrongly batched by its own rule can."""
+def test_a_player_that_mixes_rows_is_named():
+    """Only a wrong batching rule of its own can mix the rows of a batch."""
 
     @jax.custom_batching.custom_vmap
     def leaking(legal):
@@ -292,7 +292,7 @@ def test_a_player_that_leaks_between_rows_is_named():
         return jnp.roll(uniform(legal), 1, 0), True
 
     class Leaks(Counting):
-        def told(self, obs, legal):
+        def policy(self, obs, legal):
             return jnp.where(legal, leaking(jnp.asarray(legal)) + 1e-3, 0.0)
 
         def chosen(self, key, probs, obs, legal, present):

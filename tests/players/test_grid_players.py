@@ -1,4 +1,4 @@
-"""Exact distributions of the scripted players of grid games, on boards drawn by hand and against slow code."""
+"""Distributions of scripted players of grid games: boards by hand, a reference."""
 
 import jax
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 from boards import distribution, observe
 
 from bestreply import make_game, make_player
+from tests.shared import compiled
 
 HUNT = make_game("stag_hunt(height=4, width=4, hunters=3, stags=2, hares=2)")
 SNOW = make_game("snowdrift(height=4, width=4)")
@@ -13,7 +14,7 @@ THIRD, SIXTH = pytest.approx(1 / 3), pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize(
-    "drawing, wanted",
+    "drawing, expected",
     [
         ("0 . S ./ . . . ./ . . . ./ . . . .", {"RIGHT": 1}),
         (". . . ./ . . S ./ . . . ./ . . 0 .", {"UP": 1}),
@@ -24,7 +25,7 @@ THIRD, SIXTH = pytest.approx(1 / 3), pytest.approx(1 / 6)
         (
             "0 . S ./ . S . ./ . . . ./ . . . .",
             {"RIGHT": 0.75, "DOWN": 0.25},
-        ),  # targets first, then axes
+        ),  # over targets, then over axes
         (
             ". S . ./ S 0 S ./ . S . ./ . . . .",
             {"UP": 0.25, "DOWN": 0.25, "LEFT": 0.25, "RIGHT": 0.25},
@@ -36,23 +37,23 @@ THIRD, SIXTH = pytest.approx(1 / 3), pytest.approx(1 / 6)
         (
             "0 H . ./ . . . ./ S . . ./ . . . .",
             {"DOWN": 1},
-        ),  # hares are nothing to it
+        ),  # it ignores hares
         (". . . ./ . 0S . ./ . . . ./ . . . .", {"HUNT_STAG": 1}),
         (". . . ./ . 012S . ./ . . . ./ . . . S", {"HUNT_STAG": 1}),
         (". . . ./ . 0HS . ./ . . . ./ . . . .", {"HUNT_STAG": 1}),
         (
             ". . . ./ . 0H . ./ . S . ./ . . . .",
             {"DOWN": 1},
-        ),  # not the hare it stands on
+        ),  # it does not take the hare
         (
             "0 # S ./ . . . ./ . . . ./ . . . .",
             {"DOWN": 1},
-        ),  # the step is illegal: any legal move
+        ),  # the move is illegal: any legal move
         (
             ". . . ./ . 0 # S/ . . . ./ . . . .",
             {"UP": THIRD, "DOWN": THIRD, "LEFT": THIRD},
         ),
-        (  # half of the time the step drawn is illegal
+        (  # half of the drawn moves are illegal
             ". . . ./ . 0 # ./ . . S ./ . . . .",
             {"DOWN": pytest.approx(0.5 + 0.5 / 3), "UP": SIXTH, "LEFT": SIXTH},
         ),
@@ -74,13 +75,15 @@ THIRD, SIXTH = pytest.approx(1 / 3), pytest.approx(1 / 6)
         (". 1 . ./ . S . ./ . . . ./ . . . .", {"STAY": 1}),  # it has left
     ],
 )
-def test_nearest_stag(drawing, wanted):
-    obs = observe(HUNT, drawing.replace("/", "\n"))
-    assert distribution(HUNT, make_player("nearest_stag", HUNT), obs) == wanted
+def test_nearest_stag(drawing, expected):
+    obs = observe(HUNT, drawing)
+    assert (
+        distribution(HUNT, make_player("nearest_stag", HUNT), obs) == expected
+    )
 
 
 @pytest.mark.parametrize(
-    "drawing, wanted",
+    "drawing, expected",
     [
         ("0 . H ./ . H . ./ . . . ./ S . . .", {"RIGHT": 0.75, "DOWN": 0.25}),
         (". . . ./ . 0SH . ./ . . . ./ . . . .", {"HUNT_HARE": 1}),
@@ -94,13 +97,15 @@ def test_nearest_stag(drawing, wanted):
         (". . . ./ . . # H/ . . # 0/ . . . .", {"UP": 1}),
     ],
 )
-def test_nearest_hare(drawing, wanted):
-    obs = observe(HUNT, drawing.replace("/", "\n"))
-    assert distribution(HUNT, make_player("nearest_hare", HUNT), obs) == wanted
+def test_nearest_hare(drawing, expected):
+    obs = observe(HUNT, drawing)
+    assert (
+        distribution(HUNT, make_player("nearest_hare", HUNT), obs) == expected
+    )
 
 
 @pytest.mark.parametrize(
-    "name, drawing, wanted",
+    "name, drawing, expected",
     [
         (
             "nearest_drift",
@@ -135,74 +140,71 @@ def test_nearest_hare(drawing, wanted):
         ),  # illegal: uniform
     ],
 )
-def test_players_of_the_snowdrift_game(name, drawing, wanted):
-    obs = observe(SNOW, drawing.replace("/", "\n"))
-    assert distribution(SNOW, make_player(name, SNOW), obs) == wanted
+def test_players_of_the_snowdrift_game(name, drawing, expected):
+    obs = observe(SNOW, drawing)
+    assert distribution(SNOW, make_player(name, SNOW), obs) == expected
 
 
-# -- beside slow code, on boards that nobody picked ------------------------------------------------------------
+# -- beside a reference, on random boards ------------------------------------
 
 MOVES = {"UP": (-1, 0), "DOWN": (1, 0), "LEFT": (0, -1), "RIGHT": (0, 1)}
 
 
-def slow_nearest(game, obs, legal, kind):
-    """games.md's words, one after another."""
+def cells_of(plane):
+    return [tuple(map(int, cell)) for cell in np.argwhere(plane > 0.5)]
+
+
+def reference_nearest(game, obs, legal, kind):
+    """The rule of nearest_stag and nearest_hare (docs/players.md) in plain Python."""
     names, take = game.action_names, game.takers[kind]
     allowed = [name for name, ok in zip(names, legal, strict=True) if ok]
-    me = [tuple(map(int, c)) for c in np.argwhere(obs[..., 0] > 0.5)]
-    there = [
-        tuple(map(int, c))
-        for c in np.argwhere(obs[..., game.num_players + 1 + kind] > 0.5)
-    ]
-    chances = dict.fromkeys(names, 0.0)
-    if not me or not there:
+    own = cells_of(obs[..., 0])
+    things = cells_of(obs[..., game.num_players + 1 + kind])
+    if not own or not things:
         return {name: (name in allowed) / len(allowed) for name in names}
-    (row, column) = me[0]
-    if me[0] in there:
+    if own[0] in things:
         return {name: float(name == take) for name in names}
-    far = [abs(r - row) + abs(c - column) for r, c in there]
+    row, column = own[0]
+    distances = [abs(r - row) + abs(c - column) for r, c in things]
     nearest = [
-        cell for cell, d in zip(there, far, strict=True) if d == min(far)
+        cell
+        for cell, distance in zip(things, distances, strict=True)
+        if distance == min(distances)
     ]
+    probs = dict.fromkeys(names, 0.0)
     for r, c in nearest:
-        vertical = [] if r == row else ["DOWN" if r > row else "UP"]
-        horizontal = [] if c == column else ["RIGHT" if c > column else "LEFT"]
-        for move in vertical + horizontal:
-            chance = 1 / len(nearest) / len(vertical + horizontal)
-            if move in allowed:
-                chances[move] += chance
-                continue
-            instead = [m for m in MOVES if m in allowed] or allowed
-            for m in instead:
-                chances[m] += chance / len(instead)
-    return chances
+        moves = [] if r == row else ["DOWN" if r > row else "UP"]
+        moves += [] if c == column else ["RIGHT" if c > column else "LEFT"]
+        for move in moves:
+            legal_moves = [m for m in MOVES if m in allowed] or allowed
+            chosen = [move] if move in allowed else legal_moves
+            for m in chosen:
+                probs[m] += 1 / len(nearest) / len(moves) / len(chosen)
+    return probs
 
 
 @pytest.mark.parametrize(
     "name, kind", [("nearest_stag", 0), ("nearest_hare", 1)]
 )
-def test_nearest_is_what_the_rules_say_on_boards_with_blocks(name, kind):
+def test_nearest_matches_the_reference_on_boards_with_blocks(name, kind):
     game = make_game(
         "stag_hunt(height=5, width=6, hunters=3, stags=3, hares=3, blocks=4)"
     )
     player = make_player(name, game)
-    _, shown = jax.jit(jax.vmap(game.reset))(
-        jax.random.split(jax.random.key(0), 100)
-    )
+    keys = jax.random.split(jax.random.key(0), 100)
+    _, shown = compiled(game.reset, over=0)(keys)
     obs, legal = (
         np.asarray(x).reshape(300, *x.shape[2:])
         for x in (shown.obs, shown.legal)
     )
-    probs = np.asarray(
-        jax.jit(jax.vmap(lambda o, m: player.policy((), o, m)))(obs, legal)
-    )
-    slow = np.array(
+    policy = compiled(type(player).policy, over=(None, None, 0, 0))
+    probs = np.asarray(policy(player, (), obs, legal))
+    reference = np.array(
         [
-            list(slow_nearest(game, o, m, kind).values())
+            list(reference_nearest(game, o, m, kind).values())
             for o, m in zip(obs, legal, strict=True)
         ]
     )
-    np.testing.assert_allclose(probs, slow, atol=1e-6)
-    assert (probs.max(1) == 1).any() and (
-        (probs > 0).sum(1) >= 3
-    ).any()  # easy and hard boards were there
+    np.testing.assert_allclose(probs, reference, atol=1e-6)
+    # boards with one best move and boards with several are included
+    assert (probs.max(1) == 1).any() and ((probs > 0).sum(1) >= 3).any()

@@ -1,38 +1,38 @@
-"""Players of matrix games, beside plays worked out by hand."""
+"""Players of matrix games, beside play worked out by hand."""
 
 import itertools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bestreply import make_game, make_player
 from bestreply.types import ABSENT
+from tests.shared import compiled
 
 PD = make_game("matrix(table=prisoners_dilemma)")
 RPS = make_game("matrix(table=rock_paper_scissors)")
 PENNIES = make_game("matrix(table=matching_pennies)")
 START = (ABSENT,)
+KEY = jax.random.key(0)
 
 
-def along(player, game, others, seat=0, carry=None):
-    """The distribution of each step, given what the others did in the step before."""
+def along(player, game, others, carry=None):
+    """The distribution of each step, given the others' actions in the step before."""
     carry, probs = player.init() if carry is None else carry, []
-    for t, seen in enumerate(others):
-        carry, _, actor_output = player.step(
-            carry,
-            jnp.zeros(game.obs_shape),
-            jnp.ones(game.num_actions, bool),
-            jax.random.key(t),
-            others=jnp.asarray(seen),
+    obs = np.zeros(game.obs_shape, np.float32)
+    legal = np.ones(game.num_actions, bool)
+    step = compiled(type(player).step)
+    for seen in others:
+        carry, _, output = step(
+            player, carry, obs, legal, KEY, others=np.array(seen)
         )
-        probs.append(np.asarray(actor_output.probs).tolist())
+        probs.append(np.asarray(output.probs).tolist())
     return probs, carry
 
 
 def actions(player, game, others, carry=None):
-    """The same for a player that never draws: its actions."""
+    """The actions of a deterministic player."""
     probs, carry = along(player, game, others, carry=carry)
     assert {p for row in probs for p in row} <= {0.0, 1.0}
     return [row.index(1.0) for row in probs], carry
@@ -53,7 +53,7 @@ def test_always():
     assert actions(make_player("always(1)", RPS), RPS, [START])[0] == [1]
 
 
-def test_tit_for_tat_does_what_was_done_to_it():
+def test_tit_for_tat_repeats_the_opponents_action():
     player = make_player("tit_for_tat", PD)
     assert actions(player, PD, [START, (0,), (1,), (1,), (0,)])[0] == [
         0,
@@ -64,7 +64,7 @@ def test_tit_for_tat_does_what_was_done_to_it():
     ]
 
 
-def test_tit_for_tat_among_three_wants_all_to_cooperate():
+def test_tit_for_tat_of_three_cooperates_if_all_others_did():
     game = make_game("matrix", payoffs=np.zeros((3, 2, 2, 2)).tolist())
     seen = [(ABSENT, ABSENT), (0, 1), (0, 0), (1, 1), (0, 0)]
     assert actions(make_player("tit_for_tat", game), game, seen)[0] == [
@@ -76,14 +76,12 @@ def test_tit_for_tat_among_three_wants_all_to_cooperate():
     ]
 
 
-def test_grim_never_forgives_within_a_game():
+def test_grim_defects_until_the_end_of_the_game():
     player = make_player("grim", PD)
-    found, carry = actions(player, PD, [START, (0,), (1,), (0,), (0,)])
-    assert found == [0, 0, 1, 1, 1]
-    assert actions(player, PD, [START, (0,)], player.renew(carry))[0] == [
-        0,
-        0,
-    ]  # a further game begins anew
+    result, carry = actions(player, PD, [START, (0,), (1,), (0,), (0,)])
+    assert result == [0, 0, 1, 1, 1]
+    # a further game starts again
+    assert actions(player, PD, [START, (0,)], player.renew(carry))[0] == [0, 0]
 
 
 def test_win_stay_lose_shift_in_the_prisoners_dilemma():
@@ -119,26 +117,25 @@ def test_fictitious_play_remembers_from_game_to_game():
     player = make_player("fictitious_play", RPS)
     _, carry = along(player, RPS, [START, (0,), (0,), (1,)])  # counts 3, 2, 1
     kept, _ = along(player, RPS, [START], carry=player.renew(carry))
-    assert kept == [
-        [0, 1, 0]
-    ]  # worth: rock (1 - 2) / 6, paper (3 - 1) / 6, scissors (2 - 3) / 6
+    # values: rock (1 - 2) / 6, paper (3 - 1) / 6, scissors (2 - 3) / 6
+    assert kept == [[0, 1, 0]]
     assert along(player, RPS, [START])[0] == [[pytest.approx(1 / 3)] * 3]
 
 
-def test_fictitious_play_among_three_weighs_joint_actions_by_the_product_of_frequencies():
+def test_fictitious_play_of_three_weighs_joint_actions_by_products_of_frequencies():
     payoffs = np.random.default_rng(0).normal(size=(3, 3, 3, 3)).round(2)
     game = make_game("matrix", payoffs=payoffs.tolist())
     seen = [(ABSENT, ABSENT), (0, 2), (0, 1), (2, 2), (0, 2)]
     for seat in range(3):
-        found, _ = along(make_player("fictitious_play", game, seat), game, seen)
+        result, _ = along(
+            make_player("fictitious_play", game, seat), game, seen
+        )
         others, counts = [s for s in range(3) if s != seat], np.ones((2, 3))
         for step, joint in enumerate(seen):
             for j, action in enumerate(joint):
                 counts[j, action] += action != ABSENT
-            frequency, worth = (
-                counts / counts.sum(1, keepdims=True),
-                np.zeros(3),
-            )
+            frequency = counts / counts.sum(1, keepdims=True)
+            values = np.zeros(3)
             for own, first, second in itertools.product(range(3), repeat=3):
                 cell = [0, 0, 0]
                 cell[seat], cell[others[0]], cell[others[1]] = (
@@ -146,16 +143,13 @@ def test_fictitious_play_among_three_weighs_joint_actions_by_the_product_of_freq
                     first,
                     second,
                 )
-                worth[own] += (
-                    frequency[0, first]
-                    * frequency[1, second]
-                    * payoffs[(seat, *cell)]
-                )
-            assert found[step] == np.eye(3)[worth.argmax()].tolist()
+                weight = frequency[0, first] * frequency[1, second]
+                values[own] += weight * payoffs[(seat, *cell)]
+            assert result[step] == np.eye(3)[values.argmax()].tolist()
 
 
 @pytest.mark.parametrize(
-    "table, wanted",
+    "table, expected",
     [
         ("matching_pennies", [[0.5, 0.5], [0.5, 0.5]]),
         ("rock_paper_scissors", [[1 / 3] * 3, [1 / 3] * 3]),
@@ -163,31 +157,31 @@ def test_fictitious_play_among_three_weighs_joint_actions_by_the_product_of_freq
         (
             "stag_hunt",
             [[1, 0], [1, 0]],
-        ),  # of three equilibria the one that pays most
+        ),  # of three equilibria, that of the largest payoff
     ],
 )
-def test_equilibrium(table, wanted):
+def test_equilibrium(table, expected):
     game = make_game("matrix", table=table)
     for seat in range(2):
         np.testing.assert_allclose(
             make_player("equilibrium", game, seat).probs,
-            wanted[seat],
+            expected[seat],
             atol=1e-9,
         )
 
 
 @pytest.mark.parametrize(
     "table",
-    ["matching_pennies", "rock_paper_scissors", "chicken", "stag_hunt", "mine"],
+    ["matching_pennies", "rock_paper_scissors", "chicken", "stag_hunt", "own"],
 )
-def test_nobody_gains_by_leaving_the_equilibrium(table):
+def test_no_player_gains_by_deviating_from_the_equilibrium(table):
     payoffs = [
         [[3, 1, 0], [0, 2, 5], [1, 1, 1]],
         [[0, 2, 4], [3, 1, 0], [2, 2, 1]],
     ]
     game = (
         make_game("matrix", payoffs=payoffs)
-        if table == "mine"
+        if table == "own"
         else make_game("matrix", table=table)
     )
     first, second = (
@@ -199,22 +193,22 @@ def test_nobody_gains_by_leaving_the_equilibrium(table):
     assert (first @ theirs).max() == pytest.approx(first @ theirs @ second)
 
 
-def test_an_equilibrium_is_for_two():
+def test_an_equilibrium_is_for_two_players():
     game = make_game("matrix", payoffs=np.zeros((3, 2, 2, 2)).tolist())
-    with pytest.raises(ValueError, match="2 players; matrix has 3"):
+    with pytest.raises(ValueError, match="matrix has 3 players: expected 2"):
         make_player("equilibrium", game)
 
 
 @pytest.mark.parametrize(
     "name", ["tit_for_tat", "grim", "win_stay_lose_shift", "fictitious_play"]
 )
-def test_without_a_word_on_the_others_it_plays_as_at_the_start(name):
+def test_unknown_others_are_like_a_first_step(name):
     player = make_player(name, PD)
-    carry, _, first = player.step(
-        player.init(), jnp.zeros(5), jnp.ones(2, bool), jax.random.key(0)
+    carry, _, first = compiled(type(player).step)(
+        player, player.init(), np.zeros(5, np.float32), np.ones(2, bool), KEY
     )
-    told, _ = along(player, PD, [START])
-    assert np.asarray(first.probs).tolist() == told[0]
-    assert jax.tree.map(jnp.shape, carry) == jax.tree.map(
-        jnp.shape, player.init()
+    start, _ = along(player, PD, [START])
+    assert np.asarray(first.probs).tolist() == start[0]
+    assert jax.tree.map(np.shape, carry) == jax.tree.map(
+        np.shape, player.init()
     )
