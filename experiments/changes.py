@@ -12,6 +12,7 @@ results/changes/shares.json.
 
 import dataclasses
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ import numpy as np
 
 from benchmarks.timing import over_seeds, table
 from bestreply import load_run
-from bestreply.analysis.change_detection import measure_changes
+from bestreply.analysis.change_detection import (
+    MAX_FALSE_ALARMS,
+    measure_changes,
+)
 from bestreply.run import Run
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
@@ -39,35 +43,28 @@ CASES = (
     "switching(nearest_hare, nearest_stag, random=10)",
 )
 WITHIN = 5
-"""Steps after a change from which on rewards are compared with those of the agent that is told."""
+"""Steps after a change from which rewards are compared."""
 
 MIN_LOSS = 0.05
 """Losses below this have no regained fraction."""
 
 
 def measure(seeds: list[int], path: Path) -> None:
+    """Measure the missing rows and write the file after each."""
     rows = json.loads(path.read_text())["rows"] if path.exists() else []
-    for case in CASES:
-        for seed in seeds:
-            for kind in ("goals", "changing"):
-                if any(
-                    (r["opponents"], r["seed"], r["kind"]) == (case, seed, kind)
-                    for r in rows
-                ):
-                    continue
-                found = measure_changes(
-                    one_step(load_run(RUNS / "stay" / str(seed) / kind)),
-                    case,
-                    GAMES,
-                    SEED,
-                )
-                assert found is not None
-                rows.append({"seed": seed, "kind": kind} | found)
-                write_json(path, {"rows": rows, "provenance": provenance(SEED)})
+    done = {(row["opponents"], row["seed"], row["kind"]) for row in rows}
+    for case, seed, kind in product(CASES, seeds, ("goals", "changing")):
+        if (case, seed, kind) in done:
+            continue
+        run = one_step(load_run(RUNS / "stay" / str(seed) / kind))
+        measured = measure_changes(run, case, GAMES, SEED)
+        assert measured is not None
+        rows.append({"seed": seed, "kind": kind} | measured)
+        write_json(path, {"rows": rows, "provenance": provenance(SEED)})
 
 
 def one_step(run: Run) -> Run:
-    """The run with a planner that is cheap enough for thousands of games."""
+    """Return the run with a planner that is fast enough for thousands of games."""
     planner = dataclasses.replace(
         run.config.planner, planner="one_step", symmetry_averages=1
     )
@@ -77,115 +74,117 @@ def one_step(run: Run) -> Run:
 
 
 def measure_shares(seeds: list[int], path: Path) -> None:
+    """Measure the fraction of the best reply that infers the type, for each kind of run and change rate."""
     rows = []
-    for kind, rate in (
-        ("goals", 0.0),
-        ("changing", 0.0),
-        ("goals", CHANGE_RATE),
-        ("changing", CHANGE_RATE),
-    ):
+    for rate, kind in product((0.0, CHANGE_RATE), ("goals", "changing")):
         runs = [load_run(RUNS / "stay" / str(seed) / kind) for seed in seeds]
         best = exact_reply(runs[0].game, "inferred", CASES[0])
-        found = shares(
-            best, [run.agent(change_rate=rate) for run in runs], CASES[0], FEWER
-        )
-        rows.append({"kind": kind, "change_rate": rate, "seeds": seeds} | found)
-        write_json(
-            path,
-            {"against": CASES[0], "rows": rows, "provenance": provenance(SEED)},
-        )
-        print(kind, rate, over_seeds(found["share"]))
+        agents = [run.agent(change_rate=rate) for run in runs]
+        measured = shares(best, agents, CASES[0], FEWER)
+        row = {"kind": kind, "change_rate": rate, "seeds": seeds}
+        rows.append(row | measured)
+        content = {"against": CASES[0], "rows": rows}
+        write_json(path, content | {"provenance": provenance(SEED)})
+        print(kind, rate, over_seeds(measured["share"]))
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
     """Return the tables of results/changes/: means over seeds ± half of the 95 % interval."""
-    lost, noticed = [], []
-    seeds = sorted({row["seed"] for row in rows})
-    for case in dict.fromkeys(row["opponents"] for row in rows):
-        by = {
+    cases = dict.fromkeys(row["opponents"] for row in rows)
+    by_case = {
+        case: {
             (row["seed"], row["kind"]): row
             for row in rows
             if row["opponents"] == case
         }
-        best = np.array(
-            [
-                max(
-                    by[s, k]["returns"]["oracle"]["mean"]
-                    for k in ("goals", "changing")
-                )
-                for s in seeds
-            ]
-        )
-        each = {
-            name: best - [by[s, kind]["returns"][agent]["mean"] for s in seeds]
-            for name, (kind, agent) in AGENTS.items()
-        }
-        plain = each["not expecting"]
-        caught = [
-            _caught_up([by[s, kind] for s in seeds], agent)
-            for kind, agent in AGENTS.values()
-        ]
-        lost.append(
-            [
-                case,
-                f"{best.mean():.2f}",
-                *(over_seeds(x) for x in each.values()),
-                f"{1 - each['trained to expect'].mean() / plain.mean():.0%}"
-                if plain.mean() > MIN_LOSS
-                else "-",
-                " / ".join(f"{x:.2f}" for x in caught),
-            ]
-        )
-        for name, (kind, _) in list(AGENTS.items())[1:]:
-            quiet = [
-                max(
-                    (
-                        r
-                        for r in by[s, kind]["curve"]
-                        if r["false_alarms"] <= 0.01
-                    ),
-                    key=lambda r: r["noticed"],
-                )
-                for s in seeds
-            ]
-            noticed.append(
-                [
-                    case,
-                    name,
-                    *(
-                        f"{np.mean([r[k] for r in quiet]):.3f}"
-                        for k in ("false_alarms", "noticed")
-                    ),
-                    f"{np.mean([r['delay'] for r in quiet]):.1f}",
-                ]
-            )
-    return "\n\n".join(
+        for case in cases
+    }
+    seeds = sorted({row["seed"] for row in rows})
+    losses = [_losses(case, seeds, by) for case, by in by_case.items()]
+    detections = [
+        _detection(case, name, [by[seed, kind] for seed in seeds])
+        for case, by in by_case.items()
+        for name, (kind, _) in list(AGENTS.items())[1:]
+    ]
+    head = [
+        "opponent",
+        "type given",
+        *(f"lost, {name}" for name in AGENTS),
+        "regained",
+        f"reward after {WITHIN} steps",
+    ]
+    detection_head = ["opponent", "agent", "false alarms", "noticed", "delay"]
+    return "\n\n".join([table(head, losses), table(detection_head, detections)])
+
+
+def _losses(
+    case: str, seeds: list[int], by: dict[tuple[int, str], Any]
+) -> list[str]:
+    """Return the row of one case: returns with the type given, and losses relative to them."""
+    best = np.array(
         [
-            table(
-                [
-                    "others",
-                    "told",
-                    *(f"lost, {name}" for name in AGENTS),
-                    "of it regained",
-                    "reward after 5 steps",
-                ],
-                lost,
-            ),
-            table(
-                ["others", "agent", "false alarms", "noticed", "delay"], noticed
-            ),
+            max(
+                by[seed, kind]["returns"]["oracle"]["mean"]
+                for kind in ("goals", "changing")
+            )
+            for seed in seeds
         ]
     )
-
-
-def _caught_up(rows: list[dict[str, Any]], agent: str) -> float:
-    """The reward from `WITHIN` steps after the change on, as a share of that of the same models told."""
-    shares = [
-        np.sum(r["reward_since"][agent][WITHIN:])
-        / np.sum(r["reward_since"]["oracle"][WITHIN:])
-        for r in rows
+    lost = {
+        name: best - [by[s, kind]["returns"][agent]["mean"] for s in seeds]
+        for name, (kind, agent) in AGENTS.items()
+    }
+    unaware = lost["not expecting"].mean()
+    regained = "-"
+    if unaware > MIN_LOSS:
+        regained = f"{1 - lost['trained to expect'].mean() / unaware:.0%}"
+    later = [
+        _later_reward([by[s, kind] for s in seeds], agent)
+        for kind, agent in AGENTS.values()
     ]
-    return float(np.mean(shares))
+    return [
+        case,
+        f"{best.mean():.2f}",
+        *(over_seeds(each) for each in lost.values()),
+        regained,
+        " / ".join(f"{each:.2f}" for each in later),
+    ]
+
+
+def _detection(case: str, name: str, rows: list[dict[str, Any]]) -> list[str]:
+    """Return the row of one agent, at each seed's threshold with the most detections and few false alarms."""
+    chosen = [
+        max(
+            (
+                point
+                for point in row["curve"]
+                if point["false_alarms"] <= MAX_FALSE_ALARMS
+            ),
+            key=lambda point: point["noticed"],
+        )
+        for row in rows
+    ]
+    false_alarms, noticed, delay = (
+        np.mean([point[key] for point in chosen])
+        for key in ("false_alarms", "noticed", "delay")
+    )
+    return [
+        case,
+        name,
+        f"{false_alarms:.3f}",
+        f"{noticed:.3f}",
+        f"{delay:.1f}",
+    ]
+
+
+def _later_reward(rows: list[dict[str, Any]], agent: str) -> float:
+    """Return the reward from `WITHIN` steps after the change on, as a fraction of that with the type given."""
+    fractions = [
+        np.sum(row["reward_since"][agent][WITHIN:])
+        / np.sum(row["reward_since"]["oracle"][WITHIN:])
+        for row in rows
+    ]
+    return float(np.mean(fractions))
 
 
 def main() -> None:
