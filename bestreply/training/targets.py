@@ -1,5 +1,6 @@
 """TD targets of the value, for batches drawn from a buffer."""
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -97,6 +98,7 @@ def value_targets(
     return Targets(y, weight, belief)
 
 
+@partial(jax.jit, static_argnames=("config", "n_step"))
 def n_step_return(
     config: TrainConfig, episodes: Episodes, index: Index, n_step: int
 ) -> tuple[Float[Array, " B"], Float[Array, " B"], Int[Array, " B"]]:
@@ -115,17 +117,17 @@ def n_step_return(
         The discounted reward, the discount, and the step that follows.
     """
     row, t, seat = index
-    steps = jnp.asarray(t)[:, None] + jnp.arange(n_step)  # [B, n]
+    steps = t[:, None] + jnp.arange(n_step)  # [B, n]
     last_step = episodes.action.shape[1] - 1
     at = row[:, None], jnp.minimum(steps, last_step), seat[:, None]
-    acted = (jnp.asarray(episodes.action)[at] != ABSENT) & (steps <= last_step)
-    rewards = jnp.where(acted, jnp.asarray(episodes.reward)[at], 0.0)
+    acted = (episodes.action[at] != ABSENT) & (steps <= last_step)
+    rewards = jnp.where(acted, episodes.reward[at], 0.0)
     total = (rewards * config.gamma ** jnp.arange(n_step)).sum(1)
     count = acted.sum(1)
     last = t + count - 1
-    continues = ~jnp.asarray(episodes.terminated)[row, last, seat]
+    continues = ~episodes.terminated[row, last, seat]
     if config.at_limit == "zero":
-        continues &= ~jnp.asarray(episodes.truncated)[row, last]
+        continues &= ~episodes.truncated[row, last]
     return total, continues * config.gamma**count, t + count
 
 
