@@ -31,13 +31,13 @@ def bytes_of(colour):
 
 
 def test_every_step_has_a_frame_and_the_last_is_shown_longer(tmp_path):
-    match = make_match(steps=5)
+    match = make_match(steps=3)
     path = write_gif(match, tmp_path / "a.gif")
     with Image.open(path) as image:
-        assert (image.format, image.n_frames, image.width) == ("GIF", 5, WIDTH)
+        assert (image.format, image.n_frames, image.width) == ("GIF", 3, WIDTH)
         assert image.info["loop"] == 0
         durations = []
-        for t in range(5):
+        for t in range(3):
             image.seek(t)
             durations.append(image.info["duration"])
     assert durations[-1] > durations[0] == durations[1]

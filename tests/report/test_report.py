@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+import shutil
 from base64 import b64encode
 
 import pyarrow as pa
@@ -28,11 +29,18 @@ from bestreply.report.safe_svg import UnsafePicture, safe_svg
 from bestreply.report.sections import curves_section
 from bestreply.report.texts import load_texts
 
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "small"
+    return make_run(path, steps=1, episodes=3)
+
+
 # -- the page --------------------------------------------------------------------------------------
 
 
 def test_a_complete_run_gives_one_self_contained_page(tmp_path):
-    path = write_report(make_run(tmp_path / "demo"))
+    path = write_report(make_run(tmp_path / "demo", steps=2))
     assert path == tmp_path / "demo" / "report.html"
     html, page = path.read_text(encoding="utf-8"), read_page(path)
     addresses = [
@@ -85,9 +93,9 @@ def test_the_page_in_chinese(tmp_path):
 )
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_missing_or_broken_file_is_named_beside_the_rest(
-    tmp_path, file, broken
+    tmp_path, small_run, file, broken
 ):
-    run = make_run(tmp_path / "r", steps=1, episodes=3)
+    run = shutil.copytree(small_run, tmp_path / "r")
     (path,) = run.glob(f"{file}.*")
     path.unlink()
     if broken:
@@ -204,53 +212,61 @@ def test_a_foreign_run_directory_is_safe_to_open(tmp_path):
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"{}>{}</svg>'
 
 
-@pytest.mark.parametrize(
-    "picture",
-    [
-        SVG.format(' onload="alert(1)"', ""),
-        SVG.format("", "<script>alert(1)</script>"),
-        SVG.format("", '<rect onclick="alert(1)" width="1"/>'),
-        SVG.format("", '<a href="javascript:alert(1)"><rect/></a>'),
-        SVG.format("", '<image href="http://example.org/x.png"/>'),
-        SVG.format("", "<foreignObject><p>x</p></foreignObject>"),
-        SVG.format("", '<rect style="fill:red"/>'),
-        SVG.format("", '<rect style="x"/>'),
-        SVG.format("", '<rect class="lead"/>'),
-        SVG.format("", '<rect fill="a:b"/>'),
-        SVG.format("", '<rect fill="url(#x)"/>'),
-        SVG.format("", '<rect fill="u\\72l(x)"/>'),
-        SVG.format("", '<animate attributeName="x" to="1"/>'),
-        SVG.format("", '<use href="#x"/>'),
-        SVG.format("", "<style>* {display: none}</style>"),
-        SVG.format("", SVG.format("", "")),
-        SVG.format(
-            "",
-            '<h:script xmlns:h="http://www.w3.org/1999/xhtml">alert(1)</h:script>',
-        ),
-        SVG.format("", "<g>" * 500 + "</g>" * 500),
-        SVG.format("", "<rect/>" * 20_000),
-        SVG.format("", "<!-- --><rect/>"),
-        '<!DOCTYPE svg [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>'
-        + SVG.format("", "<text>&b;</text>"),
-        '<?xml-stylesheet href="x.css"?>' + SVG.format("", ""),
-        SVG.replace("0 0 10 10", "0 0 nan 10").format("", ""),
-        "<p>hello</p>",
-        "<svg",
-    ],
-)
-def test_unsafe_pictures_are_refused(tmp_path, picture):
+UNSAFE = [
+    SVG.format(' onload="alert(1)"', ""),
+    SVG.format("", "<script>alert(1)</script>"),
+    SVG.format("", '<rect onclick="alert(1)" width="1"/>'),
+    SVG.format("", '<a href="javascript:alert(1)"><rect/></a>'),
+    SVG.format("", '<image href="http://example.org/x.png"/>'),
+    SVG.format("", "<foreignObject><p>x</p></foreignObject>"),
+    SVG.format("", '<rect style="fill:red"/>'),
+    SVG.format("", '<rect style="x"/>'),
+    SVG.format("", '<rect class="lead"/>'),
+    SVG.format("", '<rect fill="a:b"/>'),
+    SVG.format("", '<rect fill="url(#x)"/>'),
+    SVG.format("", '<rect fill="u\\72l(x)"/>'),
+    SVG.format("", '<animate attributeName="x" to="1"/>'),
+    SVG.format("", '<use href="#x"/>'),
+    SVG.format("", "<style>* {display: none}</style>"),
+    SVG.format("", SVG.format("", "")),
+    SVG.format(
+        "",
+        '<h:script xmlns:h="http://www.w3.org/1999/xhtml">alert(1)</h:script>',
+    ),
+    SVG.format("", "<g>" * 500 + "</g>" * 500),
+    SVG.format("", "<rect/>" * 20_000),
+    SVG.format("", "<!-- --><rect/>"),
+    '<!DOCTYPE svg [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>'
+    + SVG.format("", "<text>&b;</text>"),
+    '<?xml-stylesheet href="x.css"?>' + SVG.format("", ""),
+    SVG.replace("0 0 10 10", "0 0 nan 10").format("", ""),
+    "<p>hello</p>",
+    "<svg",
+]
+
+
+@pytest.mark.parametrize("picture", UNSAFE)
+def test_unsafe_pictures_are_refused(picture):
     with pytest.raises(UnsafePicture):
         safe_svg(picture)
-    run = tmp_path / "r"
-    run.mkdir()
+
+
+def test_the_text_replaces_an_unsafe_picture(tmp_path):
     match = make_match(steps=1)
-    match["steps"][0] |= {"picture": picture, "text": "A B\nC D"}
-    (run / "matches.json").write_text(json.dumps([match]))
-    page = read_page(write_report(run))
+    steps = [
+        match["steps"][0] | {"picture": picture, "text": "A B\nC D"}
+        for picture in UNSAFE
+    ]
+    matches = json.dumps([match | {"steps": steps}])
+    (tmp_path / "matches.json").write_text(matches)
+    page = read_page(write_report(tmp_path))
+    assert not page.of("svg", "board")
+    assert page.text.count("The picture is not shown") == len(UNSAFE)
     assert (
-        not page.of("svg", "board") and "The picture is not shown" in page.text
+        len(page.of("pre", "text"))
+        == page.text.count("A B\nC D")
+        == len(UNSAFE)
     )
-    assert page.of("pre", "text") and "A B\nC D" in page.text
 
 
 def test_boards_of_games_are_shown_completely():
@@ -640,8 +656,8 @@ def test_a_method_without_opponent_models(tmp_path):
     )
 
 
-def test_accuracy_on_goals_of_the_game_is_called_hit_ratio(tmp_path):
-    run = make_run(tmp_path / "r", steps=1, episodes=3)
+def test_accuracy_on_goals_of_the_game_is_called_hit_ratio(tmp_path, small_run):
+    run = shutil.copytree(small_run, tmp_path / "r")
     assert "hit ratio" not in html(write_report(run))
     config = {"model": {"opponent_types": "goal"}}
     with_diagnostics(

@@ -20,6 +20,12 @@ from bestreply.report.texts import (
 )
 
 PACKAGE = Path(module.__file__).parents[1]
+FILES = [
+    path
+    for path in PACKAGE.rglob("*")
+    if path.suffix in (".py", ".html")
+    and re.search(r"\b(texts|t)\(", path.read_text())
+]
 ENGLISH, CHINESE = (load_texts(lang).texts for lang in LANGUAGES)
 
 
@@ -41,25 +47,21 @@ def constant_keys(path):
         yield from re.findall(r"\bt\([\"'](\w+)[\"'][,)]", path.read_text())
         return
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in (
-            "texts",
-            "self.texts",
-        ):
-            for key in node.args[:1]:
-                if isinstance(key, ast.Constant):
-                    yield key.value
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        key, function = node.args[0], ast.unparse(node.func)
+        if isinstance(key, ast.Constant) and function.endswith("texts"):
+            yield key.value
 
 
 def test_texts_that_the_code_names_exist():
-    files = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.html")]
-    used = {key: path for path in files for key in constant_keys(path)}
+    used = {key: path for path in FILES for key in constant_keys(path)}
     assert len(used) > 200
     assert {key: path for key, path in used.items() if key not in ENGLISH} == {}
 
 
 def test_texts_are_used():
-    files = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.html")]
-    sources = "\n".join(path.read_text() for path in files)
+    sources = "\n".join(path.read_text() for path in FILES)
     names = set(re.findall(r"\w+", sources))
     starts = tuple(re.findall(r"\b([a-z_]+_)[{\"]", sources))
     unused = [

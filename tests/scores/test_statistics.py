@@ -1,4 +1,6 @@
-"""Verdicts: calibrated on synthetic scores, and equal to SciPy, statsmodels and plain loops."""
+"""Verdicts: calibrated on synthetic scores, and equal to SciPy, statsmodels and plain
+loops.
+"""
 
 import itertools
 
@@ -6,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bestreply.scores import statistics
 from bestreply.scores.statistics import (
     ALPHA,
-    BOOTSTRAP_RESAMPLES,
     SAMPLED_SIGN_FLIPS,
     PairedScores,
     bootstrap_counts,
@@ -82,7 +84,9 @@ def test_parts_equal_statsmodels():
 
 
 def test_permutations_by_hand():
-    """Of the eight sign flips of (1, 2, 3) two are as extreme: all plus and all minus; of (1, 1, -1) every one is."""
+    """Two of the eight sign flips of (1, 2, 3) are as extreme; all flips of (1, 1, -1)
+    are.
+    """
     assert p_value(np.array([1.0, 2.0, 3.0])) == 2 / 8
     assert p_value(np.array([1.0, 1.0, -1.0])) == 1
     assert (
@@ -191,7 +195,9 @@ def _pairs(scores):
 
 
 def test_one_comparison_has_the_level_and_the_power():
-    """One opponent set: exactly the 5 % that 8 seeds allow (12 of 256 flips), and the power of the t-test where there is a difference."""
+    """One opponent set: the level that 8 seeds allow (12 of 256 flips), and the power of
+    the t-test.
+    """
     source, signs = rng(1), sign_flips(8, rng())
     for shift, expected in ((0.0, 12 / 256), (1.2, power(8, 1.2, 12 / 256))):
         positives = [
@@ -217,8 +223,15 @@ def test_coverage_of_intervals(n, draw):
     assert covered / 400 >= 0.95 - 3 * (0.95 * 0.05 / 400) ** 0.5
 
 
-def test_error_rate_of_no_larger():
-    """A difference as large as the margin gives the verdict "no_larger" in at most 5 % of cases."""
+@pytest.fixture
+def few_samples(monkeypatch):
+    """Reduce the numbers of resamples and of sampled flips."""
+    monkeypatch.setattr(statistics, "BOOTSTRAP_RESAMPLES", 1000)
+    monkeypatch.setattr(statistics, "SAMPLED_SIGN_FLIPS", 2000)
+
+
+def test_error_rate_of_no_larger(few_samples):
+    """ "no_larger" for a difference equal to the margin in at most 5 % of cases."""
     source = rng(3)
     called = 0
     for _ in range(400):
@@ -308,7 +321,7 @@ def test_same_input_same_output():
 
 
 def test_pairing_matters():
-    """Seeds differ much, but in both methods alike: an unpaired test detects nothing."""
+    """Seeds vary much, but alike in both methods: an unpaired test detects nothing."""
     seeds = rng(0).normal(0, 10, 10)
     [v] = judge(
         {
@@ -347,8 +360,10 @@ def test_scores_that_cannot_be_paired_are_refused(scores, message):
 
 
 @pytest.mark.parametrize("n", [2, 3, 7, 20])
-def test_verdicts_equal_plain_loops(n):
-    """Fixed scores of two methods in two opponent sets and their mean, worked out one flip and one resample at a time."""
+def test_verdicts_equal_plain_loops(n, few_samples):
+    """Verdicts of two methods in two opponent sets and their mean, one flip and one
+    resample at a time.
+    """
     source = rng(5)
     scores = {
         m: {o: source.normal(shift, 1, n) for o in "pq"}
@@ -361,13 +376,15 @@ def test_verdicts_equal_plain_loops(n):
         else [
             (1,) * n,
             *(
-                source.integers(0, 2, (SAMPLED_SIGN_FLIPS, n), dtype=np.int8)
+                source.integers(
+                    0, 2, (statistics.SAMPLED_SIGN_FLIPS, n), dtype=np.int8
+                )
                 * 2
                 - 1
             ),
         ]
     )
-    drawn = source.integers(0, n, (BOOTSTRAP_RESAMPLES, n))
+    drawn = source.integers(0, n, (statistics.BOOTSTRAP_RESAMPLES, n))
     differences = [np.subtract(*pair) for pair in _pairs(scores)]
     ps = [
         np.mean(
@@ -388,8 +405,8 @@ def test_verdicts_equal_plain_loops(n):
     assert [v.p for v in verdicts] == pytest.approx(ps)
     assert [v.p_holm for v in verdicts] == pytest.approx(adjusted)
     for v, d, q in zip(verdicts, differences, adjusted, strict=True):
-        low, high = _slow_interval(d, drawn, 0.95)
-        bound = max(map(abs, _slow_interval(d, drawn, 0.9)))
+        low, high = _loop_interval(d, drawn, 0.95)
+        bound = max(map(abs, _loop_interval(d, drawn, 0.9)))
         assert (v.low, v.high, v.bound) == pytest.approx((low, high, bound))
         sign = "better" if d.mean() > 0 else "worse"
         assert v.verdict == (
@@ -400,10 +417,10 @@ def test_verdicts_equal_plain_loops(n):
             else "not_enough"
         )
         effect = max(abs(d.mean()), 0.3) / d.std(ddof=1)
-        assert v.seeds_required == _slow_seeds(effect, ALPHA / 3)
+        assert v.seeds_required == _loop_seeds(effect, ALPHA / 3)
 
 
-def _slow_interval(d, drawn, level):
+def _loop_interval(d, drawn, level):
     n, mean, error = len(d), d.mean(), d.std(ddof=1) / len(d) ** 0.5
     resamples = [d[row] for row in drawn if len(set(row.tolist())) > 1]
     t = [(x.mean() - mean) / (x.std(ddof=1) / n**0.5) for x in resamples]
@@ -412,7 +429,7 @@ def _slow_interval(d, drawn, level):
     return mean - max(high, student) * error, mean - min(low, -student) * error
 
 
-def _slow_seeds(effect, alpha):
+def _loop_seeds(effect, alpha):
     """The first number of seeds with power .8, with which the smallest p of the permutation test is at most `alpha`."""
     n = 2
     while (
