@@ -1,14 +1,13 @@
-"""`python -m experiments roshambo references|train|judge|table`: agents that learned models of 43 real programs play them.
+"""Learn models of 43 rock-paper-scissors programs and play against all of them.
 
-    references   players that learn nothing beforehand; results/roshambo/references.json
+    references   players without training; results/roshambo/references.json
     train        for each of `--seeds`: logs, and rounds of own play; `--trained-on all` (43 programs) or `thirty` (13 are held out)
-    judge        every run that is there, with and without its parts; results/roshambo/all.json, thirty.json
-    table        results/roshambo/README.md from these files alone
+    judge        every trained run, with and without its parts; results/roshambo/all.json, thirty.json
+    table        results/roshambo/README.md from these files
 
-What is done is not done again. Two processes with seeds of their own share two cores well.
+Finished work is not repeated. Two processes with different seeds share two cores well.
 """
 
-import argparse
 import dataclasses
 import gc
 import json
@@ -17,17 +16,21 @@ import time
 from pathlib import Path
 from typing import Any
 
+from experiments._page import make_parser
+
 OUT, RUNS = Path("results") / "roshambo", Path("runs") / "roshambo"
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
 def trained_on(kind: str) -> tuple[str, ...]:
+    """Return the programs of a training set, `all` or `thirty`."""
     from experiments.roshambo.measure import groups
 
     return groups()["all 43" if kind == "all" else "the other 30"]
 
 
 def references() -> None:
+    """Measure the players without training."""
     from bestreply.utils.files import write_json
     from bestreply.utils.provenance import provenance
     from experiments.roshambo import measure
@@ -52,6 +55,7 @@ def references() -> None:
 
 
 def train(kind: str, seed: int) -> None:
+    """Train one seed unless done, and write the time it took."""
     from bestreply.utils.files import write_json
     from experiments.roshambo.learning import Settings, learn, save
 
@@ -86,6 +90,7 @@ def train(kind: str, seed: int) -> None:
 
 
 def judge(kind: str) -> None:
+    """Measure every trained seed, with and without its parts."""
     from bestreply.utils.files import write_json
     from bestreply.utils.provenance import provenance
     from experiments.roshambo import measure
@@ -142,11 +147,8 @@ def _tuples(took: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments roshambo",
-        description=(__doc__ or "").partition("\n")[0],
-    )
+def main(given: list[str] | None = None) -> None:
+    parser = make_parser("roshambo", __doc__)
     parser.add_argument("do", choices=["references", "train", "judge", "table"])
     parser.add_argument(
         "--trained-on",
@@ -155,20 +157,20 @@ def main(arguments: list[str] | None = None) -> None:
         default=["all", "thirty"],
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
-    asked = parser.parse_args(arguments)
+    arguments = parser.parse_args(given)
     os.environ.setdefault("XLA_FLAGS", ONE_THREAD)
     from bestreply.utils.compilation import cache_compilations
 
     cache_compilations()
     OUT.mkdir(parents=True, exist_ok=True)
-    if asked.do == "references":
+    if arguments.do == "references":
         references()
-    elif asked.do == "train":
-        for seed in asked.seeds:
-            for kind in asked.trained_on:
+    elif arguments.do == "train":
+        for seed in arguments.seeds:
+            for kind in arguments.trained_on:
                 train(kind, seed)
-    elif asked.do == "judge":
-        for kind in asked.trained_on:
+    elif arguments.do == "judge":
+        for kind in arguments.trained_on:
             judge(kind)
     else:
         from bestreply.utils.files import write_text

@@ -1,12 +1,12 @@
-"""Predictors of both players' throws that need no learning, and their mixture by Bayes' rule with forgetting.
+"""Online predictors of both players' throws, and their mixture by Bayes' rule with forgetting.
 
-A context is what somebody threw last; a predictor counts what came after it, for both players, as it was or counted from an earlier
-throw. What is expected of ourselves matters too: a program that expects the same answers it, so that each such prediction stands three
-times, turned by 0, 1 and 2. Weights are those of fixed share (Herbster and Warmuth, 1998), for several rates of forgetting:
+A context is a window of the last throws. A predictor counts what followed its context, for both players, absolutely or relative to an
+earlier throw. Predictions of our own throws are used too: a program that predicts us replies to the prediction, so each of them enters
+three times, rotated by 0, 1 and 2. Weights follow fixed share (Herbster and Warmuth, 1998), for several rates of forgetting:
 
     w'(e) = (1 - share) w(e) p_e(throw) / sum_f w(f) p_f(throw) + share / E
 
-and the mixtures are mixed once more in the same manner. For one match; batch with `jax.vmap`.
+and the mixtures are mixed in the same way. Functions are written for one match; batch with `jax.vmap`.
 """
 
 from typing import Any, NamedTuple
@@ -19,21 +19,20 @@ from jaxtyping import Array, Float
 SHARES = (0.003, 0.02, 0.1)
 """Rates of forgetting."""
 OUTER_SHARE = 0.02
-"""Of the mixture of mixtures."""
+"""Rate of forgetting of the mixture of mixtures."""
 DECAYS = (1.0, 0.7)
-"""What a count keeps when its context comes again."""
+"""Factors of a count when its context occurs again."""
 OWN, THEIRS, JOINT, TURNED, LAGS = 4, 4, 3, 3, 3
-"""Longest contexts: of own throws, of theirs, of both, and of both as counted from their last throw; and how far back the throws lie
-from which the next ones are counted."""
+"""Longest contexts: own throws, theirs, both, both relative to their last throw; and the largest lag of relative counts."""
 STRENGTH = 0.9
-"""Weight of what is nearly certain beside the uniform distribution."""
+"""Weight of a sharp prediction; the rest is uniform."""
 POWER = 8
-"""Of probabilities, where only the likeliest throw is to count."""
+"""Exponent that sharpens probabilities."""
 SCORE_DECAY = 0.95
 PRIOR = 0.1
 """Added to every count."""
 MIN_PROB = 1e-6
-"""Smaller counts are nothing: numbers near the least that can be written are slow to reckon with."""
+"""Smaller counts become 0: subnormal numbers are slow."""
 
 _SIZES = np.array(
     [
@@ -49,23 +48,23 @@ _STARTS = np.cumsum(_SIZES) - _SIZES
 CONTEXTS = len(_SIZES)
 _RECENT = max(OWN, THEIRS, JOINT, TURNED, LAGS)
 PLAIN = CONTEXTS * len(DECAYS)
-"""Predictors by counts; then come those of their likeliest throw alone (first decay), then the longest matches."""
+"""Number of predictors by counts. Sharp ones (first decay) and the longest matches follow them."""
 SHARP = CONTEXTS + 3
 PREDICTORS = PLAIN + SHARP
 EXPERTS = PREDICTORS * 4 + 1
-"""Each predictor of their throw, and of ours turned thrice; the last is uniform."""
+"""Each prediction of their throw, each of ours in three rotations, and a uniform one."""
 
 
 class Bank(NamedTuple):
-    """What is remembered of one match."""
+    """The memory of one match."""
 
     time: Array  # [] int32, throws seen
     history: Array  # [T, 2] int32, own and theirs
-    tables: Array  # [S, D, 2, 3] counts of what came after each context, of ours and of theirs
-    lengths: Array  # [3, T] int32: how long what ended at j is the same as what ended now, by own, theirs, both
+    tables: Array  # [S, D, 2, 3] counts of throws after each context, ours and theirs
+    lengths: Array  # [3, T] int32: length of the common suffix at j and now, by own, theirs, both
     weights: Float[Array, "R E"]  # of the experts, for each rate of forgetting
     outer: Float[Array, " R"]  # of the mixtures
-    offsets: Array  # [2, SHARP, 2, 3]: how far what we and they threw lay from each sharp prediction (of us, of them), discounted
+    offsets: Array  # [2, SHARP, 2, 3]: discounted offset of our and their throws from each sharp prediction (of us, of them)
     gains: Float[Array, " 2"]  # our payoff, mean and discounted mean
     predicted: Array  # [PREDICTORS, 2, 3] of the next throws: ours, theirs
     seen: Float[Array, " C"]  # how often the present context was seen
@@ -73,6 +72,7 @@ class Bank(NamedTuple):
 
 
 def start(throws: int) -> Bank:
+    """Return the bank before a match of `throws` throws."""
     return Bank(
         time=jnp.int32(0),
         history=jnp.zeros((throws, 2), jnp.int32),
@@ -89,31 +89,31 @@ def start(throws: int) -> Bank:
 
 
 def experts(bank: Bank) -> Float[Array, "E 3"]:
-    """What each expects of the program's next throw."""
+    """Return each expert's probabilities of the program's next throw."""
     ours, theirs = bank.predicted[:, 0], bank.predicted[:, 1]
     turned = [jnp.roll(ours, k, axis=1) for k in range(3)]
     return jnp.concatenate([theirs, *turned, jnp.full((1, 3), 1 / 3)])
 
 
 def mixtures(bank: Bank) -> Float[Array, "R 3"]:
-    """The mixture for each rate of forgetting."""
+    """Return the mixture for each rate of forgetting."""
     return bank.weights @ experts(bank)
 
 
 def mixture(bank: Bank) -> Float[Array, " 3"]:
-    """What all of them expect together."""
+    """Return the mixture of all experts."""
     return bank.outer @ mixtures(bank)
 
 
 def fixed_share(weights: Array, likelihood: Array, share: Any) -> Array:
-    """Bayes' rule over the last axis, then a `share` of all weight is spread evenly."""
+    """Return weights after Bayes' rule on the last axis, with a `share` of them spread evenly."""
     after = weights * likelihood
     after = after / jnp.maximum(after.sum(-1, keepdims=True), 1e-30)
     return (1 - share) * after + share / weights.shape[-1]
 
 
 def update(bank: Bank, own: Array, theirs: Array) -> Bank:
-    """The bank after both have thrown."""
+    """Return the bank after both throws."""
     each = experts(bank)
     weights = fixed_share(
         bank.weights, each[:, theirs], jnp.array(SHARES)[:, None]
@@ -153,13 +153,13 @@ def _sharp(probs: Array) -> Array:
 
 
 def _last(history: Array, time: Array, count: int) -> Array:
-    """[count, 2], newest first; zeros before the match began."""
+    """Return the last throws [count, 2], newest first; zeros before the match."""
     at = time - 1 - jnp.arange(count)
     return jnp.where((at >= 0)[:, None], history[jnp.maximum(at, 0)], 0)
 
 
 def _slots(history: Array, time: Array) -> tuple[Array, Array]:
-    """For each context [C] int32: the row of `tables` it is in now, and the throw from which the next ones are counted."""
+    """Return, for each context [C], its current row of `tables` and its reference throw."""
     recent = _last(history, time, _RECENT)
     both = 3 * recent[:, 0] + recent[:, 1]
     turned = (recent - recent[0, 1]) % 3
@@ -183,7 +183,7 @@ def _slots(history: Array, time: Array) -> tuple[Array, Array]:
 
 
 def _count(bank: Bank, pair: Array) -> Array:
-    """The tables after `pair` [2] came."""
+    """Return the tables after the throws `pair` [2]."""
     slots, since = _slots(bank.history, bank.time)
     came = (pair - since[:, None]) % 3  # [C, 2]
     kept = jnp.array(DECAYS)[:, None, None] * bank.tables[slots]
@@ -193,7 +193,7 @@ def _count(bank: Bank, pair: Array) -> Array:
 
 
 def _offsets(bank: Bank, pair: Array) -> Array:
-    """How far what came lay from what each sharp predictor held likeliest; what held nothing likeliest says nothing."""
+    """Return the discounted offsets of throws from each sharp prediction."""
     sharp = bank.predicted[PLAIN:]
     far = jnp.stack([jnp.roll(sharp, -pair[who], axis=-1) for who in range(2)])[
         ..., _BACKWARDS
@@ -207,7 +207,7 @@ _BACKWARDS = np.array(
 
 
 def _lengths(bank: Bank, history: Array, pair: Array) -> Array:
-    """[3, T]: for each j before now, over how many throws what ended at j is what has ended now."""
+    """Return, for each earlier step j, the length of the common suffix at j and now [3, T]."""
     same = history == pair  # [T, 2]
     same = jnp.stack([same[:, 0], same[:, 1], same.all(1)])
     before = jnp.pad(bank.lengths[:, :-1], ((0, 0), (1, 0)))
@@ -218,7 +218,7 @@ def _lengths(bank: Bank, history: Array, pair: Array) -> Array:
 def _matches(
     lengths: Array, history: Array, time: Array
 ) -> tuple[Array, Array]:
-    """Lengths [3] of the longest (of equals the latest) earlier matches, and what came after each [3, 2, 3]."""
+    """Return the lengths [3] of the longest (latest of equal) earlier matches, and predictions from them [3, 2, 3]."""
     throws = history.shape[0]
     best = jnp.max(
         lengths * throws + jnp.arange(throws), axis=1
@@ -230,15 +230,18 @@ def _matches(
 
 
 TRIPLES = PREDICTORS * 2 + len(SHARES) + 1
-"""Distributions over throws among the features, which come first; the mixture is the last of them."""
+"""Number of distributions over throws, the first features; the mixture is the last of them."""
 FEATURES = TRIPLES * 3 + 30 + CONTEXTS + 3 + SHARP * 12 + 3 + 4
 
 
 def features(bank: Bank) -> Float[Array, " F"]:
-    """What a learned model is told: the predictors, how they fared, and what was thrown last.
+    """Return the inputs of the network: predictions, their success, and the last throws.
 
-    Throws are counted from the program's last one, so that what holds for rock is learned for paper and scissors too; which one that
-    was is told apart.
+    Throws are relative to the program's last one, so that what is learned for rock holds for paper and scissors; the last throw
+    itself is a separate input.
+
+    Args:
+        bank: the memory of one match.
     """
     last = newest(bank)
     triples = [bank.predicted, mixtures(bank), mixture(bank)]
@@ -261,5 +264,5 @@ def features(bank: Bank) -> Float[Array, " F"]:
 
 
 def newest(bank: Bank) -> Array:
-    """[] int32, the program's last throw; 0 before its first."""
+    """Return the program's last throw; 0 before its first."""
     return _last(bank.history, bank.time, 1)[0, 1]

@@ -1,4 +1,4 @@
-"""Learning the model of the programs: logs of a player that has learned nothing, then rounds of the train_state's own play beside them."""
+"""Training of the model of the programs: on logs of an untrained player, then on rounds of own play."""
 
 import dataclasses
 import time
@@ -20,42 +20,44 @@ from experiments.roshambo.programs import THROWS
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
+    """Sizes and budgets of training."""
+
     width: int = 128
     hidden: int = 96
     first: tuple[float, ...] = (0.0, 0.2)
-    """Matches of the mixture against each program to begin with: how often it throws anything."""
+    """First matches of the mixture against each program: probability of a random throw in each."""
     rounds: int = 6
     again: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1)
-    """The same of the train_state itself, in each round."""
+    """The same for the learned player, in each round."""
     updates: int = 80
     """Gradient steps after the first logs and after each round."""
     last_updates: int = 140
-    """And at the end."""
+    """Gradient steps at the end."""
     batch: int = 64
     length: int = 100
-    """Throws of a segment; the network starts it knowing nothing and is not judged on the first `skipped` unless the match begins."""
+    """Throws of a segment. The first `skipped` have no loss, unless the match begins there: the carry is empty."""
     skipped: int = 10
     rate: float = 3e-3
     drop: tuple[float, float] = (0.1, 0.1)
-    """Shares of what the network is told and of its last layer that are left out while it learns, anew for each segment."""
+    """Fractions of inputs and of units of the last layer dropped in training, for each segment."""
     decay: float = 1e-2
-    """Of weights (Loshchilov and Hutter, 2019)."""
+    """Weight decay (Loshchilov and Hutter, 2019)."""
 
 
 class Logs:
-    """Matches of known programs, as they come."""
+    """Logged matches of known programs."""
 
-    def __init__(self, room: int, programs: int) -> None:
-        self.told = np.zeros((room, THROWS, experts.FEATURES), np.float16)
-        self.theirs = np.zeros((room, THROWS), np.int8)
-        self.known = np.zeros(room, np.int32)
+    def __init__(self, capacity: int, programs: int) -> None:
+        self.inputs = np.zeros((capacity, THROWS, experts.FEATURES), np.float16)
+        self.theirs = np.zeros((capacity, THROWS), np.int8)
+        self.known = np.zeros(capacity, np.int32)
         self.count, self.programs = 0, programs
 
     def add(
         self, player: Any, programs: Sequence[str], known: np.ndarray, seed: int
     ) -> np.ndarray:
-        """Plays, and gives the returns."""
-        here = slice(self.count, self.count + len(programs))
+        """Play and log one match against each of `programs`, and return their returns."""
+        added = slice(self.count, self.count + len(programs))
         log = play(
             player,
             programs,
@@ -63,14 +65,14 @@ class Logs:
             seed=seed,
             first=self.count,
             keep=True,
-            out=self.told[here],
+            out=self.inputs[added],
         )
-        self.theirs[here], self.known[here] = log.throws[..., 1], known
+        self.theirs[added], self.known[added] = log.throws[..., 1], known
         self.count += len(programs)
         return log.returns
 
     def tables(self) -> np.ndarray:
-        """[T, G, 3] how often each program threw what at each step, smoothed."""
+        """Return smoothed frequencies of each program's throws by step [T, G, 3]."""
         counts = np.full((THROWS, self.programs, 3), 0.2)
         for theirs, g in zip(
             self.theirs[: self.count], self.known, strict=False
@@ -81,16 +83,16 @@ class Logs:
     def sample(
         self, rng: np.random.Generator, settings: Settings
     ) -> tuple[np.ndarray, ...]:
-        """Segments: what was told [B, L, F], the throws counted from the last [B, L], whose, and what counts [B, L]."""
+        """Return segments: inputs [B, L, F], throws relative to the last [B, L], programs [B], weights [B, L]."""
         size, length = settings.batch, settings.length
         match = rng.integers(self.count, size=size)
         start = rng.integers(
             -length // 2, THROWS - length + 1, size
         )  # the beginning a little more often
         start = np.maximum(start, 0)
-        told = np.stack(
+        inputs = np.stack(
             [
-                self.told[m, s : s + length]
+                self.inputs[m, s : s + length]
                 for m, s in zip(match, start, strict=True)
             ]
         )
@@ -101,7 +103,7 @@ class Logs:
         )
         counts = np.ones((size, length), np.float32)
         counts[:, : settings.skipped] = (start == 0)[:, None]
-        return told, (theirs - last) % 3, self.known[match], counts
+        return inputs, (theirs - last) % 3, self.known[match], counts
 
 
 def learn(
@@ -110,11 +112,23 @@ def learn(
     settings: Settings,
     say: Callable[[str], None],
 ) -> Programs:
-    """A model of `programs` by seed."""
+    """Train a model.
+
+    Args:
+        programs: names of the programs.
+        seed: of play and training.
+        settings: sizes and budgets.
+        say: receives a line about each stage.
+
+    Returns:
+        The model.
+    """
     known = np.arange(len(programs))
     each = len(programs)
-    room = each * (len(settings.first) + settings.rounds * len(settings.again))
-    logs, rng = Logs(room, each), np.random.default_rng([7, seed])
+    capacity = each * (
+        len(settings.first) + settings.rounds * len(settings.again)
+    )
+    logs, rng = Logs(capacity, each), np.random.default_rng([7, seed])
 
     def add(player: Any, noises: Sequence[float]) -> np.ndarray:
         player.noise = np.repeat(noises, each)
@@ -132,7 +146,7 @@ def learn(
         key=jax.random.key(seed),
     )
     some = (
-        logs.told[: logs.count, ::37]
+        logs.inputs[: logs.count, ::37]
         .reshape(-1, experts.FEATURES)
         .astype(np.float32)
     )
@@ -156,7 +170,7 @@ def learn(
 
 
 class Trainer:
-    """Holds a network and its optimiser's state."""
+    """A network and the state of its optimiser."""
 
     def __init__(self, net: Net, settings: Settings, total: int) -> None:
         self.settings = settings
@@ -178,7 +192,7 @@ class Trainer:
     def train(
         self, logs: Logs, updates: int, rng: np.random.Generator
     ) -> list[float]:
-        """The mean losses: told which program it is, and not told."""
+        """Make gradient steps and return the two mean losses: program given, and common read-out."""
         losses = []
         for _ in range(updates):
             batch = logs.sample(rng, self.settings)
@@ -202,7 +216,7 @@ class Trainer:
         self,
         params: Any,
         key: Any,
-        told: Any,
+        inputs: Any,
         throws: Any,
         known: Any,
         counts: Any,
@@ -210,7 +224,7 @@ class Trainer:
         net: Net = eqx.combine(params, self.fixed)
         unroll = lambda x, k: net.unroll(x, drop=self.settings.drop, key=k)  # noqa: E731
         logs = jax.vmap(unroll)(
-            told.astype(jnp.float32), jax.random.split(key, len(told))
+            inputs.astype(jnp.float32), jax.random.split(key, len(inputs))
         )  # [B, L, G + 1, 3]
         taken = jnp.take_along_axis(logs, throws[..., None, None], 3)[..., 0]
         own = jnp.take_along_axis(taken, known[:, None, None], 2)[..., 0]
@@ -222,17 +236,19 @@ class Trainer:
 
 
 def _learned(net: Net) -> Any:
-    """True for each array that is learned: all but the scales of what is told."""
+    """Return True for each trained array: all except the scales of inputs."""
     every = jax.tree.map(eqx.is_array, net)
     return eqx.tree_at(lambda n: (n.mean, n.scale), every, (False, False))
 
 
 def save(model: Programs, path: Path) -> None:
+    """Write the arrays of a model."""
     path.parent.mkdir(parents=True, exist_ok=True)
     eqx.tree_serialise_leaves(path, model)
 
 
 def load(path: Path, programs: int, settings: Settings) -> Programs:
+    """Return the model that `save` wrote."""
     net = Net(
         programs,
         width=settings.width,

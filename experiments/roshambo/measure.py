@@ -1,4 +1,4 @@
-"""Who is measured against the programs, how many matches each, and what is made of the returns."""
+"""Players, numbers of matches and statistics of the measurement."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,10 +24,10 @@ REFERENCES: dict[str, Callable[[], Any]] = {
     "greenberg replayed": lambda: Replayed("greenberg", "test"),
     "iocainebot replayed": lambda: Replayed("iocainebot", "test"),
 }
-"""Players that learn nothing beforehand."""
-LEAK = 0.001
-"""Share of the prior that flows back into the belief at each throw. Chosen in matches of the split `develop`, with a model of
-seed 101, which is not among those reported; in the train_state's own rounds of play it is 0.01."""
+"""Players without training."""
+PRIOR_MIXING = 0.001
+"""Fraction of the prior mixed into the belief at each throw. Chosen in matches of the split `develop`, with a model of seed 101, which
+is not reported; in rounds of own play it is 0.01."""
 AGENTS: dict[str, dict[str, float]] = {
     "recurrent model": {"common": 1.0},
     "+ belief over known programs": {"common": 0.5, "programs": 0.5},
@@ -38,25 +38,34 @@ AGENTS: dict[str, dict[str, float]] = {
     },
     "full agent": FULL,
 }
-"""By name, what the prediction rests on (`model.PARTS`), with prior weights."""
+"""Prior weights of the parts of a prediction (`model.PARTS`), by name."""
 FULL_AGENT = "full agent"
 CLOSE = ("iocainebot", "greenberg", "markovbails", "phasenbott", "randbot")
-"""Whom no agent beats by much: more matches."""
+"""Programs that no agent beats by much; they get more matches."""
 MATCHES, CLOSE_MATCHES, PART_MATCHES, REFERENCE_MATCHES = 5, 20, 2, 20
-"""Of the full agent against each program; against the close ones where it knows all 43; of agents that lack a part; each for each
-seed. Of references."""
+"""Matches a seed: of the full agent against each program; against the close ones if trained on all 43; of agents that lack a part. Matches
+of references."""
 TEST_SEED = 20_000
 
 
 def agent(model: Programs, name: str) -> Learned:
-    model = Programs.create(model.net, model.tables, AGENTS[name], LEAK)
+    """Return the player with the parts of a name of `AGENTS`."""
+    model = Programs.create(model.net, model.tables, AGENTS[name], PRIOR_MIXING)
     return Learned(model)
 
 
 def returns(
     player: Any, matches: int, close: int, seed: int, split: str = "test"
 ) -> dict[str, list[int]]:
-    """By program, the return of each match."""
+    """Return the returns of all matches by program.
+
+    Args:
+        player: the player.
+        matches: number of matches against each program.
+        close: number against each of `CLOSE`, if larger.
+        seed: of the matches.
+        split: of `programs.SPLITS`.
+    """
     counts = {p: max(matches, close if p in CLOSE else 0) for p in names()}
     programs = [p for p in names() for _ in range(counts[p])]
     got = play(player, programs, split=split, seed=seed).returns
@@ -67,7 +76,7 @@ def returns(
 
 
 def groups() -> dict[str, tuple[str, ...]]:
-    """Sets of programs whose mean return is reported."""
+    """Return the sets of programs whose mean return is reported."""
     left = set(held_out())
     return {
         "all 43": names(),
@@ -80,23 +89,24 @@ def groups() -> dict[str, tuple[str, ...]]:
 
 
 def mean_over(found: dict[str, list[int]], programs: tuple[str, ...]) -> float:
+    """Return the mean over programs of the mean over matches."""
     return float(np.mean([np.mean(found[p]) for p in programs]))
 
 
 def pooled(rows: list[dict[str, list[int]]]) -> dict[str, list[int]]:
-    """All matches of all rows."""
+    """Return all matches of all rows by program."""
     return {p: [v for row in rows for v in row[p]] for p in names()}
 
 
 def worst(found: dict[str, list[int]]) -> tuple[str, float]:
-    """The opponent with the least mean return."""
+    """Return the program with the lowest mean return, and this mean."""
     means = {p: float(np.mean(v)) for p, v in found.items()}
-    least = min(means, key=means.__getitem__)
-    return least, means[least]
+    name = min(means, key=means.__getitem__)
+    return name, means[name]
 
 
 def error(values: list[float]) -> float | None:
-    """Standard error of the mean; None of a single one."""
+    """Return the standard error of the mean; None for a single value."""
     return (
         float(np.std(values, ddof=1) / len(values) ** 0.5)
         if len(values) > 1
@@ -105,7 +115,7 @@ def error(values: list[float]) -> float | None:
 
 
 def error_of_matches(found: dict[str, list[int]]) -> float:
-    """Standard error of the mean over programs of one player, by the spread of its matches."""
+    """Return the standard error of a player's mean over programs, from the spread of its matches."""
     return float(
         sum(np.var(v, ddof=1) / len(v) for v in found.values()) ** 0.5
         / len(found)
@@ -113,7 +123,7 @@ def error_of_matches(found: dict[str, list[int]]) -> float:
 
 
 def against(values: list[int]) -> dict[str, float]:
-    """Mean, half the 95 % interval, and P(a mean so low | the true one is 0): one-sided t test over matches."""
+    """Return mean, half of the 95 % interval and the p-value of a one-sided t test that the mean is below 0."""
     mean, count = float(np.mean(values)), len(values)
     spread = float(np.std(values, ddof=1) / count**0.5)
     if spread == 0:

@@ -1,7 +1,7 @@
-"""The learned model of the programs: pi_hat(throw | match so far, g) for each known program g, and for nobody in particular.
+"""The learned model of the programs: pi_hat(throw | match, program), and a read-out common to all programs.
 
-A recurrent network is told the predictors of `experts` and what they made of the match. Its read-out for a known program is the common
-one and a correction of that program's own; both also weigh the predictors directly, in the same way for each throw.
+The inputs of a recurrent network are the predictors of `experts` and their success. The read-out of a known program is the common one
+plus a correction. Both also weight the predictors directly, equally for each throw.
 """
 
 from typing import Any, NamedTuple
@@ -17,13 +17,13 @@ from bestreply.games.base import Game
 from bestreply.opponents.base import OpponentModel
 from experiments.roshambo import experts
 
-_TURNS = (
+_ROTATIONS = (
     np.arange(3)[:, None] - np.arange(3)
-) % 3  # [throw, throw told]: the turn between them
+) % 3  # [throw, predicted throw]: the rotation between them
 
 
 class Net(eqx.Module):
-    """For one match, throw after throw."""
+    """The network, for one match, throw by throw."""
 
     mean: Float[Array, " F"]
     scale: Float[Array, " F"]
@@ -32,7 +32,7 @@ class Net(eqx.Module):
     mix: eqx.nn.Linear
     common: eqx.nn.Linear  # [3]
     own: eqx.nn.Linear  # [G * 3], each program's correction
-    weigh: Float[Array, "triples 3"]  # of each predictor, for each turn
+    weigh: Float[Array, "triples 3"]  # of each predictor, for each rotation
     weigh_own: Float[Array, "G triples 3"]
     programs: int = eqx.field(static=True)
 
@@ -59,7 +59,7 @@ class Net(eqx.Module):
     def step(
         self, h: Float[Array, " H"], x: Float[Array, " F"]
     ) -> tuple[Array, Array]:
-        """The carry, and log-probabilities [G + 1, 3] of the next throw counted from the last; the common read-out comes last."""
+        """Return the carry, and log-probabilities [G + 1, 3] of the next throw relative to the last; the common read-out is last."""
         e = self._enter(x)
         h = self.cell(e, h)
         return h, self._read(x, e, h, jnp.ones(self.mix.out_features))
@@ -71,15 +71,18 @@ class Net(eqx.Module):
         drop: tuple[float, float] = (0.0, 0.0),
         key: Array | None = None,
     ) -> Float[Array, "L G1 3"]:
-        """Log-probabilities over L throws from an empty carry.
+        """Return log-probabilities over L throws from an empty carry.
 
-        With a key: shares `drop` of what is told and of the last layer left out, for all of the segment (Srivastava et al., 2014).
+        Args:
+            x: inputs.
+            drop: fractions of inputs and of units of the last layer to drop for the whole segment (Srivastava et al., 2014).
+            key: random key; None: drop nothing.
         """
         keep = jnp.ones(self.mix.out_features)
         if key is not None:
-            told_key, keep_key = jax.random.split(key)
+            input_key, keep_key = jax.random.split(key)
             x = self.mean + (x - self.mean) * _kept(
-                told_key, drop[0], x.shape[1]
+                input_key, drop[0], x.shape[1]
             )
             keep = _kept(keep_key, drop[1], len(keep))
         e = jax.vmap(self._enter)(x)
@@ -96,10 +99,15 @@ class Net(eqx.Module):
 
     def _read(self, x: Array, e: Array, h: Array, keep: Array) -> Array:
         z = keep * jax.nn.relu(self.mix(jnp.concatenate([e, h])))
-        told = x[: 3 * experts.TRIPLES]
+        predictions = x[: 3 * experts.TRIPLES]
         every = jnp.concatenate([self.weigh_own, self.weigh[None]])
-        matrix = every[:, :, _TURNS]  # [G + 1, triples, throw, throw told]
-        direct = matrix.transpose(0, 2, 1, 3).reshape(-1, len(told)) @ told
+        matrix = every[
+            :, :, _ROTATIONS
+        ]  # [G + 1, triples, throw, predicted throw]
+        direct = (
+            matrix.transpose(0, 2, 1, 3).reshape(-1, len(predictions))
+            @ predictions
+        )
         direct = direct.reshape(-1, 3)
         common = self.common(z) + direct[-1]
         own = self.own(z).reshape(-1, 3) + direct[:-1]
@@ -118,38 +126,38 @@ def _silent(linear: eqx.nn.Linear) -> eqx.nn.Linear:
 
 
 def throws_game(throws: int) -> Game:
-    """Repeated rock-paper-scissors in which players see what was thrown last."""
+    """Return repeated rock-paper-scissors whose players observe the last throws."""
     return make_game(
         "matrix", table="rock_paper_scissors", rounds=throws, memory=1
     )
 
 
 PARTS = ("mixture", "common", "programs", "tables")
-"""What a prediction can rest on: the mixture of predictors; the network for nobody in particular; the network for each known program;
-tables of what each known program threw at each step."""
+"""Parts of a prediction: the mixture of predictors; the common read-out; the read-out of each known program; tables of each program's
+throws by step."""
 FULL = {"mixture": 0.1, "common": 0.3, "programs": 0.4, "tables": 0.2}
 
 
 class Belief(NamedTuple):
-    """About one match. K: as many as `Programs.prior`."""
+    """The belief in one match. K is the length of `Programs.prior`."""
 
     bank: experts.Bank
     h: Float[Array, " H"]
-    x: Float[Array, " F"]  # what the network was told last
-    each: Float[Array, "K 3"]  # what each expects next
+    x: Float[Array, " F"]  # the last inputs of the network
+    each: Float[Array, "K 3"]  # each part's prediction
     weights: Float[Array, " K"]
 
 
 class Programs(OpponentModel):
-    """What a program will throw, by a belief over which of the known programs it is, or none of them.
+    """An opponent model with a belief over the known programs, and an unknown one.
 
-    Its rule is that of `bestreply.opponents.mixture.MixtureOpponents`: Bayes, then a share `leak` of the prior flows back.
+    It updates as `bestreply.opponents.mixture.MixtureOpponents`: Bayes' rule, then a fraction `prior_mixing` of the prior.
     """
 
     net: Net
     tables: Float[Array, "T G 3"]
     prior: Float[Array, " K"]  # mixture, common, programs, tables
-    leak: Float[Array, ""]
+    prior_mixing: Float[Array, ""]
     game: Game = eqx.field(static=True)
 
     @classmethod
@@ -158,9 +166,16 @@ class Programs(OpponentModel):
         net: Net,
         tables: Any,
         parts: dict[str, float] = FULL,
-        leak: float = 0.01,
+        prior_mixing: float = 0.01,
     ) -> "Programs":
-        """`parts`: prior weights of `PARTS`, within a part the same for all."""
+        """Return the model.
+
+        Args:
+            net: the network.
+            tables: [T, G, 3] throws of each program by step.
+            parts: prior weights of `PARTS`, equal within a part.
+            prior_mixing: fraction of the prior mixed into the belief at each throw.
+        """
         known = net.programs
         sizes = {"mixture": 1, "common": 1, "programs": known, "tables": known}
         prior = np.concatenate(
@@ -171,7 +186,7 @@ class Programs(OpponentModel):
             net=net,
             tables=jnp.asarray(tables, jnp.float32),
             prior=prior,
-            leak=jnp.asarray(leak, jnp.float32),
+            prior_mixing=jnp.asarray(prior_mixing, jnp.float32),
             game=throws_game(len(tables)),
         )
 
@@ -189,7 +204,9 @@ class Programs(OpponentModel):
     ) -> Belief:
         own, theirs = actions[0], actions[1]
         after = belief.weights * jnp.maximum(belief.each[:, theirs], 1e-4)
-        weights = (1 - self.leak) * after / after.sum() + self.leak * self.prior
+        weights = (
+            1 - self.prior_mixing
+        ) * after / after.sum() + self.prior_mixing * self.prior
         return self._look(
             experts.update(belief.bank, own, theirs), belief.h, weights
         )
@@ -205,6 +222,6 @@ class Programs(OpponentModel):
         return Belief(bank, h, x, each, weights)
 
     def posterior(self, belief: Belief) -> Float[Array, "1 G"]:
-        """Over the known programs."""
+        """Return probabilities of the known programs."""
         known = belief.weights[2:].reshape(2, -1).sum(0) + 1e-9
         return (known / known.sum())[None]

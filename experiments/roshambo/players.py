@@ -1,4 +1,4 @@
-"""Players of many matches at once, and the loop that has them play."""
+"""Players of many matches at once, and the loop over their matches."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,7 +18,7 @@ BELOW = np.array([2, 0, 1])
 
 
 class Player(Protocol):
-    """`start` before M matches; then in turn `throw` and `see`, which tells what both threw [M]."""
+    """A player of M matches: `start`, then in turn `throw` and `see`, which receives both throws [M]."""
 
     def start(self, matches: int, seed: int) -> None: ...
     def throw(self) -> np.ndarray: ...
@@ -26,19 +26,22 @@ class Player(Protocol):
 
 
 def best_reply(
-    probs: np.ndarray, rng: np.random.Generator, least: float = 0.0
+    probs: np.ndarray, rng: np.random.Generator, min_gain: float = 0.0
 ) -> np.ndarray:
-    """[M] the throws of the greatest expected payoff against `probs` [M, 3], ties by lot.
+    """Return the throws [M] with the largest expected payoff, ties at random.
 
-    Where no throw is worth more than `least`, any of the three.
+    Args:
+        probs: [M, 3] predicted throws.
+        rng: for ties.
+        min_gain: where no throw earns more than this, a random one.
     """
-    worth = probs[:, BELOW] - probs[:, ABOVE]
-    best = (worth + 1e-6 * rng.random(worth.shape)).argmax(1)
-    return np.where(worth.max(1) > least, best, rng.integers(0, 3, len(best)))
+    gain = probs[:, BELOW] - probs[:, ABOVE]
+    best = (gain + 1e-6 * rng.random(gain.shape)).argmax(1)
+    return np.where(gain.max(1) > min_gain, best, rng.integers(0, 3, len(best)))
 
 
 class Uniform:
-    """Any throw, whatever happens: no model of the program."""
+    """Random throws: no model of the program."""
 
     def start(self, matches: int, seed: int) -> None:
         self.rng, self.matches = np.random.default_rng([4, seed]), matches
@@ -51,7 +54,7 @@ class Uniform:
 
 
 class Counts(Uniform):
-    """Best reply to how often the program threw what."""
+    """Best reply to the frequencies of the program's throws."""
 
     def start(self, matches: int, seed: int) -> None:
         super().start(matches, seed)
@@ -67,7 +70,7 @@ class Counts(Uniform):
 
 
 class Mixture(Uniform):
-    """Best reply to the mixture of predictors: nothing is learned beforehand. `noise`: how often it throws anything."""
+    """Best reply to the mixture of predictors, without training. `noise`: probability of a random throw."""
 
     def __init__(self, noise: Any = 0.0) -> None:
         self.noise = noise
@@ -84,7 +87,7 @@ class Mixture(Uniform):
     def see(self, own: np.ndarray, theirs: np.ndarray) -> None:
         self.bank, self.probs = _bank_update(self.bank, own, theirs)
 
-    def told(self) -> Any:
+    def inputs(self) -> Any:
         return _bank_features(self.bank)
 
 
@@ -92,9 +95,9 @@ class Learned(Uniform):
     """Best reply to a learned model under its belief."""
 
     def __init__(
-        self, model: Programs, noise: Any = 0.0, least: float = 0.0
+        self, model: Programs, noise: Any = 0.0, min_gain: float = 0.0
     ) -> None:
-        self.model, self.noise, self.least = model, noise, least
+        self.model, self.noise, self.min_gain = model, noise, min_gain
 
     def start(self, matches: int, seed: int) -> None:
         super().start(matches, seed)
@@ -105,7 +108,7 @@ class Learned(Uniform):
 
     def throw(self) -> np.ndarray:
         return noisy(
-            best_reply(np.asarray(self.probs), self.rng, self.least),
+            best_reply(np.asarray(self.probs), self.rng, self.min_gain),
             self.noise,
             self.rng,
         )
@@ -115,7 +118,7 @@ class Learned(Uniform):
             self.arrays, self.rest, self.belief, own, theirs
         )
 
-    def told(self) -> Any:
+    def inputs(self) -> Any:
         return self.x
 
 
@@ -140,8 +143,8 @@ class Replayed(Uniform):
 def noisy(
     throws: np.ndarray, noise: Any, rng: np.random.Generator
 ) -> np.ndarray:
-    anything = rng.integers(0, 3, len(throws))
-    return np.where(rng.random(len(throws)) < noise, anything, throws)
+    random_throws = rng.integers(0, 3, len(throws))
+    return np.where(rng.random(len(throws)) < noise, random_throws, throws)
 
 
 @jax.jit
@@ -183,16 +186,16 @@ def _shown(belief: Belief) -> Any:
 
 
 class Log(NamedTuple):
-    """What was played in M matches."""
+    """The log of M matches."""
 
     throws: np.ndarray  # [M, T, 2] int8, own and theirs
-    told: (
+    inputs: (
         np.ndarray | None
     )  # [M, T, F] float16: `experts.features` before each throw
 
     @property
     def returns(self) -> np.ndarray:
-        """[M], sum of payoffs."""
+        """Sum of payoffs of each match [M]."""
         both = self.throws.astype(int)
         return ((both[..., 0] - both[..., 1] + 1) % 3 - 1).sum(1)
 
@@ -207,23 +210,33 @@ def play(
     keep: bool = False,
     out: np.ndarray | None = None,
 ) -> Log:
-    """One match against each of `programs`, all side by side. With `keep` also what a train_state wants, in `out` where it is given."""
+    """Play one match against each of `programs`, all in parallel.
+
+    Args:
+        player: the player.
+        programs: names, one for each match.
+        split: of `programs.SPLITS`.
+        seed: of the matches.
+        first: number of the first match.
+        keep: log the inputs of the network too.
+        out: array for the inputs.
+    """
     matches = Matches(programs, split=split, seed=seed, first=first)
     player.start(len(programs), seed * 1000 + first)
     throws = np.zeros((len(programs), THROWS, 2), np.int8)
-    told = None
+    inputs = None
     if keep:
-        told = (
+        inputs = (
             np.zeros((len(programs), THROWS, experts.FEATURES), np.float16)
             if out is None
             else out
         )
     for t in range(THROWS):
-        if told is not None:
-            told[:, t] = player.told()
+        if inputs is not None:
+            inputs[:, t] = player.inputs()
         own = player.throw()
         theirs = matches.throw()
         matches.advance(own, theirs)
         player.see(own, theirs)
         throws[:, t, 0], throws[:, t, 1] = own, theirs
-    return Log(throws, told)
+    return Log(throws, inputs)

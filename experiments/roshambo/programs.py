@@ -2,9 +2,8 @@
 
 Throws are 0 rock, 1 paper, 2 scissors: a beats b if a - b = 1 (mod 3).
 
-All programs of a process draw from C's `random()`. It is seeded here anew before every throw, by the seed of the matches, which match
-it is and which throw: what a program draws does not depend on what else is played beside it, and no two seeds share draws. Players see
-nothing of it.
+All programs of a process draw from C's `random()`. It is seeded before every throw from the seed of the matches, the match and the
+throw. So a program's draws do not depend on other matches, and no two seeds share draws. Players have no access to it.
 """
 
 import ctypes
@@ -15,35 +14,35 @@ from typing import Any
 import numpy as np
 
 THROWS = 1000
-"""Of a match, by the published protocol; some programs rely on it."""
+"""Throws of a match in the published protocol, on which some programs rely."""
 SPLITS = {"train": 1, "develop": 2, "test": 3}
-"""What matches are for: each has draws of its own."""
+"""Uses of matches, each with separate draws."""
 HELD_OUT = 13
 FIXED = ("debruijn81", "pibot", "textbot")
-"""Play the same throws in every match, whatever happens."""
+"""Programs with the same throws in every match."""
 
 
 @cache
 def names() -> tuple[str, ...]:
-    """All 43, sorted."""
+    """Return all 43 names, sorted."""
     return tuple(sorted(_pyspiel().roshambo_bot_names()))
 
 
 def held_out() -> tuple[str, ...]:
-    """The 13 that an agent is not trained on: drawn once, without regard to any result."""
+    """Return the 13 programs that `thirty` is not trained on, drawn once before any training."""
     drawn = np.random.default_rng(13).permutation(len(names()))[:HELD_OUT]
     return tuple(names()[i] for i in sorted(drawn))
 
 
 def payoff(own: Any, theirs: Any) -> Any:
-    """1 for a win, 0 for a tie, -1 for a loss."""
+    """Return 1 for a win, 0 for a tie, -1 for a loss."""
     return (np.asarray(own) - theirs + 1) % 3 - 1
 
 
 class Matches:
-    """Matches against `programs` [M] side by side.
+    """Parallel matches against `programs` [M].
 
-    A match's draws are set by `split`, `seed` and its number `first + m`, not by what else is played.
+    The draws of match m depend on `split`, `seed` and its number `first + m` only.
     """
 
     def __init__(
@@ -56,11 +55,13 @@ class Matches:
         first: int = 0,
     ) -> None:
         if split not in SPLITS:
-            raise ValueError(f"split={split!r}; expected: {', '.join(SPLITS)}")
+            raise ValueError(
+                f"split={split!r}: expected one of {', '.join(SPLITS)}"
+            )
         unknown = [p for p in programs if p not in names()]
         if unknown:
             raise ValueError(
-                f"programs {unknown}; expected: some of {', '.join(names())}"
+                f"programs={unknown}: expected some of {', '.join(names())}"
             )
         pyspiel = _pyspiel()
         game = pyspiel.load_game(
@@ -81,10 +82,10 @@ class Matches:
         self._thrown = -1
 
     def throw(self) -> np.ndarray:
-        """[M] int, what each program throws now. It has seen what came before; asked once for each throw."""
+        """Return the next throw of each program [M]; call once for each throw."""
         if self._thrown == self.time:
             raise RuntimeError(
-                "throw() asked twice for one throw; expected: advance() in between"
+                "throw() was called twice: expected advance() in between"
             )
         self._thrown = self.time
         seed, thrown = _libc().srandom, []
@@ -96,7 +97,12 @@ class Matches:
         return np.array(thrown)
 
     def advance(self, own: np.ndarray, theirs: np.ndarray) -> None:
-        """Tells the programs what both threw; `own` is what the program's opponent did."""
+        """Apply both throws.
+
+        Args:
+            own: [M] throws of the player.
+            theirs: [M] throws of the programs.
+        """
         pairs = (own, theirs) if self.seat == 1 else (theirs, own)
         for state, first, second in zip(
             self._states, *(p.tolist() for p in pairs), strict=True
@@ -118,6 +124,6 @@ def _pyspiel() -> Any:
         import pyspiel
     except ImportError as error:
         raise ImportError(
-            'the programs come with the package open_spiel: pip install "bestreply[openspiel]"'
+            'the programs need the package open_spiel: pip install "bestreply[openspiel]"'
         ) from error
     return pyspiel

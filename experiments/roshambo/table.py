@@ -1,4 +1,4 @@
-"""The tables of `results/roshambo/README.md`, from the files alone."""
+"""The page results/roshambo/README.md, from its JSON files and notes."""
 
 import json
 from pathlib import Path
@@ -11,27 +11,27 @@ from experiments.roshambo import measure
 from experiments.roshambo.programs import held_out, names
 
 Rows = dict[str, dict[str, dict[str, list[int]]]]
-"""By agent and seed, the returns of each match by program."""
+"""Returns of each match, by agent, seed and program."""
 TITLES = {"all": "Trained on all 43", "thirty": "Trained on 30"}
-HEAD = """# Rock-paper-scissors against 43 real programs
+HEAD = """# Rock-paper-scissors against 43 programs
 
-    python -m experiments roshambo references      # players that learn nothing beforehand
-    python -m experiments roshambo train           # --trained-on all|thirty --seeds 0 1 ...; what is done is not done again
-    python -m experiments roshambo judge           # every run that is there
-    python -m experiments roshambo table           # this file, but for the notes below the tables
+    python -m experiments roshambo references      # players without training
+    python -m experiments roshambo train           # --trained-on all|thirty --seeds 0 1 ...; finished work is not repeated
+    python -m experiments roshambo judge           # every trained run
+    python -m experiments roshambo table           # this page
 
-The programs that ship with OpenSpiel (`pip install 'bestreply[openspiel]'`), 1000 throws a match, a win counts 1 and a loss -1. The
-return against a program is the mean over matches of the sum; population return is the mean over the 43. For agents that learn: mean over
-training seeds and its standard error over seeds; for the rest the error is by the spread of matches. *Worst*: the program with the least
-mean return.
+The programs ship with OpenSpiel (`pip install 'bestreply[openspiel]'`). A match has 1000 throws; a win counts 1, a loss -1. The return
+against a program is the mean over matches. Trained agents: mean over training seeds ± standard error over seeds. Players without
+training: ± standard error over matches. *Worst*: the program with the lowest mean return.
 """
 
 
 def summary(folder: Path) -> str:
+    """Return the page of a folder."""
     references = _rows(folder / "references.json")
     parts = [
         HEAD,
-        "## Who learns nothing beforehand",
+        "## Players without training",
         "",
         _table(_references(references)),
         "",
@@ -52,8 +52,13 @@ def summary(folder: Path) -> str:
         every = json.loads((folder / "all.json").read_text())["rows"][
             measure.FULL_AGENT
         ]
-        parts += ["## Is any opponent lost to?", "", _close(every), ""]
-    parts += ["## Each program", "", _each(folder, references), ""]
+        parts += [
+            "## Programs that the agent beats least",
+            "",
+            _close(every),
+            "",
+        ]
+    parts += ["## By program", "", _each(folder, references), ""]
     notes = folder / "notes.md"
     return "\n".join(parts) + (
         "\n" + notes.read_text() if notes.exists() else ""
@@ -82,7 +87,7 @@ def _references(references: dict[str, dict[str, list[int]]]) -> list[list[str]]:
 
 
 def _learned(rows: Rows) -> list[list[str]]:
-    made = []
+    table_rows = []
     for name, seeds in rows.items():
         cells = []
         for programs in measure.groups().values():
@@ -94,10 +99,10 @@ def _learned(rows: Rows) -> list[list[str]]:
                 f"{np.mean(values):.1f}"
                 + (f" ± {error:.1f}" if error is not None else "")
             )
-        made.append(
+        table_rows.append(
             [name, *cells, _worst(measure.pooled(list(seeds.values())))]
         )
-    return made
+    return table_rows
 
 
 def _worst(found: dict[str, list[int]]) -> str:
@@ -110,18 +115,18 @@ def _cost(took: dict[str, Any]) -> str:
     wall = [t["minutes"] for t in took.values()]
     return (
         f"Seeds {', '.join(took)}; {np.median(minutes):.1f} minutes of one core to collect and train (median), "
-        f"{np.median(wall):.0f} by the clock on a machine that others used too."
+        f"{np.median(wall):.0f} minutes of wall time beside other work."
     )
 
 
 def _close(seeds: dict[str, dict[str, list[int]]]) -> str:
-    """The full agent against whoever it beats least, all seeds' matches together."""
+    """Return the table of the full agent against the programs it beats least, over all seeds' matches."""
     found = {
         p: measure.against(v)
         for p, v in measure.pooled(list(seeds.values())).items()
     }
-    least = sorted(found, key=lambda p: found[p]["mean"])[:12]
-    shown = [*measure.CLOSE, *(p for p in least if p not in measure.CLOSE)]
+    lowest = sorted(found, key=lambda p: found[p]["mean"])[:12]
+    shown = [*measure.CLOSE, *(p for p in lowest if p not in measure.CLOSE)]
     rows = []
     for p in sorted(shown, key=lambda p: found[p]["mean"]):
         at = found[p]
@@ -135,7 +140,7 @@ def _close(seeds: dict[str, dict[str, list[int]]]) -> str:
             ]
         )
     return table(
-        ["program", "matches", "mean", "± 95 %", "P(so low, were it even)"],
+        ["program", "matches", "mean return", "± 95 %", "p (mean below 0)"],
         rows,
     )
 

@@ -1,4 +1,4 @@
-"""Rock-paper-scissors against OpenSpiel's programs: the predictors, their mixture, the matches and the agent that plays them."""
+"""Rock-paper-scissors against OpenSpiel's programs: predictors, their mixture, matches and the learned agent."""
 
 import math
 
@@ -33,15 +33,15 @@ update = jax.jit(experts.update)
 
 
 def banks(history: np.ndarray) -> list[experts.Bank]:
-    """Before each throw, and after the last."""
-    made = [experts.start(len(history))]
+    """Return the banks before each throw and after the last."""
+    result = [experts.start(len(history))]
     for own, theirs in history:
-        made.append(update(made[-1], own, theirs))
-    return made
+        result.append(update(result[-1], own, theirs))
+    return result
 
 
 def some_history(throws: int, seed: int = 0) -> np.ndarray:
-    """Own throws by chance, theirs with a habit."""
+    """Return random own throws, and throws of a program that often beats its last throw."""
     rng = np.random.default_rng(seed)
     own = rng.integers(0, 3, throws)
     copy = (
@@ -55,13 +55,13 @@ def some_history(throws: int, seed: int = 0) -> np.ndarray:
     return np.stack([own, copy], 1)
 
 
-# -- predictors against slow, obvious code -------------------------------------------------------------------------------------------
+# -- predictors compared with a slow reference ---------------------------------
 
 
 def slow_counts(
     history: np.ndarray, now: int, context, since, decay: float, who: int
 ) -> np.ndarray:
-    """[3] counts of what `who` threw, from `since`, after what is `context` before throw `now`."""
+    """Return counts [3] of the throws of `who`, relative to `since`, after the context of throw `now`."""
     counts = np.zeros(3)
     for t in range(now):
         if context(history, t) == context(history, now):
@@ -79,13 +79,14 @@ def windows(column, length: int):
 
 
 def slow_contexts():
-    """In the order of the tables: a context, and from which throw the next are counted."""
+    """Yield each context and its reference throw, in the order of the tables."""
     none, absolute = (lambda h, t: ()), (lambda h, t: 0)
     last = lambda h, t: thrown(h, t, 1, 1)  # noqa: E731
     both = lambda h, t, lag: (thrown(h, t, lag, 0), thrown(h, t, lag, 1))  # noqa: E731
-    turned = lambda h, t, lag: tuple(
-        (x - last(h, t)) % 3 for x in both(h, t, lag)
-    )
+
+    def turned(h, t, lag):
+        return tuple((x - last(h, t)) % 3 for x in both(h, t, lag))
+
     yield none, absolute
     for who, longest in ((0, experts.OWN), (1, experts.THEIRS)):
         for k in range(1, longest + 1):
@@ -104,7 +105,7 @@ def slow_contexts():
             yield none, lambda h, t, lag=lag, who=who: thrown(h, t, lag, who)
 
 
-def test_counts_are_those_of_slow_code():
+def test_counts_equal_those_of_a_slow_reference():
     history = some_history(40)
     bank = banks(history)[-1]
     now = len(history)
@@ -129,7 +130,7 @@ def test_counts_are_those_of_slow_code():
                 )
 
 
-def test_longest_matches_are_those_of_slow_code():
+def test_longest_matches_equal_those_of_a_slow_reference():
     history = some_history(60, seed=3)
     for now, bank in list(enumerate(banks(history)))[2::7]:
         matched = np.asarray(bank.predicted)[-3:]
@@ -154,7 +155,7 @@ def test_longest_matches_are_those_of_slow_code():
                 np.testing.assert_allclose(matched[kind, who], sure, atol=1e-6)
 
 
-def test_offsets_tell_how_far_throws_lay_from_predictions():
+def test_offsets_are_discounted_differences_of_throws_and_predictions():
     bank = banks(some_history(30))[-1]
     after = update(bank, 2, 1)
     sharp = np.asarray(bank.predicted)[experts.PLAIN :]
@@ -162,12 +163,12 @@ def test_offsets_tell_how_far_throws_lay_from_predictions():
     for who, came in enumerate((2, 1)):
         for far in range(3):
             likely = sharp[..., (came - far) % 3]  # P(prediction = came - far)
-            wanted = (
+            expected = (
                 kept * np.asarray(bank.offsets)[who, ..., far]
                 + (1 - kept) * likely
             )
             np.testing.assert_allclose(
-                np.asarray(after.offsets)[who, ..., far], wanted, atol=1e-6
+                np.asarray(after.offsets)[who, ..., far], expected, atol=1e-6
             )
 
 
@@ -181,18 +182,18 @@ def test_fixed_share_by_hand():
     )
 
 
-def test_features_of_turned_throws_differ_only_where_they_say_which_throw_it_was():
+def test_features_of_rotated_throws_differ_only_in_the_last_throw():
     history = some_history(50)
     one, two = (experts.features(banks((history + k) % 3)[-1]) for k in (0, 1))
     which = experts.FEATURES - 7 + np.arange(3)
-    # contexts before the first throws hold rock for want of anything, and are not turned
+    # contexts before the first throw hold rock, which is not rotated
     same = np.isclose(one, two, atol=0.35)
     assert not same[which].all()
     assert same.mean() > 0.97
     assert one.shape == (experts.FEATURES,)
 
 
-# -- matches -------------------------------------------------------------------------------------------------------------------------
+# -- matches -------------------------------------------------------------------
 
 
 def thrown_by(programs, own, **settings):
@@ -208,7 +209,7 @@ def thrown_by(programs, own, **settings):
 OWN = np.random.default_rng(0).integers(0, 3, 80)
 
 
-def test_matches_side_by_side_do_not_disturb_each_other():
+def test_parallel_matches_are_independent():
     together = thrown_by([*names(), *names()], OWN, split="develop", seed=1)
     for m in (0, 14, 17, 43, 50, 85):
         alone = thrown_by(
@@ -219,7 +220,7 @@ def test_matches_side_by_side_do_not_disturb_each_other():
         )
 
 
-def test_draws_differ_between_splits_seeds_and_matches_and_come_again():
+def test_draws_differ_between_splits_seeds_and_matches_and_repeat():
     draws = {
         (split, seed, first): tuple(
             thrown_by(["randbot"], OWN, split=split, seed=seed, first=first)[
@@ -235,14 +236,14 @@ def test_draws_differ_between_splits_seeds_and_matches_and_come_again():
     assert tuple(again) == draws["train", 0, 0]
 
 
-def test_a_program_is_asked_once_for_each_throw():
+def test_a_program_throws_once_for_each_throw():
     matches = Matches(["rockbot"], split="develop", seed=0)
     matches.throw()
     with pytest.raises(RuntimeError, match="advance"):
         matches.throw()
 
 
-def test_wrong_names_are_told():
+def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="rockbot"):
         Matches(["rokbot"], split="develop", seed=0)
     with pytest.raises(ValueError, match="train, develop, test"):
@@ -255,27 +256,27 @@ def test_thirteen_are_held_out():
 
 
 class Spy(Uniform):
-    """Notes what it was told before each of its own throws."""
+    """Counts the observed throws before each of its own."""
 
     def start(self, matches, seed):
         super().start(matches, seed)
-        self.seen, self.told_before = 0, []
+        self.seen, self.seen_before = 0, []
 
     def throw(self):
-        self.told_before.append(self.seen)
+        self.seen_before.append(self.seen)
         return super().throw()
 
     def see(self, own, theirs):
         self.seen += 1
 
 
-def test_a_player_throws_before_it_is_told_what_the_program_threw():
+def test_a_player_throws_before_it_sees_the_throw_of_the_program():
     spy = Spy()
     play(spy, ["rockbot"], split="develop", seed=0)
-    assert spy.told_before == list(range(1000))
+    assert spy.seen_before == list(range(1000))
 
 
-def test_what_a_learner_is_told_before_a_throw_does_not_depend_on_it():
+def test_inputs_before_a_throw_do_not_depend_on_it():
     history = some_history(20)
     other = history.copy()
     other[-1] = (other[-1] + 1) % 3
@@ -284,7 +285,7 @@ def test_what_a_learner_is_told_before_a_throw_does_not_depend_on_it():
     )
 
 
-# -- players -------------------------------------------------------------------------------------------------------------------------
+# -- players -------------------------------------------------------------------
 
 
 def test_best_reply_and_payoff():
@@ -293,13 +294,13 @@ def test_best_reply_and_payoff():
     assert best_reply(probs, rng).tolist() == [1, 2, 0]
     assert payoff(best_reply(probs, rng), np.arange(3)).tolist() == [1, 1, 1]
     drawn = [
-        best_reply(np.array([[0.4, 0.3, 0.3]]), rng, least=0.5)[0]
+        best_reply(np.array([[0.4, 0.3, 0.3]]), rng, min_gain=0.5)[0]
         for _ in range(40)
     ]
     assert set(drawn) == {0, 1, 2}
 
 
-def test_the_mixture_beats_cycles_nearly_always_and_counts_do_not():
+def test_the_mixture_beats_cycles_and_counts_do_not():
     mixture = play(
         Mixture(), ["rotatebot", "copybot", "rockbot"], split="develop", seed=0
     )
@@ -315,22 +316,22 @@ def untrained(throws: int, programs: int = 3) -> Programs:
 
 
 class OnlyThePayoff(TrueModel):
-    """The rules of the game; what comes after the throw counts nothing."""
+    """The rules of the game, with value 0 after the throw."""
 
     def values_of(self, z, belief):
         return jnp.zeros(1)
 
 
 @jax.jit
-def told(model, belief, own, theirs):
+def updated(model, belief, own, theirs):
     return model.update(
         belief, jnp.zeros(0), jnp.stack([own, theirs]), jnp.zeros(0)
     )
 
 
 @pytest.mark.slow
-def test_planning_as_everywhere_else_throws_the_same():
-    """`bestreply.planning.one_step` with gamma 0 over the learned model, driven by `Agent`, against the fast path's best reply."""
+def test_the_agent_of_the_library_throws_the_same():
+    """`Agent` with `one_step` and gamma 0 over the learned model, compared with the best reply of the fast path."""
     throws = 25
     model = untrained(throws)
     game = model.game
@@ -352,9 +353,7 @@ def test_planning_as_everywhere_else_throws_the_same():
     )
     state, shown = game.reset(jax.random.key(0))
     carry, belief = agent.start(), model.init()
-    theirs = jnp.int32(
-        0
-    )  # before the first throw nothing was seen: the agent does not look at it
+    theirs = jnp.int32(0)  # not used before the first throw
     for throw in some_history(throws, seed=5)[:, 1]:
         carry, action, actor_output = step(agent, carry, shown, theirs[None])
         probs = np.asarray(belief.weights @ belief.each)
@@ -365,13 +364,13 @@ def test_planning_as_everywhere_else_throws_the_same():
             int(action) == best_reply(probs[None], np.random.default_rng(0))[0]
         )
         theirs = jnp.int32(throw)
-        belief = told(model, belief, action, theirs)
+        belief = updated(model, belief, action, theirs)
         state, shown = game.step(
             state, jnp.stack([action, theirs]), jax.random.key(0)
         )
 
 
-def test_belief_finds_the_program_whose_table_is_right():
+def test_the_belief_finds_the_program_whose_table_is_right():
     throws = 40
     tables = np.full((throws, 2, 3), 1 / 3)
     sequence = np.random.default_rng(1).integers(0, 3, throws)
@@ -384,7 +383,7 @@ def test_belief_finds_the_program_whose_table_is_right():
         model.posterior(belief)[0], [0.5, 0.5], atol=1e-5
     )
     for throw in sequence[:20]:
-        belief = told(model, belief, jnp.int32(0), jnp.int32(throw))
+        belief = updated(model, belief, jnp.int32(0), jnp.int32(throw))
     assert model.posterior(belief)[0, 1] > 0.9
     assert (
         int(jnp.argmax(model.predict(belief, jnp.zeros(0), jnp.zeros(0))[0]))
@@ -392,18 +391,18 @@ def test_belief_finds_the_program_whose_table_is_right():
     )
 
 
-def test_throw_after_throw_is_what_is_trained():
+def test_single_steps_equal_the_unrolled_network():
     model = untrained(30)
     features = jnp.stack([experts.features(b) for b in banks(some_history(12))])
     many = jax.jit(type(model.net).unroll)(model.net, features)
     h, step = model.net.start(), jax.jit(type(model.net).step)
-    for x, wanted in zip(features, many, strict=True):
+    for x, expected in zip(features, many, strict=True):
         h, logs = step(model.net, h, x)
-        np.testing.assert_allclose(logs, wanted, atol=1e-5)
+        np.testing.assert_allclose(logs, expected, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_segments_do_not_leave_their_match_and_learning_lowers_the_loss():
+def test_segments_stay_in_their_match_and_training_lowers_the_loss():
     logs = Logs(4, 2)
     for program, known in (("rockbot", 0), ("rotatebot", 1)):
         logs.add(Mixture(), [program, program], np.full(2, known), seed=0)
@@ -413,7 +412,7 @@ def test_segments_do_not_leave_their_match_and_learning_lowers_the_loss():
     )
     assert segments.shape == (8, 20, experts.FEATURES)
     later = counts[:, 0] == 0
-    assert (throws[known == 0] == 0).all()  # always what it threw last
+    assert (throws[known == 0] == 0).all()  # always its last throw
     assert (throws[(known == 1) & later] == 1).all() or (
         throws[(known == 1) & later] == 2
     ).all()
@@ -428,18 +427,18 @@ def test_segments_do_not_leave_their_match_and_learning_lowers_the_loss():
     assert last[0] < first[0] < math.log(3)
 
 
-# -- what is made of the returns -----------------------------------------------------------------------------------------------------
+# -- statistics ----------------------------------------------------------------
 
 
 def test_significance_by_hand():
-    found = measure.against([-10, 0, 10, 20])
+    result = measure.against([-10, 0, 10, 20])
     # mean 5, deviation 12.909944, error 6.454972, t = 0.774597 with 3 degrees of freedom
-    assert found["mean"] == 5
-    assert found["half"] == pytest.approx(3.182446 * 6.454972, rel=1e-5)
-    assert found["p_loses"] == pytest.approx(0.752526, abs=1e-4)
+    assert result["mean"] == 5
+    assert result["half"] == pytest.approx(3.182446 * 6.454972, rel=1e-5)
+    assert result["p_loses"] == pytest.approx(0.752526, abs=1e-4)
     assert measure.against([-3, -3])["p_loses"] == 0.0
 
 
-def test_groups_are_what_their_names_say():
+def test_groups_have_the_sizes_in_their_names():
     sizes = [len(g) for g in measure.groups().values()]
     assert sizes == [43, 40, 13, 30]
