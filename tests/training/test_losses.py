@@ -21,6 +21,7 @@ from bestreply.training.losses import (
     world_losses,
 )
 from bestreply.types import ABSENT, Transition
+from tests.shared import build, compiled
 
 GAME = make_game(
     "matrix", payoffs=np.zeros((3, 2, 2, 2)).tolist(), memory=0
@@ -34,11 +35,14 @@ def constant(net, values):
     """A network that gives `values` whatever it is shown."""
     last = lambda n: (n.rest if hasattr(n, "rest") else n).layers[-1]  # noqa: E731
     zero = jax.tree.map(
-        lambda x: jnp.zeros_like(x) if eqx.is_inexact_array(x) else x, net
+        lambda x: put(np.zeros(x.shape)) if eqx.is_inexact_array(x) else x, net
     )
-    return eqx.tree_at(
-        lambda n: last(n).bias, zero, jnp.asarray(values, jnp.float32)
-    )
+    return eqx.tree_at(lambda n: last(n).bias, zero, put(values))
+
+
+def put(values):
+    """An array on the device, without a program."""
+    return jax.device_put(np.asarray(values, np.float32))
 
 
 def set_world(game, heads=1, goals=1, **parts):
@@ -50,9 +54,7 @@ def set_world(game, heads=1, goals=1, **parts):
     config = ModelConfig(
         latent=2, width=4, depth=1, likelihood=likelihood, value_of=value_of
     )
-    world = WorldModel(
-        game, config, goals=goals, heads=heads, key=jax.random.key(0)
-    )
+    world = build(WorldModel, game, config, goals=goals, heads=heads)
     for name, values in parts.items():
         world = eqx.tree_at(
             lambda w, name=name: getattr(w, name),
@@ -79,28 +81,30 @@ def window(game, steps=1, **changes):
         "episode": (),
         "seat": (),
     }
-    arrays = {name: jnp.zeros((steps, *shape)) for name, shape in zeros.items()}
+    arrays = {
+        name: np.zeros((steps, *shape), np.float32)
+        for name, shape in zeros.items()
+    }
     arrays |= {
-        name: jnp.zeros((steps, *shape), jnp.int32)
+        name: np.zeros((steps, *shape), np.int32)
         for name, shape in whole.items()
     }
     arrays |= {
-        name: jnp.zeros(steps, bool) for name in ("terminated", "truncated")
+        name: np.zeros(steps, bool) for name in ("terminated", "truncated")
     }
     arrays |= {
-        name: jnp.ones((steps, a), bool) for name in ("legal", "next_legal")
+        name: np.ones((steps, a), bool) for name in ("legal", "next_legal")
     }
     arrays |= {
-        "present": jnp.ones((steps, n), bool),
-        "valid": jnp.ones(steps, bool),
-        "step": jnp.arange(steps, dtype=jnp.int32),
+        "present": np.ones((steps, n), bool),
+        "valid": np.ones(steps, bool),
+        "step": np.arange(steps, dtype=np.int32),
     }
-    return Transition(
-        **(
-            arrays
-            | {name: jnp.asarray(value) for name, value in changes.items()}
-        )
-    )
+    arrays |= {
+        name: np.asarray(value, arrays[name].dtype if name in arrays else None)
+        for name, value in changes.items()
+    }
+    return Transition(**jax.device_put(arrays))
 
 
 def entropy(logit, truth):
@@ -111,13 +115,11 @@ def entropy(logit, truth):
 
 def test_observation_squared():
     """Two entries off by 0.5 and 2, of twelve: (0.25 + 4) / 12."""
-    obs = jnp.zeros(HUNT.obs_shape).at[0, 0, 0].set(1.0).at[0, 1, 5].set(0.5)
-    world = set_world(
-        HUNT, decoder=jnp.zeros(12).at[0].set(0.5).at[11].set(2.5)
-    )
-    assert observation_loss(world, jnp.zeros(2), obs) == pytest.approx(
-        (0.25 + 4) / 12
-    )
+    obs = np.zeros(HUNT.obs_shape, np.float32)
+    obs[0, 0, 0], obs[0, 1, 5] = 1.0, 0.5
+    world = set_world(HUNT, decoder=[0.5, *[0.0] * 10, 2.5])
+    loss = compiled(observation_loss)(world, np.zeros(2, np.float32), obs)
+    assert loss == pytest.approx((0.25 + 4) / 12)
 
 
 def test_observation_bernoulli():
@@ -129,27 +131,24 @@ def test_observation_bernoulli():
         (o - t) ** 2 if k % 6 == 5 else entropy(o, t)
         for k, (o, t) in enumerate(zip(logits, truth, strict=True))
     ]
-    found = observation_loss(
-        world, jnp.zeros(2), jnp.array(truth).reshape(HUNT.obs_shape)
-    )
+    obs = np.array(truth, np.float32).reshape(HUNT.obs_shape)
+    found = compiled(observation_loss)(world, np.zeros(2, np.float32), obs)
     assert found == pytest.approx(sum(wanted) / 12, rel=1e-5)
 
 
 @pytest.mark.parametrize("logit", [-30.0, -1.0, 0.0, 2.0, 30.0])
 def test_bernoulli_is_stable(logit):
-    assert bernoulli(jnp.float32(logit), jnp.float32(1)) == pytest.approx(
+    assert bernoulli(put(logit), put(1)) == pytest.approx(
         math.log1p(math.exp(-logit)), rel=1e-5
     )
-    assert bernoulli(jnp.float32(logit), jnp.float32(0)) == pytest.approx(
+    assert bernoulli(put(logit), put(0)) == pytest.approx(
         math.log1p(math.exp(logit)), rel=1e-5
     )
 
 
 def losses(step, **parts):
-    return {
-        name: float(x)
-        for name, x in world_losses(set_world(GAME, **parts), step).items()
-    }
+    world = set_world(GAME, **parts)
+    return jax.tree.map(float, compiled(world_losses)(world, step))
 
 
 def test_reward():
@@ -166,8 +165,9 @@ def test_consistency():
 
 def test_consistency_moves_the_dynamics_and_not_the_target():
     world = set_world(GAME, encoder=[1.0, -1.0], dynamics=[0.5, 2.0])
-    gradient = eqx.filter_grad(
-        lambda w: world_losses(w, window(GAME))["consistency"]
+    step = window(GAME)
+    gradient = eqx.filter_jit(
+        eqx.filter_grad(lambda w: world_losses(w, step)["consistency"])
     )(world)
     # d/dz' = (0.5, 2) flows to f and, through z, to enc(o_t); were it to flow through enc(o') too, it would cancel
     np.testing.assert_allclose(
@@ -238,9 +238,12 @@ def test_value():
         world,
         (jnp.array([0.0, 1.0]), jnp.array([1.0, 2.0])),
     )
-    call = lambda w, target: value_loss(
-        w, jnp.zeros(1), jnp.ones((2, 1)), jnp.int32(1), target
-    )
+
+    @eqx.filter_jit
+    def call(w, target):
+        belief = jnp.ones((2, 1))
+        return value_loss(w, jnp.zeros(1), belief, jnp.int32(1), target)
+
     assert call(world, jnp.float32(4)) == pytest.approx(9 / 4)
     assert (
         jax.grad(call, 1)(world, jnp.float32(4)) == 0
