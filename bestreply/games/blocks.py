@@ -115,6 +115,9 @@ def connected(free: UInt32[Array, "height words"]) -> Bool[Array, ""]:
 
     Args:
         free: the cells, as rows of bits.
+
+    Returns:
+        True also for no cells.
     """
     flat = free.reshape(-1)
     lowest = flat & (~flat + 1)  # the lowest bit of each word

@@ -195,6 +195,9 @@ def raised(error: Exception) -> str:
 
     Args:
         error: the exception.
+
+    Returns:
+        One line.
     """
     text = str(error).strip().split("\n")[0]
     return f"raised {type(error).__name__}: {text}"
@@ -535,6 +538,9 @@ def brief(array: Shaped[Array, "..."]) -> str:
 
     Args:
         array: the array.
+
+    Returns:
+        At most 24 entries, or the first and last 3 of every axis.
     """
     text = np.array2string(
         np.asarray(array), threshold=24, edgeitems=3, precision=4
@@ -605,6 +611,9 @@ def snapshot(state: PyTree) -> Snapshot:
 
     Args:
         state: the state.
+
+    Returns:
+        The copies; `same_state` compares them with a state.
     """
     copies = []
     for leaf in _leaves(state):

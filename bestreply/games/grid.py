@@ -48,6 +48,9 @@ def distances(height: int, width: int) -> Int32[np.ndarray, "cells cells"]:
     Args:
         height: rows of the grid.
         width: columns of the grid.
+
+    Returns:
+        The distance by cell and cell.
     """
     rows, columns = np.divmod(np.arange(height * width), width)
     vertical, horizontal = (
@@ -297,6 +300,9 @@ class GridGame(Game):
 
         Args:
             state: the state.
+
+        Returns:
+            Planes, ego-first.
         """
         n, extra = self.num_players, len(self.planes) - self.num_players
         cells = jnp.arange(self.cells)
@@ -319,6 +325,9 @@ class GridGame(Game):
 
         Args:
             state: the state.
+
+        Returns:
+            The legal actions; STAY is always legal.
         """
         row, column = state.cell // self.width, state.cell % self.width
         last_row, last_column = self.height - 1, self.width - 1
@@ -371,10 +380,13 @@ class GridGame(Game):
         return jnp.asarray(obs)[..., : self.num_players].max((-3, -2)) > 0.5
 
     def state_in(self, obs: Float[Array, "H W P"]) -> GridState:
-        """Return the state of an observation; the cells of absent things are arbitrary.
+        """Return the state of an observation.
 
         Args:
             obs: the observation.
+
+        Returns:
+            The state, its seats ego-first; the cells of absent things are arbitrary.
         """
         n, flat = self.num_players, jnp.reshape(obs, (self.cells, -1)) > 0.5
         things = [
@@ -393,9 +405,11 @@ class GridGame(Game):
         )
 
     def symmetries(self) -> Symmetries:
-        """Return rotations and reflections of the grid, times orders of the others.
+        """Return the symmetries of grid and seats.
 
-        At most 24 orders of the other seats are used.
+        Returns:
+            Rotations and reflections of the grid, times at most 24 orders of the
+            other seats.
         """
         boards = _grid_symmetries(self.height, self.width)
         permutations = itertools.permutations(range(self.num_players - 1))
@@ -442,12 +456,13 @@ class GridGame(Game):
     def text(self, obs: Float[Array, "H W P"], seat: int = 0) -> str:
         """Return an observation as text: one line a row, then the time left.
 
-        Players are numbers, `#` is a block, a thing the first letter of its kind, `.`
-        an empty cell.
-
         Args:
             obs: the observation.
             seat: the seat that has it.
+
+        Returns:
+            Players are numbers, `#` is a block, a thing the first letter of its kind,
+            `.` an empty cell.
         """
         cells = [
             "".join(c if c.isdigit() else c[0].upper() for c in contents) or "."
@@ -462,13 +477,15 @@ class GridGame(Game):
         return "\n".join([*rows, f"{left} of {self.max_steps} steps left"])
 
     def picture(self, obs: Float[Array, "H W P"], seat: int = 0) -> str:
-        """Return an observation as SVG: numbered discs, lettered squares.
-
-        Discs are players, squares things; the disc of `seat` has an outline.
+        """Return an observation as an SVG element.
 
         Args:
             obs: the observation.
             seat: the seat that has it.
+
+        Returns:
+            Players are numbered discs, that of `seat` with an outline; things are
+            lettered squares.
         """
         parts = [
             _cell_svg(self, contents, seat, index)

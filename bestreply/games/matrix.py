@@ -214,11 +214,14 @@ class MatrixGame(Game):
     def outcomes(
         self, state: MatrixState, actions: Int[Array, " N"]
     ) -> Outcomes:
-        """Return the outcomes of a step; with `continuation`: it continues, it ends.
+        """Return the outcomes of a step.
 
         Args:
             state: the state.
             actions: the joint action.
+
+        Returns:
+            One; with `continuation` two: the game continues, the game ends.
         """
         if self.continuation is None:
             return super().outcomes(state, actions)
@@ -258,6 +261,9 @@ class MatrixGame(Game):
 
         Args:
             state: the state.
+
+        Returns:
+            Flat observations, ego-first.
         """
         n = self.num_players
         # [k, N, A]; ABSENT gives zeros
@@ -353,11 +359,14 @@ class MatrixGame(Game):
         return MatrixState(history=history, time=time, over=time >= self.rounds)
 
     def text(self, obs: Float[Array, " D"], seat: int = 0) -> str:
-        """Return the rounds left and each player's remembered actions, oldest first.
+        """Return an observation as text.
 
         Args:
             obs: the observation.
             seat: the seat that has it.
+
+        Returns:
+            The rounds left, and each player's remembered actions, oldest first.
         """
         ahead = float(np.asarray(obs)[-1])
         if self.rounds is None:

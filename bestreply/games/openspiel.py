@@ -211,11 +211,14 @@ class OpenSpielGame(Game):
         return state, self._look(game, state, returns - before.returns)
 
     def outcomes(self, state: SpielState, actions: Array) -> Outcomes:
-        """Return one outcome for every sequence of chance nodes that can follow.
+        """Return the outcomes of a step.
 
         Args:
             state: a state.
             actions: [N] int, the joint action.
+
+        Returns:
+            One for every sequence of chance nodes that can follow.
         """
         if state.over:
             stays = self.step(state, actions, jax.random.key(0))
@@ -226,7 +229,11 @@ class OpenSpielGame(Game):
         return _listed_outcomes(probability, reached)
 
     def first_states(self) -> Outcomes:
-        """Return one outcome for every sequence of chance nodes at the start."""
+        """Return the outcomes of a reset.
+
+        Returns:
+            One for every sequence of chance nodes at the start.
+        """
         chances = _chances(self.spiel.game.new_initial_state())
         probability, spiels = zip(*chances, strict=True)
         return _listed_outcomes(probability, list(map(self._begin, spiels)))
@@ -293,11 +300,14 @@ class OpenSpielGame(Game):
     # -- display -------------------------------------------------------------
 
     def text(self, obs: Float[Array, "*obs_shape"], seat: int = 0) -> str:
-        """Return the numbers of an observation, plane by plane.
+        """Return an observation as text.
 
         Args:
             obs: the observation.
             seat: the seat that has it.
+
+        Returns:
+            Its numbers, plane by plane; `render` shows a state as OpenSpiel does.
         """
         array = np.asarray(obs)
         show = functools.partial(

@@ -34,6 +34,9 @@ def spiel_of(name: str, parameters: Parameters) -> Spiel:
     Args:
         name: the short name.
         parameters: checked parameters.
+
+    Returns:
+        The game; equal arguments give the same object.
     """
     game = load_spiel(name, parameters)
     tensor = _tensor(game)
@@ -69,8 +72,11 @@ def supported_games() -> tuple[str, ...]:
     """Return the short names of OpenSpiel's simultaneous-move games.
 
     Some require a parameter (``repeated_game(stage_game=matrix_pd(),
-    num_repetitions=10)``). Transformations of games (``misere(game=goofspiel())``) are
-    not listed; they are simultaneous if the inner game is.
+    num_repetitions=10)``).
+
+    Returns:
+        The names, sorted, without transformations of games
+        (``misere(game=goofspiel())``), which are simultaneous if the inner game is.
     """
     pyspiel = _pyspiel()
     simultaneous = pyspiel.GameType.Dynamics.SIMULTANEOUS

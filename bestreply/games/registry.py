@@ -25,7 +25,11 @@ def _load(name: str) -> type[Game]:
 
 
 def list_games() -> dict[str, str]:
-    """Return every game by name, with a line on its rules."""
+    """Return all games.
+
+    Returns:
+        A line on the rules of each game, by name.
+    """
     games = {name: _load(name).summary for name in GAMES}
     return games | {
         "openspiel:NAME": "a simultaneous-move game of OpenSpiel, "

@@ -179,6 +179,9 @@ def draw(key: PRNGKeyArray, probs: Float[Array, " A"]) -> Int32[Array, ""]:
     Args:
         key: random key.
         probs: probabilities.
+
+    Returns:
+        The index.
     """
     logits = jnp.log(jnp.maximum(probs, 1e-30))
     logits = jnp.where(probs > 0, logits, -jnp.inf)
