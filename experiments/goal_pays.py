@@ -124,6 +124,10 @@ def _cell(line: Line, name: str, less: str | None = None) -> str:
     return over_seeds(line[name] if less is None else line[name] - line[less])
 
 
-if __name__ == "__main__":
+def main() -> None:
     make_parser("goal_pays", __doc__).parse_args()
     write_page(summary(), OUT)
+
+
+if __name__ == "__main__":
+    main()

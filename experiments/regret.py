@@ -1,12 +1,12 @@
-"""How well the planners decide, without a learned model's faults: regret in small random games that are known exactly.
+"""Measure the regret of planners in small random games with known solutions.
 
-15 states, 5 own actions and 5 of each other player; a joint action leads to a state drawn once and for all and pays a normal reward,
-for ever, with gamma .9. The others are nearly uniform, matching (they are somewhat predictable, and answering their move pays 2 more)
-or nearly certain. Values at the leaves are the true ones with normal noise of deviation 1, so that looking further pays. Against one
-other, joint actions are enumerated at the root; against three they are 125, and drawn.
+The games have 15 states and 5 actions of each player. A joint action leads to a state drawn in advance and pays a normal reward;
+gamma is .9. The opponents are nearly uniform, matching (somewhat predictable, and matching their action pays 2 more) or nearly
+certain. Leaf values are the true ones with normal noise of deviation 1, so that deeper planning pays. Joint actions of one opponent
+are enumerated at the root; those of three (125) are sampled.
 
-`single draws, mctx` is the tree as `mctx` has it: each edge holds one draw of the others, made in the model step, and every
-simulation evaluates one outcome.
+`single draws, mctx` is the tree of `mctx`: the model step draws the opponents' actions, each edge holds one draw, and every simulation
+evaluates one outcome. `--quick` runs with few games.
 """
 
 from collections.abc import Callable
@@ -19,34 +19,36 @@ import jax.numpy as jnp
 import mctx as _mctx
 import numpy as np
 
+from benchmarks.timing import table
 from bestreply.config import PlannerConfig
 from bestreply.opponents.base import OpponentModel
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.expectimax import expectimax
 from bestreply.planning.mcts import mcts
 from bestreply.planning.one_step import one_step
+from experiments._page import make_parser
 
 mctx: Any = (
-    _mctx  # a static checker can't follow the fields of chex's dataclasses
+    _mctx  # static checkers do not know the fields of chex's dataclasses
 )
 
 GAMMA, STATES, ACTIONS, NOISE = 0.9, 15, 5, 1.0
 KINDS = {"nearly uniform": 5.0, "matching": 0.7, "nearly certain": 0.1}
-"""Concentration of the Dirichlet distribution that the others' policies are from."""
+"""Concentration of the Dirichlet distribution of opponents' policies."""
 CONFIG = PlannerConfig(samples=16)
 BUDGETS = (16, 32, 64)
 
 
-class Small(eqx.Module):
-    """A game in tables over states, own actions and the others' joint actions, as a planner asks for it."""
+class TabularGame(eqx.Module):
+    """A world model from tables over states, own actions and joint opponent actions."""
 
     next_state: Any  # [S, A, M]
     rewards: Any  # [S, A, M]
-    worth: Any  # [S]
+    values: Any  # [S]
     num_actions: int = eqx.field(static=True, default=ACTIONS)
 
-    def _at(self, table: Any, z: Any, action: Any, others: Any) -> Any:
-        return table[
+    def _at(self, entries: Any, z: Any, action: Any, others: Any) -> Any:
+        return entries[
             z, action, others @ (ACTIONS ** jnp.arange(len(others))[::-1])
         ]
 
@@ -69,14 +71,14 @@ class Small(eqx.Module):
         return jnp.ones(ACTIONS, bool)
 
     def value(self, z: Any, obs: Any, belief: Any) -> Any:
-        return self.worth[z][None]
+        return self.values[z][None]
 
     def values_of(self, z: Any, belief: Any) -> Any:
-        return self.worth[z][None]
+        return self.values[z][None]
 
 
-class Nobody:
-    """All that is asked of the game: what an observation tells of who is there."""
+class GameSize:
+    """The part of a game that planners use here: the number of players; all are present."""
 
     def __init__(self, others: int) -> None:
         self.num_players = others + 1
@@ -85,8 +87,8 @@ class Nobody:
         return None
 
 
-class Known(OpponentModel):
-    """Others whose policies [S, others, A] are known."""
+class KnownPolicies(OpponentModel):
+    """Opponents with known policies [S, others, A]."""
 
     policies: Any
     game: Any = eqx.field(static=True)
@@ -101,7 +103,16 @@ class Known(OpponentModel):
 def games(
     kind: str, others: int, count: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Tables of `count` games (a leading axis), and Q* [count, S, A]."""
+    """Return random games and their solutions.
+
+    Args:
+        kind: of the opponents, of `KINDS`.
+        others: number of opponents.
+        count: number of games.
+
+    Returns:
+        Tables of all games (a leading axis), and Q* [count, S, A].
+    """
     rng, joint = np.random.default_rng(0), ACTIONS**others
     lands = rng.integers(0, STATES, (count, STATES, ACTIONS, joint)).astype(
         np.int32
@@ -117,17 +128,17 @@ def games(
         chances = (chances[..., None] * policies[:, :, j, None, :]).reshape(
             count, STATES, -1
         )
-    worth = np.zeros((count, STATES))
+    values = np.zeros((count, STATES))
     q = np.zeros((count, STATES, ACTIONS))
     for _ in range(200):
-        after = worth[np.arange(count)[:, None, None, None], lands]
+        after = values[np.arange(count)[:, None, None, None], lands]
         q = np.einsum("csam,csm->csa", rewards + GAMMA * after, chances)
-        worth = q.max(-1)
-    noisy = worth + NOISE * rng.normal(size=worth.shape)
+        values = q.max(-1)
+    noisy = values + NOISE * rng.normal(size=values.shape)
     tables = {
         "next_state": lands,
         "rewards": rewards,
-        "worth": noisy,
+        "values": noisy,
         "policies": policies,
     }
     return {
@@ -140,12 +151,12 @@ Decide = Callable[..., Any]
 
 
 def by(planner: Any, **settings: Any) -> Decide:
-    """The action that a planner of the library chooses."""
+    """Return a function that chooses the action of a planner of the library."""
 
     def decide(
-        world: Any, logged_beliefs: Any, obs: Any, present: Any, key: Any
+        world: Any, opponents: Any, obs: Any, present: Any, key: Any
     ) -> Any:
-        models = Models(world, logged_beliefs, GAMMA, CONFIG)
+        models = Models(world, opponents, GAMMA, CONFIG)
         at = DecisionPoint(obs, jnp.ones(ACTIONS, bool), present, ())
         return planner(models, at, key, **settings).action
 
@@ -153,15 +164,15 @@ def by(planner: Any, **settings: Any) -> Decide:
 
 
 def single_draws(simulations: int) -> Decide:
-    """The action that `mctx` chooses where its model step draws what the others do."""
+    """Return a function that chooses the action of `mctx` with opponents drawn in the model step."""
 
     def decide(
-        world: Any, logged_beliefs: Any, obs: Any, present: Any, key: Any
+        world: Any, opponents: Any, obs: Any, present: Any, key: Any
     ) -> Any:
         legal = jnp.ones(ACTIONS, bool)
 
         def step(key: Any, action: Any, z: Any) -> Any:
-            chances = logged_beliefs.predict((), world.imagine(z), legal)
+            chances = opponents.predict((), world.imagine(z), legal)
             others = jax.random.categorical(key, jnp.log(chances))
             after = world.next(z, action, others)
             flat, reward = jnp.zeros(ACTIONS), world.reward(z, action, others)
@@ -169,7 +180,7 @@ def single_draws(simulations: int) -> Decide:
                 reward=reward,
                 discount=jnp.float32(GAMMA),
                 prior_logits=flat,
-                value=world.worth[after],
+                value=world.values[after],
             )
             return output, after
 
@@ -179,7 +190,7 @@ def single_draws(simulations: int) -> Decide:
         z = world.encode(obs)[None]
         root = mctx.RootFnOutput(
             prior_logits=jnp.zeros((1, ACTIONS)),
-            value=world.worth[z],
+            value=world.values[z],
             embedding=z,
         )
         found = mctx.gumbel_muzero_policy(
@@ -191,18 +202,22 @@ def single_draws(simulations: int) -> Decide:
 
 
 def deciders() -> dict[str, Decide]:
-    """By name."""
-    made = {"one step": by(one_step), "two steps": by(expectimax)}
-    made |= {
+    """Return the planners by name."""
+    result = {"one step": by(one_step), "two steps": by(expectimax)}
+    result |= {
         f"search, {n} simulations": by(mcts, simulations=n) for n in BUDGETS
     }
-    return made | {
+    return result | {
         f"single draws, mctx, {n} simulations": single_draws(n) for n in BUDGETS
     }
 
 
 def measure(count: int) -> dict[str, dict[str, tuple[float, float]]]:
-    """By decider, then by who the others are: mean regret of `count` decisions and its standard error."""
+    """Return mean regret and its standard error, by planner and opponents.
+
+    Args:
+        count: decisions with one opponent; a quarter of it with three.
+    """
     found: dict[str, dict[str, tuple[float, float]]] = {}
     for others in (1, 3):
         size = (
@@ -213,7 +228,7 @@ def measure(count: int) -> dict[str, dict[str, tuple[float, float]]]:
             jnp.ones(others + 1, bool),
             jax.random.split(jax.random.key(0), size),
         )
-        game = Nobody(others)  # one object, so that nothing is compiled twice
+        game = GameSize(others)  # one object, so that nothing is compiled twice
         start = np.random.default_rng(1).integers(0, STATES, size)
         for name, decide in deciders().items():
 
@@ -227,13 +242,13 @@ def measure(count: int) -> dict[str, dict[str, tuple[float, float]]]:
                 game: Any = game,
                 present: Any = present,
             ) -> Any:
-                world = Small(
-                    tables["next_state"], tables["rewards"], tables["worth"]
+                world = TabularGame(
+                    tables["next_state"], tables["rewards"], tables["values"]
                 )
-                logged_beliefs = Known(tables["policies"], game)
+                opponents = KnownPolicies(tables["policies"], game)
                 return decide(
                     world,
-                    logged_beliefs,
+                    opponents,
                     jax.nn.one_hot(state, STATES),
                     present,
                     key,
@@ -259,7 +274,7 @@ def measure(count: int) -> dict[str, dict[str, tuple[float, float]]]:
 
 
 def rows(found: dict[str, dict[str, tuple[float, float]]]) -> list[list[str]]:
-    """For a table: a decider a row, regrets with their standard errors; the heading first."""
+    """Return the rows of a table, the heading first: a planner a row, regrets with their standard errors."""
     first = next(iter(found.values()))
     body = [
         [name, *(f"{m:.3f} ± {e:.3f}" for m, e in row.values())]
@@ -268,8 +283,16 @@ def rows(found: dict[str, dict[str, tuple[float, float]]]) -> list[list[str]]:
     return [["", *first], *body]
 
 
-if __name__ == "__main__":
-    from benchmarks.timing import table
-
-    heading, *body = rows(measure(2000))
+def main() -> None:
+    parser = make_parser("regret", __doc__)
+    parser.add_argument(
+        "--games", type=int, default=2000, help="decisions of each planner"
+    )
+    parser.add_argument("--quick", action="store_true", help="8 games")
+    arguments = parser.parse_args()
+    heading, *body = rows(measure(8 if arguments.quick else arguments.games))
     print(table(heading, body))
+
+
+if __name__ == "__main__":
+    main()

@@ -50,7 +50,7 @@ def measure(path: Path, other: str) -> dict[str, Any]:
         jax.jit(jax.vmap(jax.vmap(lambda b: b.joint.sum(1))))(beliefs)
     )  # [E, T, N-1, K]
     strange = np.asarray(
-        jax.jit(jax.vmap(jax.vmap(model.strange)))(beliefs)
+        jax.jit(jax.vmap(jax.vmap(model.unknown_type_probability)))(beliefs)
     ).mean((0, 2))
     known = joint[..., : model.model.goals].max(-1).mean((0, 2))
     return {

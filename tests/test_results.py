@@ -1,47 +1,100 @@
-"""Committed tables say what the files beside them say."""
+"""Pages of results/ are those of the files beside them, and their commands exist."""
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
 
 from bestreply import preset
 from bestreply.sweeps.sweep import read_sweep
+from experiments.__main__ import NAMES
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+
+
+def test_every_command_of_a_results_page_names_a_study():
+    pages = [*RESULTS.glob("*/*.md"), *RESULTS.glob("*.md")]
+    words = " ".join(page.read_text("utf-8") for page in pages).split()
+    called = [
+        words[k + 2].strip("`,.;:")
+        for k in range(len(words) - 2)
+        if words[k : k + 2] == ["-m", "experiments"]
+    ]
+    assert {*called} <= {*NAMES}
+    assert not [
+        word for word in words if "experiments." in word and "-m" in word
+    ]
+    # The former names of the studies.
+    assert "benchmarks.shares" not in words
+    assert "python -m experiments.shares" not in " ".join(words)
+
+
+def rows_of(file: str) -> list:
+    return json.loads((RESULTS / file).read_text("utf-8"))["rows"]
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "experiments.headline",
-        "experiments.goal_pays",
-        "experiments.shares",
-        "experiments.brackets",
-        "experiments.opponents",
-        "experiments.codes",
-        "experiments.label_rules",
+        "headline",
+        "goal_pays",
+        "shares",
+        "brackets",
+        "opponents",
+        "codes",
+        "label_rules",
+        "few_shot",
     ],
 )
-def test_a_table_is_that_of_its_files(name, monkeypatch):
-    monkeypatch.chdir(Path(__file__).parents[1])
-    study = importlib.import_module(name)
-    assert study.summary().strip() in (study.OUT / "README.md").read_text(
-        "utf-8"
-    )
+def test_a_page_is_that_of_its_files(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    study = importlib.import_module(f"experiments.{name}")
+    page = (study.OUT / "README.md").read_text("utf-8")
+    assert study.summary().strip() in page
 
 
-SWEEPS = sorted(Path(__file__).parents[1].glob("results/*/*.toml"))
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("beliefs", "beliefs/stay.json"),
+        ("strangers", "beliefs/strangers.json"),
+        ("changes", "changes/stay.json"),
+    ],
+)
+def test_the_tables_of_a_page_are_those_of_its_file(name, file):
+    page = (RESULTS / file).with_name("README.md").read_text("utf-8")
+    for table in (
+        importlib.import_module(f"experiments.{name}")
+        .summary(rows_of(file))
+        .split("\n\n")
+    ):
+        assert table in page
+
+
+def test_the_page_of_the_rock_paper_scissors_programs_is_that_of_its_files():
+    pyspiel = pytest.importorskip("pyspiel")
+    if not hasattr(pyspiel, "roshambo_bot_names"):
+        pytest.skip("open_spiel was built without its roshambo programs")
+    from experiments.roshambo.table import summary
+
+    folder = RESULTS / "roshambo"
+    assert summary(folder) == (folder / "README.md").read_text("utf-8")
+
+
+SWEEPS = sorted(RESULTS.glob("*/*.toml"))
 
 
 @pytest.mark.parametrize(
     "file", SWEEPS, ids=lambda file: f"{file.parent.name}/{file.name}"
 )
-def test_a_sweep_beside_a_table_can_be_read(file, tmp_path):
+def test_a_sweep_of_results_can_be_read(file, tmp_path):
     assert read_sweep(file, tmp_path).units
 
 
-def test_the_preset_full_is_the_agent_of_the_headline(tmp_path):
-    """The table of hunt2 was made with this planner."""
-    file = Path(__file__).parents[1] / "results" / "headline" / "hunt2.toml"
+def test_the_preset_full_has_the_planner_of_the_headline(tmp_path):
+    file = RESULTS / "headline" / "hunt2.toml"
     [planner] = {
         unit.config.planner
         for unit in read_sweep(file, tmp_path).units
