@@ -5,13 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from bestreply.config import RunConfig
 from bestreply.games.hindsight_goals import EVENT
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
-from bestreply.types import ABSENT, Episodes, ego_order
+from bestreply.types import ABSENT, Array, Episodes, ego_order
 
 MOVES = (0, 1, 2, 3, 5, 10)
 """Numbers of observed moves after which beliefs are evaluated."""
@@ -35,7 +35,7 @@ def belief_table(
         config: of the run.
         model: opponent model, for the moves that are informative.
         episodes: logged play.
-        beliefs: [E, T+1, N, N-1, G], held before each step and at the end.
+        beliefs: [E, T+1, N, N-1, G], before each step and at the end.
 
     Returns:
         `belief` of ``diagnostics.json`` (docs/files.md); None if there is one type.
@@ -143,7 +143,7 @@ def code_table(
     Args:
         roster: the players of the data.
         episodes: logged play.
-        beliefs: [E, T+1, N, N-1, G] over codes, held before each step and at the end.
+        beliefs: [E, T+1, N, N-1, G] over codes, before each step and at the end.
         weights: [E, T, N, G] of codes given the whole episode
             (`bestreply.opponents.labels.label_weights`).
 

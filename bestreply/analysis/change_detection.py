@@ -215,7 +215,8 @@ def _play(
     changed = None
     if isinstance(model, ChangepointOpponents):
         acted = played.episodes.action[:, :, 0] >= 0
-        largest = np.asarray(_at_every_step(model.changed, beliefs)).max(2)
+        each = _at_every_step(model.change_probability, beliefs)
+        largest = np.asarray(each).max(2)
         changed = np.where(acted, largest, np.nan)
     reward = played.episodes.reward[:, :, 0]
     return AgentGames(reward, changed, share[..., 0].mean(2))

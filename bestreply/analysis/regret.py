@@ -292,7 +292,7 @@ def planned_actions(agent: Agent, log: Episodes, beliefs: PyTree) -> np.ndarray:
     Args:
         agent: an agent.
         log: logged play.
-        beliefs: leaves [E, T, ...], the beliefs held at the decisions.
+        beliefs: leaves [E, T, ...], the beliefs at the decisions.
 
     Returns:
         [E, T] int32, ABSENT where the seat did not act.

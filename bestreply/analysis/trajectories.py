@@ -1,11 +1,12 @@
 """Single matches step by step, as plain data (docs/files.md): what an agent saw, scored,
 predicted, believed and did."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from bestreply.exact.hidden_modes import mode_chain
 from bestreply.games.base import Game
@@ -18,7 +19,7 @@ from bestreply.simulation.lineup import (
     seat_self,
 )
 from bestreply.simulation.loop import Played, play
-from bestreply.types import ABSENT, GOAL_SOURCES, Episodes, ego_order
+from bestreply.types import ABSENT, GOAL_SOURCES, Array, Episodes, ego_order
 from bestreply.utils.spec import Spec
 
 OpponentSet = Sequence[str | Spec | Player]
@@ -199,11 +200,11 @@ def _acting(player: Player, mode: int) -> str:
     return mode_chain(player).players[mode].name
 
 
-def finite_numbers(values: Iterable[float]) -> list[float | None]:
+def finite_numbers(values: Float[Array, " n"]) -> list[float | None]:
     """Return numbers rounded to five places, None for those that are not finite.
 
     Args:
-        values: numbers.
+        values: [n].
 
     Returns:
         Plain data for JSON.

@@ -25,7 +25,7 @@ from bestreply.games.grid import GridGame, GridState
 from bestreply.types import Array
 
 LIMIT = 2**28
-"""The largest number of entries of one array that is held in memory for one layout."""
+"""The largest number of entries of one array in memory for one layout."""
 
 
 def solve_joint(

@@ -358,9 +358,13 @@ def _outcomes_of(
     First the row [Y] of the step of each outcome, then the outcomes.
     """
     if game.compiled:
-        found = _batched(partial(_outcomes, game), state, actions)  # [X, K, ..]
-        row = np.repeat(np.arange(len(actions)), found.probability.shape[1])
-        ends = jax.tree.map(lambda x: x.reshape(len(row), *x.shape[2:]), found)
+        outcomes = _batched(
+            partial(_outcomes, game), state, actions
+        )  # [X, K, ..]
+        row = np.repeat(np.arange(len(actions)), outcomes.probability.shape[1])
+        ends = jax.tree.map(
+            lambda x: x.reshape(len(row), *x.shape[2:]), outcomes
+        )
     else:
         each = [
             listed(game.outcomes(s, a))

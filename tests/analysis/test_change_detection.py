@@ -139,15 +139,15 @@ def test_memory_carries_beliefs_into_the_next_episode(untrained):
     """Without memory the next episode starts with the prior."""
     agent = untrained.agent(memory=0.9)
     carry = agent.init()
-    joint = np.asarray(carry["belief"].joint).copy()
+    joint = np.asarray(carry.at.belief.joint).copy()
     joint[0, 0] = [0.0, 1.0, 0.0]
-    belief = carry["belief"]._replace(joint=joint)
-    renewed = agent.renew(carry | {"belief": belief})
+    belief = carry.at.belief._replace(joint=joint)
+    renewed = agent.renew(carry._replace(at=carry.at._replace(belief=belief)))
     prior = np.asarray(untrained.train_state.opponents.prior)
-    posterior = np.asarray(agent.opponents.posterior(renewed["belief"]))[0]
+    posterior = np.asarray(agent.opponents.posterior(renewed.at.belief))[0]
     expected = (prior + np.array([0, 0.9, 0])) / 1.9
     np.testing.assert_allclose(posterior, expected, rtol=1e-5)
-    assert not renewed["begun"]
+    assert not renewed.started
     forgetful = untrained.agent()
-    belief = forgetful.renew(forgetful.init())["belief"]
+    belief = forgetful.renew(forgetful.init()).at.belief
     np.testing.assert_array_equal(belief[0], prior)

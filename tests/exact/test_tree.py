@@ -76,7 +76,7 @@ SEVERAL_MODES = {
 
 @pytest.mark.parametrize("spec", ONE_MODE | SEVERAL_MODES)
 def test_values_are_those_of_recursion(spec):
-    """With one mode, observed and inferred modes are worth the same."""
+    """With one mode, observed and inferred modes have equal values."""
     other, values = (ONE_MODE | SEVERAL_MODES)[spec], {}
     for know in KNOW:
         reply = solve(PD, 0, [spec], gamma=GAMMA, know=know)
@@ -293,7 +293,7 @@ def test_all_outcomes_of_an_openspiel_game_are_listed():
 
 
 def row(tree, k):
-    return jax.tree.map(lambda x: np.asarray(np.asarray(x)[k]), tree)
+    return jax.device_put(jax.tree.map(lambda x: np.asarray(x)[k], tree))
 
 
 def test_a_matrix_game_has_one_outcome():
