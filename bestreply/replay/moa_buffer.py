@@ -1,8 +1,10 @@
-"""The in-memory store for modelling other agents: every step of every seat, ready to be sampled on the device.
+"""The replay buffer in memory, for models of other agents (MOA).
 
-State and behaviour are apart, as in flashbax: `make_moa_buffer` validates once and gives four pure functions. Episodes are kept
-whole, in a ring; a window is taken inside one episode of one seat, so it can neither straddle an end nor the write head. A step is
-kept because the seat was present, never because of its reward.
+Every step of every seat can be sampled on the device. As in flashbax, state and
+functions are separate: `make_moa_buffer` validates once and returns pure functions.
+Episodes are stored whole, in a ring. A window lies inside one episode of one seat, so
+it crosses neither an end nor the write position. A step is kept because the seat was
+present, independent of its reward.
 """
 
 from collections.abc import Callable
@@ -13,12 +15,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, PRNGKeyArray
 
 from bestreply.types import ABSENT, Array, Episodes, Transition, ego_order
 
 
 class Index(NamedTuple):
-    """Where transitions lie: episode row, step, seat; each [...] int32."""
+    """The positions of transitions: episode row, step, seat; each [...] int32."""
 
     row: Array
     step: Array
@@ -29,47 +32,53 @@ class BufferState(eqx.Module):
     """A ring of `C` episodes."""
 
     episodes: Episodes  # [C, ...]
-    number: Array  # [C] int32, the episode's number since the start
-    ends: (
-        Array  # [C * N] int32, running count of transitions over rows and seats
-    )
+    number: Array  # [C] int32, number of the episode since the start
+    ends: Array  # [C * N] int32, cumulated transitions over rows and seats
     added: Array  # [] int32, episodes added since the start
 
 
 class MoaBuffer(NamedTuple):
-    """Pure functions over `BufferState`."""
+    """Pure functions over `BufferState`.
 
-    init: Callable[
-        [Episodes], BufferState
-    ]  # an empty buffer for episodes shaped like those given
-    add: Callable[[BufferState, Episodes], BufferState]  # the oldest make room
-    sample: Callable[
-        [BufferState, Array], Transition
-    ]  # (state, key) -> [batch, window, ...], or [batch, ...] if window == 1
-    can_sample: Callable[
-        [BufferState], Array
-    ]  # [] bool: it holds at least `minimum` transitions
+    init: returns an empty buffer for episodes shaped like those given.
+    add: returns the buffer with episodes added in place of the oldest.
+    sample: (state, key) -> transitions [batch, window, ...]; without the second axis if
+        the window is 1.
+    can_sample: whether it has at least `minimum` transitions, [] bool.
+    """
+
+    init: Callable[[Episodes], BufferState]
+    add: Callable[[BufferState, Episodes], BufferState]
+    sample: Callable[[BufferState, PRNGKeyArray], Transition]
+    can_sample: Callable[[BufferState], Array]
 
 
 def make_moa_buffer(
     capacity: int, batch: int, *, window: int = 1, minimum: int = 1
 ) -> MoaBuffer:
-    """A buffer of `capacity` episodes that samples `batch` windows of `window` steps.
+    """Return a buffer that samples windows; every transition begins one equally likely.
 
-    Every transition is equally likely to begin one.
+    Args:
+        capacity: episodes that it holds.
+        batch: windows of a sample.
+        window: steps of a window.
+        minimum: transitions from which on it can be sampled.
 
-    Raises ValueError for sizes below 1.
+    Returns:
+        The functions of the buffer.
+
+    Raises:
+        ValueError: for sizes below 1.
     """
-    for name, value in {
+    sizes = {
         "capacity": capacity,
         "batch": batch,
         "window": window,
         "minimum": minimum,
-    }.items():
+    }
+    for name, value in sizes.items():
         if value < 1:
-            raise ValueError(
-                f"make_moa_buffer: {name}={value}; expected: at least 1"
-            )
+            raise ValueError(f"{name}={value}: expected at least 1")
 
     def init(like: Episodes) -> BufferState:
         return _empty(capacity, like)
@@ -78,19 +87,18 @@ def make_moa_buffer(
         count = len(new.length)
         if count > capacity:
             raise ValueError(
-                f"{count} episodes at once for a buffer of {capacity}; expected: at most its capacity"
+                f"{count} episodes for a buffer of capacity {capacity}: expected at "
+                "most its capacity at once"
             )
         return _add(state, new)
 
-    def sample(state: BufferState, key: Array) -> Transition:
+    def sample(state: BufferState, key: PRNGKeyArray) -> Transition:
         index = draw_index(state, key, batch)
-        return (
-            gather(state, index)
-            if window == 1
-            else gather_window(state, index, window)
-        )
+        if window == 1:
+            return gather(state, index)
+        return gather_window(state, index, window)
 
-    def can_sample(state: BufferState) -> Array:
+    def can_sample(state: BufferState) -> Bool[Array, ""]:
         return state.ends[-1] >= minimum
 
     return MoaBuffer(init, add, sample, can_sample)
@@ -123,9 +131,16 @@ def _add(state: BufferState, new: Episodes) -> BufferState:
 
 
 def fill(episodes: Episodes, *, capacity: int = 1) -> BufferState:
-    """A buffer of exactly these episodes, with room for `capacity` at least; what is empty is never drawn.
+    """Return a buffer of the given episodes.
 
-    Buffers of one capacity have one shape, however many episodes they hold, and programs over them compile once.
+    Buffers of one capacity have one shape, so programs over them compile once.
+
+    Args:
+        episodes: the episodes.
+        capacity: rows of the buffer, at least; empty rows are never drawn.
+
+    Returns:
+        The buffer.
     """
     count = len(episodes.length)
     rows = max(count, capacity)
@@ -150,15 +165,23 @@ def _state(episodes: Episodes, number: Array, added: Array) -> BufferState:
 
 @jax.jit
 def _ends(episodes: Episodes) -> jax.Array:
-    acted = (
-        jnp.asarray(episodes.action) != ABSENT
-    )  # [C, T, N]; a seat acts from its first step on without a gap
+    # [C, T, N]; a seat acts at all steps from its first to its last.
+    acted = jnp.asarray(episodes.action) != ABSENT
     return jnp.cumsum(acted.sum(1).reshape(-1), dtype=jnp.int32)
 
 
 @partial(jax.jit, static_argnames="batch")
-def draw_index(state: BufferState, key: Array, batch: int) -> Index:
-    """`batch` transitions drawn uniformly, with replacement."""
+def draw_index(state: BufferState, key: PRNGKeyArray, batch: int) -> Index:
+    """Return uniformly drawn transitions, with replacement.
+
+    Args:
+        state: the buffer.
+        key: random key.
+        batch: the number of transitions.
+
+    Returns:
+        Their positions [batch].
+    """
     which = jax.random.randint(key, (batch,), 0, jnp.maximum(state.ends[-1], 1))
     run = jnp.searchsorted(state.ends, which, side="right").astype(jnp.int32)
     start = jnp.where(run > 0, state.ends[run - 1], 0)
@@ -167,14 +190,29 @@ def draw_index(state: BufferState, key: Array, batch: int) -> Index:
 
 
 def all_indices(episodes: Episodes) -> Index:
-    """Every transition, in order of episode, step, seat."""
+    """Return the positions of all transitions.
+
+    Args:
+        episodes: episodes.
+
+    Returns:
+        Positions in the order of episode, step, seat.
+    """
     rows, steps, seats = np.nonzero(np.asarray(episodes.action) != ABSENT)
     return Index(*(x.astype(np.int32) for x in (rows, steps, seats)))
 
 
 @jax.jit
 def gather(state: BufferState, index: Index) -> Transition:
-    """The transitions at `index`, with its leading axes."""
+    """Return the transitions at given positions.
+
+    Args:
+        state: the buffer.
+        index: the positions [...].
+
+    Returns:
+        The transitions [...].
+    """
     e, (row, t, seat) = state.episodes, index
     ego = jnp.asarray(ego_order(e.action.shape[2]))[seat]  # [..., N]
     rows, ts = row[..., None], t[..., None]
@@ -201,12 +239,21 @@ def gather(state: BufferState, index: Index) -> Transition:
 
 @partial(jax.jit, static_argnames="window")
 def gather_window(state: BufferState, index: Index, window: int) -> Transition:
-    """[..., window, ...]: `window` steps from `index` on; `valid` is False, and the last step repeats, once the seat's play is over."""
+    """Return windows of steps from given positions on.
+
+    Args:
+        state: the buffer.
+        index: the positions [...].
+        window: the number of steps.
+
+    Returns:
+        Transitions [..., window]; past the seat's last step, that step repeats with
+        `valid` False.
+    """
     count = (state.episodes.action != ABSENT).sum(1)[index.row, index.seat]
     t = index.step[..., None] + jnp.arange(window)
     valid = t < count[..., None]
     spread = Index(*(jnp.broadcast_to(x[..., None], t.shape) for x in index))
-    found = gather(
-        state, spread._replace(step=jnp.minimum(t, count[..., None] - 1))
-    )
-    return eqx.tree_at(lambda f: f.valid, found, valid)
+    step = jnp.minimum(t, count[..., None] - 1)
+    steps = gather(state, spread._replace(step=step))
+    return eqx.tree_at(lambda x: x.valid, steps, valid)

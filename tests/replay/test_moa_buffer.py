@@ -1,9 +1,8 @@
-"""The in-memory buffer: counters in, contiguous counters out, every transition as likely as any other."""
+"""The replay buffer: contiguous windows, uniform sampling, a ring of episodes."""
 
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
@@ -24,159 +23,130 @@ GAME = Toy(seats=3, shape=(2,), actions=100, max_steps=5)
 
 
 def counters(first, count, seed=0):
-    """Episodes whose every entry says where it lies: 1000 x episode + 10 x step + seat."""
+    """Episodes whose entries encode their place: 1000 episode + 10 step + seat."""
     episodes = random_episodes(GAME, count, seed)
     steps, seats = episodes.action.shape[1:]
-    place = (
-        1000 * (first + np.arange(count))[:, None, None]
-        + 10 * np.arange(steps + 1)[:, None]
-        + np.arange(seats)
-    )
+    number = first + np.arange(count)[:, None, None]
+    t = np.arange(steps + 1)[:, None]
+    place = 1000 * number + 10 * t + np.arange(seats)
     obs = np.stack([place, -place], -1).astype(np.float32)
-    action = np.where(
-        episodes.action == ABSENT,
-        ABSENT,
-        (10 * np.arange(steps)[:, None] + np.arange(seats)) % 100,
-    )
+    action = (10 * t[:-1] + np.arange(seats)) % 100
+    action = np.where(episodes.action == ABSENT, ABSENT, action)
     reward = np.where(action == ABSENT, 0, place[:, :-1]).astype(np.float32)
     return dataclasses.replace(
         episodes, obs=obs, action=action.astype(np.int32), reward=reward
     )
 
 
-def check_place(found, episodes_by_number):
-    """Every entry of transitions [B] is that of its own episode, step and seat; ego first."""
+def check_place(steps, episodes_by_number):
+    """Every entry of transitions [B] is that of its own episode, step and seat."""
     order = ego_order(3)
-    for k in range(len(found.step)):
-        number, t, seat = (
-            int(found.episode[k]),
-            int(found.step[k]),
-            int(found.seat[k]),
-        )
+    for k in range(len(steps.step)):
+        one = jax.tree.map(lambda x, k=k: x[k], steps)
+        number, t, seat = int(one.episode), int(one.step), int(one.seat)
         e, row = episodes_by_number[number]
+        ego = order[seat]
         place = 1000 * number + 10 * t + seat
-        assert found.obs[k].tolist() == [place, -place] and found.next_obs[
-            k
-        ].tolist() == [
-            place + 10,
-            -place - 10,
-        ]
-        assert (
-            found.reward[k] == place
-            and found.action[k] == (10 * t + seat) % 100
-        )
-        assert e.action[row, t, seat] != ABSENT  # it was there
-        assert (
-            found.others[k].tolist()
-            == e.action[row, t, order[seat, 1:]].tolist()
-        )
-        assert (
-            found.present[k].tolist() == e.present[row, t, order[seat]].tolist()
-        )
-        assert found.player[k].tolist() == e.player[row, order[seat]].tolist()
-        assert found.goal[k].tolist() == e.goal[row, t, order[seat]].tolist()
-        for name in ("terminated", "prob"):
-            assert np.array_equal(
-                getattr(found, name)[k],
-                getattr(e, name)[row, t, seat],
-                equal_nan=True,
-            )
-        assert found.truncated[k] == e.truncated[row, t]
-        assert np.array_equal(found.legal[k], e.legal[row, t, seat])
-        assert np.array_equal(found.next_legal[k], e.legal[row, t + 1, seat])
+        assert e.action[row, t, seat] != ABSENT
+        assert one.obs.tolist() == [place, -place]
+        assert one.next_obs.tolist() == [place + 10, -place - 10]
+        assert one.reward == place and one.action == (10 * t + seat) % 100
+        assert one.others.tolist() == e.action[row, t, ego[1:]].tolist()
+        assert one.present.tolist() == e.present[row, t, ego].tolist()
+        assert one.player.tolist() == e.player[row, ego].tolist()
+        assert one.goal.tolist() == e.goal[row, t, ego].tolist()
+        assert one.terminated == e.terminated[row, t, seat]
+        assert np.array_equal(one.prob, e.prob[row, t, seat], equal_nan=True)
+        assert one.truncated == e.truncated[row, t]
+        assert np.array_equal(one.legal, e.legal[row, t, seat])
+        assert np.array_equal(one.next_legal, e.legal[row, t + 1, seat])
 
 
-@pytest.mark.parametrize(
-    "capacity, window", [(c, w) for c in (1, 3, 4, 7) for w in (1, 2, 3, 8)]
-)
-def test_windows_are_contiguous_and_of_one_episode_and_seat(capacity, window):
-    """A grid of sizes, the ring overwritten several times over, added one and several at a time."""
-    buffer = make_moa_buffer(capacity, 40, window=window)
-    add, sample = jax.jit(buffer.add), jax.jit(buffer.sample)
+def check_windows(windows, episodes_by_number):
+    """Windows [B, L] are contiguous; past the end the last step repeats, not valid."""
+    length = windows.step.shape[1]
+    check_place(jax.tree.map(lambda x: x[:, 0], windows), episodes_by_number)
+    for k in range(len(windows.step)):
+        one = jax.tree.map(lambda x, k=k: x[k], windows)
+        e, row = episodes_by_number[int(one.episode[0])]
+        seat, first = int(one.seat[0]), int(one.step[0])
+        left = int((e.action[row, first:, seat] != ABSENT).sum())
+        assert one.valid.tolist() == [j < left for j in range(length)]
+        kept = min(left, length)
+        assert (one.step[:kept] == first + np.arange(kept)).all()
+        assert (one.step[kept:] == first + kept - 1).all()
+        obs = one.obs[0, 0] + 10 * np.arange(kept)
+        assert (one.obs[:kept, 0] == obs).all()
+        assert (one.next_obs[: kept - 1] == one.obs[1:kept]).all()
+        assert (one.episode == one.episode[0]).all()
+        assert (one.seat == seat).all()
+
+
+@pytest.mark.parametrize("capacity", [1, 3, 7])
+def test_windows_are_contiguous_and_of_one_episode_and_seat(capacity):
+    """Windows of several sizes while the ring is overwritten several times."""
+    buffers = {w: make_moa_buffer(capacity, 40, window=w) for w in (1, 3, 8)}
+    buffer = buffers[1]
     state, number, known = buffer.init(counters(0, 1)), 0, {}
     for size in (1, min(2, capacity), 1, capacity, min(2, capacity)):
         new = counters(number, size, seed=number)
         known |= {number + row: (new, row) for row in range(size)}
-        state, number = add(state, new), number + size
-        found = jax.tree.map(np.asarray, sample(state, jax.random.key(number)))
-        assert found.episode.min() >= number - capacity  # the oldest made room
-        if window == 1:
-            assert found.valid.all()
-            check_place(found, known)
-            continue
-        check_place(jax.tree.map(lambda x: x[:, 0], found), known)
-        for k in range(40):
-            e, row = known[int(found.episode[k, 0])]
-            seat, first = int(found.seat[k, 0]), int(found.step[k, 0])
-            there = int((e.action[row, first:, seat] != ABSENT).sum())
-            assert found.valid[k].tolist() == [j < there for j in range(window)]
-            length = min(there, window)
-            assert found.step[k, :length].tolist() == list(
-                range(first, first + length)
-            )
-            assert (
-                found.obs[k, :length, 0]
-                == found.obs[k, 0, 0] + 10 * np.arange(length)
-            ).all()
-            assert (
-                found.next_obs[k, : length - 1] == found.obs[k, 1:length]
-            ).all()
-            for name in ("episode", "seat"):
-                assert (
-                    getattr(found, name)[k] == getattr(found, name)[k, 0]
-                ).all()
-            assert (
-                found.step[k, length:] == first + length - 1
-            ).all()  # repeats the last, marked as not valid
+        state, number = buffer.add(state, new), number + size
+        for window, buffer in buffers.items():
+            steps = buffer.sample(state, jax.random.key(number))
+            steps = jax.tree.map(np.asarray, steps)
+            assert steps.episode.min() >= number - capacity
+            if window == 1:
+                assert steps.valid.all()
+                check_place(steps, known)
+            else:
+                check_windows(steps, known)
 
 
-def test_the_ring_holds_the_newest():
+def test_the_ring_holds_the_newest_episodes():
     buffer = make_moa_buffer(3, 200)
     state = buffer.init(counters(0, 1))
     assert not buffer.can_sample(state)
     for number in range(5):
         state = buffer.add(state, counters(number, 1, seed=number))
         assert buffer.can_sample(state) and state.added == number + 1
-    found = buffer.sample(state, jax.random.key(0))
-    assert set(np.asarray(found.episode).tolist()) == {2, 3, 4}
+    steps = buffer.sample(state, jax.random.key(0))
+    assert set(np.asarray(steps.episode).tolist()) == {2, 3, 4}
 
 
-def test_it_waits_for_the_minimum():
+def test_it_can_be_sampled_from_the_minimum_on():
     new = counters(0, 4)
     total = int((new.action != ABSENT).sum())
-    for minimum, wanted in ((total, True), (total + 1, False)):
+    for minimum, expected in ((total, True), (total + 1, False)):
         buffer = make_moa_buffer(6, 1, minimum=minimum)
-        assert (
-            bool(buffer.can_sample(buffer.add(buffer.init(new), new))) == wanted
-        )
+        state = buffer.add(buffer.init(new), new)
+        assert bool(buffer.can_sample(state)) == expected
 
 
-def test_every_transition_is_as_likely_as_any_other():
-    """Chi-square over all of them, left seats and rewards of 0 included in the count of what is there."""
+def test_transitions_are_sampled_uniformly():
+    """A chi-square test over all transitions; steps of absent seats are not drawn."""
     new = counters(0, 6, seed=3)
     state = fill(new)
     acted = new.action != ABSENT
     assert not acted.all() and state.ends[-1] == acted.sum()
-    drawn = jax.jit(draw_index, static_argnums=2)(
-        state, jax.random.key(0), 40_000
-    )
+    drawn = draw_index(state, jax.random.key(0), 40_000)
     counts = np.zeros(acted.shape, int)
     np.add.at(counts, tuple(map(np.asarray, drawn)), 1)
     assert counts[~acted].sum() == 0
     assert stats.chisquare(counts[acted]).pvalue > 1e-3
 
 
-def test_room_for_more_changes_no_draw():
+def test_spare_capacity_changes_no_draw():
     new = counters(0, 6, seed=3)
-    full, roomy = fill(new), fill(new, capacity=9)
+    full, large = fill(new), fill(new, capacity=9)
     assert (
-        len(roomy.episodes.length) == 9
-        and roomy.added == 6
-        and (roomy.episodes.action[6:] == ABSENT).all()
+        len(large.episodes.length) == 9
+        and large.added == 6
+        and (large.episodes.action[6:] == ABSENT).all()
     )
     drawn = [
         gather(state, draw_index(state, jax.random.key(0), 500))
-        for state in (full, roomy)
+        for state in (full, large)
     ]
     jax.tree.map(np.testing.assert_array_equal, *drawn)
 
@@ -184,18 +154,16 @@ def test_room_for_more_changes_no_draw():
 def test_all_indices_are_all_transitions_in_order():
     new = counters(0, 6, seed=3)
     index = all_indices(new)
-    found = list(zip(*(x.tolist() for x in index), strict=True))
-    assert (
-        found == sorted(found)
-        and len(set(found)) == (new.action != ABSENT).sum()
-    )
+    places = list(zip(*(x.tolist() for x in index), strict=True))
+    assert places == sorted(places)
+    assert len(set(places)) == (new.action != ABSENT).sum()
     check_place(
         jax.tree.map(np.asarray, gather(fill(new), index)),
         {row: (new, row) for row in range(6)},
     )
 
 
-def test_what_is_added_stays_as_it_was():
+def test_adding_does_not_change_the_old_state():
     buffer = make_moa_buffer(4, 1)
     state = buffer.init(counters(0, 1))
     after = buffer.add(state, counters(0, 2))
@@ -206,26 +174,23 @@ def test_what_is_added_stays_as_it_was():
     )
 
 
-def test_a_window_at_a_given_place():
+def test_a_window_at_a_given_position():
     new = counters(0, 3)
     length = (new.action[1, :, 0] != ABSENT).sum()
-    index = Index(*(jnp.array([x], jnp.int32) for x in (1, length - 1, 0)))
-    found = gather_window(fill(new), index, 3)
-    assert found.valid.tolist() == [
-        [True, False, False]
-    ] and found.step.tolist() == [[length - 1] * 3]
+    index = Index(*(np.array([x], np.int32) for x in (1, length - 1, 0)))
+    window = gather_window(fill(new), index, 3)
+    assert window.valid.tolist() == [[True, False, False]]
+    assert window.step.tolist() == [[length - 1] * 3]
 
 
 @pytest.mark.parametrize("name", ["capacity", "batch", "window", "minimum"])
 def test_sizes_below_one_are_refused(name):
     sizes = {"capacity": 3, "batch": 3, "window": 1, "minimum": 1} | {name: 0}
-    with pytest.raises(ValueError, match=f"{name}=0; expected: at least 1"):
+    with pytest.raises(ValueError, match=f"{name}=0: expected at least 1"):
         make_moa_buffer(**sizes)
 
 
 def test_more_at_once_than_it_holds_is_refused():
     buffer = make_moa_buffer(2, 1)
-    with pytest.raises(
-        ValueError, match="3 episodes at once for a buffer of 2"
-    ):
+    with pytest.raises(ValueError, match="3 episodes .* of capacity 2"):
         buffer.add(buffer.init(counters(0, 1)), counters(0, 3))
