@@ -1,4 +1,4 @@
-"""Measuring play: any player in any seat, fixed seeds, all seats in turn."""
+"""Evaluation: any player in every seat in turn, from fixed seeds."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Float, Int
 
+from bestreply.exact.references import find_reference
 from bestreply.games.base import Game
 from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.players.zoo import make_player
@@ -26,6 +28,9 @@ from bestreply.utils.console import meter
 from bestreply.utils.provenance import provenance
 from bestreply.utils.spec import SELF, Spec
 
+SCRIPTED_CHUNK = 1024
+"""Episodes of scripted players that are played as one batch."""
+
 
 def evaluate(
     game: Game,
@@ -37,24 +42,29 @@ def evaluate(
     opponents: str | None = None,
     chunk: int = PLANNING_CHUNK,
 ) -> Scores:
-    """Plays `episodes` episodes with the first of `players` as focal player, in every seat in turn, the rest in order after it.
+    """Return the scores of a focal player, in every seat in turn, against opponents.
 
     Args:
-        players: one for each seat; a `mixture(...)` is drawn anew for every episode.
-        seed: of play; the same seed and episode give the same first state whoever plays.
-        method, opponents: names for the table; by default the players' own.
+        game: the game.
+        players: the focal player, then its opponents in seat order after it; a
+            `mixture(...)` draws one of its players for every episode.
+        episodes: number of episodes.
+        seed: seed of play; the same seed and episode have the same first state for all
+            players.
+        method: name of the focal player in the table; by default its own.
+        opponents: name of the opponent set; by default the opponents' names.
+        chunk: episodes that are played as one batch.
 
-    Raises ValueError for a wrong number of players, or an illegal action (who, where, when).
+    Raises:
+        ValueError: a wrong number of players, or an illegal action (player, seat, step).
     """
     lineup = seat_players(game, players, episodes, seed, rotate=True)
     method = method or player_name(players[0])
     opponents = opponents or name_opponents(players[1:])
-    with meter(
-        f"evaluate: {method}", episodes * game.max_steps, "steps"
-    ) as progress:
-        return _scores(
-            game, lineup, seed, [(method, opponents)], chunk, progress
-        )
+    steps = episodes * game.max_steps
+    with meter(f"evaluate: {method}", steps, "steps") as progress:
+        label = method, opponents
+        return _scores(game, lineup, seed, [label], chunk, progress)
 
 
 def evaluate_all(
@@ -66,12 +76,23 @@ def evaluate_all(
     *,
     chunk: int = PLANNING_CHUNK,
 ) -> Scores:
-    """Every method against every opponent set (see `fill_seats`), `episodes` each, from the same first states.
+    """Return the scores of every method against every opponent set.
 
-    An opponent named "self" is the method itself. "self" alone is self-play, whose returns are means over the seats: the same
-    expectation, with less spread.
+    All methods start from the same first states. Scripted methods are played together
+    by one compiled program, every other method by a program of its own.
 
-    Scripted methods are played together, by one compiled program; each planner by one of its own.
+    Args:
+        game: the game.
+        methods: players by the name of the method.
+        opponents: opponent sets, as `fill_seats` reads them. An opponent "self" is the
+            method itself; "self" alone is self-play, whose returns are means over the
+            seats.
+        episodes: episodes for each method and opponent set.
+        seed: seed of play.
+        chunk: episodes that are played as one batch, except of scripted methods.
+
+    Raises:
+        ValueError: an unknown player, or an illegal action (player, seat, step).
     """
     sets = [fill_seats(game, text) for text in opponents]
     players = {
@@ -82,57 +103,48 @@ def evaluate_all(
         for name, player in players.items()
         if isinstance(player, ScriptedPlayer)
     ]
-    groups = [[name] for name in players if name not in scripted] + (
-        [scripted] if scripted else []
-    )
+    groups = [[name] for name in players if name not in scripted]
+    if scripted:
+        groups.append(scripted)
     parts = []
     for names in groups:
-        matches = [(name, others) for name in names for others in sets]
-        lineup = join(
-            [
-                seat_players(
-                    game,
-                    [methods[n], *seat_self(others, methods[n])],
-                    episodes,
-                    seed,
-                    rotate=True,
-                )
-                for n, others in matches
-            ]
-        )
-        labels = [(name, name_opponents(others)) for name, others in matches]
-        with meter(
-            f"evaluate: {', '.join(names)}",
-            len(lineup.seating) * game.max_steps,
-            "steps",
-        ) as progress:
-            parts.append(
-                _scores(
-                    game,
-                    lineup,
-                    seed,
-                    labels,
-                    chunk if len(names) == 1 else 1024,
-                    progress,
-                )
+        pairs = [(name, others) for name in names for others in sets]
+        lineups = [
+            seat_players(
+                game,
+                [methods[name], *seat_self(others, methods[name])],
+                episodes,
+                seed,
+                rotate=True,
             )
+            for name, others in pairs
+        ]
+        labels = [(name, name_opponents(others)) for name, others in pairs]
+        size = chunk if len(names) == 1 else SCRIPTED_CHUNK
+        lineup = join(lineups)
+        steps = len(lineup.seating) * game.max_steps
+        title = f"evaluate: {', '.join(names)}"
+        with meter(title, steps, "steps") as progress:
+            parts.append(_scores(game, lineup, seed, labels, size, progress))
     return Scores.concat(parts)
 
 
 def refer(
     game: Game, scores: Scores, opponents: Sequence[str], layouts: int = 32
 ) -> Scores:
-    """`scores` with what the returns against each opponent set are held against, solved exactly where that can be.
+    """Return scores with the reference values of each opponent set.
+
+    The references are the exact best reply's return, where it can be solved, and the
+    random player's: solved in grid games, otherwise that of "random" in `scores`.
 
     Args:
-        opponents: the sets as `evaluate_all` was given them.
-        layouts: the most first layouts of a grid game to solve for a set; 0: none, no reference.
-
-    The random player's return is solved too in grid games, and otherwise what "random" has in `scores`, if it played.
+        game: the game.
+        scores: scores against the opponent sets.
+        opponents: the sets, as for `evaluate_all`.
+        layouts: largest number of first layouts of a grid game to solve for a set; 0:
+            none, no reference.
     """
-    from bestreply.exact.references import find_reference
-
-    found = {}
+    references = {}
     for text in opponents:
         others = fill_seats(game, text)
         reference = find_reference(
@@ -140,20 +152,20 @@ def refer(
         )
         if not reference.missing and reference.random is None:
             reference = _with_measured_random(reference, scores)
-        found[reference.opponents] = reference
-    return dataclasses.replace(scores, references=found)
+        references[reference.opponents] = reference
+    return dataclasses.replace(scores, references=references)
 
 
 def _with_measured_random(reference: Reference, scores: Scores) -> Reference:
     try:
         mean = scores.mean("random", reference.opponents)
-    except ValueError:  # it did not play
+    except ValueError:  # the random player was not evaluated
         return reference
-    spread = np.nan_to_num(scores.stderr("random", reference.opponents))
+    stderr = np.nan_to_num(scores.stderr("random", reference.opponents))
     return dataclasses.replace(
         reference,
         random=mean,
-        random_stderr=float(spread),
+        random_stderr=float(stderr),
         random_from="measured",
     )
 
@@ -166,9 +178,8 @@ def _scores(
     chunk: int,
     progress: Any,
 ) -> Scores:
-    """Plays equal shares of the line-up for each of `labels` (method, opponents)."""
-    total, n = len(lineup.seating), game.num_players
-    each = total // len(labels)
+    """Play an equal part of the line-up for each of `labels` (method, opponents)."""
+    each = len(lineup.seating) // len(labels)
     episodes = np.tile(np.arange(each), len(labels))
     played = play(
         game,
@@ -179,21 +190,27 @@ def _scores(
         chunk=chunk,
         progress=progress,
     ).episodes
-    seat = episodes % n
-    returns = played.reward.astype(np.float64).sum(1)  # [E, N]
-    alone = np.repeat(
-        [others == name_opponents([SELF] * (n - 1)) for _, others in labels],
-        each,
-    )
+    seat = episodes % game.num_players
+    self_play = name_opponents([SELF] * (game.num_players - 1))
+    alone = np.repeat([others == self_play for _, others in labels], each)
     columns = {
-        "method": np.repeat([m for m, _ in labels], each),
-        "opponents": np.repeat([o for _, o in labels], each),
-        "seed": np.full(total, seed),
+        "method": np.repeat([method for method, _ in labels], each),
+        "opponents": np.repeat([others for _, others in labels], each),
+        "seed": np.full(len(episodes), seed),
         "episode": episodes,
         "seat": seat,
         "length": played.length,
-        "return": np.where(
-            alone, returns.mean(1), returns[np.arange(total), seat]
-        ),
+        "return": _returns(np.asarray(played.reward), seat, alone),
     }
     return Scores(pa.table(columns, SCHEMA), provenance(seed))
+
+
+def _returns(
+    reward: Float[np.ndarray, "E T N"],
+    seat: Int[np.ndarray, " E"],
+    alone: np.ndarray,
+) -> Float[np.ndarray, " E"]:
+    """Return the return of each episode's seat; the mean over seats in self-play."""
+    returns = reward.astype(np.float64).sum(1)
+    own = returns[np.arange(len(seat)), seat]
+    return np.where(alone, returns.mean(1), own)

@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from bestreply.analysis.change_detection import evaluate_changes
 from bestreply.analysis.regret import with_true_types
@@ -15,6 +14,7 @@ from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.planning.agent import Agent
+from bestreply.players.base import Player
 from bestreply.players.zoo import make_player
 from bestreply.report import write_report
 from bestreply.run import Run, load_method, load_run
@@ -31,20 +31,33 @@ from bestreply.utils.console import fresh_path
 from bestreply.utils.files import write_json
 from bestreply.utils.spec import Spec
 
+OWN_PLAY_EPSILON = 0.1
+"""Probability of a uniform action instead of the agent's, in rounds of its own play."""
+ROUND_SEED_STRIDE = 1_000_003
+"""Difference between the seeds of two rounds of play."""
+
 
 def resolve(config: RunConfig) -> RunConfig:
-    """The configuration with every default that depends on the game or the method written out."""
+    """Return the configuration with the defaults that depend on game and method set.
+
+    Args:
+        config: configuration of a run.
+
+    Raises:
+        ValueError: settings that exclude each other.
+    """
     method = load_method(config.method)
     config = method.configure(config)
-    players = training_players(config)
-    opponents = config.evaluate.opponents or (
-        *players,
-        *([mixture_of(players)] if len(players) > 1 else []),
-    )
     if config.improve.rounds and not method.plans:
         raise ValueError(
-            f"improve.rounds={config.improve.rounds} with method={config.method}; expected: 0. Rounds of own play are for methods that plan"
+            f"improve.rounds={config.improve.rounds}, method={config.method}: expected "
+            "0 rounds of own play, or a method that plans"
         )
+    players = training_players(config)
+    opponents = config.evaluate.opponents
+    if not opponents:
+        mixture = (mixture_of(players),) if len(players) > 1 else ()
+        opponents = (*players, *mixture)
     return dataclasses.replace(
         config,
         collect=dataclasses.replace(config.collect, players=players),
@@ -53,20 +66,27 @@ def resolve(config: RunConfig) -> RunConfig:
 
 
 def config_for_data(config: RunConfig, data: Store) -> RunConfig:
-    """The configuration for learning from `data`: its game, and the players that made it where they can be made again."""
+    """Return the configuration for training on a dataset: its game and its players.
+
+    Args:
+        config: configuration of a run; its `collect.players` are kept if there are any.
+        data: the dataset. Players that are not in the zoo are left out.
+
+    Raises:
+        ValueError: settings that exclude each other.
+    """
     game = data.game()
     known = tuple(
-        entry["name"]
-        for entry in data.roster
-        if _can_be_made(entry["name"], game)
+        entry["name"] for entry in data.roster if _in_zoo(entry["name"], game)
     )
-    here: dict[str, Any] = {"game": str(Spec(game.name, (), game.settings))}
-    if not config.collect.players and known:
-        here["collect"] = dataclasses.replace(config.collect, players=known)
-    return resolve(dataclasses.replace(config, **here))
+    collect = config.collect
+    if not collect.players and known:
+        collect = dataclasses.replace(collect, players=known)
+    name = str(Spec(game.name, (), game.settings))
+    return resolve(dataclasses.replace(config, game=name, collect=collect))
 
 
-def _can_be_made(name: str, game: Game) -> bool:
+def _in_zoo(name: str, game: Game) -> bool:
     try:
         make_player(name, game)
     except ValueError:
@@ -77,7 +97,14 @@ def _can_be_made(name: str, game: Game) -> bool:
 def collect_for(
     config: RunConfig, path: str | Path, command: str | None = None
 ) -> Store:
-    """Play by `config.collect`: every seat draws one of the players for every episode."""
+    """Collect the play that `config.collect` describes into a new dataset.
+
+    Args:
+        config: configuration of a run; every seat draws one of its players for every
+            episode.
+        path: the dataset.
+        command: the command line, for provenance.
+    """
     game = make_game(config.game)
     agents = [
         {"name": _agent_name(number), "version": Agent.version}
@@ -94,23 +121,25 @@ def collect_for(
     )
 
 
-OWN_PLAY_EPSILON = 0.1
-"""Probability of a uniform action instead of the agent's, in rounds of its own play."""
-
-
 def collect_round(
     run: Run, number: int, path: str | Path, command: str | None = None
 ) -> Store:
-    """Adds play of the run's agent, in every seat in turn, among the players of `config.collect`."""
+    """Append play of the run's agent, in every seat in turn, to a dataset.
+
+    Args:
+        run: the run; the opponents are the players of its `config.collect`.
+        number: number of the round, from 0.
+        path: the dataset.
+        command: the command line, for provenance.
+    """
     config = run.config
     agent = run.agent(name=_agent_name(number), epsilon=OWN_PLAY_EPSILON)
     players = [agent, *[drawn_players(config)] * (run.game.num_players - 1)]
-    seed = config.seed + 1_000_003 * (number + 1)  # not the first play's
     return collect(
         run.game,
         players,
         config.improve.episodes,
-        seed,
+        config.seed + ROUND_SEED_STRIDE * (number + 1),
         path=path,
         rotate=True,
         chunk=PLANNING_CHUNK,
@@ -123,30 +152,29 @@ def _agent_name(number: int) -> str:
 
 
 def evaluate_run(run: Run, command: str | None = None) -> Scores:
-    """Plays the run's methods against its opponent sets; writes ``scores.parquet``, ``references.json`` and ``matches.json`` into the
-    run, and ``changes.json`` where some of the sets change their mind (`evaluate.changes`)."""
+    """Evaluate the methods of `config.evaluate` against its opponent sets.
+
+    Writes ``scores.parquet``, ``references.json`` and ``matches.json`` into the run, and
+    ``changes.json`` where opponents of some sets change type (`evaluate.changes`).
+
+    Args:
+        run: the trained run.
+        command: the command line, for provenance.
+
+    Raises:
+        ValueError: an unknown player.
+    """
     config, agent = resolve(run.config), run.player()
-    methods: dict[str, Any] = {}
-    for method in config.evaluate.methods:
-        if method == "agent":
-            methods["agent"] = agent
-        elif method == "data_players":
-            methods |= {name: name for name in config.collect.players}
-        elif method == "uniform_others":
-            methods |= (
-                {method: run.agent(opponents="uniform")} if run.plans else {}
-            )
-        elif method != "true_types":
-            methods[method] = method
-    episodes, seed = config.evaluate.episodes, run.config.seed + 1
-    scores = evaluate_all(
-        run.game, methods, config.evaluate.opponents, episodes, seed
-    )
+    opponents, episodes = config.evaluate.opponents, config.evaluate.episodes
+    seed = run.config.seed + 1
+    methods = _methods(run, config, agent)
+    scores = evaluate_all(run.game, methods, opponents, episodes, seed)
     if "true_types" in config.evaluate.methods:
-        told = _told(run, config.evaluate.opponents)
         parts = [
-            evaluate_all(run.game, {"true_types": a}, [s], episodes, seed)
-            for s, a in told.items()
+            evaluate_all(
+                run.game, {"true_types": player}, [text], episodes, seed
+            )
+            for text, player in _with_true_types(run, opponents).items()
         ]
         scores = Scores.concat([scores, *parts])
     scores.provenance.update(
@@ -154,32 +182,43 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
         config=run.provenance,
         command=command or scores.provenance["command"],
     )
-    scores = refer(
-        run.game,
-        scores,
-        config.evaluate.opponents,
-        config.evaluate.reference_layouts,
-    )
+    layouts = config.evaluate.reference_layouts
+    scores = refer(run.game, scores, opponents, layouts)
     scores.save(run.path / "scores.parquet")
-    sets = [
-        fill_seats(run.game, opponents)
-        for opponents in config.evaluate.opponents
-    ]
+    sets = [fill_seats(run.game, text) for text in opponents]
     matches = record_matches(
         run.game, agent, sets, run.config.seed + 2, run.goals
     )
     write_json(run.path / "matches.json", matches)
     if run.plans:
-        changing = config.evaluate.opponents if config.evaluate.changes else ()
-        evaluate_changes(run, changing, config.evaluate.episodes)
+        changing = opponents if config.evaluate.changes else ()
+        evaluate_changes(run, changing, episodes)
     return scores
 
 
-def _told(run: Run, opponents: tuple[str, ...]) -> dict[str, Agent]:
-    """For each opponent set that the run's model knows player by player, the agent that is told who they are."""
-    known = {entry["name"] for entry in run.roster}
+def _methods(
+    run: Run, config: RunConfig, agent: Player
+) -> dict[str, Player | str]:
+    """Return the players that `evaluate.methods` names, but for `true_types`."""
+    methods: dict[str, Player | str] = {}
+    for method in config.evaluate.methods:
+        if method == "agent":
+            methods["agent"] = agent
+        elif method == "data_players":
+            methods |= {name: name for name in config.collect.players}
+        elif method == "uniform_others":
+            if run.plans:
+                methods[method] = run.agent(opponents="uniform")
+        elif method != "true_types":
+            methods[method] = method
+    return methods
+
+
+def _with_true_types(run: Run, opponents: tuple[str, ...]) -> dict[str, Agent]:
+    """Return the agent with true types, for each opponent set of players of the data."""
     if not run.plans or not opponent_types(run.config.model).players:
         return {}
+    roster = {entry["name"] for entry in run.roster}
     seats = {
         text: [str(spec) for spec in fill_seats(run.game, text)]
         for text in opponents
@@ -187,7 +226,7 @@ def _told(run: Run, opponents: tuple[str, ...]) -> dict[str, Agent]:
     return {
         text: with_true_types(run.agent(), run, names)
         for text, names in seats.items()
-        if set(names) <= known
+        if set(names) <= roster
     }
 
 
@@ -199,40 +238,66 @@ def learn(
     resume: bool = False,
     command: str | None = None,
 ) -> Run:
-    """The run at `path`, trained on play at `data`, which is made as far as it is missing.
+    """Return the run at `path`, trained on play at `data`; missing play is collected.
 
-    With rounds of improvement, the runs in between lie in ``rounds/`` inside it, and all play is one dataset.
+    With rounds of own play, the runs of all rounds but the last are in ``rounds/`` inside
+    it, and all play is one dataset.
+
+    Args:
+        config: configuration of the run, with its defaults set (`resolve`).
+        path: the run directory.
+        data: the dataset.
+        resume: continue a run that was interrupted.
+        command: the command line, for provenance.
+
+    Raises:
+        FileExistsError, ValueError: as in `bestreply.train.train`.
     """
-    run: Run | None = None
-    for number in range(config.improve.rounds + 1):
-        last = number == config.improve.rounds
-        stage = path if last else path / "rounds" / str(number)
-        there = (
-            len(open_store(data).manifest.parts)
-            if resume and (data / "manifest.json").exists()
-            else 0
+    previous: Run | None = None
+    for number in range(config.improve.rounds):
+        stage = path / "rounds" / str(number)
+        # Data of a later round: this round is complete.
+        if resume and _parts(data) > number + 1:
+            previous = load_run(stage)
+            continue
+        store = _play_of_round(config, previous, number, data, resume, command)
+        previous = train(
+            store,
+            config,
+            path=stage,
+            start=previous,
+            resume=resume,
+            command=command,
         )
-        if there > number:
-            store = open_store(data)
-        elif run is None:
-            store = collect_for(config, data, command)
-        else:
-            store = collect_round(run, number - 1, data, command)
-        if (
-            not last and there > number + 1
-        ):  # this round was over: its data has been added to since
-            run = load_run(stage)
-        else:
-            run = train(
-                store,
-                config,
-                path=stage,
-                start=run,
-                resume=resume,
-                command=command,
-            )
-    assert run is not None
-    return run
+    store = _play_of_round(
+        config, previous, config.improve.rounds, data, resume, command
+    )
+    return train(
+        store, config, path=path, start=previous, resume=resume, command=command
+    )
+
+
+def _play_of_round(
+    config: RunConfig,
+    previous: Run | None,
+    number: int,
+    data: Path,
+    resume: bool,
+    command: str | None,
+) -> Store:
+    """Return the dataset with the play of a round, which is collected if missing."""
+    if resume and _parts(data) > number:
+        return open_store(data)
+    if previous is None:
+        return collect_for(config, data, command)
+    return collect_round(previous, number - 1, data, command)
+
+
+def _parts(data: Path) -> int:
+    """Return the number of parts of a dataset, one for each round; 0 without one."""
+    if not (data / "manifest.json").exists():
+        return 0
+    return len(open_store(data).manifest.parts)
 
 
 def run_all(
@@ -242,22 +307,33 @@ def run_all(
     resume: bool = False,
     command: str | None = None,
 ) -> Run:
-    """Everything from play to report, in one run directory; with `resume`, what is there already is not done again."""
+    """Collect, train, evaluate and report, in one run directory.
+
+    Args:
+        config: configuration of the run.
+        path: the run directory; by default a new one in ``runs/``.
+        resume: continue the run in `path`: steps that are complete are skipped.
+        command: the command line, for provenance.
+
+    Returns:
+        The trained run.
+
+    Raises:
+        FileExistsError: there is a run in `path`, and `resume` is not set.
+        ValueError: settings that exclude each other.
+    """
     config = resolve(config)
-    path = (
-        fresh_path("runs", make_game(config.game).name.replace(":", "-"))
-        if path is None
-        else Path(path)
-    )
+    if path is None:
+        path = fresh_path("runs", make_game(config.game).name.replace(":", "-"))
+    path = Path(path)
     if (path / "config.json").exists() and not resume:
         raise FileExistsError(
-            f"{path} holds a run already. Give another path, or go on with it (--resume)"
+            f"{path}: expected a path without a run. Give another path, or continue the "
+            "run with --resume"
         )
-    data = (
-        path.parent.parent / "datasets" / path.name
-        if path.parent.name == "runs"
-        else path / "data"
-    )
+    data = path / "data"
+    if path.parent.name == "runs":
+        data = path.parent.parent / "datasets" / path.name
     run = learn(config, path, data, resume=resume, command=command)
     evaluate_run(run, command)
     write_report(path)

@@ -115,7 +115,7 @@ def test_means_of_parts_and_what_is_not_there():
     with pytest.raises(
         ValueError,
         match=re.escape(
-            "no scores of method='me' against opponents=None; there are {'method': ['always_c']"
+            "method='me', opponents=None: expected one of {'method': ['always_c']"
         ),
     ):
         scores.mean("me")

@@ -264,15 +264,6 @@ def test_a_run_is_not_overwritten_nor_resumed_with_something_else(
             dataclasses.replace(CONFIG, game="matrix"),
             path=tmp_path / "run",
         )
-    backwards = dataclasses.replace(MODEL, code_horizon=-1)
-    with pytest.raises(
-        ValueError, match="code_horizon=-1: expected 0 for codes of policies"
-    ):
-        train(
-            data,
-            dataclasses.replace(CONFIG, model=backwards),
-            path=tmp_path / "run",
-        )
 
 
 def test_a_damaged_run_is_refused(data, whole, tmp_path):
@@ -284,7 +275,7 @@ def test_a_damaged_run_is_refused(data, whole, tmp_path):
     (tmp_path / "provenance.json").write_text(
         (whole.path / "provenance.json").read_text()
     )
-    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+    with pytest.raises(FileNotFoundError, match="expected checkpoint"):
         load_run(tmp_path)
     facts = json.loads((whole.path / "provenance.json").read_text())
     assert facts["format"] == RUN_FORMAT == 2
@@ -333,7 +324,7 @@ def test_imagined_games_go_on_after_a_break(data, tmp_path):
     before = bits(run.train_state), metrics(run)
     last = list_checkpoints(run.path / "checkpoints")[-1]
     assert last == 15 and int(run.train_state.value_updates) == 9
-    shutil.rmtree(run.path / "checkpoints" / f"{last:09d}")
+    (run.path / "checkpoints" / f"{last:09d}.safetensors").unlink()
     again = train(data, IMPROVED, path=run.path, resume=True)
     assert (bits(again.train_state), metrics(again)) == before
 

@@ -46,11 +46,6 @@ class AgentMethod(Method):
                 f"train.target={target}, model.value_heads={heads}: expected "
                 "improved with action, or neither"
             )
-        if config.model.code_horizon < 0:
-            raise ValueError(
-                f"model.code_horizon={config.model.code_horizon}: expected 0 for "
-                "codes of policies, or a number of steps for codes of subgoals"
-            )
         check_type_settings(
             config.model.opponents, config.train.change_rate, config.planner
         )

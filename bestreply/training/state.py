@@ -232,7 +232,7 @@ def set_units(
     mean, scale = _units(train_state, config, episodes, index, returns)
     prior = _prior(config, episodes, index, train_state.opponents.goals)
 
-    def places(s: TrainState) -> tuple[Array, ...]:
+    def places(s: TrainState) -> PyTree:
         return (
             s.opponents.prior,
             s.world.value_mean,

@@ -307,7 +307,7 @@ def test_a_policy_goes_through_the_flow(tmp_path):
     ):
         diagnose_run(run)
     with pytest.raises(
-        ValueError, match=r"improve.rounds=1 with method=iql; expected: 0"
+        ValueError, match=r"improve.rounds=1, method=iql: expected 0"
     ):
         bad = dataclasses.replace(
             config,
