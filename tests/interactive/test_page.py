@@ -48,13 +48,13 @@ def move(server):
 
 def test_a_game_is_played_by_keys_alone_and_kept(visit, server, tmp_path):
     page = visit(server.url)
-    assert said(page, "choose.").startswith(
-        "You are player 1 of 2; the others: Player 2 (always(STAY)). Step 1 of at most 4"
+    assert said(page, "choose an action.").startswith(
+        "You are player 1 of 2; other players: Player 2 (always(STAY)). Step 1 of at most 4"
     )
     name, key = move(server)
     page.keyboard.press(key)
     assert (
-        f"You did {name}. Player 2 (always(STAY)) did STAY. Reward 0.00"
+        f"You chose {name}. Player 2 (always(STAY)) chose STAY. Reward 0.00"
         in said(page, "Step 2 of at most 4")
     )
     page.keyboard.press(f"Arrow{BACK[name].title()}")
@@ -62,7 +62,7 @@ def test_a_game_is_played_by_keys_alone_and_kept(visit, server, tmp_path):
     page.keyboard.press(str(HUNT.action_names.index("STAY") + 1))
     said(page, "Step 4 of at most 4")
     page.keyboard.press("5")
-    assert "The game has ended after 4 steps." in said(page, "has ended")
+    assert "The game ended after 4 steps." in said(page, "game ended")
     assert "1 so far" in page.locator("#kept").inner_text()
     assert all(
         button.is_disabled()
@@ -81,7 +81,7 @@ def test_a_game_is_played_by_keys_alone_and_kept(visit, server, tmp_path):
 
 def test_what_is_not_legal_cannot_be_pressed_and_says_so_by_key(visit, server):
     page = visit(server.url)
-    said(page, "choose.")
+    said(page, "choose an action.")
     legal = server.session.legal
     for name, ok in zip(HUNT.action_names, legal, strict=True):
         button = page.get_by_role("group", name="Your actions").get_by_role(
@@ -91,23 +91,23 @@ def test_what_is_not_legal_cannot_be_pressed_and_says_so_by_key(visit, server):
     wrong = legal.index(False)
     page.keyboard.press(str(wrong + 1))
     assert (
-        page.get_by_role("alert").inner_text() == "That cannot be done here."
+        page.get_by_role("alert").inner_text() == "This action is illegal here."
         and server.session.step == 0
     )
     page.get_by_role("button", name="STAY", exact=True).click()
-    said(page, "You did STAY.")
+    said(page, "You chose STAY.")
     assert page.get_by_role("alert").count() == 0
 
 
 def test_board_and_controls_are_there_for_who_cannot_see(visit, server):
     page = visit(server.url)
-    said(page, "choose.")
+    said(page, "choose an action.")
     status = page.get_by_role("status")
     assert (
         status.get_attribute("aria-live") == "polite"
         and status.get_attribute("aria-atomic") == "true"
     )
-    board = page.get_by_role("region", name="The board")
+    board = page.get_by_role("region", name="Board")
     assert board.locator("pre").inner_text() == HUNT.text(server.session.obs, 0)
     assert (
         board.locator("svg").get_attribute("aria-hidden") == "true"
@@ -118,7 +118,7 @@ def test_board_and_controls_are_there_for_who_cannot_see(visit, server):
     stay = page.get_by_role("button", name="STAY", exact=True)
     stay.focus()
     page.keyboard.press("Enter")
-    said(page, "You did STAY.")
+    said(page, "You chose STAY.")
     assert page.evaluate("document.activeElement.textContent").startswith(
         "STAY"
     ), "the focus stays"
@@ -127,7 +127,7 @@ def test_board_and_controls_are_there_for_who_cannot_see(visit, server):
 
 def test_who_leaves_a_game_loses_it_and_is_told(visit, server, tmp_path):
     page = visit(server.url)
-    said(page, "choose.")
+    said(page, "choose an action.")
     page.keyboard.press("5")
     said(page, "Step 2")
     page.keyboard.press("n")
@@ -135,7 +135,7 @@ def test_who_leaves_a_game_loses_it_and_is_told(visit, server, tmp_path):
     said(page, "Step 2")
     page.get_by_role("button", name="New game").click()
     assert said(page, "You are player 1").startswith(
-        "The unfinished game was not kept."
+        "The unfinished game was not saved."
     )
     assert not (tmp_path / "d").exists()
 
@@ -180,7 +180,7 @@ def test_nothing_but_the_pages_own_script_runs_and_only_the_server_is_asked(
     visit, server
 ):
     page = visit(server.url)
-    said(page, "choose.")
+    said(page, "choose an action.")
     page.evaluate(
         """async () => {
             document.body.append(Object.assign(document.createElement("script"), { textContent: "window.hit = 1" }));
@@ -201,13 +201,13 @@ def test_nothing_but_the_pages_own_script_runs_and_only_the_server_is_asked(
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_runs_over_the_edge(visit, server, width, scheme):
     page = visit(server.url, width=width, scheme=scheme)
-    said(page, "choose.")
+    said(page, "choose an action.")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_server_that_is_gone_is_noticed(visit, server):
     page = visit(server.url)
-    said(page, "choose.")
+    said(page, "choose an action.")
     page.route("**/act", lambda route: route.abort())
     page.keyboard.press("5")
     page.get_by_role("alert").wait_for()
