@@ -1,1 +1,1 @@
-"""A person plays a seat in the browser, among agents and other players; finished games are logged like any other play."""
+"""The viewer of single games, and play in the browser against agents and other players."""

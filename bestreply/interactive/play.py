@@ -1,4 +1,4 @@
-"""From what a person asks for to a session that is served."""
+"""Open a session for a person and serve its page."""
 
 import contextlib
 import secrets
@@ -20,7 +20,7 @@ from bestreply.utils.console import fresh_path
 from bestreply.utils.spec import Spec, parse_specs
 
 AGENT = "bestreply"
-"""What the run's agent is called among `others`."""
+"""Name of the run's agent in `opponents`."""
 
 
 def open_session(
@@ -33,15 +33,23 @@ def open_session(
     seed: int | None = None,
     out: str | Path | None = None,
 ) -> tuple[Session, tuple[str, ...]]:
-    """A session at player `seat`, counted from 1, and what its agents' beliefs are about.
+    """Open a session for a person.
 
     Args:
-        game: a game's name with settings; may be None where `against` is given.
-        against: the run whose agent plays. others: who sits in the other seats, one name for all or one each in seat order,
-            "bestreply" for the run's agent; by default that in every one.
-        out: the dataset; by default a new one in ``datasets/``.
+        game: a game's name with settings; None: the game of `against`.
+        against: the run whose agent plays.
+        others: players of the other seats: one for all, or one each in seat
+            order; "bestreply" is the run's agent. None given: the agent.
+        seat: the person's seat, counted from 1.
+        planner: the agent's planner; None: the run's own.
+        seed: seed of play; None: a random one.
+        out: the dataset of the games; None: a new one in ``datasets/``.
 
-    Raises ValueError that says what is wanted where these do not fit together.
+    Returns:
+        The session, and the names of the types that the agent's beliefs are about.
+
+    Raises:
+        ValueError: the arguments do not fit together, or a name is unknown.
     """
     run = load_run(against) if against is not None else None
     played = _game(game, run)
@@ -53,7 +61,8 @@ def open_session(
     ]
     if len(around) not in (1, played.num_players - 1):
         raise ValueError(
-            f"{len(around)} others; {played.name} wants 1 (for all other seats) or {played.num_players - 1}"
+            f"opponents: {len(around)} names; expected 1 (for all other seats) "
+            f"or {played.num_players - 1} in {played.name}"
         )
     if len(around) == 1:
         around *= played.num_players - 1
@@ -69,13 +78,13 @@ def _game(text: str | None, run: Run | None) -> Game:
     if text is None:
         if run is None:
             raise ValueError(
-                "neither a game nor a run to play against; expected: GAME, or --against RUN"
+                "game: expected GAME, or a run to play against (--against RUN)"
             )
         return run.game
     game = make_game(text)
     if run is not None and game != run.game:
         raise ValueError(
-            f"{game} was asked for, the run knows {run.game}; expected: the run's game (leave GAME out)"
+            f"game={game}: expected the run's game, {run.game}; leave GAME out"
         )
     return game
 
@@ -85,7 +94,7 @@ def _player(spec: Spec, run: Run | None, planner: str | None) -> Spec | Player:
         return spec
     if run is None:
         raise ValueError(
-            "no run and no opponents: expected --against RUN, or --opponents and the names of players"
+            "opponents: expected --against RUN, or --opponents and names of players"
         )
     return run.agent(planner) if planner else run.player()
 
@@ -95,11 +104,21 @@ def serve(
     *,
     port: int = 0,
     browser: bool = True,
-    **told: Any,
+    **settings: Any,
 ) -> None:
-    """Serves the page until the person stops it by Ctrl-C; `told` as for `Server`."""
+    """Serve the page until Ctrl-C.
+
+    Args:
+        session: the session.
+        port: port on this machine; 0: any free one.
+        browser: open the page in a browser.
+        settings: further arguments of `Server`.
+
+    Raises:
+        OSError: the port is taken.
+    """
     with (
-        Server(session, port=port, **told) as server,
+        Server(session, port=port, **settings) as server,
         contextlib.ExitStack() as stack,
     ):
         sys.stdout.write(f"Play at {server.url}\nCtrl-C ends it.\n")
@@ -112,7 +131,10 @@ def serve(
 
 @contextlib.contextmanager
 def _signpost(url: str) -> Iterator[Path]:
-    """A file that only its owner can read and that leads to `url`: on a browser's command line, others could read the token."""
+    """Give a file that leads to `url` and that only its owner can read.
+
+    A browser's command line would show the token to other users.
+    """
     with tempfile.TemporaryDirectory(prefix="bestreply-") as folder:
         page = Path(folder) / "play.html"
         page.write_text(

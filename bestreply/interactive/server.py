@@ -1,7 +1,8 @@
-"""The page of a session, served on this machine alone.
+"""Serve the page of a session, on this machine alone.
 
-Only 127.0.0.1 is listened on. Every request must name this address as its host, which no page that a name was rebound for does, and carry
-the token of the printed address. A change must also come from our own page (Origin) and be JSON, which no form can send.
+The server listens on 127.0.0.1. Every request must name this address as its host
+(against DNS rebinding) and carry the token of the printed address. A change must
+also come from our own page (Origin) and be JSON, which no form can send.
 """
 
 import hmac
@@ -21,7 +22,8 @@ from bestreply.report.texts import load_texts
 
 HERE = Path(__file__).parent
 ADDRESS = "127.0.0.1"
-MOST_BYTES = 1000  # of a request's body
+MAX_BODY_BYTES = 1000
+"""Largest body of a request."""
 HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "X-Frame-Options": "DENY",
@@ -31,11 +33,11 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-"""With every answer. What the page itself may run and load is in its own policy, by hashes."""
+"""Headers of every response. The page has its own content policy, by hashes."""
 
 
 class Refusal(Exception):
-    """A request that is not answered: status and reason."""
+    """A refused request: status and reason."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -43,7 +45,7 @@ class Refusal(Exception):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one session; `url` is where. `serve_forever` answers until `shutdown`."""
+    """A server of one session at `url`; `serve_forever` runs until `shutdown`."""
 
     daemon_threads = True
 
@@ -56,10 +58,21 @@ class Server(ThreadingHTTPServer):
         goals: Sequence[str] = (),
         beliefs: bool = False,
     ) -> None:
-        """`port` 0: any that is free. Raises OSError where `port` is taken."""
+        """Bind to a port.
+
+        Args:
+            session: the session.
+            port: port on this machine; 0: any free one.
+            lang: language of the page.
+            goals: names of the types that beliefs are about.
+            beliefs: show the agents' beliefs.
+
+        Raises:
+            OSError: the port is taken.
+        """
         super().__init__((ADDRESS, port), Handler)
         self.session, self.texts = session, load_texts(lang)
-        self.told: dict[str, Any] = {"goals": goals, "beliefs": beliefs}
+        self.shown: dict[str, Any] = {"goals": goals, "beliefs": beliefs}
         self.page = render(session, lang)
         self.token = secrets.token_urlsafe(32)
         self.lock = threading.Lock()
@@ -70,20 +83,32 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
+        """Address of the page, with its token."""
         return f"http://{self.hosts[0]}/{self.token}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Of a browser that went away in the middle, nothing is said."""
+        """Ignore a browser that closed its connection."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
     def state(self) -> dict[str, Any]:
-        return show(self.session, self.texts, **self.told)
+        """Return the state of the game for the page."""
+        return show(self.session, self.texts, **self.shown)
 
     def change(self, what: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """The state after an action or a new game. `asked` says which game and step it is meant for, so that nothing is done twice.
+        """Apply an action, or start a new game.
 
-        Raises `Refusal` where the game has gone on since, ValueError for an illegal action.
+        Args:
+            what: "act" or "new".
+            asked: game and step that the request is for, so that nothing is done
+                twice; with "act" the action.
+
+        Returns:
+            The state afterwards.
+
+        Raises:
+            Refusal: the game is at another step.
+            ValueError: the action is not legal.
         """
         with self.lock:
             session = self.session
@@ -91,7 +116,7 @@ class Server(ThreadingHTTPServer):
                 session.number,
                 session.step,
             ):
-                raise Refusal(409, "the game has gone on since")
+                raise Refusal(409, "the game is at another step")
             if what == "new":
                 dropped = bool(session.step) and not session.over
                 session.begin()
@@ -100,14 +125,22 @@ class Server(ThreadingHTTPServer):
             action = asked.get("action")
             if type(action) is not int:
                 raise ValueError(
-                    "`action` is no whole number; expected: the index of an action"
+                    f"action={action!r}: expected the index of an action"
                 )
             session.act(action)
             return self.state()
 
 
 def render(session: Session, lang: str) -> str:
-    """The page; the game's state comes later, by the script."""
+    """Return the page; its script fetches the state.
+
+    Args:
+        session: the session.
+        lang: language of the page.
+
+    Returns:
+        A self-contained HTML page.
+    """
     texts, names = load_texts(lang), session.game.action_names
     moves = {
         "UP": "ArrowUp",
@@ -163,28 +196,28 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200, kind, body)
         except Refusal as refused:
             self.close_connection = (
-                True  # an unread body would be taken for a next request
+                True  # an unread body would be read as the next request
             )
             self._send(refused.status, "text/plain", str(refused))
         except (ValueError, RecursionError) as error:
             self._send(400, "text/plain", str(error))
 
     def _place(self) -> str:
-        """What is asked for under the token. Raises `Refusal`."""
+        """Return the path below the token. Raise `Refusal` for a wrong host or token."""
         if (
             len(self.headers.get_all("Host", [])) != 1
             or self.headers["Host"] not in self.server.hosts
         ):
             raise Refusal(
                 403,
-                "wrong host; expected: the address that `bestreply play` printed",
+                "wrong host: expected the address that `bestreply play` printed",
             )
         _, _, rest = self.path.partition("/")
         token, _, place = rest.partition("/")
         if not hmac.compare_digest(token.encode(), self.server.token.encode()):
             raise Refusal(
                 403,
-                "no valid token; expected: the whole address that `bestreply play` printed",
+                "wrong token: expected the whole address that `bestreply play` printed",
             )
         return place
 
@@ -202,19 +235,19 @@ class Handler(BaseHTTPRequestHandler):
         ]:
             raise Refusal(403, "not from our own page")
         if self.headers.get_content_type() != "application/json":
-            raise Refusal(415, "expected: application/json")
+            raise Refusal(415, "expected application/json")
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > MOST_BYTES:
+        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
             raise Refusal(
                 413,
-                f"expected: a body of at most {MOST_BYTES} bytes, its length told",
+                f"expected a body of at most {MAX_BODY_BYTES} bytes, with its length",
             )
         if place not in ("act", "new"):
             raise Refusal(404, "there is no such page")
         asked = json.loads(self.rfile.read(int(length)))
         if not isinstance(asked, dict):
             raise ValueError(
-                "the body is no object; expected: game, step and action"
+                "body: expected an object with game, step and action"
             )
         return "application/json", json.dumps(self.server.change(place, asked))
 
@@ -231,4 +264,4 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Silent: a log of requests would hold the token."""
+        """Log nothing: a log of requests would hold the token."""

@@ -1,7 +1,8 @@
-"""One seat for a person, one game at a time: what it may do, what the others do, and the log of it.
+"""A session: a person plays one seat, one game at a time, and games are logged.
 
-The others choose as soon as a step is shown, before the person does: moves are simultaneous, and theirs are never made in the light of its.
-A game is written to the dataset when it has ended, whole; one that is left unfinished is not written.
+The other players choose when a step is shown, before the person does: moves are
+simultaneous. A game is written to the dataset when it has ended; an unfinished
+game is not written.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,10 @@ NAME = "person"
 
 
 class HumanPlayer(Player):
-    """Stands in for a person in rosters and logs. What the person does comes from outside: `step` holds the place with a legal action."""
+    """A person in rosters and logs.
+
+    The person's action comes from outside; `step` gives a legal placeholder.
+    """
 
     name: str = eqx.field(static=True, default=NAME)
     version: int = eqx.field(static=True, default=1)
@@ -58,7 +62,7 @@ class HumanPlayer(Player):
 
 
 class Session:
-    """Games of a person at global seat `seat` with `others` in the other seats, in seat order."""
+    """Games of a person at one seat, with given players in the other seats."""
 
     def __init__(
         self,
@@ -70,15 +74,25 @@ class Session:
         *,
         command: str | None = None,
     ) -> None:
-        """The first game is begun. `out`: the dataset that ended games go to, or are added to.
+        """Start the first game.
 
-        Raises ValueError for a seat that is not there, a wrong number of others, unknown players, and a dataset at `out` of another
-        game or other players.
+        Args:
+            game: the game.
+            others: players of the other seats, in seat order.
+            seat: the person's seat, from 0.
+            seed: seed of play.
+            out: dataset of ended games; a new one, or one of the same game and
+                players.
+            command: what was typed, for the provenance.
+
+        Raises:
+            ValueError: `seat` or the number of players does not fit the game, a
+                player is unknown, or `out` is of another game or other players.
         """
         n = game.num_players
         if not 0 <= seat < n:
             raise ValueError(
-                f"seat {seat + 1} of {game.name}; expected: 1 to {n}"
+                f"seat={seat + 1}: expected 1 to {n} in {game.name}"
             )
         cache_compilations()
         self.game, self.seat, self.seed, self.out, self.command = (
@@ -99,13 +113,11 @@ class Session:
         if (out / "manifest.json").exists():
             open_log(
                 out, game, self.lineup.roster
-            )  # refuses now rather than after a game
+            )  # an error now, not after a game
         self.begin()
 
-    # -- a game ----------------------------------------------------------------------------------------------------------------
-
     def begin(self) -> None:
-        """A new game; one that has not ended is dropped."""
+        """Start a new game; an unfinished one is dropped."""
         self.number += 1
         lineup = seat_players(
             self.game, self.players, 1, self.seed + self.number
@@ -133,9 +145,16 @@ class Session:
         self._play_on()
 
     def act(self, action: int) -> None:
-        """The person's action at this step. Raises ValueError for one that is not legal, or where the game has ended."""
+        """Play the person's action, and the game on to the person's next decision.
+
+        Args:
+            action: index of a legal action.
+
+        Raises:
+            ValueError: the action is not legal, or the game has ended.
+        """
         if self.over:
-            raise ValueError("the game has ended; expected: a new game")
+            raise ValueError("the game has ended: expected a new game")
         legal = self.legal
         if not 0 <= action < len(legal) or not legal[action]:
             there = ", ".join(
@@ -144,22 +163,24 @@ class Session:
                 if ok
             )
             raise ValueError(
-                f"action {action} is not legal here; legal: {there}"
+                f"action={action}: expected a legal action: {there}"
             )
         self._step(action)
         self._play_on()
 
     @property
     def step(self) -> int:
+        """Number of steps played."""
         return len(self.logs)
 
     @property
     def over(self) -> bool:
+        """The game has ended."""
         return bool(self.shown.terminated.all() or self.shown.truncated[0])
 
     @property
     def out_of_it(self) -> bool:
-        """Whether the person has nothing left to do, while the others may."""
+        """The person has left or is terminated; the other players may still act."""
         return bool(
             self.shown.terminated[0, self.seat]
             or not self.shown.present[0, self.seat]
@@ -167,18 +188,19 @@ class Session:
 
     @property
     def legal(self) -> list[bool]:
-        """[A], of the person; all False where it does not act."""
+        """[A], the person's legal actions; all False where the person does not act."""
         if self.over or self.out_of_it:
             return [False] * self.game.num_actions
         return self.shown.legal[0, self.seat].tolist()
 
     @property
     def obs(self) -> np.ndarray:
+        """[*obs_shape], the person's observation."""
         return np.asarray(self.shown.obs[0, self.seat])
 
     @property
     def rewards(self) -> np.ndarray:
-        """[steps, N] float64: what everybody got for what it did."""
+        """[steps, N] float64, the rewards of all seats."""
         rows = [
             np.where(log.action[0] != ABSENT, log.reward[0], 0.0)
             for log in self.logs
@@ -189,11 +211,11 @@ class Session:
 
     @property
     def names(self) -> list[str]:
-        """Who sits in each seat."""
+        """Name of the player in each seat."""
         return [self.lineup.pool[i].name for i in self.lineup.seating[0]]
 
     def _think(self) -> None:
-        """The others choose; what agents believe about the person is noted."""
+        """Let the other players choose, and record what agents believe about the person."""
         if self.over:
             return
         self.move_keys = jax.random.split(
@@ -225,7 +247,7 @@ class Session:
             self.beliefs.setdefault(seat, []).append(posterior[place].tolist())
 
     def _plans(self) -> dict[int, tuple[Any, Agent]]:
-        """By seat, what each agent that plans has just actor_output."""
+        """Return the newest plan of each planning agent, by seat."""
         found: dict[int, tuple[Any, Agent]] = {}
         for player, held, actor_output in zip(
             self.lineup.pool, self.seats, self.choice.actor_outputs, strict=True
@@ -241,7 +263,7 @@ class Session:
         return found
 
     def _place(self, seat: int) -> int:
-        """Where the person is among the others of `seat`."""
+        """Return the person's index among the opponents of `seat`."""
         return int(
             np.flatnonzero(
                 ego_order(self.game.num_players)[seat][1:] == self.seat
@@ -249,7 +271,7 @@ class Session:
         )
 
     def expected(self) -> dict[int, np.ndarray]:
-        """By seat of each agent, [A]: the probabilities that it gives to the person's actions now."""
+        """Return the probabilities [A] that each agent predicts for the person, by seat."""
         if self.over or self.out_of_it:
             return {}
         return {
@@ -281,12 +303,12 @@ class Session:
             self._think()
 
     def _play_on(self) -> None:
-        """To the end, where the person has nothing left to do."""
+        """Play to the end of the game where the person has left."""
         while not self.over and self.out_of_it:
             self._step(0)
 
     def _keep(self) -> None:
-        """Writes the game that has just ended."""
+        """Write the game that has just ended."""
         logs = jax.tree.map(lambda *x: np.stack(x, 1), *self.logs)
         played = to_episodes(
             self.game, logs, self.shown, self.lineup.seating, lean=False
@@ -303,7 +325,7 @@ class Session:
             self.trouble = str(error)
 
 
-# -- a game's own rules, compiled where they can be ------------------------------------------------------------------------------
+# -- rules of the game, compiled where possible --
 
 
 @partial(jax.jit, static_argnames=("game",))
@@ -331,5 +353,5 @@ def _step(game: Game, state: Any, actions: Array, key: jax.Array) -> Any:
 
 
 def _batched(shown: TimeStep) -> TimeStep:
-    """A batch of one, in NumPy."""
+    """Return a step as a batch of one, in NumPy."""
     return jax.tree.map(lambda x: np.asarray(x)[None], jax.device_get(shown))

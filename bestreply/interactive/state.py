@@ -1,4 +1,4 @@
-"""What the page is told of a session: everything that it shows, in words and safe pictures, as plain data."""
+"""The state of a session for its page: words and safe pictures, as plain data."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +11,10 @@ from bestreply.report.safe_svg import UnsafePicture, safe_svg
 from bestreply.report.texts import Texts, fixed
 from bestreply.types import ABSENT
 
-LIKELY = 3  # actions that are told of what an agent expects
-WORTH_TELLING = 0.05  # the least probability of these
+MAX_EXPECTED = 3
+"""Expected actions that are shown, at most."""
+MIN_PROB = 0.05
+"""Smallest probability that is shown."""
 
 
 def show(
@@ -22,10 +24,16 @@ def show(
     goals: Sequence[str] = (),
     beliefs: bool = False,
 ) -> dict[str, Any]:
-    """The state of the game for the page.
+    """Return the state of the game for the page.
 
     Args:
-        goals: names of what agents' beliefs are about. beliefs: whether they are told at all.
+        session: the session.
+        texts: strings of the page's language.
+        goals: names of the types that agents' beliefs are about.
+        beliefs: show beliefs.
+
+    Returns:
+        Plain data, as `play.js` reads it.
     """
     text = session.game.text(session.obs, session.seat)
     return {
@@ -45,7 +53,7 @@ def show(
 
 
 def _board(session: Session) -> str:
-    """The picture as SVG markup from our short list of shapes; empty where it is not safe to show, and the text has to do."""
+    """Return the board as SVG of allowed shapes; empty where the picture is not safe."""
     try:
         return safe_svg(session.game.picture(session.obs, session.seat))
     except UnsafePicture:
@@ -58,7 +66,7 @@ def _player(session: Session, seat: int, texts: Texts) -> str:
 
 
 def _said(session: Session, texts: Texts) -> str:
-    """What has just happened, and what is to be done, as one line to be read out."""
+    """Return the last events and the next step as one line for a screen reader."""
     said = []
     if not session.step:
         others = [
@@ -89,7 +97,7 @@ def _said(session: Session, texts: Texts) -> str:
 
 
 def _moves(session: Session, texts: Texts) -> list[str]:
-    """What was done at the last step at which the person acted."""
+    """Return what each player did at the person's last decision."""
     actions = np.array([log.action[0] for log in session.logs])
     own = np.flatnonzero(actions[:, session.seat] != ABSENT)
     if not len(own):
@@ -143,7 +151,7 @@ def _kept(session: Session, texts: Texts) -> str:
 def _beliefs(
     session: Session, goals: Sequence[str], texts: Texts
 ) -> list[dict[str, str]]:
-    """Each agent's belief about the person over the game so far, and what it expects it to do now."""
+    """Return each agent's belief about the person, step by step, and the actions it expects."""
     expected = session.expected()
     found = []
     for seat, rows in sorted(session.beliefs.items()):
@@ -175,13 +183,13 @@ def _beliefs(
 def _expects(
     probabilities: np.ndarray, names: Sequence[str], texts: Texts
 ) -> str:
-    order = np.argsort(-probabilities, kind="stable")[:LIKELY]
+    order = np.argsort(-probabilities, kind="stable")[:MAX_EXPECTED]
     likely = [
         texts(
             "play_share", action=names[a], share=f"{100 * probabilities[a]:.0f}"
         )
         for a in order
-        if probabilities[a] >= WORTH_TELLING
+        if probabilities[a] >= MIN_PROB
     ]
     return (
         texts("play_expects", actions=texts("list_gap").join(likely))

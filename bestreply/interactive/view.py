@@ -1,7 +1,8 @@
-"""Chosen episodes of a run's agent as one page: what it saw, scored, predicted and believed, and what its choices cost by the exact Q*.
+"""Show single games of an agent: observations, scores, beliefs, regret by the exact Q*.
 
-The exact tables are solved for the first boards of these few episodes alone, told at every step who the others are. Where that is out of
-reach the page says so and ranks nothing: no estimate of the agent's own stands in for them.
+Exact tables are solved for the first boards of these games alone, with the
+opponents' types known at every step. Where that is too large the page says so and
+ranks nothing.
 """
 
 from collections.abc import Sequence
@@ -45,22 +46,30 @@ def view_run(
     planner: str | None = None,
     lang: str = "en",
 ) -> Path:
-    """Plays `episodes` against each opponent set (by default the run's own) and writes ``view.html`` into the run directory.
+    """Play games against each opponent set and write ``view.html`` into the run directory.
 
     Args:
-        seed: of play; by default the one that the report's matches are played with.
-        seat: of the agent, counted from 1 as players are on the page; the others sit in the rest in seat order.
+        run: a trained run.
+        opponents: opponent sets; none given: the run's own.
+        episodes: games against each set.
+        seed: seed of play; None: the seed of the report's games.
+        seat: the agent's seat, counted from 1; opponents follow in seat order.
+        planner: the agent's planner; None: the run's own.
+        lang: language of the page.
 
-    Raises ValueError for unknown players, planners or languages, for a seat that the game has not, and for fewer than one episode.
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: a player, planner or language is unknown, or `seat` or
+            `episodes` is out of range.
     """
     if not 1 <= seat <= run.game.num_players:
         raise ValueError(
-            f"seat {seat} of {run.game.name}; expected: 1 to {run.game.num_players}"
+            f"seat={seat}: expected 1 to {run.game.num_players} in {run.game.name}"
         )
     if episodes < 1:
-        raise ValueError(
-            f"{episodes} episodes; expected: at least 1 for every opponent set"
-        )
+        raise ValueError(f"episodes={episodes}: expected at least 1")
     sets = tuple(opponents) or resolve(run.config).evaluate.opponents
     seed = run.config.seed + 2 if seed is None else seed
     agent = run.agent(planner)
@@ -89,8 +98,13 @@ def animate_run(
     """Play one game against the first opponent set and write it as an animated GIF.
 
     Args:
-        file: whose name ends in .gif.
-        opponents, seed, seat, planner, lang: as for `view_run`.
+        run: a trained run.
+        file: file with a name that ends in .gif.
+        opponents: opponent sets; the first is played.
+        seed: seed of play, as for `view_run`.
+        seat: the agent's seat, counted from 1.
+        planner: the agent's planner; None: the run's own.
+        lang: language of the texts.
 
     Returns:
         `file`.
@@ -104,7 +118,7 @@ def animate_run(
         )
     if not 1 <= seat <= run.game.num_players:
         raise ValueError(
-            f"seat={seat}: expected 1 to {run.game.num_players}, the players of {run.game.name}"
+            f"seat={seat}: expected 1 to {run.game.num_players} in {run.game.name}"
         )
     sets = tuple(opponents) or resolve(run.config).evaluate.opponents
     others = fill_seats(run.game, sets[0])
@@ -129,7 +143,19 @@ def view_matches(
     planner: str | None = None,
     seat: int = 0,
 ) -> list[dict[str, Any]]:
-    """Matches as in `matches.json` (docs/files.md), the agent in `seat` (from 0), with every candidate's exact Q* where it can be had."""
+    """Return games as in `matches.json` (docs/files.md), with exact Q* where it can be solved.
+
+    Args:
+        run: a trained run.
+        opponents: opponent sets.
+        episodes: games against each set.
+        seed: seed of play.
+        planner: the agent's planner; None: the run's own.
+        seat: the agent's seat, from 0.
+
+    Returns:
+        Plain data, a game each.
+    """
     agent, game = run.agent(planner), run.game
     sets = [fill_seats(game, text) for text in opponents]
     lineup, played = play_matches(game, agent, sets, seed, episodes, seat)
@@ -169,7 +195,10 @@ def _solved(
     gamma: float,
     seat: int,
 ) -> list[dict[str, Any]]:
-    """For each of the matches `rows`, all against the same others: `q` [T, A] and `kind`, or why there is none (`missing`, `reason`)."""
+    """Return `q` [T, A] and `kind` for each game of `rows`, or `missing` and `reason`.
+
+    All these games have the same opponents.
+    """
     seats = ego_order(game.num_players)[seat, 1:]
     others = [lineup.pool[i] for i in lineup.seating[rows[0]][seats]]
     if wrong := sorted(
@@ -212,12 +241,12 @@ def _solved(
 def _affordable(
     game: Game, others: Sequence[ScriptedPlayer], expected: int
 ) -> int:
-    """How many of `expected` episodes' boards may be solved. ValueError where not even one may."""
+    """Return how many of `expected` boards may be solved. Raise ValueError for none."""
     if not isinstance(game, GridGame):
         return expected
     each = work(game, others)
     if each > MAX_WORK:
         raise ValueError(
-            f"one layout weighs {each:.0e} outcomes, at most {MAX_WORK:.0e} are weighed for an opponent set"
+            f"one layout has {each:.0e} outcomes, more than the limit of {MAX_WORK:.0e}"
         )
     return int(np.clip(MAX_WORK / each, 1, expected))

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from bestreply import make_game
-from bestreply.interactive.server import MOST_BYTES, Server
+from bestreply.interactive.server import MAX_BODY_BYTES, Server
 from bestreply.interactive.session import Session
 
 PD = make_game("matrix(table=prisoners_dilemma, rounds=3)")
@@ -147,7 +147,7 @@ def test_odd_requests_are_refused_and_the_next_is_answered(server):
         '{"game": 0, "step": 0, "action": 2}',
     ):
         assert ask(server, "POST", path, body)[0] in (400, 409), body
-    assert ask(server, "POST", path, " " * (MOST_BYTES + 1))[0] == 413
+    assert ask(server, "POST", path, " " * (MAX_BODY_BYTES + 1))[0] == 413
     assert ask(server, "POST", path, "", Content_Length="-5")[0] == 413
     assert ask(server, "POST", f"/{server.token}/other", {})[0] == 404
     assert ask(server, "GET", f"/{server.token}/other")[0] == 404
@@ -177,12 +177,12 @@ def test_every_answer_forbids_framing_sniffing_and_keeping(server):
 def test_a_game_by_requests_is_told_step_by_step_and_kept(server):
     state = json.loads(ask(server, "GET", f"/{server.token}/state")[2])
     assert state["said"].startswith(
-        "You are player 1 of 2; the others: Player 2 (tit_for_tat). Step 1 of at most 3"
+        "You are player 1 of 2; other players: Player 2 (tit_for_tat). Step 1 of at most 3"
     )
     for step in range(3):
         state = json.loads(act(server, 1, step=step)[2])
     assert (
-        "You did DEFECT. Player 2 (tit_for_tat) did DEFECT. Reward 1.00, so far 7.00."
+        "You chose DEFECT. Player 2 (tit_for_tat) chose DEFECT. Reward 1.00, total 7.00."
         in state["said"]
     )
     assert (
@@ -195,6 +195,6 @@ def test_a_game_by_requests_is_told_step_by_step_and_kept(server):
     state = json.loads(act(server, game=1, step=0)[2])
     state = json.loads(act(server, game=1, step=1, place="new")[2])
     assert (
-        state["note"] == "The unfinished game was not kept."
+        state["note"] == "The unfinished game was not saved."
         and server.session.kept == 1
     )

@@ -89,7 +89,7 @@ def test_an_action_that_is_not_legal_is_refused_and_changes_nothing(tmp_path):
     wrong = session.legal.index(False)
     for action in (wrong, -1, 99):
         with pytest.raises(
-            ValueError, match=r"action .* is not legal here; legal: .*STAY"
+            ValueError, match=r"action=.*: expected a legal action: .*STAY"
         ):
             session.act(action)
     assert session.step == 0
@@ -141,10 +141,10 @@ def test_who_leaves_early_sees_the_game_played_to_its_end_and_it_is_whole(
     ]
     said = show(session, EN)["said"]
     assert said.startswith(
-        "You did HUNT_HARE. Player 2 (always(STAY)) did STAY. Reward 1.00, so far 1.00. You have left;"
+        "You chose HUNT_HARE. Player 2 (always(STAY)) chose STAY. Reward 1.00, total 1.00. You have left;"
     )
     assert (
-        "The game has ended after 4 steps. Returns: Player 1 (you) 1.00, Player 2 (always(STAY)) 0.00."
+        "The game ended after 4 steps. Returns: Player 1 (you) 1.00, Player 2 (always(STAY)) 0.00."
         in said
     )
     assert validate(tmp_path / "d") == []
@@ -180,9 +180,9 @@ def test_what_agents_believe_about_the_person_is_told_only_where_asked(
     (told,) = first["beliefs"]
     assert (
         told["title"] == "Player 2 (bestreply)"
-        and told["said"] == "Believed: undecided."
+        and told["said"] == "Most probable type: undecided."
     )
-    assert told["expects"].startswith("Expects of you now: ")
+    assert told["expects"].startswith("Predicts your next action: ")
     expected = session.expected()[1]
     assert expected.sum() == pytest.approx(1, abs=1e-5)
     session.act(1)
@@ -208,25 +208,27 @@ def test_a_dataset_that_cannot_be_written_is_said(tmp_path):
     session = Session(PD, ["tit_for_tat"], 0, 0, tmp_path / "d")
     finish(session)
     assert (
-        session.kept == 0
-        and "could not be written" in show(session, EN)["kept"]
+        session.kept == 0 and "could not be saved" in show(session, EN)["kept"]
     )
 
 
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
-        ({"game": None}, "expected: GAME, or --against RUN"),
-        ({"game": "stag_hunt"}, "no run and no opponents"),
+        ({"game": None}, "game: expected GAME, or a run"),
+        ({"game": "stag_hunt"}, "opponents: expected --against RUN"),
         (
             {"game": "stag_hunt", "others": ["nearest_stag, random"]},
-            "2 others; stag_hunt wants 1",
+            "opponents: 2 names; expected 1",
         ),
         (
             {"game": "stag_hunt", "others": ["random"], "seat": 9},
-            "seat 9 of stag_hunt; expected: 1 to 4",
+            "seat=9: expected 1 to 4",
         ),
-        ({"game": "stag_hunt", "others": ["nobody"]}, "player='nobody': expected one of"),
+        (
+            {"game": "stag_hunt", "others": ["nobody"]},
+            "player='nobody': expected one of",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused_with_what_is_wanted(
