@@ -157,7 +157,7 @@ def test_two_pages_of_one_game_do_not_act_twice(visit, server):
 def test_wrong_addresses_show_nothing(visit, server):
     page = visit(server.url.replace(server.token, "x" * 43))
     assert (
-        "no valid token" in page.inner_text("body")
+        "wrong token" in page.inner_text("body")
         and page.get_by_role("button").count() == 0
     )
     page.said.clear()

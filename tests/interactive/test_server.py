@@ -152,7 +152,7 @@ def test_odd_requests_are_refused_and_the_next_is_answered(server):
     assert ask(server, "POST", f"/{server.token}/other", {})[0] == 404
     assert ask(server, "GET", f"/{server.token}/other")[0] == 404
     assert ask(server, "PUT", path)[0] == 501 and server.session.step == 0
-    assert "not legal here; legal: COOPERATE, DEFECT" in act(server, 99)[2]
+    assert "expected a legal action: COOPERATE, DEFECT" in act(server, 99)[2]
     assert act(server)[0] == 200
 
 

@@ -105,7 +105,7 @@ def test_a_dataset_that_is_there_is_added_to_if_it_is_of_the_same_players(
         finish(Session(PD, ["tit_for_tat"], 0, seed, tmp_path / "d"))
     assert open_store(tmp_path / "d").manifest.episodes == 2
     with pytest.raises(
-        ValueError, match="expected: a store begun with these players"
+        ValueError, match="expected a store that lists the players"
     ):
         Session(PD, ["grim"], 0, 0, tmp_path / "d")
     with pytest.raises(ValueError, match="dataset of something else"):
