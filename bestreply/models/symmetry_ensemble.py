@@ -8,12 +8,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
 from bestreply.games.symmetries import transform_obs
 from bestreply.models.world_model import PlanningModel, WorldModel
+from bestreply.types import Array
 
 
 class SymmetryEnsemble(eqx.Module):

@@ -6,10 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Bool, Float, Int, PyTree
 
 from bestreply.games.base import Game
-from bestreply.types import TimeStep
+from bestreply.types import Array, TimeStep
 
 CERTAIN = 30.0
 """A logit whose probability is 1 in float32."""

@@ -9,11 +9,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
 from bestreply.models.networks import MLP, JointMLP, one_hot_actions
+from bestreply.types import Array
 
 Latent = PyTree
 """The state of a planning model: the array [Z] of `WorldModel`, the game's own state of

@@ -1,0 +1,1 @@
+"""Opponent models: what the other players will do, and which types they have."""

@@ -1,15 +1,15 @@
-"""The interface of opponent models, and what an own observation tells about the other players."""
+"""The interface of opponent models, and what an own observation shows of opponents."""
 
 import abc
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Bool, Float, Int, PyTree
 
 from bestreply.games.base import Game
 from bestreply.players.base import uniform
+from bestreply.types import Array
 
 MIN_PROB = 1e-12
 """Lower bound of probabilities before their logarithm is taken."""
@@ -19,53 +19,85 @@ Belief = PyTree
 
 
 class OpponentModel(eqx.Module):
-    """What the others will do, and who they are. For one example; batch with `jax.vmap`."""
+    """Predicts opponent actions and types. For one example; batch with `jax.vmap`."""
 
     game: eqx.AbstractVar[Game]
 
     @abc.abstractmethod
-    def init(self) -> Any:
-        """The belief at the start of an episode."""
+    def init(self) -> Belief:
+        """Return the belief at the start of a first episode."""
 
     @abc.abstractmethod
     def predict(
-        self, belief: Any, obs: Array, legal: Array
+        self,
+        belief: Belief,
+        obs: Float[Array, "*obs"],
+        legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
-        """The others' action probabilities at own observation `obs` (own legal actions `legal`), ego-first order."""
+        """Return the action probabilities of each opponent, ego-first order.
+
+        Args:
+            belief: what the model remembers.
+            obs: own observation.
+            legal: own legal actions.
+        """
 
     def update(
-        self, belief: Any, obs: Array, actions: Array, present: Array
-    ) -> Any:
-        """The belief after seeing the joint action `actions` [N] taken at `obs`; `present` [N] bool. Both ego first."""
+        self,
+        belief: Belief,
+        obs: Float[Array, "*obs"],
+        actions: Int[Array, " N"],
+        present: Bool[Array, " N"],
+    ) -> Belief:
+        """Return the belief after a joint action.
+
+        Args:
+            belief: the belief before.
+            obs: own observation at which the actions were taken.
+            actions: the joint action, ego first; ABSENT for a seat that has left.
+            present: seats in the game, ego first.
+        """
         return belief
 
-    def renew(self, belief: Any) -> Any:
-        """The belief at the start of a further episode against the same others; by default nothing is kept."""
+    def renew(self, belief: Belief) -> Belief:
+        """Return the belief at the start of a further episode, same opponents.
+
+        Args:
+            belief: the belief at the end of the last episode; unused by default.
+        """
         return self.init()
 
-    def posterior(self, belief: Any) -> Float[Array, "others G"]:
-        """Probabilities of the goals or types of each other player."""
+    def posterior(self, belief: Belief) -> Float[Array, "others G"]:
+        """Return the probabilities of each opponent's types.
+
+        Args:
+            belief: what the model remembers.
+        """
         return jnp.ones((self.game.num_players - 1, 1))
 
 
 class UniformOpponents(OpponentModel):
-    """Every legal action is as likely as any other, whatever happened: the planner that models nobody.
+    """Every legal action is equally likely, whatever happened: no opponent model.
 
-    `goals` is the width of the posterior that a value trained with beliefs expects: uniform too.
+    `goals` is the width of the posterior that a value conditioned on beliefs expects;
+    the posterior is uniform too.
     """
 
     game: Game = eqx.field(static=True)
     goals: int = eqx.field(static=True, default=1)
 
-    def init(self) -> Any:
+    def init(self) -> Belief:
         return ()
 
     def predict(
-        self, belief: Any, obs: Array, legal: Array
+        self,
+        belief: Belief,
+        obs: Float[Array, "*obs"],
+        legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
         return uniform(opponent_legal(self.game, obs))
 
-    def posterior(self, belief: Any) -> Float[Array, "others G"]:
+    def posterior(self, belief: Belief) -> Float[Array, "others G"]:
         return jnp.full((self.game.num_players - 1, self.goals), 1 / self.goals)
 
 
@@ -86,39 +118,69 @@ def present_seats(game: Game, obs: Float[Array, "*obs"]) -> Bool[Array, " N"]:
 
 
 def sees_opponents(game: Game) -> bool:
-    """Whether one's own observation tells what the others see."""
-    return (
-        jax.eval_shape(lambda: game.perspective(jnp.zeros(game.obs_shape), 1))
-        is not None
+    """Return whether an own observation determines what the opponents see.
+
+    Args:
+        game: the game.
+    """
+    view = jax.eval_shape(
+        lambda: game.perspective(jnp.zeros(game.obs_shape), 1)
     )
+    return view is not None
 
 
-def opponent_views(game: Game, obs: Array) -> Float[Array, "others *obs"]:
-    """What each other player sees, where the game can tell; otherwise one's own observation for each."""
+def opponent_views(
+    game: Game, obs: Float[Array, "*obs"]
+) -> Float[Array, "others *obs"]:
+    """Return the observation of each opponent.
+
+    Args:
+        game: the game.
+        obs: own observation.
+
+    Returns:
+        Where the game does not show what opponents see, the own observation for each.
+    """
     others = range(1, game.num_players)
     if sees_opponents(game):
-        return jnp.stack(
-            [jnp.asarray(game.perspective(obs, j)) for j in others]
-        )
+        views = [jnp.asarray(game.perspective(obs, j)) for j in others]
+        return jnp.stack(views)
     return jnp.broadcast_to(obs, (len(others), *jnp.shape(obs)))
 
 
-def opponent_inputs(game: Game, obs: Array) -> Float[Array, "others inputs"]:
-    """What a network is told of the situation of each other player: its view; where that is one's own, also whose action is asked for."""
+def opponent_inputs(
+    game: Game, obs: Float[Array, "*obs"]
+) -> Float[Array, "others inputs"]:
+    """Return the input of a network that predicts each opponent.
+
+    Args:
+        game: the game.
+        obs: own observation.
+
+    Returns:
+        The flat view of each opponent; with a one-hot index of the opponent where the
+        view is the own observation.
+    """
     views = opponent_views(game, obs).reshape(game.num_players - 1, -1)
-    return (
-        views
-        if sees_opponents(game)
-        else jnp.concatenate([views, jnp.eye(len(views))], axis=1)
-    )
+    if sees_opponents(game):
+        return views
+    return jnp.concatenate([views, jnp.eye(len(views))], axis=1)
 
 
-def opponent_legal(game: Game, obs: Array) -> Array:
-    """[N-1, A] bool: what is legal for each other player, where the game can tell; otherwise every action."""
-    views = opponent_views(game, obs)
-    if (
-        sees_opponents(game)
-        and jax.eval_shape(game.legal_in, views[0]) is not None
-    ):
-        return jax.vmap(lambda view: jnp.asarray(game.legal_in(view)))(views)
-    return jnp.ones((len(views), game.num_actions), bool)
+def opponent_legal(
+    game: Game, obs: Float[Array, "*obs"]
+) -> Bool[Array, "others A"]:
+    """Return the legal actions of each opponent.
+
+    Args:
+        game: the game.
+        obs: own observation.
+
+    Returns:
+        Masks; every action where the game does not show which are legal.
+    """
+    if sees_opponents(game):
+        views = opponent_views(game, obs)
+        if jax.eval_shape(game.legal_in, views[0]) is not None:
+            return jax.vmap(lambda v: jnp.asarray(game.legal_in(v)))(views)
+    return jnp.ones((game.num_players - 1, game.num_actions), bool)

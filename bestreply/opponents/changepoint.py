@@ -1,19 +1,22 @@
-"""Others that change their mind, that are met again, or that nobody has met before: a belief over types and over how long each has lasted.
+"""A belief over types that change, that return in later episodes, or that are unknown.
 
-For each other player j the belief holds P(r, k | what it did): it has been of type k for r steps (Adams and MacKay, 2007, equations 1
-to 3, with a finite set of types in place of a conjugate model):
+For each opponent j the belief holds P(r, k | its actions): it has had type k for r steps
+(Adams and MacKay, 2007, equations 1 to 3, with a finite set of types in place of a
+conjugate model):
 
     w(r, k) = P(r, k) pi_hat_k(a_j | o)
     P'(r + 1, k) = (1 - hazard) w(r, k)
     P'(0, k') = hazard sum_{r, k != k'} w(r, k) p(k') / (1 - p(k))
 
-so that one marginal tells who it is now (the posterior) and the other when it last changed its mind. p is the prior of that player: what
-the data had, and what earlier episodes against it have shown. The last two types are "none of these", models learned on the spot for
-whoever fits no known type:
+One marginal is the posterior over its current type, the other that over the step of its
+last change. p is the prior of that opponent: the types in the data, and those of earlier
+episodes against it. With `unknown_type_prior`, two more types are models estimated
+during play, for an opponent of no known type:
 
-    habits     it does what it has mostly done: counts of its actions, whatever it sees
-    by turns   at each step it does, with fixed chances, what one of the known types would do, or anything legal; the chances by online
-               EM: each action counts for every type as much as it is likely to be that type's (Cappe and Moulines, 2009)
+    habits     action frequencies, independent of the observation
+    mixture    at each step the policy of one known type, or any legal action, with fixed
+               probabilities, estimated by online EM: each action counts for each type by
+               its responsibility (Cappe and Moulines, 2009)
 """
 
 from typing import NamedTuple
@@ -21,56 +24,66 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Bool, Float, Int
 
 from bestreply.games.base import Game
 from bestreply.opponents.base import OpponentModel, opponent_legal
 from bestreply.opponents.learned import LearnedOpponents
-from bestreply.types import ABSENT
+from bestreply.types import ABSENT, Array
 
 MIN_PROB = 1e-6
-"""Least probability that a model gives to an action that was taken, and of a type that can come back."""
+"""Lower bound of a type's probability of an observed action, and of the prior of a type
+after a change."""
 
 
-def shares(x: Float[Array, "... n"]) -> Float[Array, "... n"]:
-    """`x` as parts of 1; zeros where it is all zeros, as the legal actions of who has left."""
+def normalised(x: Float[Array, "... n"]) -> Float[Array, "... n"]:
+    """Return `x` divided by its sum over the last axis; zeros where it is all zeros.
+
+    Args:
+        x: not negative.
+    """
     return x / jnp.maximum(x.sum(-1, keepdims=True), MIN_PROB)
 
 
 class RunLengths(NamedTuple):
-    """What is believed about each other player. K types: the model's G, and two that are none of these where that is told apart."""
+    """The belief about each opponent, over K types and R run lengths.
+
+    K is the number G of known types, or G + 2 with unknown types.
+    """
 
     joint: Float[
         Array, "others R K"
-    ]  # of which type it has been for how many steps; the last bin: so many or more
-    seen: Array  # [N-1] int32, steps of it seen in this episode
-    habits: Float[Array, "others A"]  # counts of its actions
-    turns: Float[
-        Array, "others M"
-    ]  # M = G + 1: of its actions, how many are whose, each type's and nobody's
+    ]  # P(run length, type); the last bin: R-1 or more
+    seen: Int[Array, " others"]  # actions observed in this episode
+    habits: Float[Array, "others A"]  # action counts
+    mixture: Float[Array, "others M"]
+    """Responsibilities of each known type, and of any legal action; M = G + 1."""
     prior: Float[Array, "others K"]
     counts: Float[
         Array, "others K"
-    ]  # episodes that it was of each type, discounted
+    ]  # discounted number of episodes with each type
 
 
 class ChangepointOpponents(OpponentModel):
-    """A learned model of types under a belief that expects changes (`hazard`), remembers earlier episodes (`memory`) and doubts that it
-    knows everybody (`unknown_type_prior`)."""
+    """A learned model of types with a belief that expects changes.
+
+    It can also remember earlier episodes, and allow for unknown types.
+    """
 
     model: LearnedOpponents
     hazard: float = eqx.field(static=True, default=0.0)
-    """Chance before each step that a player becomes another."""
+    """Probability before each step that an opponent becomes another type."""
     memory: float = eqx.field(static=True, default=0.0)
-    """What an earlier episode counts, a further episode later; 0: every episode is against strangers."""
+    """Discount of earlier episodes, for each episode; 0: no memory."""
     unknown_type_prior: float = eqx.field(static=True, default=0.0)
-    """Prior probability of "none of these"."""
+    """Prior probability of the two unknown types together."""
 
     def __check_init__(self) -> None:
         for name in ("hazard", "memory", "unknown_type_prior"):
-            if not 0 <= getattr(self, name) < 1:
+            value = getattr(self, name)
+            if not 0 <= value < 1:
                 raise ValueError(
-                    f"{name}={getattr(self, name)}; expected: at least 0 and less than 1"
+                    f"{name}={value}: expected at least 0 and less than 1"
                 )
 
     @property
@@ -79,6 +92,7 @@ class ChangepointOpponents(OpponentModel):
 
     @property
     def lengths(self) -> int:
+        """Number of run lengths, R."""
         return self.game.max_steps + 1 if self.hazard else 1
 
     def init(self) -> RunLengths:
@@ -87,170 +101,196 @@ class ChangepointOpponents(OpponentModel):
         if self.unknown_type_prior:
             prior = jnp.append(prior, jnp.full(2, self.unknown_type_prior / 2))
         prior = jnp.broadcast_to(prior, (others, len(prior)))
-        nobody = (
-            jnp.zeros((others, actions)),
-            jnp.zeros((others, self.model.goals + 1)),
-        )
-        return self._begin(prior, *nobody, jnp.zeros_like(prior))
-
-    def _begin(
-        self, prior: Array, habits: Array, turns: Array, counts: Array
-    ) -> RunLengths:
-        joint = (
-            jnp.zeros((len(prior), self.lengths, prior.shape[1]))
-            .at[:, 0]
-            .set(prior)
-        )
-        return RunLengths(
-            joint,
-            jnp.zeros(len(prior), jnp.int32),
-            habits,
-            turns,
+        return self._start_episode(
             prior,
-            counts,
+            habits=jnp.zeros((others, actions)),
+            mixture=jnp.zeros((others, self.model.goals + 1)),
+            counts=jnp.zeros_like(prior),
         )
+
+    def _start_episode(
+        self,
+        prior: Float[Array, "others K"],
+        habits: Float[Array, "others A"],
+        mixture: Float[Array, "others M"],
+        counts: Float[Array, "others K"],
+    ) -> RunLengths:
+        others, types = prior.shape
+        joint = jnp.zeros((others, self.lengths, types)).at[:, 0].set(prior)
+        seen = jnp.zeros(others, jnp.int32)
+        return RunLengths(joint, seen, habits, mixture, prior, counts)
 
     def renew(self, belief: RunLengths) -> RunLengths:
-        """The belief at the start of a further episode against the same others: counts of whom they were, as prior."""
         counts = self.memory * (belief.counts + belief.joint.sum(1))
         prior = self.init().prior + counts
-        prior = prior / prior.sum(1, keepdims=True)
-        return self._begin(
-            prior,
+        return self._start_episode(
+            prior / prior.sum(1, keepdims=True),
             self.memory * belief.habits,
-            self.memory * belief.turns,
+            self.memory * belief.mixture,
             counts,
         )
 
-    def each(
-        self, belief: RunLengths, obs: Array
+    def type_policies(
+        self, belief: RunLengths, obs: Float[Array, "*obs"]
     ) -> Float[Array, "others K A"]:
-        """What each type would do now."""
+        """Return the policy of each type at an observation.
+
+        Args:
+            belief: its counts define the policies of unknown types.
+            obs: own observation.
+        """
         known = jnp.exp(self.model.logits(obs))
         if not self.unknown_type_prior:
             return known
         legal = opponent_legal(self.game, obs)
-        habits = shares(
-            (belief.habits + 0.5) * legal
-        )  # Krichevsky and Trofimov, 1981
-        by_turns = jnp.einsum(
-            "jm,jma->ja", self.chances(belief), self._whose(known, legal)
+        # half a count for each action: Krichevsky and Trofimov, 1981
+        habits = normalised((belief.habits + 0.5) * legal)
+        mixture = jnp.einsum(
+            "jm,jma->ja",
+            self.mixture_weights(belief),
+            _components(known, legal),
         )
-        return jnp.concatenate([known, habits[:, None], by_turns[:, None]], 1)
+        return jnp.concatenate([known, habits[:, None], mixture[:, None]], 1)
 
-    def chances(self, belief: RunLengths) -> Float[Array, "others M"]:
-        """With which chance one that acts by turns does what each type would do, and anything legal."""
-        return shares(belief.turns + 0.5)
+    def mixture_weights(self, belief: RunLengths) -> Float[Array, "others M"]:
+        """Return the weights of the unknown type "mixture".
 
-    def _whose(self, known: Array, legal: Array) -> Float[Array, "others M A"]:
-        return jnp.concatenate(
-            [known, shares(legal.astype(known.dtype))[:, None]], 1
-        )
+        Args:
+            belief: holds the responsibilities so far.
+
+        Returns:
+            The probability of acting like each known type, and of any legal action.
+        """
+        return normalised(belief.mixture + 0.5)
 
     def predict(
-        self, belief: RunLengths, obs: Array, legal: Array
+        self,
+        belief: RunLengths,
+        obs: Float[Array, "*obs"],
+        legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
-        return jnp.einsum(
-            "jk,jka->ja", self._now(belief), self.each(belief, obs)
-        )
-
-    def _now(self, belief: RunLengths) -> Float[Array, "others K"]:
-        return belief.joint.sum(1)
+        policies = self.type_policies(belief, obs)
+        return jnp.einsum("jk,jka->ja", belief.joint.sum(1), policies)
 
     def update(
-        self, belief: RunLengths, obs: Array, actions: Array, present: Array
+        self,
+        belief: RunLengths,
+        obs: Float[Array, "*obs"],
+        actions: Int[Array, " N"],
+        present: Bool[Array, " N"],
     ) -> RunLengths:
         others = jnp.maximum(actions[1:], 0)
         acted = present[1:] & (actions[1:] != ABSENT)
 
-        def taken(policies: Array) -> Array:
-            return jnp.maximum(
-                jnp.take_along_axis(policies, others[:, None, None], 2)[..., 0],
-                MIN_PROB,
-            )
+        def prob(policies: Float[Array, "others K A"]) -> Array:
+            index = others[:, None, None]
+            taken = jnp.take_along_axis(policies, index, 2)[..., 0]
+            return jnp.maximum(taken, MIN_PROB)
 
-        after = belief.joint * taken(self.each(belief, obs))[:, None]
+        after = belief.joint * prob(self.type_policies(belief, obs))[:, None]
         after = after / after.sum((1, 2), keepdims=True)
-        habits, turns = belief.habits, belief.turns
+        habits, mixture = belief.habits, belief.mixture
         if self.unknown_type_prior:
-            known = (
-                jnp.exp(self.model.logits(obs)),
-                opponent_legal(self.game, obs),
-            )
-            whose = shares(self.chances(belief) * taken(self._whose(*known)))
-            habits, turns = (
-                (1 - self.hazard) * old + new
-                for old, new in (
-                    (habits, jax.nn.one_hot(others, habits.shape[1])),
-                    (turns, whose),
-                )
-            )
-        gone_on = jax.vmap(self._go_on)(after, belief.prior)
-        moved = RunLengths(
-            gone_on, belief.seen + 1, habits, turns, belief.prior, belief.counts
+            known = jnp.exp(self.model.logits(obs))
+            components = _components(known, opponent_legal(self.game, obs))
+            weights = self.mixture_weights(belief)
+            kept = 1 - self.hazard
+            count = jax.nn.one_hot(others, habits.shape[1])
+            habits = kept * habits + count
+            mixture = kept * mixture + normalised(weights * prob(components))
+        updated = belief._replace(
+            joint=jax.vmap(self._advance)(after, belief.prior),
+            seen=belief.seen + 1,
+            habits=habits,
+            mixture=mixture,
         )
-        return RunLengths(
-            *(
-                jnp.where(acted.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-                for new, old in zip(moved, belief, strict=True)
-            )
+        return jax.tree.map(
+            lambda new, old: jnp.where(
+                acted.reshape(-1, *[1] * (new.ndim - 1)), new, old
+            ),
+            updated,
+            belief,
         )
 
-    def _go_on(
+    def _advance(
         self, joint: Float[Array, "R K"], prior: Float[Array, " K"]
     ) -> Float[Array, "R K"]:
-        """A step on: everybody has lasted one step longer, or has changed."""
-        if not self.hazard:  # some of the prior flows back, so that nothing is ruled out for good
-            return (
-                1 - self.model.prior_mixing
-            ) * joint + self.model.prior_mixing * prior
-        was = joint.sum(0)
+        """Return the belief one step later: each type has lasted, or has changed."""
+        if (
+            not self.hazard
+        ):  # a fraction of the prior rules no type out permanently
+            mixing = self.model.prior_mixing
+            return (1 - mixing) * joint + mixing * prior
+        last = joint.sum(0)
         prior = jnp.maximum(prior, MIN_PROB)
         prior = prior / prior.sum()
-        leaves = was / jnp.maximum(
-            1 - prior, MIN_PROB
-        )  # from each type, shared out over the others by their prior
-        changed = prior * (leaves.sum() - leaves) if len(prior) > 1 else was
+        # from each type, divided among the other types by their prior
+        leaves = last / jnp.maximum(1 - prior, MIN_PROB)
+        changed = last
+        if len(prior) > 1:
+            changed = prior * (leaves.sum() - leaves)
         longer = jnp.roll(joint, 1, 0).at[0].set(0.0).at[-1].add(joint[-1])
-        return (
-            ((1 - self.hazard) * longer)
-            .at[0]
-            .set(self.hazard * changed / changed.sum())
-        )
+        lasted = (1 - self.hazard) * longer
+        return lasted.at[0].set(self.hazard * changed / changed.sum())
 
     def posterior(self, belief: RunLengths) -> Float[Array, "others G"]:
-        """Of the known types; of what is believed to be none of these, habits are shared out as the model's prior says, and who acts by
-        turns as often as it does what each type would do."""
-        goals, prior, now = (
-            self.model.goals,
-            self.model.prior,
-            self._now(belief),
-        )
+        """Return the probabilities of the known types.
+
+        The probability of the unknown type "habits" is divided among them by the
+        model's prior, that of "mixture" by its weights.
+
+        Args:
+            belief: the belief.
+        """
+        goals, prior = self.model.goals, self.model.prior
+        now = belief.joint.sum(1)
         if not self.unknown_type_prior:
             return now
-        chances = self.chances(belief)
-        like = chances[:, :goals] + chances[:, goals:] * prior
+        weights = self.mixture_weights(belief)
+        mixture = weights[:, :goals] + weights[:, goals:] * prior
         return (
             now[:, :goals]
             + now[:, goals : goals + 1] * prior
-            + now[:, goals + 1 :] * like
+            + now[:, goals + 1 :] * mixture
         )
 
-    def strange(self, belief: RunLengths) -> Float[Array, " others"]:
-        """P(none of these) for each other player."""
-        return self._now(belief)[:, self.model.goals :].sum(1)
+    def unknown_type_probability(
+        self, belief: RunLengths
+    ) -> Float[Array, " others"]:
+        """Return the probability that each opponent has none of the known types.
 
-    def changed(self, belief: RunLengths) -> Float[Array, " others"]:
-        """P(it is not whom it was when the episode began) for each other player."""
+        Args:
+            belief: the belief.
+        """
+        return belief.joint.sum(1)[:, self.model.goals :].sum(1)
+
+    def change_probability(self, belief: RunLengths) -> Float[Array, " others"]:
+        """Return the probability that each opponent changed type in this episode.
+
+        Args:
+            belief: the belief.
+        """
         if not self.hazard:
             return jnp.zeros(len(belief.joint))
-        still = jnp.take_along_axis(
-            belief.joint.sum(2),
-            jnp.minimum(belief.seen, self.lengths - 1)[:, None],
-            1,
-        )
-        return 1 - still[:, 0]
+        longest = jnp.minimum(belief.seen, self.lengths - 1)[:, None]
+        same = jnp.take_along_axis(belief.joint.sum(2), longest, 1)
+        return 1 - same[:, 0]
 
-    def since(self, belief: RunLengths) -> Array:
-        """[N-1] int32: the likeliest number of steps since each other player last changed, or since the episode began."""
+    def steps_since_change(self, belief: RunLengths) -> Int[Array, " others"]:
+        """Return the likeliest number of steps since each opponent's last change.
+
+        Args:
+            belief: the belief.
+
+        Returns:
+            Steps, counted from the start of the episode where there was no change.
+        """
         return belief.joint.sum(2).argmax(1)
+
+
+def _components(
+    known: Float[Array, "others G A"], legal: Bool[Array, "others A"]
+) -> Float[Array, "others M A"]:
+    """Return the policies of the known types, and the uniform one."""
+    uniform = normalised(legal.astype(known.dtype))
+    return jnp.concatenate([known, uniform[:, None]], 1)

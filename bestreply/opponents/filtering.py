@@ -1,92 +1,107 @@
-"""Run an opponent model over logged play: beliefs, predictions and likelihood ratios at each step."""
+"""Run an opponent model over logged play: beliefs, predictions, importance ratios."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Float
 
-from bestreply.opponents.base import OpponentModel
+from bestreply.opponents.base import Belief, OpponentModel
 from bestreply.opponents.learned import LearnedOpponents
-from bestreply.types import ABSENT, Episodes, ego_order
+from bestreply.types import ABSENT, Array, Episodes, ego_order
 
 
 @jax.jit
-def follow_beliefs(model: OpponentModel, episodes: Episodes) -> Array:
-    """[E, T+1, N, N-1, G]: what every seat believes about the others before each step of every episode."""
-    return follow(
+def follow_beliefs(
+    model: OpponentModel, episodes: Episodes
+) -> Float[Array, "E T1 N others G"]:
+    """Return every seat's posterior over types, before each step and after the last.
+
+    Args:
+        model: the opponent model.
+        episodes: logged play of T steps; T1 is T + 1.
+    """
+    return _scan_episodes(
         model, episodes, lambda belief, obs, legal: model.posterior(belief)
     )
 
 
 @jax.jit
-def follow_predictions(model: OpponentModel, episodes: Episodes) -> Array:
-    """[E, T, N, N-1, A]: with which probabilities every seat expects each action of the others, before each step of every episode."""
-    return follow(model, episodes, model.predict)[:, :-1]
+def follow_predictions(
+    model: OpponentModel, episodes: Episodes
+) -> Float[Array, "E T N others A"]:
+    """Return every seat's predicted opponent policies before each step.
+
+    Args:
+        model: the opponent model.
+        episodes: logged play.
+    """
+    return _scan_episodes(model, episodes, model.predict)[:, :-1]
 
 
-def follow(
+def _scan_episodes(
     model: OpponentModel,
     episodes: Episodes,
-    tell: Callable[[Any, Array, Array], Array],
-) -> Array:
-    """[E, T+1, N, ...]: what `tell(belief, obs, legal)` makes of every seat's belief before each step, and after the last."""
+    read: Callable[[Belief, Array, Array], Array],
+) -> Float[Array, "E T1 N ..."]:
+    """Return `read(belief, obs, legal)` of every seat, before each step and at the end."""
     order = jnp.asarray(ego_order(episodes.action.shape[2]))
 
     def seat(
         obs: Array, legal: Array, action: Array, present: Array, ego: Array
     ) -> Array:
+        own = ego[0]
+
         def step(
-            belief: Any, at: tuple[Array, Array, Array, Array]
-        ) -> tuple[Any, Array]:
-            o, m, a, p = at
-            return model.update(belief, o[ego[0]], a[ego], p[ego]), tell(
-                belief, o[ego[0]], m[ego[0]]
-            )
+            belief: Belief, row: tuple[Array, Array, Array, Array]
+        ) -> tuple[Belief, Array]:
+            obs, legal, action, present = row
+            before = read(belief, obs[own], legal[own])
+            after = model.update(belief, obs[own], action[ego], present[ego])
+            return after, before
 
-        last, before = jax.lax.scan(
-            step, model.init(), (obs[:-1], legal[:-1], action, present[:-1])
-        )
-        return jnp.concatenate(
-            [before, tell(last, obs[-1, ego[0]], legal[-1, ego[0]])[None]]
-        )
+        rows = obs[:-1], legal[:-1], action, present[:-1]
+        last, before = jax.lax.scan(step, model.init(), rows)
+        at_end = read(last, obs[-1, own], legal[-1, own])
+        return jnp.concatenate([before, at_end[None]])
 
-    def episode(args: tuple[Array, ...]) -> Array:
-        return jax.vmap(partial(seat, *args))(order).swapaxes(0, 1)
+    def episode(arrays: tuple[Array, ...]) -> Array:
+        return jax.vmap(partial(seat, *arrays))(order).swapaxes(0, 1)
 
-    played = episodes.obs, episodes.legal, episodes.action, episodes.present
-    return jax.lax.map(episode, played, batch_size=256)
+    arrays = episodes.obs, episodes.legal, episodes.action, episodes.present
+    return jax.lax.map(episode, arrays, batch_size=256)
 
 
 @jax.jit
 def policy_ratios(
-    model: LearnedOpponents, episodes: Episodes, most: Array | float
-) -> Array | None:
-    """[E, T, N, G]: pi_hat_g(a_i | o) / the behaviour's logged probability, at most `most`; 0 where that is not known.
+    model: LearnedOpponents,
+    episodes: Episodes,
+    clip: Float[Array, ""] | float,
+) -> Float[Array, "E T N G"] | None:
+    """Return importance ratios pi_hat_g(a_i | o) / P(a_i) of each type's policy.
 
-    None where the game does not tell what others see: then the model of the others has not learned to act from one's own view.
+    Args:
+        model: gives the policy of each type.
+        episodes: logged play with the behaviour's probability P of each action.
+        clip: largest ratio.
+
+    Returns:
+        Ratios, 0 where P is not logged; None where the game does not show what
+        opponents see, because the model then has no policy of an own view.
     """
     if jax.eval_shape(model.own_logits, episodes.obs[0, 0, 0]) is None:
         return None
 
-    def step(args: tuple[Array, Array, Array]) -> Array:
-        obs, action, prob = args
+    def step(obs: Array, action: Array, logged: Array) -> Float[Array, " G"]:
         logits = model.own_logits(obs)
         assert logits is not None
-        likely = jnp.exp(logits[:, jnp.maximum(action, 0)])
-        return jnp.where(
-            (action != ABSENT) & (prob > 0),
-            jnp.minimum(likely / prob, most),
-            0.0,
-        )
+        prob = jnp.exp(logits[:, jnp.maximum(action, 0)])
+        is_known = (action != ABSENT) & (logged > 0)
+        return jnp.where(is_known, jnp.minimum(prob / logged, clip), 0.0)
 
-    def episode(args: tuple[Array, Array, Array]) -> Array:
-        return jax.vmap(jax.vmap(lambda *x: step(x)))(*args)
+    def episode(arrays: tuple[Array, Array, Array]) -> Array:
+        return jax.vmap(jax.vmap(step))(*arrays)
 
-    return jax.lax.map(
-        episode,
-        (episodes.obs[:, :-1], episodes.action, episodes.prob),
-        batch_size=256,
-    )
+    arrays = episodes.obs[:, :-1], episodes.action, episodes.prob
+    return jax.lax.map(episode, arrays, batch_size=256)

@@ -1,12 +1,16 @@
-"""How much each logged step tells of each goal: labels by hindsight where an event shows one, posterior weights where none does.
+"""Weights of types for each logged step: hindsight labels, or posterior weights.
 
-Keeping only what led to a reward throws the rest of a player's steps away, and calling the rest "none" mislabels a hunter that the
-step limit caught on its way, or whom nobody helped. Here the steps after a player's last event, a *tail*, are weighed over all goals by
+An event later in the episode labels the goal of a step. Steps without a later event
+could be dropped, but they are many; or labelled "none", but that is wrong for a hunter
+that ran into the step limit or found no partner. Here the steps after a player's last
+event, a *tail*, have a weight for every goal g,
 
-    w(g) proportional to p(g) prod_t pi_hat_g(a_t | o_t),
+    w(g) proportional to p(g) prod_t pi_hat_g(a_t | o_t)
 
-p(g) the share of the tails that are after g, and the model of the others as it is so far: expectation maximisation (Dempster, Laird and
-Rubin, 1977). p(g) counts tails alone, so that it holds how often a player after g ends without it: who always succeeds leaves no tail.
+with p(g) the share of tails whose goal is g, and the opponent model as trained so far:
+expectation maximisation (Dempster, Laird and Rubin, 1977). p(g) is of tails alone, and
+so accounts for how often a player with goal g ends without an event: a player that
+always succeeds has no tail.
 """
 
 from typing import NamedTuple
@@ -14,28 +18,33 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from bestreply.config import RunConfig
 from bestreply.games.hindsight_goals import NO_EVENT
-from bestreply.opponents.latent_codes import first_codes, smooth_codes
-from bestreply.opponents.learned import LearnedOpponents
+from bestreply.opponents.latent_codes import random_codes, smooth_codes
+from bestreply.opponents.learned import MIN_LOG_PROB, LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.subgoals import subgoal_weights
-from bestreply.types import ABSENT, Episodes, ego_order
+from bestreply.types import ABSENT, Array, Episodes, ego_order
 
-ROUNDS = 20
-"""Rounds in which the shares of the goals among tails come to rest."""
+EM_ITERATIONS = 20
+"""Iterations for the shares of goals among tails."""
 
 CODE_CHANGE_RATE = 0.01
-"""Probability before each step that a player's code is drawn anew, where codes are learned."""
+"""Probability before each step that a player's code is drawn anew, where codes are
+learned."""
 
 RULES = ("event", "hindsight", "posterior")
-"""Names of `TrainConfig.labels`."""
+"""Values of `TrainConfig.labels`."""
 
 
 def labels_change(config: RunConfig) -> bool:
-    """Return whether `label_weights` change while the opponent model is trained."""
+    """Return whether `label_weights` change while the opponent model is trained.
+
+    Args:
+        config: configuration of the run.
+    """
     types = opponent_types(config.model)
     return types.logged is None or (
         types.inferred and config.train.labels == "posterior"
@@ -49,99 +58,127 @@ def label_weights(
     *,
     trained: bool = True,
 ) -> Float[np.ndarray, "E T N G"]:
-    """What each step counts for each goal or type that the model of the others tells apart; 0 for a step that is not kept.
+    """Return the weight of each type at each logged step.
 
-    `config.train.labels`: "event" keeps what led to an event; "hindsight" calls the rest by the last goal, "none"; "posterior" weighs
-    it, by `model` as it is, or before that has learned anything (`trained` False) by all goals alike. Codes are weighed like this at
-    every step (`bestreply.opponents.latent_codes`), or shown by the state some steps on (`bestreply.opponents.subgoals`). Players, and a model that tells
-    nobody apart, need no such thing: whoever plays is on record.
+    Logged types (players; or a single type) have weight 1. Codes have their posterior
+    (`bestreply.opponents.latent_codes`), or the weight that a future state gives them
+    (`bestreply.opponents.subgoals`). Goals have the weights of `config.train.labels`:
+
+        event      1 for the goal of a later event; steps without one are dropped
+        hindsight  the same, and 1 for the last goal, "none", without an event
+        posterior  the same, and the posterior over all goals without an event
+
+    Args:
+        config: configuration of the run.
+        model: the opponent model as trained so far.
+        episodes: logged play.
+        trained: False before the first update: the posterior is then uniform, and codes
+            are random.
+
+    Returns:
+        Weights; 0 where the seat did not act, and at dropped steps.
     """
     action, count = np.asarray(episodes.action), model.goals
-    acted = (action != ABSENT)[..., None]
+    acted = action != ABSENT
     if model.subgoal is not None:
-        return np.asarray(
-            subgoal_weights(model, episodes, config.model.code_horizon)
-        )
+        horizon = config.model.code_horizon
+        return np.asarray(subgoal_weights(model, episodes, horizon))
     types = opponent_types(config.model)
     if types.logged is None:
         if not trained:
-            return first_codes(acted[..., 0], count, config.seed)
-        likely = np.asarray(step_likelihood(model, episodes))
-        return smooth_codes(likely, acted[..., 0], CODE_CHANGE_RATE).weight
+            return random_codes(acted, count, config.seed)
+        log_probs = np.asarray(step_likelihood(model, episodes))
+        return smooth_codes(log_probs, acted, CODE_CHANGE_RATE).weight
+    if types.inferred:
+        return _goal_weights(config.train.labels, model, episodes, trained)
+    player, goal = np.asarray(episodes.player), np.asarray(episodes.goal)
+    types_at = np.broadcast_to(types.logged(player[:, None], goal), acted.shape)
+    return np.eye(count, dtype=np.float32)[types_at] * acted[..., None]
+
+
+def _goal_weights(
+    rule: str, model: LearnedOpponents, episodes: Episodes, trained: bool
+) -> Float[np.ndarray, "E T N G"]:
+    """Return the weights of goals by one of `RULES`."""
     goal = np.asarray(episodes.goal)
-    if not types.inferred:
-        known = types.logged(np.asarray(episodes.player)[:, None], goal)
-        return (
-            np.broadcast_to(
-                np.eye(count, dtype=np.float32)[known], (*action.shape, count)
-            )
-            * acted
-        )
-    source = np.asarray(episodes.goal_source)
-    certain = np.eye(count, dtype=np.float32)[np.maximum(goal, 0)] * acted
-    if config.train.labels == "hindsight":
-        return certain
-    tail = source == NO_EVENT
-    certain = np.where(tail[..., None], np.float32(0), certain)
-    if config.train.labels == "event":
-        return certain
+    acted = np.asarray(episodes.action) != ABSENT
+    count = model.goals
+    labelled = np.eye(count, dtype=np.float32)[np.maximum(goal, 0)]
+    labelled = labelled * acted[..., None]
+    if rule == "hindsight":
+        return labelled
+    tail = (np.asarray(episodes.goal_source) == NO_EVENT)[..., None]
+    labelled = np.where(tail, np.float32(0), labelled)
+    if rule == "event":
+        return labelled
     if not trained:
-        return certain + tail[..., None] / np.float32(count)
-    likely = (
-        np.asarray(step_likelihood(model, episodes)) * tail[..., None]
-    ).sum(1)
-    return (
-        certain + tail[..., None] * tail_posterior(likely, tail.any(1))[:, None]
-    )
+        return labelled + tail / np.float32(count)
+    log_probs = np.asarray(step_likelihood(model, episodes)) * tail
+    posterior = tail_posterior(log_probs.sum(1), tail[..., 0].any(1))
+    return labelled + tail * posterior[:, None]
 
 
 def tail_posterior(
-    log_likelihood: Float[np.ndarray, "E N G"], there: Bool[np.ndarray, "E N"]
+    log_likelihood: Float[np.ndarray, "E N G"],
+    has_tail: Bool[np.ndarray, "E N"],
 ) -> Float[np.ndarray, "E N G"]:
-    """What each seat was after when its play broke off, given its tail's log-likelihood under each goal; 0 without a tail."""
-    likely = log_likelihood[there]
-    weight = np.full(likely.shape, 1 / likely.shape[1])
-    for _ in range(ROUNDS if there.any() else 0):
-        score = likely + np.log(np.maximum(weight.mean(0), 1e-6))
+    """Return the posterior over the goal of each tail.
+
+    Args:
+        log_likelihood: of the tail under each goal.
+        has_tail: seats whose play ends without an event.
+
+    Returns:
+        The posterior; 0 without a tail.
+    """
+    log_probs = log_likelihood[has_tail]
+    weight = np.full(log_probs.shape, 1 / log_probs.shape[1])
+    for _ in range(EM_ITERATIONS if has_tail.any() else 0):
+        score = log_probs + np.log(np.maximum(weight.mean(0), 1e-6))
         weight = np.exp(score - score.max(1, keepdims=True))
         weight /= weight.sum(1, keepdims=True)
-    found = np.zeros(log_likelihood.shape, np.float32)
-    found[there] = weight
-    return found
+    posterior = np.zeros(log_likelihood.shape, np.float32)
+    posterior[has_tail] = weight
+    return posterior
 
 
 class _Seat(NamedTuple):
-    obs: Array  # [T, *obs_shape] of a seat that looks on
-    place: Array  # [] int32, where the seat that is watched stands among that one's others
-    action: Array  # [T]
+    """One seat's steps, as another seat observes them."""
+
+    obs: Float[Array, "T *obs"]  # of the observing seat
+    index: Int[Array, ""]  # of the seat among the observing seat's opponents
+    action: Int[Array, " T"]
 
 
 @jax.jit
 def step_likelihood(
     model: LearnedOpponents, episodes: Episodes
 ) -> Float[Array, "E T N G"]:
-    """log pi_hat_g(a_t | o_t) of every step of every seat, as the next seat sees it; 0 where it did not act."""
+    """Return log pi_hat_g(a_t | o_t) of every step, as the next seat observes it.
+
+    Args:
+        model: the opponent model.
+        episodes: logged play.
+
+    Returns:
+        Log-likelihoods; 0 where the seat did not act.
+    """
     n = episodes.action.shape[2]
     order = ego_order(n)
-    watcher = [(j + 1) % n for j in range(n)]
-    place = [list(order[w]).index(j) - 1 for j, w in enumerate(watcher)]
+    observer = [(j + 1) % n for j in range(n)]
+    index = [list(order[w]).index(j) - 1 for j, w in enumerate(observer)]
 
     def seat(s: _Seat) -> Array:
-        logits = jax.vmap(model.logits)(s.obs)[:, s.place]  # [T, G, A]
-        taken = jnp.take_along_axis(
-            logits, jnp.maximum(s.action, 0)[:, None, None], 2
-        )[..., 0]
-        return jnp.where(
-            (s.action != ABSENT)[:, None], jnp.maximum(taken, -20.0), 0.0
-        )
+        logits = jax.vmap(model.logits)(s.obs)[:, s.index]  # [T, G, A]
+        taken = jnp.maximum(s.action, 0)[:, None, None]
+        log_prob = jnp.take_along_axis(logits, taken, 2)[..., 0]
+        log_prob = jnp.maximum(log_prob, MIN_LOG_PROB)
+        return jnp.where((s.action != ABSENT)[:, None], log_prob, 0.0)
 
-    def episode(args: tuple[Array, Array]) -> Array:
-        obs, action = args
-        seats = _Seat(
-            jnp.moveaxis(obs[:-1, jnp.array(watcher)], 1, 0),
-            jnp.array(place),
-            action.T,
-        )
+    def episode(arrays: tuple[Array, Array]) -> Array:
+        obs, action = arrays
+        observed = jnp.moveaxis(obs[:-1, jnp.array(observer)], 1, 0)
+        seats = _Seat(observed, jnp.array(index), action.T)
         return jnp.moveaxis(jax.vmap(seat)(seats), 0, 1)
 
     return jax.lax.map(episode, (episodes.obs, episodes.action), batch_size=64)

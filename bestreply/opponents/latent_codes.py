@@ -1,13 +1,16 @@
-"""Types that nobody labelled: discrete codes of what players go on to do, learned from play alone.
+"""Types without labels: discrete codes, learned from play alone.
 
-Each player of each episode has a code c_t, which each step keeps or, with probability `hazard`, draws anew from the prior p(c). A code is
-what the rest of the play shows: a step is labelled by the posterior of its code given all that the player did, before and after,
+Each player of each episode has a code c_t. A step keeps it or, with probability
+`hazard`, draws it anew from the prior p(c). A step is labelled by the posterior of its
+code given all actions of the episode,
 
-    w_t(c) = P(c_t = c | o_1, a_1, ..., o_T, a_T),      P(a_t | o_t, c) = pi_hat_c(a_t | o_t),
+    w_t(c) = P(c_t = c | o_1, a_1, ..., o_T, a_T),    P(a_t | o_t, c) = pi_hat_c(a_t | o_t)
 
-by the forward-backward recursion, with the model of the others as it is so far: expectation maximisation for hidden Markov models (Baum
-et al., 1970). At play the same codes are inferred from the past alone, by the Bayes filter of `LearnedOpponents`, because they are
-discrete. A subgoal as a code of a future state (OMG: Yu et al., "Opponent modeling based on subgoal inference", 2024) is the relative.
+by the forward-backward recursion with the opponent model as trained so far: expectation
+maximisation for hidden Markov models (Baum et al., 1970). During play the codes are
+inferred from the past alone, by the Bayes filter of `LearnedOpponents`. Subgoals as
+codes of a future state (OMG: Yu et al., "Opponent modeling based on subgoal inference",
+2024) are related.
 """
 
 from typing import NamedTuple
@@ -15,16 +18,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-ROUNDS = 5
-"""Rounds in which the prior comes to rest."""
+EM_ITERATIONS = 5
+"""Iterations for the prior."""
 
 
 class Codes(NamedTuple):
     """The posterior of the codes of logged play."""
 
-    weight: Float[
-        np.ndarray, "E T N G"
-    ]  # of each step; 0 where the seat did not act
+    weight: Float[np.ndarray, "E T N G"]  # 0 where the seat did not act
     prior: Float[np.ndarray, " G"]  # p(c)
 
 
@@ -33,17 +34,25 @@ def smooth_codes(
     acted: Bool[np.ndarray, "E T N"],
     hazard: float,
 ) -> Codes:
-    """`Codes` from log pi_hat_c(a_t | o_t) of every step; the prior is that of first steps."""
+    """Return the posterior of the code at every step.
+
+    Args:
+        log_likelihood: log pi_hat_c(a_t | o_t).
+        acted: steps at which the seat acted.
+        hazard: probability before each step that a code is drawn anew.
+
+    Returns:
+        The posterior, and the prior: the mean posterior of first steps.
+    """
     count = log_likelihood.shape[-1]
     prior = np.full(count, 1 / count, np.float32)
-    likely = np.where(acted[..., None], log_likelihood, 0)
-    for _ in range(ROUNDS):
-        first = _forward_backward(likely, prior, hazard)[:, 0][acted[:, 0]]
-        prior = np.maximum(first.mean(0), 1e-4)
+    log_probs = np.where(acted[..., None], log_likelihood, 0)
+    for _ in range(EM_ITERATIONS):
+        weight = _forward_backward(log_probs, prior, hazard)
+        prior = np.maximum(weight[:, 0][acted[:, 0]].mean(0), 1e-4)
         prior /= prior.sum()
-    return Codes(
-        _forward_backward(likely, prior, hazard) * acted[..., None], prior
-    )
+    weight = _forward_backward(log_probs, prior, hazard)
+    return Codes(weight * acted[..., None], prior)
 
 
 def _forward_backward(
@@ -52,22 +61,20 @@ def _forward_backward(
     hazard: float,
 ) -> Float[np.ndarray, "E T N G"]:
     shifted = log_likelihood - log_likelihood.max(-1, keepdims=True)
-    likely = np.exp(np.maximum(shifted, -20)).astype(np.float32)
-    steps = likely.shape[1]
-    forward = np.empty_like(likely)
-    belief = np.broadcast_to(prior, likely[:, 0].shape)
+    prob = np.exp(np.maximum(shifted, -20)).astype(np.float32)
+    steps = prob.shape[1]
+    forward = np.empty_like(prob)
+    belief = np.broadcast_to(prior, prob[:, 0].shape)
     for t in range(steps):
-        forward[:, t] = _normalised(belief * likely[:, t])
+        forward[:, t] = _normalised(belief * prob[:, t])
         belief = (1 - hazard) * forward[:, t] + hazard * prior
-    after = np.ones_like(likely[:, 0])
+    backward = np.ones_like(prob[:, 0])
     weight = forward
     for t in reversed(range(steps - 1)):
-        ahead = likely[:, t + 1] * after
-        after = _normalised(
-            (1 - hazard) * ahead
-            + hazard * (prior * ahead).sum(-1, keepdims=True)
-        )
-        weight[:, t] = _normalised(forward[:, t] * after)
+        ahead = prob[:, t + 1] * backward
+        redrawn = (prior * ahead).sum(-1, keepdims=True)
+        backward = _normalised((1 - hazard) * ahead + hazard * redrawn)
+        weight[:, t] = _normalised(forward[:, t] * backward)
     return weight
 
 
@@ -75,12 +82,19 @@ def _normalised(x: Float[np.ndarray, "*B G"]) -> Float[np.ndarray, "*B G"]:
     return x / np.maximum(x.sum(-1, keepdims=True), 1e-30)
 
 
-def first_codes(
+def random_codes(
     acted: Bool[np.ndarray, "E T N"], count: int, seed: int
 ) -> Float[np.ndarray, "E T N G"]:
-    """Before anything is learned: one code for each player of each episode, drawn at random, so that no two codes learn quite the same."""
+    """Return one random code for each player of each episode, as initial labels.
+
+    Different random labels make the codes' policies differ before training.
+
+    Args:
+        acted: steps at which the seat acted.
+        count: number of codes, G.
+        seed: of the draws.
+    """
     episodes, _, players = acted.shape
-    drawn = np.random.default_rng(seed).integers(
-        count, size=(episodes, 1, players)
-    )
-    return np.eye(count, dtype=np.float32)[drawn] * acted[..., None]
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(count, size=(episodes, 1, players))
+    return np.eye(count, dtype=np.float32)[codes] * acted[..., None]

@@ -1,14 +1,11 @@
-"""Models of the others' logged_beliefs. Rules, learned models, mixtures and oracles are of one shape and can be exchanged.
-
-A belief is a PyTree; what is believed about *who* the others are is its `posterior` [N-1, G], which the value may be told.
-"""
+"""The learned opponent model: a policy for each type, and a Bayes filter over types."""
 
 import math
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
@@ -20,14 +17,18 @@ from bestreply.opponents.base import (
     opponent_legal,
     sees_opponents,
 )
-from bestreply.types import ABSENT
+from bestreply.types import ABSENT, Array
+
+MIN_LOG_PROB = -20.0
+"""Lower bound of the log-likelihood of one action."""
 
 
 class LearnedOpponents(OpponentModel):
-    """pi_hat_j(a_j | o, g) for each other seat and goal, and a Bayes filter over goals within an episode.
+    """pi_hat_j(a_j | o, g) for each opponent and type, and a filter over types.
 
-    b'(g) is proportional to b(g) pi_hat_j(a_j | o, g), then a share `prior_mixing` of the prior flows back, so that no goal is ever ruled
-    out for good. The prediction is sum_g b(g) pi_hat_j(. | o, g). With one goal it is the direct model pi_hat_j(a_j | o).
+    b'(g) is proportional to b(g) pi_hat_j(a_j | o, g). Then a fraction `prior_mixing`
+    of the prior is mixed in, so that no type is ruled out permanently. The prediction is
+    sum_g b(g) pi_hat_j(. | o, g). With one type it is the direct model pi_hat_j(a_j | o).
     """
 
     net: MLP
@@ -35,7 +36,8 @@ class LearnedOpponents(OpponentModel):
     game: Game = eqx.field(static=True)
     prior_mixing: float = eqx.field(static=True, default=0.01)
     subgoal: MLP | None = None
-    """What the state some steps on shows of a player's code, where codes are subgoals (`bestreply.opponents.subgoals`): for training alone."""
+    """q(code | o_t, o_{t+h}), where codes are subgoals; for training alone
+    (`bestreply.opponents.subgoals`)."""
 
     @classmethod
     def create(
@@ -44,30 +46,28 @@ class LearnedOpponents(OpponentModel):
         config: ModelConfig,
         goals: int,
         *,
-        key: jax.Array,
+        key: PRNGKeyArray,
         prior_mixing: float = 0.01,
     ) -> "LearnedOpponents":
-        """An untrained model with a uniform prior over `goals` goals."""
+        """Return an untrained model with a uniform prior over types.
+
+        Args:
+            game: gives the shapes.
+            config: sizes of the networks.
+            goals: number of types, G.
+            key: for the initial weights.
+            prior_mixing: fraction of the prior mixed into the belief at each step.
+        """
+        hidden = (config.width,) * config.depth
         inputs = opponent_inputs(game, jnp.zeros(game.obs_shape)).shape[1]
-        net = MLP(
-            inputs,
-            (config.width,) * config.depth,
-            goals * game.num_actions,
-            key=key,
-        )
         subgoal = None
         if config.subgoals:
-            size, subgoal_key = (
-                2 * math.prod(game.obs_shape),
-                jax.random.fold_in(key, 1),
-            )
-            subgoal = MLP(
-                size, (config.width,) * config.depth, goals, key=subgoal_key
-            )
-        prior = jnp.full(goals, 1 / goals)
+            subgoal_key = jax.random.fold_in(key, 1)
+            size = 2 * math.prod(game.obs_shape)
+            subgoal = MLP(size, hidden, goals, key=subgoal_key)
         return cls(
-            net=net,
-            prior=prior,
+            net=MLP(inputs, hidden, goals * game.num_actions, key=key),
+            prior=jnp.full(goals, 1 / goals),
             game=game,
             prior_mixing=prior_mixing,
             subgoal=subgoal,
@@ -77,60 +77,83 @@ class LearnedOpponents(OpponentModel):
     def goals(self) -> int:
         return self.prior.shape[0]
 
-    def logits(self, obs: Array) -> Float[Array, "others G A"]:
-        """log pi_hat_j(a | o, g), normalised over the actions that can be legal."""
+    def logits(self, obs: Float[Array, "*obs"]) -> Float[Array, "others G A"]:
+        """Return log pi_hat_j(a | o, g), normalised over the legal actions.
+
+        Args:
+            obs: own observation.
+        """
         views = opponent_inputs(self.game, obs)
         raw = jax.vmap(self.net)(views).reshape(
             len(views), self.goals, self.game.num_actions
         )
-        return jax.nn.log_softmax(
-            jnp.where(opponent_legal(self.game, obs)[:, None], raw, -1e9)
-        )
+        legal = opponent_legal(self.game, obs)[:, None]
+        return jax.nn.log_softmax(jnp.where(legal, raw, -1e9))
 
-    def own_logits(self, obs: Array) -> Float[Array, "G A"] | None:
-        """log pi_hat(a | o, g) for whoever sees `obs` itself; None where the model was only taught to look at others."""
+    def own_logits(
+        self, obs: Float[Array, "*obs"]
+    ) -> Float[Array, "G A"] | None:
+        """Return log pi_hat(a | o, g) of the player that observes `obs` itself.
+
+        Args:
+            obs: the player's observation.
+
+        Returns:
+            None where the game does not show what opponents see: the model is then
+            trained from the view of other players alone.
+        """
         if not sees_opponents(self.game):
             return None
         raw = self.net(jnp.reshape(obs, -1)).reshape(
             self.goals, self.game.num_actions
         )
         legal = self.game.legal_in(obs)
-        return jax.nn.log_softmax(
-            raw if legal is None else jnp.where(legal, raw, -1e9)
-        )
+        if legal is not None:
+            raw = jnp.where(legal, raw, -1e9)
+        return jax.nn.log_softmax(raw)
 
-    def init(self) -> Array:
-        return jnp.broadcast_to(
-            self.prior, (self.game.num_players - 1, self.goals)
-        )
+    def init(self) -> Float[Array, "others G"]:
+        shape = self.game.num_players - 1, self.goals
+        return jnp.broadcast_to(self.prior, shape)
 
     def predict(
-        self, belief: Array, obs: Array, legal: Array
+        self,
+        belief: Float[Array, "others G"],
+        obs: Float[Array, "*obs"],
+        legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
-        return self.expect(self.posterior(belief), obs)
+        return self.expected_policy(self.posterior(belief), obs)
 
-    def expect(
-        self, goals: Float[Array, "others G"], obs: Array
+    def expected_policy(
+        self, types: Float[Array, "others G"], obs: Float[Array, "*obs"]
     ) -> Float[Array, "others A"]:
-        """What others whose goals have the probabilities `goals` do at `obs`: sum_g goals(g) pi_hat_j(. | o, g)."""
-        return jnp.einsum("jg,jga->ja", goals, jnp.exp(self.logits(obs)))
+        """Return the expected policy, sum_g types(g) pi_hat_j(. | o, g).
+
+        Args:
+            types: probabilities of each opponent's types.
+            obs: own observation.
+        """
+        return jnp.einsum("jg,jga->ja", types, jnp.exp(self.logits(obs)))
 
     def update(
-        self, belief: Array, obs: Array, actions: Array, present: Array
-    ) -> Array:
+        self,
+        belief: Float[Array, "others G"],
+        obs: Float[Array, "*obs"],
+        actions: Int[Array, " N"],
+        present: Bool[Array, " N"],
+    ) -> Float[Array, "others G"]:
         others = actions[1:]
-        seen = present[1:] & (others != ABSENT)
-        taken = jnp.take_along_axis(
-            self.logits(obs), jnp.maximum(others, 0)[:, None, None], 2
-        )[..., 0]  # [N-1, G]
+        acted = present[1:] & (others != ABSENT)
+        index = jnp.maximum(others, 0)[:, None, None]
+        log_prob = jnp.take_along_axis(self.logits(obs), index, 2)[..., 0]
         after = jax.nn.softmax(
-            jnp.log(jnp.maximum(belief, MIN_PROB)) + jnp.maximum(taken, -20.0)
+            jnp.log(jnp.maximum(belief, MIN_PROB))
+            + jnp.maximum(log_prob, MIN_LOG_PROB)
         )
         after = (1 - self.prior_mixing) * after + self.prior_mixing * self.prior
-        return jnp.where(seen[:, None], after, belief)
+        return jnp.where(acted[:, None], after, belief)
 
-    def posterior(self, belief: Array) -> Float[Array, "others G"]:
+    def posterior(
+        self, belief: Float[Array, "others G"]
+    ) -> Float[Array, "others G"]:
         return belief
-
-
-# -- what one's own observation tells about the others -----------------------------------------------------------------------------

@@ -1,26 +1,28 @@
 """Mixtures of opponent models, weighted by Bayes' rule."""
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Bool, Float, Int
 
 from bestreply.games.base import Game
-from bestreply.opponents.base import (
-    OpponentModel,
-)
-from bestreply.types import ABSENT
+from bestreply.opponents.base import Belief, OpponentModel
+from bestreply.types import ABSENT, Array
+
+MIN_PROB = 1e-6
+"""Lower bound of a model's probability of an observed action."""
 
 
 class MixtureOpponents(OpponentModel):
-    """Several models side by side, weighed by Bayes' rule for each other player: rules, learned models or further mixtures.
+    """Several opponent models, weighted by Bayes' rule for each opponent.
 
-    `weights` [M] are the prior; a share `prior_mixing` of it flows back at each step. The posterior is that of the models' own, averaged.
+    A fraction `prior_mixing` of the prior weights is mixed in at each step. The posterior
+    over types is the weighted mean of the models' own. A belief holds the weights
+    [N-1, M] and the belief of each model.
     """
 
     models: tuple[OpponentModel, ...]
     weights: Float[Array, " M"]
+    """Prior weights."""
     game: Game = eqx.field(static=True)
     prior_mixing: float = eqx.field(static=True, default=0.01)
 
@@ -28,60 +30,57 @@ class MixtureOpponents(OpponentModel):
     def prior(self) -> Float[Array, " M"]:
         return jnp.asarray(self.weights) / jnp.sum(self.weights)
 
-    def init(self) -> Any:
-        return jnp.broadcast_to(
-            self.prior, (self.game.num_players - 1, len(self.models))
-        ), tuple(m.init() for m in self.models)
+    def init(self) -> Belief:
+        shape = self.game.num_players - 1, len(self.models)
+        weights = jnp.broadcast_to(self.prior, shape)
+        return weights, tuple(m.init() for m in self.models)
 
-    def renew(self, belief: Any) -> Any:
-        inner = tuple(
-            m.renew(b) for m, b in zip(self.models, belief[1], strict=True)
-        )
-        return self.init()[0], inner
+    def renew(self, belief: Belief) -> Belief:
+        each = zip(self.models, belief[1], strict=True)
+        return self.init()[0], tuple(m.renew(b) for m, b in each)
 
     def predict(
-        self, belief: Any, obs: Array, legal: Array
+        self,
+        belief: Belief,
+        obs: Float[Array, "*obs"],
+        legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
-        weights, inner = belief
-        each = jnp.stack(
-            [
-                m.predict(b, obs, legal)
-                for m, b in zip(self.models, inner, strict=True)
-            ],
-            1,
-        )  # [N-1, M, A]
-        return jnp.einsum("jm,jma->ja", weights, each)
+        weights, beliefs = belief
+        policies = self._policies(beliefs, obs, legal)
+        return jnp.einsum("jm,jma->ja", weights, policies)
+
+    def _policies(
+        self,
+        beliefs: tuple[Belief, ...],
+        obs: Float[Array, "*obs"],
+        legal: Bool[Array, " A"],
+    ) -> Float[Array, "others M A"]:
+        each = zip(self.models, beliefs, strict=True)
+        return jnp.stack([m.predict(b, obs, legal) for m, b in each], 1)
 
     def update(
-        self, belief: Any, obs: Array, actions: Array, present: Array
-    ) -> Any:
-        weights, inner = belief
+        self,
+        belief: Belief,
+        obs: Float[Array, "*obs"],
+        actions: Int[Array, " N"],
+        present: Bool[Array, " N"],
+    ) -> Belief:
+        weights, beliefs = belief
         legal = jnp.ones(self.game.num_actions, bool)
-        each = jnp.stack(
-            [
-                m.predict(b, obs, legal)
-                for m, b in zip(self.models, inner, strict=True)
-            ],
-            1,
-        )
+        policies = self._policies(beliefs, obs, legal)
         others = actions[1:]
-        taken = jnp.take_along_axis(
-            each, jnp.maximum(others, 0)[:, None, None], 2
-        )[..., 0]
-        after = weights * jnp.maximum(taken, 1e-6)
-        after = (1 - self.prior_mixing) * after / after.sum(
-            1, keepdims=True
-        ) + self.prior_mixing * self.prior
-        seen = present[1:] & (others != ABSENT)
-        inner = tuple(
-            m.update(b, obs, actions, present)
-            for m, b in zip(self.models, inner, strict=True)
-        )
-        return jnp.where(seen[:, None], after, weights), inner
+        index = jnp.maximum(others, 0)[:, None, None]
+        prob = jnp.take_along_axis(policies, index, 2)[..., 0]
+        after = weights * jnp.maximum(prob, MIN_PROB)
+        kept = (1 - self.prior_mixing) * after / after.sum(1, keepdims=True)
+        after = kept + self.prior_mixing * self.prior
+        acted = present[1:] & (others != ABSENT)
+        each = zip(self.models, beliefs, strict=True)
+        beliefs = tuple(m.update(b, obs, actions, present) for m, b in each)
+        return jnp.where(acted[:, None], after, weights), beliefs
 
-    def posterior(self, belief: Any) -> Float[Array, "others G"]:
-        weights, inner = belief
-        each = jnp.stack(
-            [m.posterior(b) for m, b in zip(self.models, inner, strict=True)], 1
-        )
-        return jnp.einsum("jm,jmg->jg", weights, each)
+    def posterior(self, belief: Belief) -> Float[Array, "others G"]:
+        weights, beliefs = belief
+        each = zip(self.models, beliefs, strict=True)
+        types = jnp.stack([m.posterior(b) for m, b in each], 1)
+        return jnp.einsum("jm,jmg->jg", weights, types)

@@ -1,7 +1,9 @@
-"""The kinds of types that an opponent model distinguishes (`ModelConfig.opponent_types`)."""
+"""The kinds of types that an opponent model can distinguish."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+from jaxtyping import Int
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
@@ -15,9 +17,9 @@ class OpponentTypes(NamedTuple):
         [ModelConfig, Game, Sequence[dict[str, Any]]], tuple[str, ...]
     ]
     """(sizes, game, roster of the data) -> the types by name."""
-    logged: Callable[[Array, Array], Array] | None
-    """(player, goal) of a logged step -> its type, of the same shape; None where
-    no log holds it: types without labels."""
+    logged: Callable[[Int[Array, "..."], Int[Array, "..."]], Array] | None
+    """(player, goal) of a logged step -> its type, of the same shape; None for types
+    that play does not log."""
     inferred: bool = False
     """Whether labels are inferred from play. The prior is then their mean."""
     players: bool = False
@@ -47,9 +49,13 @@ OPPONENT_TYPES = {
         inferred=True,
     ),
 }
-"""Every kind of types by its name in the configuration."""
+"""Kinds of types by their names in the configuration (`model.opponent_types`)."""
 
 
 def opponent_types(model: ModelConfig) -> OpponentTypes:
-    """Return the kind of types that a configuration names."""
+    """Return the kind of types that a configuration names.
+
+    Args:
+        model: its `opponent_types` is the name.
+    """
     return OPPONENT_TYPES[model.opponent_types]

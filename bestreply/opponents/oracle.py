@@ -1,95 +1,112 @@
 """Opponent models that are given the opponents' true types or policies."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from bestreply.games.base import Game
-from bestreply.opponents.base import (
-    OpponentModel,
-)
+from bestreply.opponents.base import Belief, OpponentModel
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.rules import RuleOpponents
 from bestreply.types import Array
 
 
 class OracleOpponents(OpponentModel):
-    """A learned model that is told the truth: whoever plays, its goals are `truth` [N-1] and the belief never moves."""
+    """A learned model that is given the true types; its belief is constant."""
 
     model: LearnedOpponents
-    truth: Array
+    truth: Int[Array, " others"]
 
     @property
     def game(self) -> Game:  # type: ignore[override]
         return self.model.game
 
-    def init(self) -> Array:
+    def init(self) -> Float[Array, "others G"]:
         return jax.nn.one_hot(self.truth, self.model.goals)
 
     def predict(
-        self, belief: Array, obs: Array, legal: Array
+        self,
+        belief: Float[Array, "others G"],
+        obs: Float[Array, "*obs"],
+        legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
-        return self.model.expect(belief, obs)
+        return self.model.expected_policy(belief, obs)
 
-    def posterior(self, belief: Array) -> Float[Array, "others G"]:
+    def posterior(
+        self, belief: Float[Array, "others G"]
+    ) -> Float[Array, "others G"]:
         return belief
 
 
 class OracleSwitching(OpponentModel):
-    """A learned model that is told the truth about others that change their mind: `before` [N-1] until step `at`, `after` from it on.
+    """A learned model that is given the true types of opponents that switch once.
 
-    A belief counts the steps.
+    The types are `before` until step `at`, and `after` from it on. The belief is the
+    number of steps so far.
     """
 
     model: LearnedOpponents
-    before: Array
-    after: Array
-    at: Array | int  # [] int32
+    before: Int[Array, " others"]
+    after: Int[Array, " others"]
+    at: Int[Array, ""] | int
 
     @property
     def game(self) -> Game:  # type: ignore[override]
         return self.model.game
 
-    def init(self) -> Array:
+    def init(self) -> Int[Array, ""]:
         return jnp.int32(0)
 
     def predict(
-        self, belief: Array, obs: Array, legal: Array
+        self,
+        belief: Int[Array, ""],
+        obs: Float[Array, "*obs"],
+        legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
-        return self.model.expect(self.posterior(belief), obs)
+        return self.model.expected_policy(self.posterior(belief), obs)
 
     def update(
-        self, belief: Array, obs: Array, actions: Array, present: Array
-    ) -> Array:
+        self,
+        belief: Int[Array, ""],
+        obs: Float[Array, "*obs"],
+        actions: Int[Array, " N"],
+        present: Bool[Array, " N"],
+    ) -> Int[Array, ""]:
         return belief + 1
 
-    def posterior(self, belief: Array) -> Float[Array, "others G"]:
-        return jax.nn.one_hot(
-            jnp.where(belief >= self.at, self.after, self.before),
-            self.model.goals,
-        )
+    def posterior(self, belief: Int[Array, ""]) -> Float[Array, "others G"]:
+        types = jnp.where(belief >= self.at, self.after, self.before)
+        return jax.nn.one_hot(types, self.model.goals)
 
 
 class TruePolicies(OpponentModel):
-    """The others' true policies; who they are is told, or believed as the agent believes it."""
+    """The opponents' true policies; their types are believed as by `types`."""
 
     rules: RuleOpponents
-    types: OpponentModel  # gives the belief that the value is told
+    types: OpponentModel
+    """Gives the belief that the value is conditioned on."""
     game: Game = eqx.field(static=True)
 
-    def init(self) -> Any:
+    def init(self) -> Belief:
         return self.types.init()
 
-    def predict(self, belief: Any, obs: Array, legal: Array) -> Array:
+    def predict(
+        self,
+        belief: Belief,
+        obs: Float[Array, "*obs"],
+        legal: Bool[Array, " A"],
+    ) -> Float[Array, "others A"]:
         return self.rules.predict(self.rules.init(), obs, legal)
 
     def update(
-        self, belief: Any, obs: Array, actions: Array, present: Array
-    ) -> Any:
+        self,
+        belief: Belief,
+        obs: Float[Array, "*obs"],
+        actions: Int[Array, " N"],
+        present: Bool[Array, " N"],
+    ) -> Belief:
         return self.types.update(belief, obs, actions, present)
 
-    def posterior(self, belief: Any) -> Array:
+    def posterior(self, belief: Belief) -> Float[Array, "others G"]:
         return self.types.posterior(belief)

@@ -1,27 +1,27 @@
-"""Scripted players as opponent models."""
-
-from typing import Any
+"""Scripted players as opponent model."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Bool, Float, Int, PyTree
 
 from bestreply.games.base import Game
 from bestreply.opponents.base import (
+    Belief,
     OpponentModel,
     opponent_legal,
     opponent_views,
 )
 from bestreply.players.base import ScriptedPlayer
-from bestreply.types import ABSENT
+from bestreply.types import ABSENT, Array
 
 
 class RuleOpponents(OpponentModel):
-    """Scripted players as the model of the others: exact where these are who is playing.
+    """Scripted players as opponent model: exact where the opponents follow them.
 
-    Needs a game whose observation tells what the others see (`Game.perspective`). `types` [N-1] names each player's type for a
-    value that is told beliefs.
+    Needs a game whose observation shows what opponents see (`Game.perspective`). The
+    belief holds each player's carry before it observes, and the last joint action.
+    `types` [N-1] gives each player's type to a value that is conditioned on beliefs.
     """
 
     players: tuple[ScriptedPlayer, ...]  # N-1, ego-first order
@@ -30,57 +30,53 @@ class RuleOpponents(OpponentModel):
     goals: int = eqx.field(static=True, default=1)
 
     def __check_init__(self) -> None:
-        if len(self.players) != self.game.num_players - 1:
+        others = self.game.num_players - 1
+        if len(self.players) != others:
             raise ValueError(
-                f"{len(self.players)} rules for {self.game.num_players - 1} others; expected: one for each"
+                f"players={[p.name for p in self.players]}: expected {others}, "
+                f"one for each opponent in {self.game.name}"
             )
 
-    def init(self) -> Any:
-        nobody = jnp.full(self.game.num_players, ABSENT)
-        return tuple(p.init() for p in self.players), nobody
+    def init(self) -> Belief:
+        carries = tuple(p.init() for p in self.players)
+        return carries, jnp.full(self.game.num_players, ABSENT)
 
     def predict(
-        self, belief: Any, obs: Array, legal: Array
+        self,
+        belief: Belief,
+        obs: Float[Array, "*obs"],
+        legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
-        carries, _ = self._seen(belief, obs)
-        views, masks = (
-            opponent_views(self.game, obs),
-            opponent_legal(self.game, obs),
-        )
-        return jnp.stack(
-            [
-                p.policy(c, v, m)
-                for p, c, v, m in zip(
-                    self.players, carries, views, masks, strict=True
-                )
-            ]
-        )
+        views = opponent_views(self.game, obs)
+        masks = opponent_legal(self.game, obs)
+        carries = self._observe(belief, views)
+        each = zip(self.players, carries, views, masks, strict=True)
+        return jnp.stack([p.policy(c, v, m) for p, c, v, m in each])
 
     def update(
-        self, belief: Any, obs: Array, actions: Array, present: Array
-    ) -> Any:
-        carries, _ = self._seen(belief, obs)
-        carries = tuple(
-            p.did(c, a)
-            for p, c, a in zip(self.players, carries, actions[1:], strict=True)
-        )
+        self,
+        belief: Belief,
+        obs: Float[Array, "*obs"],
+        actions: Int[Array, " N"],
+        present: Bool[Array, " N"],
+    ) -> Belief:
+        carries = self._observe(belief, opponent_views(self.game, obs))
+        each = zip(self.players, carries, actions[1:], strict=True)
+        carries = tuple(p.did(c, a) for p, c, a in each)
         return carries, jnp.where(present, actions, ABSENT)
 
-    def _seen(self, belief: Any, obs: Array) -> Any:
-        """Each player's carry after it has looked; a belief holds the carries before, and the joint action before."""
-        carries, before = belief
-        seen = []
-        views = opponent_views(self.game, obs)
-        for j, (player, carry, view) in enumerate(
-            zip(self.players, carries, views, strict=True)
-        ):
-            seen.append(
-                player.see(
-                    carry, view, jnp.delete(before, j + 1), jax.random.key(0)
-                )
-            )
-        return tuple(seen), before
+    def _observe(
+        self, belief: Belief, views: Float[Array, "others *obs"]
+    ) -> tuple[PyTree, ...]:
+        """Return each player's carry after it has observed its view."""
+        carries, last = belief
+        key = jax.random.key(0)
+        each = zip(self.players, carries, views, strict=True)
+        return tuple(
+            player.see(carry, view, jnp.delete(last, j + 1), key)
+            for j, (player, carry, view) in enumerate(each)
+        )
 
-    def posterior(self, belief: Any) -> Float[Array, "others G"]:
+    def posterior(self, belief: Belief) -> Float[Array, "others G"]:
         types = jnp.asarray(self.types or (0,) * len(self.players))
         return jax.nn.one_hot(types, self.goals)

@@ -1,283 +1,376 @@
-"""Models of the others that read what each has been seen to do by a network, where `LearnedOpponents` weighs types by Bayes' rule.
+"""Sequence models of opponents: a network reads each opponent's past steps.
 
-Both hold, for each other player, a memory of the steps at which it acted: what it saw, and what it did. They predict its next action
-from that memory and what it sees now, and are trained to do so on whole episodes. Re-implementations of ideas, not of code:
+`LearnedOpponents` infers types by Bayes' rule; the models here have, for each opponent, a
+memory of the steps at which it acted: its view and its action. They predict its next
+action from that memory and its current view, and are trained on whole episodes.
+Re-implementations of ideas, not of code:
 
-    recurrent    a GRU's state, anew in each episode: LIAM (Papoudakis, Christianos, Albrecht: "Agent Modelling under Partial
-                 Observability for Deep Reinforcement Learning", 2021). Theirs reads the agent's own observations and also
-                 reconstructs the others'; here what the others see and do is read, as by every model of this library.
-    in_context   attention over a window of the last steps, which goes on from one episode against the same others to the next:
-                 TAO (Jing et al.: "Towards Offline Opponent Modeling with In-context Learning", 2024) and OMIS (Jing et al.:
-                 "Opponent Modeling with In-context Search", 2024). One layer, which predicts actions; the reply is planned.
+    recurrent    a GRU's state, reset in each episode: LIAM (Papoudakis, Christianos,
+                 Albrecht: "Agent Modelling under Partial Observability for Deep
+                 Reinforcement Learning", 2021). LIAM reads the agent's own observations
+                 and also reconstructs those of the opponents; here, as in every model of
+                 this library, the opponents' views and actions are the input.
+    in_context   attention over a window of the last steps, which continues from one
+                 episode against the same opponents to the next: TAO (Jing et al.:
+                 "Towards Offline Opponent Modeling with In-context Learning", 2024) and
+                 OMIS (Jing et al.: "Opponent Modeling with In-context Search", 2024).
+                 One layer, which predicts actions; the reply is planned.
 
-What is believed about *who* the others are, which the value is told, is read off the same memory by a linear probe whose gradient stops
-there: the labels of who played do not shape the memory.
+The posterior over types, which the value is conditioned on, is read from the same memory
+by a linear probe. Its gradient stops there: labels of types do not train the memory.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
 from bestreply.models.networks import MLP, linear
 from bestreply.opponents.base import (
+    Belief,
     OpponentModel,
     opponent_inputs,
     opponent_legal,
 )
-from bestreply.types import ABSENT
+from bestreply.types import ABSENT, Array
 
 HEADS = 4
-"""Of the attention."""
+"""Attention heads."""
 
 
 class Recurrent(eqx.Module):
-    """The memory as the state of a GRU (Cho et al., 2014)."""
+    """A memory that is the state of a GRU (Cho et al., 2014)."""
 
     cell: eqx.nn.GRUCell
 
-    def __init__(self, width: int, *, key: jax.Array) -> None:
+    def __init__(self, width: int, *, key: PRNGKeyArray) -> None:
         self.cell = eqx.nn.GRUCell(width, width, key=key)
 
-    def start(self) -> Array:
+    def start(self) -> Float[Array, " F"]:
+        """Return the empty memory."""
         return jnp.zeros(self.cell.hidden_size)
 
-    def write(self, memory: Array, token: Array) -> Array:
+    def write(
+        self, memory: Float[Array, " F"], token: Float[Array, " F"]
+    ) -> Float[Array, " F"]:
+        """Return the memory after a step.
+
+        Args:
+            memory: the memory before.
+            token: features of the step's view and action.
+        """
         return self.cell(token, memory)
 
-    def read(self, memory: Array, look: Array) -> Array:
-        """What there is to know before acting at `look`."""
+    def read(
+        self, memory: Float[Array, " F"], view: Float[Array, " F"]
+    ) -> Float[Array, " F"]:
+        """Return the features that predict the next action.
+
+        Args:
+            memory: the memory.
+            view: features of the current view; unused here.
+        """
         return memory
 
-    def summary(self, memory: Array) -> Array:
-        """What there is to know of who it is."""
+    def summary(self, memory: Float[Array, " F"]) -> Float[Array, " F"]:
+        """Return the features that identify the type.
+
+        Args:
+            memory: the memory.
+        """
         return memory
 
-    def renew(self, memory: Array) -> Array:
-        """The memory at the start of a further episode."""
+    def renew(self, memory: Float[Array, " F"]) -> Float[Array, " F"]:
+        """Return the memory at the start of a further episode.
+
+        Args:
+            memory: the memory at the end of the last one; unused here.
+        """
         return self.start()
 
-    def along(
+    def read_all(
         self,
-        looks: Float[Array, "S F"],
+        views: Float[Array, "S F"],
         tokens: Float[Array, "S F"],
         acted: Bool[Array, " S"],
     ) -> tuple[Float[Array, "S F"], Float[Array, "S F"]]:
-        """`read` and `summary` before each of S steps from the start."""
+        """Return `read` and `summary` before each of S steps from the start.
 
-        def step(memory: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
-            token, there = at
-            return jnp.where(there, self.write(memory, token), memory), memory
+        Args:
+            views: features of the view at each step.
+            tokens: features of each step.
+            acted: steps at which the player acted; the others are not written.
+        """
+
+        def step(
+            memory: Array, row: tuple[Array, Array]
+        ) -> tuple[Array, Array]:
+            token, acted = row
+            after = jnp.where(acted, self.write(memory, token), memory)
+            return after, memory
 
         before = jax.lax.scan(step, self.start(), (tokens, acted))[1]
         return before, before
 
 
-class Remembered(NamedTuple):
-    """The last steps at which a player acted, in a ring."""
+class Ring(NamedTuple):
+    """The last W steps at which a player acted, in a ring buffer."""
 
     tokens: Float[Array, "W F"]
-    seen: Int[Array, ""]  # steps in all
+    seen: Int[Array, ""]  # number of steps written
 
 
 class Window(eqx.Module):
-    """The memory as the last `size` steps, read by attention: how much a step counts falls with its age, at a learned rate for each
-    head (ALiBi: Press, Smith, Lewis, 2022)."""
+    """A memory of the last `size` steps, read by attention; methods as of `Recurrent`.
+
+    The score of a step falls with its age, at a learned rate for each head (ALiBi:
+    Press, Smith, Lewis, 2022).
+    """
 
     query: eqx.nn.Linear
     key: eqx.nn.Linear
-    content: eqx.nn.Linear
-    who: Float[Array, " F"]  # asks who it is, whatever it sees
-    nothing: Float[Array, "2 F"]  # key and content of an empty memory
+    value: eqx.nn.Linear
+    summary_query: Float[Array, " F"]  # independent of the view
+    empty: Float[Array, "2 F"]  # key and value of an empty memory
     slopes: Float[Array, " H"]
     size: int = eqx.field(static=True)
 
-    def __init__(self, width: int, size: int, *, key: jax.Array) -> None:
+    def __init__(self, width: int, size: int, *, key: PRNGKeyArray) -> None:
         keys = jax.random.split(key, 4)
-        self.query, self.key, self.content = (
+        self.query, self.key, self.value = (
             eqx.nn.Linear(width, width, key=k) for k in keys[:3]
         )
-        self.who = jax.random.normal(keys[3], (width,))
-        self.nothing = jnp.zeros((2, width))
+        self.summary_query = jax.random.normal(keys[3], (width,))
+        self.empty = jnp.zeros((2, width))
         self.slopes = jnp.geomspace(0.01, 0.3, HEADS)
         self.size = size
 
-    def start(self) -> Remembered:
-        return Remembered(jnp.zeros((self.size, len(self.who))), jnp.int32(0))
+    def start(self) -> Ring:
+        """Return the empty memory."""
+        tokens = jnp.zeros((self.size, len(self.summary_query)))
+        return Ring(tokens, jnp.int32(0))
 
-    def write(self, memory: Remembered, token: Array) -> Remembered:
-        return Remembered(
-            memory.tokens.at[memory.seen % self.size].set(token),
-            memory.seen + 1,
-        )
+    def write(self, memory: Ring, token: Float[Array, " F"]) -> Ring:
+        """Return the memory after a step.
 
-    def read(self, memory: Remembered, look: Array) -> Array:
-        age = (
-            memory.seen - 1 - jnp.arange(self.size)
-        ) % self.size  # 0: the step before
-        return self._attend(
-            look[None], memory.tokens, age[None], (age < memory.seen)[None]
-        )[0]
+        Args:
+            memory: the memory before.
+            token: features of the step's view and action.
+        """
+        tokens = memory.tokens.at[memory.seen % self.size].set(token)
+        return Ring(tokens, memory.seen + 1)
 
-    def summary(self, memory: Remembered) -> Array:
-        return self.read(memory, self.who)
+    def read(
+        self, memory: Ring, view: Float[Array, " F"]
+    ) -> Float[Array, " F"]:
+        """Return the features that predict the next action.
 
-    def renew(self, memory: Remembered) -> Remembered:
+        Args:
+            memory: the memory.
+            view: features of the current view, the query.
+        """
+        # age of each entry: 0 is the last step
+        age = (memory.seen - 1 - jnp.arange(self.size)) % self.size
+        written = age < memory.seen
+        read = self._attend(view[None], memory.tokens, age[None], written[None])
+        return read[0]
+
+    def summary(self, memory: Ring) -> Float[Array, " F"]:
+        """Return the features that identify the type.
+
+        Args:
+            memory: the memory.
+        """
+        return self.read(memory, self.summary_query)
+
+    def renew(self, memory: Ring) -> Ring:
+        """Return the memory at the start of a further episode: it is kept.
+
+        Args:
+            memory: the memory at the end of the last one.
+        """
         return memory
 
-    def along(
+    def read_all(
         self,
-        looks: Float[Array, "S F"],
+        views: Float[Array, "S F"],
         tokens: Float[Array, "S F"],
         acted: Bool[Array, " S"],
     ) -> tuple[Float[Array, "S F"], Float[Array, "S F"]]:
-        count = jnp.cumsum(acted) - acted  # steps acted before
-        age = count[:, None] - 1 - count[None]
-        there = acted[None] & (age >= 0) & (age < self.size)
-        asked = jnp.broadcast_to(self.who, looks.shape)
-        return self._attend(looks, tokens, age, there), self._attend(
-            asked, tokens, age, there
+        """Return `read` and `summary` before each of S steps from the start.
+
+        Args:
+            views: features of the view at each step.
+            tokens: features of each step.
+            acted: steps at which the player acted; the others are not written.
+        """
+        before = jnp.cumsum(acted) - acted  # actions before each step
+        age = before[:, None] - 1 - before[None]
+        written = acted[None] & (age >= 0) & (age < self.size)
+        query = jnp.broadcast_to(self.summary_query, views.shape)
+        return (
+            self._attend(views, tokens, age, written),
+            self._attend(query, tokens, age, written),
         )
 
     def _attend(
-        self, asked: Array, tokens: Array, age: Array, there: Array
+        self,
+        queries: Float[Array, "S F"],
+        tokens: Float[Array, "W F"],
+        age: Int[Array, "S W"],
+        written: Bool[Array, "S W"],
     ) -> Float[Array, "S F"]:
-        def heads(x: Array) -> Array:
+        def heads(x: Array) -> Float[Array, "... H D"]:
             return x.reshape(len(x), HEADS, -1)
 
-        key, content = (
-            heads(jnp.concatenate([none[None], linear(layer, tokens)]))
-            for none, layer in zip(
-                self.nothing, (self.key, self.content), strict=True
-            )
+        layers = zip(self.empty, (self.key, self.value), strict=True)
+        key, value = (
+            heads(jnp.concatenate([empty[None], linear(layer, tokens)]))
+            for empty, layer in layers
         )
-        query = heads(linear(self.query, asked))
+        query = heads(linear(self.query, queries))
         score = jnp.einsum("shf,whf->hsw", query, key) / query.shape[2] ** 0.5
-        fades = jnp.pad(
-            jnp.abs(self.slopes)[:, None, None] * age, ((0, 0), (0, 0), (1, 0))
-        )
-        known = jnp.pad(there, ((0, 0), (1, 0)), constant_values=True)
-        weight = jax.nn.softmax(jnp.where(known, score - fades, -1e9), axis=-1)
-        return jnp.einsum("hsw,whf->shf", weight, content).reshape(asked.shape)
+        decay = jnp.abs(self.slopes)[:, None, None] * age
+        decay = jnp.pad(decay, ((0, 0), (0, 0), (1, 0)))
+        usable = jnp.pad(written, ((0, 0), (1, 0)), constant_values=True)
+        weight = jax.nn.softmax(jnp.where(usable, score - decay, -1e9), axis=-1)
+        read = jnp.einsum("hsw,whf->shf", weight, value)
+        return read.reshape(queries.shape)
 
 
-class Read(NamedTuple):
-    """What a model makes of one player's steps, each seen from the steps before."""
+class Predictions(NamedTuple):
+    """Log-probabilities of one player's steps, each given the steps before."""
 
     action: Float[Array, "S A"]  # log pi_hat(a | history, view)
-    who: Float[Array, "S G"]  # log P(goal or type | history)
+    types: Float[Array, "S G"]  # log P(type | history)
 
 
 class SequenceOpponents(OpponentModel):
-    """pi_hat_j(a_j | what j was seen to do, what it sees now), for each other player; the belief is their memories [N-1, ...].
+    """pi_hat_j(a_j | past views and actions, current view) of each opponent.
 
-    The posterior is over the same goals or types as that of the `LearnedOpponents` beside which it was trained.
+    The belief holds each opponent's memory [N-1, ...]. The posterior is over the types
+    of the `LearnedOpponents` that is trained beside it.
     """
 
-    look: MLP  # what a player sees -> F
-    token: MLP  # and what it did there -> F
+    view_net: MLP  # view -> F
+    token_net: MLP  # view features and action -> F
     memory: Recurrent | Window
-    act: MLP
+    policy_net: MLP
     probe: eqx.nn.Linear
     game: Game = eqx.field(static=True)
 
     @classmethod
     def create(
-        cls, game: Game, config: ModelConfig, goals: int, *, key: jax.Array
+        cls, game: Game, config: ModelConfig, goals: int, *, key: PRNGKeyArray
     ) -> "SequenceOpponents":
-        """An untrained model, of the kind `config.opponents`."""
+        """Return an untrained model of the kind `config.opponents`.
+
+        Args:
+            game: gives the shapes.
+            config: sizes of the networks.
+            goals: number of types, G.
+            key: for the initial weights.
+        """
         keys = jax.random.split(key, 5)
         width, hidden = config.width // HEADS * HEADS or HEADS, (config.width,)
-        seen = opponent_inputs(game, jnp.zeros(game.obs_shape)).shape[1]
-        memory = (
-            Recurrent(width, key=keys[2])
-            if config.opponents == "recurrent"
-            else Window(width, config.context, key=keys[2])
-        )
+        inputs = opponent_inputs(game, jnp.zeros(game.obs_shape)).shape[1]
+        if config.opponents == "recurrent":
+            memory = Recurrent(width, key=keys[2])
+        else:
+            memory = Window(width, config.context, key=keys[2])
+        actions = game.num_actions
         return cls(
-            look=MLP(seen, hidden * (config.depth - 1), width, key=keys[0]),
-            token=MLP(width + game.num_actions, hidden, width, key=keys[1]),
+            view_net=MLP(
+                inputs, hidden * (config.depth - 1), width, key=keys[0]
+            ),
+            token_net=MLP(width + actions, hidden, width, key=keys[1]),
             memory=memory,
-            act=MLP(2 * width, hidden, game.num_actions, key=keys[3]),
+            policy_net=MLP(2 * width, hidden, actions, key=keys[3]),
             probe=eqx.nn.Linear(width, goals, key=keys[4]),
             game=game,
         )
 
-    def init(self) -> Any:
-        start = self.memory.start()
+    def init(self) -> Belief:
+        others = self.game.num_players - 1
         return jax.tree.map(
-            lambda x: jnp.broadcast_to(
-                x, (self.game.num_players - 1, *x.shape)
-            ),
-            start,
+            lambda x: jnp.broadcast_to(x, (others, *x.shape)),
+            self.memory.start(),
         )
 
-    def renew(self, belief: Any) -> Any:
+    def renew(self, belief: Belief) -> Belief:
         return jax.vmap(self.memory.renew)(belief)
 
     def predict(
-        self, belief: Any, obs: Array, legal: Array
+        self,
+        belief: Belief,
+        obs: Float[Array, "*obs"],
+        legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
-        looks = jax.vmap(self.look)(opponent_inputs(self.game, obs))
-        read = jax.vmap(self.memory.read)(belief, looks)
-        return jnp.exp(
-            jax.vmap(self._policy)(looks, read, opponent_legal(self.game, obs))
-        )
+        views = jax.vmap(self.view_net)(opponent_inputs(self.game, obs))
+        read = jax.vmap(self.memory.read)(belief, views)
+        masks = opponent_legal(self.game, obs)
+        return jnp.exp(jax.vmap(self._log_policy)(views, read, masks))
 
     def update(
-        self, belief: Any, obs: Array, actions: Array, present: Array
-    ) -> Any:
-        others = actions[1:]
-        looks = jax.vmap(self.look)(opponent_inputs(self.game, obs))
-        after = jax.vmap(self.memory.write)(
-            belief, jax.vmap(self._token)(looks, others)
-        )
-        acted = present[1:] & (others != ABSENT)
-        return jax.tree.map(
-            lambda new, old: jnp.where(
-                acted.reshape(-1, *[1] * (new.ndim - 1)), new, old
-            ),
-            after,
-            belief,
-        )
-
-    def posterior(self, belief: Any) -> Float[Array, "others G"]:
-        return jax.nn.softmax(
-            jax.vmap(lambda m: linear(self.probe, self.memory.summary(m)))(
-                belief
-            )
-        )
-
-    def along(
         self,
-        seen: Float[Array, "S I"],
+        belief: Belief,
+        obs: Float[Array, "*obs"],
+        actions: Int[Array, " N"],
+        present: Bool[Array, " N"],
+    ) -> Belief:
+        others = actions[1:]
+        views = jax.vmap(self.view_net)(opponent_inputs(self.game, obs))
+        tokens = jax.vmap(self._token)(views, others)
+        acted = present[1:] & (others != ABSENT)
+
+        def keep_if_absent(new: Array, old: Array) -> Array:
+            mask = acted.reshape(-1, *[1] * (new.ndim - 1))
+            return jnp.where(mask, new, old)
+
+        after: PyTree = jax.vmap(self.memory.write)(belief, tokens)
+        return jax.tree.map(keep_if_absent, after, belief)
+
+    def posterior(self, belief: Belief) -> Float[Array, "others G"]:
+        def logits(memory: PyTree) -> Float[Array, " G"]:
+            return linear(self.probe, self.memory.summary(memory))
+
+        return jax.nn.softmax(jax.vmap(logits)(belief))
+
+    def predict_all(
+        self,
+        inputs: Float[Array, "S I"],
         legal: Bool[Array, "S A"],
         actions: Int[Array, " S"],
-    ) -> Read:
-        """One player's steps at once, for training: what it saw (`opponent_inputs`), could do and did; ABSENT where it did not act."""
-        looks = jax.vmap(self.look)(seen)
-        read, summary = self.memory.along(
-            looks, jax.vmap(self._token)(looks, actions), actions != ABSENT
-        )
-        who = linear(self.probe, jax.lax.stop_gradient(summary))
-        return Read(
-            jax.vmap(self._policy)(looks, read, legal), jax.nn.log_softmax(who)
-        )
+    ) -> Predictions:
+        """Return predictions of one player's steps, for training.
 
-    def _token(self, look: Array, action: Array) -> Array:
-        return self.token(
-            jnp.concatenate(
-                [look, jax.nn.one_hot(action, self.game.num_actions)]
-            )
-        )
+        Args:
+            inputs: its views (`opponent_inputs`).
+            legal: its legal actions.
+            actions: its actions; ABSENT where it did not act.
+        """
+        views = jax.vmap(self.view_net)(inputs)
+        tokens = jax.vmap(self._token)(views, actions)
+        read, summary = self.memory.read_all(views, tokens, actions != ABSENT)
+        log_policy = jax.vmap(self._log_policy)(views, read, legal)
+        types = linear(self.probe, jax.lax.stop_gradient(summary))
+        return Predictions(log_policy, jax.nn.log_softmax(types))
 
-    def _policy(
-        self, look: Array, read: Array, legal: Array
+    def _token(
+        self, view: Float[Array, " F"], action: Int[Array, ""]
+    ) -> Float[Array, " F"]:
+        one_hot = jax.nn.one_hot(action, self.game.num_actions)
+        return self.token_net(jnp.concatenate([view, one_hot]))
+
+    def _log_policy(
+        self,
+        view: Float[Array, " F"],
+        read: Float[Array, " F"],
+        legal: Bool[Array, " A"],
     ) -> Float[Array, " A"]:
-        return jax.nn.log_softmax(
-            jnp.where(legal, self.act(jnp.concatenate([look, read])), -1e9)
-        )
+        logits = self.policy_net(jnp.concatenate([view, read]))
+        return jax.nn.log_softmax(jnp.where(legal, logits, -1e9))

@@ -1,72 +1,99 @@
-"""Subgoals that nobody labelled: discrete codes of a future state.
+"""Subgoals without labels: discrete codes of a future state.
 
-The code of a player at step t is what the state h steps on shows: q(c | o_t, o_{t+h}), of what the player sees now and of what it will
-see then, or when its play ends if that is sooner. It is told of states alone, never of the actions between; the best code is the one from
-which those follow best:
+The code of a player at step t encodes the state h steps later, q(c | o_t, o_{t+h}): what
+the player observes now, and h steps later or at the end of its play. It depends on
+states alone, not on the actions between; the best code is the one from which those
+actions can be predicted best:
 
-    maximise over q and pi_hat   E_{c ~ q(. | o_t, o_{t+h})}[ log pi_hat_c(a_u | o_u) ],   t <= u < t + h,
+    maximise over q and pi_hat
+        E_{c ~ q(. | o_t, o_{t+h})}[ log pi_hat_c(a_u | o_u) ],   t <= u < t + h
 
-a discrete autoencoder of stretches of play (van den Oord, Vinyals, Kavukcuoglu, "Neural discrete representation learning", 2017) in which
-the expectation is a sum, and exact. Left to itself it comes to rest with one code for everything. So in the first half of the training
-the codes are ways to act (`bestreply.opponents.latent_codes`), which q learns to tell from what they lead to; then q alone says what a code is.
+a discrete autoencoder of segments of play (van den Oord, Vinyals, Kavukcuoglu, "Neural
+discrete representation learning", 2017) in which the expectation is an exact sum. From
+random weights, training converges to a single code. In the first half of training the
+codes are therefore policies (`bestreply.opponents.latent_codes`), which q learns to
+predict from states; then q alone defines the code.
 
-At play the future state is not known, and the code is inferred from the past by the Bayes filter of `LearnedOpponents`. Subgoals read off
-a future state are the idea of OMG (Yu et al., "Opponent modeling based on subgoal inference", 2024), who infer theirs by a network.
+During play the future state is unknown, and the code is inferred from the past by the
+Bayes filter of `LearnedOpponents`. Subgoals from a future state are the idea of OMG (Yu
+et al., "Opponent modeling based on subgoal inference", 2024), which infers them by a
+network.
 """
 
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from bestreply.config import RunConfig
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.replay.moa_buffer import Index
-from bestreply.types import ABSENT, Episodes
+from bestreply.types import ABSENT, Array, Episodes
 
 
-def updates_by_play(config: RunConfig) -> int:
-    """Gradient steps in which codes are ways to act still."""
+def policy_code_updates(config: RunConfig) -> int:
+    """Return the number of gradient steps in which codes still are policies.
+
+    Args:
+        config: configuration of the run.
+    """
     return config.train.opponent_updates // 2
 
 
-def now_and_then(
+def segment_ends(
     episodes: Episodes, at: Index, horizon: int
 ) -> tuple[Float[Array, "*B obs"], Float[Array, "*B obs"]]:
-    """What the seats at `at` see, and what they see `horizon` steps later, or at the end of their play."""
+    """Return what seats observe at `at`, and `horizon` steps later.
+
+    Args:
+        episodes: logged play.
+        at: rows, steps and seats.
+        horizon: steps, h; at most to the end of the seat's play.
+    """
     row, step, seat = at
     length = (jnp.asarray(episodes.action) != ABSENT).sum(1)[row, seat]
-    then = jnp.minimum(step + horizon, length)
-    return episodes.obs[row, step, seat], episodes.obs[row, then, seat]
+    end = jnp.minimum(step + horizon, length)
+    return episodes.obs[row, step, seat], episodes.obs[row, end, seat]
 
 
-def log_code(
-    model: LearnedOpponents, now: Array, then: Array
+def log_code_posterior(
+    model: LearnedOpponents,
+    start: Float[Array, "*obs"],
+    end: Float[Array, "*obs"],
 ) -> Float[Array, " G"]:
-    """log q(c | now, then), of one player's observations."""
+    """Return log q(c | o_t, o_{t+h}) of one player's observations.
+
+    Args:
+        model: a model with subgoals.
+        start: o_t.
+        end: o_{t+h}.
+    """
     assert model.subgoal is not None
-    return jax.nn.log_softmax(
-        model.subgoal(jnp.concatenate([now.reshape(-1), then.reshape(-1)]))
-    )
+    inputs = jnp.concatenate([start.reshape(-1), end.reshape(-1)])
+    return jax.nn.log_softmax(model.subgoal(inputs))
 
 
 @partial(jax.jit, static_argnames="horizon")
 def subgoal_weights(
     model: LearnedOpponents, episodes: Episodes, horizon: int
 ) -> Float[Array, "E T N G"]:
-    """q(c | o_t, o_{t+h}) of every step of every seat; 0 where it did not act."""
+    """Return q(c | o_t, o_{t+h}) of every step of every seat; 0 where it did not act.
+
+    Args:
+        model: a model with subgoals.
+        episodes: logged play.
+        horizon: steps, h.
+    """
     steps = jnp.arange(episodes.action.shape[1])
 
     def seat(obs: Array, acted: Array) -> Array:
-        then = jnp.minimum(steps + horizon, acted.sum())
-        return (
-            jnp.exp(jax.vmap(partial(log_code, model))(obs[:-1], obs[then]))
-            * acted[:, None]
-        )
+        ends = obs[jnp.minimum(steps + horizon, acted.sum())]
+        log_q = jax.vmap(partial(log_code_posterior, model))(obs[:-1], ends)
+        return jnp.exp(log_q) * acted[:, None]
 
-    def episode(args: tuple[Array, Array]) -> Array:
-        obs, action = args
+    def episode(arrays: tuple[Array, Array]) -> Array:
+        obs, action = arrays
         return jax.vmap(seat, in_axes=1, out_axes=1)(obs, action != ABSENT)
 
     return jax.lax.map(episode, (episodes.obs, episodes.action), batch_size=64)

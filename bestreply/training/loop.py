@@ -19,7 +19,7 @@ from bestreply.opponents.filtering import follow_beliefs, policy_ratios
 from bestreply.opponents.labels import label_weights, labels_change
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
-from bestreply.opponents.subgoals import updates_by_play
+from bestreply.opponents.subgoals import policy_code_updates
 from bestreply.replay.histories import Seatings, seatings
 from bestreply.replay.moa_buffer import BufferState
 from bestreply.training.imagination import imagine_starts
@@ -206,7 +206,7 @@ def fit_opponents(
 
     def data(train_state: TrainState) -> tuple[BufferState, Array | None]:
         made = updates_made(train_state, OPPONENTS.counter)
-        if config.model.subgoals and made >= updates_by_play(config):
+        if config.model.subgoals and made >= policy_code_updates(config):
             return buffer, None  # every update changes the weights: no table
         return buffer, weights(train_state) if fixed is None else fixed
 
@@ -234,7 +234,7 @@ def _label_weights(
 ) -> Float[Array, "E T N G"]:
     """Return `label_weights` by the opponent model as trained so far."""
     made, model = int(train_state.opponent_updates), train_state.opponents
-    if made < updates_by_play(config):
+    if made < policy_code_updates(config):
         model = dataclasses.replace(model, subgoal=None)
     return jnp.asarray(
         label_weights(config, model, buffer.episodes, trained=made > 0)

@@ -21,7 +21,7 @@ from bestreply.opponents.base import opponent_inputs, opponent_legal
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.sequence import SequenceOpponents
-from bestreply.opponents.subgoals import log_code, now_and_then
+from bestreply.opponents.subgoals import log_code_posterior, segment_ends
 from bestreply.replay.histories import (
     History,
     Seatings,
@@ -204,7 +204,9 @@ def subgoal_step(
 
     def loss(networks: PyTree) -> tuple[Float[Array, ""], Metrics]:
         model = _with_networks(train_state.opponents, networks)
-        log_codes = jax.vmap(jax.vmap(partial(log_code, model)))(*segment)
+        log_codes = jax.vmap(jax.vmap(partial(log_code_posterior, model)))(
+            *segment
+        )
         counts = jnp.exp(log_codes) if labels is None else labels
         step, counts = augmented(config, game, at, counts, symmetry_key)
         losses = {"log_loss": opponent_loss(model, step, counts)}
@@ -235,7 +237,7 @@ def _segments(
     others = jnp.asarray(ego_order(game.num_players)[:, 1:])[index.seat]
     back = jax.random.randint(back_key, (batch,), 0, horizon)
     start = jnp.maximum(index.step - back, 0)
-    segment = now_and_then(
+    segment = segment_ends(
         buffer.episodes,
         Index(index.row[:, None], start[:, None], others),
         horizon,
@@ -274,13 +276,13 @@ def history_loss(
         action = history.action.reshape(-1)
         acted = action != ABSENT
         weight = history.weight.reshape(len(action), -1) * acted[:, None]
-        read = model.along(inputs, legal, action)
+        read = model.predict_all(inputs, legal, action)
         log_probs = jnp.take_along_axis(
             read.action, jnp.maximum(action, 0)[:, None], 1
         )[:, 0]
         return (
             jnp.where(acted, log_probs, 0.0).sum(),
-            (weight * read.who).sum(),
+            (weight * read.types).sum(),
             weight.sum(),
         )
 

@@ -86,12 +86,12 @@ def test_against_every_history(hazard):
         model.posterior(belief)[0], now / total, rtol=1e-4
     )
     np.testing.assert_allclose(
-        model.changed(belief)[0], 1 - still / total, rtol=1e-4
+        model.change_probability(belief)[0], 1 - still / total, rtol=1e-4
     )
     np.testing.assert_allclose(
         belief.joint[0].sum(1)[:6], lengths / total, rtol=1e-4, atol=1e-6
     )
-    assert model.since(belief)[0] == lengths.argmax()
+    assert model.steps_since_change(belief)[0] == lengths.argmax()
 
 
 def test_prediction_is_that_of_the_belief():
@@ -130,14 +130,18 @@ def test_a_change_of_mind_is_noticed_and_dated():
     )
     belief = follow(model, [0] * 40)
     assert (
-        model.changed(belief)[0] < 0.6 and model.posterior(belief)[0, 0] > 0.9
+        model.change_probability(belief)[0] < 0.6
+        and model.posterior(belief)[0, 0] > 0.9
     )
     belief = follow(model, [1] * 6, belief)
     assert (
-        model.changed(belief)[0] > 0.95 and model.posterior(belief)[0, 1] > 0.8
+        model.change_probability(belief)[0] > 0.95
+        and model.posterior(belief)[0, 1] > 0.8
     )
-    assert abs(int(model.since(belief)[0]) - 6) <= 1
-    assert stubborn.changed(follow(stubborn, [0] * 8 + [1] * 4))[0] == 0
+    assert abs(int(model.steps_since_change(belief)[0]) - 6) <= 1
+    assert (
+        stubborn.change_probability(follow(stubborn, [0] * 8 + [1] * 4))[0] == 0
+    )
 
 
 def test_alarms_are_as_often_false_as_they_say():
@@ -171,7 +175,7 @@ def test_alarms_are_as_often_false_as_they_say():
                 jnp.stack([0, action]),
                 PRESENT,
             )
-            return belief, model.changed(belief)[0]
+            return belief, model.change_probability(belief)[0]
 
         return jax.lax.scan(step, model.init(), actions)[1]
 
@@ -210,7 +214,7 @@ def test_earlier_episodes_count_by_hand():
 def test_none_of_these():
     """Half heads is type 2; always 0 then 1 in turn is nobody's habit; counts learn a player that never plays 0."""
     model = believer(unknown_type_prior=0.1)
-    assert model.strange(model.init())[0] == pytest.approx(0.1)
+    assert model.unknown_type_probability(model.init())[0] == pytest.approx(0.1)
     game = make_game("matrix(table=prisoners_dilemma, rounds=40)")
     model = ChangepointOpponents(
         Fixed(
@@ -222,9 +226,9 @@ def test_none_of_these():
         unknown_type_prior=0.1,
     )
     known = follow(model, [0, 0, 1, 0, 0, 0, 0, 0, 0, 0])
-    assert model.strange(known)[0] < 0.1
+    assert model.unknown_type_probability(known)[0] < 0.1
     always = follow(model, [1] * 30)
-    assert model.strange(always)[0] > 0.7
+    assert model.unknown_type_probability(always)[0] > 0.7
     assert (
         model.predict(always, jnp.zeros(game.obs_shape), jnp.ones(2, bool))[
             0, 1
@@ -255,14 +259,14 @@ def test_one_that_is_two_types_by_turns():
         whose = counts / counts.sum() * experts[:, action]
         counts += whose / whose.sum()
     np.testing.assert_allclose(
-        model.chances(found)[0], counts / counts.sum(), atol=1e-5
+        model.mixture_weights(found)[0], counts / counts.sum(), atol=1e-5
     )
-    predicted = model.each(found, jnp.zeros(game.obs_shape))[0, -1]
+    predicted = model.type_policies(found, jnp.zeros(game.obs_shape))[0, -1]
     np.testing.assert_allclose(
         predicted, counts / counts.sum() @ experts, atol=1e-5
     )
     assert predicted[1] == pytest.approx(1 / 3, abs=0.05)
-    assert model.strange(found)[0] > 0.95
+    assert model.unknown_type_probability(found)[0] > 0.95
     np.testing.assert_allclose(model.posterior(found).sum(1), 1, rtol=1e-5)
 
 
@@ -286,7 +290,10 @@ def test_nothing_is_ruled_out_for_good(settings):
         and (np.asarray(model.posterior(belief)) > 0).all()
     )
     back = follow(model, [1] * 100, belief)
-    assert model.posterior(back)[0, 1] > 0.5 or model.strange(back)[0] > 0.5
+    assert (
+        model.posterior(back)[0, 1] > 0.5
+        or model.unknown_type_probability(back)[0] > 0.5
+    )
 
 
 def test_who_has_left_is_not_judged():
@@ -328,6 +335,6 @@ def test_told_when_it_happens():
 @pytest.mark.parametrize("name", ["hazard", "memory", "unknown_type_prior"])
 def test_nonsense_is_refused(name):
     with pytest.raises(
-        ValueError, match=f"{name}=1.0; expected: at least 0 and less than 1"
+        ValueError, match=f"{name}=1.0: expected at least 0 and less than 1"
     ):
         believer(**{name: 1.0})

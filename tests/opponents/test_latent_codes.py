@@ -13,7 +13,7 @@ from bestreply.analysis.belief_calibration import code_table
 from bestreply.config import CollectConfig, ModelConfig, RunConfig, TrainConfig
 from bestreply.opponents.filtering import follow_beliefs
 from bestreply.opponents.labels import label_weights
-from bestreply.opponents.latent_codes import first_codes, smooth_codes
+from bestreply.opponents.latent_codes import random_codes, smooth_codes
 from bestreply.replay.moa_buffer import fill
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import play
@@ -64,7 +64,7 @@ def test_without_a_hazard_an_episode_has_one_code():
 def test_before_anything_is_learned_codes_are_drawn_and_absent_steps_have_none():
     acted = np.ones((50, 3, 2), bool)
     acted[7, 1:, 0] = False
-    found = first_codes(acted, 4, seed=3)
+    found = random_codes(acted, 4, seed=3)
     assert (found.sum(-1) == acted).all()
     assert (found[:, 0].argmax(-1) == found[:, 1].argmax(-1))[acted[:, 1]].all()
     assert len(np.unique(found[:, 0].argmax(-1))) == 4

@@ -234,7 +234,7 @@ def test_rules_predict_what_the_players_were_about_to_do(game, players):
 def test_one_rule_for_each_other():
     game = make_game(HUNT)
     with pytest.raises(
-        ValueError, match="1 rules for 2 others; expected: one for each"
+        ValueError, match=r"players=\[.*\]: expected 2, one for each opponent"
     ):
         RuleOpponents((make_player("random", game),), game)
 

@@ -96,19 +96,19 @@ def test_all_steps_at_once_are_as_step_by_step(kind):
     action = jnp.concatenate([played.action[row, :, other] for row in (0, 1)])
     if kind == "recurrent":  # nothing is kept from one episode to the next
         halves = [
-            read.along(*(x[half] for x in (seen, legal, action)))
+            read.predict_all(*(x[half] for x in (seen, legal, action)))
             for half in (slice(0, 5), slice(5, 10))
         ]
         whole = jax.tree.map(lambda *x: jnp.concatenate(x), *halves)
     else:
-        whole = read.along(seen, legal, action)
+        whole = read.predict_all(seen, legal, action)
     for t, (probs, who) in enumerate(said):
         if action[t] == ABSENT:
             continue
         np.testing.assert_allclose(
             jnp.exp(whole.action[t]), probs[place], atol=1e-5
         )
-        np.testing.assert_allclose(jnp.exp(whole.who[t]), who[place], atol=1e-5)
+        np.testing.assert_allclose(jnp.exp(whole.types[t]), who[place], atol=1e-5)
     assert (
         np.ptp([probs[place] for probs, _ in said], axis=0).max() > 1e-3
     )  # it is not the same at every step
@@ -120,8 +120,8 @@ def test_a_window_forgets_what_is_older():
     looks, tokens = (
         jnp.asarray(rng.normal(size=(6, 8)), jnp.float32) for _ in range(2)
     )
-    said = read.memory.along(looks, tokens, jnp.ones(6, bool))[0]
-    other = read.memory.along(looks, tokens.at[:2].add(1.0), jnp.ones(6, bool))[
+    said = read.memory.read_all(looks, tokens, jnp.ones(6, bool))[0]
+    other = read.memory.read_all(looks, tokens.at[:2].add(1.0), jnp.ones(6, bool))[
         0
     ]
     np.testing.assert_allclose(said[5], other[5], atol=1e-6)  # steps 2, 3, 4
@@ -163,7 +163,9 @@ def test_transform_histories_keep_the_player_in_sight():
     played = some_play(8)
     buffer, weights = fill(played), jnp.ones((*played.action.shape, 1))
     drawn = drawing(buffer, seatings(played), weights, jax.random.key(1), 32, 1)
-    turned = jax.jit(partial(transform_histories, HUNT))(drawn, jax.random.key(2))
+    turned = jax.jit(partial(transform_histories, HUNT))(
+        drawn, jax.random.key(2)
+    )
 
     def standing(
         history,

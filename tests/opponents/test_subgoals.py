@@ -13,7 +13,11 @@ from bestreply.config import CollectConfig, ModelConfig, RunConfig, TrainConfig
 from bestreply.opponents.filtering import follow_beliefs
 from bestreply.opponents.labels import label_weights
 from bestreply.opponents.learned import LearnedOpponents
-from bestreply.opponents.subgoals import log_code, now_and_then, subgoal_weights
+from bestreply.opponents.subgoals import (
+    log_code_posterior,
+    segment_ends,
+    subgoal_weights,
+)
 from bestreply.replay.moa_buffer import Index, fill
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import play
@@ -56,7 +60,7 @@ def test_what_a_code_is_shown_is_what_its_player_sees_now_and_then(left, model):
     """Or sees when its play ends; steps at which it did not act count for nothing."""
     weights = np.asarray(subgoal_weights(model, jax.device_put(left), HORIZON))
     rows = Index(*(jnp.asarray(x) for x in np.nonzero(left.action != ABSENT)))
-    seen = now_and_then(jax.device_put(left), rows, HORIZON)
+    seen = segment_ends(jax.device_put(left), rows, HORIZON)
     for number, (row, step, seat) in enumerate(
         zip(*(np.asarray(x) for x in rows), strict=True)
     ):
@@ -72,7 +76,9 @@ def test_what_a_code_is_shown_is_what_its_player_sees_now_and_then(left, model):
         np.testing.assert_array_equal(seen[0][number], now)
         np.testing.assert_array_equal(seen[1][number], then)
         if number % 7 == 0:
-            want = np.exp(log_code(model, jnp.asarray(now), jnp.asarray(then)))
+            want = np.exp(
+                log_code_posterior(model, jnp.asarray(now), jnp.asarray(then))
+            )
             np.testing.assert_allclose(
                 weights[row, step, seat], want, atol=1e-5
             )
