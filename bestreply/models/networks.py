@@ -20,6 +20,9 @@ def linear(
     Args:
         layer: weights and bias.
         x: inputs; any leading axes.
+
+    Returns:
+        The outputs, with the same leading axes.
     """
     y = x @ layer.weight.T
     return y if layer.bias is None else y + layer.bias

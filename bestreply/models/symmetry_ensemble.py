@@ -113,6 +113,9 @@ def averaged_over_symmetries(
         world: the learned model.
         game: its game.
         views: number of symmetries; 1 returns `world` itself.
+
+    Returns:
+        A model with the same latents and predictions.
     """
     if views == 1 or game.symmetries() is None:
         return world

@@ -123,6 +123,9 @@ class WorldModel(eqx.Module):
             z: latent.
             action: own action, a_i.
             others: opponent actions, a_j.
+
+        Returns:
+            The latent one step later.
         """
         joint = one_hot_actions(action, others, self.num_actions)
         return z + self.dynamics(z, joint)
@@ -159,6 +162,9 @@ class WorldModel(eqx.Module):
 
         Args:
             z: latent.
+
+        Returns:
+            The rounded observation.
         """
         obs = self.decode(z)
         rounded = (obs > 0.5).astype(obs.dtype)
@@ -176,6 +182,9 @@ class WorldModel(eqx.Module):
             z: latent.
             action: own action, a_i.
             others: opponent actions, a_j.
+
+        Returns:
+            The expected reward of the step, in units of the game.
         """
         joint = one_hot_actions(action, others, self.num_actions)
         return self.reward_net(z, joint)[0]
@@ -192,6 +201,9 @@ class WorldModel(eqx.Module):
             z: latent.
             action: own action.
             others: opponent actions.
+
+        Returns:
+            A logit.
         """
         joint = one_hot_actions(action, others, self.num_actions)
         return self.continuation(z, joint)[0]
@@ -209,6 +221,9 @@ class WorldModel(eqx.Module):
 
         Args:
             z: latent.
+
+        Returns:
+            A mask with at least one action.
         """
         logits = self.legal(z)
         likeliest = jnp.arange(self.num_actions) == jnp.argmax(logits)
@@ -283,6 +298,9 @@ class WorldModel(eqx.Module):
         Args:
             z: latent.
             values: the value of each head.
+
+        Returns:
+            The values; unchanged unless heads are of actions.
         """
         if self.config.value_heads != "action":
             return values

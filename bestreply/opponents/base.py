@@ -122,6 +122,9 @@ def sees_opponents(game: Game) -> bool:
 
     Args:
         game: the game.
+
+    Returns:
+        True where `Game.perspective` is defined.
     """
     view = jax.eval_shape(
         lambda: game.perspective(jnp.zeros(game.obs_shape), 1)

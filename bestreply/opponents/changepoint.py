@@ -138,6 +138,9 @@ class ChangepointOpponents(OpponentModel):
         Args:
             belief: its counts define the policies of unknown types.
             obs: own observation.
+
+        Returns:
+            Action probabilities.
         """
         known = jnp.exp(self.model.logits(obs))
         if not self.unknown_type_prior:
@@ -241,6 +244,9 @@ class ChangepointOpponents(OpponentModel):
 
         Args:
             belief: the belief.
+
+        Returns:
+            Probabilities that sum to 1 for each opponent.
         """
         goals, prior = self.model.goals, self.model.prior
         now = belief.joint.sum(1)
@@ -269,6 +275,9 @@ class ChangepointOpponents(OpponentModel):
 
         Args:
             belief: the belief.
+
+        Returns:
+            Probabilities; 0 where no changes are expected (`hazard` 0).
         """
         if not self.hazard:
             return jnp.zeros(len(belief.joint))

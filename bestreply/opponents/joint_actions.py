@@ -58,6 +58,9 @@ def joint_count(actions: int, players: int, config: PlannerConfig) -> int:
         actions: actions of a seat, A.
         players: opponents, N - 1.
         config: settings of the planner.
+
+    Returns:
+        The number M.
     """
     every = actions**players
     return every if every <= config.joint_limit else config.samples
@@ -72,6 +75,9 @@ def stratified(
         probs: probabilities of the actions.
         key: for the draws and their order.
         samples: number of slices, M.
+
+    Returns:
+        Actions.
     """
     shift_key, order_key = jax.random.split(key)
     shift = jax.random.uniform(shift_key, (samples,))

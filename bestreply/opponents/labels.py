@@ -44,6 +44,9 @@ def labels_change(config: RunConfig) -> bool:
 
     Args:
         config: configuration of the run.
+
+    Returns:
+        True where weights depend on the opponent model.
     """
     types = opponent_types(config.model)
     return types.logged is None or (

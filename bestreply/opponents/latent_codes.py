@@ -93,6 +93,9 @@ def random_codes(
         acted: steps at which the seat acted.
         count: number of codes, G.
         seed: of the draws.
+
+    Returns:
+        Weights 1 and 0; 0 where the seat did not act.
     """
     episodes, _, players = acted.shape
     rng = np.random.default_rng(seed)

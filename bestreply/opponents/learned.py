@@ -57,6 +57,9 @@ class LearnedOpponents(OpponentModel):
             goals: number of types, G.
             key: for the initial weights.
             prior_mixing: fraction of the prior mixed into the belief at each step.
+
+        Returns:
+            The model.
         """
         hidden = (config.width,) * config.depth
         inputs = opponent_inputs(game, jnp.zeros(game.obs_shape)).shape[1]
@@ -82,6 +85,9 @@ class LearnedOpponents(OpponentModel):
 
         Args:
             obs: own observation.
+
+        Returns:
+            Log-probabilities.
         """
         views = opponent_inputs(self.game, obs)
         raw = jax.vmap(self.net)(views).reshape(

@@ -104,6 +104,9 @@ class Recurrent(eqx.Module):
             views: features of the view at each step.
             tokens: features of each step.
             acted: steps at which the player acted; the others are not written.
+
+        Returns:
+            Both are the state before each step.
         """
 
         def step(
@@ -150,7 +153,11 @@ class Window(eqx.Module):
         self.size = size
 
     def start(self) -> Ring:
-        """Return the empty memory."""
+        """Return the empty memory.
+
+        Returns:
+            A ring without steps.
+        """
         tokens = jnp.zeros((self.size, len(self.summary_query)))
         return Ring(tokens, jnp.int32(0))
 
@@ -160,6 +167,9 @@ class Window(eqx.Module):
         Args:
             memory: the memory before.
             token: features of the step's view and action.
+
+        Returns:
+            The ring with the step in place of the oldest one.
         """
         tokens = memory.tokens.at[memory.seen % self.size].set(token)
         return Ring(tokens, memory.seen + 1)
@@ -172,6 +182,9 @@ class Window(eqx.Module):
         Args:
             memory: the memory.
             view: features of the current view, the query.
+
+        Returns:
+            The attention's output.
         """
         # age of each entry: 0 is the last step
         age = (memory.seen - 1 - jnp.arange(self.size)) % self.size
@@ -207,6 +220,9 @@ class Window(eqx.Module):
             views: features of the view at each step.
             tokens: features of each step.
             acted: steps at which the player acted; the others are not written.
+
+        Returns:
+            The attention's outputs for both queries.
         """
         before = jnp.cumsum(acted) - acted  # actions before each step
         age = before[:, None] - 1 - before[None]
@@ -274,6 +290,9 @@ class SequenceOpponents(OpponentModel):
             config: sizes of the networks.
             goals: number of types, G.
             key: for the initial weights.
+
+        Returns:
+            The model.
         """
         keys = jax.random.split(key, 5)
         width, hidden = config.width // HEADS * HEADS or HEADS, (config.width,)
@@ -352,6 +371,9 @@ class SequenceOpponents(OpponentModel):
             inputs: its views (`opponent_inputs`).
             legal: its legal actions.
             actions: its actions; ABSENT where it did not act.
+
+        Returns:
+            Log-probabilities of actions and types before each step.
         """
         views = jax.vmap(self.view_net)(inputs)
         tokens = jax.vmap(self._token)(views, actions)

@@ -50,6 +50,9 @@ def segment_ends(
         episodes: logged play.
         at: rows, steps and seats.
         horizon: steps, h; at most to the end of the seat's play.
+
+    Returns:
+        Both observations.
     """
     row, step, seat = at
     length = (jnp.asarray(episodes.action) != ABSENT).sum(1)[row, seat]
@@ -68,6 +71,9 @@ def log_code_posterior(
         model: a model with subgoals.
         start: o_t.
         end: o_{t+h}.
+
+    Returns:
+        Log-probabilities.
     """
     assert model.subgoal is not None
     inputs = jnp.concatenate([start.reshape(-1), end.reshape(-1)])
@@ -84,6 +90,9 @@ def subgoal_weights(
         model: a model with subgoals.
         episodes: logged play.
         horizon: steps, h.
+
+    Returns:
+        Probabilities.
     """
     steps = jnp.arange(episodes.action.shape[1])
 

@@ -1,1 +1,1 @@
-"""How an agent answers: score every candidate against what the others are believed to do, choose the best."""
+"""Planners: score candidate actions against predicted opponents and choose the best."""

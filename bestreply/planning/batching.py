@@ -25,6 +25,9 @@ def outcome_count(models: Models, at: DecisionPoint) -> int:
     Args:
         models: the models; their settings say how many joint actions there are.
         at: the decision point.
+
+    Returns:
+        The number of own actions times that of joint opponent actions.
     """
     actions = models.world.num_actions
     return actions * joint_count(actions, len(at.present) - 1, models.config)
@@ -40,6 +43,9 @@ def plan_in_batches(
         outcomes: number of outcomes that one call evaluates at a time.
         models: the models.
         arguments: arrays, the planner's further arguments.
+
+    Returns:
+        The plan.
     """
     arrays, fixed = eqx.partition(models, eqx.is_array)
 

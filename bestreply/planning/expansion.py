@@ -116,6 +116,9 @@ def make_plan(branches: Branches, at: DecisionPoint) -> Plan:
     Args:
         branches: the expansion of `at`.
         at: the decision point; its belief is part of the plan.
+
+    Returns:
+        The plan; scores are -inf at illegal actions.
     """
     reward = branches.reward @ branches.weights
     value = (branches.discount * branches.next_value) @ branches.weights

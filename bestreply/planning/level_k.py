@@ -92,6 +92,10 @@ def level_k_mixture(
         models: world model, planner settings, and the library as opponents.
         prior_mixing: fraction of the prior mixed into the belief at each step.
         levels: number of levels above the library.
+
+    Returns:
+        The mixture. Before any observation, each level is `LEVEL_RATIO` times as likely
+        as the next higher one.
     """
     library, game = models.opponents, models.opponents.game
     levels_of: list[OpponentModel] = [library]

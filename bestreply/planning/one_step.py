@@ -42,6 +42,9 @@ def plan_one_step(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
         models: the models, and the settings of the planner.
         at: the decision point.
         key: for drawing joint opponent actions.
+
+    Returns:
+        The plan.
     """
     z = models.world.encode(at.obs)
     return make_plan(expand(models, at, z, key, all_actions=True), at)
