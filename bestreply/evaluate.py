@@ -55,6 +55,9 @@ def evaluate(
         opponents: name of the opponent set; by default the opponents' names.
         chunk: episodes that are played as one batch.
 
+    Returns:
+        One row for each episode.
+
     Raises:
         ValueError: a wrong number of players, or an illegal action (player, seat, step).
     """
@@ -90,6 +93,9 @@ def evaluate_all(
         episodes: episodes for each method and opponent set.
         seed: seed of play.
         chunk: episodes that are played as one batch, except of scripted methods.
+
+    Returns:
+        One row for each method, opponent set and episode.
 
     Raises:
         ValueError: an unknown player, or an illegal action (player, seat, step).
@@ -143,6 +149,9 @@ def refer(
         opponents: the sets, as for `evaluate_all`.
         layouts: largest number of first layouts of a grid game to solve for a set; 0:
             none, no reference.
+
+    Returns:
+        The scores with their references.
     """
     references = {}
     for text in opponents:

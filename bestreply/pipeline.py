@@ -43,6 +43,9 @@ def resolve(config: RunConfig) -> RunConfig:
     Args:
         config: configuration of a run.
 
+    Returns:
+        The configuration with players, opponent sets and settings of the method.
+
     Raises:
         ValueError: settings that exclude each other.
     """
@@ -71,6 +74,9 @@ def config_for_data(config: RunConfig, data: Store) -> RunConfig:
     Args:
         config: configuration of a run; its `collect.players` are kept if there are any.
         data: the dataset. Players that are not in the zoo are left out.
+
+    Returns:
+        The configuration with its defaults set.
 
     Raises:
         ValueError: settings that exclude each other.
@@ -104,6 +110,9 @@ def collect_for(
             episode.
         path: the dataset.
         command: the command line, for provenance.
+
+    Returns:
+        The dataset.
     """
     game = make_game(config.game)
     agents = [
@@ -131,6 +140,9 @@ def collect_round(
         number: number of the round, from 0.
         path: the dataset.
         command: the command line, for provenance.
+
+    Returns:
+        The dataset.
     """
     config = run.config
     agent = run.agent(name=_agent_name(number), epsilon=OWN_PLAY_EPSILON)
@@ -160,6 +172,9 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
     Args:
         run: the trained run.
         command: the command line, for provenance.
+
+    Returns:
+        The scores that were written.
 
     Raises:
         ValueError: an unknown player.
@@ -249,6 +264,9 @@ def learn(
         data: the dataset.
         resume: continue a run that was interrupted.
         command: the command line, for provenance.
+
+    Returns:
+        The trained run of the last round.
 
     Raises:
         FileExistsError, ValueError: as in `bestreply.train.train`.

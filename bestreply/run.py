@@ -179,6 +179,9 @@ def load_method(name: str) -> Method:
     Args:
         name: `RunConfig.method`.
 
+    Returns:
+        The method, one object for each name.
+
     Raises:
         ValueError: there is no method of this name.
     """
@@ -230,6 +233,9 @@ class Run:
         Args:
             name: name of the player.
 
+        Returns:
+            The player.
+
         Raises:
             ValueError: the run has no checkpoint.
         """
@@ -263,6 +269,9 @@ class Run:
                 the agent's belief; by default the run's own `train.change_rate`.
             epsilon: probability of a uniform legal action instead of the planned one.
             settings: fields of `PlannerConfig` to change, e.g. ``memory=0.9``.
+
+        Returns:
+            The agent.
 
         Raises:
             ValueError: an unknown planner, model or setting; a run without a
@@ -341,6 +350,9 @@ class Run:
             config: settings of the planner; by default the run's own.
             change_rate: as in `agent`.
 
+        Returns:
+            The trained opponent model.
+
         Raises:
             ValueError: a change rate, memory or unknown_type_prior above 0 for a
                 model without a belief over types.
@@ -358,6 +370,9 @@ class Run:
         """Return the run with the networks of its newest checkpoint.
 
         Only arrays and JSON are read, and no untrained network is computed.
+
+        Returns:
+            The run with its train state.
 
         Raises:
             FileNotFoundError: there is no checkpoint.
@@ -396,6 +411,9 @@ def open_run(
         data: the dataset to train on.
         resume: whether to continue the run in `path`, if there is one.
         command: the command line, for provenance.
+
+    Returns:
+        The run, without networks.
 
     Raises:
         FileExistsError: there is a run in `path`, and `resume` is not set.

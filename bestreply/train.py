@@ -38,6 +38,9 @@ def split_episodes(
         holdout: expected fraction of held-out episodes.
         seed: seed of the run.
 
+    Returns:
+        The training episodes and the held-out episodes.
+
     Raises:
         ValueError: fewer than 2 episodes.
     """
@@ -79,6 +82,9 @@ class Training:
 
         Args:
             train_state: a train state of the run's method.
+
+        Returns:
+            The number of updates.
         """
         updates = self.run.method.updates(self.run.config, train_state)
         return sum(made for made, _ in updates.values())
@@ -108,6 +114,9 @@ def open_training(
 
     Args:
         data, config, path, start, resume, command: as in `train`.
+
+    Returns:
+        The open run; its train state is that of the newest checkpoint, or the first.
 
     Raises:
         FileExistsError, ValueError: as in `train`.

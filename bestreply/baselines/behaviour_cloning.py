@@ -77,6 +77,9 @@ class BehaviourCloning(OfflineMethod):
         Args:
             run: the trained run.
             held_out: episodes that it was not trained on.
+
+        Returns:
+            The content of diagnostics.json.
         """
         steps = gather(fill(held_out), all_indices(held_out))
         losses = jax.jit(partial(log_loss, run.train_state.net))(steps)
@@ -89,6 +92,9 @@ def log_loss(net: ActorCritic, batch: Transition) -> Float[Array, " B"]:
     Args:
         net: a policy without memory.
         batch: steps [B, ...].
+
+    Returns:
+        The loss of each step, in nats.
     """
     before = jnp.full(batch.present.shape[-1], ABSENT)
     policy = jax.vmap(

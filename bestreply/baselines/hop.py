@@ -29,6 +29,9 @@ class HOP(AgentMethod):
         Args:
             config: configuration of a run; sizes, updates and simulations are kept.
 
+        Returns:
+            The configuration that is trained.
+
         Raises:
             ValueError: settings that exclude each other.
         """

@@ -131,6 +131,9 @@ def losses(
         networks: policy, V and two Q.
         target_q: the target networks of Q.
         batch: logged steps [B, ...].
+
+    Returns:
+        The losses of V ("value"), of both Q ("q") and of the policy ("policy").
     """
     obs = batch.obs.reshape(len(batch.action), -1)
     next_obs = batch.next_obs.reshape(len(batch.action), -1)

@@ -56,6 +56,9 @@ class ActorCritic(eqx.Module):
             config: width and depth of the networks.
             recurrent: whether it has memory.
             key: key of the initial weights.
+
+        Returns:
+            The network with random weights.
         """
         actor_key, critic_key, memory_key = jax.random.split(key, 3)
         hidden = (config.width,) * config.depth
@@ -117,6 +120,9 @@ class ActorCritic(eqx.Module):
             obs: the player's own observations.
             legal: its legal actions.
             before: the joint action of the step before each, ego first.
+
+        Returns:
+            log pi [T, A] over legal actions, and V [T].
         """
 
         def step(hidden: Array, at: Any) -> tuple[Array, tuple[Array, Array]]:

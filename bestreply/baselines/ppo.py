@@ -176,6 +176,9 @@ def own_play(
         episodes: E episodes of T steps.
         seat: the seat of each episode.
         limit_ends: whether no value follows the step limit.
+
+    Returns:
+        The steps of these seats.
     """
 
     def of_seat(x: Array) -> Array:  # [E, T, N, ...] -> [E, T, ...]
@@ -309,6 +312,9 @@ def loss(
         y: target of the critic, in its unit.
         budget_left: fraction of the budget that is still to be played; it multiplies
             the entropy bonus.
+
+    Returns:
+        The loss, and its parts surrogate, value and entropy.
     """
     acted = batch.action != ABSENT
 

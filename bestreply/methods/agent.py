@@ -37,6 +37,9 @@ class AgentMethod(Method):
         Args:
             config: configuration of a run.
 
+        Returns:
+            The configuration, unchanged.
+
         Raises:
             ValueError: settings that exclude each other.
         """

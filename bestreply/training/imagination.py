@@ -70,6 +70,9 @@ def start_imagined_game(
         model: the opponent model; its prior is drawn from.
         buffer: logged episodes.
         key: key of the random draws.
+
+    Returns:
+        The game at its first step.
     """
     row_key, seat_key, types_key, one_type_key, given_key, exploration_key = (
         jax.random.split(key, 6)
@@ -121,6 +124,9 @@ def imagine_step(
         key: key of the random draws.
         change_rate: probability that an opponent changes type before it acts, in games
             whose types are not given.
+
+    Returns:
+        The game after the step, and the transition.
     """
     action_key, explore_key, others_key, end_key = jax.random.split(key, 4)
     if change_rate:
@@ -176,6 +182,9 @@ def resample_types(
         state: an imagined game; unchanged where its types are given.
         key: key of the random draws.
         change_rate: the probability.
+
+    Returns:
+        The game with its new types.
     """
     change_key, types_key = jax.random.split(key)
     changes = (
@@ -196,6 +205,9 @@ def own_legal(
         world: the world model, for games whose observation shows no legal actions.
         game: the game.
         obs: own observation.
+
+    Returns:
+        The mask of legal actions.
     """
     shown = game.legal_in(obs)
     if shown is None:
@@ -212,6 +224,9 @@ def draw_opponent_actions(
         model: the opponent model.
         state: an imagined game.
         key: key of the random draws.
+
+    Returns:
+        The action of each of the J opponents.
     """
     opponents = len(state.types)
     logits = model.logits(state.obs)[jnp.arange(opponents), state.types]
@@ -229,6 +244,9 @@ def no_imagined_games(
         config: its `imagined_games` is D.
         game: the game.
         types: number of types of opponents.
+
+    Returns:
+        D games of zeros.
     """
     count, opponents = config.imagined_games, game.num_players - 1
     return ImaginedState(
@@ -257,6 +275,9 @@ def imagine_starts(
         buffer: logged episodes.
         key: key of the random draws.
         count: number of games.
+
+    Returns:
+        The games [count, ...] at their first steps.
     """
     start = partial(start_imagined_game, config, model, buffer)
     return jax.vmap(start)(jax.random.split(key, count))

@@ -102,7 +102,15 @@ HISTORY = Phase("history", _history_phase, "history_updates", stream=6)
 
 
 def agent_phases(config: RunConfig) -> tuple[Phase, ...]:
-    """Return the phases that a configuration trains, in order."""
+    """Return the phases that a configuration trains, in order.
+
+    Args:
+        config: configuration of the run.
+
+    Returns:
+        OPPONENTS and WORLD, then VALUE and HISTORY where the configuration asks for
+        them.
+    """
     value = (VALUE,) if config.train.target == "improved" else ()
     reads_histories = config.model.opponents in ("recurrent", "in_context")
     history = (HISTORY,) if reads_histories else ()
@@ -125,6 +133,9 @@ def begin_agent(
         episodes: the training episodes, which set prior and units of value.
         previous: networks to begin with; optimisers and counters are new. None:
             networks drawn from the run's seed.
+
+    Returns:
+        The networks with fresh optimisers and counters at 0.
     """
     # Training donates its buffers: the copies share no memory with `previous`.
     train_state = jax.tree.map(
@@ -342,6 +353,9 @@ def beliefs_of(
             are needed.
         model: the trained opponent model.
         episodes: E logged episodes of T steps.
+
+    Returns:
+        Beliefs, and importance ratios or None.
     """
     beliefs = follow_beliefs(model, episodes)
     off_policy = (

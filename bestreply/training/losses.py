@@ -24,6 +24,9 @@ def observation_loss(
         world: the world model.
         z: a latent.
         obs: the observation that it should decode to.
+
+    Returns:
+        The loss, a mean over entries.
     """
     raw, truth = world.decode_raw(z), obs.reshape(-1)
     squared = (raw - truth) ** 2
@@ -116,6 +119,9 @@ def value_loss(
         belief: belief about the J opponents.
         head: the head of the player that acted, or of the action taken.
         target: y_t.
+
+    Returns:
+        The loss, a squared number of units.
     """
     values = world.value(world.encode(obs), obs, belief)
     _, scale = world.units(belief)
@@ -157,6 +163,9 @@ def expected_target(
         beliefs: the belief after each of them.
         head: the value head.
         discount: gamma (1 - terminated).
+
+    Returns:
+        The target y.
     """
     z = target_net.encode(at.obs)
 
@@ -183,6 +192,9 @@ def opponent_losses(
         obs: own observation.
         others: the opponents' actions; ABSENT, with weight 0, for a seat that has left.
         weights: weight of each type.
+
+    Returns:
+        The losses and the sums of weights.
     """
     action = jnp.maximum(others, 0)[:, None, None]
     log_probs = jnp.take_along_axis(model.logits(obs), action, 2)[..., 0]
@@ -205,6 +217,9 @@ def total_loss(
         losses: scalars by name.
         weights: those that the specification names; `CONTINUATION_WEIGHT` and
             `LEGAL_WEIGHT` are fixed.
+
+    Returns:
+        The loss that gradient steps minimise.
 
     Raises:
         ValueError: losses and weights have different names.

@@ -163,6 +163,9 @@ def start_wandb(project: str, folder: Path, config: dict[str, Any]) -> Any:
         folder: the run directory; its file ``wandb_id`` holds the id.
         config: the configuration that is sent.
 
+    Returns:
+        The run, an object of the package wandb.
+
     Raises:
         ValueError: the package wandb is not installed.
     """

@@ -147,12 +147,29 @@ def run_phase(
 
 
 def updates_made(train_state: PyTree, counter: str) -> int:
-    """Return the number of gradient steps that a counter of the train state holds."""
+    """Return the number of gradient steps that a counter of the train state holds.
+
+    Args:
+        train_state: the train state of one run, or of several, stacked.
+        counter: name of the counter.
+
+    Returns:
+        The number; of a stacked state that of its runs.
+    """
     return int(np.max(getattr(train_state, counter)))
 
 
 def updates_left(config: RunConfig, train_state: PyTree, phase: Phase) -> int:
-    """Return the number of gradient steps that a phase has still to make."""
+    """Return the number of gradient steps that a phase has still to make.
+
+    Args:
+        config: configuration of the run.
+        train_state: its train state.
+        phase: the phase.
+
+    Returns:
+        The number, at least 0.
+    """
     total = getattr(config.train, phase.counter)
     return max(total - updates_made(train_state, phase.counter), 0)
 
@@ -164,6 +181,9 @@ def keys(config: RunConfig, seeds: Seeds, stream: int) -> Key[Array, "*S"]:
         config: its seed is used where `seeds` is None.
         seeds: seeds of S runs.
         stream: number of the stream.
+
+    Returns:
+        A key [], or keys [S].
     """
     one = [
         jax.random.fold_in(jax.random.key(seed), stream)
@@ -182,6 +202,9 @@ def of_each(
         config: configuration of the runs.
         seeds: seeds of S runs; None: one run.
         trees: PyTrees, stacked [S, ...] with several seeds.
+
+    Returns:
+        The result [...], or the results [S, ...].
     """
     if seeds is None:
         return function(config, *trees)
@@ -193,11 +216,25 @@ def of_each(
 
 
 def stack(trees: Sequence[State]) -> State:
-    """Return S PyTrees of arrays [...] as one of arrays [S, ...]."""
+    """Return S PyTrees of arrays [...] as one of arrays [S, ...].
+
+    Args:
+        trees: the PyTrees, of one structure.
+
+    Returns:
+        The stacked PyTree.
+    """
     return jax.tree.map(lambda *x: jnp.stack(x), *trees)
 
 
 def unstack(trees: State) -> Iterator[State]:
-    """Yield each of the PyTrees that were stacked."""
+    """Yield each of the PyTrees that were stacked.
+
+    Args:
+        trees: a PyTree of arrays [S, ...].
+
+    Returns:
+        The S PyTrees of arrays [...].
+    """
     for row in range(len(jax.tree.leaves(trees)[0])):
         yield jax.tree.map(lambda x, row=row: x[row], trees)

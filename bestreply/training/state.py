@@ -65,6 +65,9 @@ def initial_train_state(
         config: configuration of the run.
         game: its game.
         roster: the players of the data, one value head each with value_heads "player".
+
+    Returns:
+        The train state, with all counters at 0.
     """
     types = opponent_types(config.model).names(config.model, game, roster)
     # The seed is in the key: all seeds share one program.
@@ -142,6 +145,9 @@ def optimiser(
     Args:
         config: optimiser and peak learning rate.
         updates: gradient steps of the phase.
+
+    Returns:
+        The gradient transformation.
     """
     peak, warm_up = config.learning_rate, max(updates // 50, 1)
     schedule = optax.warmup_cosine_decay_schedule(
@@ -171,6 +177,9 @@ def trainable(tree: PyTree, like: PyTree = None) -> PyTree:
     Args:
         tree: a network, or its gradient.
         like: the network that a gradient belongs to; None: `tree` itself.
+
+    Returns:
+        The tree with None in place of all other leaves.
     """
     model = tree if like is None else like
     floats = jax.tree.map(eqx.is_inexact_array, model)
@@ -194,6 +203,9 @@ def apply_gradient(
         state: its state.
         networks: the networks.
         gradient: gradient of the loss.
+
+    Returns:
+        The new networks, and the new state of the optimiser.
     """
     change, state = transform.update(
         trainable(gradient, networks), state, trainable(networks)
@@ -223,6 +235,9 @@ def set_units(
         train_state: the state to change.
         config: configuration of the run.
         episodes: the training episodes.
+
+    Returns:
+        The state with new prior and units; networks and counters are unchanged.
     """
     index = all_indices(episodes)
     to_the_end = partial(

@@ -66,6 +66,9 @@ def value_targets(
         index: place of B transitions in the buffer.
         at: the transitions [B, ...].
         key: key of the random draws, for joint actions that are sampled.
+
+    Returns:
+        Targets, weights and beliefs of the batch.
     """
     heads = target_net.value_scale.shape[0]
     head = jnp.zeros_like(at.seat)
@@ -200,6 +203,9 @@ def improved_target(
         target_net: the target network.
         game: the game.
         step: one logged or imagined step.
+
+    Returns:
+        The target y.
     """
     obs, belief = step.next_obs, step.next_belief
     z = world.encode(obs)
@@ -232,6 +238,9 @@ def logged_steps(
         types: the opponents' true types; None where no log holds them: the belief at
             the end of the episode takes their place.
         key: key of the random draws.
+
+    Returns:
+        The transitions [B, ...].
     """
     given = jax.random.bernoulli(key, ORACLE_FRACTION, at.seat.shape)
     row, step, seat = index

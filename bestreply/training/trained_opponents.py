@@ -50,6 +50,9 @@ def trained_opponents(
         planner: settings of the planner that the model is for.
         change_rate: probability before each step that an opponent changes type.
 
+    Returns:
+        The model, for a planner with these settings.
+
     Raises:
         ValueError: see `check_type_settings`.
     """

@@ -77,6 +77,9 @@ def logged_types(
     Args:
         config: configuration of the run.
         at: logged steps.
+
+    Returns:
+        The types, or None.
     """
     logged = opponent_types(config.model).logged
     return None if logged is None else logged(at.player, at.goal)[..., 1:]
@@ -91,6 +94,9 @@ def opponent_loss(
         model: the opponent model.
         batch: logged steps [B, ...].
         weights: weight of each type of each opponent.
+
+    Returns:
+        The loss, weighted by type, in nats.
     """
     losses, counts = jax.vmap(partial(opponent_losses, model))(
         batch.obs, batch.others, weights
@@ -262,6 +268,9 @@ def history_loss(
     Args:
         model: the sequence model.
         histories: B histories.
+
+    Returns:
+        The sum of the parts, and the parts by name, in nats.
     """
 
     def one(history: History) -> tuple[Array, Array, Array]:
@@ -351,6 +360,9 @@ def episodes_per_history(config: RunConfig, steps: int) -> int:
     Args:
         config: its `model.context` is in steps.
         steps: steps of an episode.
+
+    Returns:
+        The number of episodes, the predicted one included.
     """
     if config.model.opponents == "recurrent":
         return 1
@@ -372,6 +384,9 @@ def augmented(
         batch: steps or windows [B, ...].
         belief: beliefs, or weights of types, at their start.
         key: key of the random draws.
+
+    Returns:
+        The batch and the beliefs, transformed alike.
     """
     symmetries = game.symmetries() if config.train.augment else None
     if symmetries is None:
@@ -399,6 +414,9 @@ def world_loss(
         windows: windows [B, L, ...], for all losses but the value's.
         obs: observations, for the loss of the value.
         targets: TD targets [V, ...] at `obs`; None: the value has a phase of its own.
+
+    Returns:
+        The loss that a gradient step decreases, and its unweighted parts.
     """
     each_window = partial(
         world_losses, world, limit_ends=config.train.at_limit == "zero"
@@ -486,6 +504,9 @@ def follow(config: RunConfig, target_net: Tree, online: Tree) -> Tree:
         config: its `train.target_tau` is the size of the step.
         target_net: the target network.
         online: the online network.
+
+    Returns:
+        The updated target network.
     """
     tau = config.train.target_tau
 
@@ -584,6 +605,9 @@ def augmented_steps(
         game: the game.
         steps: logged or imagined steps [B, ...].
         key: key of the random draws.
+
+    Returns:
+        The transformed steps.
     """
     symmetries = game.symmetries() if config.train.augment else None
     if symmetries is None:
