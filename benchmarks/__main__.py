@@ -37,25 +37,25 @@ SUITES = {
 }
 OUT = Path("results") / "benchmarks"
 TITLES = {
-    "games": "Environment steps a second, random play",
-    "training": "Gradient steps of the world model a second",
-    "planning": "One-step plans a second",
-    "search": "Decisions by tree search a second",
-    "exact": "Layouts of grid games solved exactly a second",
+    "games": "Environment steps per second, random play",
+    "training": "Gradient steps of the world model per second",
+    "planning": "One-step plans per second",
+    "search": "Decisions by tree search per second",
+    "exact": "Layouts of grid games solved exactly per second",
     "report": "Seconds for a report over many runs",
-    "sweep": "Seeds as one compiled batch, and what a sweep costs",
-    "statistics": "Statistics of verdicts, by us and by libraries",
+    "sweep": "Seeds as one compiled batch, and the overhead of a sweep",
+    "statistics": "Statistics of verdicts: our code and libraries",
 }
 
 
 def jobs_for_memory() -> dict[str, Any]:
-    """By name, what makes a job to be run in a process of its own."""
-    made: dict[str, Any] = {
+    """Return functions that make a job for a process of its own, by name."""
+    jobs: dict[str, Any] = {
         "games: nothing but the imports": lambda: lambda: 0.0
     }
     for name, make in games.contenders(quick=False).items():
-        made[f"games: {name}, batch 1024"] = lambda make=make: make(1024)
-    made |= {
+        jobs[f"games: {name}, batch 1024"] = lambda make=make: make(1024)
+    jobs |= {
         f"training: {name}": make
         for name, make in training.contenders().items()
     }
@@ -64,17 +64,17 @@ def jobs_for_memory() -> dict[str, Any]:
         for name, make in planning.contenders().items()
         if name.endswith(f"{planning.MANY} observations")
     }
-    made |= {f"planning: {name}": make for name, make in many.items()}
-    made |= {
+    jobs |= {f"planning: {name}": make for name, make in many.items()}
+    jobs |= {
         f"search: {name}": make for name, make in search.contenders().items()
     }
-    return made | {
+    return jobs | {
         f"exact: {name}": make for name, make in exact.contenders().items()
     }
 
 
 def surroundings() -> dict[str, Any]:
-    """What the figures depend on, without saying whose machine it is."""
+    """Return the conditions of a measurement, without identifying the machine."""
     versions = {}
     for name in (
         "jax",
@@ -103,7 +103,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def run(suite: str, quick: bool) -> None:
-    """Measures one suite and writes its file."""
+    """Measure one suite and write its file."""
     before = surroundings()
     found = SUITES[suite].measure(quick)
     memory = {
@@ -125,11 +125,11 @@ def run(suite: str, quick: bool) -> None:
 
 
 def summary() -> str:
-    """The tables, from the files alone."""
+    """Return the page of results/benchmarks/, from its files."""
     parts = [
         "# Benchmarks",
         "",
-        "Written by `python -m benchmarks`; how each is measured: `benchmarks/README.md`.",
+        "Written by `python -m benchmarks`. Methods: `benchmarks/README.md`.",
         "",
     ]
     for suite, title in TITLES.items():
@@ -143,29 +143,31 @@ def summary() -> str:
         load = found["load_at_start"]
         parts += [f"## {title}", ""]
         parts += [
-            f"{found['cores']} cores, Python {found['python']}, {versions}; load when it began {load:.1f}.",
+            f"{found['cores']} cores, Python {found['python']}, {versions}; load at start {load:.1f}.",
             "",
         ]
         if found["quick"]:
             parts += [
-                "**A quick run, to try the script: no figure here is to be quoted.**",
+                "**A quick run of the script: do not quote these figures.**",
                 "",
             ]
         if suite in ("report", "sweep", "statistics"):
             parts += [SUITES[suite].table(found), ""]
             continue
         if suite == "games":
-            parts += [f"Ratio: to {found['fastest_of_jaxmarl']}.", ""]
-            columns = ["game", "batch", "median", "least", "greatest", "ratio"]
+            parts += [f"Ratio: relative to {found['fastest_of_jaxmarl']}.", ""]
+            columns = ["game", "batch", "median", "lowest", "highest", "ratio"]
             ratio, middle = "to_fastest_of_jaxmarl", True
         else:
-            apart = found.get("losses_agree_to", found.get("scores_agree_to"))
+            difference = found.get(
+                "losses_agree_to", found.get("scores_agree_to")
+            )
             parts += [
-                f"Ratio: bestreply to this. Both sides agree to {apart:.1e}.",
+                f"Ratio: bestreply relative to the row. Both sides agree to {difference:.1e}.",
                 "",
             ]
             columns, ratio, middle = (
-                ["", "median", "least", "greatest", "ratio"],
+                ["", "median", "lowest", "highest", "ratio"],
                 "ours_to_this",
                 False,
             )
@@ -186,7 +188,7 @@ def summary() -> str:
         parts += [
             timing.table(columns, rows),
             "",
-            "Peak memory of a process of its own, with its imports:",
+            "Peak memory of a process, imports included:",
             "",
         ]
         memory = [
@@ -199,7 +201,7 @@ def summary() -> str:
 
 
 def quality(found: dict[str, Any]) -> list[str]:
-    """How well a search plays, where its suite says so."""
+    """Return the tables on the quality of play, if the suite has them."""
     parts: list[str] = []
     if "play" in found:
         names = list(next(iter(found["play"].values())))
@@ -215,8 +217,9 @@ def quality(found: dict[str, Any]) -> list[str]:
         ]
     if "regret" in found:
         heading, *body = regret.rows(found["regret"])
+        heading = [cell.replace(" other", " opponent") for cell in heading]
         parts += [
-            "Regret of the action chosen in small random games, by who the others are:",
+            "Regret of the chosen action in small random games, by opponents:",
             "",
         ]
         parts += [timing.table(heading, body), ""]
@@ -232,7 +235,7 @@ def main() -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="tiny sizes, to see that everything runs",
+        help="tiny sizes, to check that everything runs",
     )
     arguments = parser.parse_args()
     cache_compilations()

@@ -1,11 +1,11 @@
-"""Layouts a second that the exact solver of grid games solves, once compiled, and the memory that it takes.
+"""Layouts per second of the exact solver of grid games, after compilation, and its memory.
 
-A layout at a time, another at every turn: its value (`GridReply.start_value`), or where it says "every Q*" all that decisions of
-play on it are judged by (`GridReply.tables`). Games of 4x4 and 15 steps unless another board is named. `one at a time`: the others'
-moves weighed one player at a time (`bestreply.exact.factored_backup`); `jointly`: over their joint draws, as for players that look at one
-another (`bestreply.exact.joint_backup`), in the same reply otherwise.
-
-First it is checked that both give the same tables.
+Each call solves another layout: its value (`GridReply.start_value`), or for "every Q*"
+all tables (`GridReply.tables`). Games are 4x4 with 15 steps unless another board is
+named. `one at a time` averages over opponents' moves one player at a time
+(`bestreply.exact.factored_backup`); `jointly` over their joint actions, as for players
+that depend on each other (`bestreply.exact.joint_backup`). Both must first give the
+same tables.
 """
 
 from collections.abc import Callable
@@ -84,7 +84,7 @@ def job_of(name: str, backup: Backup, tables: bool) -> Job:
 
 
 def agreement() -> float:
-    """Greatest difference of any Q* between the two ways. Raises if above `TOLERANCE`."""
+    """Return the largest difference of Q* between the two backups; raise above `TOLERANCE`."""
     apart = 0.0
     for spec, other in (
         (

@@ -1,10 +1,12 @@
-"""Environment steps a second under random play, beside JaxMARL's overcooked and coin_game.
+"""Environment steps per second under random play, compared with JaxMARL's overcooked and
+coin_game.
 
-A step is one joint step of one unfinished game, with every seat's observation and legal actions made. Thousands of games side by
-side in one compiled `lax.scan`; random numbers for the actions are drawn for the whole batch at once, on both sides. Our episodes
-have a fixed number of steps and begin anew together (the restart is timed, steps of games already over are not counted). JaxMARL
-is given both ways it has, `step` with its automatic restart and `step_env` without any restart, and the faster one is compared.
-Every contender runs at its own best batch size.
+A step is one joint step of one unfinished game, with all observations and legal
+actions. Both sides run thousands of games in one compiled `lax.scan`, and draw the
+random numbers of actions for the whole batch at once. Our episodes have a fixed number
+of steps and restart together (the restart is timed; steps of finished games are not
+counted). JaxMARL runs both its ways, `step` with automatic restarts and `step_env`
+without; the faster one is compared. Each contender runs at its own best batch size.
 """
 
 import warnings
@@ -35,7 +37,7 @@ BATCHES = (64, 256, 1024, 4096)
 
 
 def any_legal(legal: jax.Array, draw: jax.Array) -> jax.Array:
-    """Uniform over the legal actions [..., A], from a uniform number [...]."""
+    """Return a uniform legal action of [..., A], from a uniform number [...]."""
     upto = jnp.cumsum(legal, -1)
     return (
         (upto <= jnp.floor(draw * upto[..., -1])[..., None])
@@ -46,7 +48,7 @@ def any_legal(legal: jax.Array, draw: jax.Array) -> jax.Array:
 
 @partial(jax.jit, static_argnames=("game", "batch", "episodes"))
 def our_play(game: Game, key: jax.Array, batch: int, episodes: int) -> Any:
-    """Steps of unfinished games, rewards, and the last step shown: returned, so that no observation can be left out."""
+    """Return the steps of unfinished games, the rewards and the last time step, so that no observation can be optimised away."""
 
     def step(carry: Any, key: jax.Array) -> Any:
         state, shown, live = carry
@@ -89,7 +91,7 @@ def our_job(spec: str, batch: int, steps: int) -> Job:
 
 
 def host_job(spec: str, matches: int) -> Job:
-    """A host game has one way to be played: `bestreply.simulation.loop.play`."""
+    """Return a job that plays a host game with `bestreply.simulation.loop.play`."""
     game = make_game(spec)
     lineup = seat_players(game, ["random"] * game.num_players, matches, 0)
     return lambda: int(
@@ -98,7 +100,7 @@ def host_job(spec: str, matches: int) -> Job:
 
 
 def play_job(spec: str, matches: int, lean: bool) -> Job:
-    """What a user gets: `play` with `random` players, its checks and its arrays on the host."""
+    """Return a job of `play` with `random` players, including checks and copies to the host."""
     game = make_game(spec)
     lineup = seat_players(game, ["random"] * game.num_players, matches, 0)
     return lambda: int(play(game, lineup, 0, lean=lean).episodes.length.sum())
@@ -146,7 +148,7 @@ def their_job(name: str, restart: bool, batch: int, steps: int) -> Job:
 
 
 def contenders(quick: bool) -> dict[str, Callable[[int], Job]]:
-    """By name, what makes a job for a batch size."""
+    """Return functions that make a job for a batch size, by name."""
     steps = 20_000 if quick else 200_000
     made: dict[str, Callable[[int], Job]] = {
         name: partial(lambda spec, batch: our_job(spec, batch, steps), spec)
@@ -162,7 +164,7 @@ def contenders(quick: bool) -> dict[str, Callable[[int], Job]]:
 
 
 def plays(quick: bool) -> dict[str, Job]:
-    """Our loop of play as users have it, and games stepped on the host."""
+    """Return jobs of the loop that users call, and of host games."""
     matches = 256 if quick else 4096
     made = {}
     for name in (
@@ -182,7 +184,7 @@ def plays(quick: bool) -> dict[str, Job]:
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Rates of every game at its best batch, in turns; the rates at the other batches come from one short try each."""
+    """Return the rates of every game at its best batch size, measured in turns; rates at other sizes are from one short trial each."""
     makers = contenders(quick)
     tried: dict[str, dict[int, float]] = {}
     for name, make in makers.items():

@@ -1,4 +1,4 @@
-"""The same networks, losses and planner written plainly in PyTorch, on batches of tensors."""
+"""The same networks, losses and planner in plain PyTorch, on batches of tensors."""
 
 import dataclasses
 from typing import Any
@@ -14,7 +14,7 @@ from bestreply.training.state import MAX_GRADIENT_NORM, WEIGHT_DECAY
 
 
 class Net(nn.Module):
-    """Linear layers with layer norm and SiLU between them; one for latent and actions together is the same on both side by side."""
+    """Linear layers with layer norm and SiLU between them, on the concatenation of latent and actions."""
 
     def __init__(
         self, inputs: int, hidden: tuple[int, ...], outputs: int
@@ -29,7 +29,7 @@ class Net(nn.Module):
         return self.layers(x)
 
     def in_parts(self, z: Tensor, actions: Tensor) -> Tensor:
-        """The first layer as a sum of a part for z [B, 1, Z] and one for the actions [..., N * A]: z's is computed once."""
+        """Return the first layer as the sum of a part for z [B, 1, Z], computed once, and one for actions [..., N * A]."""
         first: Any = self.layers[0]
         latent = z.shape[-1]
         x = F.linear(z, first.weight[:, :latent], first.bias) + F.linear(
@@ -39,7 +39,7 @@ class Net(nn.Module):
 
 
 class World(nn.Module):
-    """Our world model with V(o), several value heads and beliefs."""
+    """The world model with V(o), several value heads and beliefs."""
 
     encoder: Net
     dynamics: Net
@@ -86,7 +86,7 @@ class World(nn.Module):
 
 
 def copied(ours: Any) -> Net:
-    """A network with the weights of one of ours."""
+    """Return a network with the weights of one of ours."""
     if hasattr(ours, "of_latent"):
         first = (
             np.concatenate([ours.of_latent.weight, ours.of_actions.weight], 1),
@@ -123,7 +123,7 @@ def copied(ours: Any) -> Net:
 
 
 def one_hot(actions: Tensor, size: int) -> Tensor:
-    """[..., N * A] float32; an absent seat (-1) is zeros."""
+    """Return actions one-hot [..., N * A]; zeros for an absent seat (-1)."""
     return (actions[..., None] == torch.arange(size)).flatten(-2).float()
 
 
@@ -137,7 +137,7 @@ def bernoulli(logit: Tensor, truth: Tensor) -> Tensor:
 def losses(
     world: World, batch: dict[str, Tensor], y: Tensor, weights: LossWeights
 ) -> Tensor:
-    """The weighted sum of all losses, for windows of one step."""
+    """Return the weighted sum of all losses, for windows of one step."""
     z, actions = (
         world.encoder(batch["obs"]),
         one_hot(batch["joint"], world.actions),
@@ -177,7 +177,7 @@ def losses(
 
 
 def targets(slow: World, batch: dict[str, Tensor]) -> Tensor:
-    """y [B, K]: n steps for the head of the player that acted, one step for the others."""
+    """Return targets [B, K]: n-step for the head of the acting player, one-step for the rest."""
 
     def at(n: str) -> Tensor:
         value = slow.value(batch[f"end_obs_{n}"], batch[f"end_belief_{n}"])
@@ -190,7 +190,7 @@ def targets(slow: World, batch: dict[str, Tensor]) -> Tensor:
 
 
 class Trainer:
-    """AdamW (fused) under a clipped gradient and a schedule, with a slow target network."""
+    """AdamW (fused) with clipping and a schedule, and a target network."""
 
     def __init__(
         self, ours: Any, config: Any, rates: np.ndarray, compiled: bool
@@ -231,7 +231,7 @@ class Trainer:
 
 
 class Planner(nn.Module):
-    """One-step look-ahead over a batch of observations [B, H, W, P] of a grid game without blocks."""
+    """One-step planning for observations [B, H, W, P] of a grid game without blocks."""
 
     world: World
     net: Net
@@ -264,7 +264,7 @@ class Planner(nn.Module):
         self.register_buffer("views", torch.tensor(planes))
 
     def legal_of(self, view: Tensor) -> Tensor:
-        """[..., A] bool from observations [..., H, W, P]."""
+        """Return legal actions [..., A] from observations [..., H, W, P]."""
         me = view[..., 0] > 0.5
         inside = [
             me[..., 1:, :],
@@ -280,7 +280,7 @@ class Planner(nn.Module):
         )
 
     def draw(self, probs: Tensor) -> Tensor:
-        """Stratified draws [B, M, N-1] int64 from [B, N-1, A]."""
+        """Return stratified samples [B, M, N-1] from [B, N-1, A]."""
         M = self.config.samples
         points = (torch.arange(M) + torch.rand(*probs.shape[:-1], M)) / M
         edges = probs.cumsum(-1) / probs.sum(-1, keepdim=True).clamp_min(1e-9)
@@ -293,7 +293,7 @@ class Planner(nn.Module):
     def forward(
         self, obs: Tensor, legal: Tensor, joint: Any = None
     ) -> tuple[Tensor, ...]:
-        """Scores [B, A], their reward and value parts, the best action [B], predicted probabilities [B, N-1, A]."""
+        """Return scores [B, A], their reward and value parts, the best action [B], predicted probabilities [B, N-1, A]."""
         B = obs.shape[0]
         present = obs[..., : self.n].amax((1, 2)) > 0.5
         views = obs[..., self.views].permute(0, 3, 1, 2, 4)  # [B, N-1, H, W, P]
@@ -335,7 +335,7 @@ class Planner(nn.Module):
     def outcomes(
         self, obs: Tensor, joint: Tensor, belief: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """E[r] and E[gamma * continuation * V] [B, A], every draw of equal weight."""
+        """Return E[r] and E[gamma * continuation * V] [B, A], with equal weights of samples."""
         world, (B, M, _), A = self.world, joint.shape, self.A
         z = world.encoder(obs)[:, None]  # [B, 1, Z]
         own = torch.arange(A).view(1, A, 1, 1).expand(B, A, M, 1)

@@ -1,9 +1,12 @@
-"""One-step plans a second, for one observation and for 1,024 at once, beside the same planner in PyTorch.
+"""One-step plans per second, for one observation and for 1,024, compared with the same
+planner in PyTorch.
 
-Same networks, same weights, every action a candidate, as many draws of the others' joint action, each side drawing its own. Two
-PyTorch planners: one asks the networks plainly, the latent and the actions side by side; one, like ours, computes the latent's
-share of each first layer once for all candidates. Each runs eagerly and compiled; the fastest of the four is compared with ours.
-First it is checked that, given the same draws, both sides score every candidate alike.
+Both sides have the same networks and weights, all actions as candidates and the same
+number of samples of the opponents' joint action, drawn separately. One PyTorch planner
+concatenates latent and actions; the other, like ours, computes the latent's part of
+each first layer once for all candidates. Each runs eagerly and compiled; the fastest of
+the four is compared. Given the same samples, both sides must first compute the same
+scores.
 """
 
 from collections.abc import Callable
@@ -82,7 +85,7 @@ def their_job(count: int, in_parts: bool, compiled: bool) -> Job:
 
 
 def agreement() -> float:
-    """Greatest difference of any legal candidate's score, given the same draws. Raises if above `TOLERANCE`."""
+    """Return the largest difference of a legal score given the same samples; raise above `TOLERANCE`."""
     import torch  # pyright: ignore[reportMissingImports]
 
     agent = setting.agent()

@@ -1,8 +1,10 @@
-"""How long `bestreply report` takes over many runs: a folder of synthetic run directories, in a process of its own, imports included.
+"""Time of `bestreply report` over many synthetic runs, in a process of its own, imports
+included.
 
-Runs are laid out as sweeps of ten methods and ten seeds in several games, with every file that the report reads, at the sizes of a small
-run: 4,000 episodes (five methods, four opponent sets), eight metrics of sixty points, diagnostics, references, losses with pictures.
-Returns are drawn, so that methods differ and verdicts of every kind come out.
+Runs are laid out as sweeps of ten methods and ten seeds in several games, with every
+file that the report reads, at the size of a small run: 4,000 episodes (five methods,
+four opponent sets), eight metrics of sixty points, diagnostics, references, regret with
+pictures. Returns are drawn so that methods differ and verdicts of all kinds occur.
 """
 
 import json
@@ -36,7 +38,7 @@ PARTS = ("others", "dynamics", "depth", "value")
 
 
 def make_runs(folder: Path, count: int, seed: int = 0) -> None:
-    """`count` finished runs under ``folder/sweep/GAME/METHOD/SEED``."""
+    """Write `count` finished runs to ``folder/sweep/GAME/METHOD/SEED``."""
     rng = np.random.default_rng(seed)
     for number in range(count):
         game, rest = divmod(number, METHODS * SEEDS)
@@ -267,7 +269,7 @@ print(*(page.stat().st_size for page in pages))
 
 
 def timed(folder: Path, lang: str) -> tuple[float, float, list[float]]:
-    """(seconds, seconds of processor, bytes of page and text) of a process that makes the report."""
+    """Return wall and processor seconds of a process that makes the report, and bytes of page and text."""
     begun, used = (
         time.perf_counter(),
         resource.getrusage(resource.RUSAGE_CHILDREN),
@@ -287,7 +289,7 @@ def timed(folder: Path, lang: str) -> tuple[float, float, list[float]]:
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Seconds by number of runs: the median of several rounds, after one to fill the disk's cache."""
+    """Return seconds by number of runs: median of several rounds, after one to fill the disk's cache."""
     rows = {}
     for count in (20,) if quick else (10, 100, 1000):
         folder = Path(tempfile.mkdtemp())
@@ -313,7 +315,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """The rows as Markdown."""
+    """Return the rows as Markdown."""
     columns = [
         "",
         "median",

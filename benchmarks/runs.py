@@ -1,4 +1,4 @@
-"""The runs that a sweep left, for what is measured of them afterwards."""
+"""The runs of a sweep, for measurements after it."""
 
 from pathlib import Path
 

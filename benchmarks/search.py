@@ -1,22 +1,30 @@
-"""Decisions a second by tree search: ours, `mctx` alone on the same model, and a plain UCT in a pool of Python processes.
+"""Decisions per second by tree search: ours, `mctx` alone on the same model, and plain UCT
+in a pool of Python processes.
 
-Markov Stag Hunt of the preset `demo`, 64 positions of its play at once, 16, 32 and 64 simulations a decision.
-- `bestreply`: the learned model's sizes (untrained weights: what it costs does not depend on them), others predicted and believed.
-- `mctx alone`: the same networks, nobody else in the tree (the others stand still), no one-step scores at the root. A simulation
-  evaluates one outcome; ours evaluates as many below the root, and 7 x a quarter as many at it.
-- `process pool`: the usual script. The game's rules in Python objects, one tree a decision, the others drawn from scripted players,
-  a random playout at every leaf, as many processes as cores. Written lean: a copy of three lists, no observation is ever made.
-- `process pool, an environment`: the same on an environment as such scripts are more often handed one: deep copies, and every step
-  returns every player's observation.
-- `bestreply, true game`: our search on the real rules, with the same scripted others, one draw and one random playout at every leaf
-  (and 4 for each action at the root): what the process pool does, so that their play can be compared. Both play whole games from the
-  same starts; mean returns and the error of their difference, start by start, are under "play".
-- `bestreply, one step`: what the search has to be better than to be worth its time; with its own number of draws, 16.
+Markov Stag Hunt of the preset `demo`, a batch of 64 positions of its play, 16, 32 and
+64 simulations a decision.
 
-How well the planners decide in small random games is under "regret" (`experiments/regret.py`; alone: `python -m experiments.regret`).
+- `bestreply`: networks of the demo's sizes (untrained: the cost does not depend on
+  weights), opponents predicted from a belief.
+- `mctx alone`: the same networks, without opponents in the tree (they stand still) and
+  without one-step scores at the root. A simulation evaluates one outcome; ours
+  evaluates as many below the root, and 7 x a quarter as many at it.
+- `process pool`: the usual script. The rules in Python objects, one tree a decision,
+  opponents drawn from scripted players, a random playout at every leaf, one process for
+  each core. It copies three lists a step and makes no observation.
+- `process pool, an environment`: the same on an environment with deep copies, whose
+  steps return all observations.
+- `bestreply, true game`: our search on the true rules with the same scripted opponents,
+  one sample and one random playout at every leaf (4 for each action at the root), like
+  the process pool, so that their play is comparable. Both play whole games from the
+  same starts; mean returns and the error of their difference are under "play".
+- `bestreply, one step`: the planner that a search has to improve on, with its own 16
+  samples.
 
-First it is checked that the plain rules are those of the game: rewards and legal actions along random play. The peak memory of the
-process pool is that of its parent alone.
+Regret in small random games is under "regret" (`python -m experiments regret`).
+
+The plain rules must first agree with the game: rewards and legal actions along random
+play. The peak memory of the process pool is that of its parent alone.
 """
 
 import atexit
@@ -48,7 +56,7 @@ from bestreply.types import Plan
 from experiments import regret
 
 mctx: Any = (
-    _mctx  # a static checker can't follow the fields of chex's dataclasses
+    _mctx  # static checkers do not know the fields of chex's dataclasses
 )
 
 BATCH = 64
@@ -60,19 +68,19 @@ ONE_STEP = "bestreply, one step"
 
 @cache
 def positions() -> tuple[Any, Any]:
-    """[BATCH, ...] observations of seats that are still in the game, and their legal actions."""
+    """Return observations [BATCH, ...] of present seats, and their legal actions."""
     obs, legal = setting.observations(4 * BATCH)
-    here = np.flatnonzero(
+    present = np.flatnonzero(
         jax.vmap(partial(present_seats, setting.agent().game))(obs)[:, 0]
     )[:BATCH]
-    return obs[here], legal[here]
+    return obs[present], legal[present]
 
 
 # -- ours ------------------------------------------------------------------------------------------------------
 
 
 class Playouts(TrueModel):
-    """The real game; a state is worth what one random playout against the scripted others brings, as in plain UCT."""
+    """The true game, with the return of one random playout as the value of a state, as in plain UCT."""
 
     opponents: Any = None
     gamma: float = 1.0
@@ -129,7 +137,7 @@ def decide(
     agent = setting.agent()
     playouts = isinstance(
         world, Playouts
-    )  # one at every leaf, as the script makes
+    )  # one at every leaf, as in the script
     config = replace(
         agent.config,
         simulations=simulations,
@@ -298,16 +306,16 @@ class Hunt:
         return rewards
 
     def scripted(self, i: int, name: str, rng: random.Random) -> int:
-        """A move of player `i`: nearest_stag, nearest_hare or random."""
+        """Return an action of player `i`: nearest_stag, nearest_hare or random."""
         legal = self.legal(i)
-        wanted = {"nearest_stag": 0, "nearest_hare": 1}.get(name)
-        cells = [cell for kind, cell in self.prey if kind == wanted]
+        kind_of_prey = {"nearest_stag": 0, "nearest_hare": 1}.get(name)
+        cells = [cell for kind, cell in self.prey if kind == kind_of_prey]
         if self.gone[i] or not cells:
             return rng.choice(legal)
         row, column = self.at[i]
         far = [abs(r - row) + abs(c - column) for r, c in cells]
         if min(far) == 0:
-            return STAY + 1 + wanted if wanted is not None else STAY
+            return STAY + 1 + kind_of_prey if kind_of_prey is not None else STAY
         r, c = rng.choice(
             [cell for cell, d in zip(cells, far, strict=True) if d == min(far)]
         )
@@ -318,7 +326,7 @@ class Hunt:
 
 
 class Environment(Hunt):
-    """The same as an environment: `step` shows every player the board in planes, as the compiled game does."""
+    """The same with observations: `step` makes the planes of every player, as the compiled game does."""
 
     seen: Any = None
 
@@ -344,7 +352,7 @@ class Environment(Hunt):
 
 
 class Branch:
-    """A node of the tree: own actions so far; whatever the others did on the way."""
+    """A node of the tree: a sequence of own actions, for all actions of the opponents."""
 
     def __init__(self) -> None:
         self.visits, self.total = 0, 0.0
@@ -352,7 +360,7 @@ class Branch:
 
 
 def uct(hunt: Hunt, simulations: int, gamma: float, rng: random.Random) -> int:
-    """Own action of player 0. UCB1 (Kocsis and Szepesvari, 2006) with the stakes' range, a random playout at every new node."""
+    """Return the action of player 0 by UCB1 (Kocsis and Szepesvari, 2006), with a random playout at every new node."""
     root = Branch()
     for _ in range(simulations):
         game, node, path, rewards, growing = hunt.copy(), root, [root], [], True
@@ -395,7 +403,7 @@ def decide_plainly(task: tuple[Hunt, int, float, int]) -> int:
 
 
 def play_plainly(task: tuple[Hunt, int, float, int]) -> float:
-    """The return of player 0 from a start."""
+    """Return the return of player 0 from a start."""
     hunt, simulations, gamma, seed = task
     rng, total = random.Random(seed), 0.0
     while not hunt.over() and not hunt.gone[0]:
@@ -413,7 +421,7 @@ def play_plainly(task: tuple[Hunt, int, float, int]) -> float:
 
 
 def plain(state: Any, form: type[Hunt] = Hunt) -> Hunt:
-    """A state of the compiled game in Python objects."""
+    """Return a state of the compiled game as Python objects."""
     game: Any = setting.agent().game
     state = jax.tree.map(np.asarray, state)
     at = [divmod(int(c), game.width) for c in state.cell]

@@ -1,4 +1,4 @@
-"""What is trained and planned with: the sizes of the preset `demo`, on play of its game by its players."""
+"""The setting of the benchmarks: sizes, game and play of the preset `demo`."""
 
 import dataclasses
 from functools import cache
@@ -22,7 +22,7 @@ PLAYERS = ("nearest_stag", "nearest_hare", "random")
 
 @cache
 def config() -> RunConfig:
-    """The preset, with the optimiser that both sides have."""
+    """Return the preset, with the optimiser that both sides have."""
     demo = preset("demo")
     return dataclasses.replace(
         demo,
@@ -34,7 +34,7 @@ def config() -> RunConfig:
 
 @cache
 def logged() -> tuple[TrainState, BufferState, LoggedBeliefs]:
-    """An untrained train_state in the units of its data, 1,000 episodes of the demo's data, and what the opponents' model makes of it."""
+    """Return an untrained train state in units of its data, 1,000 episodes of play, and the beliefs of the opponent model."""
     game = make_game(config().game)
     anyone = f"mixture({', '.join(PLAYERS)})"
     lineup = seat_players(game, [anyone] * game.num_players, 1000, 0)
@@ -51,7 +51,7 @@ def logged() -> tuple[TrainState, BufferState, LoggedBeliefs]:
 
 
 def agent() -> Agent:
-    """A planner of the demo's sizes, with untrained weights: what it costs does not depend on them."""
+    """Return an agent of the demo's sizes with untrained weights; its cost does not depend on them."""
     train_state, _, _ = logged()
     game = train_state.opponents.game
     return Agent(
@@ -64,7 +64,7 @@ def agent() -> Agent:
 
 
 def observations(count: int) -> tuple[jax.Array, jax.Array]:
-    """[count, ...] observations of seats still in the game, from the logged play, and their legal actions."""
+    """Return observations [count, ...] of present seats from logged play, and their legal actions."""
     _, buffer, _ = logged()
     e: Any = buffer.episodes
     rows, seats = (

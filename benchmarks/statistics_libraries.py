@@ -1,10 +1,12 @@
-"""`python -m benchmarks statistics`: the statistics of verdicts, ours and those of SciPy and statsmodels.
+"""Statistics of verdicts, by our code and by SciPy and statsmodels.
 
-Three tables. Seconds of processor for all comparisons of a report over 1,000 runs, with the largest disagreement. Seconds of imports.
-Error rates on drawn differences of which the truth is known. statsmodels is in the extra `dev`.
+Three tables: processor seconds for all comparisons of a report over 1,000 runs, with
+the largest disagreement; processor seconds of imports; error rates on drawn differences
+with a known truth. statsmodels is in the extra `dev`.
 
-A report over 1,000 runs makes 2,750 comparisons of ten seeds (ten games, ten methods; every pair in four opponent sets and over all,
-and each method with one other player), or 1,375 of twenty. Each job is timed on some of them and scaled up.
+A report over 1,000 runs makes 2,750 comparisons of ten seeds (ten games, ten methods;
+every pair in four opponent sets and over all, and each method with one other player),
+or 1,375 of twenty. Each job is timed on a sample and scaled up.
 """
 
 import subprocess
@@ -48,13 +50,13 @@ LEVELS = {
     "among 2,750": ALPHA / 2750,
 }
 DECISIONS = {
-    "permutation test": "ours: the same p; with 16 seeds SciPy takes longer than all of a report over 1,000 runs",
-    "interval": "ours: SciPy has no studentised bootstrap; its 95 % intervals of five seeds miss in 15 to 23 % of cases",
+    "permutation test": "ours: the same p; with 16 seeds SciPy takes longer than the whole report over 1,000 runs",
+    "interval": "ours: SciPy has no studentised bootstrap; its 95 % intervals of five seeds miss the mean in 15 to 23 % of cases",
     "equivalence": "ours: where scores are skewed, the t-test of `ttost_paired` is wrong up to twice as often",
     "Holm": "ours, three lines: importing statsmodels takes longer than a report over ten runs",
     "seeds required": "`scipy.special.nctdtr`: statsmodels is wrong at levels adjusted for many comparisons, and slow",
 }
-"""What `bestreply.scores.statistics` uses, and why."""
+"""Implementations that `bestreply.scores.statistics` uses, and reasons."""
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -82,7 +84,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def _speed(sample: int) -> dict[str, dict[str, float]]:
-    """Seconds of processor for all comparisons, from `sample` of them, and the largest disagreement."""
+    """Return processor seconds for all comparisons, from `sample` of them, and the largest disagreement."""
     from statsmodels.stats.multitest import multipletests
     from statsmodels.stats.power import TTestPower
 
@@ -139,7 +141,7 @@ def _row(ours: float, library: float, one: Any, two: Any) -> dict[str, float]:
 
 
 def _timed(job: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of processor of a job, which is called once before, and what it returns."""
+    """Return the processor seconds of a job, after one call to warm up, and its result."""
     job()
     begin = time.process_time()
     result = job()
@@ -151,7 +153,7 @@ def _mean(x: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _scipy_p(differences: np.ndarray) -> np.ndarray:
-    """SciPy's p of [K, S] differences, all in one call, in batches of about 100,000 numbers."""
+    """Return SciPy's p of [K, S] differences, in one call, in batches of about 100,000 numbers."""
     count, seeds = differences.shape
     flips = 2**seeds if seeds <= 16 else SAMPLED_SIGN_FLIPS
     batch = max(100_000 // (count * seeds), 1)
@@ -170,7 +172,7 @@ def _scipy_p(differences: np.ndarray) -> np.ndarray:
 def _scipy_interval(
     differences: np.ndarray, method: Any, resamples: int, level: float = 0.95
 ) -> np.ndarray:
-    """[K, 2] of SciPy's bootstrap for [K, S] differences."""
+    """Return intervals [K, 2] of SciPy's bootstrap for [K, S] differences."""
     interval = stats.bootstrap(
         (differences,),
         _mean,
@@ -185,7 +187,7 @@ def _scipy_interval(
 
 
 def _import_seconds(name: str, rounds: int) -> float:
-    """Median over `rounds` processes of the seconds of processor that importing takes after NumPy."""
+    """Return the processor seconds of an import after NumPy: median over `rounds` processes."""
     code = f"import time, numpy; t = time.process_time(); import {name}; print(time.process_time() - t)"
     command = [sys.executable, "-W", "ignore", "-c", code]
     runs = [
@@ -196,7 +198,7 @@ def _import_seconds(name: str, rounds: int) -> float:
 
 
 def _seeds_required(effects: tuple[float, ...]) -> list[dict[str, Any]]:
-    """The number of seeds by us and by statsmodels, and the power of both by `scipy.stats.nct`, at adjusted levels."""
+    """Return the required seeds by our code and by statsmodels, and the power of both by `scipy.stats.nct`, at adjusted levels."""
     from statsmodels.stats.power import TTestPower
 
     rows = []
@@ -226,7 +228,7 @@ def _noncentral_power(seeds: int, effect: float, alpha: float) -> float:
 
 
 def _error_rates(sweeps: int) -> dict[str, dict[str, float]]:
-    """How often 95 % intervals miss the true mean, and how often a difference as large as the margin is called smaller."""
+    """Return how often 95 % intervals miss the true mean, and how often a difference equal to the margin is called smaller."""
     rows = {}
     for seeds, shape in product((5, 10), ("normal", "skewed")):
         rng = np.random.default_rng(seeds)
@@ -261,12 +263,12 @@ def _error_rates(sweeps: int) -> dict[str, dict[str, float]]:
 
 
 def _misses(ends: np.ndarray) -> float:
-    """The share of [K, 2] intervals without 0."""
+    """Return the fraction of [K, 2] intervals without 0."""
     return float(1 - ((ends[:, 0] <= 0) & (ends[:, 1] >= 0)).mean())
 
 
 def _student(x: np.ndarray, level: float) -> np.ndarray:
-    """[K, 2] intervals of the mean by Student's t; those of 90 % are what `ttost_paired` of statsmodels tests by."""
+    """Return intervals [K, 2] of the mean by Student's t; `ttost_paired` of statsmodels tests with those of 90 %."""
     interval = stats.ttest_1samp(x, 0, axis=1).confidence_interval(level)
     return np.stack([interval.low, interval.high], -1)
 
@@ -302,23 +304,23 @@ def table(found: dict[str, Any]) -> str:
     ]
     return "\n\n".join(
         [
-            "Used, and why:",
+            "Implementation in use, and the reason:",
             timing.table(
                 ["part", "used"], [list(item) for item in DECISIONS.items()]
             ),
-            "All comparisons of a report over 1,000 runs, seconds of processor:",
+            "All comparisons of a report over 1,000 runs, processor seconds:",
             timing.table(
                 ["", "ours", "library", "largest disagreement"], speed
             ),
-            "Imports after NumPy, seconds of processor:",
+            "Imports after NumPy, processor seconds:",
             timing.table(
                 ["", "seconds"],
                 [[name, short(s)] for name, s in found["imports"].items()],
             ),
-            "Rate of errors on drawn differences; at most .05 is asked for:",
+            "Error rate on drawn differences; the nominal rate is .05:",
             timing.table(["", *names], errors),
-            f"Seeds required (power by `scipy.stats.nct`; .8 is asked for), {len(required)} of {len(found['seeds_required'])} settings in "
-            "which statsmodels misses it, without a warning:",
+            f"Seeds required for a power of .8 (in brackets: power by `scipy.stats.nct`). statsmodels misses it without a warning in "
+            f"{len(required)} of {len(found['seeds_required'])} settings:",
             timing.table(
                 ["comparisons", "effect", "ours", "statsmodels"], required
             ),
@@ -327,7 +329,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def _wrong(row: dict[str, Any]) -> bool:
-    """Whether statsmodels' number, rounded up, lacks the power."""
+    """Return whether statsmodels' number, rounded up, has too little power."""
     return (
         row["ours"] is not None
         and not row.get("power_statsmodels", 0) >= 0.8 - 1e-6

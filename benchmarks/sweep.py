@@ -1,7 +1,9 @@
-"""Seeds trained as one compiled batch beside seeds one after another; what a sweep costs beside its units; Ray beside this process.
+"""Seeds trained as one compiled batch and one after another; the overhead of a sweep; Ray
+and a single process.
 
-Every way is measured in a process of its own. `first` has compiling in it, with no cache to help; `again` is a further round of the same
-in the same process, a median. Seconds of processor stand beside those of the clock, since a busy machine stretches the latter.
+Each is measured in a process of its own. `first` includes compilation without a cache;
+`again` is the median of further rounds in the same process. Processor seconds are
+reported beside wall time, which other work on the machine lengthens.
 """
 
 import contextlib
@@ -29,13 +31,13 @@ from bestreply.sweeps.unit import Unit
 from bestreply.train import open_training, train, train_together
 
 GAME = "stag_hunt(height=3, width=3, hunters=2, stags=1, hares=2, max_steps=10)"
-SMALL = "matrix(table=chicken, rounds=4)"  # whose units are short: what the sweep adds shows most
+SMALL = "matrix(table=chicken, rounds=4)"  # short units, so that the overhead is visible
 SIZES = {"debug": 50, "demo": 20}
-"""Networks and batches of these presets, and the updates of either phase."""
+"""Presets for networks and batches, and updates of each phase."""
 
 
 def config(name: str, game: str, seed: int) -> RunConfig:
-    """A setting that is small but for its networks and batches."""
+    """Return a small configuration with the networks and batches of a preset."""
     base, updates = preset(name), SIZES[name]
     train_config = dataclasses.replace(
         base.train,
@@ -64,7 +66,7 @@ def config(name: str, game: str, seed: int) -> RunConfig:
 def train_seeds(
     data: Store, name: str, seeds: int, together: bool, folder: Path
 ) -> None:
-    """Trains seeds 0, 1, ... of one setting: opens them, and makes every update and checkpoint."""
+    """Train seeds 0, 1, ... of one setting, with every checkpoint."""
 
     def opened(seed: int) -> Any:
         return open_training(
@@ -90,13 +92,13 @@ def units(folder: Path, data: Path, seeds: int) -> list[Unit]:
 
 
 def run_unit(unit: Unit) -> None:
-    """What a unit of a sweep is, without the sweep."""
+    """Run the content of a unit without the sweep."""
     evaluate_run(train(open_store(unit.data), unit.config, path=unit.path), "")
     write_report(unit.path)
 
 
 def timed(job: Callable[[], Any]) -> tuple[float, float]:
-    """(seconds, seconds of processor) of one call."""
+    """Return wall and processor seconds of one call."""
     clock, processor = time.perf_counter(), time.process_time()
     job()
     return time.perf_counter() - clock, time.process_time() - processor
@@ -132,7 +134,7 @@ def child_training(
 
 
 def child_overhead(seeds: int, rounds: int) -> dict[str, Any]:
-    """Seconds a unit, called directly and in a sweep, in turns."""
+    """Return seconds per unit, called directly and in a sweep, measured in turns."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         collect_for(config("debug", SMALL, 0), data)
@@ -194,7 +196,7 @@ def child_executor(how: str, seeds: int) -> dict[str, Any]:
 def child(
     what: str, *arguments: Any, cache: str | None = None
 ) -> dict[str, Any]:
-    """What ``child_WHAT(*arguments)`` gives in a process of its own, with a compilation cache or none."""
+    """Return the result of ``child_WHAT(*arguments)`` in a new process, with or without a compilation cache."""
     surroundings = {
         k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"
     }
@@ -273,12 +275,12 @@ def has_ray() -> bool:
 
 
 def table(found: dict[str, Any]) -> str:
-    """The figures as Markdown."""
+    """Return the figures as Markdown."""
     columns = [
         "networks, seeds",
         "first, s",
         "again, s a seed",
-        "of processor",
+        "processor, s a seed",
         "peak, MB",
     ]
     names = ("first", "again", "again_of_processor", "megabytes")
@@ -295,7 +297,7 @@ def table(found: dict[str, Any]) -> str:
     ray = (
         ""
         if "ray" in found["executors"]
-        else " Ray could not be imported, and was not measured."
+        else " Ray is not installed and was not measured."
     )
     return "\n".join(
         [
@@ -304,9 +306,9 @@ def table(found: dict[str, Any]) -> str:
             "",
             timing.table(columns, body),
             "",
-            f"A sweep adds {1000 * over['added']:.0f} ms of processor to a unit of {over['unit']:.2f} s ({share:.1f} %).",
+            f"A sweep adds {1000 * over['added']:.0f} ms of processor time to a unit of {over['unit']:.2f} s ({share:.1f} %).",
             "",
-            f"A sweep of {found['executor_units']} small units from start to end, compilation cache filled:{ray}",
+            f"A sweep of {found['executor_units']} small units with a full compilation cache, wall time:{ray}",
             "",
             timing.table(["executor", "seconds"], ways),
         ]

@@ -1,4 +1,4 @@
-"""Measuring: contenders take turns, so that a machine that slows down slows all of them; medians of several rounds."""
+"""Measurement: contenders take turns, so that a slow phase of the machine affects all of them; medians of several rounds."""
 
 import json
 import resource
@@ -14,20 +14,20 @@ import numpy as np
 from scipy.special import stdtrit
 
 Job = Callable[[], float]
-"""Does a fixed piece of work to its end (nothing left running) and returns how many units that was."""
+"""A function that does a fixed amount of work, waits for it, and returns the number of units."""
 
 MEGABYTE = 1024  # kilobytes, in which Linux counts both
 
 
 def seconds_of(job: Job) -> tuple[float, float]:
-    """Units done and seconds taken by one call."""
+    """Return the units and seconds of one call."""
     begin = time.perf_counter()
     units = job()
     return units, time.perf_counter() - begin
 
 
 def rate(job: Job, seconds: float) -> float:
-    """Units a second over calls that last at least `seconds` together."""
+    """Return units per second over calls of at least `seconds` in total."""
     units, taken = 0.0, 0.0
     while taken < seconds:
         done, spent = seconds_of(job)
@@ -38,7 +38,7 @@ def rate(job: Job, seconds: float) -> float:
 def take_turns(
     jobs: dict[str, Job], *, rounds: int, seconds: float
 ) -> dict[str, dict[str, float]]:
-    """Median, least and greatest rate of each job over `rounds` rounds, after a call each to warm up."""
+    """Return median, lowest and highest rate of each job over `rounds` rounds, after one call each to warm up."""
     for job in jobs.values():
         job()
     rates: dict[str, list[float]] = {name: [] for name in jobs}
@@ -56,7 +56,7 @@ def take_turns(
 
 
 def peak_memory(name: str, quick: bool) -> float | None:
-    """Megabytes that a fresh process held at most while it set up contender `name` and ran it; None where it can't run."""
+    """Return the peak megabytes of a new process that sets up and runs contender `name`; None if it cannot run."""
     command = [
         sys.executable,
         "-m",
@@ -91,7 +91,7 @@ def own_peak() -> float:
 
 
 def over_seeds(each: Sequence[float] | np.ndarray, digits: int = 3) -> str:
-    """Mean ± half of the 95 % interval over seeds (Student's t), for a cell."""
+    """Return mean ± half of the 95 % interval over seeds (Student's t)."""
     if not len(each):
         return "-"
     mean = f"{np.mean(each):.{digits}f}"
@@ -104,7 +104,7 @@ def over_seeds(each: Sequence[float] | np.ndarray, digits: int = 3) -> str:
 
 
 def table(columns: list[str], rows: list[list[Any]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [
         columns,
         ["---"] * len(columns),
@@ -114,7 +114,7 @@ def table(columns: list[str], rows: list[list[Any]]) -> str:
 
 
 def short(number: float | None) -> str:
-    """Three significant digits, thousands set apart."""
+    """Return a number with three significant digits and separated thousands."""
     if number is None:
         return "-"
     return (

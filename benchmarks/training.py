@@ -1,8 +1,11 @@
-"""Gradient steps a second of the world model, beside the same step in PyTorch on the same batches.
+"""Gradient steps per second of the world model, compared with the same step in PyTorch on
+the same batches.
 
-A step: TD targets from the slow network, all losses, gradient, clipping, AdamW with its schedule, slow network. Both sides are
-handed the same batches, drawn beforehand; first it is checked that both compute the same losses from the same weights, update after
-update. `bestreply.train` itself also draws, turns (symmetries) and gathers each batch: that whole step is timed too.
+A step contains TD targets from the target network, all losses, the gradient, clipping,
+AdamW with its schedule and the update of the target network. Batches are drawn in
+advance and equal on both sides. Both sides must first compute the same losses from the
+same weights over several updates. The full step of `bestreply.train`, which also draws,
+augments and gathers each batch, is timed too.
 """
 
 from collections.abc import Callable
@@ -32,7 +35,7 @@ TOLERANCE = 1e-4
 
 
 class Batch(NamedTuple):
-    """One update's data, before the targets."""
+    """The data of one update, before targets."""
 
     windows: Transition  # [B, 1, ...]
     obs: Any  # [V, *obs_shape]
@@ -45,7 +48,7 @@ class Batch(NamedTuple):
 
 
 def draw_batch(key: jax.Array) -> Batch:
-    """A batch as `world_step` draws it, without its symmetries."""
+    """Return a batch as `world_step` draws it, without augmentation."""
     config = setting.config()
     _, buffer, logged_beliefs = setting.logged()
     window_key, value_key = jax.random.split(key)
@@ -81,7 +84,7 @@ def draw_batch(key: jax.Array) -> Batch:
 def our_step(
     train_state: TrainState, batch: Batch
 ) -> tuple[TrainState, jax.Array]:
-    """What `world_step` does once its batch is drawn."""
+    """Make the part of `world_step` after the batch is drawn."""
     config = setting.config()
 
     def bootstrapped(end: Any) -> jax.Array:
@@ -127,7 +130,7 @@ def our_updates(
 
 
 def batches() -> Batch:
-    """[BATCHES, ...]."""
+    """Return batches [BATCHES, ...]."""
     setting.logged()  # made before the trace, not inside it
     return jax.block_until_ready(
         jax.jit(jax.vmap(draw_batch))(
@@ -149,7 +152,7 @@ def our_job() -> Job:
 
 
 def whole_job() -> Job:
-    """`bestreply.train`'s own compiled loop: drawing, symmetries and all."""
+    """Return a job of the compiled loop of `bestreply.train`, with drawing and augmentation."""
     config = setting.config()
     train_state, buffer, logged_beliefs = setting.logged()
     train_state = jax.tree.map(jnp.copy, train_state)
@@ -176,7 +179,7 @@ def whole_job() -> Job:
 
 
 def tensors(batch: Batch) -> dict[str, Any]:
-    """One batch as PyTorch tensors."""
+    """Return one batch as PyTorch tensors."""
     import torch  # pyright: ignore[reportMissingImports]
 
     w = jax.tree.map(lambda x: np.asarray(x[:, 0]), batch.windows)
@@ -237,7 +240,7 @@ def their_job(compiled: bool) -> Job:
 
 
 def agreement() -> float:
-    """Greatest difference of the loss, relative to it, over `CHECKED` updates from the same weights. Raises if above `TOLERANCE`."""
+    """Return the largest relative difference of the loss over `CHECKED` updates from the same weights; raise above `TOLERANCE`."""
     train_state, data = setting.logged()[0], batches()
     _, ours = our_updates(
         train_state, jax.tree.map(lambda x: x[:CHECKED], data)

@@ -1,4 +1,5 @@
-"""Measure how soon opponent models identify the types of opponents, on new play of the same players.
+"""Measure how soon opponent models identify the types of opponents, on new play of the
+same players.
 
 Writes results/beliefs/NAME.json and prints a table.
 """

@@ -1,4 +1,5 @@
-"""Bound the best reply's return from both sides, and compare the bounds with exact solutions.
+"""Bound the best reply's return from both sides, and compare the bounds with exact
+solutions.
 
 | column | value | bound |
 | --- | --- | --- |
@@ -6,9 +7,10 @@
 | exact | return of the best reply by dynamic programming; for a mixture, with the type given | exact, or upper |
 | bound | mean over futures of the best plan for a known future (`bestreply.exact.bounds`) | upper |
 
-Undiscounted returns, mean ± standard error over games, layouts and futures, which are sampled separately. Each row is written to
-results/brackets/brackets.json when it is finished, and an interrupted measurement continues. `--table` writes the README from that
-file alone.
+Undiscounted returns, mean ± standard error over games, layouts and futures, which are
+sampled separately. Each row is written to results/brackets/brackets.json when it is
+finished, and an interrupted measurement continues. `--table` writes the README from
+that file alone.
 """
 
 import json

@@ -1,13 +1,15 @@
 """Measure the cost of opponents that change type, and the gain from expecting changes.
 
-Runs come from `python -m experiments shares stay train --kinds goals changing`, for `--seeds`. Two kinds of runs learn from the same
-play: `goals`, and `changing`, whose value was learned in imagined games in which types change (`train.change_rate`). Each plays with
-the type given at each step, and with the type inferred; `goals` also with a belief that expects no changes. All plan one step ahead
-and play the same games. The loss is the return from the change on, relative to the better of the two runs with the type given.
-Writes results/changes/stay.json, row after row; `--show` prints the tables.
+Runs come from `python -m experiments shares stay train --kinds goals changing`, for
+`--seeds`. Two kinds of runs learn from the same play: `goals`, and `changing`, whose
+value was learned in imagined games in which types change (`train.change_rate`). Each
+plays with the type given at each step, and with the type inferred; `goals` also with a
+belief that expects no changes. All plan one step ahead and play the same games. The
+loss is the return from the change on, relative to the better of the two runs with the
+type given. Writes results/changes/stay.json, row after row; `--show` prints the tables.
 
-`--shares` measures fractions of the exact best reply that infers the type, with the runs' own planner, in 32 games of the first case:
-results/changes/shares.json.
+`--shares` measures fractions of the exact best reply that infers the type, with the
+runs' own planner, in 32 games of the first case: results/changes/shares.json.
 """
 
 import dataclasses

@@ -1,11 +1,14 @@
 """Measure the information that codes learned without labels give about the player.
 
-For each seed the opponent model is trained on the same games with five kinds of types, and measured on new games: none; goals that the
-game labels; the players on record; learned codes of policies; learned codes of a future state (subgoals). Writes
-results/codes/GAME.json, and replaces earlier rows of the same seed and `--goals`. `--show` prints the tables.
+For each seed the opponent model is trained on the same games with five kinds of types,
+and measured on new games: none; goals that the game labels; the players on record;
+learned codes of policies; learned codes of a future state (subgoals). Writes
+results/codes/GAME.json, and replaces earlier rows of the same seed and `--goals`.
+`--show` prints the tables.
 
-`--hits` uses the codes that `python -m experiments opponents train` has fitted, and measures how often the most probable code before a
-step is that of the whole episode: results/codes/hits/stay.json.
+`--hits` uses the codes that `python -m experiments opponents train` has fitted, and
+measures how often the most probable code before a step is that of the whole episode:
+results/codes/hits/stay.json.
 """
 
 import json

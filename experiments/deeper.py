@@ -1,8 +1,9 @@
 """Compare planning one step ahead with two steps: the same agents in the same games.
 
-RUNS is a folder with a run for each training seed (``runs/hunt4/hunt4/agent``). FILE (JSON) gets mean returns of `EPISODES` games a
-seed by planner, against each opponent set, all seats in turn. Each row is written when it is finished; an interrupted measurement
-continues.
+RUNS is a folder with a run for each training seed (``runs/hunt4/hunt4/agent``). FILE
+(JSON) gets mean returns of `EPISODES` games a seed by planner, against each opponent
+set, all seats in turn. Each row is written when it is finished; an interrupted
+measurement continues.
 """
 
 import json

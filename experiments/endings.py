@@ -1,7 +1,8 @@
 """Count how games of self-play end, by the returns of the players in decreasing order.
 
-RUNS is a folder with a run for each training seed (``runs/hunt4/hunt4/agent``). In a game with few different returns, they show the
-cooperation: with four hunters (5, 5, 1, 1) is two on the stag and one on each of two hares; in (5, 5, .5, .5) two share a hare.
+RUNS is a folder with a run for each training seed (``runs/hunt4/hunt4/agent``). In a
+game with few different returns, they show the cooperation: with four hunters (5, 5, 1,
+1) is two on the stag and one on each of two hares; in (5, 5, .5, .5) two share a hare.
 Writes FILE (JSON) and prints the table.
 """
 

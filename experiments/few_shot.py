@@ -1,14 +1,17 @@
-"""Play ten games in a row against three players of a type that the agent was not trained on.
+"""Play ten games in a row against three players of a type that the agent was not trained
+on.
 
-RUNS is the folder of `bestreply sweep results/few_shot/few_shot.toml`. Weights are frozen: only the belief can change from game to
-game. Three agents with the same models:
+RUNS is the folder of `bestreply sweep results/few_shot/few_shot.toml`. Weights are
+frozen: only the belief can change from game to game. Three agents with the same models:
 
 - new belief: the belief restarts in each game.
 - memory: the belief is kept (`planner.memory`).
-- memory, unknown types: the opponents can also have none of the known types (`planner.unknown_type_prior`).
+- memory, unknown types: the opponents can also have none of the known types
+  (`planner.unknown_type_prior`).
 
-Returns are averages over seats, normalised to 0 for the random player and 1 for the exact best reply. Writes
-results/few_shot/hunt4.json and README.md; `--table` writes the README from the JSON alone.
+Returns are averages over seats, normalised to 0 for the random player and 1 for the
+exact best reply. Writes results/few_shot/hunt4.json and README.md; `--table` writes the
+README from the JSON alone.
 """
 
 import json

@@ -1,14 +1,17 @@
-"""Measure the gain from inferring opponents' types, and from being given them, from results/shares/*.json.
+"""Measure the gain from inferring opponents' types, and from being given them, from
+results/shares/*.json.
 
-Three agents that differ in their knowledge of the opponent's type (`python -m experiments shares GAME train --kinds goals no_goals`,
-then `judge`):
+Three agents that differ in their knowledge of the opponent's type (`python -m
+experiments shares GAME train --kinds goals no_goals`, then `judge`):
 
-- no types: the opponent model and the value do not distinguish players. Trained on the same games.
+- no types: the opponent model and the value do not distinguish players. Trained on the
+  same games.
 - type inferred: a model of each type, weighted by the belief from play.
-- type given: the same with the true type given, at each step for an opponent that changes.
+- type given: the same with the true type given, at each step for an opponent that
+  changes.
 
-Numbers are fractions of an exact best reply, by `expectimax` in the same games: mean over training seeds ± half of the 95 % interval.
-Differences are over the same seeds.
+Numbers are fractions of an exact best reply, by `expectimax` in the same games: mean
+over training seeds ± half of the 95 % interval. Differences are over the same seeds.
 """
 
 import json

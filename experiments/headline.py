@@ -5,13 +5,16 @@ The tables results/headline/*.csv come from
     bestreply sweep results/headline/SETTING.toml                  # for each setting; an interrupted sweep continues
     bestreply results runs/SETTING --out results/headline/SETTING.csv
 
-All methods of a setting learn from the same logged play, or from as many environment steps of their own, and are measured in the
-same games. Returns are those of the focal seat, undiscounted: mean over training seeds ± half of the 95 % interval. `true_types` is
-the agent's planner with the opponents' types given (for players of the data), `uniform_others` the same planner with an opponent
-model that predicts every legal action with equal probability. Minutes are of one core: median over seeds, evaluation included.
+All methods of a setting learn from the same logged play, or from as many environment
+steps of their own, and are measured in the same games. Returns are those of the focal
+seat, undiscounted: mean over training seeds ± half of the 95 % interval. `true_types`
+is the agent's planner with the opponents' types given (for players of the data),
+`uniform_others` the same planner with an opponent model that predicts every legal
+action with equal probability. Minutes are of one core: median over seeds, evaluation
+included.
 
-Verdicts are those of `bestreply compare` for the agent and one other method: paired by seed, Holm's correction over the opponent
-sets and their mean.
+Verdicts are those of `bestreply compare` for the agent and one other method: paired by
+seed, Holm's correction over the opponent sets and their mean.
 """
 
 from collections import Counter

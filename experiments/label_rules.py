@@ -1,4 +1,5 @@
-"""Compare the rules that label goals (`train.labels`): steps kept, and the opponent model that each rule trains.
+"""Compare the rules that label goals (`train.labels`): steps kept, and the opponent model
+that each rule trains.
 
     python -m experiments label_rules --out FILE     # measure every rule on the same play
     python -m experiments label_rules                # print the commands and the table of results/label_rules/README.md

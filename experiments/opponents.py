@@ -4,9 +4,10 @@
     python -m experiments opponents judge     # plan with each model; results/opponents/planned.json
     python -m experiments opponents table     # results/opponents/README.md from both files
 
-`train` fits every model to the play of the runs of `python -m experiments shares stay train`, and measures its predictions on new play.
-`judge` plans one step ahead with each model, with the same world model and value, and compares the decisions with the exact best reply
-that is given the type.
+`train` fits every model to the play of the runs of `python -m experiments shares stay
+train`, and measures its predictions on new play. `judge` plans one step ahead with each
+model, with the same world model and value, and compares the decisions with the exact
+best reply that is given the type.
 
 Re-implementations of published ideas:
 
@@ -22,8 +23,9 @@ Re-implementations of published ideas:
 | in context | attention over the last steps, earlier episodes included; related: TAO and OMIS (Jing et al., 2024) |
 | level_k | the players on record, and two levels of players that reply to them; related: MBOM (Yu et al., 2022) |
 
-The value is conditioned on a posterior over the players on record. Goals, codes and subgoals are converted by P(player | each) in the
-training play, histories by a linear probe.
+The value is conditioned on a posterior over the players on record. Goals, codes and
+subgoals are converted by P(player | each) in the training play, histories by a linear
+probe.
 """
 
 import dataclasses

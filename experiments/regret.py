@@ -1,12 +1,15 @@
 """Measure the regret of planners in small random games with known solutions.
 
-The games have 15 states and 5 actions of each player. A joint action leads to a state drawn in advance and pays a normal reward;
-gamma is .9. The opponents are nearly uniform, matching (somewhat predictable, and matching their action pays 2 more) or nearly
-certain. Leaf values are the true ones with normal noise of deviation 1, so that deeper planning pays. Joint actions of one opponent
-are enumerated at the root; those of three (125) are sampled.
+The games have 15 states and 5 actions of each player. A joint action leads to a state
+drawn in advance and pays a normal reward; gamma is .9. The opponents are nearly
+uniform, matching (somewhat predictable, and matching their action pays 2 more) or
+nearly certain. Leaf values are the true ones with normal noise of deviation 1, so that
+deeper planning pays. Joint actions of one opponent are enumerated at the root; those of
+three (125) are sampled.
 
-`single draws, mctx` is the tree of `mctx`: the model step draws the opponents' actions, each edge holds one draw, and every simulation
-evaluates one outcome. `--quick` runs with few games.
+`single draws, mctx` is the tree of `mctx`: the model step draws the opponents' actions,
+each edge holds one draw, and every simulation evaluates one outcome. `--quick` runs
+with few games.
 """
 
 from collections.abc import Callable

@@ -1,17 +1,21 @@
-"""Measure the fraction of the exact best reply that an agent earns after learning from logged play.
+"""Measure the fraction of the exact best reply that an agent earns after learning from
+logged play.
 
     python -m experiments shares GAME train     # collect and train every seed and kind of run
     python -m experiments shares GAME judge     # results/shares/GAME.json and README.md
 
-`train` collects play for each of `--seeds` and trains (target `improved`) each of `--kinds`: `goals`, an opponent model with types;
-`no_goals`, one without; `changing`, with a value learned in imagined games in which types change. `judge` plays every run in seat 0
-against each type, in the same games, and evaluates the decisions with exact tables.
+`train` collects play for each of `--seeds` and trains (target `improved`) each of
+`--kinds`: `goals`, an opponent model with types; `no_goals`, one without; `changing`,
+with a value learned in imagined games in which types change. `judge` plays every run in
+seat 0 against each type, in the same games, and evaluates the decisions with exact
+tables.
 
-The fraction is 1 - E[sum_t gamma^t (V*(s_t) - Q*(s_t, a_t))] / E[V*(s_0)], relative to one of two best replies:
+The fraction is 1 - E[sum_t gamma^t (V*(s_t) - Q*(s_t, a_t))] / E[V*(s_0)], relative to
+one of two best replies:
 
 - type given: it knows the opponent's type. No policy earns more.
-- type inferred: it knows the prior and infers the type from play. No policy with the same information earns more. Computed as an
-  upper bound on a fine grid of beliefs.
+- type inferred: it knows the prior and infers the type from play. No policy with the
+  same information earns more. Computed as an upper bound on a fine grid of beliefs.
 
 Finished seeds are not trained again; an interrupted one continues.
 """

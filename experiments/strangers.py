@@ -1,7 +1,8 @@
 """Measure whether agents recognise opponents of unknown type, and no others.
 
-For runs of `python -m experiments shares stay train`, with `planner.unknown_type_prior` at .05, against known players, look-alikes and
-unknown players. Writes results/beliefs/strangers.json and prints a table.
+For runs of `python -m experiments shares stay train`, with `planner.unknown_type_prior`
+at .05, against known players, look-alikes and unknown players. Writes
+results/beliefs/strangers.json and prints a table.
 """
 
 from pathlib import Path

@@ -1,12 +1,16 @@
-"""Online predictors of both players' throws, and their mixture by Bayes' rule with forgetting.
+"""Online predictors of both players' throws, and their mixture by Bayes' rule with
+forgetting.
 
-A context is a window of the last throws. A predictor counts what followed its context, for both players, absolutely or relative to an
-earlier throw. Predictions of our own throws are used too: a program that predicts us replies to the prediction, so each of them enters
-three times, rotated by 0, 1 and 2. Weights follow fixed share (Herbster and Warmuth, 1998), for several rates of forgetting:
+A context is a window of the last throws. A predictor counts what followed its context,
+for both players, absolutely or relative to an earlier throw. Predictions of our own
+throws are used too: a program that predicts us replies to the prediction, so each of
+them enters three times, rotated by 0, 1 and 2. Weights follow fixed share (Herbster and
+Warmuth, 1998), for several rates of forgetting:
 
     w'(e) = (1 - share) w(e) p_e(throw) / sum_f w(f) p_f(throw) + share / E
 
-and the mixtures are mixed in the same way. Functions are written for one match; batch with `jax.vmap`.
+and the mixtures are mixed in the same way. Functions are written for one match; batch
+with `jax.vmap`.
 """
 
 from typing import Any, NamedTuple

@@ -1,7 +1,9 @@
-"""The learned model of the programs: pi_hat(throw | match, program), and a read-out common to all programs.
+"""The learned model of the programs: pi_hat(throw | match, program), and a read-out common
+to all programs.
 
-The inputs of a recurrent network are the predictors of `experts` and their success. The read-out of a known program is the common one
-plus a correction. Both also weight the predictors directly, equally for each throw.
+The inputs of a recurrent network are the predictors of `experts` and their success. The
+read-out of a known program is the common one plus a correction. Both also weight the
+predictors directly, equally for each throw.
 """
 
 from typing import Any, NamedTuple

@@ -1,9 +1,11 @@
-"""The 43 programs of the first roshambo contests, as they ship with OpenSpiel, and matches of 1000 throws against them.
+"""The 43 programs of the first roshambo contests, as they ship with OpenSpiel, and matches
+of 1000 throws against them.
 
 Throws are 0 rock, 1 paper, 2 scissors: a beats b if a - b = 1 (mod 3).
 
-All programs of a process draw from C's `random()`. It is seeded before every throw from the seed of the matches, the match and the
-throw. So a program's draws do not depend on other matches, and no two seeds share draws. Players have no access to it.
+All programs of a process draw from C's `random()`. It is seeded before every throw from
+the seed of the matches, the match and the throw. So a program's draws do not depend on
+other matches, and no two seeds share draws. Players have no access to it.
 """
 
 import ctypes
