@@ -192,5 +192,5 @@ def test_sizes_below_one_are_refused(name):
 
 def test_more_at_once_than_it_holds_is_refused():
     buffer = make_moa_buffer(2, 1)
-    with pytest.raises(ValueError, match="3 episodes .* of capacity 2"):
+    with pytest.raises(ValueError, match=r"3 episodes .* of capacity 2"):
         buffer.add(buffer.init(counters(0, 1)), counters(0, 3))
