@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     Literal,
@@ -21,6 +22,9 @@ from typing import (
 )
 
 import msgspec
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 CountOrZero = Annotated[int, msgspec.Meta(ge=0)]
@@ -153,6 +157,7 @@ class ModelConfig:
 
     @property
     def subgoals(self) -> bool:
+        """Codes stand for subgoals."""
         return self.opponent_types == "code" and self.code_horizon > 0
 
     __post_init__ = _check_fields
@@ -357,13 +362,13 @@ _SECTIONS = {
 """Where the fields of each class stand in a `RunConfig`, for errors."""
 
 
-def to_dict(config: Any) -> dict[str, Any]:
+def to_dict(config: "DataclassInstance") -> dict[str, Any]:
     """Return a configuration as plain JSON data. Args: config: a dataclass of this
     module."""
     return dataclasses.asdict(config)
 
 
-def from_dict(kind: type[Config], data: Any, where: str = "") -> Config:
+def from_dict(kind: type[Config], data: object, where: str = "") -> Config:
     """Return plain JSON data as a configuration. Args: kind: a dataclass of this
     module. data: tables of settings; what is missing has its default. where: path
     of `data` in the whole configuration, for errors. Raises: ValueError: `data` is
@@ -390,7 +395,7 @@ def from_dict(kind: type[Config], data: Any, where: str = "") -> Config:
     return kind(**values)
 
 
-def differences(one: Any, other: Any, where: str = "") -> list[str]:
+def differences(one: object, other: object, where: str = "") -> list[str]:
     """Return each field in which two configurations differ. Args: one: a
     configuration. other: a configuration of the same class. where: path of both in
     the whole configuration. Returns: Lines such as ``train.updates: 2000 and

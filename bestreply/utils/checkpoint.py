@@ -62,6 +62,9 @@ def list_checkpoints(folder: str | Path) -> list[int]:
 
     Args:
         folder: folder of the checkpoints; it may be missing.
+
+    Returns:
+        The steps; an empty list for a missing folder.
     """
     folder = Path(folder)
     names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
@@ -169,5 +172,5 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name, array in arrays.items():
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(memoryview(array.reshape(-1).view(np.uint8)))
+        digest.update(array.tobytes())
     return digest.hexdigest()

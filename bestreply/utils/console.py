@@ -77,7 +77,11 @@ class Meter:
             progress.update(task, advance=units, note=note)
 
     def line(self) -> str:
-        """Return label, units done, seconds and rate as one line."""
+        """Summarise the step.
+
+        Returns:
+            Label, units done, seconds and rate as one line.
+        """
         seconds = max(time.monotonic() - self._start, 1e-9)
         rate = self._done / seconds
         return (
@@ -95,8 +99,8 @@ def meter(label: str, total: float, unit: str) -> Iterator[Meter]:
         total: units in all.
         unit: name of the unit, in the plural.
 
-    Yields:
-        A meter to advance.
+    Returns:
+        A context manager that gives a meter to advance.
     """
     label = printable(label)
     if not console.is_terminal:
@@ -125,6 +129,9 @@ def fresh_path(folder: str | Path, name: str) -> Path:
     Args:
         folder: the folder around it; it is made where it is missing.
         name: first part of the new folder's name.
+
+    Returns:
+        The new, empty folder.
     """
     number = 1
     while True:

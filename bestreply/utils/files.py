@@ -28,9 +28,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     Args:
         path: the file to write or replace.
 
-    Yields:
-        A temporary path in the same folder. Where the block raises, `path` is
-        unchanged and the temporary file is removed.
+    Returns:
+        A context manager that gives a temporary path in the same folder. Where
+        the block raises, `path` is unchanged and the temporary file is removed.
 
     Raises:
         OSError: the file cannot be written; the error names `path`.
@@ -106,6 +106,9 @@ def read_text(path: str | os.PathLike) -> str:
     Args:
         path: the file.
 
+    Returns:
+        Its text, line ends as they are.
+
     Raises:
         ValueError: the file is neither; the error names the line.
         OSError: the file cannot be read.
@@ -155,6 +158,9 @@ def locked(folder: str | os.PathLike, *, wait: bool = True) -> Iterator[None]:
     Args:
         folder: an existing folder.
         wait: wait for a process that holds the lock.
+
+    Returns:
+        A context manager that holds the lock.
 
     Raises:
         BlockingIOError: another process holds the lock, and `wait` is not set.

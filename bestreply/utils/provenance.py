@@ -30,6 +30,9 @@ def provenance(seed: int, command: str | None = None) -> dict[str, Any]:
         seed: seed of the result.
         command: what was typed; None: this process's own command line, without
             the folder of the program.
+
+    Returns:
+        Command, seed, time, git revision, Python, system, versions and flags.
     """
     if command is None:
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
@@ -47,7 +50,11 @@ def provenance(seed: int, command: str | None = None) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the installed version of each package that numbers can depend on."""
+    """Read the versions of the packages that numbers can depend on.
+
+    Returns:
+        Version by name of each package that is installed.
+    """
     installed = {}
     for package in PACKAGES:
         try:
@@ -58,7 +65,11 @@ def versions() -> dict[str, str]:
 
 
 def flags() -> dict[str, str]:
-    """Return the environment variables that change what JAX and XLA compute."""
+    """Read the environment variables that change what JAX and XLA compute.
+
+    Returns:
+        Value by name, sorted; variables that hold paths are left out.
+    """
     paths = ("_DIR", "_PATH", "_FILE")
     return {
         name: value

@@ -75,6 +75,9 @@ def parse_specs(text: str) -> tuple[Spec, ...]:
     Args:
         text: such as ``nearest_stag, noisy(random, 0.1)``.
 
+    Returns:
+        The specs in order.
+
     Raises:
         ValueError: a part is no spec.
     """
