@@ -127,9 +127,9 @@ def scores(
         "length": np.full(rows, 12),
         "return": returns,
     }
-    told = {"seed": seed + 1, "config": facts}
+    origin = {"seed": seed + 1, "config": facts}
     return pa.table(columns).replace_schema_metadata(
-        {"provenance": json.dumps(told)}
+        {"provenance": json.dumps(origin)}
     )
 
 

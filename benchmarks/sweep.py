@@ -317,5 +317,5 @@ def table(found: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     with contextlib.redirect_stdout(io.StringIO()):
-        told = globals()[f"child_{sys.argv[1]}"](*json.loads(sys.argv[2]))
-    print(json.dumps(told))
+        result = globals()[f"child_{sys.argv[1]}"](*json.loads(sys.argv[2]))
+    print(json.dumps(result))

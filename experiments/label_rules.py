@@ -94,8 +94,7 @@ def compare_rules(
             ).items():
                 cells[rule][name].append(value)
     rows = [
-        {"rule": rule, "player": "everybody", **cell}
-        for rule, cell in cells.items()
+        {"rule": rule, "player": "all", **cell} for rule, cell in cells.items()
     ]
     facts = {"episodes": episodes, "updates": config.train.opponent_updates}
     seeds_used = [config.seed + number for number in range(seeds)]
@@ -164,13 +163,11 @@ def summary() -> str:
         for former in FORMER_COMMANDS:
             command = command.replace(former, COMMAND)
         commands.append(f"    {command}")
-        everybody = {
-            row["rule"]: row
-            for row in found["rows"]
-            if row["player"] == "everybody"
+        by_rule = {
+            row["rule"]: row for row in found["rows"] if row["player"] == "all"
         }
-        base = everybody["event"]
-        for rule, row in everybody.items():
+        base = by_rule["event"]
+        for rule, row in by_rule.items():
             ratio = np.mean(row["steps"]) / np.mean(base["steps"])
             difference = np.array(row["log_loss"]) - base["log_loss"]
             means = {name: np.mean(row[name]) for name in MEASURES}
