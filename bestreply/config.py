@@ -363,17 +363,29 @@ _SECTIONS = {
 
 
 def to_dict(config: "DataclassInstance") -> dict[str, Any]:
-    """Return a configuration as plain JSON data. Args: config: a dataclass of this
-    module."""
+    """Return a configuration as plain JSON data.
+
+    Args:
+        config: a dataclass of this module.
+    """
     return dataclasses.asdict(config)
 
 
 def from_dict(kind: type[Config], data: object, where: str = "") -> Config:
-    """Return plain JSON data as a configuration. Args: kind: a dataclass of this
-    module. data: tables of settings; what is missing has its default. where: path
-    of `data` in the whole configuration, for errors. Raises: ValueError: `data` is
-    no table, or a name or value is not accepted; the error names the field, the
-    value and what is expected."""
+    """Return plain JSON data as a configuration.
+
+    Args:
+        kind: a dataclass of this module.
+        data: tables of settings; what is missing has its default.
+        where: path of `data` in the whole configuration, for errors.
+
+    Returns:
+        The configuration, checked.
+
+    Raises:
+        ValueError: `data` is no table, or a name or value is not accepted; the
+            error names the field, the value and what is expected.
+    """
     if not isinstance(data, Mapping):
         name = where.rstrip(".") or "the configuration"
         raise ValueError(f"{name}={data!r:.80}: expected a table of settings")
@@ -396,10 +408,16 @@ def from_dict(kind: type[Config], data: object, where: str = "") -> Config:
 
 
 def differences(one: object, other: object, where: str = "") -> list[str]:
-    """Return each field in which two configurations differ. Args: one: a
-    configuration. other: a configuration of the same class. where: path of both in
-    the whole configuration. Returns: Lines such as ``train.updates: 2000 and
-    3000``."""
+    """Return each field in which two configurations differ.
+
+    Args:
+        one: a configuration.
+        other: a configuration of the same class.
+        where: path of both in the whole configuration.
+
+    Returns:
+        Lines such as ``train.updates: 2000 and 3000``.
+    """
     lines: list[str] = []
     for name in _hints(type(one)):
         a, b = getattr(one, name), getattr(other, name)
@@ -411,9 +429,18 @@ def differences(one: object, other: object, where: str = "") -> list[str]:
 
 
 def preset(name: str) -> RunConfig:
-    """Return a ready configuration. Args: name: "debug" (seconds), "demo" (minutes
-    on 2 cores) or "full" (the settings of the published figures). Raises:
-    ValueError: there is no such preset."""
+    """Return a ready configuration.
+
+    Args:
+        name: "debug" (seconds), "demo" (minutes on 2 cores) or "full" (the
+            settings of the published figures).
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ValueError: there is no such preset.
+    """
     if name not in PRESETS:
         raise ValueError(
             f"preset={name!r}: expected one of {', '.join(PRESETS)}"
