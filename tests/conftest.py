@@ -18,6 +18,7 @@ compiling; computing is cheap. `pytest -n 0 -p tests.compile_log --compile-log D
 - Code without arrays needs no JAX: keep it out of the imports of such a test file.
 """
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -27,11 +28,12 @@ from jaxtyping import install_import_hook
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Tests compile far longer than they compute. LLVM's optimisations take a quarter of the time; the preset skips
-# passes over whole programs; XLA's fusion emitters lower through MLIR, which costs 10 ms even for one addition.
+# passes over whole programs; XLA's fusion emitters lower through MLIR, which costs 10 ms even for one addition;
+# by default a program is split into up to 32 parts for as many threads, and there is one core for each worker.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_cpu_opt_preset=CPU_OPT_PRESET_FAST_COMPILE "
-    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=2",
 )
 # One cache for all workers and the processes they start; JAX compiles a half-written entry itself. With XLA's
 # own caches on, an entry's name would hold the folder's.
@@ -79,6 +81,13 @@ LONGEST = (
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage rarely: tracing makes millions of objects, and modules and tests stay anyway."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
 
 
 MAPS, MAX_MAPS = Path("/proc/self/maps"), 45_000
