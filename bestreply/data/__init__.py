@@ -1,1 +1,1 @@
-"""Logged play: on disk (`store`), in memory, and what can be wrong with it (`validate`)."""
+"""Datasets on disk: `store` writes and reads them, `validate` lists their errors."""

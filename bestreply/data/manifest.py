@@ -1,9 +1,10 @@
-"""What a dataset says of itself: `manifest.json`, read as data that anybody may have written."""
+"""The manifest of a dataset, `manifest.json`, read as untrusted data."""
 
 import dataclasses
 import json
 import math
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,17 @@ FORMAT = 1
 
 FILE = "manifest.json"
 PART_NAME = re.compile(r"part-[0-9]{5,9}\.parquet")
+MAX_LIST_SIZE = 2**31  # entries of a list in Parquet
+MAX_SECONDS = 1e12
+MEND = "Restore the manifest from a copy, or collect the data again"
 
 
 def part_name(index: int) -> str:
+    """Return the file name of a part.
+
+    Args:
+        index: the part's number, counted from 0.
+    """
     return f"part-{index:05d}.parquet"
 
 
@@ -30,19 +39,16 @@ class Part:
 
     file: str
     rows: int
-    steps: int  # joint steps, what is called environment steps
+    steps: int  # joint steps, also called environment steps
     episodes: int
     first_episode: int
     sha256: str
     seed: int | None
     command: str | None
     created: str  # UTC, ISO 8601
-    seconds: float | None = (
-        None  # that play took; None where nobody took the time
-    )
-    labelled: int | None = (
-        None  # rows whose goal an event shows; None in older parts
-    )
+    seconds: float | None = None  # duration of play; None: not measured
+    labelled: int | None = None
+    """Rows with a goal that an event shows; None in older parts."""
 
 
 @dataclass(frozen=True)
@@ -57,118 +63,120 @@ class Manifest:
     obs_shape: tuple[int, ...]
     actions: tuple[str, ...]
     goals: tuple[str, ...]
-    roster: tuple[
-        dict[str, Any], ...
-    ]  # {"name": str, "version": int, ...} each
+    roster: tuple[dict[str, Any], ...]  # {"name": str, "version": int, ...}
     parts: tuple[Part, ...] = ()
 
     @property
     def num_actions(self) -> int:
+        """Number of actions."""
         return len(self.actions)
 
     @property
     def obs_size(self) -> int:
+        """Number of entries of an observation."""
         return math.prod(self.obs_shape)
 
     @property
     def episodes(self) -> int:
+        """Number of episodes."""
         return sum(part.episodes for part in self.parts)
 
     @property
     def steps(self) -> int:
+        """Number of joint steps."""
         return sum(part.steps for part in self.parts)
 
     @property
     def rows(self) -> int:
+        """Number of rows, one for each step of each seat."""
         return sum(part.rows for part in self.parts)
 
     @property
-    def rate(self) -> float | None:
-        """Environment steps a second of the parts whose play was timed; None where none was."""
-        timed = [part for part in self.parts if part.seconds]
-        return (
-            sum(part.steps for part in timed)
-            / sum(part.seconds or 0 for part in timed)
-            if timed
-            else None
-        )
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What two datasets must share for one to be a continuation of the other."""
-        names = (
-            "game",
-            "num_players",
-            "max_steps",
-            "obs_shape",
-            "actions",
-            "goals",
-            "roster",
-        )
-        return {name: plain(getattr(self, name)) for name in names}
-
-    def to_json(self) -> dict[str, Any]:
-        fields = {
-            f.name: getattr(self, f.name)
-            for f in dataclasses.fields(self)
-            if f.name != "parts"
-        }
-        totals = {
+    def totals(self) -> dict[str, int]:
+        """Numbers of parts, episodes, joint steps and rows."""
+        return {
             "parts": len(self.parts),
             "episodes": self.episodes,
             "steps": self.steps,
             "rows": self.rows,
         }
-        return plain(fields) | {
-            "totals": totals,
-            "parts": [dataclasses.asdict(part) for part in self.parts],
-        }
+
+    @property
+    def rate(self) -> float | None:
+        """Environment steps per second over the timed parts; None if no part is timed."""
+        timed = [part for part in self.parts if part.seconds]
+        if not timed:
+            return None
+        seconds = sum(part.seconds or 0 for part in timed)
+        return sum(part.steps for part in timed) / seconds
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The fields that two datasets share if one can continue the other."""
+        fields = self.to_json()
+        for name in ("format", "bestreply", "totals", "parts"):
+            del fields[name]
+        return fields
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `manifest.json` as plain data.
+
+        Returns:
+            The fields, the totals, and the parts in order.
+        """
+        fields = dataclasses.asdict(self)
+        parts = fields.pop("parts")
+        return plain(fields | {"totals": self.totals, "parts": parts})
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON holds it: tuples as lists, NumPy numbers as plain ones. Raises TypeError for others."""
+    """Return a value as JSON holds it: tuples as lists, NumPy numbers as Python numbers.
+
+    Args:
+        value: text, numbers, None, or lists, tuples and dicts of them.
+
+    Returns:
+        The same value in JSON's types.
+
+    Raises:
+        TypeError: for any other type, and for a number that is not finite.
+    """
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
-    if (
-        value is None
-        or isinstance(value, str | bool | int)
-        or (isinstance(value, float) and math.isfinite(value))
-    ):
+    if value is None or isinstance(value, str | bool | int):
         return value
-    kind = type(value).__name__
+    if isinstance(value, float) and math.isfinite(value):
+        return value
     raise TypeError(
-        f"a manifest cannot hold {value!r} ({kind}); expected: text, numbers, lists, dicts of them"
+        f"{value!r} ({type(value).__name__}) in a manifest: expected text, "
+        "finite numbers, and lists and dicts of them"
     )
 
 
 def read_manifest(folder: Path) -> tuple[Manifest | None, list[Problem]]:
-    """The manifest in `folder` and what is wrong with it; None where it cannot be used. Never raises."""
-    where, path = FILE, folder / FILE
+    """Read and check the manifest of a dataset. Errors of the file never raise.
+
+    Args:
+        folder: the dataset's folder.
+
+    Returns:
+        The manifest, or None if it is unusable, and its errors.
+    """
+    path = folder / FILE
     if not path.is_file():
-        mend = "Give the folder that `collect` printed; a folder without a manifest holds no dataset"
-        return None, [
-            Problem(
-                "no_manifest", str(folder), f"there is no {FILE} here", mend
-            )
-        ]
+        what = f"there is no {FILE} in this folder"
+        mend = "Give the folder that `collect` printed"
+        return None, [Problem("no_manifest", str(folder), what, mend)]
     try:
-        raw = json.loads(
-            path.read_text("utf-8"), parse_constant=_refuse_constant
-        )
+        text = path.read_text("utf-8")
+        raw = json.loads(text, parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
-        mend = "Restore it from a copy, or collect the data again"
-        return None, [
-            Problem(
-                "bad_manifest",
-                where,
-                f"it cannot be read as JSON ({error})",
-                mend,
-            )
-        ]
+        what = f"it cannot be read as JSON ({error})"
+        return None, [Problem("bad_manifest", FILE, what, MEND)]
     problems = list(_check(raw))
     if problems:
         return None, problems
@@ -176,226 +184,181 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, list[Problem]]:
         Part(**{f.name: part.get(f.name) for f in dataclasses.fields(Part)})
         for part in raw["parts"]
     )
-    known = {
-        f.name: tuples(raw[f.name])
-        for f in dataclasses.fields(Manifest)
-        if f.name not in ("parts", "game", "roster")
-    }
-    manifest = Manifest(
-        **known, game=raw["game"], roster=tuple(raw["roster"]), parts=parts
-    )
+    values = {f.name: raw[f.name] for f in dataclasses.fields(Manifest)}
+    for name in ("obs_shape", "actions", "goals"):
+        values[name] = tuples(values[name])
+    values |= {"roster": tuple(raw["roster"]), "parts": parts}
+    manifest = Manifest(**values)
     return manifest, list(_check_counts(manifest, raw["totals"]))
 
 
-def _refuse_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _is_count(value: Any, least: int = 0) -> bool:
-    return (
-        isinstance(value, int)
-        and not isinstance(value, bool)
-        and least <= value < 2**63
-    )
+# -- checks of fields ----------------------------------------------------------
+
+Check = tuple[Callable[[Any], Any], str]
+"""A predicate, and the condition in words."""
 
 
-def _is_span(value: Any) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and 0 <= value < 1e12
-    )
+def _is_a(value: Any, kind: Any) -> bool:
+    """Return whether a value is of a type; True and False are no numbers."""
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _is_list(value: Any, check: Any, least: int = 0) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) >= least
-        and all(check(entry) for entry in value)
-    )
+def _is_count(value: Any) -> bool:
+    return _is_a(value, int) and 0 <= value < 2**63
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _is_positive(value: Any) -> bool:
+    return _is_count(value) and value > 0
 
 
 def _is_named(value: Any) -> bool:
     return (
         isinstance(value, dict)
-        and _is_text(value.get("name"))
+        and isinstance(value.get("name"), str)
         and _is_count(value.get("version"))
     )
 
 
-MOST_ENTRIES = 2**31  # of a list in Parquet
+def _is_game(value: Any) -> bool:
+    return _is_named(value) and isinstance(value.get("settings"), dict)
 
-WANTED = {
+
+def _is_seconds(value: Any) -> bool:
+    return _is_a(value, int | float) and 0 <= value < MAX_SECONDS
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
+
+
+def _is_list(value: Any, check: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(check, value))
+
+
+def _is_shape(value: Any) -> bool:
+    return _is_list(value, _is_positive) and math.prod(value) < MAX_LIST_SIZE
+
+
+def _instance(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kind)
+
+
+def _or_null(check: Check) -> Check:
+    return lambda v: v is None or check[0](v), f"{check[1]} or null"
+
+
+_is_text = _instance(str)
+_is_dict = _instance(dict)
+COUNT: Check = (_is_count, "an int, at least 0")
+POSITIVE: Check = (_is_positive, "an int, at least 1")
+FIELDS: dict[str, Check] = {
     "bestreply": (_is_text, "the library's version as text"),
-    "game": (
-        lambda v: _is_named(v) and isinstance(v.get("settings"), dict),
-        "{name: text, version: int, settings: {...}}",
-    ),
+    "game": (_is_game, "{name: text, version: int, settings: {...}}"),
     "num_players": (
-        lambda v: _is_count(v, 1) and v < MOST_ENTRIES,
-        "an int, at least 1",
+        lambda v: _is_positive(v) and v < MAX_LIST_SIZE,
+        POSITIVE[1],
     ),
-    "max_steps": (lambda v: _is_count(v, 1), "an int, at least 1"),
+    "max_steps": POSITIVE,
     "obs_shape": (
-        lambda v: (
-            _is_list(v, lambda n: _is_count(n, 1))
-            and math.prod(v) < MOST_ENTRIES
-        ),
-        "a list of ints, each at least 1, of less than 2^31 entries in all",
+        _is_shape,
+        "a list of ints, each at least 1, with a product below 2^31",
     ),
     "actions": (
-        lambda v: _is_list(v, _is_text, 1),
+        lambda v: v and _is_list(v, _is_text),
         "a list of at least one name",
     ),
     "goals": (lambda v: _is_list(v, _is_text), "a list of names"),
     "roster": (
-        lambda v: _is_list(v, _is_named, 1),
+        lambda v: v and _is_list(v, _is_named),
         "a list of at least one {name: text, version: int}",
     ),
-    "totals": (
-        lambda v: isinstance(v, dict),
-        "{parts: int, episodes: int, steps: int, rows: int}",
-    ),
-    "parts": (
-        lambda v: _is_list(v, lambda p: isinstance(p, dict)),
-        "a list of parts",
-    ),
+    "totals": (_is_dict, "{parts: int, episodes: int, steps: int, rows: int}"),
+    "parts": (lambda v: _is_list(v, _is_dict), "a list of parts"),
 }
-PART_WANTED = {
+PART_FIELDS: dict[str, Check] = {
     "file": (_is_text, "a file's name"),
-    "rows": (lambda v: _is_count(v, 1), "an int, at least 1"),
-    "steps": (lambda v: _is_count(v, 1), "an int, at least 1"),
-    "episodes": (lambda v: _is_count(v, 1), "an int, at least 1"),
-    "first_episode": (_is_count, "an int, at least 0"),
-    "sha256": (
-        lambda v: _is_text(v) and re.fullmatch("[0-9a-f]{64}", v),
-        "64 hexadecimal digits",
-    ),
-    "seed": (lambda v: v is None or isinstance(v, int), "an int or null"),
-    "command": (lambda v: v is None or _is_text(v), "text or null"),
+    "rows": POSITIVE,
+    "steps": POSITIVE,
+    "episodes": POSITIVE,
+    "first_episode": COUNT,
+    "sha256": (_is_digest, "64 hexadecimal digits"),
+    "seed": _or_null((_instance(int), "an int")),
+    "command": _or_null((_is_text, "text")),
     "created": (_is_text, "a time as text"),
 }
-PART_MAY_HOLD = {
-    "seconds": (
-        lambda v: v is None or _is_span(v),
-        "a number, at least 0, or null",
-    ),
-    "labelled": (
-        lambda v: v is None or _is_count(v),
-        "an int, at least 0, or null",
-    ),
+ADDED_PART_FIELDS: dict[str, Check] = {
+    "seconds": _or_null((_is_seconds, "a number, at least 0,")),
+    "labelled": _or_null(COUNT),
 }
-"""Added since: older datasets have none."""
+"""Fields that parts of older datasets lack."""
 
 
-def _check(raw: Any) -> Any:
-    """Yields what keeps the manifest from being used."""
-    mend = "Restore the manifest from a copy, or collect the data again"
+def _check(raw: Any) -> Iterator[Problem]:
+    """Yield the errors that make a manifest unusable."""
     if not isinstance(raw, dict):
-        yield Problem(
-            "bad_manifest",
-            FILE,
-            f"it holds a {type(raw).__name__}; expected: an object",
-            mend,
-        )
+        what = f"it holds a {type(raw).__name__}: expected an object"
+        yield Problem("bad_manifest", FILE, what, MEND)
         return
-    version = raw.get("format")
-    if _is_count(version, FORMAT + 1):
-        newer = (
-            "Read it with a newer bestreply: pip install --upgrade bestreply"
-        )
-        yield Problem(
-            "format",
-            FILE,
-            f"it is of format {version}, this bestreply reads up to format {FORMAT}",
-            newer,
-        )
+    version = raw.get("format", 0)
+    if _is_count(version) and version > FORMAT:
+        what = f"format={version}: expected at most {FORMAT}"
+        mend = "Update the library: pip install --upgrade bestreply"
+        yield Problem("format", FILE, what, mend)
         return
-    if version != FORMAT or isinstance(version, bool):
+    formats: Check = (lambda v: _is_a(v, int) and v == FORMAT, str(FORMAT))
+    yield from _check_fields(raw, {"format": formats} | FIELDS, FILE)
+    parts = raw.get("parts", ())
+    if _is_list(parts, _is_dict):
+        for index, part in enumerate(parts):
+            yield from _check_part(part, f"{FILE}: parts[{index}]")
+
+
+def _check_part(part: dict[str, Any], where: str) -> Iterator[Problem]:
+    added = dict.fromkeys(ADDED_PART_FIELDS) | part
+    yield from _check_fields(added, PART_FIELDS | ADDED_PART_FIELDS, where)
+    name = part.get("file")
+    if isinstance(name, str) and not PART_NAME.fullmatch(name):
         yield Problem(
-            "bad_manifest",
-            f"{FILE}: format",
-            f"{version!r:.80}; expected: {FORMAT}",
-            mend,
-        )
-    yield from _check_fields(raw, WANTED, FILE, mend)
-    parts = raw.get("parts")
-    if not isinstance(parts, list):
-        return
-    for index, part in enumerate(parts):
-        if not isinstance(part, dict):
-            continue  # named above
-        where = f"{FILE}: parts[{index}]"
-        yield from _check_fields(part, PART_WANTED, where, mend)
-        yield from _check_fields(
-            {name: part.get(name) for name in PART_MAY_HOLD},
-            PART_MAY_HOLD,
+            "part_name",
             where,
-            mend,
+            f"file={name!r:.120}: expected a name such as {part_name(0)} in the dataset's own folder",
+            "No other file is opened. Rename the part if the dataset is yours, else do not trust it",
         )
-        name = part.get("file")
-        if isinstance(name, str) and not PART_NAME.fullmatch(name):
-            what = f"file {name!r:.120}; expected: a name such as {part_name(0)} in the dataset's own folder"
-            yield Problem(
-                "part_name",
-                where,
-                what,
-                "No other file is ever opened. Do not trust this manifest; mend its name if it is yours",
-            )
 
 
 def _check_fields(
-    raw: dict[str, Any], expected: dict[str, Any], where: str, mend: str
-) -> Any:
-    for name, (check, form) in expected.items():
-        if name not in raw:
-            yield Problem(
-                "bad_manifest",
-                where,
-                f"{name!r} is missing; expected: {form}",
-                mend,
-            )
-        elif not check(raw[name]):
-            yield Problem(
-                "bad_manifest",
-                f"{where}: {name}",
-                f"{raw[name]!r:.80}; expected: {form}",
-                mend,
-            )
+    raw: dict[str, Any], checks: dict[str, Check], where: str
+) -> Iterator[Problem]:
+    for name, (check, condition) in checks.items():
+        if name in raw and check(raw[name]):
+            continue
+        value = f"{raw[name]!r:.80}" if name in raw else "(missing)"
+        what = f"{name}={value}: expected {condition}"
+        yield Problem("bad_manifest", where, what, MEND)
 
 
-def _check_counts(manifest: Manifest, totals: dict[str, Any]) -> Any:
-    """Yields where the manifest disagrees with itself."""
-    mend = "Restore the manifest from a copy; if a part was removed by hand, put it back"
-    found = {
-        "parts": len(manifest.parts),
-        "episodes": manifest.episodes,
-        "steps": manifest.steps,
-        "rows": manifest.rows,
-    }
-    for name, count in found.items():
+def _check_counts(
+    manifest: Manifest, totals: dict[str, Any]
+) -> Iterator[Problem]:
+    """Yield the contradictions inside a manifest."""
+    mend = "Restore the manifest, or a part that was removed, from a copy"
+    for name, count in manifest.totals.items():
         if totals.get(name) != count:
-            yield Problem(
-                "counts",
-                f"{FILE}: totals",
-                f"{name} = {totals.get(name)!r:.40}, but its parts sum to {count}",
-                mend,
-            )
-    following, seen = 0, set()
+            what = f"{name}={totals.get(name)!r:.40}: expected {count}, the sum over the parts"
+            yield Problem("counts", f"{FILE}: totals", what, mend)
+    episodes = 0
+    files = set()
     for index, part in enumerate(manifest.parts):
-        if part.file in seen:
-            yield Problem(
-                "counts",
-                f"{FILE}: parts[{index}]",
-                f"{part.file} is named twice",
-                mend,
-            )
-        if part.first_episode != following:
-            what = f"first_episode = {part.first_episode}, but the parts before it hold {following} episodes"
-            yield Problem("counts", f"{FILE}: parts[{index}]", what, mend)
-        following += part.episodes
-        seen.add(part.file)
+        where = f"{FILE}: parts[{index}]"
+        if part.file in files:
+            what = f"file={part.file}: expected each file once"
+            yield Problem("counts", where, what, mend)
+        if part.first_episode != episodes:
+            what = f"first_episode={part.first_episode}: expected {episodes}, the episodes of the parts before it"
+            yield Problem("counts", where, what, mend)
+        episodes += part.episodes
+        files.add(part.file)

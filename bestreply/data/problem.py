@@ -1,4 +1,4 @@
-"""How faults of a dataset are told."""
+"""Errors of a dataset, and the report that collects them."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -7,47 +7,53 @@ SHOWN = 5
 """Problems of one kind that are listed; the rest are counted."""
 
 RESTORE = "Restore the file from a copy, or collect the data again"
-LOGGER = "Mend what logged it and collect the data again"
+LOGGER = "Fix the program that logged it and collect the data again"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a dataset."""
+    """One error of a dataset."""
 
-    kind: str  # a short name of the fault, e.g. "illegal_action"
-    where: str  # file, row, episode, step, seat: as far as they are known
-    what: str  # what was found, and what is wanted
-    mend: str  # what can be done about it
+    kind: str  # short name of the error, such as "illegal_action"
+    where: str  # file, row, episode, step and seat, as far as they are known
+    what: str  # value and expected value
+    mend: str  # how to fix it
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}. {self.mend}"
 
 
 class Report:
-    """Gathers problems, a few of each kind."""
+    """A collection of problems that keeps the first few of each kind."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.counts: Counter[str] = Counter()
 
-    def add(self, problem: Problem, count: int = 1) -> None:
-        """Adds `problem`, which stands for `count` of its kind."""
-        if self.counts[problem.kind] < SHOWN:
-            self.problems.append(problem)
+    def add(self, *problems: Problem) -> None:
+        """Add problems.
+
+        Args:
+            problems: the first `SHOWN` of each kind are kept, the rest counted.
+        """
+        for problem in problems:
+            if self.counts[problem.kind] < SHOWN:
+                self.problems.append(problem)
             self.counts[problem.kind] += 1
-            count -= 1
-        self.counts[problem.kind] += count
 
     def result(self) -> list[Problem]:
-        shown = Counter(problem.kind for problem in self.problems)
-        more = [
+        """Return the problems kept, and one entry that counts the rest of each kind.
+
+        Returns:
+            The problems in the order in which they were added.
+        """
+        more = self.counts - Counter(p.kind for p in self.problems)
+        return self.problems + [
             Problem(
                 kind,
                 "all files",
-                f"{count - shown[kind]} more problems of the kind {kind!r}",
-                "Mend the ones above first",
+                f"{count} more problems of the kind {kind!r}",
+                "Fix the listed ones first",
             )
-            for kind, count in self.counts.items()
-            if count > shown[kind]
+            for kind, count in more.items()
         ]
-        return self.problems + more

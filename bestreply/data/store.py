@@ -1,20 +1,21 @@
-"""Datasets on disk: a folder of Parquet files and a manifest, written whole, appended to, read by anything
-(docs/files.md).
+"""Datasets on disk: a folder of Parquet files and a manifest (docs/files.md).
 
-    store = create_store("datasets/mine", game, roster=[{"name": "nearest_stag", "version": 1}, ...])
+    store = create_store("datasets/new", game, roster=[{"name": "nearest_stag", "version": 1}, ...])
     store.append(episodes, seed=0)
-    episodes = open_store("datasets/mine").episodes()
+    episodes = open_store("datasets/new").episodes()
 
-Only Parquet and JSON are read: nothing in a dataset is ever run.
+Files are written atomically. Only Parquet and JSON are read: no content of a dataset is
+executed.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,19 +47,27 @@ if TYPE_CHECKING:
 def create_store(
     path: str | os.PathLike,
     game: "Game",
-    roster: Sequence[dict[str, Any]],
+    roster: Sequence[Mapping[str, object]],
     *,
     append: bool = False,
 ) -> "Store":
-    """A new, empty dataset in the folder `path` for play of `game` by the players of `roster`.
+    """Create an empty dataset in a folder, or open the one to append to.
 
-    `roster`: one ``{"name": str, "version": int}`` (more keys are kept) for each player that
-    `Episodes.player` can point to. With `append`, a dataset that is there already is opened instead, if it is
-    of the same game, settings and roster.
+    Args:
+        path: the folder; it is made if it is missing.
+        game: the game.
+        roster: one ``{"name": str, "version": int}`` (further keys are kept) for each
+            player that `Episodes.player` can index.
+        append: open an existing dataset if it has the same game, settings and roster.
 
-    Raises FileExistsError where a dataset is there and `append` is not set; ValueError, which says what
-    differs, where it is set but the dataset there is of something else; ValueError or TypeError for a roster
-    or settings that a manifest cannot hold.
+    Returns:
+        The dataset.
+
+    Raises:
+        FileExistsError: the folder holds a dataset, and `append` is not set.
+        ValueError: the existing dataset has another game, settings or roster; the error
+            names the differences. Or a manifest cannot hold the roster or the settings.
+        TypeError: a manifest cannot hold a value of the roster or the settings.
     """
     path = Path(path)
     manifest = _new_manifest(game, roster)
@@ -69,7 +78,7 @@ def create_store(
             return Store(path, manifest)
     if not append:
         raise FileExistsError(
-            f"{path} holds a dataset already. Give another path, or append=True to add to it"
+            f"path={path}: expected no dataset there. Give another path, or append=True to add to it"
         )
     store = open_store(path)
     _refuse_difference(store.manifest.identity, manifest.identity, path)
@@ -77,31 +86,35 @@ def create_store(
 
 
 def open_store(path: str | os.PathLike) -> "Store":
-    """The dataset in the folder `path`.
+    """Open a dataset. Its parts are checked when they are read.
 
-    Raises FileNotFoundError where there is none, and ValueError that says what is wrong with a manifest that
-    can't be used: broken, of a newer format, or naming files outside the folder. The parts are looked at when
-    they are read.
+    Args:
+        path: the dataset's folder.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        FileNotFoundError: the folder has no manifest.
+        ValueError: the manifest is broken, of a newer format, or names files outside
+            the folder; the error lists what is wrong.
     """
     manifest, problems = read_manifest(Path(path))
     if manifest is None or problems:
-        kind = (
-            FileNotFoundError
-            if problems[0].kind == "no_manifest"
-            else ValueError
-        )
-        raise kind(
-            f"{path} cannot be opened as a dataset:\n"
-            + "\n".join(map(str, problems[:10]))
-        )
+        kind = ValueError
+        if problems[0].kind == "no_manifest":
+            kind = FileNotFoundError
+        lines = [f"path={path}: expected a dataset:", *problems[:10]]
+        raise kind("\n".join(map(str, lines)))
     return Store(Path(path), manifest)
 
 
 class Store:
-    """A dataset on disk. `path` is its folder, `manifest` what it says of itself."""
+    """A dataset on disk: its folder, `path`, and its `manifest`."""
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
-        self.path, self.manifest = path, manifest
+        self.path = path
+        self.manifest = manifest
 
     def __repr__(self) -> str:
         m = self.manifest
@@ -109,38 +122,42 @@ class Store:
 
     @property
     def roster(self) -> tuple[dict[str, Any], ...]:
-        """The players that `Episodes.player` points to: ``{"name": str, "version": int}`` each."""
+        """The players that `Episodes.player` indexes: ``{"name": str, "version": int}`` each."""
         return self.manifest.roster
 
     @property
     def goals(self) -> tuple[str, ...]:
+        """Names of the goals."""
         return self.manifest.goals
 
     @property
     def fingerprint(self) -> str:
-        """Names the data, 64 hexadecimal digits: same game, roster and parts, same fingerprint."""
+        """SHA-256 of game, roster and parts, 64 hexadecimal digits."""
         facts = {
             "format": self.manifest.format,
             "parts": [part.sha256 for part in self.manifest.parts],
             **self.manifest.identity,
         }
-        return hashlib.sha256(
-            json.dumps(facts, sort_keys=True).encode()
-        ).hexdigest()
+        text = json.dumps(facts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def game(self) -> "Game":
-        """The game, made anew by name and settings.
+        """Make the game from the recorded name and settings.
 
-        Raises ValueError where there is no such game (make it yourself then), or it plays differently from
-        the one recorded.
+        Returns:
+            The game.
+
+        Raises:
+            ValueError: no such game is registered (make it in your own code), or its
+                version or shapes differ from those recorded.
         """
         from bestreply.games import make_game
 
         recorded = self.manifest.game
         game = make_game(recorded["name"], **recorded["settings"])
-        wanted = _new_manifest(game, self.roster).identity
+        current = _new_manifest(game, self.roster).identity
         _refuse_difference(
-            self.manifest.identity, wanted, self.path, "make_game now gives"
+            self.manifest.identity, current, self.path, "make_game returns"
         )
         return game
 
@@ -154,25 +171,34 @@ class Store:
         command: str | None = None,
         seconds: float | None = None,
     ) -> None:
-        """Adds `episodes` as one more part; their ids follow on those that are there. `seed`, `command` and the
-        `seconds` that play took go into the manifest, and not into the fingerprint.
+        """Append episodes as one part, atomically.
 
-        The part is written first and the manifest then, each whole or not at all: after a crash the dataset
-        is as it was before. Other processes that append to the same folder wait (not on Windows). Steps that
-        hold no transition are not written.
+        The part is written first and the manifest after it: after a crash the dataset
+        is as before. Other processes that append to the same folder wait (not on
+        Windows). Padding is not written.
 
-        Raises ValueError, and writes nothing, for episodes of another shape or with anything in them that
-        `validate` would name.
+        Args:
+            episodes: episodes of the dataset's game and roster, in any number of steps
+                up to `max_steps`.
+            seed: the seed of play, for the manifest.
+            command: the command that collected them, for the manifest.
+            seconds: the duration of play, for the manifest.
+
+        Raises:
+            ValueError: for other shapes, or for rows with an error that `validate`
+                lists; nothing is written.
         """
         arrays = rows.check_arrays(episodes, self.manifest)
         with locked(self.path):
-            now = open_store(
-                self.path
-            ).manifest  # others may have appended since
-            _refuse_difference(now.identity, self.manifest.identity, self.path)
-            for left in self.path.glob(".*.tmp"):
-                left.unlink()
-            self.manifest = self._append(now, arrays, seed, command, seconds)
+            current = open_store(self.path).manifest  # other writers may append
+            _refuse_difference(
+                current.identity, self.manifest.identity, self.path
+            )
+            for temporary in self.path.glob(".*.tmp"):
+                temporary.unlink()
+            self.manifest = self._append(
+                current, arrays, seed, command, seconds
+            )
 
     def _append(
         self,
@@ -212,77 +238,86 @@ class Store:
     # -- reading ---------------------------------------------------------------------------------------------
 
     def episodes(self) -> "Episodes":
-        """All of the play as NumPy arrays, padded to the game's `max_steps`.
+        """Read all episodes as NumPy arrays, padded to the game's `max_steps`.
 
-        What is a transition comes back bit by bit. What is none is filled: action -1, prob NaN, observations
-        0, every action legal, `present` False, except that the step after a seat's last still shows the
-        observation and legal actions reached. At the end of an episode those seats count as present that
-        acted last and have not terminated.
+        Transitions equal those appended bit for bit. Padding: action -1, prob NaN,
+        observations 0, all actions legal, `present` False. The step after a seat's last
+        one shows the observation and the legal actions reached. At the end of an
+        episode the seats are present that acted last and have not terminated.
 
-        Raises ValueError for a part that is not what the manifest says (checksum, columns, counts).
+        Returns:
+            The episodes.
+
+        Raises:
+            ValueError: a part differs from the manifest (checksum, columns, counts).
         """
         from bestreply.types import Episodes
 
-        for part in self.manifest.parts:
-            self._check_part(part)
         arrays = rows.empty_arrays(self.manifest)
-        for part in self.manifest.parts:
-            with pq.ParquetFile(self.path / part.file) as file:
-                for group in range(file.num_row_groups):
-                    table = file.read_row_group(
-                        group, columns=rows.schema(self.manifest).names
-                    )
-                    try:
-                        rows.fill(arrays, table, self.manifest)
-                    except ValueError as error:
-                        raise ValueError(
-                            f"{self.path / part.file}: {error}. {self._advice}"
-                        ) from None
+        names = rows.schema(self.manifest).names
+        for part, file in self._files():
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, columns=names)
+                try:
+                    rows.fill(arrays, table)
+                except ValueError as error:
+                    path = self.path / part.file
+                    raise ValueError(
+                        f"{path}: {error}. {self._advice}"
+                    ) from None
         rows.finish(arrays)
-        if (
-            int((arrays["action"] != -1).sum()) != self.manifest.rows
-            or not arrays["length"].all()
-        ):
+        count = (arrays["action"] != -1).sum()
+        if count != self.manifest.rows or not arrays["length"].all():
             raise ValueError(
-                f"{self.path}: episodes lack rows, or rows are there twice. {self._advice}"
+                f"{self.path}: expected one row for each step of each seat. {self._advice}"
             )
         return Episodes(**arrays)
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of all parts, every column or those named. Raises ValueError as `episodes` does."""
-        wanted = rows.schema(self.manifest)
-        unknown = [name for name in columns or () if name not in wanted.names]
+        """Read the rows of all parts.
+
+        Args:
+            columns: names of the columns, in the order wanted; None: all.
+
+        Returns:
+            The table [rows].
+
+        Raises:
+            ValueError: for an unknown column, or as `episodes`.
+        """
+        fields = rows.schema(self.manifest)
+        names = fields.names if columns is None else list(columns)
+        unknown = [name for name in names if name not in fields.names]
         if unknown:
             raise ValueError(
-                f"there is no column {', '.join(unknown)}; there are: {', '.join(wanted.names)}"
+                f"columns={', '.join(unknown)}: expected names among {', '.join(fields.names)}"
             )
-        names = wanted.names if columns is None else list(columns)
-        for part in self.manifest.parts:
-            self._check_part(part)
-        kinds = pa.schema([wanted.field(name) for name in names])
+        kinds = pa.schema([fields.field(name) for name in names])
         tables = [
-            pq.ParquetFile(self.path / part.file)
-            .read(columns=names)
-            .select(names)
-            for part in self.manifest.parts
+            file.read(columns=names).select(names).cast(kinds)
+            for _, file in self._files()
         ]
-        return (
-            pa.concat_tables([table.cast(kinds) for table in tables])
-            if tables
-            else kinds.empty_table()
-        )
+        return pa.concat_tables([kinds.empty_table(), *tables])
 
     def summary(self) -> dict[str, Any]:
-        """What is in the dataset, in numbers: see `bestreply.data.summary.summarise`."""
+        """Return counts, returns and shares as plain data: see `bestreply.data.summary.summarise`."""
         return summarise(self)
 
     def describe(self) -> str:
-        """What is in the dataset, for a terminal."""
+        """Return a description of the dataset as text for a terminal."""
         return describe(self.summary())
 
     @property
     def _advice(self) -> str:
-        return f"`bestreply data validate {self.path}` names what is wrong"
+        return f"`bestreply data validate {self.path}` lists the errors"
+
+    def _files(self) -> Iterator[tuple[Part, pq.ParquetFile]]:
+        """Check all parts, and open one after the other."""
+        for part in self.manifest.parts:
+            self._check_part(part)
+        for part in self.manifest.parts:
+            with pq.ParquetFile(self.path / part.file) as file:
+                yield part, file
 
     def _check_part(self, part: Part) -> None:
         path = self.path / part.file
@@ -290,48 +325,44 @@ class Store:
             raise ValueError(f"{path} is missing. {self._advice}")
         if sha256(path) != part.sha256:
             raise ValueError(
-                f"{path} is not the file that was written: its checksum differs. {self._advice}"
+                f"{path}: expected the checksum in the manifest. {self._advice}"
             )
         with pq.ParquetFile(path) as file:
-            problems = list(
-                schema_problems(file.schema_arrow, self.manifest, str(path))
-            )
-            count = file.metadata.num_rows
+            columns, count = file.schema_arrow, file.metadata.num_rows
+        problems = list(schema_problems(columns, self.manifest, str(path)))
         if problems:
             raise ValueError("\n".join(map(str, problems)))
         if count != part.rows:
             raise ValueError(
-                f"{path} holds {count} rows, the manifest says {part.rows}. {self._advice}"
+                f"{path}: {count} rows: expected {part.rows}, as in the manifest. {self._advice}"
             )
 
 
-def _new_manifest(game: "Game", roster: Sequence[dict[str, Any]]) -> Manifest:
-    for player in roster:
-        if not (
-            isinstance(player.get("name"), str)
-            and isinstance(player.get("version"), int)
-        ):
-            raise ValueError(
-                f"roster has {player!r}; expected: {{'name': text, 'version': int}} for each player"
-            )
-    if not roster:
+def _new_manifest(
+    game: "Game", roster: Sequence[Mapping[str, object]]
+) -> Manifest:
+    named = [
+        isinstance(player.get("name"), str)
+        and isinstance(player.get("version"), int)
+        for player in roster
+    ]
+    if not named or not all(named):
         raise ValueError(
-            "the roster is empty; expected: {'name': text, 'version': int} for each player"
+            f"roster={list(roster)!r:.400}: expected at least one player, "
+            "{'name': text, 'version': int} each"
         )
     if not all(game.obs_shape):
         raise ValueError(
-            f"{game.name}: obs_shape is {game.obs_shape}; expected: no axis of length 0"
+            f"{game.name}: obs_shape={game.obs_shape}: expected no axis of length 0"
         )
     return Manifest(
         format=FORMAT,
         bestreply=_library_version(),
-        game=plain(
-            {
-                "name": game.name,
-                "version": game.version,
-                "settings": game.settings,
-            }
-        ),
+        game={
+            "name": game.name,
+            "version": plain(game.version),
+            "settings": plain(game.settings),
+        },
         num_players=int(game.num_players),
         max_steps=int(game.max_steps),
         obs_shape=tuple(int(n) for n in game.obs_shape),
@@ -344,41 +375,37 @@ def _new_manifest(game: "Game", roster: Sequence[dict[str, Any]]) -> Manifest:
 def _library_version() -> str:
     try:
         return importlib.metadata.version("bestreply")
-    except (
-        importlib.metadata.PackageNotFoundError
-    ):  # run from a checkout that is not installed
+    except importlib.metadata.PackageNotFoundError:  # not installed
         return "unknown"
 
 
 def _refuse_difference(
-    there: dict[str, Any],
+    recorded: dict[str, Any],
     given: dict[str, Any],
     path: Path,
-    whose: str = "given is",
+    source: str = "given is",
 ) -> None:
-    """Raises ValueError that names each fact in which two identities differ."""
-    facts = [
-        (name, there[name], given[name]) for name in there if name != "game"
+    """Raise ValueError that names each fact in which two identities differ."""
+    old, new = _facts(recorded), _facts(given)
+    lines = [
+        f"{name}: the dataset has {old.get(name)!r}, {source} {new.get(name)!r}"
+        for name in old | new
+        if old.get(name) != new.get(name)
     ]
-    facts += [
-        (f"game {name}", there["game"].get(name), given["game"].get(name))
-        for name in ("name", "version")
-    ]
-    old, new = there["game"]["settings"], given["game"]["settings"]
-    facts += [
-        (f"game setting {name}", old.get(name), new.get(name))
-        for name in sorted(old.keys() | new.keys())
-    ]
-    different = [
-        f"{name}: the dataset has {a!r}, {whose} {b!r}"
-        for name, a, b in facts
-        if a != b
-    ]
-    if different:
-        differences = "\n".join(different)
+    if lines:
         raise ValueError(
-            f"{path} is a dataset of something else.\n{differences}\nGive another path"
+            f"path={path}: expected a dataset of the same game and roster:\n"
+            + "\n".join([*lines, "Give another path"])
         )
+
+
+def _facts(identity: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts of an identity by name, game and settings one by one."""
+    facts = dict(identity)
+    game = facts.pop("game")
+    facts |= {f"game {name}": game.get(name) for name in ("name", "version")}
+    settings = game["settings"]
+    return facts | {f"game setting {name}": settings[name] for name in settings}
 
 
 def _write_part(
@@ -387,53 +414,53 @@ def _write_part(
     manifest: Manifest,
     first_episode: int,
 ) -> int:
-    """Writes rows, whole episodes in each row group; returns how many. Raises ValueError for invalid rows."""
-    count, writer = 0, None
-    try:
+    """Write rows, whole episodes in each row group. Raises ValueError for invalid rows.
+
+    Returns:
+        The number of rows.
+    """
+    count = 0
+    with contextlib.ExitStack() as stack:
+        writer = None
         for table in rows.to_tables(arrays, manifest, first_episode):
-            report = Report()
-            episode = table["episode"]
-            first, last = episode[0].as_py(), episode[-1].as_py()
-            check_rows(
-                digest(table),
-                manifest,
-                first,
-                last - first + 1,
-                report,
-                "episodes to append",
-            )
-            if problems := report.result():
-                note = f"these episodes hold what a dataset may not (their ids begin at {first_episode}):\n"
-                raise ValueError(note + "\n".join(map(str, problems)))
+            _refuse_problems(table, manifest, first_episode)
             if writer is None:
-                encoding: Any = _worth_dictionary(table)
-                writer = pq.ParquetWriter(
-                    path,
-                    table.schema,
-                    compression="zstd",
-                    use_dictionary=encoding,
+                encoding: Any = _dictionary_columns(table)
+                writer = stack.enter_context(
+                    pq.ParquetWriter(
+                        path,
+                        table.schema,
+                        compression="zstd",
+                        use_dictionary=encoding,
+                    )
                 )
             writer.write_table(table, row_group_size=len(table))
             count += len(table)
-    finally:
-        if writer is not None:
-            writer.close()
     return count
 
 
-def _worth_dictionary(table: pa.Table) -> list[str]:
-    """The columns to write by dictionary: small and fast for planes of few values, slow for those of many."""
+def _refuse_problems(
+    table: pa.Table, manifest: Manifest, first_episode: int
+) -> None:
+    report = Report()
+    episode = table["episode"]
+    first, last = episode[0].as_py(), episode[-1].as_py()
+    span = first, last - first + 1
+    check_rows(digest(table), manifest, *span, report, "episodes to append")
+    problems = report.result()
+    if problems:
+        head = f"episodes: expected valid rows (their numbers begin at {first_episode}):"
+        raise ValueError("\n".join(map(str, [head, *problems])))
+
+
+def _dictionary_columns(table: pa.Table) -> list[str]:
+    """Return the columns to encode by dictionary; it is slow for observations of many values."""
     values = table["obs"].chunk(0).flatten().slice(0, 1 << 16)
-    few = len(values.unique()) <= len(values) / 8
-    names = [
-        field.name
+    few_values = len(values.unique()) <= len(values) / 8
+    return [  # Parquet has its own names for the columns of lists
+        f"{field.name}.list.element"
+        if pa.types.is_nested(field.type)
+        else field.name
         for field in table.schema
-        if few or field.name not in ("obs", "next_obs")
-    ]
-    nested = {
-        field.name for field in table.schema if pa.types.is_nested(field.type)
-    }
-    # Parquet has its own names for the columns of lists.
-    return [
-        f"{name}.list.element" if name in nested else name for name in names
+        if few_values or field.name not in ("obs", "next_obs")
     ]

@@ -1,11 +1,13 @@
-"""What is in a dataset, in numbers and as text for a terminal."""
+"""Summary of a dataset: counts and shares as plain data, and as text for a terminal."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bestreply.data.manifest import plain
+from bestreply.data.manifest import Manifest, plain
 from bestreply.data.rows import to_numpy
+from bestreply.utils.console import printable
 
 if TYPE_CHECKING:
     from bestreply.data.store import Store
@@ -24,53 +26,53 @@ COLUMNS = (
 
 
 def summarise(store: "Store") -> dict[str, Any]:
-    """Counts, returns, actions, labels and ends of the play in `store`, as plain data.
+    """Return counts, returns, actions, labels and ends of the play in a dataset.
 
-    Returns are undiscounted, of one seat in one episode; a player's mean is over the seats and episodes that
-    it played. `terminated` is the share of these that ended because the game was over for the seat,
-    `truncated` the share of episodes that the step limit ended.
+    Returns are undiscounted, of one seat in one episode. A player's mean is over the
+    seats and episodes that it played.
+
+    Args:
+        store: the dataset.
+
+    Returns:
+        Plain data. `terminated`: share of seats and episodes in which the game ended
+        for the seat; `truncated`: share of episodes that the step limit ended.
     """
     m = store.manifest
     table = store.table(COLUMNS)
     rows = {name: to_numpy(table[name]) for name in COLUMNS}
-    seat_of, seats, players = (
-        rows["seat"].astype(np.int64),
-        m.num_players,
-        len(m.roster),
-    )
-    player_of = rows["players"][:, 0].astype(np.int64)
-    play, first = np.unique(
-        rows["episode"] * seats + seat_of, return_index=True
-    )  # one entry per seat and episode
-    index = np.searchsorted(play, rows["episode"] * seats + seat_of)
-    returns = np.bincount(index, rows["reward"], len(play))
-    over = np.bincount(index, rows["terminated"], len(play)) > 0
+    rows["player"] = rows.pop("players")[:, 0]
+    # A play is one seat in one episode.
+    key = rows["episode"] * m.num_players + rows["seat"]
+    plays, first, play = np.unique(key, return_index=True, return_inverse=True)
+    returns = np.bincount(play, rows["reward"], len(plays))
+    over = np.bincount(play, rows["terminated"], len(plays)) > 0
     cut = np.unique(rows["episode"][rows["truncated"]])
+    sizes = [(store.path / part.file).stat().st_size for part in m.parts]
+    players = [
+        _player(
+            m, k, rows, rows["player"] == k, returns[rows["player"][first] == k]
+        )
+        for k in range(len(m.roster))
+    ]
     return plain(
         {
             "path": str(store.path),
             "game": m.game,
-            "seats": seats,
+            "seats": m.num_players,
             "max_steps": m.max_steps,
             "obs_shape": m.obs_shape,
             "parts": len(m.parts),
-            "bytes": sum(
-                (store.path / part.file).stat().st_size for part in m.parts
-            ),
+            "bytes": sum(sizes),
             "seeds": [part.seed for part in m.parts],
             "fingerprint": store.fingerprint,
             "episodes": m.episodes,
             "steps": m.steps,
             "transitions": m.rows,
             "rate": m.rate,
-            "terminated": _share(over.sum(), len(play)),
+            "terminated": _share(over.sum(), len(plays)),
             "truncated": _share(len(cut), m.episodes),
-            "players": [
-                _player(
-                    k, m, player_of, rows, returns, player_of[first], seat_of
-                )
-                for k in range(players)
-            ],
+            "players": players,
             "actions": _frequencies(rows["action"], m.actions),
             "goals": _labels(rows["goal"], rows["goal_source"], m.goals),
         }
@@ -78,25 +80,22 @@ def summarise(store: "Store") -> dict[str, Any]:
 
 
 def _player(
-    k: int,
-    m: Any,
-    player_of: Any,
-    rows: Any,
-    returns: Any,
-    player_of_play: Any,
-    seat_of: Any,
+    m: Manifest,
+    index: int,
+    rows: dict[str, np.ndarray],
+    own: np.ndarray,
+    returns: np.ndarray,
 ) -> dict[str, Any]:
-    mine, plays = player_of == k, returns[player_of_play == k]
+    """Return a player's counts from its own rows and the returns of its plays."""
+    seats = np.bincount(rows["seat"][own], minlength=m.num_players)
     return {
-        "name": m.roster[k]["name"],
-        "version": m.roster[k]["version"],
-        "episodes": len(plays),
-        "mean_return": plays.mean() if len(plays) else None,
-        "transitions": int(mine.sum()),
-        "transitions_by_seat": np.bincount(
-            seat_of[mine], minlength=m.num_players
-        ).tolist(),
-        "actions": _frequencies(rows["action"][mine], m.actions),
+        "name": m.roster[index]["name"],
+        "version": m.roster[index]["version"],
+        "episodes": len(returns),
+        "mean_return": returns.mean() if len(returns) else None,
+        "transitions": own.sum(),
+        "transitions_by_seat": seats.tolist(),
+        "actions": _frequencies(rows["action"][own], m.actions),
     }
 
 
@@ -110,17 +109,17 @@ def _frequencies(actions: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
 def _labels(
     goal: np.ndarray, source: np.ndarray, goals: tuple[str, ...]
 ) -> dict[str, dict[str, int]]:
-    """How many transitions bear which label ("-": none), by how it was come by."""
+    """Return the number of transitions by goal source and label ("-": none)."""
     from bestreply.types import GOAL_SOURCES
 
-    counts = np.bincount(
-        source.astype(np.int64) * (len(goals) + 1) + goal + 1,
-        minlength=len(GOAL_SOURCES) * (len(goals) + 1),
-    )
-    counts = counts.reshape(len(GOAL_SOURCES), len(goals) + 1).tolist()
+    size = len(goals) + 1
+    index = source.astype(np.int64) * size + goal + 1
+    counts = np.bincount(index, minlength=len(GOAL_SOURCES) * size)
     return {
         name: dict(zip(("-", *goals), row, strict=True))
-        for name, row in zip(GOAL_SOURCES, counts, strict=True)
+        for name, row in zip(
+            GOAL_SOURCES, counts.reshape(-1, size).tolist(), strict=True
+        )
     }
 
 
@@ -128,64 +127,62 @@ def _share(count: Any, of: int) -> float | None:
     return float(count) / of if of else None
 
 
-# -- as text -------------------------------------------------------------------------------------------------
+# -- as text -------------------------------------------------------------------
 
 
 def describe(summary: dict[str, Any]) -> str:
-    """A summary as some lines of text and three tables."""
-    s = summary
-    settings = ", ".join(
-        f"{name}={value}" for name, value in s["game"]["settings"].items()
-    )
-    lines = [
-        s["path"],
-        f"  game        {s['game']['name']} version {s['game']['version']} ({settings})",
-        f"  seats       {s['seats']}, observations {'x'.join(map(str, s['obs_shape'])) or 'of one number'}",
-        f"  play        {s['episodes']:,} episodes, {s['steps']:,} environment steps, "
-        f"{s['transitions']:,} transitions",
-        f"  gathered    {'at an unknown rate' if s['rate'] is None else _a_second(s['rate'])}",
-        f"  ended       {_percent(s['truncated'])} of the episodes by the step limit (truncated), "
-        f"{_percent(s['terminated'])} of the seats by the game (terminated)",
-        f"  on disk     {s['bytes'] / 1e6:,.2f} MB, parts {s['parts']}, seeds {_some(s['seeds'])}",
-        f"  fingerprint {s['fingerprint'][:16]}",
-    ]
-    by_seat = [f"seat {k}" for k in range(s["seats"])]
+    """Return a summary as lines of text and three tables.
+
+    Args:
+        summary: the data that `summarise` returned.
+
+    Returns:
+        The text, without a line end at its end.
+    """
+    s, game = summary, summary["game"]
+    settings = ", ".join(f"{k}={v}" for k, v in game["settings"].items())
+    shape = "x".join(map(str, s["obs_shape"])) or "of one number"
+    rate = "unknown" if s["rate"] is None else f"{s['rate']:,.0f}"
     players = [
         [
             f"{p['name']} v{p['version']}",
             f"{p['episodes']:,}",
-            _number(p["mean_return"]),
-            f"{p['transitions']:,}",
+            "-" if p["mean_return"] is None else f"{p['mean_return']:.3f}",
+            *_counts([p["transitions"], *p["transitions_by_seat"]]),
         ]
-        + [f"{count:,}" for count in p["transitions_by_seat"]]
         for p in s["players"]
     ]
-    lines += [
-        "",
-        *_table(
-            ["player", "episodes", "mean return", "transitions", *by_seat],
-            players,
-        ),
-    ]
+    seats = [f"seat {k}" for k in range(s["seats"])]
+    head = ["player", "episodes", "mean return", "transitions", *seats]
     actions = [
-        [p["name"], *map(_percent, p["actions"].values())] for p in s["players"]
-    ]
-    lines += [
-        "",
-        *_table(
-            ["actions of", *s["actions"]],
-            [*actions, ["all", *map(_percent, s["actions"].values())]],
-        ),
+        [p["name"], *map(_percent, p["actions"].values())]
+        for p in [*s["players"], {"name": "all", "actions": s["actions"]}]
     ]
     goals = [
-        [source, *(f"{count:,}" for count in counts.values())]
-        for source, counts in s["goals"].items()
+        [source, *_counts(labels.values())]
+        for source, labels in s["goals"].items()
     ]
-    lines += [
-        "",
-        *_table(["goal labels by", *next(iter(s["goals"].values()))], goals),
+    labels = next(iter(s["goals"].values()))
+    lines = [
+        s["path"],
+        f"  game        {game['name']} version {game['version']} ({settings})",
+        f"  seats       {s['seats']}, observations {shape}",
+        f"  play        {s['episodes']:,} episodes, {s['steps']:,} environment steps, "
+        f"{s['transitions']:,} transitions",
+        f"  speed       {rate} environment steps a second, compilation included",
+        f"  ended       {_percent(s['truncated'])} of the episodes by the step limit (truncated), "
+        f"{_percent(s['terminated'])} of the seats by the game (terminated)",
+        f"  on disk     {s['bytes'] / 1e6:,.2f} MB, parts {s['parts']}, seeds {_some(s['seeds'])}",
+        f"  fingerprint {s['fingerprint'][:16]}",
+        *_table(head, players),
+        *_table(["actions of", *s["actions"]], actions),
+        *_table(["goal labels by", *labels], goals),
     ]
-    return "\n".join(lines)
+    return printable("\n".join(lines))
+
+
+def _counts(counts: Iterable[int]) -> list[str]:
+    return [f"{count:,}" for count in counts]
 
 
 def _some(values: list[Any]) -> str:
@@ -193,25 +190,17 @@ def _some(values: list[Any]) -> str:
     return f"{shown}, ..." if len(values) > 8 else shown or "-"
 
 
-def _a_second(rate: float) -> str:
-    return f"{rate:,.0f} environment steps a second, compilation included"
-
-
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
 def _table(head: list[str], body: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
-    rows = [
-        [
-            cell.rjust(w) if k else cell.ljust(w)
-            for k, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        for row in (head, *body)
-    ]
-    return ["  " + "  ".join(row).rstrip() for row in rows]
+    """Return an empty line and the rows of a table, the first column left-aligned."""
+    rows = [head, *body]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [""]
+    for row in rows:
+        cells = [c.rjust(w) for c, w in zip(row, widths, strict=True)]
+        cells[0] = row[0].ljust(widths[0])
+        lines.append(("  " + "  ".join(cells)).rstrip())
+    return lines

@@ -1,9 +1,8 @@
-"""What is wrong with a dataset, and where: for data that comes from elsewhere, was edited, copied or cut."""
+"""Validation of datasets that were edited, copied, truncated or written by other programs."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,24 +18,26 @@ __all__ = ["Problem", "schema_problems", "validate"]
 
 
 def validate(path: str | os.PathLike) -> list[Problem]:
-    """Everything that is wrong with the dataset at `path`; an empty list where nothing is.
+    """Return all errors of a dataset; an invalid dataset never raises.
 
-    Never raises for a bad dataset. Of each kind the first few are named one by one, and one more entry counts
-    the rest. Parts that the manifest does not name are left over from a crash and not looked at.
+    Parts that the manifest does not name are left over from a crash and are ignored.
+
+    Args:
+        path: the dataset's folder.
+
+    Returns:
+        The first errors of each kind, and one entry that counts the rest of it. Empty
+        for a valid dataset.
     """
     report = Report()
-    folder = Path(path)
-    manifest, problems = read_manifest(folder)
-    for problem in problems:
-        report.add(problem)
+    manifest, problems = read_manifest(Path(path))
+    report.add(*problems)
     if manifest is None:
         return report.result()
     for part in manifest.parts:
         try:
-            _check_part(folder, part, manifest, report)
-        except (
-            Exception
-        ) as error:  # a broken file can fail anywhere: name the file and go on
+            _check_part(Path(path), part, manifest, report)
+        except Exception as error:  # a broken file can fail anywhere
             what = f"it cannot be checked ({type(error).__name__}: {error})"
             report.add(Problem("unreadable", part.file, what, RESTORE))
     return report.result()
@@ -52,8 +53,7 @@ def _check_part(
         return
     digits = sha256(path)
     if digits != part.sha256:
-        begin = f"its SHA-256 begins {digits[:12]}, the manifest's {part.sha256[:12]}"
-        what = f"{begin}: it was changed, cut or replaced"
+        what = f"SHA-256={digits[:12]}...: expected {part.sha256[:12]}..., as in the manifest"
         report.add(Problem("checksum", part.file, what, RESTORE))
     try:
         with pq.ParquetFile(path) as file:
@@ -68,97 +68,83 @@ def _check_part(
             name: np.concatenate([table[name] for table in tables])
             for name in tables[0]
         }
-        check_rows(
-            rows,
-            manifest,
-            part.first_episode,
-            part.episodes,
-            report,
-            part.file,
-            part.steps,
-        )
+        span = part.first_episode, part.episodes
+        check_rows(rows, manifest, *span, report, part.file, part.steps)
 
 
 def _digest_file(
     file: pq.ParquetFile, part: Part, manifest: Manifest, report: Report
-) -> list[dict[str, Any]]:
-    """A digest of each row group; none where the columns are so wrong that rows can't be looked at."""
-    found = file.metadata.num_rows
-    if found != part.rows:
-        report.add(
-            Problem(
-                "counts",
-                part.file,
-                f"it holds {found} rows, the manifest says {part.rows}",
-                RESTORE,
-            )
-        )
-    faults = list(schema_problems(file.schema_arrow, manifest, part.file))
-    for problem in faults:
-        report.add(problem)
-    if any(problem.kind != "extra_column" for problem in faults):
+) -> list[dict[str, np.ndarray]]:
+    """Return a digest of each row group; none if the columns cannot be read as rows."""
+    count = file.metadata.num_rows
+    if count != part.rows:
+        what = f"{count} rows: expected {part.rows}, as in the manifest"
+        report.add(Problem("counts", part.file, what, RESTORE))
+    problems = list(schema_problems(file.schema_arrow, manifest, part.file))
+    report.add(*problems)
+    if any(problem.kind != "extra_column" for problem in problems):
         return []
-    digests = []
+    digests, first_row = [], 0
     for index in range(file.num_row_groups):
         table = file.read_row_group(index, columns=schema(manifest).names)
-        nulls = list(
-            _null_problems(
-                table, part.file, sum(len(d["episode"]) for d in digests)
-            )
-        )
-        for problem in nulls:
-            report.add(problem)
+        nulls = list(_null_problems(table, part.file, first_row))
+        report.add(*nulls)
         if nulls:
             return []
         digests.append(digest(table))
+        first_row += len(table)
     return digests
 
 
 def schema_problems(
-    found: pa.Schema, manifest: Manifest, file: str
+    columns: pa.Schema, manifest: Manifest, file: str
 ) -> Iterator[Problem]:
-    """Yields missing columns, columns too many, and columns of the wrong type or list size."""
-    wanted = schema(manifest)
-    mend = "Write it as docs/files.md says, or collect the data again"
-    for field in wanted:
-        count = found.names.count(field.name)
+    """Yield missing, repeated and additional columns, and columns of another type.
+
+    Args:
+        columns: the columns of the file.
+        manifest: the dataset's manifest.
+        file: name of the file in the problems.
+
+    Returns:
+        The problems, in the order of the columns.
+    """
+    expected = schema(manifest)
+    mend = "Write it as in docs/files.md, or collect the data again"
+    for field in expected:
+        name, kind = field.name, _show_type(field.type)
+        count = columns.names.count(name)
         if count == 0:
-            what = f"there is no column {field.name!r}; expected: {field.name}, {_show_type(field.type)}"
+            what = f"column {name!r} is missing: expected {kind}"
             yield Problem("missing_column", file, what, mend)
         elif count > 1:
-            yield Problem(
-                "column_twice",
-                file,
-                f"the column {field.name!r} is there {count} times",
-                mend,
-            )
-        elif not _same_type(found.field(field.name).type, field.type):
-            kind = _show_type(found.field(field.name).type)
-            what = f"column {field.name!r} is {kind}; expected: {_show_type(field.type)}"
+            what = f"column {name!r} occurs {count} times: expected once"
+            yield Problem("column_twice", file, what, mend)
+        elif not _same_type(columns.field(name).type, field.type):
+            found = _show_type(columns.field(name).type)
+            what = f"column {name!r} is {found}: expected {kind}"
             yield Problem("column_type", file, what, mend)
-    for name in dict.fromkeys(found.names):
-        if name not in wanted.names:
-            yield Problem(
-                "extra_column",
-                file,
-                f"there is a column {name!r} that the format does not have",
-                f"Drop it. {mend}",
-            )
+    for name in dict.fromkeys(columns.names):
+        if name not in expected.names:
+            what = f"column {name!r} is not part of the format"
+            yield Problem("extra_column", file, what, f"Drop it. {mend}")
 
 
-def _same_type(found: pa.DataType, expected: pa.DataType) -> bool:
-    """Tools differ in whether nulls are allowed and how a list's entries are called: that is no fault."""
-    if pa.types.is_fixed_size_list(expected):
-        same_size = (
-            pa.types.is_fixed_size_list(found)
-            and found.list_size == expected.list_size
+def _same_type(kind: pa.DataType, expected: pa.DataType) -> bool:
+    """Return whether types are equal up to nullability and the names of list entries."""
+    if pa.types.is_nested(expected):
+        return (
+            kind.id == expected.id
+            and kind.value_type == expected.value_type
+            and _list_size(kind) == _list_size(expected)
         )
-        return same_size and found.value_type == expected.value_type
-    if pa.types.is_list(expected):
-        return pa.types.is_list(found) and found.value_type == expected.value_type
     if pa.types.is_string(expected):
-        return pa.types.is_string(found) or pa.types.is_large_string(found)
-    return found == expected
+        return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return kind == expected
+
+
+def _list_size(kind: pa.DataType) -> int | None:
+    return getattr(kind, "list_size", None)
 
 
 def _show_type(kind: pa.DataType) -> str:
@@ -175,12 +161,8 @@ def _null_problems(
         flags = np.asarray(column.is_null())
         if pa.types.is_fixed_size_list(column.type) and not flags.any():
             entries = np.asarray(column.combine_chunks().flatten().is_null())
-            flags = entries.reshape(len(column), column.type.list_size).any(1)
+            flags = entries.reshape(len(column), -1).any(1)
         if name != "prob" and flags.any():
-            where = f"{file}, row {first_row + int(flags.argmax())}"
-            yield Problem(
-                "null",
-                where,
-                f"{name} is null, here and in {int(flags.sum()) - 1} more rows; expected: a value",
-                LOGGER,
-            )
+            where = f"{file}, row {first_row + flags.argmax()}"
+            what = f"{name}=null, and in {flags.sum() - 1} more rows: expected a value"
+            yield Problem("null", where, what, LOGGER)

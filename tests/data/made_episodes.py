@@ -1,4 +1,4 @@
-"""Episodes made for tests: a game that is nothing but shapes, and random play of it that is valid."""
+"""A game of shapes without dynamics, and valid random episodes of it, for tests."""
 
 import dataclasses
 from typing import Any
@@ -11,7 +11,7 @@ from bestreply.types import Episodes
 
 @dataclasses.dataclass(frozen=True)
 class Toy(Game):
-    """Only what a dataset needs to know of a game; it cannot be stepped."""
+    """A game with the shapes that a dataset needs; it has no dynamics."""
 
     name = "toy"
     version = 3
@@ -51,7 +51,7 @@ def random_episodes(
     players: int = 3,
     steps: int | None = None,
 ) -> Episodes:
-    """`count` episodes of random numbers, seats leaving at random; observations go on after the end."""
+    """Return episodes of random numbers with random leaves; observations continue after the end."""
     rng = np.random.default_rng(seed)
     steps, seats, actions = (
         game.max_steps if steps is None else steps,
@@ -109,14 +109,14 @@ def random_episodes(
     )
 
 
-def assert_same_play(found: Episodes, expected: Episodes) -> None:
-    """Bit by bit, everything that is a transition; `found` may be padded further."""
+def assert_same_play(loaded: Episodes, expected: Episodes) -> None:
+    """Assert that all transitions are equal bit for bit; `loaded` can have more padding."""
     count, steps = expected.action.shape[:2]
-    assert np.array_equal(found.length, expected.length) and np.array_equal(
-        found.player, expected.player
+    assert np.array_equal(loaded.length, expected.length) and np.array_equal(
+        loaded.player, expected.player
     )
-    assert not found.acted[:, steps:].any() and np.array_equal(
-        found.acted[:, :steps], expected.acted
+    assert not loaded.acted[:, steps:].any() and np.array_equal(
+        loaded.acted[:, :steps], expected.acted
     )
     acted = np.asarray(expected.acted)
     for name in (
@@ -128,12 +128,12 @@ def assert_same_play(found: Episodes, expected: Episodes) -> None:
         "goal_source",
     ):
         _assert_bits(
-            getattr(found, name)[:, :steps][acted],
+            getattr(loaded, name)[:, :steps][acted],
             getattr(expected, name)[acted],
             name,
         )
     for name in ("obs", "legal", "present"):
-        a, b = getattr(found, name), getattr(expected, name)
+        a, b = getattr(loaded, name), getattr(expected, name)
         _assert_bits(a[:, :steps][acted], b[:, :-1][acted], name)
         _assert_bits(
             a[:, 1 : steps + 1][acted],
@@ -142,17 +142,19 @@ def assert_same_play(found: Episodes, expected: Episodes) -> None:
         )
     for e in range(count):
         assert np.array_equal(
-            found.truncated[e, : expected.length[e]],
+            loaded.truncated[e, : expected.length[e]],
             expected.truncated[e, : expected.length[e]],
         )
 
 
-def _assert_bits(found: np.ndarray, expected: np.ndarray, name: str) -> None:
-    assert found.dtype == expected.dtype and found.shape == expected.shape, name
-    both_nan = (found != found) & (expected != expected)
+def _assert_bits(loaded: np.ndarray, expected: np.ndarray, name: str) -> None:
+    assert loaded.dtype == expected.dtype and loaded.shape == expected.shape, (
+        name
+    )
+    both_nan = (loaded != loaded) & (expected != expected)
     same = (
-        found.view(np.uint32) == expected.view(np.uint32)
-        if found.dtype == np.float32
-        else found == expected
+        loaded.view(np.uint32) == expected.view(np.uint32)
+        if loaded.dtype == np.float32
+        else loaded == expected
     )
     assert (same | both_nan).all(), name

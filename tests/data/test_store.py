@@ -1,4 +1,4 @@
-"""Datasets on disk: what goes in comes out, whole or not at all."""
+"""Datasets on disk: episodes are read as they were written, and writes are atomic."""
 
 import dataclasses
 import json
@@ -46,7 +46,7 @@ def joined(*parts: Episodes) -> Episodes:
     counts=st.lists(st.integers(1, 5), min_size=1, max_size=3),
     chunk=st.sampled_from([1, 20, 1 << 23]),
 )
-def test_what_is_appended_comes_back_and_is_valid(
+def test_appended_episodes_are_read_unchanged_and_valid(
     seed: int,
     seats: int,
     shape: tuple[int, ...],
@@ -70,12 +70,12 @@ def test_what_is_appended_comes_back_and_is_valid(
         for part in parts:
             written.append(part, seed=seed)
         assert validate(folder) == []
-        back = open_store(folder).episodes()
-    assert back.action.shape == (sum(counts), max_steps, seats)
-    assert_same_play(back, joined(*parts))
-    assert back.legal.any(-1).all()
-    padding = np.arange(max_steps + 1) > np.asarray(back.length)[:, None]
-    assert not back.present[padding].any() and not back.obs[padding].any()
+        loaded = open_store(folder).episodes()
+    assert loaded.action.shape == (sum(counts), max_steps, seats)
+    assert_same_play(loaded, joined(*parts))
+    assert loaded.legal.any(-1).all()
+    padding = np.arange(max_steps + 1) > np.asarray(loaded.length)[:, None]
+    assert not loaded.present[padding].any() and not loaded.obs[padding].any()
 
 
 def test_episodes_shorter_than_the_game_are_padded_to_it(
@@ -84,12 +84,12 @@ def test_episodes_shorter_than_the_game_are_padded_to_it(
     short = random_episodes(toy, 5, 0, steps=2)
     written = create_store(tmp_path, toy, roster())
     written.append(short, seed=0)
-    back = written.episodes()
-    assert back.obs.shape == (5, toy.max_steps + 1, 3, 2)
-    assert_same_play(back, short)
+    loaded = written.episodes()
+    assert loaded.obs.shape == (5, toy.max_steps + 1, 3, 2)
+    assert_same_play(loaded, short)
 
 
-def test_play_of_a_real_game_comes_back(tmp_path: Path) -> None:
+def test_episodes_of_a_real_game_are_read_unchanged(tmp_path: Path) -> None:
     game = make_game(
         "stag_hunt", height=3, width=3, hunters=3, hares=2, max_steps=6
     )
@@ -97,22 +97,22 @@ def test_play_of_a_real_game_comes_back(tmp_path: Path) -> None:
     assert (
         play.terminated.any() and play.truncated.any()
     )  # hunters leave, and time runs out
-    written = create_store(tmp_path / "made" / "deeper", game, roster())
+    written = create_store(tmp_path / "new" / "deeper", game, roster())
     written.append(play, seed=7, command="by hand")
     assert_same_play(written.episodes(), play)
-    assert open_store(tmp_path / "made" / "deeper").game() == game
-    assert validate(tmp_path / "made" / "deeper") == []
+    assert open_store(tmp_path / "new" / "deeper").game() == game
+    assert validate(tmp_path / "new" / "deeper") == []
 
 
 def play_stag_hunt(game, count: int) -> Episodes:
-    """Random legal play, one step of one episode at a time."""
+    """Return random legal play, stepped one episode at a time."""
     rng, step = (
         np.random.default_rng(0),
         jax.jit(type(game).step, static_argnums=0),
     )
     played = random_episodes(
         game, count, 0
-    )  # for the shapes and what does not depend on the rules
+    )  # shapes, and arrays independent of the rules
     e_arrays = {
         f.name: np.array(getattr(played, f.name))
         for f in dataclasses.fields(Episodes)
@@ -132,18 +132,18 @@ def play_stag_hunt(game, count: int) -> Episodes:
                 for mask in np.asarray(shown.legal)
             ]
             e_arrays["action"][e, t] = np.where(shown.present, choice, -1)
-            here = np.asarray(shown.present)
+            present = np.asarray(shown.present)
             state, shown = step(
                 game, state, np.array(choice), jax.random.key(t)
             )
-            e_arrays["reward"][e, t] = np.where(here, shown.reward, 0)
+            e_arrays["reward"][e, t] = np.where(present, shown.reward, 0)
             e_arrays["terminated"][e, t] = shown.terminated
             e_arrays["truncated"][e, t] = shown.truncated
             e_arrays["length"][e] = t + 1
     return Episodes(**e_arrays)
 
 
-def test_an_empty_dataset_is_a_dataset(tmp_path: Path, toy: Toy) -> None:
+def test_an_empty_dataset_is_valid(tmp_path: Path, toy: Toy) -> None:
     created = create_store(tmp_path, toy, roster())
     assert validate(tmp_path) == []
     assert created.episodes().obs.shape == (0, 5, 3, 2)
@@ -151,11 +151,11 @@ def test_an_empty_dataset_is_a_dataset(tmp_path: Path, toy: Toy) -> None:
     assert "0 episodes" in created.describe()
 
 
-# -- what lies on the disk -----------------------------------------------------------------------------------
+# -- files on disk -----------------------------------------------------------------------------------
 
 
 def two_seats() -> tuple[Toy, Episodes]:
-    """Two seats, three steps: seat 1 leaves after the first, the step limit ends it."""
+    """Return an episode of two seats and three steps; seat 1 leaves after the first step."""
     game = Toy(seats=2, shape=(1,), actions=3, max_steps=3)
     t, s = np.arange(4)[:, None], np.arange(2)[None, :]
     return game, Episodes(
@@ -179,14 +179,12 @@ def two_seats() -> tuple[Toy, Episodes]:
 def test_the_rows_are_those_of_the_documented_format(tmp_path: Path) -> None:
     game, play = two_seats()
     create_store(tmp_path, game, roster()).append(play, seed=0)
-    found = pq.read_table(
-        tmp_path / "part-00000.parquet"
-    )  # any Parquet sequence
-    assert found.schema.field("obs").type == pa.list_(
+    table = pq.read_table(tmp_path / "part-00000.parquet")
+    assert table.schema.field("obs").type == pa.list_(
         pa.field("element", pa.float32(), nullable=False), 1
     )
-    assert found.schema.field("goal_source").type == pa.string()
-    assert found.to_pydict() == {
+    assert table.schema.field("goal_source").type == pa.string()
+    assert table.to_pydict() == {
         "episode": [0, 0, 0, 0],
         "step": [0, 0, 1, 2],
         "seat": [0, 1, 0, 0],
@@ -207,14 +205,14 @@ def test_the_rows_are_those_of_the_documented_format(tmp_path: Path) -> None:
     }
 
 
-def test_the_manifest_says_what_lies_there(tmp_path: Path, toy: Toy) -> None:
+def test_the_manifest_describes_the_parts(tmp_path: Path, toy: Toy) -> None:
     written = create_store(tmp_path, toy, roster())
     written.append(
         random_episodes(toy, 3, 0), seed=11, command="collect ...", seconds=0.5
     )
     written.append(random_episodes(toy, 2, 1), seed=12)
-    told = json.loads((tmp_path / "manifest.json").read_text())
-    assert told["game"] == {
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["game"] == {
         "name": "toy",
         "version": 3,
         "settings": {
@@ -225,26 +223,31 @@ def test_the_manifest_says_what_lies_there(tmp_path: Path, toy: Toy) -> None:
             "payoffs": [[1.0, 0.0], [0.5, -1.0]],
         },
     }
-    assert told["roster"] == roster() and told["goals"] == ["thing", "none"]
+    assert manifest["roster"] == roster() and manifest["goals"] == [
+        "thing",
+        "none",
+    ]
     assert [
         (p["file"], p["episodes"], p["first_episode"], p["seed"])
-        for p in told["parts"]
+        for p in manifest["parts"]
     ] == [
         ("part-00000.parquet", 3, 0, 11),
         ("part-00001.parquet", 2, 3, 12),
     ]
-    assert [p["command"] for p in told["parts"]] == ["collect ...", None]
-    assert [p["seconds"] for p in told["parts"]] == [0.5, None]
-    assert written.manifest.rate == told["parts"][0]["steps"] / 0.5
+    assert [p["command"] for p in manifest["parts"]] == ["collect ...", None]
+    assert [p["seconds"] for p in manifest["parts"]] == [0.5, None]
+    assert written.manifest.rate == manifest["parts"][0]["steps"] / 0.5
     sources = written.table(["goal_source"]).column(0).to_pylist()
     assert (
-        sum(p["labelled"] for p in told["parts"]) == sources.count("event") > 0
+        sum(p["labelled"] for p in manifest["parts"])
+        == sources.count("event")
+        > 0
     )
-    assert told["parts"][1]["sha256"] == files.sha256(
+    assert manifest["parts"][1]["sha256"] == files.sha256(
         tmp_path / "part-00001.parquet"
     )
     table = written.table(["episode", "step"])
-    assert told["totals"] == {
+    assert manifest["totals"] == {
         "parts": 2,
         "episodes": 5,
         "steps": len(set(zip(*table.to_pydict().values(), strict=True))),
@@ -252,18 +255,18 @@ def test_the_manifest_says_what_lies_there(tmp_path: Path, toy: Toy) -> None:
     }
 
 
-def test_tables_give_the_columns_asked_for(tmp_path: Path, toy: Toy) -> None:
+def test_table_returns_the_named_columns(tmp_path: Path, toy: Toy) -> None:
     written = create_store(tmp_path, toy, roster())
     written.append(random_episodes(toy, 3, 0), seed=0)
     assert written.table(["reward", "seat"]).column_names == ["reward", "seat"]
     assert written.table().schema.equals(rows.schema(written.manifest))
     with pytest.raises(
-        ValueError, match="no column rewards; there are: episode, step"
+        ValueError, match="columns=rewards: expected names among episode, step"
     ):
         written.table(["rewards"])
 
 
-def test_the_game_is_made_anew_with_tuples_as_tuples(
+def test_game_restores_settings_with_tuples(
     tmp_path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(GAMES, "toy", "made_episodes:Toy")
@@ -273,15 +276,15 @@ def test_the_game_is_made_anew_with_tuples_as_tuples(
     monkeypatch.setattr(Toy, "version", 4)
     with pytest.raises(
         ValueError,
-        match="game version: the dataset has 3, make_game now gives 4",
+        match="game version: the dataset has 3, make_game returns 4",
     ):
         open_store(tmp_path).game()
 
 
-def test_the_fingerprint_names_the_data_and_nothing_else(
+def test_the_fingerprint_depends_on_the_data_alone(
     tmp_path: Path, toy: Toy
 ) -> None:
-    def made(
+    def fingerprint(
         name: str, seed: int = 0, players: int = 3, game: Toy = toy
     ) -> str:
         written = create_store(tmp_path / name, game, roster(players))
@@ -289,31 +292,29 @@ def test_the_fingerprint_names_the_data_and_nothing_else(
         assert written.fingerprint == open_store(tmp_path / name).fingerprint
         return written.fingerprint
 
-    first = made("a")
-    assert first == made("b")
+    first = fingerprint("a")
+    assert first == fingerprint("b")
     other_payoff = dataclasses.replace(toy, payoffs=())
     assert (
         len(
             {
                 first,
-                made("c", seed=1),
-                made("d", players=4),
-                made("e", game=other_payoff),
+                fingerprint("c", seed=1),
+                fingerprint("d", players=4),
+                fingerprint("e", game=other_payoff),
             }
         )
         == 4
     )
 
 
-def test_the_summary_counts_what_a_loop_counts(
-    tmp_path: Path, toy: Toy
-) -> None:
+def test_the_summary_equals_counts_by_a_loop(tmp_path: Path, toy: Toy) -> None:
     play = random_episodes(toy, 40, 5)
     written = create_store(tmp_path, toy, roster(4))
     written.append(play, seed=5)
-    told = written.summary()
+    summary = written.summary()
     acted = np.asarray(play.acted)
-    for k, player in enumerate(told["players"]):
+    for k, player in enumerate(summary["players"]):
         seats = [
             (e, s)
             for e in range(40)
@@ -345,25 +346,25 @@ def test_the_summary_counts_what_a_loop_counts(
             assert player["actions"]["A2"] == pytest.approx(
                 chosen.count(2) / len(chosen)
             )
-    assert told["players"][3]["mean_return"] is None  # it never played
+    assert summary["players"][3]["mean_return"] is None  # no episodes
     labels = [
         (int(play.goal_source[i]), int(play.goal[i]))
         for i in zip(*np.nonzero(acted), strict=True)
     ]
-    assert told["goals"]["event"] == {
+    assert summary["goals"]["event"] == {
         "-": labels.count((1, -1)),
         "thing": labels.count((1, 0)),
         "none": labels.count((1, 1)),
     }
-    assert told["truncated"] == pytest.approx(
+    assert summary["truncated"] == pytest.approx(
         np.mean([play.truncated[e, play.length[e] - 1] for e in range(40)])
     )
-    assert told["terminated"] == pytest.approx(
+    assert summary["terminated"] == pytest.approx(
         np.mean((play.terminated & acted).any(1))
     )
     assert (
-        told["steps"] == play.length.sum()
-        and told["bytes"] == (tmp_path / "part-00000.parquet").stat().st_size
+        summary["steps"] == play.length.sum()
+        and summary["bytes"] == (tmp_path / "part-00000.parquet").stat().st_size
     )
     text = written.describe()
     for fact in (
@@ -376,10 +377,10 @@ def test_the_summary_counts_what_a_loop_counts(
         assert fact in text
 
 
-# -- whole or not at all -------------------------------------------------------------------------------------
+# -- atomic writes -------------------------------------------------------------------------------------
 
 
-def test_crashes_between_part_and_manifest_lose_nothing(
+def test_a_crash_between_part_and_manifest_keeps_all_parts(
     tmp_path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, lost, second = (random_episodes(toy, n, n) for n in (4, 6, 2))
@@ -409,7 +410,7 @@ def test_a_crash_while_a_part_is_written_leaves_no_part(
         with pytest.raises(KeyboardInterrupt):
             written.append(random_episodes(toy, 4, 0), seed=0)
     (tmp_path / ".part-00000.parquet.12345678.tmp").write_bytes(
-        b"what a killed process leaves"
+        b"written by a killed process"
     )
     assert open_store(tmp_path).episodes().length.shape == (0,)
     written.append(random_episodes(toy, 4, 0), seed=0)
@@ -423,9 +424,7 @@ def crash(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_two_writers_lose_nothing_of_each_other(
-    tmp_path: Path, toy: Toy
-) -> None:
+def test_parts_of_two_writers_are_kept(tmp_path: Path, toy: Toy) -> None:
     one, other = create_store(tmp_path, toy, roster()), open_store(tmp_path)
     plays = [random_episodes(toy, 3, seed) for seed in range(4)]
     for k, play in enumerate(plays):
@@ -434,7 +433,7 @@ def test_two_writers_lose_nothing_of_each_other(
     assert validate(tmp_path) == []
 
 
-def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(
+def test_replacing_keeps_the_old_file_until_the_new_one_is_complete(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "a.txt"
@@ -446,18 +445,18 @@ def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(
     assert path.read_text() == "old\n" and list(tmp_path.iterdir()) == [path]
     files.write_json(path, {"é": (1, None)})
     assert json.loads(path.read_text("utf-8")) == {"é": [1, None]}
-    with pytest.raises(ValueError):
-        files.write_json(path, float("nan"))
+    files.write_json(path, float("nan"))
+    assert json.loads(path.read_text("utf-8")) is None
     assert (
         files.sha256(path)
         == files.hashlib.sha256(path.read_bytes()).hexdigest()
     )
 
 
-# -- what is refused -----------------------------------------------------------------------------------------
+# -- errors -----------------------------------------------------------------------------------------
 
 
-def test_another_game_or_roster_is_refused_by_name(
+def test_another_game_or_roster_is_an_error_that_names_it(
     tmp_path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_store(tmp_path, toy, roster()).append(
@@ -501,7 +500,7 @@ def test_another_game_or_roster_is_refused_by_name(
 @pytest.mark.parametrize(
     "bad", [[], [{"name": "x"}], [{"name": 3, "version": 1}]]
 )
-def test_a_roster_without_names_and_versions_is_refused(
+def test_a_roster_without_names_and_versions_is_an_error(
     tmp_path: Path, toy: Toy, bad: list
 ) -> None:
     with pytest.raises(ValueError, match="'version': int"):
@@ -516,41 +515,46 @@ def changed(play: Episodes, name: str, place: tuple, value: object) -> Episodes:
 
 FAULTS = {
     "NaN": ("obs", (0, 1, 0), np.nan, "obs holds NaN"),
-    "infinite reward": ("reward", (0, 0, 1), np.inf, "reward is inf"),
+    "infinite reward": ("reward", (0, 0, 1), np.inf, "reward=inf"),
     "illegal action": (
         "legal",
         (0, 0, 0, 0),
         False,
-        "action 0 .A0. is not legal",
+        "action=0 .A0.: expected a legal action",
     ),
     "action of a seat that left": (
         "action",
         (0, 1, 1),
         1,
-        "step 1, seat 1: action 1, present False",
+        "step 1, seat 1: action=1, present=False",
     ),
-    "no action of a seat there": (
+    "no action of a present seat": (
         "action",
         (0, 1, 0),
         -1,
-        "step 1, seat 0: action -1, present True",
+        "step 1, seat 0: action=-1, present=True",
     ),
-    "action that is none": (
+    "action out of range": (
         "action",
         (0, 1, 0),
         3,
-        "action is 3; expected: an action, 0 to 2",
+        "action=3: expected an action, 0 to 2",
     ),
-    "probability": ("prob", (0, 0, 0), 0, "prob is 0.0"),
-    "player": ("player", (0, 0), 3, "index into the manifest's roster"),
-    "goal": ("goal", (0, 0, 0), 2, "index into the manifest's goals"),
-    "goal source": ("goal_source", (0, 0, 0), 3, "goal_source runs from"),
-    "length": ("length", (0,), 4, "length 4; expected: between 1 and 3"),
+    "probability": ("prob", (0, 0, 0), 0, "prob=0.0"),
+    "player": ("player", (0, 0), 3, "index into roster"),
+    "goal": ("goal", (0, 0, 0), 2, "index into goals"),
+    "goal source": (
+        "goal_source",
+        (0, 0, 0),
+        3,
+        "goal_source=0 to 3: expected indices",
+    ),
+    "length": ("length", (0,), 4, "length=4: expected 1 to 3 steps"),
     "shorter": (
         "length",
         (0,),
         2,
-        "step 2, seat 0: action 2, present True, length 2",
+        "step 2, seat 0: action=2, present=True, length=2",
     ),
     "left without ending": (
         "terminated",
@@ -558,9 +562,9 @@ FAULTS = {
         False,
         "no row at the next step",
     ),
-    "truncated on the way": ("truncated", (0, 1), True, "goes on to step 2"),
+    "truncated early": ("truncated", (0, 1), True, "continues to step 2"),
     "no end": ("truncated", (0, 2), False, "neither terminated nor truncated"),
-    "terminated on the way": (
+    "terminated early": (
         "terminated",
         (0, 1, 0),
         True,
@@ -570,35 +574,33 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_would_not_be_valid_is_not_appended(
-    tmp_path: Path, fault: str
-) -> None:
+def test_invalid_episodes_are_not_appended(tmp_path: Path, fault: str) -> None:
     game, play = two_seats()
     name, place, value, message = FAULTS[fault]
     written = create_store(tmp_path, game, roster())
     with pytest.raises(ValueError, match=message):
         written.append(changed(play, name, place, value), seed=0)
     assert [p.name for p in tmp_path.iterdir()] == ["manifest.json"]
-    written.append(play, seed=0)  # as it is, it is fine
+    written.append(play, seed=0)  # the unchanged episodes are valid
     assert validate(tmp_path) == []
 
 
-def test_episodes_of_another_shape_are_refused(
+def test_episodes_of_another_shape_are_an_error(
     tmp_path: Path, toy: Toy
 ) -> None:
     written = create_store(tmp_path, toy, roster())
     for other, message in (
         (
             Toy(seats=2),
-            r"episodes.action is \(3, 4, 2\); expected: \(episodes, steps, 3 seats\)",
+            r"episodes.action of shape \(3, 4, 2\): expected \(episodes, steps, 3 seats\)",
         ),
         (
             Toy(shape=(2, 1)),
-            r"episodes.obs is \(3, 5, 3, 2, 1\); expected: \(3, 5, 3, 2\)",
+            r"episodes.obs of shape \(3, 5, 3, 2, 1\): expected \(3, 5, 3, 2\)",
         ),
         (
             Toy(actions=5),
-            r"episodes.legal is \(3, 5, 3, 5\); expected: \(3, 5, 3, 4\)",
+            r"episodes.legal of shape \(3, 5, 3, 5\): expected \(3, 5, 3, 4\)",
         ),
     ):
         with pytest.raises(ValueError, match=message):
@@ -615,7 +617,8 @@ def test_a_changed_part_is_not_read(tmp_path: Path, toy: Toy) -> None:
     path = tmp_path / "part-00000.parquet"
     pq.write_table(pq.read_table(path).slice(1), path)
     with pytest.raises(
-        ValueError, match=r"checksum differs\. `bestreply data validate"
+        ValueError,
+        match=r"expected the checksum in the manifest\. `bestreply data validate",
     ):
         open_store(tmp_path).episodes()
     path.unlink()
@@ -642,59 +645,59 @@ def test_a_manifest_cannot_name_files_elsewhere(
     )
     (inner / "part-00000.parquet").rename(
         tmp_path / "x.parquet"
-    )  # the file is there, and right
-    told = json.loads((inner / "manifest.json").read_text())
-    told["parts"][0]["file"] = name
-    (inner / "manifest.json").write_text(json.dumps(told))
+    )  # the file exists and is valid
+    manifest = json.loads((inner / "manifest.json").read_text())
+    manifest["parts"][0]["file"] = name
+    (inner / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match="in the dataset's own folder"):
         open_store(inner)
 
 
-def test_what_is_no_dataset_or_a_newer_one_is_said_plainly(
+def test_missing_broken_and_newer_manifests_are_errors(
     tmp_path: Path, toy: Toy
 ) -> None:
     with pytest.raises(
-        FileNotFoundError, match=r"there is no manifest\.json here"
+        FileNotFoundError, match=r"there is no manifest\.json in this folder"
     ):
         open_store(tmp_path)
     create_store(tmp_path, toy, roster())
-    told = json.loads((tmp_path / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(
         json.dumps({"format": 2, "all": "else is new"})
     )
     with pytest.raises(
         ValueError,
-        match=r"format 2, this bestreply reads up to format 1. Read it with a newer bestreply",
+        match=r"format=2: expected at most 1. Update the library",
     ):
         open_store(tmp_path)
-    (tmp_path / "manifest.json").write_text(json.dumps(told)[:-20])
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest)[:-20])
     with pytest.raises(ValueError, match="cannot be read as JSON"):
         open_store(tmp_path)
 
 
-def test_a_dataset_of_before_play_was_timed_is_read_and_added_to(
+def test_a_dataset_without_times_is_read_and_appended_to(
     tmp_path: Path, toy: Toy
 ) -> None:
     old = create_store(tmp_path, toy, roster())
     old.append(random_episodes(toy, 3, 0), seed=0, seconds=2.0)
     path, fingerprint = tmp_path / "manifest.json", old.fingerprint
-    told = json.loads(path.read_text())
+    manifest = json.loads(path.read_text())
     for name in ("seconds", "labelled"):
-        del told["parts"][0][name]
-    path.write_text(json.dumps(told))
+        del manifest["parts"][0][name]
+    path.write_text(json.dumps(manifest))
     opened = open_store(tmp_path)
     assert opened.manifest.rate is None and opened.fingerprint == fingerprint
     opened.append(random_episodes(toy, 2, 1), seed=1, seconds=0.25)
     assert opened.manifest.rate == opened.manifest.parts[1].steps / 0.25
-    told["parts"][0]["seconds"] = -1
-    path.write_text(json.dumps(told))
+    manifest["parts"][0]["seconds"] = -1
+    path.write_text(json.dumps(manifest))
     with pytest.raises(
         ValueError,
-        match=r"seconds: -1; expected: a number, at least 0, or null",
+        match=r"seconds=-1: expected a number, at least 0, or null",
     ):
         open_store(tmp_path)
 
 
-def test_datasets_can_be_named_without_starting_jax() -> None:
+def test_importing_datasets_does_not_import_jax() -> None:
     code = "import sys, bestreply.data.store, bestreply.data.validate; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

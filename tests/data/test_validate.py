@@ -1,4 +1,4 @@
-"""Each fault, planted alone in a valid dataset, is named with its place; a valid dataset has none."""
+"""Each error of a dataset is reported with its place; a valid dataset has no errors."""
 
 import contextlib
 import dataclasses
@@ -23,11 +23,11 @@ from bestreply.types import Episodes
 from bestreply.utils.files import sha256
 
 GAME = Toy(seats=3, shape=(2,), actions=4, max_steps=4)
-PART = "part-00001.parquet"  # the second part, of episodes 2 and 3: where most faults are planted
+PART = "part-00001.parquet"  # the second part, of episodes 2 and 3, where most errors are inserted
 
 
 def whole_episodes() -> Episodes:
-    """Two episodes of 4 steps, cut by the limit; seat 1 leaves the second after step 1."""
+    """Return two truncated episodes of 4 steps; seat 1 leaves the second after step 1."""
     counter = np.arange(2 * 5 * 3 * 2, dtype=np.float32).reshape(2, 5, 3, 2)
     present = np.ones((2, 5, 3), bool)
     present[1, 2:, 1] = False
@@ -55,33 +55,33 @@ def whole_episodes() -> Episodes:
 @pytest.fixture(scope="session")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "clean"
-    made = create_store(folder, GAME, roster())
+    dataset = create_store(folder, GAME, roster())
     for seed in (0, 1):
-        made.append(whole_episodes(), seed=seed)
+        dataset.append(whole_episodes(), seed=seed)
     return folder
 
 
 @pytest.fixture
 def folder(clean: Path, tmp_path: Path) -> Path:
-    """A copy of the valid dataset, to be spoilt."""
-    return Path(shutil.copytree(clean, tmp_path / "spoilt"))
+    """Return a copy of the valid dataset, to be changed."""
+    return Path(shutil.copytree(clean, tmp_path / "changed"))
 
 
-def spoil_rows(
+def change_rows(
     folder: Path, change: Callable[[list[dict[str, Any]]], Any]
 ) -> None:
-    """Changes rows of the second part; checksum and counts are made to fit, so that nothing else is wrong."""
+    """Change rows of the second part, with fitting checksum and counts."""
     table = pq.read_table(folder / PART)
     rows = table.to_pylist()
     rows = change(rows) or rows
     save(folder, pa.Table.from_pylist(rows, table.schema))
     steps = len({(row["episode"], row["step"]) for row in rows})
-    spoil_manifest(folder, lambda m: count_anew(m, len(rows), steps))
+    change_manifest(folder, lambda m: count_anew(m, len(rows), steps))
 
 
 def save(folder: Path, table: pa.Table) -> None:
     pq.write_table(table, folder / PART)
-    spoil_manifest(
+    change_manifest(
         folder, lambda m: m["parts"][1].update(sha256=sha256(folder / PART))
     )
 
@@ -94,7 +94,7 @@ def count_anew(manifest: dict[str, Any], rows: int, steps: int) -> None:
     }
 
 
-def spoil_manifest(
+def change_manifest(
     folder: Path, change: Callable[[dict[str, Any]], Any]
 ) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -133,7 +133,7 @@ def everywhere(
 def without(
     *places: tuple[int, int, int | None],
 ) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
-    """Drops the rows at (episode, step, seat); seat None is every seat."""
+    """Drop the rows at (episode, step, seat); seat None: every seat."""
     whole = {place[:2] for place in places if place[2] is None}
 
     def change(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -148,7 +148,7 @@ def without(
 
 
 def one_more(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Seat 1 of episode 3 goes on for a step after it left."""
+    """Add a step of seat 1 to episode 3 after it left."""
     left = at(rows, 3, 1, 1)
     ghost = left | {"step": 2, "obs": left["next_obs"]}
     return sorted(
@@ -163,7 +163,7 @@ def swapped(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 NAN, INF = float("nan"), float("inf")
 PLACE = "episode 2, step 0, seat 0"
 ROW_FAULTS = {
-    # name: (how it is planted, the kinds of problems it is, the place of the first, a part of what is said)
+    # name: (change, kinds of the problems, place of the first, part of its text)
     "obs NaN": (
         put(2, 0, 0, obs=[NAN, 0]),
         {"not_finite"},
@@ -180,19 +180,19 @@ ROW_FAULTS = {
         put(2, 0, 0, reward=NAN),
         {"not_finite"},
         PLACE,
-        "reward is nan",
+        "reward=nan: expected a finite number",
     ),
     "reward inf": (
         put(3, 3, 2, reward=-INF),
         {"not_finite"},
         "row 21",
-        "reward is -inf",
+        "reward=-inf",
     ),
     "illegal action": (
         put(2, 0, 0, legal=[False, True, True, True]),
         {"illegal_action"},
         PLACE,
-        "0 (A0) is not",
+        "action=0 (A0): expected a legal action",
     ),
     "empty legal": (
         put(2, 0, 0, legal=[False] * 4),
@@ -210,43 +210,43 @@ ROW_FAULTS = {
         put(2, 0, 0, action=4),
         {"range", "others"},
         PLACE,
-        "action is 4; expected: an action, 0 to 3",
+        "action=4: expected an action, 0 to 3",
     ),
     "action absent": (
         put(2, 0, 0, action=-1),
         {"range", "others"},
         PLACE,
-        "action is -1; wanted",
+        "action=-1: expected",
     ),
     "others too high": (
         put(2, 0, 0, others=[1, 9]),
         {"range", "others"},
         PLACE,
-        "others is [1, 9]; wanted",
+        "others=[1, 9]: expected",
     ),
     "others too low": (
         put(2, 0, 0, others=[-2, 2]),
         {"range", "others"},
         PLACE,
-        "others is [-2, 2]; wanted",
+        "others=[-2, 2]: expected",
     ),
     "others disagree": (
         put(2, 0, 0, others=[2, 2]),
         {"others"},
         PLACE,
-        "others says 2 for seat 1, whose own row says 1",
+        "others=2 for seat 1: expected 1",
     ),
     "others in another order": (
         put(2, 0, 1, others=[2, 0]),
         {"others"},
         "step 0, seat 1",
-        "others says 2 for seat 0",
+        "others=2 for seat 0",
     ),
     "a seat that left as if it stayed": (
         put(3, 2, 0, others=[0, 2]),
         {"others"},
         "episode 3, step 2, seat 0",
-        "others says 0 for seat 1, whose own row says -1",
+        "others=0 for seat 1: expected -1",
     ),
     "step gap": (
         without((2, 1, None)),
@@ -266,7 +266,7 @@ ROW_FAULTS = {
         "episode 3, step 1, seat 1",
         "terminated, but the seat has a row at the next step",
     ),
-    "seat missing on the way": (
+    "seat missing early": (
         without((2, 1, 2), (2, 2, 2), (2, 3, 2)),
         {"missing_seat", "present", "others"},
         "episode 2, step 0, seat 2",
@@ -276,25 +276,25 @@ ROW_FAULTS = {
         without((2, 0, 2)),
         {"missing_seat", "present", "others"},
         "episode 2, step 1, seat 2",
-        "no row at the step before",
+        "no row of the seat at the step before",
     ),
     "present though left": (
         put(3, 2, 0, present=[True] * 3),
         {"present"},
         "step 2, seat 0",
-        "True for seat 1",
+        "present=True for seat 1: expected False",
     ),
-    "absent though there": (
+    "absent though it acts": (
         put(2, 0, 0, present=[True, True, False]),
         {"present"},
         PLACE,
-        "False for seat 2",
+        "present=False for seat 2: expected True",
     ),
     "absent itself": (
         put(2, 0, 0, present=[False, True, True]),
         {"present"},
         PLACE,
-        "False for seat 0",
+        "present=False for seat 0",
     ),
     "next_obs another": (
         put(2, 0, 0, next_obs=[5, 5]),
@@ -326,7 +326,7 @@ ROW_FAULTS = {
         everywhere(2, 1, truncated=True),
         {"truncated"},
         "episode 2, step 1",
-        "truncated, but the episode goes on to step 3",
+        "truncated, but the episode continues to step 3",
     ),
     "truncated for one seat": (
         put(2, 3, 1, truncated=False),
@@ -344,10 +344,10 @@ ROW_FAULTS = {
         put(2, 0, 0, prob=0),
         {"prob"},
         PLACE,
-        "prob is 0.0; expected: above 0 and at most 1",
+        "prob=0.0: expected the probability of the action, above 0",
     ),
-    "prob above one": (put(2, 0, 0, prob=1.01), {"prob"}, PLACE, "prob is 1.0"),
-    "prob NaN": (put(2, 0, 0, prob=NAN), {"prob"}, PLACE, "prob is nan"),
+    "prob above one": (put(2, 0, 0, prob=1.01), {"prob"}, PLACE, "prob=1.0"),
+    "prob NaN": (put(2, 0, 0, prob=NAN), {"prob"}, PLACE, "prob=nan"),
     "player unknown": (
         lambda rows: [
             r | {"players": [3 if p == 0 else p for p in r["players"]]}
@@ -355,7 +355,7 @@ ROW_FAULTS = {
         ],
         {"range"},
         PLACE,
-        "players is [3, 1, 2]; expected: an index into the manifest's roster, 0 to 2",
+        "players=[3, 1, 2]: expected an index into roster, 0 to 2",
     ),
     "players change seats": (
         put(2, 2, 0, players=[0, 2, 1]),
@@ -373,44 +373,44 @@ ROW_FAULTS = {
         put(2, 0, 0, goal=2),
         {"range"},
         PLACE,
-        "goal is 2; expected: an index into the manifest's goals",
+        "goal=2: expected an index into goals",
     ),
-    "goal too low": (put(2, 0, 0, goal=-2), {"range"}, PLACE, "goal is -2"),
+    "goal too low": (put(2, 0, 0, goal=-2), {"range"}, PLACE, "goal=-2"),
     "goal source": (
         put(2, 0, 0, goal_source="guess"),
         {"goal_source"},
         PLACE,
-        "expected: none, event or no_event",
+        "expected none, event or no_event",
     ),
     "step too high": (
         everywhere(2, 3, step=4),
         {"range", "unfinished", "counts"},
         "episode 2, step 4, seat 0",
-        "step is 4; expected: 0 to 3",
+        "step=4: expected 0 to 3",
     ),
     "seat too high": (
         put(2, 3, 2, seat=3),
         {"range", "missing_seat", "present", "others"},
         "seat 3",
-        "expected: 0 to 2",
+        "seat=3: expected 0 to 2",
     ),
     "episode of another part": (
         everywhere(3, episode=9),
         {"episode_ids", "counts"},
         "episode 9",
-        "holds 2 to 3",
+        "episode=9: expected 2 to 3",
     ),
     "episode without rows": (
         lambda rows: [row for row in rows if row["episode"] == 2],
         {"episode_ids"},
         PART,
-        "1 of its 2 episodes have no rows, the first of them 3",
+        "1 of 2 episodes have no rows, the first of them 3",
     ),
     "rows out of order": (
         swapped,
         {"order"},
         f"row 1 ({PLACE})",
-        "belongs before the one above it",
+        "precedes the row above it",
     ),
     "a row twice": (
         lambda rows: [rows[0], *rows],
@@ -422,51 +422,51 @@ ROW_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", ROW_FAULTS)
-def test_a_fault_in_the_rows_is_named(folder: Path, fault: str) -> None:
-    plant, kinds, place, said = ROW_FAULTS[fault]
-    spoil_rows(folder, plant)
+def test_an_error_in_the_rows_is_reported(folder: Path, fault: str) -> None:
+    plant, kinds, place, message = ROW_FAULTS[fault]
+    change_rows(folder, plant)
     problems = validate(folder)
     assert {problem.kind for problem in problems} == kinds
-    told = str(problems[0])
+    text = str(problems[0])
     assert (
-        PART in told
-        and place in told
-        and said in told
-        and problems[0].mend in told
+        PART in text
+        and place in text
+        and message in text
+        and problems[0].mend in text
     )
 
 
 def test_a_clean_dataset_has_no_problems(clean: Path, tmp_path: Path) -> None:
     assert validate(clean) == []
     game = Toy(seats=4, max_steps=7)
-    made = create_store(tmp_path, game, roster())
+    dataset = create_store(tmp_path, game, roster())
     for seed in range(5):
-        made.append(random_episodes(game, 20, seed), seed=seed)
+        dataset.append(random_episodes(game, 20, seed), seed=seed)
     assert validate(tmp_path) == []
 
 
-def test_planting_nothing_leaves_it_clean(folder: Path) -> None:
-    spoil_rows(folder, lambda rows: None)
+def test_unchanged_rows_have_no_problems(folder: Path) -> None:
+    change_rows(folder, lambda rows: None)
     assert validate(folder) == []
 
 
 def test_rows_are_numbered_through_the_file(folder: Path) -> None:
-    """Row groups, as other tools choose them, cut episodes apart and make no difference."""
-    spoil_rows(folder, put(3, 3, 2, reward=NAN))
+    """Row groups of other tools, which split episodes, give the same row numbers."""
+    change_rows(folder, put(3, 3, 2, reward=NAN))
     pq.write_table(
         pq.read_table(folder / PART), folder / PART, row_group_size=5
     )
-    spoil_manifest(
+    change_manifest(
         folder, lambda m: m["parts"][1].update(sha256=sha256(folder / PART))
     )
     (problem,) = validate(folder)
     assert f"{PART}, row 21 (episode 3, step 3, seat 2)" in problem.where
 
 
-def test_of_many_faults_the_first_are_named_and_the_rest_counted(
+def test_the_first_problems_are_listed_and_the_rest_counted(
     folder: Path,
 ) -> None:
-    spoil_rows(folder, lambda rows: [row | {"reward": NAN} for row in rows])
+    change_rows(folder, lambda rows: [row | {"reward": NAN} for row in rows])
     problems = validate(folder)
     assert {problem.kind for problem in problems} == {"not_finite"} and len(
         problems
@@ -498,37 +498,37 @@ COLUMN_FAULTS = {
     "missing": (
         lambda t: t.drop_columns("prob"),
         "missing_column",
-        "there is no column 'prob'; expected: prob, float",
+        "column 'prob' is missing: expected float",
     ),
     "extra": (
         lambda t: t.append_column("mood", pa.array([0] * 22)),
         "extra_column",
-        "a column 'mood'",
+        "column 'mood' is not part of the format",
     ),
     "twice": (
         lambda t: t.append_column("goal", t["goal"]),
         "column_twice",
-        "'goal' is there 2 times",
+        "'goal' occurs 2 times",
     ),
     "type": (
         cast("reward", pa.float64()),
         "column_type",
-        "column 'reward' is double; expected: float",
+        "column 'reward' is double: expected float",
     ),
     "list type": (
         cast("others", pa.list_(pa.int64(), 2)),
         "column_type",
-        "fixed list of 2 int64; expected: fixed list of 2",
+        "fixed list of 2 int64: expected fixed list of 2",
     ),
     "list size": (
         shorter,
         "column_type",
-        "'obs' is fixed list of 1 float; expected: fixed list of 2 float",
+        "'obs' is fixed list of 1 float: expected fixed list of 2 float",
     ),
     "variable list": (
         cast("obs", pa.list_(pa.float32())),
         "column_type",
-        "expected: fixed list of 2 float",
+        "expected fixed list of 2 float",
     ),
     "null": (
         lambda t: cast("reward", pa.float32())(t).set_column(
@@ -537,7 +537,7 @@ COLUMN_FAULTS = {
             pa.array([1.0, None, None] + [1.0] * 19, pa.float32()),
         ),
         "null",
-        "row 1: reward is null, here and in 1 more rows",
+        "row 1: reward=null, and in 1 more rows",
     ),
     "null in a list": (
         lambda t: t.set_column(
@@ -548,26 +548,28 @@ COLUMN_FAULTS = {
             ),
         ),
         "null",
-        "row 3: players is null",
+        "row 3: players=null",
     ),
 }
 
 
 @pytest.mark.parametrize("fault", COLUMN_FAULTS)
-def test_a_fault_in_the_columns_is_named(folder: Path, fault: str) -> None:
-    plant, kind, said = COLUMN_FAULTS[fault]
+def test_an_error_in_the_columns_is_reported(folder: Path, fault: str) -> None:
+    plant, kind, message = COLUMN_FAULTS[fault]
     save(folder, plant(pq.read_table(folder / PART)))
     (problem,) = validate(folder)
     assert (
-        problem.kind == kind and PART in problem.where and said in str(problem)
+        problem.kind == kind
+        and PART in problem.where
+        and message in str(problem)
     )
     if kind != "null":
         with pytest.raises(ValueError, match="column"):
             open_store(folder).episodes()
 
 
-def test_whatever_tool_rewrote_a_part_it_is_valid(folder: Path) -> None:
-    """Nulls allowed, long strings, other names of list entries, another compression: no fault."""
+def test_a_part_rewritten_by_another_tool_is_valid(folder: Path) -> None:
+    """Nullable columns, long strings, other names of list entries and compression are valid."""
     table = pq.read_table(folder / PART)
     fields = [pa.field(f.name, loose(f.type)) for f in table.schema]
     columns = [pa.array(table[f.name].to_pylist(), f.type) for f in fields]
@@ -576,7 +578,7 @@ def test_whatever_tool_rewrote_a_part_it_is_valid(folder: Path) -> None:
         folder / PART,
         compression="snappy",
     )
-    spoil_manifest(
+    change_manifest(
         folder, lambda m: m["parts"][1].update(sha256=sha256(folder / PART))
     )
     assert validate(folder) == []
@@ -600,8 +602,8 @@ def kinds(folder: Path) -> list[str]:
     return [problem.kind for problem in validate(folder)]
 
 
-def test_a_wrong_checksum_is_named(folder: Path) -> None:
-    spoil_manifest(folder, lambda m: m["parts"][0].update(sha256="0" * 64))
+def test_a_wrong_checksum_is_reported(folder: Path) -> None:
+    change_manifest(folder, lambda m: m["parts"][0].update(sha256="0" * 64))
     (problem,) = validate(folder)
     assert (
         problem.kind == "checksum"
@@ -611,20 +613,20 @@ def test_a_wrong_checksum_is_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 3, 1000, -1])
-def test_a_cut_file_is_named(folder: Path, keep: int) -> None:
+def test_a_truncated_file_is_reported(folder: Path, keep: int) -> None:
     data = (folder / PART).read_bytes()
     (folder / PART).write_bytes(data[:keep])
     assert kinds(folder) == ["checksum", "unreadable"]
     assert validate(folder)[1].where == PART
 
 
-def test_a_missing_part_is_named(folder: Path) -> None:
+def test_a_missing_part_is_reported(folder: Path) -> None:
     (folder / PART).unlink()
     (problem,) = validate(folder)
     assert (problem.kind, problem.where) == ("missing_part", PART)
 
 
-def test_a_part_left_over_from_a_crash_is_no_fault(folder: Path) -> None:
+def test_a_part_left_over_from_a_crash_is_ignored(folder: Path) -> None:
     (folder / "part-00002.parquet").write_bytes(b"half of")
     (folder / ".part-00003.parquet.0.tmp").write_bytes(b"")
     assert validate(folder) == []
@@ -634,45 +636,43 @@ COUNT_FAULTS = {
     "rows": (
         lambda m: count_anew(m, 21, 8),
         PART,
-        "it holds 22 rows, the manifest says 21",
+        "22 rows: expected 21",
     ),
     "steps": (
         lambda m: count_anew(m, 22, 7),
         PART,
-        "it holds 8 joint steps, the manifest says 7",
+        "8 joint steps: expected 7",
     ),
     "totals": (
         lambda m: m["totals"].update(rows=45),
         "totals",
-        "rows = 45, but its parts sum to 44",
+        "rows=45: expected 44",
     ),
     "total missing": (
         lambda m: m["totals"].pop("episodes"),
         "totals",
-        "episodes = None, but its parts sum to 4",
+        "episodes=None: expected 4",
     ),
 }
 
 
 @pytest.mark.parametrize("fault", COUNT_FAULTS)
-def test_counts_that_disagree_are_named(folder: Path, fault: str) -> None:
-    plant, place, said = COUNT_FAULTS[fault]
-    spoil_manifest(folder, plant)
+def test_contradicting_counts_are_reported(folder: Path, fault: str) -> None:
+    plant, place, message = COUNT_FAULTS[fault]
+    change_manifest(folder, plant)
     (problem,) = validate(folder)
     assert (
         problem.kind == "counts"
         and place in problem.where
-        and said in problem.what
+        and message in problem.what
     )
 
 
-def test_episodes_counted_from_elsewhere_are_named(folder: Path) -> None:
-    spoil_manifest(folder, lambda m: m["parts"][1].update(first_episode=3))
+def test_a_wrong_first_episode_is_reported(folder: Path) -> None:
+    change_manifest(folder, lambda m: m["parts"][1].update(first_episode=3))
     problems = validate(folder)
     assert {problem.kind for problem in problems} == {"counts", "episode_ids"}
-    assert (
-        "first_episode = 3, but the parts before it hold 2" in problems[0].what
-    )
+    assert "first_episode=3: expected 2" in problems[0].what
 
 
 # -- the manifest --------------------------------------------------------------------------------------------
@@ -683,69 +683,71 @@ MANIFEST_FAULTS = {
     "cut": (b'{"format": 1, "game', "bad_manifest", "cannot be read as JSON"),
     "no text": (b"\xff\xfe\x00", "bad_manifest", "cannot be read as JSON"),
     "deep": (b"[" * 100_000, "bad_manifest", "cannot be read as JSON"),
-    "a list": (b"[]", "bad_manifest", "it holds a list; expected: an object"),
+    "a list": (b"[]", "bad_manifest", "it holds a list: expected an object"),
     "newer": (
         b'{"format": 2}',
         "format",
-        "format 2, this bestreply reads up to format 1",
+        "format=2: expected at most 1",
     ),
     "not JSON": (b'{"format": NaN}', "bad_manifest", "NaN is not JSON"),
 }
 
 
 @pytest.mark.parametrize("fault", MANIFEST_FAULTS)
-def test_a_manifest_that_cannot_be_read_is_named(
-    folder: Path, fault: str
-) -> None:
-    data, kind, said = MANIFEST_FAULTS[fault]
+def test_an_unreadable_manifest_is_reported(folder: Path, fault: str) -> None:
+    data, kind, message = MANIFEST_FAULTS[fault]
     (folder / "manifest.json").unlink()
     if data is not None:
         (folder / "manifest.json").write_bytes(data)
     (problem,) = validate(folder)
-    assert problem.kind == kind and said in problem.what
+    assert problem.kind == kind and message in problem.what
 
 
 FIELD_FAULTS = {
     "missing": (
         lambda m: m.pop("roster"),
         "manifest.json",
-        "'roster' is missing; wanted",
+        "roster=(missing): expected a list",
     ),
-    "format": (lambda m: m.update(format="1"), "format", "'1'; expected: 1"),
+    "format": (
+        lambda m: m.update(format="1"),
+        "manifest.json",
+        "format='1': expected 1",
+    ),
     "type": (
         lambda m: m.update(num_players="3"),
-        "num_players",
-        "'3'; expected: an int, at least 1",
+        "manifest.json",
+        "num_players='3': expected an int, at least 1",
     ),
     "bool for int": (
         lambda m: m.update(max_steps=True),
-        "max_steps",
-        "True; expected: an int",
+        "manifest.json",
+        "max_steps=True: expected an int",
     ),
     "shape": (
         lambda m: m.update(obs_shape=[2, 0]),
-        "obs_shape",
-        "[2, 0]; expected: a list of ints, each at least 1",
+        "manifest.json",
+        "obs_shape=[2, 0]: expected a list of ints, each at least 1",
     ),
     "game": (
         lambda m: m["game"].pop("version"),
-        "game",
-        "expected: {name: text",
+        "manifest.json",
+        "expected {name: text",
     ),
     "roster": (
         lambda m: m["roster"].append("me"),
-        "roster",
-        "expected: a list of at least one {name",
+        "manifest.json",
+        "expected a list of at least one {name",
     ),
     "part": (
         lambda m: m["parts"][1].pop("rows"),
         "parts[1]",
-        "'rows' is missing",
+        "rows=(missing)",
     ),
     "part's checksum": (
         lambda m: m["parts"][1].update(sha256="abc"),
-        "parts[1]: sha256",
-        "64 hexadecimal digits",
+        "parts[1]",
+        "sha256='abc': expected 64 hexadecimal digits",
     ),
     "path": (
         lambda m: m["parts"][0].update(file="../part-00000.parquet"),
@@ -761,22 +763,22 @@ FIELD_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FIELD_FAULTS)
-def test_a_field_of_the_manifest_that_cannot_be_used_is_named(
+def test_an_invalid_field_of_the_manifest_is_reported(
     folder: Path, fault: str
 ) -> None:
-    plant, place, said = FIELD_FAULTS[fault]
-    spoil_manifest(folder, plant)
+    plant, place, message = FIELD_FAULTS[fault]
+    change_manifest(folder, plant)
     (problem,) = validate(folder)
-    assert place in problem.where and said in problem.what
+    assert place in problem.where and message in problem.what
 
 
-def test_a_place_that_is_no_folder_is_named(tmp_path: Path) -> None:
+def test_a_path_without_a_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "nowhere", tmp_path / "file"):
         assert kinds(path) == ["no_manifest"]
 
 
-# -- whatever comes ------------------------------------------------------------------------------------------
+# -- random damage ------------------------------------------------------------------------------------------
 
 
 def leaves(value: Any, path: tuple = ()) -> list[tuple]:
@@ -795,7 +797,9 @@ def leaves(value: Any, path: tuple = ()) -> list[tuple]:
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(data=st.data())
-def test_no_manifest_makes_it_raise(clean: Path, data: st.DataObject) -> None:
+def test_a_damaged_manifest_never_raises(
+    clean: Path, data: st.DataObject
+) -> None:
     manifest = json.loads((clean / "manifest.json").read_text())
     path = data.draw(st.sampled_from(leaves(manifest)))
     junk = data.draw(
@@ -833,15 +837,13 @@ def test_no_manifest_makes_it_raise(clean: Path, data: st.DataObject) -> None:
     validate(clean.parent / "fuzzed")
     with contextlib.suppress(
         ValueError, MemoryError
-    ):  # a clear error, or more than there is; nothing else
+    ):  # an error of the dataset, or too large
         open_store(clean.parent / "fuzzed").episodes()
 
 
-@settings(
-    max_examples=40, deadline=None, derandomize=True
-)  # Arrow's readers are not ours to fuzz
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_no_parquet_file_makes_it_raise(clean: Path, seed: int) -> None:
+def test_a_damaged_part_never_raises(clean: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     broken = clean.parent / "broken"
     shutil.copytree(clean, broken, dirs_exist_ok=True)
@@ -850,7 +852,7 @@ def test_no_parquet_file_makes_it_raise(clean: Path, seed: int) -> None:
         data[place] ^= int(rng.integers(1, 256))
     (broken / PART).write_bytes(data)
     assert "checksum" in kinds(broken)
-    spoil_manifest(
+    change_manifest(
         broken, lambda m: m["parts"][1].update(sha256=sha256(broken / PART))
     )
     validate(broken)
@@ -859,6 +861,6 @@ def test_no_parquet_file_makes_it_raise(clean: Path, seed: int) -> None:
 def test_problems_can_be_compared_and_printed() -> None:
     from bestreply.data.problem import Problem
 
-    problem = Problem("kind", "a file, row 1", "x is 1; expected: 2", "Mend it")
-    assert str(problem) == "a file, row 1: x is 1; expected: 2. Mend it"
+    problem = Problem("kind", "a file, row 1", "x=1: expected 2", "Mend it")
+    assert str(problem) == "a file, row 1: x=1: expected 2. Mend it"
     assert problem == dataclasses.replace(problem)

@@ -108,7 +108,7 @@ def test_a_dataset_that_is_there_is_added_to_if_it_is_of_the_same_players(
         ValueError, match="expected a store that lists the players"
     ):
         Session(PD, ["grim"], 0, 0, tmp_path / "d")
-    with pytest.raises(ValueError, match="dataset of something else"):
+    with pytest.raises(ValueError, match="expected a dataset of the same game"):
         Session(
             make_game("matrix(table=prisoners_dilemma, rounds=4)"),
             ["tit_for_tat"],
