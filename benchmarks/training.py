@@ -90,8 +90,8 @@ def our_step(
     def bootstrapped(end: Any) -> jax.Array:
         reward, discount, obs, belief = end
         value = jax.vmap(
-            lambda o, b: train_state.slow.value(
-                train_state.slow.encode(o), o, b
+            lambda o, b: train_state.target_net.value(
+                train_state.target_net.encode(o), o, b
             )
         )(obs, belief)
         return data_target(reward[:, None], discount[:, None], value)
@@ -112,11 +112,11 @@ def our_step(
         lambda old, new: (
             old + rate * (new - old) if eqx.is_inexact_array(old) else old
         ),
-        train_state.slow,
+        train_state.target_net,
         world,
     )
     return eqx.tree_at(
-        lambda s: (s.world, s.slow, s.world_optimiser),
+        lambda s: (s.world, s.target_net, s.world_optimiser),
         train_state,
         (world, slow, state),
     ), total

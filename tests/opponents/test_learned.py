@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_losses import GAME, opponents
+from tests.training.test_losses import GAME, opponents
 
 from bestreply import make_game, make_player
 from bestreply.opponents.base import UniformOpponents
