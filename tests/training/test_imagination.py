@@ -1,6 +1,7 @@
-"""Imagined play: in the true game it is play, and what it teaches is the best action's value."""
+"""Imagined games: equal to play in the true game; targets are values of the best action."""
 
 import dataclasses
+from functools import partial
 from types import SimpleNamespace
 
 import equinox as eqx
@@ -14,8 +15,6 @@ from bestreply.config import ModelConfig, TrainConfig
 from bestreply.models.true_model import TrueModel
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.replay.moa_buffer import all_indices, fill, gather
-from bestreply.simulation.lineup import seat_players
-from bestreply.simulation.loop import play
 from bestreply.training.imagination import (
     ImaginedTransition,
     imagine_batch,
@@ -27,34 +26,43 @@ from bestreply.training.targets import (
     logged_steps,
 )
 from bestreply.types import ABSENT
+from tests.shared import build, compiled, played
 
 GAME = make_game(
     "stag_hunt(height=2, width=2, hunters=3, stags=1, hares=1, max_steps=3)"
 )
 STAY = GAME.action_names.index("STAY")
-CONFIG = TrainConfig(target="improved", imagined_games=64, gamma=0.5)
-LOG = play(GAME, seat_players(GAME, ["random"] * 3, 20, 0), 0).episodes
+GAMES = 1024
+CONFIG = TrainConfig(target="improved", imagined_games=GAMES, gamma=0.5)
+LOG = played(GAME, ("random",) * 3, 20)
 BUFFER = fill(LOG)
+KEYS = jax.random.split(jax.random.key(0), 6)
 
 
-def staying(goals=2):
-    """Others who stay, whatever they see and are."""
-    made = LearnedOpponents.create(
+def last_bias(model):
+    return model.net.layers[-1].bias
+
+
+def staying_opponents(second_type=1.0):
+    """Two types; the first stays, the second stays (1) or never does (-1)."""
+    model = build(
+        LearnedOpponents.create,
         GAME,
         ModelConfig(latent=4, width=4, depth=1),
-        goals,
-        key=jax.random.key(0),
+        2,
     )
-    flat = jax.tree.map(
-        lambda x: jnp.zeros_like(x) if eqx.is_inexact_array(x) else x, made.net
+    net = jax.tree.map(
+        lambda x: np.zeros(x.shape, x.dtype) if eqx.is_array(x) else x,
+        model.net,
     )
-    bias = 50.0 * jax.nn.one_hot(STAY, GAME.num_actions)
-    net = eqx.tree_at(lambda n: n.layers[-1].bias, flat, jnp.tile(bias, goals))
-    return eqx.tree_at(lambda m: m.net, made, net)
+    stay = 50.0 * np.eye(GAME.num_actions, dtype=np.float32)[STAY]
+    bias = np.concatenate([stay, np.float32(second_type) * stay])
+    model = eqx.tree_at(lambda m: m.net, model, net)
+    return jax.device_put(eqx.tree_at(last_bias, model, bias))
 
 
-def true_world(values=tuple(range(7))):
-    """The real game, with a value that likes the later actions."""
+def true_world(values):
+    """The true game, with fixed action values."""
     heads = SimpleNamespace(
         config=SimpleNamespace(value_heads="action"),
         encode=lambda obs: None,
@@ -63,177 +71,160 @@ def true_world(values=tuple(range(7))):
     return TrueModel(learned=heads, game=GAME)
 
 
-def test_in_the_true_game_a_dream_is_play():
-    world, model, advance = true_world(), staying(), jax.jit(GAME.step)
-    imagined_games = imagine_starts(
-        CONFIG, model, BUFFER, jax.random.key(1), CONFIG.imagined_games
-    )
-    for number in range(4):
-        after, steps = imagine_batch(
-            CONFIG, world, model, BUFFER, imagined_games, jax.random.key(number)
+WORLD = true_world(range(7))
+
+
+@partial(jax.jit, static_argnames="config")
+def imagine(games, key, model, config=CONFIG):
+    return imagine_batch(config, WORLD, model, BUFFER, games, key)
+
+
+def starts(key, model):
+    return imagine_starts(CONFIG, model, BUFFER, key, GAMES)
+
+
+@jax.jit
+def true_steps(games, actions):
+    """The true game's step, reward and end for each imagined game; opponents stay."""
+
+    def one(obs, action):
+        joint = jnp.array([action, STAY, STAY], jnp.int32)
+        state = GAME.state_in(obs)
+        _, shown = GAME.step(state, joint, jax.random.key(0))
+        ends = shown.terminated[0] | shown.truncated
+        legal = GAME.legal_in(obs)[action]
+        return shown.obs[0], shown.reward[0], ends, legal
+
+    return jax.vmap(one)(games.obs, actions)
+
+
+def test_an_imagined_step_in_the_true_game_is_a_step_of_play():
+    model = staying_opponents()
+    games = starts(KEYS[0], model)
+    for key in KEYS[1:5]:
+        after, steps = imagine(games, key, model)
+        obs, reward, ends, legal = map(
+            np.asarray, true_steps(games, steps.action)
         )
-        for row in range(CONFIG.imagined_games):
-            state = GAME.state_in(imagined_games.obs[row])
-            joint = jnp.array([steps.action[row], STAY, STAY], jnp.int32)
-            _, shown = advance(state, joint, jax.random.key(0))
-            assert GAME.legal_in(imagined_games.obs[row])[steps.action[row]]
-            np.testing.assert_allclose(
-                steps.next_obs[row], shown.obs[0], atol=1e-6
-            )
-            assert steps.reward[row] == pytest.approx(float(shown.reward[0]))
-            over = bool(shown.terminated[0] | shown.truncated)
-            assert steps.continues[row] == (not over)
-            if over:  # another begins: full time, everybody there
-                assert (
-                    after.obs[row, 0, 0, -1] == 1 and after.present[row].all()
-                )
-            else:
-                np.testing.assert_array_equal(
-                    after.obs[row], steps.next_obs[row]
-                )
-        imagined_games = after
+        assert legal.all() and ends.any()
+        np.testing.assert_allclose(steps.next_obs, obs, atol=1e-6)
+        np.testing.assert_allclose(steps.reward, reward, rtol=1e-6)
+        np.testing.assert_array_equal(steps.continues, ~ends)
+        # A game that has ended starts again: full time, all seats present.
+        next_obs, present = np.asarray(after.obs), np.asarray(after.present)
+        assert (next_obs[ends, 0, 0, -1] == 1).all() and present[ends].all()
+        np.testing.assert_array_equal(
+            next_obs[~ends], np.asarray(steps.next_obs)[~ends]
+        )
+        games = after
 
 
-def test_who_does_not_explore_does_what_its_value_likes_best():
-    world, model = true_world(), staying()
-    imagined_games = imagine_starts(
-        CONFIG, model, BUFFER, jax.random.key(1), 64
+def test_without_exploration_the_action_of_highest_value_is_taken():
+    model = staying_opponents()
+    games = starts(KEYS[0], model)
+    legal = np.asarray(jax.vmap(GAME.legal_in)(games.obs))
+    greedy = eqx.tree_at(
+        lambda g: g.exploration, games, np.zeros(GAMES, np.float32)
     )
-    imagined_games = eqx.tree_at(
-        lambda d: d.exploration, imagined_games, jnp.zeros(64)
+    _, steps = imagine(greedy, KEYS[1], model)
+    last_legal = 6 - np.argmax(legal[:, ::-1], 1)
+    np.testing.assert_array_equal(steps.action, last_legal)
+    exploring = eqx.tree_at(
+        lambda g: g.exploration, games, np.ones(GAMES, np.float32)
     )
-    _, steps = imagine_batch(
-        CONFIG, world, model, BUFFER, imagined_games, jax.random.key(0)
-    )
-    legal = np.asarray(jax.vmap(GAME.legal_in)(imagined_games.obs))
-    np.testing.assert_array_equal(
-        steps.action, 6 - np.argmax(legal[:, ::-1], 1)
-    )  # the last legal one
-    tried = eqx.tree_at(lambda d: d.exploration, imagined_games, jnp.ones(64))
-    _, steps = imagine_batch(
-        CONFIG, world, model, BUFFER, tried, jax.random.key(0)
-    )
-    assert (
-        len(set(np.asarray(steps.action).tolist())) >= 5
-        and legal[np.arange(64), steps.action].all()
-    )
+    action = np.asarray(imagine(exploring, KEYS[1], model)[1].action)
+    assert len(set(action.tolist())) >= 5
+    assert legal[np.arange(GAMES), action].all()
 
 
-def test_who_is_told_knows_and_the_others_learn():
-    """Of two types one stays and one never would: a step tells. Whom nobody told believes the prior before it."""
-    model = staying()
-    unlike = jnp.concatenate(
-        [model.net.layers[-1].bias[:7], -model.net.layers[-1].bias[:7]]
-    )
-    model = eqx.tree_at(lambda m: m.net.layers[-1].bias, model, unlike)
-    imagined_games = imagine_starts(
-        CONFIG, model, BUFFER, jax.random.key(2), 64
-    )
-    _, steps = imagine_batch(
-        CONFIG, true_world(), model, BUFFER, imagined_games, jax.random.key(0)
-    )
-    told, truth = (
-        np.asarray(imagined_games.types_given),
-        np.asarray(jax.nn.one_hot(imagined_games.types, 2)),
-    )
-    assert 15 < told.sum() < 49
-    np.testing.assert_array_equal(steps.belief[told], truth[told])
-    np.testing.assert_array_equal(steps.next_belief[told], truth[told])
-    np.testing.assert_allclose(steps.belief[~told], 0.5)
-    np.testing.assert_allclose(
-        steps.next_belief[~told], truth[~told], atol=0.02
-    )
+def test_given_types_are_certain_and_inferred_types_follow_from_a_step():
+    """One type stays, the other never does: one step identifies the type."""
+    model = staying_opponents(second_type=-1.0)
+    games = starts(KEYS[0], model)
+    _, steps = imagine(games, KEYS[1], model)
+    given = np.asarray(games.types_given)
+    certain = np.eye(2)[np.asarray(games.types)]
+    belief, next_belief = map(np.asarray, (steps.belief, steps.next_belief))
+    assert 0.4 < given.mean() < 0.6
+    np.testing.assert_array_equal(belief[given], certain[given])
+    np.testing.assert_array_equal(next_belief[given], certain[given])
+    np.testing.assert_allclose(belief[~given], 0.5)
+    np.testing.assert_allclose(next_belief[~given], certain[~given], atol=0.02)
+
+
+def test_opponents_change_type_at_the_change_rate_unless_types_are_given():
+    model = staying_opponents()
+    games = starts(KEYS[0], model)
+    config = dataclasses.replace(CONFIG, change_rate=0.2)
+    after, steps = imagine(games, KEYS[1], model, config)
+    continues = np.asarray(steps.continues) > 0
+    types = np.asarray(games.types)[continues]
+    changed = np.asarray(after.types)[continues] != types
+    given = np.asarray(games.types_given)[continues]
+    assert not changed[given].any()
+    # Of two types, half of the draws give the same type again.
+    np.testing.assert_allclose(changed[~given].mean(), 0.2 / 2, atol=0.03)
+    after, steps = imagine(games, KEYS[1], model)
+    continues = np.asarray(steps.continues) > 0
+    assert (np.asarray(after.types) == games.types)[continues].all()
 
 
 def test_the_improved_target_by_hand():
-    """The online value likes HUNT_HARE best, then HUNT_STAG, then STAY; the target_net one says what the liked action is worth: -1, ..., -7."""
+    """The online network selects the last legal action, the target network values it."""
     obs = LOG.obs[0, 1, 0]
-    legal = np.asarray(GAME.legal_in(jnp.asarray(obs)))
-    liked = int(np.flatnonzero(legal)[-1])
+    best = int(np.flatnonzero(np.asarray(GAME.legal_in(jnp.asarray(obs))))[-1])
     target_net = true_world([-1, -2, -3, -4, -5, -6, -7])
-    obs, belief = jnp.asarray(obs), jnp.full((2, 2), 0.5)
-    for goes_on in (1.0, 0.0):
-        step = ImaginedTransition(
-            obs,
-            belief,
-            jnp.int32(0),
-            jnp.float32(2.0),
-            jnp.float32(goes_on),
-            obs,
-            belief,
+    belief = np.full((2, 2), 0.5, np.float32)
+    continues = np.array([1, 0], np.float32)
+    steps = ImaginedTransition(
+        obs=np.stack([obs] * 2),
+        belief=np.stack([belief] * 2),
+        action=np.zeros(2, np.int32),
+        reward=np.full(2, 2.0, np.float32),
+        continues=continues,
+        next_obs=np.stack([obs] * 2),
+        next_belief=np.stack([belief] * 2),
+    )
+    y = jax.jit(
+        jax.vmap(
+            lambda step: improved_target(CONFIG, WORLD, target_net, GAME, step)
         )
-        y = improved_target(CONFIG, true_world(), target_net, GAME, step)
-        assert y == pytest.approx(2.0 + 0.5 * goes_on * (-1.0 - liked))
+    )(steps)
+    np.testing.assert_allclose(y, 2.0 + 0.5 * continues * (-1.0 - best))
 
 
 @pytest.mark.parametrize("at_limit", ["zero", "bootstrap"])
 def test_logged_steps_are_the_transitions(at_limit):
     config = TrainConfig(target="improved", at_limit=at_limit)
-    index = jax.tree.map(jnp.asarray, all_indices(LOG))
+    index = all_indices(LOG)
     at = gather(BUFFER, index)
     episodes, steps, seats = LOG.action.shape
-    beliefs = jnp.asarray(
-        np.random.default_rng(0).random((episodes, steps + 1, seats, 2, 3)),
-        jnp.float32,
-    )
-    truth = jnp.asarray(
-        np.random.default_rng(1).integers(0, 3, (len(index.row), 2))
-    )
-    found = logged_steps(
+    rng = np.random.default_rng(0)
+    beliefs = rng.random((episodes, steps + 1, seats, 2, 3), np.float32)
+    types = rng.integers(0, 3, (len(index.row), 2))
+    logged = compiled(logged_steps)(
         config,
-        LoggedBeliefs(beliefs, None),
+        LoggedBeliefs(jax.device_put(beliefs), None),
         at,
         index,
-        truth,
-        jax.random.key(0),
+        jax.device_put(types.astype(np.int32)),
+        KEYS[0],
     )
+    row, step, seat = index
+    np.testing.assert_array_equal(logged.obs, LOG.obs[row, step, seat])
+    np.testing.assert_array_equal(logged.next_obs, LOG.obs[row, step + 1, seat])
+    terminated, truncated = (
+        LOG.terminated[row, step, seat],
+        LOG.truncated[row, step],
+    )
+    ends = terminated | truncated if at_limit == "zero" else terminated
+    np.testing.assert_array_equal(logged.continues, ~ends)
+    belief = np.asarray(logged.belief)
+    given = np.isin(belief, (0, 1)).all((1, 2))
+    assert 0.35 < given.mean() < 0.65
+    np.testing.assert_array_equal(belief[given], np.eye(3)[types][given])
     np.testing.assert_array_equal(
-        found.obs, LOG.obs[index.row, index.step, index.seat]
+        np.asarray(logged.next_belief)[~given],
+        beliefs[row, step + 1, seat][~given],
     )
-    np.testing.assert_array_equal(
-        found.next_obs, LOG.obs[index.row, index.step + 1, index.seat]
-    )
-    ends = LOG.terminated[index.row, index.step, index.seat]
-    cut = LOG.truncated[index.row, index.step]
-    np.testing.assert_array_equal(
-        found.continues, ~(ends | cut) if at_limit == "zero" else ~ends
-    )
-    told = np.isin(np.asarray(found.belief), (0, 1)).all((1, 2))
-    assert 0.35 < told.mean() < 0.65
-    np.testing.assert_array_equal(
-        np.asarray(found.belief)[told], jax.nn.one_hot(truth, 3)[told]
-    )
-    np.testing.assert_array_equal(
-        np.asarray(found.next_belief)[~told],
-        np.asarray(beliefs)[index.row, index.step + 1, index.seat][~told],
-    )
-    assert (LOG.action != ABSENT).sum() == len(found.action)
-
-
-def test_others_change_their_minds_as_often_as_asked_and_tell_nobody():
-    model = LearnedOpponents.create(
-        GAME,
-        ModelConfig(latent=4, width=4, depth=1),
-        4,
-        key=jax.random.key(0),
-        prior_mixing=0.01,
-    )
-    imagined_games = imagine_starts(
-        CONFIG, model, BUFFER, jax.random.key(1), 4000
-    )
-    config = dataclasses.replace(CONFIG, change_rate=0.2, imagined_games=4000)
-    after, steps = imagine_batch(
-        config, true_world(), model, BUFFER, imagined_games, jax.random.key(2)
-    )
-    went_on = np.asarray(steps.continues) > 0
-    moved = np.asarray(after.types != imagined_games.types)[went_on]
-    told = np.asarray(imagined_games.types_given)[went_on]
-    assert not moved[told].any()
-    # one in four changes into what it was
-    np.testing.assert_allclose(moved[~told].mean(), 0.2 * 3 / 4, atol=0.02)
-    stays, steps = imagine_batch(
-        CONFIG, true_world(), model, BUFFER, imagined_games, jax.random.key(2)
-    )
-    assert np.asarray(stays.types == imagined_games.types)[
-        np.asarray(steps.continues) > 0
-    ].all()
+    assert (LOG.action != ABSENT).sum() == len(logged.action)

@@ -1,4 +1,4 @@
-"""Metrics: what Weights & Biases is told, where it is asked for, and that nothing is told without."""
+"""Metrics sent to Weights & Biases, only where the configuration asks for it."""
 
 import sys
 import types
@@ -10,7 +10,7 @@ from bestreply.training.metrics_log import MetricsLog
 
 @pytest.fixture
 def wandb(monkeypatch):
-    """Stands for the package; remembers what it is told."""
+    """A stand-in for the package, which records what it receives."""
 
     class Run(list):
         define_metric = finish = lambda self, *_, **__: None
@@ -30,40 +30,29 @@ def wandb(monkeypatch):
     return module
 
 
-def test_a_run_that_goes_on_is_the_same_run_there(wandb, tmp_path):
+def test_a_resumed_run_continues_its_run_of_wandb(wandb, tmp_path):
+    settings = {"wandb": "project", "config": {"seed": 3}}
     for update in (1, 2):
-        log = MetricsLog(
-            tmp_path,
-            100,
-            {"world": 2},
-            wandb="project",
-            config={"seed": 3},
-        )
+        log = MetricsLog(tmp_path, 100, {"world": 2}, **settings)
         log.write("world", update, {"world/obs": 0.5})
         log.close()
-    (first, told), (second, told_then) = wandb.runs
-    assert told == [{"world/obs": 0.5, "env_steps": 50}] and told_then == [
-        {"world/obs": 0.5, "env_steps": 100}
-    ]
-    assert (
-        first["project"] == "project"
-        and first["config"] == {"seed": 3}
-        and first["dir"] == str(tmp_path)
-    )
+    (first, rows), (second, later_rows) = wandb.runs
+    assert rows == [{"world/obs": 0.5, "env_steps": 50}]
+    assert later_rows == [{"world/obs": 0.5, "env_steps": 100}]
+    assert first["project"] == "project" and first["config"] == {"seed": 3}
+    assert first["dir"] == str(tmp_path)
     assert first["id"] == second["id"] and first["resume"] == "allow"
 
 
-def test_nothing_is_told_unless_asked(wandb, tmp_path):
+def test_nothing_is_sent_by_default(wandb, tmp_path):
     log = MetricsLog(tmp_path, 100, {"world": 2})
     log.write("world", 1, {"world/obs": 0.5})
     log.close()
     assert wandb.runs == []
 
 
-def test_what_is_missing_is_named(monkeypatch, tmp_path):
+def test_a_missing_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(
-        ValueError,
-        match=r"train.wandb=project: expected the package wandb: pip install",
-    ):
+    message = r"train.wandb=project: expected the package wandb: pip install"
+    with pytest.raises(ValueError, match=message):
         MetricsLog(tmp_path, 100, {"world": 2}, wandb="project")
