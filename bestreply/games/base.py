@@ -317,7 +317,7 @@ class Game(abc.ABC):
         action: Int[Array, "*batch"],
         reward: Float[Array, "*batch"],
     ) -> Int[Array, "*batch"]:
-        """Return the goal that a player reached by a step.
+        """Return the goal that a player reached by a step; called on NumPy arrays.
 
         Args:
             obs: [*batch, *obs_shape] the observations before the step.
@@ -327,7 +327,7 @@ class Game(abc.ABC):
         Returns:
             Indices into `goals`, -1 for no goal.
         """
-        return jnp.full(jnp.shape(action), -1, jnp.int32)
+        return np.full(np.shape(action), -1, np.int32)
 
     def text(self, obs: Float[Array, "*obs_shape"], seat: int = 0) -> str:
         """Return an observation as text for a terminal.

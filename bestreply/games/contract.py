@@ -184,9 +184,10 @@ def _call(game: Game, name: str, *args: Any) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _method(game: Game, name: str) -> Callable:
-    """Return a method that a compiled game compiles once; those of text are eager."""
+    """Return a method, compiled if a compiled game's; some are called on the host."""
     method = getattr(game, name)
-    jitted = game.compiled and name not in ("text", "picture")
+    on_host = name in ("achieved", "text", "picture")
+    jitted = game.compiled and not on_host
     return jax.jit(method) if jitted else method
 
 
@@ -617,6 +618,9 @@ def snapshot(state: PyTree) -> Snapshot:
     """
     copies = []
     for leaf in _leaves(state):
+        if isinstance(leaf, jax.Array):  # immutable
+            copies.append(leaf)
+            continue
         try:
             copies.append(copy.deepcopy(leaf))
         except Exception:  # an object of another library can refuse in any way

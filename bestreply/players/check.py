@@ -188,7 +188,7 @@ def _described(player: object) -> Player:
 
 def _shape(tree: Any, lead: int = 0) -> Any:
     """Return the structure, and every leaf's shape (after `lead` axes) and dtype."""
-    leaves = [x if is_key(x) else jnp.asarray(x) for x in jax.tree.leaves(tree)]
+    leaves = jax.tree.leaves(jax.eval_shape(lambda: tree))
     return jax.tree.structure(tree), [(x.shape[lead:], x.dtype) for x in leaves]
 
 
@@ -410,11 +410,17 @@ def _stack(*leaves: Any) -> Any:
     return np.stack(leaves)
 
 
+def _on_host(leaf: Any) -> Any:
+    """Return a leaf in NumPy, whose rows are read without a program for each shape."""
+    return leaf if is_key(leaf) else np.asarray(leaf)
+
+
 def _check_vmap(player: Any, moments: list[Moment]) -> None:
     rows = moments[:: -(-len(moments) // ROWS)]
     inputs = jax.tree.map(_stack, *(at.inputs for at in rows))
     where = f"{len(rows)} steps at once"
     batch = _call(player, "vmap", where, _step_batch, player, inputs)
+    batch = jax.tree.map(_on_host, batch)
     for row, at in enumerate(rows):
         one = Step(*jax.tree.map(lambda x, row=row: x[row], batch))
         if wrong := _differ(one, _jitted_step(player, at)):
