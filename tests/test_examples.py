@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +137,9 @@ def test_a_first_run_leaves_the_files_that_its_tutorials_name(
 ):
     """The first run, the report and the opponent model: one run of the preset debug."""
     monkeypatch.chdir(tmp_path)
-    command_line(["run", "--preset", "debug", "--out", "runs/first"])
+    words = ["bestreply", "run", "--preset", "debug", "--out", "runs/first"]
+    monkeypatch.setattr(sys, "argv", words)
+    command_line()
     assert "agent" in capsys.readouterr().out
     for name in ("first_run", "reading_a_report"):
         page = (TUTORIALS / f"{name}.md").read_text("utf-8")
