@@ -1,8 +1,7 @@
-"""Training: it learns a toy in seconds, the same from the same seed, and goes on after a kill to the same bits."""
+"""Training: a toy is learned in seconds, the same from one seed; interrupted runs continue bit by bit."""
 
 import dataclasses
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,14 +16,15 @@ import pytest
 from bestreply import RunConfig, collect, evaluate, load_run, make_game, train
 from bestreply.analysis.trajectories import record_matches
 from bestreply.config import ModelConfig, PlannerConfig, TrainConfig, to_dict
-from bestreply.run import RUN_FORMAT
-from bestreply.simulation.lineup import seat_players
-from bestreply.simulation.loop import play
+from bestreply.run import METHODS, RUN_FORMAT, load_method
 from bestreply.train import split_episodes
+from bestreply.training.metrics_log import MetricsLog
 from bestreply.training.state import initial_train_state
 from bestreply.utils.checkpoint import list_checkpoints
+from tests.shared import played
 
 CHICKEN = "matrix(table=chicken, rounds=4)"
+PLAYERS = ["mixture(random, always_c, always_d)"] * 2
 MODEL = ModelConfig(latent=8, width=16, depth=1)
 FEW = TrainConfig(
     opponent_updates=6,
@@ -42,14 +42,8 @@ CONFIG = RunConfig(
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    players = ["mixture(random, always_c, always_d)"] * 2
-    return collect(
-        make_game(CHICKEN),
-        players,
-        300,
-        0,
-        path=tmp_path_factory.mktemp("data") / "chicken",
-    )
+    path = tmp_path_factory.mktemp("data") / "chicken"
+    return collect(make_game(CHICKEN), PLAYERS, 300, 0, path=path)
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +53,8 @@ def whole(data, tmp_path_factory):
 
 
 def bits(train_state):
-    return [
-        np.asarray(x).tobytes()
-        for x in jax.tree.leaves(eqx.filter(train_state, eqx.is_array))
-    ]
+    leaves = jax.tree.leaves(eqx.filter(train_state, eqx.is_array))
+    return [np.asarray(x).tobytes() for x in leaves]
 
 
 def metrics(run):
@@ -70,8 +62,8 @@ def metrics(run):
 
 
 @pytest.mark.slow
-def test_it_learns_to_answer_both_players_of_chicken(data, tmp_path):
-    """Best replies: straight against who always swerves (4), swerve against who never does (1). Which it is has to be seen."""
+def test_the_agent_replies_to_both_players_of_chicken(data, tmp_path):
+    """Best replies: straight (4) to always_c, swerve (1) to always_d, by the play observed."""
     config = dataclasses.replace(
         CONFIG,
         model=ModelConfig(latent=16, width=32, depth=1),
@@ -90,218 +82,229 @@ def test_it_learns_to_answer_both_players_of_chicken(data, tmp_path):
     run = train(data, config, path=tmp_path / "run")
     agent = run.agent()
     matches = record_matches(run.game, agent, [["always_c"], ["always_d"]], 0)
-    assert [
-        [step["action"] for step in match["steps"][2:]] for match in matches
-    ] == [[1, 1], [0, 0]]
+    late = [[step["action"] for step in m["steps"][2:]] for m in matches]
+    assert late == [[1, 1], [0, 0]]
     for match, action in zip(matches, (0, 1), strict=True):
         assert match["steps"][-1]["predicted"][0][action] > 0.8
-    assert (
-        evaluate(run.game, [agent, "always_c"], 2, 0).mean() >= 14 > 3 * 4
-    )  # not to be had by swerving
+    # Swerving earns at most 3 x 4.
+    assert evaluate(run.game, [agent, "always_c"], 2, 0).mean() >= 14
     last = {row["name"]: row["value"] for row in metrics(run)}
     assert last["world/reward"] < 0.05 and last["opponent/log_loss"] < 0.45
     report = json.loads((run.path / "diagnostics.json").read_text())
-    assert {row["player"] for row in report["opponent"]} == {
-        "random",
-        "always_c",
-        "always_d",
-    }
+    players = {row["player"] for row in report["opponent"]}
+    assert players == {"random", "always_c", "always_d"}
     assert report["heldout"]["reward"] < 0.1
 
 
 def test_the_same_seed_gives_the_same_bits(data, whole, tmp_path):
     again = train(data, CONFIG, path=tmp_path / "again")
-    assert bits(again.train_state) == bits(whole.train_state) and metrics(
-        again
-    ) == metrics(whole)
-    fresh = [
+    assert bits(again.train_state) == bits(whole.train_state)
+    assert metrics(again) == metrics(whole)
+    first, same, other = (
         initial_train_state(
-            dataclasses.replace(CONFIG, seed=s), whole.game, whole.roster
+            dataclasses.replace(CONFIG, seed=seed), whole.game, whole.roster
         )
-        for s in (0, 0, 1)
-    ]
-    assert bits(fresh[0]) == bits(fresh[1]) != bits(fresh[2])
+        for seed in (0, 0, 1)
+    )
+    assert bits(first) == bits(same) != bits(other)
 
 
-def test_a_run_is_what_was_trained(whole):
-    found = load_run(whole.path)
-    assert (
-        bits(found.train_state) == bits(whole.train_state)
-        and found.config == CONFIG
-    )
-    assert (
-        int(found.train_state.opponent_updates) == 6
-        and int(found.train_state.updates) == 9
-    )
-    assert [(r["update"], r["name"]) for r in metrics(whole)][:2] == [
-        (3, "opponent/log_loss"),
-        (6, "opponent/log_loss"),
-    ]
+def test_a_run_is_loaded_as_it_was_trained(whole):
+    run = load_run(whole.path)
+    assert bits(run.train_state) == bits(whole.train_state)
+    assert run.config == CONFIG
+    assert int(run.train_state.opponent_updates) == 6
+    assert int(run.train_state.updates) == 9
+    rows = metrics(whole)
+    first = [(row["update"], row["name"]) for row in rows][:2]
+    assert first == [(3, "opponent/log_loss"), (6, "opponent/log_loss")]
     steps = whole.provenance["env_steps"]
-    assert {
-        (r["env_steps"], r["update"])
-        for r in metrics(whole)
-        if r["name"] == "world/obs"
-    } == {
+    places = {
+        (row["env_steps"], row["update"])
+        for row in rows
+        if row["name"] == "world/obs"
+    }
+    assert places == {
         (round(steps / 3), 3),
         (round(2 * steps / 3), 6),
         (steps, 9),
     }
 
 
+def test_a_run_is_loaded_without_a_program(whole, caplog):
+    """Shapes are traced; no untrained network is computed."""
+    jax.clear_caches()
+    with jax.log_compiles():
+        run = load_run(whole.path)
+        assert "Compiling" not in caplog.text
+        initial_train_state(CONFIG, run.game, run.roster)
+        assert "Compiling jit(_initial)" in caplog.text
+    assert bits(run.train_state) == bits(whole.train_state)
+
+
 @pytest.mark.slow
-def test_a_player_still_to_come_does_not_disturb(tmp_path):
-    """The roster may name one whose play will be added later: its head has no value yet, and costs nothing."""
-    game, later = make_game(CHICKEN), [{"name": "bestreply_1", "version": 1}]
+def test_a_player_without_play_has_a_value_head_that_costs_nothing(tmp_path):
+    """The roster may name a player whose play is added later."""
     data = collect(
-        game,
-        ["mixture(random, always_c, always_d)"] * 2,
+        make_game(CHICKEN),
+        PLAYERS,
         40,
         0,
         path=tmp_path / "data",
-        roster=later,
+        roster=[{"name": "bestreply_1", "version": 1}],
     )
     run = train(data, CONFIG, path=tmp_path / "run")
-    assert (
-        len(run.roster) == 4 and max(row["value"] for row in metrics(run)) < 100
-    )
+    assert len(run.roster) == 4
+    assert max(row["value"] for row in metrics(run)) < 100
     assert run.train_state.opponents.prior[3] == 0
 
 
-# -- killed and resumed ----------------------------------------------------------------------------------------
+# -- interrupted runs ------------------------------------------------------------------
 
 KILLED = """
-    import dataclasses, json, sys, time
+    import json, sys, time
     from bestreply import open_store, train
     from bestreply.config import RunConfig, from_dict
     from bestreply.training.metrics_log import MetricsLog
 
-    whole = MetricsLog.write
+    write = MetricsLog.write
 
-    def write(log, phase, update, values):
-        whole(log, phase, update, values)
-        if [phase, str(update)] == sys.argv[4:6]:
-            print("here", flush=True)
+    def write_and_wait(log, phase, update, values):
+        write(log, phase, update, values)
+        if [phase, update] == ["opponents", 6]:
+            print("reached", flush=True)
             time.sleep(600)
 
-    MetricsLog.write = write
-    train(open_store(sys.argv[1]), from_dict(RunConfig, json.loads(sys.argv[2])), path=sys.argv[3], resume=True)
+    MetricsLog.write = write_and_wait
+    config = from_dict(RunConfig, json.loads(sys.argv[2]))
+    train(open_store(sys.argv[1]), config, path=sys.argv[3])
 """
 
 
-def train_until_killed(data, config, path, phase, update):
-    """Trains in a process of its own and kills it there: after that block, before its checkpoint."""
-    arguments = [
-        str(data.path),
-        json.dumps(to_dict(config)),
-        str(path),
-        phase,
-        str(update),
-    ]
+def train_until_killed(data, config, path):
+    """Train in a process, and kill it after a block of the first phase, before its checkpoint."""
     code = textwrap.dedent(KILLED)
+    arguments = [str(data.path), json.dumps(to_dict(config)), str(path)]
     with subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        said = process.stdout.readline()
+        assert process.stdout is not None and process.stderr is not None
+        line = process.stdout.readline()
         process.send_signal(signal.SIGKILL)
-        assert said == "here\n", process.stderr.read()
+        assert line == "reached\n", process.stderr.read()
     assert process.returncode == -signal.SIGKILL
 
 
-def test_killed_and_resumed_it_comes_to_the_same_bits(data, whole, tmp_path):
-    """Killed in the first phase, resumed, killed in the second, resumed: network, optimiser, counters and metrics."""
+def test_an_interrupted_run_continues_to_the_same_bits(
+    data, whole, tmp_path, monkeypatch
+):
+    """Killed in the first phase, stopped in the second: networks, optimisers, counters, metrics."""
     path = tmp_path / "run"
-    train_until_killed(data, CONFIG, path, "opponents", 6)
-    assert (
-        list_checkpoints(path / "checkpoints") == [3]
-        and not (path / "diagnostics.json").exists()
-    )
-    train_until_killed(data, CONFIG, path, "world", 6)
+    train_until_killed(data, CONFIG, path)
+    assert list_checkpoints(path / "checkpoints") == [3]
+    assert not (path / "diagnostics.json").exists()
+    write = MetricsLog.write
+
+    def write_and_stop(log, phase, update, values):
+        write(log, phase, update, values)
+        if (phase, update) == ("world", 6):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsLog, "write", write_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(data, CONFIG, path=path, resume=True)
     assert list_checkpoints(path / "checkpoints") == [6, 9]
-    found = train(data, CONFIG, path=path, resume=True)
-    assert bits(found.train_state) == bits(whole.train_state)
-    assert metrics(found) == metrics(whole)
-    assert (path / "diagnostics.json").read_text() == (
-        whole.path / "diagnostics.json"
-    ).read_text()
+    run = train(data, CONFIG, path=path, resume=True)
+    assert bits(run.train_state) == bits(whole.train_state)
+    assert metrics(run) == metrics(whole)
+    diagnostics = [r.path / "diagnostics.json" for r in (run, whole)]
+    assert diagnostics[0].read_text() == diagnostics[1].read_text()
 
 
-def test_resuming_what_is_done_changes_nothing(data, whole):
+def test_resuming_a_complete_run_changes_nothing(data, whole):
     before = bits(whole.train_state), metrics(whole)
     again = train(data, CONFIG, path=whole.path, resume=True)
     assert (bits(again.train_state), metrics(again)) == before
 
 
-def test_a_run_is_not_overwritten_nor_resumed_with_something_else(
+def test_a_run_is_resumed_only_with_its_configuration_and_data(
     data, whole, tmp_path
 ):
     with pytest.raises(FileExistsError, match="expected a path without a run"):
         train(data, CONFIG, path=whole.path)
-    with pytest.raises(ValueError, match="expected the configuration that the run was started with"):
-        train(
-            data,
-            dataclasses.replace(CONFIG, seed=5),
-            path=whole.path,
-            resume=True,
-        )
-    other = collect(
-        make_game(CHICKEN),
-        ["mixture(random, always_c, always_d)"] * 2,
-        300,
-        9,
-        path=tmp_path / "other",
-    )
-    with pytest.raises(ValueError, match="expected the data that the run was started with"):
+    message = "expected the configuration that the run was started with"
+    with pytest.raises(ValueError, match=message):
+        other_seed = dataclasses.replace(CONFIG, seed=5)
+        train(data, other_seed, path=whole.path, resume=True)
+    game = make_game(CHICKEN)
+    other = collect(game, PLAYERS, 300, 9, path=tmp_path / "other")
+    message = "expected the data that the run was started with"
+    with pytest.raises(ValueError, match=message):
         train(other, CONFIG, path=whole.path, resume=True)
-    with pytest.raises(
-        ValueError, match=r"game=.*: expected the game of the data"
-    ):
-        train(
-            data,
-            dataclasses.replace(CONFIG, game="matrix"),
-            path=tmp_path / "run",
-        )
+    message = r"game=.*: expected the game of the data"
+    with pytest.raises(ValueError, match=message):
+        other_game = dataclasses.replace(CONFIG, game="matrix")
+        train(data, other_game, path=tmp_path / "run")
 
 
-def test_a_damaged_run_is_refused(data, whole, tmp_path):
+def test_a_damaged_run_is_refused(whole, tmp_path):
     with pytest.raises(ValueError, match="expected a run directory"):
         load_run(tmp_path)
-    (tmp_path / "config.json").write_text(
-        (whole.path / "config.json").read_text()
-    )
-    (tmp_path / "provenance.json").write_text(
-        (whole.path / "provenance.json").read_text()
-    )
+    for name in ("config.json", "provenance.json"):
+        (tmp_path / name).write_text((whole.path / name).read_text())
     with pytest.raises(FileNotFoundError, match="expected checkpoint"):
         load_run(tmp_path)
+
+
+def test_a_run_of_another_format_is_refused(whole, tmp_path):
+    for name in ("config.json", "provenance.json"):
+        (tmp_path / name).write_text((whole.path / name).read_text())
     facts = json.loads((whole.path / "provenance.json").read_text())
     assert facts["format"] == RUN_FORMAT == 2
-    for version in (None, 1, 3):  # the first runs have none
-        changed = {k: v for k, v in facts.items() if k != "format"} | (
-            {"format": version} if version else {}
-        )
+    for version in (None, 1, 3):  # the first runs have no format version
+        changed = facts | {"format": version}
+        if version is None:
+            del changed["format"]
         (tmp_path / "provenance.json").write_text(json.dumps(changed))
-        with pytest.raises(
-            ValueError, match=f"format={version or 1}: expected run format 2"
-        ):
+        message = f"format={version or 1}: expected run format 2"
+        with pytest.raises(ValueError, match=message):
             load_run(tmp_path)
-    with pytest.raises(
-        ValueError,
-        match="planner=rollout: expected one of one_step, expectimax, mcts",
-    ):
-        whole.agent(planner="rollout")
-    with pytest.raises(
-        ValueError, match=r"planner settings eps: expected one of .*memory"
-    ):
-        whole.agent(eps=0.1)
-    with pytest.raises(
-        ValueError, match="opponents=me: expected learned, uniform"
-    ):
-        whole.agent(opponents="me")
 
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (
+            {"planner": "rollout"},
+            "planner=rollout: expected one of one_step, expectimax, mcts",
+        ),
+        ({"eps": 0.1}, r"planner settings eps: expected one of .*memory"),
+        (
+            {"opponents": "me"},
+            "opponents=me: expected learned, uniform",
+        ),
+    ],
+)
+def test_an_unknown_setting_of_an_agent_is_refused(whole, settings, message):
+    with pytest.raises(ValueError, match=message):
+        whole.agent(**settings)
+
+
+def test_every_method_is_in_the_table():
+    for name in METHODS:
+        method = load_method(name)
+        assert method is load_method(name)
+    planning = {name for name in METHODS if load_method(name).plans}
+    assert planning == {"agent", "hop"}
+    with pytest.raises(ValueError, match="method=dqn: expected one of agent"):
+        load_method("dqn")
+
+
+# -- improved values -------------------------------------------------------------------
 
 IMPROVED = dataclasses.replace(
     CONFIG,
@@ -318,8 +321,8 @@ IMPROVED = dataclasses.replace(
 
 
 @pytest.mark.slow
-def test_imagined_games_go_on_after_a_break(data, tmp_path):
-    """As if killed in the value's phase: without its last checkpoint, a run comes to the same bits again."""
+def test_imagined_games_continue_after_an_interruption(data, tmp_path):
+    """Without its last checkpoint, a run continues in the value's phase."""
     run = train(data, IMPROVED, path=tmp_path / "run")
     before = bits(run.train_state), metrics(run)
     last = list_checkpoints(run.path / "checkpoints")[-1]
@@ -329,27 +332,20 @@ def test_imagined_games_go_on_after_a_break(data, tmp_path):
     assert (bits(again.train_state), metrics(again)) == before
 
 
-def test_an_improved_value_goes_with_values_of_actions(data, tmp_path):
+def test_improved_values_need_heads_of_actions(data, tmp_path):
     wrong = dataclasses.replace(IMPROVED, model=MODEL)
-    with pytest.raises(
-        ValueError,
-        match=r"target=improved, model.value_heads=player: expected improved with action",
-    ):
+    message = "target=improved, model.value_heads=player: expected improved with action"
+    with pytest.raises(ValueError, match=message):
         train(data, wrong, path=tmp_path / "run")
 
 
 @pytest.mark.slow
-def test_it_learns_what_pays_later(tmp_path):
-    """Against tit for tat one defects in the last round alone: the value of a round that nobody in the data played so is learned."""
+def test_delayed_reward_is_learned(tmp_path):
+    """The best reply to tit for tat defects in the last round alone: 3 + 3 + 5."""
     spec = "matrix(table=prisoners_dilemma, rounds=3, memory=1)"
-    data = collect(
-        make_game(spec),
-        ["random", "tit_for_tat"],
-        500,
-        0,
-        path=tmp_path / "data",
-        rotate=True,
-    )
+    players = ["random", "tit_for_tat"]
+    path = tmp_path / "data"
+    data = collect(make_game(spec), players, 500, 0, path=path, rotate=True)
     train_config = dataclasses.replace(
         IMPROVED.train,
         opponent_updates=300,
@@ -359,7 +355,7 @@ def test_it_learns_what_pays_later(tmp_path):
         batch=64,
         value_batch=64,
         imagined_games=64,
-        optimiser="adamw",  # Muon at 600 updates of 64 comes to 10, not 11
+        optimiser="adamw",  # Muon earns 10, not 11, with 600 updates of 64
         learning_rate=5e-3,
         gamma=1.0,
         target_tau=0.05,
@@ -367,15 +363,10 @@ def test_it_learns_what_pays_later(tmp_path):
         log_every=200,
         checkpoint_every=10_000,
     )
-    run = train(
-        data,
-        dataclasses.replace(IMPROVED, game=spec, train=train_config),
-        path=tmp_path / "run",
-    )
-    assert (
-        evaluate(run.game, [run.agent(), "tit_for_tat"], 2, 0).mean()
-        == 3 + 3 + 5
-    )
+    config = dataclasses.replace(IMPROVED, game=spec, train=train_config)
+    run = train(data, config, path=tmp_path / "run")
+    scores = evaluate(run.game, [run.agent(), "tit_for_tat"], 2, 0)
+    assert scores.mean() == 3 + 3 + 5
 
 
 TINY = "stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=3)"
@@ -383,19 +374,16 @@ TINY = "stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=3)"
 
 @pytest.fixture(scope="module")
 def hunts(tmp_path_factory):
-    return collect(
-        make_game(TINY),
-        ["random", "nearest_hare"],
-        8,
-        0,
-        path=tmp_path_factory.mktemp("data") / "hunts",
-    )
+    path = tmp_path_factory.mktemp("data") / "hunts"
+    players = ["random", "nearest_hare"]
+    return collect(make_game(TINY), players, 8, 0, path=path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model, changes",
     [
-        pytest.param(
+        (
             {
                 "likelihood": "squared",
                 "value_of": "z",
@@ -403,12 +391,9 @@ def hunts(tmp_path_factory):
                 "opponent_types": "goal",
             },
             {"target": "expected", "augment": False},
-            marks=pytest.mark.slow,
         ),
-        pytest.param(
-            {}, {"n_step": 3, "at_limit": "zero"}, marks=pytest.mark.slow
-        ),
-        pytest.param(
+        ({}, {"n_step": 3, "at_limit": "zero"}),
+        (
             {"value_heads": "action"},
             {
                 "target": "improved",
@@ -416,13 +401,12 @@ def hunts(tmp_path_factory):
                 "imagined_games": 4,
                 "at_limit": "zero",
             },
-            marks=pytest.mark.slow,
         ),
     ],
     ids=["expected", "n_step", "improved"],
 )
-def test_every_choice_trains_on_a_grid_game(hunts, model, changes, tmp_path):
-    """Two updates each, nothing but finite numbers under every loss's name, and an agent that can plan."""
+def test_every_target_trains_on_a_grid_game(hunts, model, changes, tmp_path):
+    """Two updates of each phase: finite losses of every name, and an agent that plans."""
     few = dataclasses.replace(
         FEW,
         opponent_updates=2,
@@ -435,53 +419,45 @@ def test_every_choice_trains_on_a_grid_game(hunts, model, changes, tmp_path):
         CONFIG, game=TINY, model=dataclasses.replace(MODEL, **model), train=few
     )
     run = train(hunts, config, path=tmp_path / "run")
-    assert all(np.isfinite(row["value"]) for row in metrics(run))
-    assert {row["name"].split("/")[1] for row in metrics(run)} == {
-        *dataclasses.asdict(few.weights),
-        "continuation",
-        "legal",
-        "log_loss",
-    }
-    shown = hunts.episodes()
-    plan = run.agent().plan(shown.obs[0, 0, 0], shown.legal[0, 0, 0])
-    assert (
-        np.isfinite(plan.scores[shown.legal[0, 0, 0]]).all()
-        and shown.legal[0, 0, 0, int(plan.action)]
-    )
+    rows = metrics(run)
+    assert all(np.isfinite(row["value"]) for row in rows)
+    names = {row["name"].split("/")[1] for row in rows}
+    further = {"continuation", "legal", "log_loss"}
+    assert names == {*dataclasses.asdict(few.weights)} | further
+    log = hunts.episodes()
+    legal = log.legal[0, 0, 0]
+    plan = run.agent().plan(log.obs[0, 0, 0], legal)
+    assert np.isfinite(np.asarray(plan.scores)[legal]).all()
+    assert legal[int(plan.action)]
+
+
+# -- held-out episodes -----------------------------------------------------------------
 
 
 def test_episodes_are_held_out_by_their_place_and_the_seed(data):
     episodes = data.episodes()
-    learn, held = split_episodes(episodes, 0.25, 0)
-    assert (
-        len(learn.length) + len(held.length) == 300
-        and 45 <= len(held.length) <= 105
-    )
+    training, held_out = split_episodes(episodes, 0.25, 0)
+    count = len(held_out.length)
+    assert len(training.length) + count == 300 and 45 <= count <= 105
     more = jax.tree.map(lambda x: np.concatenate([x, x]), episodes)
-    assert np.array_equal(
-        split_episodes(more, 0.25, 0)[1].obs[: len(held.length)], held.obs
-    )
-    assert not np.array_equal(
-        split_episodes(episodes, 0.25, 1)[1].obs[:10], held.obs[:10]
-    )
+    held_out_of_more = split_episodes(more, 0.25, 0)[1]
+    assert np.array_equal(held_out_of_more.obs[:count], held_out.obs)
+    other_seed = split_episodes(episodes, 0.25, 1)[1]
+    assert not np.array_equal(other_seed.obs[:10], held_out.obs[:10])
     two = jax.tree.map(lambda x: x[:2], episodes)
     assert [len(part.length) for part in split_episodes(two, 0.0, 0)] == [1, 1]
-    with pytest.raises(
-        ValueError, match="episodes=1: expected at least 2"
-    ):
-        split_episodes(jax.tree.map(lambda x: x[:1], episodes), 0.25, 0)
+    one = jax.tree.map(lambda x: x[:1], episodes)
+    with pytest.raises(ValueError, match="episodes=1: expected at least 2"):
+        split_episodes(one, 0.25, 0)
 
 
-def test_who_is_held_out_has_nothing_to_do_with_who_played():
-    """Both are drawn from the run's seed: once every held-out episode had the first player in the first seat."""
-    game = make_game("matrix(table=chicken, rounds=1)")
-    lineup = seat_players(
-        game, ["mixture(always_c, always_d, random)"] * 2, 6000, seed=0
-    )
-    episodes = play(game, lineup, seed=0).episodes
-    _, held = split_episodes(episodes, 0.1, 0)
+def test_held_out_episodes_do_not_depend_on_the_players():
+    """Both are drawn from the run's seed, by different streams."""
+    game = "matrix(table=chicken, rounds=1)"
+    mixture = "mixture(always_c, always_d, random)"
+    episodes = played(game, (mixture,) * 2, 6000)
+    _, held_out = split_episodes(episodes, 0.1, 0)
     for seat in range(2):
-        share = np.bincount(held.player[:, seat], minlength=3) / len(
-            held.length
-        )
+        counts = np.bincount(held_out.player[:, seat], minlength=3)
+        share = counts / len(held_out.length)
         np.testing.assert_allclose(share, 1 / 3, atol=0.08)
