@@ -1,4 +1,4 @@
-"""The names a user types, and that they come one by one."""
+"""The public names of the package, imported on use."""
 
 import subprocess
 import sys
@@ -28,13 +28,13 @@ NAMES = [
 ]
 
 
-def test_the_names_of_the_design_are_there():
+def test_the_public_names_have_docstrings():
     assert set(NAMES) <= set(br.__all__) == set(dir(br))
     for name in br.__all__:
         assert getattr(br, name).__doc__, name
 
 
-def test_functions_are_not_hidden_by_the_modules_of_their_name():
+def test_functions_and_modules_of_one_name_are_both_importable():
     import bestreply.collect
     import bestreply.evaluate
     import bestreply.train
@@ -46,7 +46,7 @@ def test_functions_are_not_hidden_by_the_modules_of_their_name():
     )
 
 
-def test_an_unknown_name_shows_those_there_are():
+def test_the_error_of_an_unknown_name_lists_the_known_ones():
     with pytest.raises(
         AttributeError,
         match=r"module 'bestreply' has no attribute 'learn'; it has: .*train",
@@ -54,7 +54,7 @@ def test_an_unknown_name_shows_those_there_are():
         br.learn  # noqa: B018
 
 
-def test_importing_the_package_imports_nothing_heavy():
+def test_the_package_imports_without_its_dependencies():
     code = "import sys, bestreply; print([m for m in ('jax', 'numpy', 'equinox', 'pyarrow', 'tyro') if m in sys.modules])"
     assert (
         subprocess.run(

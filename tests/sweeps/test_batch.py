@@ -105,7 +105,7 @@ MORE = {
     "codes": '[methods.plain.model]\nopponent_types = "code"\n',
     "subgoals": '[methods.plain.model]\nopponent_types = "code"\ncode_horizon = 2\n',
     "improved": '[methods.plain.model]\nvalue_heads = "action"\n'
-    '[methods.plain.train]\ntarget = "improved"\nvalue_updates = 4\ndreams = 4\n',
+    '[methods.plain.train]\ntarget = "improved"\nvalue_updates = 4\nimagined_games = 4\n',
 }
 
 
