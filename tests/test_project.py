@@ -127,7 +127,6 @@ def test_what_the_library_imports_is_declared():
     names = {
         "jinja2": "jinja2",
         "tensorboardX": "tensorboardx",
-        
         "pyspiel": "open_spiel",
         "PIL": "pillow",
     }

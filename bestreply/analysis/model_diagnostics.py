@@ -286,7 +286,9 @@ def opponent_table(
     """
     at = gather(buffer, index)
     types = known_types(config, model, at, beliefs, index)
-    given_type = np.asarray(jax.jit(jax.vmap(model.expected_policy))(types, at.obs))
+    given_type = np.asarray(
+        jax.jit(jax.vmap(model.expected_policy))(types, at.obs)
+    )
     inferred = np.asarray(expected[index])  # [B, N-1, A]
     others, player = np.asarray(at.others), np.asarray(at.player)[:, 1:]
     rows = []

@@ -1,4 +1,7 @@
-"""Completion scripts for bash, zsh and fish, generated from the registry: words alone, nothing runs at a key press."""
+"""Completion scripts for bash, zsh and fish, generated from the registry.
+
+They contain words alone: no program runs at a key press.
+"""
 
 import dataclasses
 from collections.abc import Iterator
@@ -32,7 +35,14 @@ class Completion:
 
 
 def script(shell: Shell) -> str:
-    """Return the completion script for a shell, as text to be evaluated by it."""
+    """Return the completion script for a shell, as text for the shell to evaluate.
+
+    Args:
+        shell: the shell.
+
+    Returns:
+        The script.
+    """
     if shell == "bash":
         return f"{_words_function()}\n{_BASH}"
     if shell == "zsh":
@@ -40,7 +50,7 @@ def script(shell: Shell) -> str:
     return "\n".join(_fish_lines())
 
 
-# -- bash and zsh --------------------------------------------------------------------------------------------------------------
+# -- bash and zsh --------------------------------------------------------------
 
 _BASH = """_bestreply() {
     local current=${COMP_WORDS[COMP_CWORD]} words
@@ -50,9 +60,9 @@ _BASH = """_bestreply() {
 complete -o default -F _bestreply bestreply"""
 
 _ZSH = """_bestreply() {
-    local found
-    found=$(_bestreply_words "$words[CURRENT]" "$words[CURRENT-1]" "${(@)words[2,CURRENT-1]}")
-    if [[ -n $found ]]; then compadd -- ${=found}; else _files; fi
+    local candidates
+    candidates=$(_bestreply_words "$words[CURRENT]" "$words[CURRENT-1]" "${(@)words[2,CURRENT-1]}")
+    if [[ -n $candidates ]]; then compadd -- ${=candidates}; else _files; fi
 }
 compdef _bestreply bestreply"""
 
@@ -82,12 +92,6 @@ def _words_function() -> str:
 
 
 def _option_cases(options: list[Option]) -> Iterator[str]:
-    flags = [
-        flag
-        for option in options
-        if not option.positional
-        for flag in option.flags
-    ]
     yield '        case "$2" in'
     for option in options:
         if option.positional or option.is_flag:
@@ -97,13 +101,14 @@ def _option_cases(options: list[Option]) -> Iterator[str]:
         elif option.is_path:
             yield f"        {option.name}) return ;;"
     yield "        esac"
-    words = [
-        choice
+    positional = [option for option in options if option.positional]
+    flags = [
+        f
         for option in options
-        if option.positional
-        for choice in option.choices
+        if option not in positional
+        for f in option.flags
     ]
-    positional = any(option.positional for option in options)
+    words = [choice for option in positional for choice in option.choices]
     all_flags = " ".join([*flags, "--help"])
     other = " ".join(words) if positional else all_flags
     yield f'        case "$1" in -*) echo "{all_flags}" ;; *) echo "{other}" ;; esac'
@@ -121,7 +126,7 @@ def _family_words(family: str) -> list[str]:
     ]
 
 
-# -- fish ----------------------------------------------------------------------------------------------------------------------
+# -- fish ----------------------------------------------------------------------
 
 _FISH = """function __bestreply_at # the words after `bestreply`, before the current one, are exactly these
     set -l typed (commandline -opc)

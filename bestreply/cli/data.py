@@ -1,4 +1,4 @@
-"""Datasets: describe, validate."""
+"""Commands for datasets: describe, validate."""
 
 import dataclasses
 import sys

@@ -1,4 +1,4 @@
-"""From play to report: run, collect, train, evaluate, report."""
+"""Commands from play to report: run, collect, train, evaluate, report."""
 
 import dataclasses
 import json
@@ -9,6 +9,7 @@ from bestreply.cli.options import Language, config_of
 from bestreply.cli.output import say, show
 from bestreply.cli.registry import UsageError
 from bestreply.config import RunConfig
+from bestreply.utils.files import read_text
 
 if TYPE_CHECKING:
     from bestreply.config import EvaluateConfig
@@ -31,6 +32,9 @@ class Run(RunConfig):
     """Run directory; by default a new one in runs/. A new dataset goes to datasets/ beside it."""
     resume: bool = False
     """Continue the run in --out: skip the steps that are complete."""
+
+    def __post_init__(self) -> None:
+        """Leave the checks to `config_of`."""
 
     def run(self) -> None:
         """Run all four steps and print the table of scores and the report's path."""
@@ -65,14 +69,11 @@ class Collect:
         from bestreply.games import make_game
 
         game = make_game(self.game)
-        players = (
-            self.players * game.num_players
-            if len(self.players) == 1
-            else self.players
-        )
-        say(
-            collect(game, players, self.episodes, self.seed, path=self.out).path
-        )
+        players = self.players
+        if len(players) == 1:
+            players *= game.num_players
+        store = collect(game, players, self.episodes, self.seed, path=self.out)
+        say(store.path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +94,9 @@ class Train(RunConfig):
     resume: bool = False
     """Continue from the newest checkpoint in --out; the result equals that of an uninterrupted run bit for bit."""
 
+    def __post_init__(self) -> None:
+        """Leave the checks to `config_of`: required options have no value in the defaults."""
+
     def run(self) -> None:
         """Train on the dataset and print the run directory."""
         from bestreply.data.store import open_store
@@ -100,14 +104,9 @@ class Train(RunConfig):
         from bestreply.train import train
 
         data = open_store(self.data)
-        say(
-            train(
-                data,
-                config_for_data(config_of(self), data),
-                path=self.out,
-                resume=self.resume,
-            ).path
-        )
+        config = config_for_data(config_of(self), data)
+        run = train(data, config, path=self.out, resume=self.resume)
+        say(run.path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,11 +131,8 @@ class Evaluate:
 
         run = load_run(self.run_dir)
         evaluation = self._changed(run.config.evaluate)
-        evaluate_run(
-            dataclasses.replace(
-                run, config=dataclasses.replace(run.config, evaluate=evaluation)
-            )
-        )
+        config = dataclasses.replace(run.config, evaluate=evaluation)
+        evaluate_run(dataclasses.replace(run, config=config))
         show_scores(self.run_dir)
         show_changes(self.run_dir / "changes.json", evaluation.opponents)
         say(self.run_dir / "scores.parquet")
@@ -144,10 +140,8 @@ class Evaluate:
     def _changed(self, evaluation: "EvaluateConfig") -> "EvaluateConfig":
         changes: dict[str, Any] = {}
         if self.opponents:
-            changes = {
-                "opponents": self.opponents,
-                "changes": True,
-            }  # sets given by name include their changes
+            # Sets that are named include their change detection.
+            changes |= {"opponents": self.opponents, "changes": True}
         if self.episodes is not None:
             changes["episodes"] = self.episodes
         return dataclasses.replace(evaluation, **changes)
@@ -172,7 +166,11 @@ class Report:
     """Over many runs: folder of the pages; by default the one that contains all runs."""
 
     def run(self) -> None:
-        """Write the page and print its path."""
+        """Write the page and print its path.
+
+        Raises:
+            UsageError: for an option over many runs with one run.
+        """
         from bestreply.report import write_report, write_report_over_runs
         from bestreply.report.weekly.discovery import holds_run
 
@@ -182,11 +180,8 @@ class Report:
             "out": self.out,
         }
         if len(self.folders) != 1 or not holds_run(self.folders[0]):
-            say(
-                *write_report_over_runs(
-                    self.folders or (Path("runs"),), self.lang, **over_many
-                )
-            )
+            folders = self.folders or (Path("runs"),)
+            say(*write_report_over_runs(folders, self.lang, **over_many))
             return
         for name, value in over_many.items():
             if value is not None:
@@ -197,21 +192,30 @@ class Report:
 
 
 def show_scores(run_dir: Path) -> None:
-    """Print the table of a run's scores."""
+    """Print the table of a run's scores.
+
+    Args:
+        run_dir: the run directory.
+    """
     from bestreply.report import summary_table
 
     show(summary_table(run_dir))
 
 
 def show_changes(path: Path, opponents: tuple[str, ...]) -> None:
-    """Print the detection of changes against `opponents`, if the file contains any of these sets."""
+    """Print the change detection against opponent sets, if the file contains any of them.
+
+    Args:
+        path: the file `changes.json` of a run; it may be missing.
+        opponents: the opponent sets.
+    """
     from bestreply.analysis.change_detection import changes_table
 
     if not path.exists():
         return
     sets = [
         entry
-        for entry in json.loads(path.read_text("utf-8"))["against"]
+        for entry in json.loads(read_text(path))["against"]
         if entry["opponents"] in opponents
     ]
     if sets:

@@ -1,4 +1,4 @@
-"""Games and players: listed, checked, viewed, and played."""
+"""Commands for games and players: list, check, view, play."""
 
 import dataclasses
 import sys
@@ -19,9 +19,8 @@ class Games:
         """Print the games."""
         from bestreply.games import list_games
 
-        say(
-            *(f"{name:<18} {summary}" for name, summary in list_games().items())
-        )
+        games = list_games()
+        say(*(f"{name:<18} {summary}" for name, summary in games.items()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +31,8 @@ class Players:
         """Print the players."""
         from bestreply.players import list_players
 
-        say(
-            *(
-                f"{name:<20} {summary}"
-                for name, summary in list_players().items()
-            )
-        )
+        players = list_players()
+        say(*(f"{name:<20} {summary}" for name, summary in players.items()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,31 +120,17 @@ class View:
         from bestreply.interactive.view import animate_run, view_run
         from bestreply.run import load_run
 
+        run = load_run(self.run_dir)
         settings: dict[str, Any] = {
             "seed": self.seed,
+            "seat": self.seat,
             "planner": self.planner,
             "lang": self.lang,
         }
         if self.gif:
-            say(
-                animate_run(
-                    load_run(self.run_dir),
-                    self.gif,
-                    self.opponents,
-                    seat=self.seat,
-                    **settings,
-                )
-            )
-            return
-        say(
-            view_run(
-                load_run(self.run_dir),
-                self.opponents,
-                self.episodes,
-                seat=self.seat,
-                **settings,
-            )
-        )
+            say(animate_run(run, self.gif, self.opponents, **settings))
+        else:
+            say(view_run(run, self.opponents, self.episodes, **settings))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +165,11 @@ class Play:
     """Language of the page."""
 
     def run(self) -> None:
-        """Serve the game until Ctrl-C, and print the dataset's path if a game was completed."""
+        """Serve the game until Ctrl-C, and print the dataset's path if a game was completed.
+
+        Raises:
+            UsageError: for more than one game.
+        """
         if len(self.game) > 1:
             raise UsageError(
                 f"game={' '.join(self.game)}: expected one game, in quotes if it has settings"
@@ -192,19 +177,22 @@ class Play:
         from bestreply.interactive.play import open_session, serve
 
         game = self.game[0] if self.game else None
-        settings: dict[str, Any] = {
-            "planner": self.planner,
-            "seed": self.seed,
-            "out": self.out,
-        }
         session, goals = open_session(
-            game, self.against, self.opponents, self.seat, **settings
+            game,
+            self.against,
+            self.opponents,
+            self.seat,
+            planner=self.planner,
+            seed=self.seed,
+            out=self.out,
         )
-        page: dict[str, Any] = {
-            "goals": goals,
-            "beliefs": self.show_beliefs,
-            "lang": self.lang,
-        }
-        serve(session, port=self.port, browser=self.browser, **page)
+        serve(
+            session,
+            port=self.port,
+            browser=self.browser,
+            goals=goals,
+            beliefs=self.show_beliefs,
+            lang=self.lang,
+        )
         if session.kept:
             say(session.out)

@@ -1,4 +1,7 @@
-"""The command line: `bestreply COMMAND ...`. Help and completion import neither JAX nor any command that does."""
+"""The command line, `bestreply COMMAND ...`.
+
+Help and completion do not import JAX.
+"""
 
 import os
 import sys
@@ -10,25 +13,27 @@ from bestreply.cli.registry import (
     FAMILIES,
     GROUPS,
     HELP_FLAGS,
+    Command,
     UsageError,
     did_you_mean,
 )
 
 INTERRUPTED = "interrupted. All files on disk are complete. Commands with --resume can continue from here."
 USER_ERRORS = (ValueError, OSError, ImportError, OverflowError, MemoryError)
-"""Errors that a command's arguments and files cause; they are shown in one line, without a traceback."""
+"""Errors caused by arguments and files; they are shown without a traceback."""
 
 
 def main() -> None:
     """Run the command that `sys.argv` names.
 
     Raises:
-        SystemExit: with status 1 if a command failed or a check found errors, 2 for wrong usage, 130 after Ctrl-C.
+        SystemExit: with status 1 if a command failed or a check found errors, 2 for
+            wrong usage, 130 after Ctrl-C.
     """
     try:
         run_command(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:  # the sequence, such as `head`, has closed the pipe
+    except BrokenPipeError:  # the reader, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
@@ -58,8 +63,15 @@ def run_command(words: list[str]) -> None:
 def command_name(words: list[str]) -> str:
     """Return the name of the command that the words begin with.
 
+    Args:
+        words: the arguments of the command line, at least one.
+
+    Returns:
+        One or two words of `COMMANDS`.
+
     Raises:
-        SystemExit: with status 2, and a message that suggests the most similar commands, if there is none.
+        SystemExit: with status 2, and a message with the most similar commands, if
+            there is no such command.
     """
     for name in COMMANDS:
         if words[: len(name.split())] == name.split():
@@ -76,21 +88,18 @@ def command_name(words: list[str]) -> str:
 
 
 def overview() -> str:
-    """Return the help of `bestreply`: every command in its group, one line each."""
+    """Return the help of `bestreply`: every command in its group, one line each.
+
+    Returns:
+        The text with a line end.
+    """
     lines = [
         "bestreply: agents that infer opponents' types from play and answer with the best reply",
         "",
         "usage: bestreply COMMAND [OPTIONS]",
     ]
     for heading, commands in GROUPS.items():
-        lines += [
-            "",
-            f"{heading}:",
-            *(
-                _line(name, command.summary)
-                for name, command in commands.items()
-            ),
-        ]
+        lines += ["", f"{heading}:", *_summaries(commands)]
     lines += [
         _line(
             "help COMMAND",
@@ -104,15 +113,21 @@ def overview() -> str:
 
 
 def family_overview(family: str) -> str:
-    """Return the help of a family of commands, such as `bestreply data`."""
+    """Return the help of a family of commands, such as `bestreply data`.
+
+    Args:
+        family: the first word of the commands.
+
+    Returns:
+        The text with a line end.
+    """
     commands = {
         name: c for name, c in COMMANDS.items() if name.split()[0] == family
     }
-    lines = [f"usage: bestreply {family} COMMAND [OPTIONS]", ""]
-    lines += [
-        _line(name, command.summary) for name, command in commands.items()
-    ]
-    lines += [
+    lines = [
+        f"usage: bestreply {family} COMMAND [OPTIONS]",
+        "",
+        *_summaries(commands),
         "",
         f"Options of a command: bestreply {next(iter(commands))} --help",
     ]
@@ -141,12 +156,16 @@ def _run_named(name: str, arguments: list[str]) -> None:
         _fail(f"\nbestreply {name}", INTERRUPTED, 130)
 
 
-def _fail(who: str, message: str, status: int) -> NoReturn:
-    text = f"{who}: {message}"
+def _fail(program: str, message: str, status: int) -> NoReturn:
+    text = f"{program}: {message}"
     if status == 1:
         sys.exit(text)  # Python writes the text to standard error
     sys.stderr.write(text + "\n")
     sys.exit(status)
+
+
+def _summaries(commands: dict[str, Command]) -> list[str]:
+    return [_line(name, command.summary) for name, command in commands.items()]
 
 
 def _line(name: str, summary: str) -> str:

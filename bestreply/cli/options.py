@@ -6,7 +6,7 @@ import json
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from bestreply.cli.registry import COMMANDS, UsageError, did_you_mean, one_of
 from bestreply.config import (
@@ -16,6 +16,7 @@ from bestreply.config import (
     from_dict,
     preset,
 )
+from bestreply.utils.files import read_text
 
 if TYPE_CHECKING:
     Planner = str
@@ -23,16 +24,10 @@ else:
     Planner = typing.get_type_hints(PlannerConfig)["planner"]
 
 Language = Literal["en", "zh"]
+Options = TypeVar("Options")
 DEFAULT_PRESET = "demo"
 RANGES = {"seed": (0, 2**32 - 1), "port": (0, 65535)}
-"""Field name, in every command -> least and largest value."""
-_NAMES = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    type(None): "null",
-}
+"""Least and largest value by name of a field, in every command."""
 
 
 class Option(NamedTuple):
@@ -47,11 +42,12 @@ class Option(NamedTuple):
 
     @property
     def positional(self) -> bool:
+        """Whether it is given by position."""
         return not self.name.startswith("-")
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Every spelling: a flag has a negative one, "--train.no-augment"."""
+        """All spellings; a flag has a negative one, such as "--train.no-augment"."""
         if not self.is_flag:
             return (self.name,)
         *group, last = self.name.removeprefix("--").split(".")
@@ -63,17 +59,18 @@ def options_of(kind: type, prefix: str = "") -> Iterator[Option]:
 
     Args:
         kind: the dataclass.
-        prefix: names of the fields that lead to it, "train.".
+        prefix: names of the fields that contain it, such as "train.".
+
+    Returns:
+        The options.
     """
     types = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
-        name, parts = (
-            f"{prefix}{field.name}".replace("_", "-"),
-            list(_type_parts(types[field.name])),
-        )
-        if dataclasses.is_dataclass(types[field.name]):
-            yield from options_of(types[field.name], f"{prefix}{field.name}.")
+        path, hint = f"{prefix}{field.name}", types[field.name]
+        if dataclasses.is_dataclass(hint):
+            yield from options_of(typing.cast(type, hint), f"{path}.")
             continue
+        name, parts = path.replace("_", "-"), list(_type_parts(hint))
         choices = tuple(part for part in parts if isinstance(part, str))
         required = (
             field.default is dataclasses.MISSING
@@ -87,20 +84,21 @@ def options_of(kind: type, prefix: str = "") -> Iterator[Option]:
         )
 
 
-def read(name: str, kind: Any, arguments: Sequence[str]) -> Any:
+def read(name: str, kind: type[Options], arguments: Sequence[str]) -> Options:
     """Read the arguments of a command into its dataclass.
 
     Args:
-        name: of the command.
+        name: name of the command.
         kind: its dataclass.
-        arguments: what was typed after the name.
+        arguments: the words after the name.
 
     Returns:
         An instance of `kind`.
 
     Raises:
         UsageError: for an unknown option or a value out of range.
-        SystemExit: with status 0 after `--help`, and with status 2 for a missing or unreadable value.
+        SystemExit: with status 0 after `--help`, and with status 2 for a missing or
+            unreadable value.
     """
     import tyro
 
@@ -108,10 +106,7 @@ def read(name: str, kind: Any, arguments: Sequence[str]) -> Any:
     rest, settings = list(arguments), {}
     if issubclass(kind, RunConfig):
         start, rest = starting_point(arguments)
-        values = {
-            field.name: getattr(start, field.name)
-            for field in dataclasses.fields(RunConfig)
-        }
+        values = _run_fields(start)
         required = {
             field.name: tyro.MISSING
             for field in dataclasses.fields(kind)
@@ -131,16 +126,18 @@ def read(name: str, kind: Any, arguments: Sequence[str]) -> Any:
 
 
 def check_names(name: str, kind: type, arguments: Sequence[str]) -> None:
-    """Raise UsageError for the first option that the command does not have, with the options most similar to it."""
-    known = [
-        "--help",
-        *(
-            flag
-            for option in options_of(kind)
-            for flag in option.flags
-            if flag[0] == "-"
-        ),
-    ]
+    """Refuse options that the command does not have.
+
+    Args:
+        name: name of the command.
+        kind: its dataclass.
+        arguments: the words after the name.
+
+    Raises:
+        UsageError: for the first unknown option, with the most similar ones.
+    """
+    flags = [flag for option in options_of(kind) for flag in option.flags]
+    known = ["--help", *(flag for flag in flags if flag[0] == "-")]
     for word in arguments:
         flag = word.partition("=")[0]
         if flag.startswith("--") and flag.replace("_", "-") not in known:
@@ -149,8 +146,15 @@ def check_names(name: str, kind: type, arguments: Sequence[str]) -> None:
             )
 
 
-def check_ranges(options: Any) -> None:
-    """Raise UsageError for the first number outside `RANGES`."""
+def check_ranges(options: object) -> None:
+    """Refuse numbers outside `RANGES`.
+
+    Args:
+        options: an instance of a command's dataclass.
+
+    Raises:
+        UsageError: for the first number out of range.
+    """
     for name, (least, largest) in RANGES.items():
         value = getattr(options, name, None)
         if value is not None and not least <= value <= largest:
@@ -160,12 +164,18 @@ def check_ranges(options: Any) -> None:
 
 
 def starting_point(arguments: Sequence[str]) -> tuple[RunConfig, list[str]]:
-    """Return the configuration that `--preset` or `--config` names, the last one given, and the other arguments.
+    """Return the configuration that `--preset` or `--config` names, and other arguments.
+
+    Args:
+        arguments: the words after the command's name.
+
+    Returns:
+        The configuration, of the last of these options, and the remaining words.
 
     Raises:
-        UsageError: for a missing value, an unknown preset or a file that is not a JSON object.
+        UsageError: for a missing value, an unknown preset, or a file that is no JSON
+            object with the fields of a configuration.
         OSError: for a file that cannot be read.
-        ValueError: for a file with unknown fields.
     """
     config, rest, queue = preset(DEFAULT_PRESET), [], list(arguments)
     while queue:
@@ -189,72 +199,36 @@ def starting_point(arguments: Sequence[str]) -> tuple[RunConfig, list[str]]:
 
 
 def config_of(options: RunConfig) -> RunConfig:
-    """Return the configuration alone, without the options that a command adds to it."""
-    return RunConfig(
-        **{
-            field.name: getattr(options, field.name)
-            for field in dataclasses.fields(RunConfig)
-        }
-    )
+    """Return the configuration without the options that a command adds to it.
+
+    Args:
+        options: an instance of a command's dataclass.
+
+    Returns:
+        The configuration, checked.
+    """
+    return RunConfig(**_run_fields(options))
+
+
+def _run_fields(config: RunConfig) -> dict[str, Any]:
+    names = [field.name for field in dataclasses.fields(RunConfig)]
+    return {name: getattr(config, name) for name in names}
 
 
 def _config_from(path: Path) -> RunConfig:
+    option = f"--config={path}"
     try:
-        data = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise UsageError(
-            f"--config={path}: expected a JSON file: {error}"
-        ) from None
+        data = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{option}: expected a JSON file: {error}") from None
     if not isinstance(data, dict):
         raise UsageError(
-            f"--config={path}: expected a JSON object, as in a run's config.json"
+            f"{option}: expected a JSON object, as in a run's config.json"
         )
-    _check_types(RunConfig, data, f"--config={path}: ")
-    return from_dict(RunConfig, data)
-
-
-def _check_types(kind: type, data: dict[str, Any], where: str) -> None:
-    """Raise UsageError for the first value that does not fit the type of its field; unknown names are left to `from_dict`."""
-    for name, hint in typing.get_type_hints(kind).items():
-        if name not in data:
-            continue
-        value = data[name]
-        if dataclasses.is_dataclass(hint):
-            if not isinstance(value, dict):
-                raise UsageError(
-                    f"{where}{name}={value!r}: expected a JSON object"
-                )
-            _check_types(typing.cast(type, hint), value, f"{where}{name}.")
-        elif not _fits(value, hint):
-            expected = _expected(hint)
-            raise UsageError(f"{where}{name}={value!r}: expected {expected}")
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Return whether a JSON value fits a type of a configuration's field."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return value in arguments
-    if origin is tuple:
-        return isinstance(value, list) and all(
-            _fits(item, arguments[0]) for item in value
-        )
-    if arguments:
-        return any(_fits(value, argument) for argument in arguments)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return type(value) is hint
-
-
-def _expected(hint: Any) -> str:
-    """Return the words for a type in an error message: "a whole number or null"."""
-    if typing.get_origin(hint) is tuple:
-        return "a list"
-    return one_of(
-        dict.fromkeys(
-            _NAMES.get(part, repr(part)) for part in _type_parts(hint)
-        )
-    )
+    try:
+        return from_dict(RunConfig, data)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
 
 
 def _type_parts(hint: Any) -> Iterator[Any]:

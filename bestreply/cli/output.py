@@ -1,4 +1,4 @@
-"""What commands print: lines and tables on standard output."""
+"""Output of commands: lines and tables on standard output, errors in one line."""
 
 import sys
 from pathlib import Path
@@ -9,24 +9,41 @@ if TYPE_CHECKING:
 
 
 def say(*lines: str | Path) -> None:
-    """Print each line to standard output."""
+    """Print lines to standard output, without control characters.
+
+    Args:
+        lines: texts, which can come from foreign files, and paths.
+    """
+    from bestreply.utils.console import printable
+
     for line in lines:
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"{printable(line)}\n")
 
 
 def show(table: "RenderableType") -> None:
-    """Print a table to standard output, as wide as the terminal."""
+    """Print a table to standard output, as wide as the terminal.
+
+    Args:
+        table: the table.
+    """
     from rich.console import Console
 
     Console().print(table)
 
 
 def describe_error(error: BaseException) -> str:
-    """Return one line for an error; for a file the path and the reason, without the error's number."""
-    if (
-        isinstance(error, OSError)
-        and error.filename is not None
-        and error.strerror
-    ):
-        return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+    """Return an error's message without control characters.
+
+    Args:
+        error: the error.
+
+    Returns:
+        For an error of a file its path and the reason, else the message, or the name
+        of the error if it has none.
+    """
+    from bestreply.utils.console import printable
+
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    return printable(text)

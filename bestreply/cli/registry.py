@@ -1,4 +1,4 @@
-"""The commands in the order and groups in which help lists them. Each names its module, which is imported on use."""
+"""The commands, in the groups and the order of help. A command's module is imported on use."""
 
 import difflib
 import importlib
@@ -14,8 +14,12 @@ class Command(NamedTuple):
     summary: str
     """One line for help."""
 
-    def load(self) -> Any:
-        """Import the class of the command."""
+    def load(self) -> type[Any]:
+        """Import and return the class of the command.
+
+        Returns:
+            A dataclass of the command's options, with a method `run`.
+        """
         module, name = self.place.split(":")
         return getattr(importlib.import_module(f"bestreply.cli.{module}"), name)
 
@@ -112,28 +116,41 @@ def nearest(typed: str, names: Iterable[str]) -> list[str]:
     """Return the names most similar to `typed`, at most three, or none if no name is similar.
 
     Args:
-        typed: a command or an option. It is compared with the last part of each name, so that "describe" yields "data describe" and
-            "--updates" yields "--train.updates"; with a space or a full stop in it, with the whole name as well.
+        typed: a command or an option. It is compared with the last part of each name:
+            "describe" yields "data describe", "--updates" yields "--train.updates". If
+            it has a space or a full stop, the whole names are compared as well.
         names: commands, or options.
+
+    Returns:
+        The names, all of the same similarity.
     """
     whole = " " in typed or "." in typed
     likeness = {name: _likeness(typed, name, whole) for name in names}
     best = max([*likeness.values(), MIN_LIKENESS])
-    return [name for name, ratio in likeness.items() if ratio == best][
-        :MAX_SUGGESTIONS
-    ]
+    similar = [name for name in likeness if likeness[name] == best]
+    return similar[:MAX_SUGGESTIONS]
 
 
 def did_you_mean(typed: str, names: Iterable[str]) -> str:
-    """Return " Did you mean 'a' or 'b'?" for the names most similar to `typed`, or an empty text."""
-    found = [repr(name) for name in nearest(typed, names)]
-    if not found:
-        return ""
-    return f" Did you mean {one_of(found)}?"
+    """Return " Did you mean 'a' or 'b'?" for the most similar names.
+
+    Args:
+        typed: a command or an option.
+        names: commands, or options.
+
+    Returns:
+        The question after a space; empty if no name is similar.
+    """
+    similar = [repr(name) for name in nearest(typed, names)]
+    return f" Did you mean {one_of(similar)}?" if similar else ""
 
 
 def one_of(words: Iterable[str]) -> str:
-    """Join words as a person reads them: "a, b or c"."""
+    """Return words joined as in a sentence: "a, b or c".
+
+    Args:
+        words: at least one word.
+    """
     *head, last = words
     return f"{', '.join(head)} or {last}" if head else last
 

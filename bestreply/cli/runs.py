@@ -1,9 +1,9 @@
-"""Many runs: sweep, results, compare, diagnose."""
+"""Commands over many runs: sweep, results, compare, diagnose."""
 
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from bestreply.cli.options import Language, Planner
 from bestreply.cli.output import say, show
@@ -73,7 +73,11 @@ class Results:
     """Table to write, a .csv or .parquet file with one row per run, method and opponent set."""
 
     def run(self) -> None:
-        """Print the table, and write it if asked."""
+        """Print the table, and write it to --out.
+
+        Raises:
+            ValueError: if no run has such scores.
+        """
         from bestreply.scores.run_table import (
             results_table,
             save_results,
@@ -112,7 +116,11 @@ class Compare:
     """JSON file to write the verdicts to."""
 
     def run(self) -> None:
-        """Print the table of verdicts and a sentence for each, and write them if asked."""
+        """Print the table of verdicts and a sentence for each, and write them to --out.
+
+        Raises:
+            UsageError: for fewer than two groups.
+        """
         if len(self.groups) < 2:
             raise UsageError(
                 f"{len(self.groups)} groups: expected at least two groups of runs, such as ours='runs/a-*' iql='runs/b-*'"
@@ -155,7 +163,7 @@ class Diagnose:
     run_dirs: tuple[Path, ...] = dataclasses.field(kw_only=True)
     """One run directory, or several that differ in their seed alone."""
     opponents: tuple[str, ...] = ()
-    """Opponent sets: a player for all other seats, or N-1 players with commas; by default each player that made the data."""
+    """Opponent sets: a player for all other seats, or N-1 players with commas; by default each player in the dataset."""
     episodes: int = 256
     """Episodes per opponent set."""
     planner: Planner | None = None
@@ -166,7 +174,11 @@ class Diagnose:
     """JSON file to write the table to."""
 
     def run(self) -> None:
-        """Diagnose each run, and print the table and the paths of the files."""
+        """Diagnose each run, and print the table and the paths of the files.
+
+        Raises:
+            UsageError: without a run directory.
+        """
         if not self.run_dirs:
             raise UsageError(
                 "0 run directories: expected one, or several that differ in their seed alone"
@@ -183,12 +195,14 @@ class Diagnose:
 
         runs = [load_run(path) for path in self.run_dirs]
         check_comparable(runs)
-        settings: dict[str, Any] = {
-            "planner": self.planner,
-            "types": self.types,
-        }
         paths = [
-            diagnose_run(run, self.opponents, self.episodes, **settings)
+            diagnose_run(
+                run,
+                self.opponents,
+                self.episodes,
+                planner=self.planner,
+                types=self.types,
+            )
             for run in runs
         ]
         table = regret_over_runs(paths, [run.config.seed for run in runs])

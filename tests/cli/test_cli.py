@@ -301,7 +301,11 @@ def test_help_of_run_shows_every_field_with_its_default(monkeypatch, capsys):
         ("collect --players nearest_drift", 1, "snowdrift"),
         ("collect --players random random", 1, "4 seats"),
         ("evaluate nowhere", 1, "bestreply evaluate: nowhere"),
-        ("data describe nowhere", 1, "bestreply data describe: nowhere"),
+        (
+            "data describe nowhere",
+            1,
+            "bestreply data describe: path=nowhere: expected a dataset",
+        ),
         ("results nowhere", 1, "bestreply evaluate RUN"),
         (
             "sweep nowhere.toml",
@@ -446,10 +450,10 @@ def test_presets(name):
 @pytest.mark.parametrize(
     "text, status, message",
     [
-        ('{"train": {"updtes": 3}}', 1, "updtes"),
+        ('{"train": {"updtes": 3}}', 2, "did you mean 'updates'?"),
         ("{", 2, "expected a JSON file"),
         ("[]", 2, "expected a JSON object"),
-        ('{"train": 3}', 2, "train=3: expected a JSON object"),
+        ('{"train": 3}', 2, "train=3: expected a table of settings"),
         ('{"seed": "x"}', 2, "seed='x': expected a whole number"),
         (
             '{"train": {"updates": true}}',
@@ -461,7 +465,7 @@ def test_presets(name):
             2,
             "collect.players='random': expected a list",
         ),
-        ('{"method": "best"}', 2, "method='best': expected 'agent', "),
+        ('{"method": "best"}', 2, "method='best': expected one of 'agent', "),
     ],
 )
 def test_a_wrong_config_file_is_refused(

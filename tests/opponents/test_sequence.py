@@ -108,7 +108,9 @@ def test_all_steps_at_once_are_as_step_by_step(kind):
         np.testing.assert_allclose(
             jnp.exp(whole.action[t]), probs[place], atol=1e-5
         )
-        np.testing.assert_allclose(jnp.exp(whole.types[t]), who[place], atol=1e-5)
+        np.testing.assert_allclose(
+            jnp.exp(whole.types[t]), who[place], atol=1e-5
+        )
     assert (
         np.ptp([probs[place] for probs, _ in said], axis=0).max() > 1e-3
     )  # it is not the same at every step
@@ -121,9 +123,9 @@ def test_a_window_forgets_what_is_older():
         jnp.asarray(rng.normal(size=(6, 8)), jnp.float32) for _ in range(2)
     )
     said = read.memory.read_all(looks, tokens, jnp.ones(6, bool))[0]
-    other = read.memory.read_all(looks, tokens.at[:2].add(1.0), jnp.ones(6, bool))[
-        0
-    ]
+    other = read.memory.read_all(
+        looks, tokens.at[:2].add(1.0), jnp.ones(6, bool)
+    )[0]
     np.testing.assert_allclose(said[5], other[5], atol=1e-6)  # steps 2, 3, 4
     assert abs(said[4] - other[4]).max() > 1e-4  # step 1 still counts
 

@@ -1,6 +1,7 @@
-"""Several steps of look-ahead: beside slow recursion over the real game, and where looking ahead must pay."""
+"""Expectimax compared with plain recursion over the real game."""
 
 import itertools
+from functools import cache, partial
 from types import SimpleNamespace
 
 import equinox as eqx
@@ -18,36 +19,64 @@ from bestreply.opponents.rules import RuleOpponents
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.expectimax import expectimax
 from bestreply.planning.one_step import one_step
+from tests.shared import build, compiled
 
 GAMMA = 0.9
+SINGLE = ModelConfig(value_heads="single")
+HUNT = make_game(
+    "stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=4)"
+)
+SNOW = make_game(
+    "snowdrift(height=1, width=3, players=2, drifts=2, max_steps=4)"
+)
 
 
-def nothing_learned(worth=0.0):
-    """A value that is the same everywhere."""
-    return SimpleNamespace(
-        config=SimpleNamespace(value_heads="single"),
-        encode=lambda obs: None,
-        value=lambda z, obs, belief: jnp.full(1, worth),
-    )
+class ConstantValue(eqx.Module):
+    """A learned model whose value is the same everywhere."""
+
+    constant: float = eqx.field(static=True, default=0.0)
+    config: ModelConfig = eqx.field(static=True, default=SINGLE)
+
+    def encode(self, obs):
+        return None
+
+    def value(self, z, obs, belief):
+        return jnp.full(1, self.constant)
 
 
-def plan(
-    world, opponents, obs, legal, planner=expectimax, present=None, **settings
-):
-    config = PlannerConfig(**settings)
-    here = (
-        jnp.ones(opponents.game.num_players, bool)
-        if present is None
-        else present
-    )
+@partial(jax.jit, static_argnames=("planner", "config"))
+def planned(world, opponents, obs, legal, planner, config):
+    """Return the plans of a batch of decision points."""
+    models = Models(world, opponents, GAMMA, config)
+    present = np.ones(opponents.game.num_players, bool)
 
-    @jax.jit
-    def answer(*sight):
-        at = DecisionPoint(*sight, opponents.init())
-        models = Models(world, opponents, GAMMA, config)
+    def plan(obs, legal):
+        at = DecisionPoint(obs, legal, present, opponents.init())
         return planner(models, at, jax.random.key(0))
 
-    return answer(obs, legal, here)
+    return jax.vmap(plan)(obs, legal)
+
+
+def plan(world, opponents, shown, planner=expectimax, **settings):
+    """Return the plans of the first seat, at a batch of time steps."""
+    obs, legal = np.asarray(shown.obs)[:, 0], np.asarray(shown.legal)[:, 0]
+    config = PlannerConfig(**settings)
+    return jax.device_get(
+        planned(world, opponents, obs, legal, planner, config)
+    )
+
+
+def first_steps(game, count):
+    """Return the first time steps of `count` episodes."""
+    keys = jax.random.split(jax.random.key(0), count)
+    return jax.device_get(compiled(game.reset, over=0)(keys)[1])
+
+
+def random_rules(game):
+    return RuleOpponents(players=(make_player("random", game),), game=game)
+
+
+# -- plain recursion -----------------------------------------------------------
 
 
 @jax.jit
@@ -55,161 +84,118 @@ def policy(player, obs, legal):
     return player.policy(player.start(), obs, legal)
 
 
-def compiled(world):
-    """The parts of a world that slow recursion asks for again and again."""
+@cache
+def parts(game):
+    """Return the functions of the true model, each compiled."""
+    world = TrueModel(learned=ConstantValue(), game=game)
 
-    def part(name):
-        return jax.jit(lambda *args: getattr(world, name)(*args))
+    @jax.jit
+    def step(z, action, others):
+        after = world.next(z, action, others)
+        reward = world.reward(z, action, others)
+        return after, reward, world.continues(z, action, others) > 0
 
-    parts = {
-        name: part(name)
-        for name in ("encode", "next", "continues", "imagine", "reward")
-    }
-    look = jax.jit(
-        lambda z: world.game.look(z, jnp.zeros(world.game.num_players))
-    )
-    return SimpleNamespace(
-        game=world.game, look=lambda z: jax.device_get(look(z)), **parts
-    )
+    look = jax.jit(lambda z: game.look(z, jnp.zeros(game.num_players)))
+    return SimpleNamespace(encode=jax.jit(world.encode), step=step, look=look)
 
 
-def slow_scores(world, players, obs, depth, worth, unlikely=0.0, reach=1.0):
-    """[A] by recursion: every own action, every action the others may choose, all in Python."""
-    game, z = world.game, world.encode(obs)
-    shown = world.look(z)
-    acts = []
+def recursive_scores(game, players, z, depth, value, prune_below, reach=1.0):
+    """Return [A] by recursion over own actions and the opponents' actions."""
+    shown = jax.device_get(parts(game).look(z))
+    choices = []
     for j, player in enumerate(players, start=1):
-        probs = np.asarray(
-            policy(player, shown.obs[j], shown.legal[j]), np.float64
-        )
-        acts.append([(a, p) for a, p in enumerate(probs) if p > 0])
+        probs = np.asarray(policy(player, shown.obs[j], shown.legal[j]))
+        choices.append([(a, p) for a, p in enumerate(probs) if p > 0])
     scores = np.full(game.num_actions, -np.inf)
-    for action in np.flatnonzero(np.asarray(shown.legal[0])):
+    for action in np.flatnonzero(shown.legal[0]):
         scores[action] = 0
-        for combination in itertools.product(*acts):
-            others = jnp.array([a for a, _ in combination], jnp.int32)
-            after = world.next(z, jnp.int32(action), others)
-            chance = np.prod([p for _, p in combination])
-            goes_on = float(world.continues(z, jnp.int32(action), others)) > 0
-            more, reached = worth, reach * chance * goes_on
-            if depth > 1 and goes_on and reached >= unlikely:
-                seen = world.imagine(after)
-                more = slow_scores(
-                    world, players, seen, depth - 1, worth, unlikely, reached
+        for combination in itertools.product(*choices):
+            others = np.array([a for a, _ in combination], np.int32)
+            after, reward, continues = parts(game).step(
+                z, np.int32(action), others
+            )
+            prob = np.prod([p for _, p in combination], dtype=np.float64)
+            next_value, reached = value, reach * prob * bool(continues)
+            if depth > 1 and continues and reached >= prune_below:
+                deeper = depth - 1, value, prune_below, reached
+                next_value = recursive_scores(
+                    game, players, after, *deeper
                 ).max()
-            reward = float(world.reward(z, jnp.int32(action), others))
-            scores[action] += chance * (reward + GAMMA * more * goes_on)
+            future = GAMMA * next_value * bool(continues)
+            scores[action] += prob * (float(reward) + future)
     return scores
 
 
 @pytest.mark.parametrize(
-    "spec, others, depth, unlikely",
+    "game, opponent, depth, prune_below",
     [
-        (
-            "stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=4)",
-            ["nearest_stag"],
-            2,
-            0,
-        ),
+        (HUNT, "nearest_stag", 2, 0.0),
         pytest.param(
-            "snowdrift(height=1, width=3, players=2, drifts=2, max_steps=4)",
-            ["noisy(nearest_drift, 0.5)"],
+            SNOW,
+            "noisy(nearest_drift, 0.5)",
             1,
-            0,
+            0.0,
             marks=pytest.mark.slow,
         ),
-        (
-            "snowdrift(height=1, width=3, players=2, drifts=2, max_steps=4)",
-            ["noisy(nearest_drift, 0.5)"],
-            3,
-            0.3,
-        ),
+        (SNOW, "noisy(nearest_drift, 0.5)", 3, 0.3),
     ],
 )
-def test_scores_are_those_of_slow_recursion(spec, others, depth, unlikely):
-    game = make_game(spec)
-    players = tuple(make_player(p, game) for p in others)
-    world, rules = (
-        TrueModel(learned=nothing_learned(0.5), game=game),
-        RuleOpponents(players=players, game=game),
-    )
-    for seed in range(2):
-        shown = game.reset(jax.random.key(seed))[1]
-        found = plan(
-            world,
-            rules,
-            shown.obs[0],
-            shown.legal[0],
-            depth=depth,
-            prune_below=unlikely,
-        )
-        slow = slow_scores(
-            compiled(world), players, shown.obs[0], depth, 0.5, unlikely
-        )
-        np.testing.assert_allclose(found.scores, slow, rtol=1e-5)
-        np.testing.assert_allclose(
-            np.asarray(found.reward + found.value)[shown.legal[0]],
-            found.scores[shown.legal[0]],
-        )
+def test_scores_are_those_of_plain_recursion(
+    game, opponent, depth, prune_below
+):
+    players = (make_player(opponent, game),)
+    world = TrueModel(learned=ConstantValue(0.5), game=game)
+    rules = RuleOpponents(players=players, game=game)
+    shown = first_steps(game, 2)
+    plans = plan(world, rules, shown, depth=depth, prune_below=prune_below)
+    for row in range(2):
+        z, legal = parts(game).encode(shown.obs[row, 0]), shown.legal[row, 0]
+        scores = recursive_scores(game, players, z, depth, 0.5, prune_below)
+        np.testing.assert_allclose(plans.scores[row], scores, rtol=1e-5)
+        total = plans.reward[row] + plans.value[row]
+        np.testing.assert_allclose(total[legal], plans.scores[row][legal])
 
 
-def test_one_step_is_depth_one():
-    game = make_game(
-        "stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=4)"
+def test_depth_one_is_one_step():
+    config = ModelConfig(latent=4, width=8, depth=1)
+    world = build(WorldModel, HUNT, config, goals=1, heads=2, key=0)
+    rules, shown = random_rules(HUNT), first_steps(HUNT, 1)
+    one = plan(world, rules, shown, planner=one_step).scores
+    np.testing.assert_allclose(
+        one, plan(world, rules, shown, depth=1).scores, rtol=1e-5
     )
-    world = WorldModel(
-        game,
-        ModelConfig(latent=4, width=8, depth=1),
-        goals=1,
-        heads=2,
-        key=jax.random.key(0),
-    )
-    rules = RuleOpponents(players=(make_player("random", game),), game=game)
-    shown = game.reset(jax.random.key(0))[1]
-    one = plan(world, rules, shown.obs[0], shown.legal[0], planner=one_step)
-    same = plan(world, rules, shown.obs[0], shown.legal[0], depth=1)
-    np.testing.assert_allclose(one.scores, same.scores, rtol=1e-5)
-    assert not np.allclose(
-        one.scores,
-        plan(world, rules, shown.obs[0], shown.legal[0], depth=2).scores,
-    )
+    assert not np.allclose(one, plan(world, rules, shown, depth=2).scores)
 
 
-def test_predicted_illegal_actions_are_not_dreamt_of():
-    """On two cells, one with the hare: from the other, one step sees nothing, two see that the hare can be had only there."""
+def test_actions_predicted_illegal_are_not_expanded():
+    """Two cells, a hare on the right one; the agent on the left one. One step finds no
+    reward, two steps find that the hare can be caught only on the right cell."""
     game = make_game(
         "stag_hunt(height=1, width=2, hunters=2, stags=0, hares=1, max_steps=9)"
     )
-    state = game.state_in(game.reset(jax.random.key(0))[1].obs[0])
-    state = eqx.tree_at(
-        lambda s: (s.cell, s.thing_cell),
-        state,
-        (jnp.array([0, 0], jnp.int32), jnp.array([1], jnp.int32)),
-    )
-    shown = game.look(state, jnp.zeros(2))
-    rules = RuleOpponents(
-        players=(make_player("always(STAY)", game),), game=game
-    )
-    world = TrueModel(learned=nothing_learned(), game=game)
-    near = plan(world, rules, shown.obs[0], shown.legal[0], depth=2)
-    right, stay = (
-        game.action_names.index("RIGHT"),
-        game.action_names.index("STAY"),
-    )
-    assert (
-        near.action == right
-        and near.scores[right] == pytest.approx(GAMMA)
-        and near.scores[stay] == 0
-    )
+    state = compiled(game.reset)(jax.random.key(0))[0]
+    cells = np.array([0, 0], np.int32), np.array([1], np.int32)
+    state = eqx.tree_at(lambda s: (s.cell, s.thing_cell), state, cells)
+    shown = compiled(game.look)(state, np.zeros(2, np.float32))
+    shown = jax.tree.map(lambda x: np.asarray(x)[None], shown)
+    player = make_player("always(STAY)", game)
+    rules = RuleOpponents(players=(player,), game=game)
+    world = TrueModel(learned=ConstantValue(), game=game)
+    found = plan(world, rules, shown, depth=2)
+    right = game.action_names.index("RIGHT")
+    stay = game.action_names.index("STAY")
+    assert found.action == right
+    assert found.scores[0, right] == pytest.approx(GAMMA)
+    assert found.scores[0, stay] == 0
 
 
-class Secret(OpponentModel):
-    """One other of two types, as likely: in the first round type k plays k; later it plays anything."""
+class TwoTypes(OpponentModel):
+    """One opponent of two equally likely types; in round one, type k plays k."""
 
     game: object = eqx.field(static=True)
 
     def init(self):
-        return jnp.array([[0.5, 0.5]])
+        return np.array([[0.5, 0.5]], np.float32)
 
     def predict(self, belief, obs, legal):
         return belief
@@ -221,42 +207,30 @@ class Secret(OpponentModel):
         return belief
 
 
-def test_the_belief_moves_inside_the_plan():
-    """Matching the other pays 1, missing it costs 1: nothing to be had now, but its first action tells the second."""
+def test_belief_is_updated_inside_the_plan():
+    """A match pays 1, a mismatch costs 1: no gain now, but the opponent's first action
+    reveals the second."""
     payoffs = (((1, -1), (-1, 1)), ((1, -1), (-1, 1)))
     game = make_game("matrix", payoffs=payoffs, rounds=2)
-    world, secret = (
-        TrueModel(learned=nothing_learned(), game=game),
-        Secret(game=game),
-    )
-    shown = game.reset(jax.random.key(0))[1]
-    assert np.allclose(
-        plan(world, secret, shown.obs[0], shown.legal[0], depth=1).scores, 0
-    )
-    np.testing.assert_allclose(
-        plan(world, secret, shown.obs[0], shown.legal[0], depth=2).scores,
-        GAMMA,
-        rtol=1e-6,
-    )
+    world = TrueModel(learned=ConstantValue(), game=game)
+    opponents, shown = TwoTypes(game=game), first_steps(game, 1)
+    now = plan(world, opponents, shown, depth=1)
+    np.testing.assert_allclose(now.scores, 0, atol=1e-7)
+    two_steps = plan(world, opponents, shown, depth=2)
+    np.testing.assert_allclose(two_steps.scores, GAMMA, rtol=1e-6)
 
 
 @pytest.mark.slow
-def test_rows_of_a_batch_do_not_touch():
-    game = make_game(
-        "stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=4)"
-    )
-    world = TrueModel(learned=nothing_learned(), game=game)
-    rules = RuleOpponents(players=(make_player("random", game),), game=game)
-    shown = jax.vmap(lambda k: game.reset(k)[1])(
-        jax.random.split(jax.random.key(0), 5)
-    )
-    masks = shown.legal[:, 0] & (jnp.arange(7) != jnp.arange(5)[:, None])
-    masks = masks.at[:, 4].set(True)
+def test_rows_of_a_batch_are_independent():
+    world = TrueModel(learned=ConstantValue(), game=HUNT)
+    rules, shown = random_rules(HUNT), first_steps(HUNT, 5)
+    masks = shown.legal[:, :1] & (np.arange(7) != np.arange(5)[:, None, None])
+    masks[..., 4] = True
+    shown = eqx.tree_at(lambda s: s.legal, shown, masks)
     settings = {"depth": 2, "joint_limit": 1, "samples": 2}
-    whole = jax.vmap(lambda o, m: plan(world, rules, o, m, **settings))(
-        shown.obs[:, 0], masks
-    )
+    whole = plan(world, rules, shown, **settings)
     for row in range(5):
-        alone = plan(world, rules, shown.obs[row, 0], masks[row], **settings)
-        np.testing.assert_allclose(whole.scores[row], alone.scores, rtol=1e-5)
-        assert np.array_equal(np.isfinite(whole.scores[row]), masks[row])
+        alone = jax.tree.map(lambda x, row=row: x[row : row + 1], shown)
+        scores = plan(world, rules, alone, **settings).scores[0]
+        np.testing.assert_allclose(whole.scores[row], scores, rtol=1e-5)
+        assert np.array_equal(np.isfinite(whole.scores[row]), masks[row, 0])
