@@ -85,7 +85,7 @@ def test_values_of_illegal_actions_do_not_count():
 
 def test_a_game_that_hides_its_state_is_refused():
     with pytest.raises(
-        ValueError, match="planner.world=true in matrix: expected a game"
+        ValueError, match=r"planner\.world=true in matrix: expected a game"
     ):
         TrueModel(
             learned=None, game=make_game("matrix(table=matching_pennies)")
