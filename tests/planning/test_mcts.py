@@ -32,10 +32,9 @@ class Table(WorldModel):
     def __init__(self, table):
         for field in dataclasses.fields(WorldModel):
             object.__setattr__(self, field.name, None)  # it has no networks
-        self.table = jax.device_put(table)
+        self.table = {name: jnp.asarray(x) for name, x in table.items()}
         states, self.num_actions, _ = np.shape(table["next"])
-        self.obs_shape = (states,)
-        self.binary = jax.device_put(np.ones(states, bool))
+        self.obs_shape, self.binary = (states,), jnp.ones(states, bool)
 
     def _at(self, name, z, action, others):
         return self.table[name][z["state"], action, others[0]]
@@ -78,32 +77,25 @@ class Table(WorldModel):
         return self.table["value"][z["state"]][None]
 
 
-STATES, ACTIONS = 16, 3
-"""Size of every table, so that all searches of as many simulations are one program."""
-
-
-def padded(x, *, actions=True):
-    """`x` [S, A, ...] or [S, ...], with zeros for the states and actions that it lacks."""
-    x = np.asarray(x)
-    widths = [(0, STATES - len(x))] + [(0, 0)] * (x.ndim - 1)
-    if actions:
-        widths[1] = (0, ACTIONS - x.shape[1])
-    return np.pad(x, widths)
-
-
 def table(next_state, reward, *, legal=None, goes_on=None, value=None):
     """float32 and int32 arrays; by default everything is legal and goes on, and values are 0."""
-    reward = np.asarray(reward, np.float32)
-    states, actions, _ = reward.shape
-    legal = np.ones((states, actions), bool) if legal is None else legal
-    goes_on = np.ones(reward.shape) if goes_on is None else goes_on
-    value = np.zeros(states) if value is None else value
+    next_state, reward = (
+        np.asarray(next_state, np.int32),
+        np.asarray(reward, np.float32),
+    )
+    states, actions, _ = next_state.shape
     return {
-        "next": padded(next_state).astype(np.int32),
-        "reward": padded(reward),
-        "legal": padded(legal).astype(bool),
-        "goes_on": padded(goes_on).astype(np.float32),
-        "value": padded(value, actions=False).astype(np.float32),
+        "next": next_state,
+        "reward": reward,
+        "legal": np.ones((states, actions), bool)
+        if legal is None
+        else np.asarray(legal),
+        "goes_on": np.ones(reward.shape, np.float32)
+        if goes_on is None
+        else np.asarray(goes_on, np.float32),
+        "value": np.zeros(states, np.float32)
+        if value is None
+        else np.asarray(value, np.float32),
     }
 
 
@@ -116,15 +108,12 @@ class Nothing:
         return None
 
 
-NOTHING = Nothing()  # one object: it is part of a program's key
-
-
 class Types(OpponentModel):
     """One other, of one of G types with a policy each, [G, S, A_o]; the belief [1, G] moves by Bayes' rule unless `stuck`."""
 
     policies: jax.Array
-    game: object = eqx.field(static=True, default=NOTHING)
-    stuck: np.bool = np.False_
+    game: object = eqx.field(static=True, default_factory=Nothing)
+    stuck: bool = eqx.field(static=True, default=False)
 
     def init(self):
         return jnp.full((1, len(self.policies)), 1 / len(self.policies))
@@ -133,62 +122,34 @@ class Types(OpponentModel):
         return belief @ self.policies[:, jnp.argmax(obs)]
 
     def update(self, belief, obs, actions, present):
+        if self.stuck:
+            return belief
         after = belief * self.policies[:, jnp.argmax(obs), actions[1]]
-        after = after / jnp.maximum(after.sum(), 1e-9)
-        return jnp.where(self.stuck, belief, after)
+        return after / jnp.maximum(after.sum(), 1e-9)
 
     def posterior(self, belief):
         return belief
 
 
-def types(policies, *settings, **more):
-    """`Types` with policies [G, S, A_o]."""
-    policies = np.asarray(policies, np.float32)
-    policies = np.stack([padded(x, actions=False) for x in policies])
-    return Types(jax.device_put(policies), *settings, **more)
-
-
 def one_type(probs):
-    return types(np.asarray(probs)[None])
+    return Types(jnp.asarray(probs, jnp.float32)[None])
 
 
-LIMITS = ("simulations", "draws", "depth")
-
-
-@partial(jax.jit, static_argnames=LIMITS)
-def searched(world, opponents, obs, legal, prior, keys, **limits):
+@partial(jax.jit, static_argnames=("simulations", "draws", "depth", "reencode"))
+def plan(world, opponents, state, key, legal=None, **settings):
+    legal = jnp.ones(world.num_actions, bool) if legal is None else legal
+    obs, here = jax.nn.one_hot(state, world.obs_shape[0]), jnp.ones(2, bool)
     models = Models(world, opponents, GAMMA, CONFIG)
-    at = DecisionPoint(obs, legal, np.ones(2, bool), opponents.init())
-    return jax.vmap(lambda key: mcts(models, at, key, prior=prior, **limits))(
-        keys
+    at = DecisionPoint(obs, legal, here, opponents.init())
+    return mcts(models, at, key, **settings)
+
+
+def plans(world, opponents, state, keys=20, **settings):
+    """[keys, ...]: the same decision again and again."""
+    split = jax.random.split(jax.random.key(0), keys)
+    return jax.vmap(lambda key: plan(world, opponents, state, key, **settings))(
+        split
     )
-
-
-def split(keys):
-    return jax.random.split(jax.random.key(0), keys)
-
-
-def one_hot(index, size):
-    return np.eye(size, dtype=np.float32)[index]
-
-
-def plans(
-    tables, opponents, state, *, legal=None, prior=None, keys=20, **limits
-):
-    """[keys, ...]: the same decision again and again; by default as deep as 300 simulations come."""
-    legal = tables["legal"][state] if legal is None else np.asarray(legal)
-    prior = np.zeros(ACTIONS, np.float32) if prior is None else prior
-    obs = one_hot(state, STATES)
-    found = searched(
-        Table(tables),
-        opponents,
-        obs,
-        legal,
-        prior,
-        split(keys),
-        **({"simulations": 300} | limits),
-    )
-    return jax.tree.map(np.asarray, found)
 
 
 def expectimax(world, opponents, state, depth, belief=None):
