@@ -63,7 +63,7 @@ def number_positions(game: GridGame, limit: int = 5_000_000) -> GridPositions:
         limit: the largest number of positions.
 
     Returns:
-        The positions, those of the first stage (nobody left, all things remain) first.
+        The positions, those of the first stage (no player left, all things remain) first.
 
     Raises:
         ValueError: there are more positions than `limit`.

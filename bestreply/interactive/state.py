@@ -155,7 +155,7 @@ def _beliefs(
     expected = session.expected()
     found = []
     for seat, rows in sorted(session.beliefs.items()):
-        told: dict[str, str] = {
+        shown: dict[str, str] = {
             "title": _player(session, seat, texts),
             "figure": "",
             "said": "",
@@ -163,7 +163,7 @@ def _beliefs(
         if len(goals) > 1:
             nothing = [None] * len(rows)
             drawn = belief_strip(
-                told["title"],
+                shown["title"],
                 rows,
                 nothing,
                 nothing,
@@ -171,12 +171,12 @@ def _beliefs(
                 texts,
                 session.game.max_steps,
             )
-            told |= {"figure": str(drawn.figure), "said": drawn.words}
+            shown |= {"figure": str(drawn.figure), "said": drawn.words}
         if seat in expected:
-            told["expects"] = _expects(
+            shown["expects"] = _expects(
                 expected[seat], session.game.action_names, texts
             )
-        found.append(told)
+        found.append(shown)
     return found
 
 
