@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import (
-    TYPE_CHECKING,
     Annotated,
     Any,
     Literal,
@@ -23,9 +22,6 @@ from typing import (
 
 import msgspec
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 Count = Annotated[int, msgspec.Meta(ge=1)]
 CountOrZero = Annotated[int, msgspec.Meta(ge=0)]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
@@ -36,9 +32,13 @@ Probability = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 
 
 def _check_fields(config: Any) -> None:
-    """Check each field by its annotation; raise ValueError that names the field."""
-    section = _SECTIONS.get(type(config).__name__, "")
-    for name, hint in _hints(type(config)).items():
+    """Check each field by its annotation; raise ValueError that names the field.
+
+    Fields that a subclass elsewhere adds, such as a command's, are its own.
+    """
+    kind = next(k for k in type(config).__mro__ if k.__module__ == __name__)
+    section = _SECTIONS.get(kind.__name__, "")
+    for name, hint in _hints(kind).items():
         value = _checked(f"{section}{name}", getattr(config, name), hint)
         object.__setattr__(config, name, value)
 
@@ -362,13 +362,13 @@ _SECTIONS = {
 """Where the fields of each class stand in a `RunConfig`, for errors."""
 
 
-def to_dict(config: "DataclassInstance") -> dict[str, Any]:
+def to_dict(config: object) -> dict[str, Any]:
     """Return a configuration as plain JSON data.
 
     Args:
         config: a dataclass of this module.
     """
-    return dataclasses.asdict(config)
+    return dataclasses.asdict(config)  # type: ignore[call-overload]
 
 
 def from_dict(kind: type[Config], data: object, where: str = "") -> Config:
