@@ -1,0 +1,34 @@
+"""Small inputs that once failed: each script of this folder that holds exits with 0."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent
+HOLDING = [
+    "wrong_settings.py",
+    "method_names.py",
+    pytest.param("zero_intervals.sh", marks=pytest.mark.slow),
+    pytest.param("compare_one_seed.sh", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("name", HOLDING)
+def test_a_case_that_holds_still_holds(name, tmp_path):
+    command = Path(sys.executable).with_name("bestreply")
+    environment = os.environ | {"PY": sys.executable, "BR": str(command)}
+    done = subprocess.run(
+        [
+            sys.executable if name.endswith(".py") else "bash",
+            str(FOLDER / name),
+        ],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
