@@ -209,7 +209,7 @@ def test_the_readme_has_the_demo_and_headline_numbers_of_results():
     fractions = hunt2.partition("Return as a fraction")[2]
     rows = {
         "**agent**": "agent",
-        "tree search in the true game (HOP-style)": "hop",
+        "tree search in the true game, as in HOP (ICML 2024)": "hop",
         "PPO with memory": "ppo_recurrent",
         "the agent's planner, uniform opponents": "uniform_others",
         "implicit Q-learning": "iql",
