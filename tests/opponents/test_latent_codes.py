@@ -97,6 +97,7 @@ def fitted(
     return config, train_state.opponents, episodes, lineup
 
 
+@pytest.mark.slow
 def test_who_plays_is_found_out_without_labels():
     """Always the same, always the other, and a coin: as much is known at the end as labels could tell."""
     config, model, episodes, lineup = fitted(

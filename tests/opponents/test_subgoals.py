@@ -142,6 +142,7 @@ def hunt():
     return lineup, episodes, train_state, saved
 
 
+@pytest.mark.slow
 def test_where_it_leads_shows_who_it_is(hunt):
     """A hare hunter is elsewhere two steps later, who stands still is not: their codes are two, and what is seen tells which it is."""
     lineup, episodes, train_state, _ = hunt
