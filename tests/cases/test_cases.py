@@ -29,6 +29,7 @@ def test_a_case_that_holds_still_holds(name, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
+        errors="replace",
         timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr

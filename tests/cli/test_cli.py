@@ -19,6 +19,7 @@ from bestreply.cli.options import (
     options_of,
     read,
 )
+from bestreply.cli.output import describe_error, say
 from bestreply.cli.registry import (
     COMMANDS,
     FAMILIES,
@@ -30,7 +31,7 @@ from bestreply.config import PRESETS, EvaluateConfig, RunConfig, to_dict
 
 
 def run(*arguments, cwd=None):
-    """In a process of its own: (exit status, standard output, standard error)."""
+    """Return (exit status, standard output, standard error) of a new process."""
     code = "from bestreply.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
@@ -42,7 +43,7 @@ def run(*arguments, cwd=None):
 
 
 def call(monkeypatch, capsys, *arguments):
-    """In this process: (exit status, standard output, standard error)."""
+    """Return (exit status, standard output, standard error) of `main` in this process."""
     monkeypatch.setattr(sys, "argv", ["bestreply", *map(str, arguments)])
     status, message = 0, ""
     try:
@@ -102,8 +103,8 @@ for line in {lines}:
     heavy = [name for name in {HEAVY} if name in sys.modules]
     assert not heavy, (line, heavy)
     if line in {LIGHT}:
-        slow = [name for name in ("tyro", "rich", "bestreply.config") if name in sys.modules]
-        assert not slow, (line, slow)
+        tools = [name for name in ("tyro", "rich", "bestreply.config") if name in sys.modules]
+        assert not tools, (line, tools)
 """
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True
@@ -319,9 +320,9 @@ def test_an_error_is_shown_in_a_line(
     monkeypatch, capsys, tmp_path, arguments, status, message
 ):
     monkeypatch.chdir(tmp_path)
-    found, out, error = call(monkeypatch, capsys, *arguments.split())
+    actual, out, error = call(monkeypatch, capsys, *arguments.split())
     assert (
-        (found, out) == (status, "")
+        (actual, out) == (status, "")
         and message in error
         and "Traceback" not in error
     )
@@ -425,19 +426,20 @@ def test_ranges(name):
             check_ranges(kind(value))
 
 
-def test_a_config_file_is_where_options_start_from(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_options_start_from_a_config_file(tmp_path, encoding):
     config = dataclasses.replace(preset("debug"), seed=7, game="matrix")
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(to_dict(config)))
-    found = read(
+    path.write_text(json.dumps(to_dict(config)), encoding)
+    options = read(
         "run",
         flow.Run,
         ["--config", str(path), "--train.batch", "9", "--out", "there"],
     )
-    wanted = dataclasses.replace(
+    expected = dataclasses.replace(
         config, train=dataclasses.replace(config.train, batch=9)
     )
-    assert config_of(found) == wanted and str(found.out) == "there"
+    assert config_of(options) == expected and str(options.out) == "there"
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -452,18 +454,19 @@ def test_presets(name):
     [
         ('{"train": {"updtes": 3}}', 2, "did you mean 'updates'?"),
         ("{", 2, "expected a JSON file"),
+        ("[" * 100_000, 2, "expected a JSON file"),
         ("[]", 2, "expected a JSON object"),
         ('{"train": 3}', 2, "train=3: expected a table of settings"),
-        ('{"seed": "x"}', 2, "seed='x': expected a whole number"),
+        ('{"seed": "x"}', 2, "seed='x': expected"),
         (
             '{"train": {"updates": true}}',
             2,
-            "train.updates=True: expected a whole number",
+            "train.updates=True: expected",
         ),
         (
             '{"collect": {"players": "random"}}',
             2,
-            "collect.players='random': expected a list",
+            "collect.players='random': expected",
         ),
         ('{"method": "best"}', 2, "method='best': expected one of 'agent', "),
     ],
@@ -473,8 +476,8 @@ def test_a_wrong_config_file_is_refused(
 ):
     path = tmp_path / "config.json"
     path.write_text(text)
-    found, out, error = call(monkeypatch, capsys, "run", "--config", path)
-    assert (found, out) == (status, "") and message in error
+    actual, out, error = call(monkeypatch, capsys, "run", "--config", path)
+    assert (actual, out) == (status, "") and message in error
 
 
 def test_games_and_players(monkeypatch, capsys):
@@ -612,6 +615,12 @@ def test_evaluate_measures_changes_of_sets_that_are_named(monkeypatch, named):
     )
     cli.main()
     assert [one.changes for one in seen] == [bool(named)]
+
+
+def test_control_characters_are_not_printed(capsys):
+    say("a\x1b[2Jb", Path("c\u202ed"))
+    assert capsys.readouterr().out == "a\ufffd[2Jb\nc\ufffdd\n"
+    assert describe_error(ValueError("x\x07")) == "x\ufffd"
 
 
 # -- the page ------------------------------------------------------------------------------------------------------------------

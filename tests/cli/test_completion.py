@@ -45,7 +45,7 @@ FISH = 'source $argv[2]; complete -C "bestreply $argv[1]"; true'
 
 
 def completed(shell, line, path):
-    """The candidates that a shell offers after `bestreply LINE`."""
+    """Return the candidates that a shell offers after `bestreply LINE`."""
     code = {"bash": f'source "$2"\n{BASH}', "zsh": ZSH, "fish": FISH}[shell]
     named = ["-c", code] if shell == "fish" else ["-c", code, shell]
     done = subprocess.run(
@@ -67,8 +67,8 @@ def test_candidates(shell, tmp_path):
     path = tmp_path / "script"
     path.write_text(script(shell) + "\n")
     for line, some, none in CASES:
-        found = completed(shell, line, path)
-        assert some <= found and not none & found, (line, found)
+        words = completed(shell, line, path)
+        assert some <= words and not none & words, (line, words)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -292,7 +292,7 @@ def test_the_commands(file, tmp_path, monkeypatch, capsys):
     assert {(r["run"], r["method"], r["episodes"]) for r in rows} == {
         (0, "agent", 8)
     } and len(rows) == 1
-    with pytest.raises(SystemExit, match="no scores under"):
+    with pytest.raises(SystemExit, match="expected runs with scores"):
         type_in("results", out, "--method", "nobody")
 
 
