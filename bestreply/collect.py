@@ -14,6 +14,7 @@ from bestreply.simulation.lineup import Lineup, seat_players
 from bestreply.simulation.loop import play
 from bestreply.types import Episodes
 from bestreply.utils.console import fresh_path, meter
+from bestreply.utils.seeds import checked_seed
 from bestreply.utils.spec import Spec
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def collect(
         ValueError: for an illegal action, or if the store at `path` belongs to
             another game or does not list a player.
     """
+    seed = checked_seed(seed)
     lineup = seat_players(game, players, episodes, seed, rotate=rotate)
     if path is None:
         path = fresh_path("datasets", game.name.replace(":", "-"))

@@ -26,6 +26,7 @@ from bestreply.simulation.lineup import (
 from bestreply.simulation.loop import PLANNING_CHUNK, play
 from bestreply.utils.console import meter
 from bestreply.utils.provenance import provenance
+from bestreply.utils.seeds import checked_seed
 from bestreply.utils.spec import SELF, Spec
 
 SCRIPTED_CHUNK = 1024
@@ -61,6 +62,7 @@ def evaluate(
     Raises:
         ValueError: a wrong number of players, or an illegal action (player, seat, step).
     """
+    seed = checked_seed(seed)
     lineup = seat_players(game, players, episodes, seed, rotate=True)
     method = method or player_name(players[0])
     opponents = opponents or name_opponents(players[1:])
@@ -100,6 +102,7 @@ def evaluate_all(
     Raises:
         ValueError: an unknown player, or an illegal action (player, seat, step).
     """
+    seed = checked_seed(seed)
     sets = [fill_seats(game, text) for text in opponents]
     players = {
         name: make_player(player, game) for name, player in methods.items()

@@ -29,6 +29,7 @@ from bestreply.simulation.loop import PLANNING_CHUNK
 from bestreply.train import train
 from bestreply.utils.console import fresh_path
 from bestreply.utils.files import write_json
+from bestreply.utils.seeds import derived_seed
 from bestreply.utils.spec import Spec
 
 OWN_PLAY_EPSILON = 0.1
@@ -151,7 +152,7 @@ def collect_round(
         run.game,
         players,
         config.improve.episodes,
-        config.seed + ROUND_SEED_STRIDE * (number + 1),
+        derived_seed(config.seed, ROUND_SEED_STRIDE * (number + 1)),
         path=path,
         rotate=True,
         chunk=PLANNING_CHUNK,
@@ -181,7 +182,7 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
     """
     config, agent = resolve(run.config), run.player()
     opponents, episodes = config.evaluate.opponents, config.evaluate.episodes
-    seed = run.config.seed + 1
+    seed = derived_seed(run.config.seed, 1)
     methods = _methods(run, config, agent)
     scores = evaluate_all(run.game, methods, opponents, episodes, seed)
     if "true_types" in config.evaluate.methods:
@@ -202,7 +203,7 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
     scores.save(run.path / "scores.parquet")
     sets = [fill_seats(run.game, text) for text in opponents]
     matches = record_matches(
-        run.game, agent, sets, run.config.seed + 2, run.goals
+        run.game, agent, sets, derived_seed(run.config.seed, 2), run.goals
     )
     write_json(run.path / "matches.json", matches)
     if run.plans:

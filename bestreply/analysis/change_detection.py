@@ -29,6 +29,7 @@ from bestreply.simulation.loop import PLANNING_CHUNK, play
 from bestreply.utils.console import meter
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
+from bestreply.utils.seeds import derived_seed
 from bestreply.utils.spec import parse_specs
 
 if TYPE_CHECKING:
@@ -119,13 +120,17 @@ def measure_changes(
     with meter(f"changes: {text}", total, "games") as progress:
         for number, step in enumerate(change.steps):
             for name, agent in agents.items():
-                played = _play(run, agent, change, step, each, seed + number)
+                played = _play(
+                    run, agent, change, step, each, derived_seed(seed, number)
+                )
                 games[name].append(played)
                 progress.advance(each)
         for number, player in enumerate((change.first, change.second)):
             fixed = TypeChange(player, player, ())
             never, agent = run.game.max_steps, agents["expecting"]
-            played = _play(run, agent, fixed, never, half, seed + number)
+            played = _play(
+                run, agent, fixed, never, half, derived_seed(seed, number)
+            )
             unchanged.append(played)
             progress.advance(half)
     return {
@@ -351,7 +356,7 @@ def evaluate_changes(
     Returns:
         The path. None if no set changes; an earlier file is then removed.
     """
-    seed = run.config.seed + 4
+    seed = derived_seed(run.config.seed, 4)
     measured = [
         measure_changes(run, text, episodes, seed) for text in opponents
     ]

@@ -45,6 +45,7 @@ from bestreply.types import ABSENT, Array, Episodes
 from bestreply.utils.console import meter
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
+from bestreply.utils.seeds import derived_seed
 from bestreply.utils.spec import parse_specs
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def diagnose_run(
         ValueError: as `decompose_regret` and `with_true_types`.
     """
     sets = opponents or tuple(entry["name"] for entry in run.roster)
-    agent, seed = run.agent(planner), run.config.seed + 3
+    agent, seed = run.agent(planner), derived_seed(run.config.seed, 3)
     entries = []
     for text in sets:
         names = list(map(str, parse_specs(text)))

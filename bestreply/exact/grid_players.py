@@ -26,6 +26,7 @@ from bestreply.exact.positions import (
 from bestreply.games.grid import GridGame
 from bestreply.players.base import ScriptedPlayer
 from bestreply.types import Array, Episodes
+from bestreply.utils.seeds import checked_seed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -163,7 +164,7 @@ def draw_layouts(
     for size in kinds:
         total, free = total * math.comb(free, size), free - size
     if total > count:
-        first = np.asarray(_first_observations(game, count, seed))
+        first = np.asarray(_first_observations(game, count, checked_seed(seed)))
         layouts = read_layout(game, first)
         return [Layout(b, c) for b, c in zip(*layouts, strict=True)], False
     chosen: list[tuple[int, ...]] = [()]

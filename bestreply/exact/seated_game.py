@@ -15,6 +15,7 @@ from bestreply.players.base import Player, ScriptedPlayer, uniform
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import Choice, choose, first_carries, log_step
 from bestreply.types import ABSENT, Array, TimeStep
+from bestreply.utils.seeds import checked_seed
 from bestreply.utils.spec import Spec
 
 
@@ -190,6 +191,7 @@ def seat_games(
     """
     focal_seat = FocalSeat()  # pyright: ignore[reportCallIssue]
     players = [focal_seat, *others]
+    seed = checked_seed(seed)
     lineup = seat_players(game, players, games, seed, rotate=True)
     focal = jnp.arange(games, dtype=jnp.int32) % game.num_players
     fold = partial(jax.random.fold_in, jax.random.key(seed))

@@ -26,6 +26,7 @@ from bestreply.games.contract import (
     snapshot,
 )
 from bestreply.types import Array, TimeStep
+from bestreply.utils.seeds import checked_seed
 
 EAGER_STEPS = 12
 """Steps of a compiled game that are played without `jit` as well, which is slow."""
@@ -72,10 +73,11 @@ def check_game(game: Game, seed: int = 0, episodes: int = 6) -> Conformance:
 
     Raises:
         GameError: at the first violated property (`PROPERTIES`).
-        ValueError: if `episodes` is below 1.
+        ValueError: if `episodes` is below 1, or the seed outside 0 <= seed < 2^32.
     """
     if episodes < 1:
         raise ValueError(f"episodes={episodes}: expected 1 or more")
+    seed = checked_seed(seed)
     skipped: dict[str, str] = {}
     contract.check_description(game)
     contract.check_settings(game, skipped)

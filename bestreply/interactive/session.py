@@ -31,6 +31,7 @@ from bestreply.simulation.loop import (
 )
 from bestreply.types import ABSENT, ActorOutput, Array, TimeStep, ego_order
 from bestreply.utils.compilation import cache_compilations
+from bestreply.utils.seeds import derived_seed
 from bestreply.utils.spec import Spec
 
 NAME = "person"
@@ -120,7 +121,7 @@ class Session:
         """Start a new game; an unfinished one is dropped."""
         self.number += 1
         lineup = seat_players(
-            self.game, self.players, 1, self.seed + self.number
+            self.game, self.players, 1, derived_seed(self.seed, self.number)
         )
         same = np.array_equal(lineup.seating, self.lineup.seating)
         self.lineup, self.seats = lineup, lineup.seats()

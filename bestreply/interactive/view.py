@@ -31,6 +31,7 @@ from bestreply.simulation.loop import Played
 from bestreply.types import ego_order
 from bestreply.utils.console import meter
 from bestreply.utils.files import write_text
+from bestreply.utils.seeds import derived_seed
 from bestreply.utils.spec import Spec
 
 PAGE = "view.html"
@@ -71,7 +72,7 @@ def view_run(
     if episodes < 1:
         raise ValueError(f"episodes={episodes}: expected at least 1")
     sets = tuple(opponents) or resolve(run.config).evaluate.opponents
-    seed = run.config.seed + 2 if seed is None else seed
+    seed = derived_seed(run.config.seed, 2) if seed is None else seed
     agent = run.agent(planner)
     matches = view_matches(run, sets, episodes, seed, planner, seat - 1)
     facts = {
@@ -122,7 +123,7 @@ def animate_run(
         )
     sets = tuple(opponents) or resolve(run.config).evaluate.opponents
     others = fill_seats(run.game, sets[0])
-    seed = run.config.seed + 2 if seed is None else seed
+    seed = derived_seed(run.config.seed, 2) if seed is None else seed
     agent = run.agent(planner)
     lineup, played = play_matches(run.game, agent, [others], seed, 1, seat - 1)
     name = name_opponents(others)

@@ -22,6 +22,7 @@ from bestreply.games.contract import (
 )
 from bestreply.players.base import Player
 from bestreply.types import ABSENT, ActorOutput, Plan, TimeStep, ego_order
+from bestreply.utils.seeds import checked_seed
 
 PROPERTIES = {
     "description": "a player is a Player with a name and a version, 1 or more",
@@ -112,10 +113,11 @@ def check_player(
 
     Raises:
         PlayerError: at the first violated property (`PROPERTIES`).
-        ValueError: if `episodes` is below 1.
+        ValueError: if `episodes` is below 1, or the seed outside 0 <= seed < 2^32.
     """
     if episodes < 1:
         raise ValueError(f"episodes={episodes}: expected 1 or more")
+    seed = checked_seed(seed)
     player = _described(player)
     start = _call(player, "step", "init", player.init)
     _check_batch(player, start)

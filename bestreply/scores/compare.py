@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bestreply.scores.statistics import Verdict, judge
+from bestreply.utils.seeds import checked_seed
 from bestreply.utils.spec import Spec, parse_spec
 
 FILE = "scores.parquet"
@@ -280,7 +281,7 @@ def compare(
 
     Raises:
         ValueError: the groups are not comparable (`check_groups`), or fewer than
-            two.
+            two, or the seed is outside 0 <= seed < 2^32.
     """
     check_groups(groups)
     sets = list(groups[0].seeds[0].mean)
@@ -289,5 +290,8 @@ def compare(
         for g in groups
     }
     return judge(
-        scores, np.random.default_rng(seed), margin=margin, overall=overall
+        scores,
+        np.random.default_rng(checked_seed(seed)),
+        margin=margin,
+        overall=overall,
     )

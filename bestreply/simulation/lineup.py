@@ -13,6 +13,7 @@ from bestreply.games.base import Game
 from bestreply.players.base import Player
 from bestreply.players.scripted import Mixture
 from bestreply.players.zoo import make_player, standard_players
+from bestreply.utils.seeds import checked_seed
 from bestreply.utils.spec import SELF, Spec, parse_specs
 
 
@@ -66,7 +67,8 @@ def seat_players(
         The line-up; players that are equal share one entry of its pool.
 
     Raises:
-        ValueError: if the number of players is not N, or `matches` is below 1.
+        ValueError: if the number of players is not N, `matches` is below 1, or the
+            seed is outside 0 <= seed < 2^32.
     """
     n = game.num_players
     if isinstance(players, str | Player) or len(players) != n:
@@ -76,7 +78,7 @@ def seat_players(
         )
     if matches < 1:
         raise ValueError(f"episodes={matches}: expected at least 1")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(checked_seed(seed))
     pool: list[Player] = []
     seating = np.zeros((matches, n), np.int32)
     for k, spec in enumerate(players):

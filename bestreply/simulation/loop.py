@@ -29,6 +29,7 @@ from bestreply.types import (
 )
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.console import Meter
+from bestreply.utils.seeds import checked_seed
 
 PLANNING_CHUNK = 256
 """Parallel matches with planning players; more do not fit the processor's cache."""
@@ -463,13 +464,14 @@ def play(
         The episodes, and the outputs of the watched player.
 
     Raises:
-        ValueError: if a player chose an illegal action; names player, step, seat.
+        ValueError: if a player chose an illegal action (names player, step, seat), or
+            the seed is outside 0 <= seed < 2^32.
     """
     cache_compilations()
     total = len(lineup.seating)
     size, seats = min(chunk, total), lineup.seats()
     numbers = np.arange(total) if numbers is None else numbers
-    key, parts = jax.random.key(seed), []
+    key, parts = jax.random.key(checked_seed(seed)), []
     for begin in range(0, total, size):
         # The last chunk repeats its last match, so that one size is compiled.
         rows = np.minimum(np.arange(begin, begin + size), total - 1)

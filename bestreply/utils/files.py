@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ try:
     import fcntl
 except ImportError:  # Windows: no lock, see `locked`
     fcntl = None
+
+_held = threading.local()
+"""`folders`: device and inode of each folder that this thread has locked."""
 
 
 @contextlib.contextmanager
@@ -153,23 +157,31 @@ def sha256(path: str | os.PathLike) -> str:
 def locked(folder: str | os.PathLike, *, wait: bool = True) -> Iterator[None]:
     """Hold a folder's lock. The lock ends with the process, so a crash leaves none.
 
-    On systems without `flock` (Windows) nothing is locked.
+    A thread that holds the lock may take it again. On systems without `flock`
+    (Windows) nothing is locked.
 
     Args:
         folder: an existing folder.
-        wait: wait for a process that holds the lock.
+        wait: wait for a process or thread that holds the lock.
 
     Returns:
         A context manager that holds the lock.
 
     Raises:
-        BlockingIOError: another process holds the lock, and `wait` is not set.
+        BlockingIOError: another process or thread holds the lock, and `wait` is
+            not set.
     """
     if fcntl is None:
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
+        facts = os.fstat(handle)
+        key = facts.st_dev, facts.st_ino
+        held: set[tuple[int, int]] = _held.__dict__.setdefault("folders", set())
+        if key in held:
+            yield
+            return
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -177,7 +189,11 @@ def locked(folder: str | os.PathLike, *, wait: bool = True) -> Iterator[None]:
                 f"{folder}: another process is using this folder; wait for it, "
                 "or give another path"
             ) from None
-        yield
+        held.add(key)
+        try:
+            yield
+        finally:
+            held.discard(key)
     finally:
         os.close(handle)
 

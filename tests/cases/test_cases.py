@@ -11,6 +11,7 @@ FOLDER = Path(__file__).parent
 HOLDING = [
     "wrong_settings.py",
     "method_names.py",
+    "seeds.py",
     pytest.param("zero_intervals.sh", marks=pytest.mark.slow),
     pytest.param("compare_one_seed.sh", marks=pytest.mark.slow),
 ]

@@ -1,0 +1,99 @@
+"""Checks of single values that a person typed or a file held, and how errors show them."""
+
+import math
+import operator
+from typing import Any
+
+MAX_SHOWN = 80
+"""Characters of a value in an error."""
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error shows it: on one line, not longer than `MAX_SHOWN`.
+
+    Args:
+        value: any value.
+
+    Returns:
+        Its `repr`, shortened; its type where that cannot be printed.
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError, MemoryError):
+        # An int of many digits, or deeply nested.
+        return f"<{type(value).__name__} too long to print>"
+    text = text.replace("\n", " ")
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def whole_number(
+    name: str, value: Any, least: int, most: int, where: str = ""
+) -> int:
+    """Return a value as an int within bounds.
+
+    Args:
+        name: name of the value, for the error.
+        value: a whole number, Python's or NumPy's; no bool, text or float.
+        least: the least that is accepted.
+        most: the largest that is accepted.
+        where: what has the value, for the error, such as " in stag_hunt".
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: the value is another.
+    """
+    number = None
+    if not isinstance(value, bool):
+        try:
+            number = operator.index(value)
+        except TypeError:
+            number = None
+    if number is None or not least <= number <= most:
+        raise ValueError(
+            f"{name}={shown(value)}: expected a whole number, {least} to "
+            f"{most}{where}"
+        )
+    return number
+
+
+def finite_number(
+    name: str, value: Any, least: float, most: float, where: str = ""
+) -> float:
+    """Return a value as a float within bounds.
+
+    Args:
+        name: name of the value, for the error.
+        value: a number, Python's or NumPy's; no bool or text.
+        least: the least that is accepted.
+        most: the largest that is accepted.
+        where: what has the value, for the error, such as " in stag_hunt".
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: the value is another.
+    """
+    if not is_number(value) or not least <= value <= most:
+        raise ValueError(
+            f"{name}={shown(value)}: expected a number, {least:g} to "
+            f"{most:g}{where}"
+        )
+    return float(value)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a finite real number; a bool is none.
+
+    Args:
+        value: any value.
+    """
+    import numpy as np
+
+    if isinstance(value, bool) or not isinstance(
+        value, int | float | np.integer | np.floating
+    ):
+        return False
+    return isinstance(value, int) or math.isfinite(value)
