@@ -1,17 +1,23 @@
 """Names with settings, as typed: ``stag_hunt(height=5)``, ``noisy(nearest_stag, 0.1)``.
 
 Text is parsed with Python's grammar and read as data: names, calls, literals.
-Nothing is evaluated.
+Nothing is evaluated. A name can hold a colon: ``openspiel:goofspiel`` names a game of
+an adapter, ``mypkg.games:Chess`` an attribute of a module (`bestreply.utils.names`).
 """
 
 import ast
+import math
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 SELF = "self"
 """In an opponent set: the measured player itself."""
 MAX_LENGTH = 10_000
-"""Characters of a spec; longer text is refused before it is parsed."""
+"""Characters of a text of specs; longer text is refused before it is parsed."""
+MAX_DEPTH = 20
+"""Levels of calls and lists inside each other."""
 EXAMPLE = "expected name, or name(setting=value, ...), e.g. 'noisy(nearest_stag, 0.1)'"
 
 
@@ -37,11 +43,18 @@ def _show(value: Any) -> str:
     return str(value) if isinstance(value, Spec) else repr(value)
 
 
+_STRING = r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\""""
+_COLON_NAME = r"[^\W\d]\w*(?:\.\w+)*:\w(?:[\w./:-]*\w)?"
+_MARK = "\u01c3"  # a letter, so that Python reads what begins with it as a name
+_TOKENS = re.compile(f"(?P<string>{_STRING})|(?P<name>{_COLON_NAME})")
+
+
 def parse_spec(text: str) -> Spec:
     """Read ``name`` or ``name(argument, ..., setting=value, ...)``.
 
     Args:
-        text: the spec; a prefix such as ``openspiel:`` stays part of the name.
+        text: the spec. A name with a colon, such as ``openspiel:goofspiel`` or
+            ``mypkg.players:Chaser``, is one name, at every depth.
 
     Returns:
         The name with its arguments and settings.
@@ -51,22 +64,20 @@ def parse_spec(text: str) -> Spec:
     """
     if len(text) > MAX_LENGTH:
         raise ValueError(f"spec of {len(text)} characters: {EXAMPLE}")
-    head = text.strip().partition("(")[0]
-    prefix = head.partition(":")[0] if ":" in head else ""
-    rest = text.strip().removeprefix(f"{prefix}:") if prefix else text.strip()
+    names: list[str] = []
     try:
-        spec = _read(ast.parse(rest, mode="eval").body)
+        tree = ast.parse(_with_marks(text.strip(), names), mode="eval")
+        spec = _read(tree.body, names)
     except (SyntaxError, TypeError, ValueError) as error:
-        raise ValueError(f"{text!r}: {EXAMPLE}; {error}") from None
+        reason = re.sub(r" \(<unknown>, line \d+\)$", "", str(error))
+        raise ValueError(f"{text!r:.200}: {EXAMPLE}; {reason}") from None
     except (RecursionError, MemoryError):
         raise ValueError(
             f"{text[:80]!r}...: nested too deeply; {EXAMPLE}"
         ) from None
     if not isinstance(spec, Spec):
-        raise ValueError(f"{text!r} is a plain value: {EXAMPLE}")
-    if not prefix:
-        return spec
-    return Spec(f"{prefix}:{spec.name}", spec.args, spec.settings)
+        raise ValueError(f"{text!r:.200} is a plain value: {EXAMPLE}")
+    return spec
 
 
 def parse_specs(text: str) -> tuple[Spec, ...]:
@@ -81,40 +92,92 @@ def parse_specs(text: str) -> tuple[Spec, ...]:
     Raises:
         ValueError: a part is no spec.
     """
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"specs of {len(text)} characters: {EXAMPLE}")
     depth, start, parts = 0, 0, []
-    for place, character in enumerate(text + ","):
-        depth += (character in "([") - (character in ")]")
+    plain = re.sub(_STRING, lambda string: "_" * len(string[0]), text)
+    for place, character in enumerate(plain + ","):
+        depth += (character in "([{") - (character in ")]}")
         if character == "," and depth == 0:
             parts.append(text[start:place])
             start = place + 1
+    if start <= len(text):  # an open bracket: refused by `parse_spec`
+        parts.append(text[start:])
     return tuple(map(parse_spec, parts))
 
 
-def _read(node: ast.expr) -> Any:
+def nested(spec: Spec) -> Iterator[Spec]:
+    """Yield a spec and every spec in its arguments and settings, at every depth.
+
+    Args:
+        spec: the spec.
+    """
+    yield spec
+    queue = [*spec.args, *spec.settings.values()]
+    while queue:
+        value = queue.pop()
+        if isinstance(value, Spec):
+            yield value
+            queue += [*value.args, *value.settings.values()]
+        elif isinstance(value, list | tuple):
+            queue += value
+
+
+def _with_marks(text: str, names: list[str]) -> str:
+    """Return `text` with each name that has a colon as an identifier, its place in `names`."""
+    if _MARK in text:
+        raise TypeError(f"{_MARK!r} is not allowed")
+
+    def mark(token: re.Match[str]) -> str:
+        if token["string"] is not None:
+            return token["string"]
+        names.append(token["name"])
+        return f"{_MARK}{len(names) - 1}"
+
+    return _TOKENS.sub(mark, text)
+
+
+def _read(node: ast.expr, names: list[str], depth: int = 0) -> Any:
+    if depth > MAX_DEPTH:
+        raise TypeError(f"nested too deeply: more than {MAX_DEPTH} levels")
     if isinstance(node, ast.Name):
-        return Spec(node.id)
+        return Spec(_name(node, names))
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        arguments = tuple(map(_read, node.args))
-        return Spec(node.func.id, arguments, _settings(node.keywords))
+        arguments = tuple(_read(a, names, depth + 1) for a in node.args)
+        settings = _settings(node.keywords, names, depth + 1)
+        return Spec(_name(node.func, names), arguments, settings)
     if isinstance(node, ast.List | ast.Tuple):
-        return tuple(map(_read, node.elts))
+        return tuple(_read(e, names, depth + 1) for e in node.elts)
     try:
-        return ast.literal_eval(node)
+        value = ast.literal_eval(node)
     except ValueError:
         shown = ast.unparse(node)
+        for place in reversed(range(len(names))):
+            shown = shown.replace(f"{_MARK}{place}", names[place])
         raise TypeError(
-            f"{shown!r} is neither a name, a call nor a literal"
+            f"{shown!r:.200} is neither a name, a call nor a literal"
         ) from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TypeError(f"{value} is not finite")
+    return value
 
 
-def _settings(keywords: list[ast.keyword]) -> dict[str, Any]:
+def _name(node: ast.Name, names: list[str]) -> str:
+    if not node.id.startswith(_MARK):
+        return node.id
+    return names[int(node.id.removeprefix(_MARK))]
+
+
+def _settings(
+    keywords: list[ast.keyword], names: list[str], depth: int
+) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for keyword in keywords:
         if keyword.arg is None:
             raise TypeError("'**' is not allowed")
         if keyword.arg in settings:
             raise TypeError(f"{keyword.arg} is given twice")
-        settings[keyword.arg] = _read(keyword.value)
+        settings[keyword.arg] = _read(keyword.value, names, depth)
     return settings
 
 

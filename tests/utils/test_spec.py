@@ -1,6 +1,12 @@
 import pytest
 
-from bestreply.utils.spec import Spec, parse_spec
+from bestreply.utils.spec import (
+    MAX_DEPTH,
+    Spec,
+    nested,
+    parse_spec,
+    parse_specs,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +49,29 @@ from bestreply.utils.spec import Spec, parse_spec
         ("openspiel:oshi_zumo", Spec("openspiel:oshi_zumo")),
         ("run('a: b')", Spec("run", ("a: b",))),
         ("openspiel:x(a='b:c')", Spec("openspiel:x", (), {"a": "b:c"})),
+        (
+            "noisy(pkg.players:Chaser(speed=2), 0.1)",
+            Spec("noisy", (Spec("pkg.players:Chaser", (), {"speed": 2}), 0.1)),
+        ),
+        ("pkg:Outer.Inner", Spec("pkg:Outer.Inner")),
+        (
+            "m((p.q:A, b), x=[c:d], y={'k:1': 'v:2'})",
+            Spec(
+                "m",
+                ((Spec("p.q:A"), Spec("b")),),
+                {"x": (Spec("c:d"),), "y": {"k:1": "v:2"}},
+            ),
+        ),
+        (
+            "pettingzoo:mpe2.simple_tag_v3:parallel_env(max_cycles=25)",
+            Spec(
+                "pettingzoo:mpe2.simple_tag_v3:parallel_env",
+                (),
+                {"max_cycles": 25},
+            ),
+        ),
+        ("gymnasium:ALE/Pong-v5", Spec("gymnasium:ALE/Pong-v5")),
+        ("pgx:2048", Spec("pgx:2048")),
     ],
 )
 def test_reads_names_calls_and_literals(text, wanted):
@@ -60,6 +89,9 @@ def test_reads_names_calls_and_literals(text, wanted):
         "mixture((a, b(1)), weights=(0.5, 0.5))",
         "switching((noisy(a, 0.1),), x=((b,), ()))",
         "openspiel:x(a='b:c')",
+        "noisy(pkg.players:Chaser(speed=2), 0.1)",
+        "mixture(a.b:C, (pettingzoo:sisl/pursuit-v4(x=-1),), weights=(1, 2))",
+        "a(x={'b:c': (1, 'd:e(')})",
     ],
 )
 def test_what_is_shown_reads_back(text):
@@ -86,7 +118,14 @@ def test_what_is_shown_reads_back(text):
         "__import__('os').system('true')",
         "a(x=1)(2)",
         "openspiel:",
-        "a:b:c",
+        "a:b:",
+        "a: b",
+        "a:b(c)(d)",
+        "a(x={b:c})",
+        "a(b:c.d - e:f)",
+        "a(\u01c30)",
+        "a(x=1e999)",
+        "a.b",
         "noisy(a, eps=0.1, eps=0.2)",
         "a(b(x=1, x=1))",
     ],
@@ -102,3 +141,33 @@ def test_nothing_is_run(tmp_path):
     text = f"open({str(witness)!r}, 'w')"
     assert parse_spec(text) == Spec("open", (str(witness), "w"))
     assert not witness.exists()
+
+
+def test_depth_and_length_are_limited():
+    deepest = "a(" * MAX_DEPTH + "b" + ")" * MAX_DEPTH
+    assert str(parse_spec(deepest)) == deepest
+    for text in (
+        f"a({deepest})",
+        "a(" * 3000,
+        "a(" * 90 + ")" * 90,
+        "[" * 5000 + "]" * 5000,
+        "a(x=" + "-" * 5000 + "1)",
+        "a(x=" + "9" * 9000 + ")",
+        "a" * 10_001,
+    ):
+        for read in (parse_spec, parse_specs):
+            with pytest.raises(ValueError, match="expected name") as error:
+                read(text)
+            assert len(str(error.value)) < 500
+
+
+def test_several_specs_are_split_outside_calls_and_strings():
+    texts = ["a(b, (c, d))", "e('f, g(', {'h': 1, 'i': 2})", "j.k:L(1, 2)"]
+    assert list(map(str, parse_specs(", ".join(texts)))) == texts
+
+
+def test_nested_specs_are_found_at_every_depth():
+    spec = parse_spec("a(b(c:d), [e:f, (g,)], x=h(y=i:j))")
+    assert sorted(s.name for s in nested(spec)) == [
+        "a", "b", "c:d", "e:f", "g", "h", "i:j",
+    ]  # fmt: skip
