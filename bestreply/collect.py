@@ -1,7 +1,8 @@
 """Collect: play episodes and log every step to a dataset on disk."""
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from bestreply.simulation.lineup import Lineup, seat_players
 from bestreply.simulation.loop import play
 from bestreply.types import Episodes
 from bestreply.utils.console import fresh_path, meter
+from bestreply.utils.files import locked, remove
 from bestreply.utils.seeds import checked_seed
 from bestreply.utils.spec import Spec
 
@@ -31,6 +33,7 @@ def collect(
     seed: int,
     *,
     path: str | Path | None = None,
+    append: bool = False,
     roster: Roster = (),
     rotate: bool = False,
     chunk: int = 1024,
@@ -44,8 +47,8 @@ def collect(
             episode, and the log names the sampled player.
         episodes: the number of episodes.
         seed: seed of line-up and play.
-        path: folder of a new store, or of a store of the same game to append to; by
-            default a new one in ``datasets/``.
+        path: folder of the store; by default a new one in ``datasets/``.
+        append: add to the store at `path`, of the same game, if there is one.
         roster: further players (name, version) that later additions may log.
         rotate: rotate the players over the seats (see `seat_players`).
         chunk: episodes played in parallel.
@@ -55,53 +58,88 @@ def collect(
         The store (`bestreply.data.store.Store`).
 
     Raises:
+        FileExistsError: `path` holds episodes, and `append` is not set.
         ValueError: for an illegal action, or if the store at `path` belongs to
-            another game or does not list a player.
+            another game, does not list a player or has episodes of this seed.
     """
     seed = checked_seed(seed)
     lineup = seat_players(game, players, episodes, seed, rotate=rotate)
     if path is None:
         path = fresh_path("datasets", game.name.replace(":", "-"))
-    store = open_log(Path(path), game, lineup.roster, roster)
-    with meter("collect", episodes * game.max_steps, "steps") as progress:
-        began = time.perf_counter()
-        played = play(game, lineup, seed, chunk=chunk, progress=progress)
-        seconds = time.perf_counter() - began
-    logged = named_in(store, lineup, played.episodes)
-    store.append(logged, seed=seed, command=command, seconds=seconds)
+    with open_log(
+        Path(path), game, lineup.roster, roster, append=append
+    ) as store:
+        store.check_seed(seed, episodes)
+        with meter("collect", episodes * game.max_steps, "steps") as progress:
+            began = time.perf_counter()
+            played = play(game, lineup, seed, chunk=chunk, progress=progress)
+            seconds = time.perf_counter() - began
+        logged = named_in(store, lineup, played.episodes)
+        store.append(logged, seed=seed, command=command, seconds=seconds)
     return store
 
 
+@contextlib.contextmanager
 def open_log(
-    path: Path, game: Game, roster: Roster, later: Roster = ()
-) -> "Store":
-    """Return the store at a path, created if there is none.
+    path: Path,
+    game: Game,
+    roster: Roster,
+    later: Roster = (),
+    *,
+    append: bool,
+) -> Iterator["Store"]:
+    """Give a store to write, and keep other processes from writing to it.
+
+    A new store to which nothing was appended is removed at the end.
 
     Args:
-        path: its folder.
+        path: its folder; it is made if it is missing.
         game: the game.
         roster: the players to log now.
         later: further players of a new store.
+        append: open the store at `path`, if there is one.
 
     Returns:
-        The store.
+        A context manager that gives the store.
 
     Raises:
+        FileExistsError: `path` holds episodes, and `append` is not set.
         ValueError: if the store belongs to another game or does not list a player.
     """
     from bestreply.data.store import create_store, open_store
 
-    if (path / "manifest.json").exists():
-        known = open_store(path).roster
-    else:
-        known = [*roster, *(p for p in later if p not in roster)]
-    missing = [p for p in roster if p not in known]
-    if missing:
-        raise ValueError(
-            f"path={path}: expected a store that lists the players {missing}, or a "
-            f"new path; this store lists {known}"
-        )
-    return create_store(path, game, known, append=True)
+    path.mkdir(parents=True, exist_ok=True)
+    manifest = path / "manifest.json"
+    with locked(path):
+        is_new = not manifest.exists()
+        if is_new:
+            known = [*roster, *(p for p in later if p not in roster)]
+        else:
+            existing = open_store(path)
+            known = existing.roster
+            if existing.manifest.parts and not append:
+                raise FileExistsError(
+                    f"path={path}: expected a path without a dataset; it has "
+                    f"{existing.manifest.episodes} episodes. Give another path, or add "
+                    "to them with --append (append=True)"
+                )
+        missing = [p for p in roster if p not in known]
+        if missing:
+            raise ValueError(
+                f"path={path}: expected a store that lists the players {missing}, or "
+                f"a new path; this store lists {known}"
+            )
+        try:
+            yield create_store(path, game, known, append=True)
+        finally:
+            if (
+                is_new
+                and manifest.exists()
+                and not open_store(path).manifest.parts
+            ):
+                remove(manifest)
+                with contextlib.suppress(OSError):  # it holds other files
+                    path.rmdir()
 
 
 def named_in(store: "Store", lineup: Lineup, played: Episodes) -> Episodes:

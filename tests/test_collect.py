@@ -1,11 +1,14 @@
 """Collect: what a store holds after play, and what it refuses."""
 
 import dataclasses
+import json
+import sys
 
 import numpy as np
 import pytest
 
 from bestreply import collect, make_game, open_store
+from bestreply.data.validate import validate
 
 PAYOFFS = np.random.default_rng(0).normal(size=(3, 2, 2, 2)).round(2)
 GAME = make_game("matrix", payoffs=PAYOFFS.tolist(), rounds=3)
@@ -27,7 +30,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
 def test_a_second_collection_appends(tmp_path):
     path = tmp_path / "data"
     collect(GAME, PLAYERS, 6, 0, path=path, command="one")
-    collect(GAME, PLAYERS[::-1], 6, 1, path=path, command="two")
+    collect(GAME, PLAYERS[::-1], 6, 1, path=path, append=True, command="two")
     store = open_store(path)
     assert [(p.episodes, p.seed, p.command) for p in store.manifest.parts] == [
         (6, 0, "one"),
@@ -37,10 +40,55 @@ def test_a_second_collection_appends(tmp_path):
     player = store.episodes().player  # by name, not by place
     assert player.tolist() == [[0, 1, 2]] * 6 + [[2, 1, 0]] * 6
     with pytest.raises(ValueError, match=r"lists the players .*always\(1\)"):
-        collect(GAME, ["always(1)", *PLAYERS[1:]], 3, 0, path=path)
+        collect(
+            GAME, ["always(1)", *PLAYERS[1:]], 3, 2, path=path, append=True
+        )
     with pytest.raises(ValueError, match="game setting rounds"):
         other = dataclasses.replace(GAME, rounds=2)
-        collect(other, PLAYERS, 3, 0, path=path)
+        collect(other, PLAYERS, 3, 2, path=path, append=True)
+
+
+def test_nothing_is_added_without_being_asked_for(tmp_path):
+    path = tmp_path / "data"
+    collect(GAME, PLAYERS, 6, 0, path=path)
+    before = (path / "manifest.json").read_bytes()
+    with pytest.raises(FileExistsError, match="6 episodes.*--append"):
+        collect(GAME, PLAYERS, 6, 1, path=path)
+    with pytest.raises(ValueError, match="seed=0: expected a seed without"):
+        collect(GAME, PLAYERS, 3, 0, path=path, append=True)
+    assert (path / "manifest.json").read_bytes() == before
+
+
+def test_play_that_fails_leaves_no_dataset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = sys.modules["bestreply.collect"]
+    monkeypatch.setattr(module, "play", _interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        collect(GAME, PLAYERS, 6, 0, path=tmp_path / "a" / "data")
+    with pytest.raises(KeyboardInterrupt):
+        collect(GAME, PLAYERS, 6, 0)
+    assert not list(tmp_path.glob("*/*"))
+
+
+def _interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_validate_names_parts_with_the_same_episodes(tmp_path):
+    path = tmp_path / "data"
+    store = collect(GAME, PLAYERS, 6, 0, path=path)
+    store.append(store.episodes(), seed=None)
+    collect(GAME, PLAYERS, 6, 1, path=path, append=True)
+    assert validate(path) == []
+    facts = json.loads((path / "manifest.json").read_text())
+    facts["parts"][1]["seed"] = 0
+    (path / "manifest.json").write_text(json.dumps(facts))
+    (problem,) = validate(path)
+    assert problem.kind == "equal_parts"
+    assert "same 6 episodes as part-00000.parquet" in problem.what
+    facts["parts"][1]["seed_episode"] = 6
+    (path / "manifest.json").write_text(json.dumps(facts))
+    assert validate(path) == []
 
 
 def test_later_players_can_be_listed_from_the_start(tmp_path):

@@ -61,7 +61,9 @@ class Collect:
     seed: int = 0
     """Random seed of play."""
     out: Path | None = None
-    """New dataset, or an existing one of the same game and players to append to; by default a new one in datasets/."""
+    """Folder of the dataset; by default a new one in datasets/."""
+    append: bool = False
+    """Add to the dataset in --out, of the same game and players, if there is one."""
 
     def run(self) -> None:
         """Collect the episodes and print the dataset's path."""
@@ -72,7 +74,14 @@ class Collect:
         players = self.players
         if len(players) == 1:
             players *= game.num_players
-        store = collect(game, players, self.episodes, self.seed, path=self.out)
+        store = collect(
+            game,
+            players,
+            self.episodes,
+            self.seed,
+            path=self.out,
+            append=self.append,
+        )
         say(store.path)
 
 

@@ -154,7 +154,9 @@ class Play:
     show_beliefs: bool = False
     """Show each agent's belief about you, and the action that it predicts."""
     out: Path | None = None
-    """New dataset, or an existing one of the same game and players to append to; by default a new one in datasets/."""
+    """Folder of the dataset; by default a new one in datasets/."""
+    append: bool = False
+    """Add to the dataset in --out, of the same game and players, if there is one."""
     seed: int | None = None
     """Random seed of the first states and of the opponents; by default a new one each time."""
     port: int = 0
@@ -185,6 +187,7 @@ class Play:
             planner=self.planner,
             seed=self.seed,
             out=self.out,
+            append=self.append,
         )
         serve(
             session,

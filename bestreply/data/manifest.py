@@ -49,6 +49,8 @@ class Part:
     seconds: float | None = None  # duration of play; None: not measured
     labelled: int | None = None
     """Rows with a goal that an event shows; None in older parts."""
+    seed_episode: int | None = None
+    """Number of its first episode among those played from `seed`; None: 0."""
 
 
 @dataclass(frozen=True)
@@ -293,6 +295,7 @@ PART_FIELDS: dict[str, Check] = {
 ADDED_PART_FIELDS: dict[str, Check] = {
     "seconds": _or_null((_is_seconds, "a number, at least 0,")),
     "labelled": _or_null(COUNT),
+    "seed_episode": _or_null(COUNT),
 }
 """Fields that parts of older datasets lack."""
 

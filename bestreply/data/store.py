@@ -170,6 +170,7 @@ class Store:
         seed: int | None,
         command: str | None = None,
         seconds: float | None = None,
+        seed_episode: int = 0,
     ) -> None:
         """Append episodes as one part, atomically.
 
@@ -183,10 +184,12 @@ class Store:
             seed: the seed of play, for the manifest.
             command: the command that collected them, for the manifest.
             seconds: the duration of play, for the manifest.
+            seed_episode: number of the first episode among those played from `seed`.
 
         Raises:
-            ValueError: for other shapes, or for rows with an error that `validate`
-                lists; nothing is written.
+            ValueError: for other shapes, for rows with an error that `validate`
+                lists, or for episodes of a seed that the dataset has already;
+                nothing is written.
         """
         arrays = rows.check_arrays(episodes, self.manifest)
         with locked(self.path):
@@ -196,17 +199,46 @@ class Store:
             )
             for temporary in self.path.glob(".*.tmp"):
                 temporary.unlink()
-            self.manifest = self._append(
-                current, arrays, seed, command, seconds
-            )
+            self.manifest = current
+            self.check_seed(seed, len(arrays["length"]), seed_episode)
+            facts = {
+                "seed": plain(seed),
+                "seed_episode": seed_episode,
+                "command": command,
+                "seconds": None
+                if seconds is None
+                else round(float(seconds), 3),
+            }
+            self.manifest = self._append(current, arrays, facts)
+
+    def check_seed(
+        self, seed: int | None, episodes: int, first: int = 0
+    ) -> None:
+        """Refuse to play episodes of a seed that the dataset has already.
+
+        Args:
+            seed: the seed of play; None: episodes of unknown origin.
+            episodes: the number of episodes to play.
+            first: number of the first one among those played from the seed.
+
+        Raises:
+            ValueError: the dataset has one of them.
+        """
+        for part in self.manifest.parts:
+            start = part.seed_episode or 0
+            overlap = first < start + part.episodes and start < first + episodes
+            if seed is not None and part.seed == seed and overlap:
+                raise ValueError(
+                    f"seed={seed}: expected a seed without episodes in {self.path}; "
+                    f"{part.file} has {part.episodes} of it. Give another seed, or "
+                    "another path"
+                )
 
     def _append(
         self,
         manifest: Manifest,
         arrays: dict[str, np.ndarray],
-        seed: int | None,
-        command: str | None,
-        seconds: float | None,
+        facts: dict[str, Any],
     ) -> Manifest:
         name = part_name(len(manifest.parts))
         first = manifest.episodes
@@ -219,13 +251,11 @@ class Store:
             episodes=len(arrays["length"]),
             first_episode=first,
             sha256=sha256(self.path / name),
-            seed=plain(seed),
-            command=command,
             created=datetime.datetime.now(datetime.UTC).isoformat(
                 timespec="seconds"
             ),
-            seconds=None if seconds is None else round(float(seconds), 3),
             labelled=rows.count_labelled(arrays),
+            **facts,
         )
         manifest = dataclasses.replace(
             manifest,

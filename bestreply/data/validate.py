@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bestreply.data.equal_parts import equal_part_problems
 from bestreply.data.manifest import Manifest, Part, read_manifest
 from bestreply.data.problem import LOGGER, RESTORE, Problem, Report
 from bestreply.data.row_checks import check_rows, digest
@@ -40,6 +41,8 @@ def validate(path: str | os.PathLike) -> list[Problem]:
         except Exception as error:  # a broken file can fail anywhere
             what = f"it cannot be checked ({type(error).__name__}: {error})"
             report.add(Problem("unreadable", part.file, what, RESTORE))
+    if not report.problems:
+        report.add(*equal_part_problems(Path(path), manifest))
     return report.result()
 
 

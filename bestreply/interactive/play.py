@@ -32,6 +32,7 @@ def open_session(
     planner: str | None = None,
     seed: int | None = None,
     out: str | Path | None = None,
+    append: bool = False,
 ) -> tuple[Session, tuple[str, ...]]:
     """Open a session for a person.
 
@@ -44,11 +45,13 @@ def open_session(
         planner: the agent's planner; None: the run's own.
         seed: seed of play; None: a random one.
         out: the dataset of the games; None: a new one in ``datasets/``.
+        append: add to the dataset `out`, if there is one.
 
     Returns:
         The session, and the names of the types that the agent's beliefs are about.
 
     Raises:
+        FileExistsError: `out` holds episodes, and `append` is not set.
         ValueError: the arguments do not fit together, or a name is unknown.
     """
     run = load_run(against) if against is not None else None
@@ -69,9 +72,8 @@ def open_session(
     if out is None:
         out = fresh_path("datasets", f"{played.name.replace(':', '-')}-{NAME}")
     seed = secrets.randbelow(2**31) if seed is None else seed
-    return Session(
-        played, around, seat - 1, seed, Path(out)
-    ), run.goals if run else ()
+    session = Session(played, around, seat - 1, seed, Path(out), append=append)
+    return session, run.goals if run else ()
 
 
 def _game(text: str | None, run: Run | None) -> Game:

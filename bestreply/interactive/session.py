@@ -73,6 +73,7 @@ class Session:
         seed: int,
         out: Path,
         *,
+        append: bool = False,
         command: str | None = None,
     ) -> None:
         """Start the first game.
@@ -82,13 +83,16 @@ class Session:
             others: players of the other seats, in seat order.
             seat: the person's seat, from 0.
             seed: seed of play.
-            out: dataset of ended games; a new one, or one of the same game and
-                players.
+            out: dataset of ended games.
+            append: add to the dataset `out`, of the same game and players, if there
+                is one.
             command: what was typed, for the provenance.
 
         Raises:
+            FileExistsError: `out` holds episodes, and `append` is not set.
             ValueError: `seat` or the number of players does not fit the game, a
-                player is unknown, or `out` is of another game or other players.
+                player is unknown, or `out` is of another game or other players or
+                has games of this seed.
         """
         n = game.num_players
         if not 0 <= seat < n:
@@ -111,10 +115,11 @@ class Session:
         self.number, self.kept, self.trouble = -1, 0, ""
         self.carries: Any = None
         self.lineup = seat_players(game, self.players, 1, seed)
-        if (out / "manifest.json").exists():
-            open_log(
-                out, game, self.lineup.roster
-            )  # an error now, not after a game
+        if (out / "manifest.json").exists():  # an error now, not after a game
+            with open_log(
+                out, game, self.lineup.roster, append=append
+            ) as store:
+                store.check_seed(seed, 1)
         self.begin()
 
     def begin(self) -> None:
@@ -315,12 +320,15 @@ class Session:
             self.game, logs, self.shown, self.lineup.seating, lean=False
         )
         try:
-            store = open_log(self.out, self.game, self.lineup.roster)
-            store.append(
-                named_in(store, self.lineup, played),
-                seed=self.seed,
-                command=self.command,
-            )
+            with open_log(
+                self.out, self.game, self.lineup.roster, append=True
+            ) as store:
+                store.append(
+                    named_in(store, self.lineup, played),
+                    seed=self.seed,
+                    seed_episode=self.number,
+                    command=self.command,
+                )
             self.kept += 1
         except (OSError, ValueError) as error:
             self.trouble = str(error)

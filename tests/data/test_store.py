@@ -68,7 +68,8 @@ def test_appended_episodes_are_read_unchanged_and_valid(
         )  # several row groups in a part
         written = create_store(folder, game, roster())
         for part in parts:
-            written.append(part, seed=seed)
+            first = written.manifest.episodes
+            written.append(part, seed=seed, seed_episode=first)
         assert validate(folder) == []
         loaded = open_store(folder).episodes()
     assert loaded.action.shape == (sum(counts), max_steps, seats)

@@ -1,0 +1,69 @@
+"""Find episodes that a dataset has twice, such as those of one seed collected twice."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bestreply.data.manifest import Manifest, Part
+from bestreply.data.problem import Problem
+
+
+def equal_part_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
+    """Yield a problem for each part with the same episodes as an earlier part.
+
+    Compared are parts with episodes of the same numbers of one seed, and parts of
+    unknown seed and equal size. Different seeds can give equal play in a game
+    without chance, and are not compared.
+
+    Args:
+        folder: the dataset's folder.
+        manifest: its manifest; all its parts can be read.
+    """
+    for one, other in itertools.combinations(manifest.parts, 2):
+        overlap = _overlap(one, other)
+        if overlap and _are_equal(folder, one, other, *overlap):
+            yield Problem(
+                "equal_parts",
+                other.file,
+                f"it has the same {overlap[2]} episodes as {one.file}",
+                "Collect the data again into a new folder, so that no episode "
+                "counts twice",
+            )
+
+
+def _overlap(one: Part, other: Part) -> tuple[int, int, int] | None:
+    """Return where equal episodes would begin in both parts, and their number."""
+    if one.seed != other.seed:
+        return None
+    if one.seed is None:
+        same = (one.rows, one.episodes) == (other.rows, other.episodes)
+        return (0, 0, one.episodes) if same else None
+    begins = one.seed_episode or 0, other.seed_episode or 0
+    ends = begins[0] + one.episodes, begins[1] + other.episodes
+    count = min(ends) - max(begins)
+    if count <= 0:
+        return None
+    return max(begins) - begins[0], max(begins) - begins[1], count
+
+
+def _are_equal(
+    folder: Path, one: Part, other: Part, first: int, second: int, count: int
+) -> bool:
+    a = _episodes(folder / one.file, one.first_episode + first, count)
+    b = _episodes(folder / other.file, other.first_episode + second, count)
+    return a.equals(b)
+
+
+def _episodes(path: Path, first: int, count: int) -> pa.Table:
+    """Return the rows of some episodes without their numbers."""
+    with pq.ParquetFile(path) as file:
+        table = file.read()
+    number = table["episode"]
+    inside = pc.and_(
+        pc.greater_equal(number, first), pc.less(number, first + count)
+    )
+    return table.filter(inside).drop_columns("episode").combine_chunks()
