@@ -38,12 +38,15 @@ def belief_table(
         beliefs: [E, T+1, N, N-1, G], before each step and at the end.
 
     Returns:
-        `belief` of ``diagnostics.json`` (docs/files.md); None if there is one type.
+        `belief` of ``diagnostics.json`` (docs/files.md); None if there is one type, or
+        no step with a known type, as in a game of one player.
     """
     if model.goals < 2:
         return None
     truth = true_types(config, episodes)  # [E, T, N, N-1], ABSENT if unknown
     known = truth != ABSENT
+    if not known.any():
+        return None
     believed = np.asarray(beliefs)[:, :-1][known]  # [M, G]
     steps = np.arange(known.shape[1])[:, None, None]
     moves = np.broadcast_to(steps, known.shape)[known]

@@ -80,6 +80,8 @@ def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
         result["value"] = agent_value_table(run)
     else:
         result["value"] = value_table(run, buffer, beliefs, index)
+    if run.game.num_players == 1:
+        return result  # no opponents to have beliefs about
     if opponent_types(config.model).logged is None:
         weights = label_weights(config, model, buffer.episodes)
         result["codes"] = code_table(run.roster, held_out, beliefs, weights)

@@ -139,7 +139,8 @@ def work(game: GridGame, others: Sequence[ScriptedPlayer]) -> float:
     modes = math.prod(len(chain.players) for chain in chains)
     values = float(positions) * modes
     if choose_backup(game, chains) is Backup.FACTORED:
-        return values * len(others) * (game.cells + len(game.thing_kind))
+        each = max(len(others), 1)
+        return values * each * (game.cells + len(game.thing_kind))
     return values * game.num_actions**game.num_players * JOINT_WORK
 
 

@@ -271,7 +271,8 @@ class WorldModel(eqx.Module):
         mean, scale = jax.lax.stop_gradient((self.value_mean, self.value_scale))
         if self.config.value_heads != "action":
             return mean, scale
-        share = belief.mean(0)
+        types = len(mean)  # without opponents all types count alike
+        share = belief.mean(0) if len(belief) else jnp.full(types, 1 / types)
         return share @ mean, share @ scale
 
     def values_of(

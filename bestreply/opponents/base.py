@@ -1,6 +1,7 @@
 """The interface of opponent models, and what an own observation shows of opponents."""
 
 import abc
+import math
 
 import equinox as eqx
 import jax
@@ -142,10 +143,11 @@ def opponent_views(
         obs: own observation.
 
     Returns:
-        Where the game does not show what opponents see, the own observation for each.
+        Where the game does not show what opponents see, the own observation for each;
+        no rows in a game of one player.
     """
     others = range(1, game.num_players)
-    if sees_opponents(game):
+    if others and sees_opponents(game):
         views = [jnp.asarray(game.perspective(obs, j)) for j in others]
         return jnp.stack(views)
     return jnp.broadcast_to(obs, (len(others), *jnp.shape(obs)))
@@ -164,7 +166,8 @@ def opponent_inputs(
         The flat view of each opponent; with a one-hot index of the opponent where the
         view is the own observation.
     """
-    views = opponent_views(game, obs).reshape(game.num_players - 1, -1)
+    size = math.prod(game.obs_shape)  # -1 is undefined without opponents
+    views = opponent_views(game, obs).reshape(game.num_players - 1, size)
     if sees_opponents(game):
         return views
     return jnp.concatenate([views, jnp.eye(len(views))], axis=1)
@@ -182,7 +185,7 @@ def opponent_legal(
     Returns:
         Masks; every action where the game does not show which are legal.
     """
-    if sees_opponents(game):
+    if game.num_players > 1 and sees_opponents(game):
         views = opponent_views(game, obs)
         if jax.eval_shape(game.legal_in, views[0]) is not None:
             return jax.vmap(lambda v: jnp.asarray(game.legal_in(v)))(views)

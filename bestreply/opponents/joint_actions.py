@@ -20,7 +20,7 @@ def joint_actions(
     """Return the joint opponent actions to average over, and their weights.
 
     Up to `config.joint_limit` these are all A^(N-1) joint actions with their exact
-    probabilities. Above it they are `config.samples` draws of equal weight. Each
+    probabilities; without opponents, the empty one. Above it they are `config.samples` draws of equal weight. Each
     player's draws are stratified (one from every 1/M of its distribution, in random
     order): unbiased, and of lower variance than independent draws.
 
@@ -34,10 +34,10 @@ def joint_actions(
         Joint actions, ABSENT for a seat that has left; weights that sum to 1.
     """
     players, actions = probs.shape
-    if actions**players <= config.joint_limit:
-        every = itertools.product(range(actions), repeat=players)
+    if _enumerates(actions, players, config):
+        every = list(itertools.product(range(actions), repeat=players))
         joint = jnp.asarray(
-            np.array(list(every), np.int32).reshape(-1, players)
+            np.array(every, np.int32).reshape(len(every), players)
         )
         chosen = probs[jnp.arange(players), joint]
         # of a seat that has left, one action counts: the first
@@ -62,8 +62,14 @@ def joint_count(actions: int, players: int, config: PlannerConfig) -> int:
     Returns:
         The number M.
     """
-    every = actions**players
-    return every if every <= config.joint_limit else config.samples
+    if _enumerates(actions, players, config):
+        return actions**players
+    return config.samples
+
+
+def _enumerates(actions: int, players: int, config: PlannerConfig) -> bool:
+    """Return whether all joint actions are listed; without opponents there is one."""
+    return players == 0 or actions**players <= config.joint_limit
 
 
 def stratified(

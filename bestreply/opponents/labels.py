@@ -164,9 +164,11 @@ def step_likelihood(
         episodes: logged play.
 
     Returns:
-        Log-likelihoods; 0 where the seat did not act.
+        Log-likelihoods; 0 where the seat did not act, and in a game of one player.
     """
     n = episodes.action.shape[2]
+    if n == 1:  # no seat observes another
+        return jnp.zeros((*episodes.action.shape, model.goals))
     order = ego_order(n)
     observer = [(j + 1) % n for j in range(n)]
     index = [list(order[w]).index(j) - 1 for j, w in enumerate(observer)]
