@@ -157,9 +157,9 @@ def check_settings(game: Game, skipped: dict[str, str]) -> None:
 
 
 def _make_again(game: Game, settings: dict[str, Any]) -> Game:
-    from bestreply.games.registry import GAMES, OPENSPIEL, make_game
+    from bestreply.games.registry import ADAPTED, GAMES, make_game
 
-    if game.name in GAMES or game.name.startswith(OPENSPIEL):
+    if game.name in GAMES or game.name.partition(":")[0] in ADAPTED:
         return make_game(game.name, **settings)
     return type(game)(**settings)
 

@@ -4,7 +4,10 @@ import dataclasses
 from typing import Any
 
 from bestreply.games.base import Game
+from bestreply.utils.importing import import_attribute
+from bestreply.utils.names import Names, spec_of
 from bestreply.utils.spec import Spec, parse_spec, tuples
+from bestreply.utils.trust import ADAPTERS, Trust
 
 GAMES = {
     "stag_hunt": "bestreply.games.stag_hunt:StagHunt",
@@ -13,37 +16,45 @@ GAMES = {
 }
 """The class of each game, ``module:Class``; imported on first use."""
 
-OPENSPIEL = "openspiel:"
-"""The prefix of the games of OpenSpiel."""
+ADAPTED = {"openspiel": "bestreply.games.openspiel:OpenSpielGame.load"}
+"""The function of each adapter, called as ``load(NAME, **settings)`` for the game
+``PREFIX:NAME``; imported on first use. A prefix of `ADAPTERS` that is not here has no
+adapter yet."""
+
+NAMES = Names(
+    "game", Game, GAMES, more=", openspiel:NAME. `bestreply games` lists them"
+)
+"""Games that are not the library's own."""
 
 
 def _load(name: str) -> type[Game]:
-    import importlib
-
-    module, _, attribute = GAMES[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return import_attribute("game", GAMES[name])
 
 
 def list_games() -> dict[str, str]:
-    """Return all games.
+    """Return all games, those of installed packages included.
 
     Returns:
         A line on the rules of each game, by name.
     """
     games = {name: _load(name).summary for name in GAMES}
-    return games | {
+    adapted = {
         "openspiel:NAME": "a simultaneous-move game of OpenSpiel, "
         "e.g. openspiel:goofspiel(num_cards=4)"
     }
+    return games | adapted | NAMES.summaries()
 
 
-def make_game(spec: str | Spec, **settings: Any) -> Game:
+def make_game(spec: str | Spec | Game, **settings: Any) -> Game:
     """Return a game by name, with settings in the name or as keywords.
 
-    ``make_game("stag_hunt(height=5)", hunters=2)``
+    ``make_game("stag_hunt(height=5)", hunters=2)``,
+    ``make_game("my_package.games:Chess(size=3)")``
 
     Args:
-        spec: the name, with or without settings.
+        spec: the name, with or without settings: one of the library, of an adapter
+            (``openspiel:``), of an installed package, or ``module:Class``. A `Game`
+            is returned as it is.
         settings: further settings; lists, as JSON gives them, become tuples.
 
     Returns:
@@ -52,19 +63,20 @@ def make_game(spec: str | Spec, **settings: Any) -> Game:
     Raises:
         ValueError: for an unknown game or setting; lists the known ones.
     """
+    if isinstance(spec, Game):
+        if settings:
+            raise ValueError(
+                f"settings={settings!r:.200}: expected none with a game object"
+            )
+        return spec
     spec = parse_spec(spec) if isinstance(spec, str) else spec
     settings = {**spec.settings, **settings}
     settings = {name: _setting(value) for name, value in settings.items()}
-    if spec.name.startswith(OPENSPIEL):
-        from bestreply.games.openspiel import OpenSpielGame
-
-        return OpenSpielGame.load(spec.name.removeprefix(OPENSPIEL), **settings)
+    prefix, colon, name = spec.name.partition(":")
+    if colon and prefix in ADAPTERS:
+        return _adapted(prefix, name, settings)
     if spec.name not in GAMES:
-        known = ", ".join(GAMES)
-        raise ValueError(
-            f"game={spec.name!r}: expected one of {known}, openspiel:NAME. "
-            "`bestreply games` lists them"
-        )
+        return NAMES.make(Spec(spec.name, spec.args, settings))
     if spec.args:
         raise ValueError(
             f"game={str(spec)!r}: expected settings by name, "
@@ -79,6 +91,48 @@ def make_game(spec: str | Spec, **settings: Any) -> Game:
             f"{spec.name}: {', '.join(known)}"
         )
     return kind(**settings)
+
+
+def game_in_file(name: str, settings: dict[str, Any], trust: Trust) -> Game:
+    """Return the game that a file names; a module is imported only if it is allowed.
+
+    Args:
+        name: its name without settings.
+        settings: its settings, perhaps read from JSON.
+        trust: the file, and the modules that it may import.
+
+    Returns:
+        The game.
+
+    Raises:
+        ValueError: as `make_game`; or the name needs a module that is not allowed.
+    """
+    spec = Spec(name, (), settings)
+    NAMES.vet(spec, trust)
+    return make_game(spec)
+
+
+def spec_of_game(game: Game) -> Spec:
+    """Return the name and settings that files hold; `make_game` makes an equal game.
+
+    Args:
+        game: the game.
+
+    Returns:
+        The spec: the library's name or a registered one, ``module:Class`` where its
+        class can be imported, else its plain name, which only this process knows.
+    """
+    return spec_of("game", game)
+
+
+def _adapted(prefix: str, name: str, settings: dict[str, Any]) -> Game:
+    if prefix not in ADAPTED:
+        known = ", ".join(f"{prefix}:" for prefix in ADAPTED)
+        raise ValueError(
+            f"game='{prefix}:{name}': expected a game of an adapter ({known}); "
+            f"this version has no adapter for {prefix}"
+        )
+    return import_attribute("game", ADAPTED[prefix])(name, **settings)
 
 
 def _setting(value: Any) -> Any:

@@ -1,6 +1,8 @@
 """The player interface: memory as an explicit carry, and one pure step."""
 
 import abc
+import dataclasses
+import functools
 
 import equinox as eqx
 import jax
@@ -171,6 +173,36 @@ class ScriptedPlayer(Player):
         action = draw(act_key, probs)
         output = ActorOutput(probs=probs, mode=self.mode(carry))
         return self.did(carry, action), action, output
+
+
+def renamed(player: Player, name: str) -> Player:
+    """Return a player with another name in logs.
+
+    Args:
+        player: the player.
+        name: the name.
+
+    Returns:
+        A copy; of a class whose name is no field, an instance of a subclass.
+    """
+    if player.name == name:
+        return player
+    fields = [field.name for field in dataclasses.fields(player)]
+    own_name = "name" in fields
+    kind = type(player) if own_name else _named_class(type(player), name)
+    copy = object.__new__(kind)
+    for field in fields:
+        object.__setattr__(copy, field, getattr(player, field))
+    if own_name:
+        object.__setattr__(copy, "name", name)
+    return copy
+
+
+@functools.cache
+def _named_class(kind: type[Player], name: str) -> type[Player]:
+    """Return a subclass with the name; one object, so that JAX compiles it once."""
+    members = {"name": name, "__module__": kind.__module__}
+    return type(kind)(kind.__name__, (kind,), members)
 
 
 def draw(key: PRNGKeyArray, probs: Float[Array, " A"]) -> Int32[Array, ""]:

@@ -5,15 +5,18 @@ A name with settings is a spec: ``noisy(nearest_stag, 0.1)``,
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bestreply.games.base import Game
 from bestreply.players import scripted
-from bestreply.players.base import Player, ScriptedPlayer
+from bestreply.players.base import Player, ScriptedPlayer, renamed
+from bestreply.utils.importing import is_foreign
+from bestreply.utils.names import Names, is_registered
 from bestreply.utils.spec import Spec, parse_spec
+from bestreply.utils.trust import Trust
 
 Maker = Callable[[Spec, Game, int], Player]
 """Makes a player from (spec, game, seat)."""
@@ -28,10 +31,13 @@ class Entry(NamedTuple):
 
 
 def make_player(spec: str | Spec | Player, game: Game, seat: int = 0) -> Player:
-    """Return a player of the zoo.
+    """Return a player by name.
 
     Args:
-        spec: the name, with or without settings; a `Player` is returned as it is.
+        spec: the name, with or without settings: one of the zoo, of an installed
+            package, or ``module:attr``, a class or a factory. Where that has
+            parameters `game`, `seat` and `name`, it is given them. A `Player` is
+            returned as it is.
         game: the game that it plays.
         seat: its seat; matters only if payoffs differ by seat.
 
@@ -46,10 +52,7 @@ def make_player(spec: str | Spec | Player, game: Game, seat: int = 0) -> Player:
         return spec
     spec = parse_spec(spec) if isinstance(spec, str) else spec
     if spec.name not in ZOO:
-        raise ValueError(
-            f"player={spec.name!r}: expected one of {', '.join(ZOO)}. "
-            "`bestreply players` lists them"
-        )
+        return _of_others(spec, game, seat)
     entry = ZOO[spec.name]
     if entry.plays != "any" and game.name not in entry.plays.split(", "):
         raise ValueError(
@@ -59,17 +62,72 @@ def make_player(spec: str | Spec | Player, game: Game, seat: int = 0) -> Player:
     try:
         return entry.make(spec, game, seat)
     except TypeError as error:
+        if is_foreign(error):
+            raise
         reason = re.sub(r"^\S+<locals>\.make\(\) ", "", str(error))
         raise ValueError(
             f"{spec}: {reason}. {spec.name}: {entry.summary}"
         ) from None
 
 
+def _of_others(spec: Spec, game: Game, seat: int) -> Player:
+    """Return a player that is not of the zoo, with the spec as its name in logs."""
+    settings = {k: _argument(v, game, seat) for k, v in spec.settings.items()}
+    args = tuple(_argument(value, game, seat) for value in spec.args)
+    made = NAMES.make(
+        Spec(spec.name, args, settings), game=game, seat=seat, name=str(spec)
+    )
+    return renamed(made, str(spec))
+
+
+def _argument(value: Any, game: Game, seat: int) -> Any:
+    """Return an argument of a player of others: specs as players, other words as text."""
+    if isinstance(value, tuple | list):
+        return tuple(_argument(entry, game, seat) for entry in value)
+    if not isinstance(value, Spec):
+        return value
+    is_word = not value.args and not value.settings and ":" not in value.name
+    known = value.name in ZOO or is_registered("player", value.name)
+    if is_word and not known:
+        return value.name
+    return make_player(value, game, seat)
+
+
+def players_in_file(
+    names: Iterable[str], game: Game, trust: Trust
+) -> dict[str, Player]:
+    """Return the players that a file names, without those that cannot be made.
+
+    Args:
+        names: their names, such as those of a roster.
+        game: the game that they play.
+        trust: the file, and the modules that it may import.
+
+    Returns:
+        The players by name; left out are unknown names, and those that need a module
+        that is not allowed.
+    """
+    players = {}
+    for name in names:
+        try:
+            spec = parse_spec(name)
+            NAMES.vet(spec, trust)
+            players[name] = make_player(spec, game)
+        except ValueError as error:
+            if is_foreign(error):
+                raise
+    return players
+
+
 def list_players() -> dict[str, str]:
-    """Return every player by name, with a line on its rule and its games."""
-    return {
+    """Return every player by name, with a line on its rule and its games.
+
+    Players of installed packages are included.
+    """
+    own = {
         name: f"{entry.summary} [{entry.plays}]" for name, entry in ZOO.items()
     }
+    return own | NAMES.summaries()
 
 
 def standard_players(game: Game) -> tuple[str, ...]:
@@ -330,3 +388,6 @@ ZOO: dict[str, Entry] = {
         "look_alike(A, B, steps=K): acts as A for K steps, then as B",
     ),
 }
+
+NAMES = Names("player", Player, ZOO, more=". `bestreply players` lists them")
+"""Players that are not of the zoo."""

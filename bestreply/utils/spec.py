@@ -125,8 +125,10 @@ def nested(spec: Spec) -> Iterator[Spec]:
 
 def _with_marks(text: str, names: list[str]) -> str:
     """Return `text` with each name that has a colon as an identifier, its place in `names`."""
-    if _MARK in text:
-        raise TypeError(f"{_MARK!r} is not allowed")
+    plain = re.sub(_STRING, "", text)
+    for character in (_MARK, "#", "\\"):
+        if character in plain:
+            raise TypeError(f"{character!r} is not allowed")
 
     def mark(token: re.Match[str]) -> str:
         if token["string"] is not None:

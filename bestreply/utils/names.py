@@ -1,0 +1,375 @@
+"""Names of games, players, methods and models that are not the library's own.
+
+Such a name is ``module:attr``, a name given to `register`, or an entry point of an
+installed package. `Names` is the table of one kind; `bestreply.utils.trust` says which
+names of a file may be imported.
+"""
+
+import contextlib
+import difflib
+import importlib.metadata
+import inspect
+import sys
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+from bestreply.utils.importing import import_attribute, note_foreign
+from bestreply.utils.spec import Spec, nested, parse_spec, parse_specs
+from bestreply.utils.trust import ADAPTERS, Trust
+
+T = TypeVar("T")
+GROUPS = {
+    kind: f"bestreply.{kind}s"
+    for kind in ("game", "player", "method", "planner", "network")
+} | {"opponents": "bestreply.opponents"}
+"""Group of the entry points of each kind of name."""
+_registered: dict[str, dict[str, Any]] = {kind: {} for kind in GROUPS}
+_loaded: dict[str, dict[str, Any]] = {kind: {} for kind in GROUPS}
+_own: dict[str, Iterable[str]] = {}
+"""The library's own names of each kind whose table is in use."""
+
+
+def register(kind: str, name: str, thing: Any) -> None:
+    """Give a name in this process to a class, a factory or an object.
+
+    Files may hold the name: it imports nothing.
+
+    Args:
+        kind: game, player, method, planner, opponents or network.
+        name: the name, an identifier that is not the library's own.
+        thing: what `Names.make` makes or returns.
+
+    Raises:
+        ValueError: an unknown kind, no identifier, or a name of the library.
+    """
+    if kind not in GROUPS:
+        raise ValueError(f"kind={kind!r}: expected one of {', '.join(GROUPS)}")
+    if not name.isidentifier() or name in _own.get(kind, ()):
+        raise ValueError(
+            f"{kind}={name!r}: expected an identifier that is not one of the "
+            f"library's own names, {', '.join(_own.get(kind, ()))}"
+        )
+    _registered[kind][name] = thing
+    note_foreign(getattr(thing, "__module__", type(thing).__module__))
+
+
+def is_registered(kind: str, name: str) -> bool:
+    """Return whether `register` or an installed package gave a name.
+
+    Args:
+        kind: kind of the name.
+        name: the name.
+    """
+    return name in _registered[kind] or name in entry_points(kind)
+
+
+@cache
+def entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
+    """Return the entry points of installed packages, by name; nothing is imported.
+
+    Args:
+        kind: kind of the names.
+    """
+    points = importlib.metadata.entry_points(group=GROUPS[kind])
+    return {p.name: p for p in points if p.name.isidentifier()}
+
+
+def _load(kind: str, name: str) -> Any:
+    """Return what a registered name or an entry point stands for; None: there is none."""
+    if name in _registered[kind]:
+        return _registered[kind][name]
+    if name not in _loaded[kind] and name in entry_points(kind):
+        point = entry_points(kind)[name]
+        note_foreign(point.module)
+        _loaded[kind][name] = point.load()
+    return _loaded[kind].get(name)
+
+
+# -- naming an object ------------------------------------------------------------
+
+
+def spec_of(kind: str, thing: Any) -> Spec:
+    """Return the name and the settings of an object, as files hold them.
+
+    Args:
+        kind: kind of the object.
+        thing: an object with `name` and `settings`, such as a game.
+
+    Returns:
+        The library's name or a registered one, else ``module:Class`` where the class
+        can be imported, else the object's plain `name`. An object of a plain name is
+        registered for this process; another process must be given it.
+    """
+    path = _import_path(type(thing))
+    points = entry_points(kind).items()
+    names = [
+        n for n, value in _registered[kind].items() if value is type(thing)
+    ]
+    names += [name for name, point in points if point.value == path]
+    if type(thing).__module__.partition(".")[0] == "bestreply":
+        path = thing.name
+    spec = Spec([*names, path or thing.name][0], (), dict(thing.settings))
+    if not names and path is None:
+        _registered[kind][str(spec)] = thing
+        note_foreign(type(thing).__module__)
+    return spec
+
+
+def _import_path(kind: type) -> str | None:
+    """Return ``module:Class``; None if an import does not lead to the class."""
+    module, name = kind.__module__, kind.__qualname__
+    if module == "__main__" or not name.isidentifier():
+        return None
+    found = getattr(sys.modules.get(module), name, None)
+    return f"{module}:{name}" if found is kind else None
+
+
+# -- tables ----------------------------------------------------------------------
+
+
+class Names(Generic[T]):
+    """The names of one kind beside the library's own, and how to make what they name."""
+
+    def __init__(
+        self,
+        kind: str,
+        base: type[T],
+        own: Iterable[str],
+        *,
+        more: str = "",
+        function: bool = False,
+    ) -> None:
+        """Make the table of a kind.
+
+        Args:
+            kind: a key of `GROUPS`.
+            base: the class of what is named.
+            own: the library's own names.
+            more: names of another form, and where all are listed, for errors.
+            function: a name stands for a function that returns `base`.
+        """
+        self.kind, self.base, self.own = kind, base, own
+        self.more, self.function = more, function
+        _own[kind] = own
+
+    def summaries(self) -> dict[str, str]:
+        """Return a line on each registered name and entry point.
+
+        A package that cannot be imported costs a warning.
+        """
+        from bestreply.utils.console import warn
+
+        lines = {}
+        for name in (*_registered[self.kind], *entry_points(self.kind)):
+            if not name.isidentifier() or name in self.own:
+                continue
+            try:
+                thing = _load(self.kind, name)
+            except (Exception, SystemExit) as error:
+                point = entry_points(self.kind)[name]
+                reason = f"{type(error).__name__}: {error}"
+                warn(f"{self.kind} {name}: {point.value} fails: {reason}")
+                continue
+            lines[name] = _summary(thing)
+        return lines
+
+    def load(self, name: str) -> Any:
+        """Return the class, function or object that a typed name stands for.
+
+        Args:
+            name: a registered name, an entry point or ``module:attr``.
+
+        Raises:
+            ValueError: there is no such name.
+        """
+        thing = _load(self.kind, name)
+        if thing is not None:
+            return thing
+        prefix = name.partition(":")[0]
+        if ":" in name and prefix not in ADAPTERS:
+            return import_attribute(self.kind, name)
+        close = difflib.get_close_matches(name, list(self.own), 1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        others = [*_registered[self.kind], *entry_points(self.kind)]
+        known = ", ".join(dict.fromkeys([*self.own, *others]))
+        raise ValueError(
+            f"{self.kind}={name!r:.200}: expected one of {known}{hint}, or "
+            f"module:attr of your own{self.more}"
+        )
+
+    def make(self, spec: str | Spec, **context: Any) -> T:
+        """Return what a typed spec names.
+
+        Args:
+            spec: the name and its settings.
+            context: values for parameters of these names, where a class or factory
+                has them and the spec does not set them.
+
+        Returns:
+            An instance of the table's class. Of a kind of functions: the function.
+
+        Raises:
+            ValueError: an unknown name, settings that it does not take, or an
+                object of another kind. An exception inside a class or a factory of
+                others is not caught.
+        """
+        spec = parse_spec(spec) if isinstance(spec, str) else spec
+        whole = _registered[self.kind].get(str(spec))
+        thing = self.load(spec.name) if whole is None else whole
+        has_settings = whole is None and (spec.args or spec.settings)
+        if isinstance(thing, self.base) and not has_settings:
+            return thing
+        if self.function and callable(thing) and not isinstance(thing, type):
+            if not has_settings:
+                return typing.cast(T, thing)
+            raise self._refusal(spec, "a function takes no settings")
+        if not callable(thing):
+            raise self._refusal(spec, f"it is {_described(thing)}")
+        if isinstance(thing, type) and not self._fits(thing):
+            raise self._refusal(spec, f"it is {_described(thing)}")
+        made = _call(self.kind, spec, thing, context)
+        if not (callable(made) if self.function else self._is_one(made)):
+            raise self._refusal(spec, f"it returns {_described(made)}")
+        return made
+
+    def vet(self, spec: Spec, trust: Trust) -> None:
+        """Check every name in a spec of a file before anything is imported or made.
+
+        Args:
+            spec: the spec.
+            trust: the file, and the modules that it may import.
+
+        Raises:
+            ValueError: a module is not allowed, or an allowed name is no class,
+                annotated factory or object of the right kind, defined in an allowed
+                module.
+        """
+        if trust.typed:
+            return
+        parts = list(nested(spec))
+        for part in parts:
+            trust.check(self.kind, part.name)
+        for part in parts:
+            is_module = ":" in part.name and not part.name.startswith(
+                tuple(f"{prefix}:" for prefix in ADAPTERS)
+            )
+            if is_module:
+                self._check_declared(part, trust)
+
+    def _check_declared(self, spec: Spec, trust: Trust) -> None:
+        thing = import_attribute(self.kind, spec.name)
+        source = thing
+        if isinstance(thing, self.base):
+            source = type(thing)
+        elif isinstance(thing, type):
+            if not self._fits(thing):
+                raise self._refusal(spec, f"it is {_described(thing)}")
+        elif not self._returns_one(thing):
+            raise self._refusal(
+                spec,
+                f"it is {_described(thing)}; a factory that a file names must be "
+                f"annotated '-> {self.base.__name__}'",
+            )
+        module = str(getattr(source, "__module__", ""))
+        if "." in spec.name.partition(":")[2] or not trust.allows(module):
+            raise self._refusal(spec, f"it is defined in {module!r}")
+
+    def _fits(self, kind: type) -> bool:
+        return self.function or issubclass(kind, self.base)
+
+    def _is_one(self, made: Any) -> bool:
+        return isinstance(made, self.base)
+
+    def _returns_one(self, thing: Any) -> bool:
+        try:
+            result = typing.get_type_hints(thing).get("return")
+        except (TypeError, NameError, AttributeError):
+            return False
+        return isinstance(result, type) and issubclass(result, self.base)
+
+    def _refusal(self, spec: Spec, reason: str) -> ValueError:
+        wanted = f"a subclass of {self.base.__name__} or a factory of one"
+        if self.function:
+            wanted = f"a function that returns {self.base.__name__}"
+        return ValueError(
+            f"{self.kind}={str(spec)!r:.200}: expected {wanted}; {reason}"
+        )
+
+
+def vet_all(
+    tables: Mapping[str, Names[Any]],
+    texts: Iterable[tuple[str, str]],
+    trust: Trust,
+) -> None:
+    """Check the names of a file.
+
+    Args:
+        tables: the table of each kind.
+        texts: (kind, specs with commas between) of each text in the file.
+        trust: the file, and the modules that it may import.
+
+    Raises:
+        ValueError: as `Names.vet`.
+    """
+    found = [
+        (tables[kind], spec) for kind, text in texts for spec in _specs(text)
+    ]
+    for table, spec in found:  # nothing is imported before all are checked
+        for part in nested(spec):
+            trust.check(table.kind, part.name)
+    for table, spec in found:
+        table.vet(spec, trust)
+
+
+def _specs(text: str) -> Iterator[Spec]:
+    """Yield the specs of a text; none where it is no spec, which is refused on use."""
+    with contextlib.suppress(ValueError):
+        yield from parse_specs(text)
+    with contextlib.suppress(ValueError):
+        yield parse_spec(text)
+
+
+def _summary(thing: Any) -> str:
+    text = getattr(thing, "summary", None)
+    if not isinstance(text, str):
+        text = inspect.getdoc(thing) or ""
+    return text.strip().partition("\n")[0]
+
+
+def _described(thing: Any) -> str:
+    name = getattr(thing, "__qualname__", None)
+    kind = type(thing).__name__
+    if isinstance(thing, type):
+        kind = "class"
+    return f"the {kind} {name}" if name else f"an object of type {kind}"
+
+
+def _call(kind: str, spec: Spec, thing: Any, context: dict[str, Any]) -> Any:
+    """Call a class or factory with the settings of a spec and the context it asks for."""
+    try:
+        signature = inspect.signature(thing)
+    except (TypeError, ValueError):  # code without a signature
+        return thing(*spec.args, **spec.settings)
+    parameters = signature.parameters
+    given = {
+        name: value
+        for name, value in context.items()
+        if name in parameters and name not in spec.settings
+    }
+    rest = [p for p in parameters.values() if p.name not in given]
+    try:
+        bound = signature.replace(parameters=rest).bind(
+            *spec.args, **spec.settings
+        )
+    except TypeError as error:
+        known = ", ".join(p.name for p in rest) or "none"
+        raise ValueError(
+            f"{kind}={str(spec)!r:.200}: {error}: expected settings of "
+            f"{spec.name}: {known}"
+        ) from None
+    values = {**given, **bound.arguments}
+    ordered = {name: values[name] for name in parameters if name in values}
+    call = inspect.BoundArguments(signature, ordered)  # pyright: ignore[reportArgumentType]
+    return thing(*call.args, **call.kwargs)
