@@ -16,7 +16,7 @@ from bestreply.scores.references import Reference
 from bestreply.scores.returns import SCHEMA, Scores
 from bestreply.simulation.lineup import (
     Lineup,
-    fill_seats,
+    distinct_sets,
     join,
     name_opponents,
     player_name,
@@ -89,9 +89,9 @@ def evaluate_all(
     Args:
         game: the game.
         methods: players by the name of the method.
-        opponents: opponent sets, as `fill_seats` reads them. An opponent "self" is the
-            method itself; "self" alone is self-play, whose returns are means over the
-            seats.
+        opponents: opponent sets, as `fill_seats` reads them; of equal ones
+            (`distinct_sets`) the first. An opponent "self" is the method itself;
+            "self" alone is self-play, whose returns are means over the seats.
         episodes: episodes for each method and opponent set.
         seed: seed of play.
         chunk: episodes that are played as one batch, except of scripted methods.
@@ -103,7 +103,7 @@ def evaluate_all(
         ValueError: an unknown player, or an illegal action (player, seat, step).
     """
     seed = checked_seed(seed)
-    sets = [fill_seats(game, text) for text in opponents]
+    sets = list(distinct_sets(game, opponents).values())
     players = {
         name: make_player(player, game) for name, player in methods.items()
     }
@@ -157,8 +157,7 @@ def refer(
         The scores with their references.
     """
     references = {}
-    for text in opponents:
-        others = fill_seats(game, text)
+    for others in distinct_sets(game, opponents).values():
         reference = find_reference(
             game, name_opponents(others), others, layouts
         )

@@ -20,6 +20,9 @@ from bestreply.report import write_report
 from bestreply.run import Run, load_method, load_run
 from bestreply.scores.returns import Scores
 from bestreply.simulation.lineup import (
+    ALONE,
+    distinct_players,
+    distinct_sets,
     drawn_players,
     fill_seats,
     mixture_of,
@@ -45,10 +48,11 @@ def resolve(config: RunConfig) -> RunConfig:
         config: configuration of a run.
 
     Returns:
-        The configuration with players, opponent sets and settings of the method.
+        The configuration with players, distinct opponent sets and settings of the
+        method.
 
     Raises:
-        ValueError: settings that exclude each other.
+        ValueError: settings that exclude each other, or an unknown opponent.
     """
     method = load_method(config.method)
     config = method.configure(config)
@@ -62,6 +66,10 @@ def resolve(config: RunConfig) -> RunConfig:
     if not opponents:
         mixture = (mixture_of(players),) if len(players) > 1 else ()
         opponents = (*players, *mixture)
+    game = make_game(config.game)
+    opponents = tuple(distinct_sets(game, opponents))
+    if game.num_players == 1:
+        opponents = (ALONE,)
     return dataclasses.replace(
         config,
         collect=dataclasses.replace(config.collect, players=players),
@@ -215,18 +223,22 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
 def _methods(
     run: Run, config: RunConfig, agent: Player
 ) -> dict[str, Player | str]:
-    """Return the players that `evaluate.methods` names, but for `true_types`."""
+    """Return the players that `evaluate.methods` names, but for `true_types`.
+
+    Players that are equal but for their spelling are one method, at its first place.
+    """
     methods: dict[str, Player | str] = {}
-    for method in config.evaluate.methods:
+    names: list[str] = []
+    for method in map(str.strip, config.evaluate.methods):
         if method == "agent":
             methods["agent"] = agent
-        elif method == "data_players":
-            methods |= {name: name for name in config.collect.players}
         elif method == "uniform_others":
             if run.plans:
                 methods[method] = run.agent(opponents="uniform")
         elif method != "true_types":
-            methods[method] = method
+            data_players = method == "data_players"
+            names += config.collect.players if data_players else (method,)
+            methods |= {n: n for n in distinct_players(run.game, names)}
     return methods
 
 

@@ -39,7 +39,7 @@ from bestreply.opponents.rules import RuleOpponents
 from bestreply.planning.agent import Agent
 from bestreply.players.base import ScriptedPlayer
 from bestreply.players.zoo import make_player
-from bestreply.simulation.lineup import seat_players
+from bestreply.simulation.lineup import ALONE, distinct_sets, seat_players
 from bestreply.simulation.loop import PLANNING_CHUNK, Played, play
 from bestreply.types import ABSENT, Array, Episodes
 from bestreply.utils.console import meter
@@ -146,7 +146,7 @@ def decompose_regret(
     lost = np.stack([decisions.lost(a, agent.gamma) for a in actions], 1)
     parts = np.append(lost[:, :-1] - lost[:, 1:], lost[:, -1:], 1)
     return Regret(
-        opponents=", ".join(others),
+        opponents=", ".join(others) if names else ALONE,
         best=decisions.value[:, 0],
         parts=parts,
         returns=log.reward[:, :, 0].sum(1),
@@ -184,10 +184,10 @@ def diagnose_run(
     Raises:
         ValueError: as `decompose_regret` and `with_true_types`.
     """
-    sets = opponents or tuple(entry["name"] for entry in run.roster)
+    sets = opponents or tuple(str(entry["name"]) for entry in run.roster)
     agent, seed = run.agent(planner), derived_seed(run.config.seed, 3)
     entries = []
-    for text in sets:
+    for text in distinct_sets(run.game, sets):
         names = list(map(str, parse_specs(text)))
         player = (
             with_true_types(agent, run, names) if types == "true" else agent

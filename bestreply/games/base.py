@@ -93,6 +93,11 @@ class Game(abc.ABC):
         """[*obs_shape] bool: the entries of an observation that are 0 or 1."""
         return np.zeros(self.obs_shape, bool)
 
+    @property
+    def symmetric(self) -> bool:
+        """Whether the game treats all seats alike; True only where that is certain."""
+        return False
+
     # -- rules of a compiled game --------------------------------------------
 
     def start(self, key: PRNGKeyArray) -> PyTree:

@@ -193,6 +193,10 @@ class GridGame(Game):
     # -- sizes and names -------------------------------------------------------
 
     @property
+    def symmetric(self) -> bool:
+        return True
+
+    @property
     def cells(self) -> int:
         return self.height * self.width
 

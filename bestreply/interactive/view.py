@@ -26,7 +26,12 @@ from bestreply.players.base import ScriptedPlayer
 from bestreply.report.animation import write_gif
 from bestreply.report.view_page import render_view
 from bestreply.run import Run
-from bestreply.simulation.lineup import Lineup, fill_seats, name_opponents
+from bestreply.simulation.lineup import (
+    Lineup,
+    distinct_sets,
+    fill_seats,
+    name_opponents,
+)
 from bestreply.simulation.loop import Played
 from bestreply.types import ego_order
 from bestreply.utils.console import meter
@@ -158,7 +163,7 @@ def view_matches(
         Plain data, a game each.
     """
     agent, game = run.agent(planner), run.game
-    sets = [fill_seats(game, text) for text in opponents]
+    sets = list(distinct_sets(game, opponents).values())
     lineup, played = play_matches(game, agent, sets, seed, episodes, seat)
     names = [name_opponents(others) for others in sets for _ in range(episodes)]
     matches: list[dict[str, Any]] = [

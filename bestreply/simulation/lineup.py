@@ -1,7 +1,9 @@
 """Line-ups: the assignment of players to the seats of each match."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import dataclasses
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
@@ -14,7 +16,10 @@ from bestreply.players.base import Player
 from bestreply.players.scripted import Mixture
 from bestreply.players.zoo import make_player, standard_players
 from bestreply.utils.seeds import checked_seed
-from bestreply.utils.spec import SELF, Spec, parse_specs
+from bestreply.utils.spec import SELF, Spec, parse_spec, parse_specs
+
+ALONE = "none"
+"""Name of the opponent set of a game of one player."""
 
 
 class Lineup(NamedTuple):
@@ -123,19 +128,108 @@ def fill_seats(game: Game, opponents: str) -> list[Spec]:
         opponents: one spec for all other seats, or N-1 specs, comma-separated.
 
     Returns:
-        N-1 specs.
+        N-1 specs; none in a game of one player, whatever the one name is.
 
     Raises:
         ValueError: if the text names another number of opponents.
     """
     specs = list(parse_specs(opponents))
     others = game.num_players - 1
+    if not others and len(specs) > 1:
+        raise ValueError(
+            f"opponents={opponents!r}: expected {ALONE!r} for {game.name}, which "
+            "has no other seats"
+        )
     if len(specs) not in (1, others):
         raise ValueError(
             f"opponents={opponents!r}: expected 1 name (for all other seats) or "
             f"{others} names for {game.name}; got {len(specs)}"
         )
     return specs * others if len(specs) == 1 else specs
+
+
+def distinct_sets(
+    game: Game, opponents: Sequence[str]
+) -> dict[str, list[Spec]]:
+    """Return opponent sets, of equal ones the first.
+
+    Sets are equal if the same players sit in the same seats, however they are spelled:
+    with other spaces, with default settings written out, one by one. Where the game
+    treats seats alike, their order does not matter.
+
+    Args:
+        game: the game, of N seats.
+        opponents: opponent sets, as `fill_seats` reads them.
+
+    Returns:
+        The N-1 specs of each set, by its text.
+
+    Raises:
+        ValueError: if a set names another number of opponents or an unknown player.
+    """
+    known: set[Hashable] = set()
+    sets = {}
+    for text in opponents:
+        others = fill_seats(game, text)
+        key: Hashable = tuple(
+            SELF if is_self(spec) else player_key(make_player(spec, game, seat))
+            for seat, spec in enumerate(others, 1)
+        )
+        if game.symmetric:
+            key = frozenset(Counter(key).items())
+        if key not in known:
+            known.add(key)
+            sets[text] = others
+    return sets
+
+
+def distinct_players(game: Game, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of players, of equal players the first.
+
+    Args:
+        game: the game that they play.
+        names: specs of players.
+
+    Returns:
+        The specs, in normal form.
+
+    Raises:
+        ValueError: for an unknown player.
+    """
+    first: dict[Hashable, str] = {}
+    for spec in map(parse_spec, names):
+        first.setdefault(player_key(make_player(spec, game)), str(spec))
+    return tuple(first.values())
+
+
+def player_key(value: Any) -> Hashable:
+    """Return a key that is equal for players of equal settings, whatever their names.
+
+    Args:
+        value: a player, or a setting of one.
+
+    Returns:
+        The key.
+    """
+    if isinstance(value, Mixture):
+        total = sum(value.weights)
+        shares = [weight / total for weight in value.weights]
+        parts = zip(map(player_key, value.players), shares, strict=True)
+        return Mixture, frozenset(Counter(parts).items())
+    if isinstance(value, eqx.Module):
+        # The name of a player of this package says no more than its settings.
+        own = type(value).__module__ == Mixture.__module__
+        return type(value), *(
+            (field.name, player_key(getattr(value, field.name)))
+            for field in dataclasses.fields(value)
+            if not (own and field.name == "name")
+        )
+    if isinstance(value, tuple | list):
+        return tuple(map(player_key, value))
+    if eqx.is_array(value) or isinstance(value, np.ndarray):
+        array = np.asarray(value)
+        return array.shape, str(array.dtype), array.tobytes()
+    return value if isinstance(value, Hashable) else id(value)
 
 
 def seat_self(
@@ -169,9 +263,12 @@ def name_opponents(players: Sequence[str | Spec | Player]) -> str:
         players: the opponents.
 
     Returns:
-        ``"3 nearest_stag"`` if all have one name, else the comma-separated names.
+        ``"3 nearest_stag"`` if all have one name, else the comma-separated names;
+        `ALONE` without opponents.
     """
     names = [player_name(player) for player in players]
+    if not names:
+        return ALONE
     if len(set(names)) == 1:
         return f"{len(names)} {names[0]}"
     return ", ".join(names)

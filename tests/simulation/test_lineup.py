@@ -5,7 +5,10 @@ import pytest
 
 from bestreply import make_game, make_player
 from bestreply.simulation.lineup import (
+    ALONE,
     Lineup,
+    distinct_players,
+    distinct_sets,
     fill_seats,
     join,
     mixture_of,
@@ -112,3 +115,65 @@ def test_opponent_sets_by_name():
 def test_a_mixture_of_one_name_is_that_name():
     assert mixture_of(("random",)) == "random"
     assert mixture_of(("random", "grim")) == "mixture(random, grim)"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["nearest_stag", "nearest_stag ", "nearest_stag, nearest_stag"],
+        ["random, nearest_stag", "nearest_stag,random"],
+        ["noisy(random, 0.1)", "noisy( player=random,eps=.10 )"],
+        [
+            "mixture(random, nearest_hare)",
+            "mixture(nearest_hare, random, weights=(2, 2))",
+        ],
+        [
+            "switching(random, nearest_hare, random=True)",
+            f"switching(random, nearest_hare, random={HUNT.max_steps})",
+        ],
+        ["always(STAY)", f"always({HUNT.action_names.index('STAY')})"],
+        ["self", " self, self"],
+        ["random, self", "self, random"],
+    ],
+)
+def test_equal_opponent_sets_count_once(texts):
+    assert list(distinct_sets(HUNT, [*texts, "nearest_hare"])) == [
+        texts[0],
+        "nearest_hare",
+    ]
+
+
+def test_other_opponent_sets_stay():
+    texts = ["random", "self", "random, self", "random, nearest_stag"]
+    texts += ["noisy(random, 0.1)", "noisy(random, 0.2)", "nearest_hare"]
+    texts += ["mixture(random, nearest_hare)"]
+    texts += ["mixture(random, nearest_hare, weights=(1, 2))"]
+    texts += ["mixture(random, random, nearest_hare)"]
+    texts += ["switching(random, nearest_hare, step=2)"]
+    texts += ["switching(nearest_hare, random, step=2)"]
+    assert list(distinct_sets(HUNT, texts)) == texts
+    with pytest.raises(ValueError, match="nobody"):
+        distinct_sets(HUNT, ["random", "nobody"])
+
+
+def test_the_order_of_players_matters_where_seats_differ():
+    rows = ((0, 1), (2, 3)), ((4, 5), (6, 7))
+    game = make_game("matrix", payoffs=(rows, rows, rows))
+    texts = ["always_c, always_d", "always_d, always_c", "always(0), always(1)"]
+    assert list(distinct_sets(game, texts)) == texts[:2]
+
+
+def test_equal_players_count_once():
+    names = ["tit_for_tat", "always_c", " tit_for_tat", "always(0)", "grim"]
+    wanted = ("tit_for_tat", "always_c", "grim")
+    assert distinct_players(PD, names) == wanted
+
+
+def test_one_player_has_no_opponents():
+    game = make_game("stag_hunt(height=3, width=3, hunters=1, hares=2)")
+    assert fill_seats(game, "none") == []
+    assert name_opponents([]) == ALONE
+    assert list(distinct_sets(game, ["none", "random", "self"])) == ["none"]
+    with pytest.raises(ValueError, match="'none' for stag_hunt"):
+        fill_seats(game, "random, random")
+    assert seat_players(game, ["random"], 3, 0).seating.tolist() == [[0]] * 3
