@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     Literal,
@@ -22,6 +23,9 @@ from typing import (
 
 import msgspec
 
+from bestreply.utils.names import is_registered, spec_of
+from bestreply.utils.spec import parse_spec
+
 Count = Annotated[int, msgspec.Meta(ge=1)]
 CountOrZero = Annotated[int, msgspec.Meta(ge=0)]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
@@ -29,6 +33,26 @@ Weight = Annotated[float, msgspec.Meta(ge=0)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Probability = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+
+
+class Open(str):
+    """The kind of a field that takes names of others beside its own choices."""
+
+
+PlannerName = (
+    Literal["one_step", "expectimax", "mcts"] | Annotated[str, Open("planner")]
+)
+OpponentsName = (
+    Literal["types", "recurrent", "in_context", "level_k"]
+    | Annotated[str, Open("opponents")]
+)
+MethodName = (
+    Literal["agent", "behaviour_cloning", "iql", "ppo", "ppo_recurrent", "hop"]
+    | Annotated[str, Open("method")]
+)
+GameName = Annotated[str, Open("game")]
+if TYPE_CHECKING:  # a game object is written as its name
+    GameName = Any
 
 
 def _check_fields(config: Any) -> None:
@@ -54,6 +78,8 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         if isinstance(value, hint):  # type: ignore[arg-type]
             return value
         raise ValueError(f"{name}={value!r}: expected a table of settings")
+    if kind := _open_kind(hint):
+        return _checked_name(name, value, hint, kind)
     if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -65,13 +91,60 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         raise ValueError(f"{name}={value!r}: expected {expected}") from None
 
 
+def _open_kind(hint: Any) -> str | None:
+    """Return the kind of names that a field takes; None: it takes none of others."""
+    parts = (hint, *get_args(hint))
+    kinds = [k for p in parts for k in get_args(p) if isinstance(k, Open)]
+    return kinds[0] if kinds else None
+
+
+def _checked_name(name: str, value: Any, hint: Any, kind: str) -> str:
+    """Return a name; nothing is imported."""
+    if kind == "game" and hasattr(value, "settings"):
+        return _text_of(value)
+    choices = [c for p in get_args(hint) for c in get_args(p) if c is not str]
+    choices = [c for c in choices if not isinstance(c, Open)]
+    if not isinstance(value, str):
+        words = "text, or a game" if kind == "game" else "text"
+        raise ValueError(f"{name}={value!r:.200}: expected {words}")
+    if kind == "game" or value in choices or is_registered(kind, value):
+        return value
+    if ":" in value:
+        try:
+            parse_spec(value)
+        except ValueError as error:
+            raise ValueError(f"{name}={error}") from None
+        return value
+    one_of = _one_of(value, tuple(choices))
+    raise ValueError(
+        f"{name}={value!r:.200}: expected {one_of}, or module:attr of your own"
+    )
+
+
+def _text_of(game: Any) -> str:
+    spec = spec_of("game", game)
+    try:
+        same = parse_spec(str(spec)).name == spec.name
+    except ValueError:
+        same = False
+    if not same:
+        raise ValueError(
+            f"game={game!r:.200}: expected settings that can be written as text: "
+            "numbers, text, true or false, and lists of them"
+        )
+    return str(spec)
+
+
+def _one_of(value: Any, choices: tuple[Any, ...]) -> str:
+    close = difflib.get_close_matches(str(value), choices, 1)
+    hint_at = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"one of {', '.join(map(repr, choices))}{hint_at}"
+
+
 def _expectation(value: Any, hint: Any, message: str) -> str:
     """Return what a field accepts, in words."""
     if get_origin(hint) is Literal:
-        choices = get_args(hint)
-        close = difflib.get_close_matches(str(value), choices, 1)
-        hint_at = f" (did you mean {close[0]!r}?)" if close else ""
-        return f"one of {', '.join(map(repr, choices))}{hint_at}"
+        return _one_of(value, get_args(hint))
     if get_origin(hint) is tuple:
         return 'a list of strings, such as ["a", "b"]'
     types = {
@@ -138,11 +211,11 @@ class ModelConfig:
     """Type that the opponent model is conditioned on: none; the goal labelled in
     hindsight; the logged player; or a discrete code learned without labels
     (`bestreply.opponents.latent_codes`)."""
-    opponents: Literal["types", "recurrent", "in_context", "level_k"] = "types"
+    opponents: OpponentsName = "types"
     """Opponent model: Bayes' rule over `opponent_types`; a recurrent network;
     attention over the last steps, earlier episodes included
-    (`bestreply.opponents.sequence`); or Bayes' rule over these types and level-k
-    players (`bestreply.planning.level_k`)."""
+    (`bestreply.opponents.sequence`); Bayes' rule over these types and level-k
+    players (`bestreply.planning.level_k`); or module:Class."""
     context: Count = 64
     """Steps of each opponent that the attention reads. Only for opponents
     "in_context"."""
@@ -234,8 +307,9 @@ class TrainConfig:
 class PlannerConfig:
     """Planning."""
 
-    planner: Literal["one_step", "expectimax", "mcts"] = "one_step"
-    """One step; expectimax over `depth` steps; or Monte Carlo tree search."""
+    planner: PlannerName = "one_step"
+    """One step; expectimax over `depth` steps; Monte Carlo tree search; or
+    module:function."""
     world: Literal["learned", "true"] = "learned"
     """Model to plan in: the learned model, or the game itself (leaves still have
     the learned value)."""
@@ -330,14 +404,13 @@ class EvaluateConfig:
 class RunConfig:
     """One experiment from play to report."""
 
-    game: str = "stag_hunt(height=4, width=4, hunters=4, stags=1, hares=4, max_steps=15)"
-    """A game by name, with settings."""
+    game: GameName = "stag_hunt(height=4, width=4, hunters=4, stags=1, hares=4, max_steps=15)"
+    """A game by name, with settings; module:Class for one of your own."""
     seed: Seed = 0
     """Seed of all random draws."""
-    method: Literal[
-        "agent", "behaviour_cloning", "iql", "ppo", "ppo_recurrent", "hop"
-    ] = "agent"
-    """Method to train: the agent, or a baseline (`bestreply.baselines`)."""
+    method: MethodName = "agent"
+    """Method to train: the agent, a baseline (`bestreply.baselines`), or
+    module:Class."""
     collect: CollectConfig = field(default_factory=CollectConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
