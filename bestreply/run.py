@@ -1,10 +1,12 @@
 """A run: a directory with a configuration, provenance, checkpoints and results; and its method."""
 
 import abc
+import contextlib
 import dataclasses
 import importlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,8 +39,8 @@ from bestreply.training.trained_opponents import (
 )
 from bestreply.types import Episodes
 from bestreply.utils import checkpoint
-from bestreply.utils.console import fresh_path
-from bestreply.utils.files import write_json
+from bestreply.utils.console import fresh_path, warn
+from bestreply.utils.files import locked, make_folder, write_json
 from bestreply.utils.provenance import provenance
 
 RUN_FORMAT = 2
@@ -376,14 +378,15 @@ class Run:
 
         Raises:
             FileNotFoundError: there is no checkpoint.
-            ValueError: the checkpoint does not fit the configuration.
+            ValueError: the checkpoint does not fit the configuration, or none is
+                whole and finite.
         """
         shapes = eqx.filter_eval_shape(
             self.method.start, self.config, self.game, self.roster
         )
         folder = self.path / "checkpoints"
         return self.with_train_state(
-            checkpoint.load_checkpoint(folder, shapes)[1]
+            checkpoint.load_checkpoint(folder, shapes, finite=True)[1]
         )
 
     def with_train_state(self, train_state: PyTree) -> "Run":
@@ -395,8 +398,36 @@ class Run:
         return dataclasses.replace(self, train_state=train_state)
 
 
+@contextlib.contextmanager
+def claimed(path: str | Path | None, game: Game) -> Iterator[Path]:
+    """Give a run directory that no other process writes to meanwhile.
+
+    It is made where it is missing, and removed where it is still empty at the end.
+
+    Args:
+        path: the directory; None: a new one in ``runs/``.
+        game: the run's game, for the name of a new directory.
+
+    Returns:
+        A context manager that gives the directory.
+
+    Raises:
+        BlockingIOError: another process writes to it.
+    """
+    if path is None:
+        path = fresh_path("runs", game.name.replace(":", "-"))
+    path = Path(path)
+    make_folder(path)
+    with locked(path, wait=False):
+        try:
+            yield path
+        finally:
+            with contextlib.suppress(OSError):  # it holds files
+                path.rmdir()
+
+
 def open_run(
-    path: str | Path | None,
+    path: str | Path,
     config: RunConfig,
     data: Store,
     *,
@@ -406,10 +437,11 @@ def open_run(
     """Return the run directory that training on `data` writes to.
 
     Args:
-        path: the directory; None: a new one in ``runs/``.
+        path: the directory.
         config: configuration of the run.
         data: the dataset to train on.
-        resume: whether to continue the run in `path`, if there is one.
+        resume: whether to continue the run in `path`, if there is one; the settings
+            of its evaluation may differ.
         command: the command line, for provenance.
 
     Returns:
@@ -425,8 +457,6 @@ def open_run(
         raise ValueError(
             f"game={make_game(config.game)}: expected the game of the data, {game}"
         )
-    if path is None:
-        path = fresh_path("runs", game.name.replace(":", "-"))
     path = Path(path)
     if (path / "config.json").exists():
         if not resume:
@@ -450,9 +480,10 @@ def open_run(
             "fingerprint": data.fingerprint,
             "roster": list(data.roster),
             "episodes": data.manifest.episodes,
+            "path": os.path.relpath(data.path, path),
         },
     }
-    path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     write_json(path / "provenance.json", facts)
     write_json(path / "config.json", to_dict(config))
     return Run(path, config, game, facts)
@@ -464,7 +495,9 @@ def _resumed(path: Path, config: RunConfig, data: Store) -> Run:
         "Give the same, or another path, or remove this run to start again "
         "(bestreply sweep --restart-changed)"
     )
-    if changes := differences(run.config, config):
+    evaluation = config.evaluate
+    started = dataclasses.replace(run.config, evaluate=evaluation)
+    if changes := differences(started, config):
         raise ValueError(
             f"{path}: expected the configuration that the run was started with (then "
             f"and now: {'; '.join(changes)}). {remedy}"
@@ -473,7 +506,9 @@ def _resumed(path: Path, config: RunConfig, data: Store) -> Run:
         raise ValueError(
             f"{path}: expected the data that the run was started with. {remedy}"
         )
-    return run
+    if run.config != config:
+        write_json(path / "config.json", to_dict(config))
+    return dataclasses.replace(run, config=config)
 
 
 def check_format(path: Path, facts: dict[str, Any]) -> None:
@@ -523,7 +558,8 @@ def _read(path: Path) -> Run:
 def load_run(path: str | Path) -> Run:
     """Return a run with the networks of its newest checkpoint.
 
-    Safe to open: only arrays and JSON are read.
+    Safe to open: only arrays and JSON are read. A run whose training was interrupted
+    or diverged is loaded with a warning.
 
     Args:
         path: the run directory.
@@ -532,4 +568,10 @@ def load_run(path: str | Path) -> Run:
         ValueError: no run directory, or one of another format or game version.
         FileNotFoundError: the run has no checkpoint.
     """
-    return _read(Path(path)).restored()
+    run = _read(Path(path)).restored()
+    if not (run.path / "diagnostics.json").exists():
+        warn(
+            f"{run.path}: its training is not complete; the newest checkpoint is used. "
+            f"Continue: bestreply train --resume --out {run.path}"
+        )
+    return run

@@ -1,7 +1,8 @@
 """Training: from a dataset to a run, by the method that the configuration names."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -10,19 +11,25 @@ from jaxtyping import PyTree
 
 from bestreply.config import RunConfig, to_dict
 from bestreply.data.store import Store
+from bestreply.data.validate import validate
 from bestreply.replay.moa_buffer import BufferState, fill
-from bestreply.run import Run, load_method, open_run
+from bestreply.run import Run, claimed, load_method, open_run
+from bestreply.training.divergence import Diverged, check_measures
 from bestreply.training.metrics_log import MetricsLog
 from bestreply.training.phases import stack, unstack
 from bestreply.types import Episodes
 from bestreply.utils import checkpoint
 from bestreply.utils.compilation import cache_compilations
-from bestreply.utils.files import write_json
+from bestreply.utils.files import remove_leftovers, write_json
 
 HOLDOUT_FRACTION = 0.1
 """Fraction of the episodes that is kept for diagnostics."""
 HELD_OUT_STREAM = 1_299_709
 """Number of the stream of random draws that chooses held-out episodes."""
+MAX_RETURN = 1e15
+"""Largest absolute sum of rewards of an episode: float32 holds sums of its squares."""
+SHOWN_PROBLEMS = 5
+"""Problems of a dataset that an error shows."""
 
 
 def split_episodes(
@@ -58,6 +65,48 @@ def split_episodes(
         jax.tree.map(lambda x: x[~held_out], episodes),
         jax.tree.map(lambda x: x[held_out], episodes),
     )
+
+
+_valid_data: set[str] = set()  # fingerprints of datasets that were validated
+
+
+def check_data(data: Store) -> None:
+    """Refuse a dataset that `bestreply data validate` refuses.
+
+    Args:
+        data: the dataset; one of the same fingerprint is validated once a process.
+
+    Raises:
+        ValueError: the dataset has errors; the first ones are listed.
+    """
+    if data.fingerprint in _valid_data:
+        return
+    if problems := validate(data.path):
+        lines = [str(problem) for problem in problems[:SHOWN_PROBLEMS]]
+        raise ValueError(
+            f"{data.path}: expected a valid dataset ('bestreply data validate "
+            f"{data.path}' lists all errors):\n" + "\n".join(lines)
+        )
+    _valid_data.add(data.fingerprint)
+
+
+def check_rewards(data: Store, episodes: Episodes) -> None:
+    """Refuse rewards whose squares float32 cannot sum.
+
+    Args:
+        data: the dataset, for the error.
+        episodes: its episodes.
+
+    Raises:
+        ValueError: the rewards of an episode sum to more than `MAX_RETURN`.
+    """
+    reward = np.abs(np.asarray(episodes.reward, np.float64))
+    total = reward.sum(1).max(initial=0)
+    if not total <= MAX_RETURN:
+        raise ValueError(
+            f"{data.path}: rewards of an episode sum to {total:.2g}: expected at most "
+            f"{MAX_RETURN:g}, as float32 sums their squares. Scale the rewards"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,12 +149,44 @@ class Training:
             self.run.path / "checkpoints", self.made(train_state), train_state
         )
 
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Add run, rewards and kept checkpoint to the error of a training that diverges.
+
+        The metrics logged so far are then written. After any error the log is released.
+
+        Raises:
+            Diverged: with the additions.
+        """
+        try:
+            yield
+        except Diverged as error:
+            self.log.close()
+            raise Diverged(self._explanation(error)) from None
+        finally:
+            self.log.release()
+
+    def _explanation(self, error: Diverged) -> str:
+        rewards = np.asarray(self.buffer.episodes.reward)
+        folder = self.run.path / "checkpoints"
+        steps = checkpoint.list_checkpoints(folder)
+        kept = "no checkpoint was written"
+        if steps:
+            kept = (
+                f"the checkpoint of {steps[-1]} updates is finite and is kept"
+            )
+        return (
+            f"{self.run.path}: training diverged. {error}; rewards here are up to "
+            f"{np.abs(rewards).max(initial=0):.3g}. {kept.capitalize()}; --resume with "
+            "the same settings fails at the same update"
+        )
+
 
 def open_training(
     data: Store,
     config: RunConfig,
     *,
-    path: str | Path | None = None,
+    path: str | Path,
     start: Run | None = None,
     resume: bool = False,
     command: str | None = None,
@@ -123,8 +204,11 @@ def open_training(
     """
     method = load_method(config.method)
     config = method.configure(config)
-    run = open_run(path, config, data, resume=resume, command=command)
+    check_data(data)
     all_episodes = data.episodes()
+    check_rewards(data, all_episodes)
+    run = open_run(path, config, data, resume=resume, command=command)
+    remove_leftovers(run.path)
     episodes, held_out = split_episodes(
         all_episodes, HOLDOUT_FRACTION, config.seed
     )
@@ -173,26 +257,41 @@ def train(
 
     Raises:
         FileExistsError: there is a run in `path`, and `resume` is not set.
+        BlockingIOError: another process writes to `path`.
         ValueError: settings that exclude each other; another game than the dataset's;
-            fewer than 2 episodes; `resume` finds another configuration or other data.
+            fewer than 2 episodes; a dataset with errors; `resume` finds another
+            configuration or other data.
+        Diverged: a loss, a parameter or a measure is not finite; the newest checkpoint
+            is finite.
     """
     cache_compilations()
-    training = open_training(
-        data, config, path=path, start=start, resume=resume, command=command
-    )
-    method = training.run.method
-    train_state = method.fit(
-        training.run,
-        training.buffer,
-        training.train_state,
-        training.save,
-        training.log.write,
-    )
-    run = training.run.with_train_state(train_state)
-    diagnostics = method.diagnose(run, training.held_out)
-    write_json(run.path / "diagnostics.json", diagnostics)
-    training.log.close()
-    return run
+    with claimed(path, data.game()) as folder:
+        training = open_training(
+            data,
+            config,
+            path=folder,
+            start=start,
+            resume=resume,
+            command=command,
+        )
+        method = training.run.method
+        with training.explained():
+            train_state = method.fit(
+                training.run,
+                training.buffer,
+                training.train_state,
+                training.save,
+                training.log.write,
+            )
+            run = training.run.with_train_state(train_state)
+            diagnostics = method.diagnose(run, training.held_out)
+            check_measures(
+                diagnostics,
+                f"Lower train.learning_rate={config.train.learning_rate:g}",
+            )
+        write_json(run.path / "diagnostics.json", diagnostics)
+        training.log.close()
+        return run
 
 
 def train_together(trainings: Sequence[Training]) -> None:
@@ -205,6 +304,10 @@ def train_together(trainings: Sequence[Training]) -> None:
     Args:
         trainings: runs of one configuration with different seeds, which have made the
             same number of updates.
+
+    Raises:
+        Diverged: a number of some seeds is not finite; the error names them. All seeds
+            keep their newest checkpoint, and can be trained one by one.
     """
     first = trainings[0].run
     seeds = [training.run.config.seed for training in trainings]
@@ -219,13 +322,17 @@ def train_together(trainings: Sequence[Training]) -> None:
             own = {name: numbers[row] for name, numbers in values.items()}
             training.log.write(phase, update, own)
 
-    first.method.fit(
-        first,
-        stack([training.buffer for training in trainings]),
-        stack([training.train_state for training in trainings]),
-        save,
-        write,
-        seeds,
-    )
-    for training in trainings:
-        training.log.close()
+    try:
+        first.method.fit(
+            first,
+            stack([training.buffer for training in trainings]),
+            stack([training.train_state for training in trainings]),
+            save,
+            write,
+            seeds,
+        )
+        for training in trainings:
+            training.log.close()
+    finally:
+        for training in trainings:
+            training.log.release()

@@ -23,6 +23,7 @@ from bestreply.replay.moa_buffer import BufferState
 from bestreply.run import Run
 from bestreply.simulation.lineup import drawn_players, seat_players
 from bestreply.simulation.loop import play
+from bestreply.training.divergence import check_finite
 from bestreply.training.phases import Seeds, Write, updates_made
 from bestreply.training.state import trainable
 from bestreply.types import ABSENT, Array, Episodes, ego_order
@@ -36,6 +37,8 @@ MINIBATCHES = 4
 """Gradient steps in an epoch."""
 LEARNING_RATE = 1e-3
 """Initial learning rate of Adam; it decays linearly to 0 with the budget."""
+FIXED_RATE = "PPO's learning rate is fixed; scale the rewards of the game"
+"""Advice where training diverges."""
 CLIP_RATIO = 0.2
 """Largest deviation of a probability ratio from 1 in the surrogate."""
 ENTROPY_WEIGHT = 0.01
@@ -118,6 +121,9 @@ class PPO(PolicyMethod):
 
         Returns:
             The trained state.
+
+        Raises:
+            Diverged: a metric or a parameter is not finite after a round.
         """
         config, budget = run.config, run.provenance["env_steps"]
         played = int(train_state.env_steps)
@@ -132,6 +138,9 @@ class PPO(PolicyMethod):
                 played, number = played + steps, int(train_state.updates)
                 values = {name: float(x) for name, x in metrics.items()}
                 write("policy", number, values, played)
+                check_finite(
+                    "policy", number, number, values, train_state, FIXED_RATE
+                )
                 if number % save_every == 0 or played >= budget:
                     save(train_state)
                 progress.advance(steps)

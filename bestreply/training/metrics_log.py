@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bestreply.training.event_file import EventFile, rewrite
 from bestreply.utils.files import replacing, write_text
 
 SCHEMA = pa.schema(
@@ -53,12 +54,13 @@ class MetricsLog:
             config: the configuration that is sent there.
 
         Raises:
-            ValueError: the package wandb is asked for and not installed.
+            ValueError: the package wandb is asked for and not installed, or a file of
+                metrics is damaged.
         """
         self.path = folder / "metrics.parquet"
         earlier = []
         if previous is not None:
-            earlier = pq.read_table(previous / "metrics.parquet").to_pylist()
+            earlier = _read(previous / "metrics.parquet")
         self._folder, self._updates = folder / "tensorboard", updates
         self._first_step = max((r["env_steps"] for r in earlier), default=0)
         self._last_step = env_steps
@@ -67,14 +69,17 @@ class MetricsLog:
         }
         self._rows = earlier
         if self.path.exists():
-            self._rows = pq.read_table(self.path).to_pylist()
-        self._writer = None
+            self._rows = _read(self.path)
+        self._blocks = _count_blocks(self._rows)
+        self._events: EventFile | None = None
         self._wandb = (
             start_wandb(wandb, folder, config or {}) if wandb else None
         )
 
     def rewind(self, made: Mapping[str, int]) -> None:
         """Drop the metrics that were logged after the checkpoint training continues from.
+
+        The event files of TensorBoard are written anew, so that they hold the same rows.
 
         Args:
             made: updates of each phase at the checkpoint.
@@ -86,8 +91,11 @@ class MetricsLog:
         self._rows = [
             row
             for row in self._rows
-            if row["update"] <= last[_phase_of(row["name"])]
+            if row["update"] <= last.get(_phase_of(row["name"]), 0)
         ]
+        self._blocks = _count_blocks(self._rows)
+        if self._rows or self._folder.exists():
+            rewrite(self._folder, self._rows)
 
     def write(
         self,
@@ -119,14 +127,14 @@ class MetricsLog:
             }
             for name, value in values.items()
         ]
-        if self._writer is None:
-            from tensorboardX import SummaryWriter
-
-            self._writer = SummaryWriter(str(self._folder))
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, env_steps)
+        if self._events is None:
+            self._events = EventFile(self._folder)
+        self._events.write(values, env_steps)
         if self._wandb is not None:
-            self._wandb.log({**values, "env_steps": env_steps})
+            # A resumed run logs some blocks again: wandb drops a step that it has.
+            block = {**values, "env_steps": env_steps}
+            self._wandb.log(block, step=self._blocks)
+        self._blocks += 1
 
     def flush(self) -> None:
         """Write the metrics logged so far to the Parquet file."""
@@ -136,18 +144,37 @@ class MetricsLog:
     def close(self) -> None:
         """Write the metrics and close all writers."""
         self.flush()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self.release()
         if self._wandb is not None:
             self._wandb.finish()
             self._wandb = None
+
+    def release(self) -> None:
+        """Close the event file; nothing else is written."""
+        if self._events is not None:
+            events, self._events = self._events, None
+            events.close()
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        return pq.read_table(path).cast(SCHEMA).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{path}: expected the metrics of a run: {reason}. Remove the file to "
+            "continue without earlier metrics"
+        ) from error
 
 
 def _phase_of(name: str) -> str:
     """Return the phase of a metric: metrics of `opponents` are named opponent/..."""
     prefix = name.partition("/")[0]
     return "opponents" if prefix == "opponent" else prefix
+
+
+def _count_blocks(rows: list[dict[str, Any]]) -> int:
+    return len({(row["update"], _phase_of(row["name"])) for row in rows})
 
 
 def _last_update(rows: list[dict[str, Any]], phase: str) -> int:

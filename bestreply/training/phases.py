@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int32, Key, PyTree
 
 from bestreply.config import RunConfig
+from bestreply.training.divergence import check_finite
 from bestreply.utils.console import meter
 
 State = TypeVar("State")
@@ -113,6 +114,10 @@ def run_phase(
 
     Returns:
         The train state after the last update of the phase.
+
+    Raises:
+        Diverged: a metric or a parameter is not finite after a block; the block is
+            logged, and no checkpoint is written.
     """
     total = getattr(config.train, phase.counter)
     made = updates_made(train_state, phase.counter)
@@ -139,6 +144,15 @@ def run_phase(
                 for name, value in metrics.items()
             }
             write(phase.name, made, values)
+            check_finite(
+                phase.name,
+                made - block + 1,
+                made,
+                values,
+                train_state,
+                f"Lower train.learning_rate={config.train.learning_rate:g}",
+                seeds,
+            )
             if made % save_every < block or made == total:
                 save(train_state)
                 data = None

@@ -12,7 +12,12 @@ import numpy as np
 from jaxtyping import PyTree
 
 from bestreply.utils.console import warn
-from bestreply.utils.files import remove, replacing
+from bestreply.utils.files import (
+    make_folder,
+    remove,
+    remove_leftovers,
+    write_bytes,
+)
 
 Tree = TypeVar("Tree", bound=PyTree)
 
@@ -40,18 +45,20 @@ def save_checkpoint(
 
     Returns:
         The file, ``folder/STEP.safetensors``.
-    """
-    from safetensors.numpy import save_file
 
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    Raises:
+        OSError: it cannot be written; the error names it, and older checkpoints stay.
+    """
+    from safetensors.numpy import save
+
+    folder = make_folder(folder)
+    remove_leftovers(folder)
     leaves = jax.device_get(jax.tree.leaves(tree))
     arrays = {
         str(i): np.array(leaf, order="C") for i, leaf in enumerate(leaves)
     }
     path = _file(folder, step)
-    with replacing(path) as beside:
-        save_file(arrays, beside, metadata={"sha256": _digest(arrays)})
+    write_bytes(path, save(arrays, metadata={"sha256": _digest(arrays)}))
     for old in list_checkpoints(folder)[:-keep]:
         remove(_file(folder, old))
     return path
@@ -73,7 +80,11 @@ def list_checkpoints(folder: str | Path) -> list[int]:
 
 
 def load_checkpoint(
-    folder: str | Path, like: Tree, step: int | None = None
+    folder: str | Path,
+    like: Tree,
+    step: int | None = None,
+    *,
+    finite: bool = False,
 ) -> tuple[int, Tree]:
     """Return the step and the arrays of the newest whole checkpoint.
 
@@ -84,6 +95,7 @@ def load_checkpoint(
         like: PyTree of arrays or of `jax.ShapeDtypeStruct`; only its structure,
             shapes and types are read.
         step: the checkpoint to read; None: the newest.
+        finite: skip checkpoints with numbers that are not finite, like damaged ones.
 
     Returns:
         The step, and the arrays in the structure of `like`.
@@ -103,7 +115,12 @@ def load_checkpoint(
     damaged: list[str] = []
     for number in [step] if step is not None else steps[::-1]:
         try:
-            arrays = _read(_file(Path(folder), number), leaves)
+            path = _file(Path(folder), number)
+            arrays = _read(path, leaves)
+            if finite and not all(map(_is_finite, arrays)):
+                raise DamagedCheckpoint(
+                    f"{path} holds numbers that are not finite: training diverged"
+                )
         except DamagedCheckpoint as error:
             damaged.append(str(error))
             continue
@@ -150,6 +167,10 @@ def _read(path: Path, like: list[jax.ShapeDtypeStruct]) -> list[np.ndarray]:
                 _misfit(path, f"array {name} is {is_there}, not {is_expected}")
             )
     return list(arrays.values())
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
 def _misfit(path: Path, why: str) -> str:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import threading
 import uuid
@@ -17,6 +18,8 @@ try:
 except ImportError:  # Windows: no lock, see `locked`
     fcntl = None
 
+LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+"""Names of the temporary files of `replacing`."""
 _held = threading.local()
 """`folders`: device and inode of each folder that this thread has locked."""
 
@@ -41,7 +44,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
+    with naming(path, beside):
         try:
             yield beside
             _sync(beside)
@@ -49,10 +52,67 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             sync_folder(path.parent)
         finally:
             beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path, *aliases: Path) -> Iterator[None]:
+    """Give an OSError of the block the name of the file that was written.
+
+    Libraries raise errors without a file, or with their own words for a full disk.
+
+    Args:
+        path: the file that the block writes.
+        aliases: temporary names of the file.
+
+    Returns:
+        A context manager.
+
+    Raises:
+        OSError: as in the block; the error names `path`, or another file that is no
+            alias.
+    """
+    try:
+        yield
     except OSError as error:
-        if error.errno is None or error.filename == str(path):
+        named = [None, *map(str, aliases)]
+        if error.filename not in named:
             raise
-        raise type(error)(error.errno, error.strerror, str(path)) from error
+        if error.errno is None:
+            raise OSError(f"{path}: {error}") from error
+        reason = os.strerror(error.errno)
+        raise type(error)(error.errno, reason, str(path)) from error
+
+
+def make_folder(path: str | os.PathLike) -> Path:
+    """Make a folder and the missing ones around it, and bring their names to the disk.
+
+    Args:
+        path: the folder; it may exist.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileExistsError: there is a file of this name.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        if path.parent != path:
+            make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+    return path
+
+
+def remove_leftovers(folder: str | os.PathLike) -> None:
+    """Remove the temporary files that killed processes left in a folder.
+
+    Args:
+        folder: a folder that no other process writes to; it may be missing.
+    """
+    for path in Path(folder).glob(".*.tmp"):
+        if LEFTOVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:

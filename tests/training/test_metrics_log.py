@@ -15,8 +15,8 @@ def wandb(monkeypatch):
     class Run(list):
         define_metric = finish = lambda self, *_, **__: None
 
-        def log(self, values):
-            self.append(values)
+        def log(self, values, step):
+            self.append(values | {"step": step})
 
     module = types.ModuleType("wandb")
     module.runs = []
@@ -37,8 +37,8 @@ def test_a_resumed_run_continues_its_run_of_wandb(wandb, tmp_path):
         log.write("world", update, {"world/obs": 0.5})
         log.close()
     (first, rows), (second, later_rows) = wandb.runs
-    assert rows == [{"world/obs": 0.5, "env_steps": 50}]
-    assert later_rows == [{"world/obs": 0.5, "env_steps": 100}]
+    assert rows == [{"world/obs": 0.5, "env_steps": 50, "step": 0}]
+    assert later_rows == [{"world/obs": 0.5, "env_steps": 100, "step": 1}]
     assert first["project"] == "project" and first["config"] == {"seed": 3}
     assert first["dir"] == str(tmp_path)
     assert first["id"] == second["id"] and first["resume"] == "allow"
