@@ -1,7 +1,6 @@
 """The manifest of a dataset, `manifest.json`, read as untrusted data."""
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -12,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from bestreply.data.problem import Problem
+from bestreply.utils.checks import shown
 from bestreply.utils.spec import tuples
+from bestreply.utils.untrusted import read_json
 
 FORMAT = 1
 """Version of the dataset format that this library writes, and the newest that it reads."""
@@ -20,7 +21,12 @@ FORMAT = 1
 FILE = "manifest.json"
 PART_NAME = re.compile(r"part-[0-9]{5,9}\.parquet")
 MAX_LIST_SIZE = 2**31  # entries of a list in Parquet
-MAX_SECONDS = 1e12
+MAX_AXES = 32  # of an observation; episode, step and seat come before them
+MAX_STEPS = 2**31 - 1  # column step is int32
+MAX_SEATS = 2**15 - 1  # column seat is int16
+MAX_PLACES = 2**62  # episodes x steps x seats, numbers of int64
+MAX_NAME = 10_000  # characters, as in `bestreply.utils.spec`
+MIN_SECONDS, MAX_SECONDS = 1e-9, 1e12
 MEND = "Restore the manifest from a copy, or collect the data again"
 
 
@@ -168,15 +174,13 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, list[Problem]]:
     Returns:
         The manifest, or None if it is unusable, and its errors.
     """
-    path = folder / FILE
-    if not path.is_file():
+    try:
+        raw = read_json(folder / FILE)
+    except (FileNotFoundError, NotADirectoryError):
         what = f"there is no {FILE} in this folder"
         mend = "Give the folder that `collect` printed"
         return None, [Problem("no_manifest", str(folder), what, mend)]
-    try:
-        text = path.read_text("utf-8")
-        raw = json.loads(text, parse_constant=_refuse_constant)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         what = f"it cannot be read as JSON ({error})"
         return None, [Problem("bad_manifest", FILE, what, MEND)]
     problems = list(_check(raw))
@@ -192,10 +196,6 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, list[Problem]]:
     values |= {"roster": tuple(raw["roster"]), "parts": parts}
     manifest = Manifest(**values)
     return manifest, list(_check_counts(manifest, raw["totals"]))
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 # -- checks of fields ----------------------------------------------------------
@@ -217,10 +217,22 @@ def _is_positive(value: Any) -> bool:
     return _is_count(value) and value > 0
 
 
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_NAME
+
+
+def _are_names(value: Any) -> bool:
+    return _is_list(value, _is_name) and len(set(value)) == len(value)
+
+
+def _is_at_most(limit: int) -> Callable[[Any], bool]:
+    return lambda value: _is_positive(value) and value <= limit
+
+
 def _is_named(value: Any) -> bool:
     return (
         isinstance(value, dict)
-        and isinstance(value.get("name"), str)
+        and _is_name(value.get("name"))
         and _is_count(value.get("version"))
     )
 
@@ -230,7 +242,9 @@ def _is_game(value: Any) -> bool:
 
 
 def _is_seconds(value: Any) -> bool:
-    return _is_a(value, int | float) and 0 <= value < MAX_SECONDS
+    return _is_a(value, int | float) and (
+        value == 0 or MIN_SECONDS <= value < MAX_SECONDS
+    )
 
 
 def _is_digest(value: Any) -> bool:
@@ -242,7 +256,11 @@ def _is_list(value: Any, check: Callable[[Any], bool]) -> bool:
 
 
 def _is_shape(value: Any) -> bool:
-    return _is_list(value, _is_positive) and math.prod(value) < MAX_LIST_SIZE
+    return (
+        _is_list(value, _is_positive)
+        and len(value) <= MAX_AXES
+        and math.prod(value) < MAX_LIST_SIZE
+    )
 
 
 def _instance(kind: type) -> Callable[[Any], bool]:
@@ -261,19 +279,22 @@ FIELDS: dict[str, Check] = {
     "bestreply": (_is_text, "the library's version as text"),
     "game": (_is_game, "{name: text, version: int, settings: {...}}"),
     "num_players": (
-        lambda v: _is_positive(v) and v < MAX_LIST_SIZE,
-        POSITIVE[1],
+        _is_at_most(MAX_SEATS),
+        f"an int, at least 1 and at most {MAX_SEATS}",
     ),
-    "max_steps": POSITIVE,
+    "max_steps": (
+        _is_at_most(MAX_STEPS),
+        f"an int, at least 1 and at most {MAX_STEPS}",
+    ),
     "obs_shape": (
         _is_shape,
-        "a list of ints, each at least 1, with a product below 2^31",
+        f"a list of ints, each at least 1, at most {MAX_AXES}, with a product below 2^31",
     ),
     "actions": (
-        lambda v: v and _is_list(v, _is_text),
-        "a list of at least one name",
+        lambda v: v and _are_names(v),
+        "a list of at least one name, all different",
     ),
-    "goals": (lambda v: _is_list(v, _is_text), "a list of names"),
+    "goals": (_are_names, "a list of names, all different"),
     "roster": (
         lambda v: v and _is_list(v, _is_named),
         "a list of at least one {name: text, version: int}",
@@ -288,7 +309,9 @@ PART_FIELDS: dict[str, Check] = {
     "episodes": POSITIVE,
     "first_episode": COUNT,
     "sha256": (_is_digest, "64 hexadecimal digits"),
-    "seed": _or_null((_instance(int), "an int")),
+    "seed": _or_null(
+        (lambda v: _is_a(v, int) and abs(v) < MAX_PLACES, "an int")
+    ),
     "command": _or_null((_is_text, "text")),
     "created": (_is_text, "a time as text"),
 }
@@ -328,7 +351,7 @@ def _check_part(part: dict[str, Any], where: str) -> Iterator[Problem]:
         yield Problem(
             "part_name",
             where,
-            f"file={name!r:.120}: expected a name such as {part_name(0)} in the dataset's own folder",
+            f"file={shown(name)}: expected a name such as {part_name(0)} in the dataset's own folder",
             "No other file is opened. Rename the part if the dataset is yours, else do not trust it",
         )
 
@@ -339,7 +362,7 @@ def _check_fields(
     for name, (check, condition) in checks.items():
         if name in raw and check(raw[name]):
             continue
-        value = f"{raw[name]!r:.80}" if name in raw else "(missing)"
+        value = shown(raw[name]) if name in raw else "(missing)"
         what = f"{name}={value}: expected {condition}"
         yield Problem("bad_manifest", where, what, MEND)
 
@@ -351,7 +374,7 @@ def _check_counts(
     mend = "Restore the manifest, or a part that was removed, from a copy"
     for name, count in manifest.totals.items():
         if totals.get(name) != count:
-            what = f"{name}={totals.get(name)!r:.40}: expected {count}, the sum over the parts"
+            what = f"{name}={shown(totals.get(name))}: expected {count}, the sum over the parts"
             yield Problem("counts", f"{FILE}: totals", what, mend)
     episodes = 0
     files = set()
@@ -363,5 +386,28 @@ def _check_counts(
         if part.first_episode != episodes:
             what = f"first_episode={part.first_episode}: expected {episodes}, the episodes of the parts before it"
             yield Problem("counts", where, what, mend)
+        yield from _check_part_counts(manifest, part, where)
         episodes += part.episodes
         files.add(part.file)
+    places = episodes * (manifest.max_steps + 2) * manifest.num_players
+    if places >= MAX_PLACES:
+        what = f"{places} places of rows: expected fewer than 2^62"
+        yield Problem("counts", FILE, what, mend)
+
+
+def _check_part_counts(
+    manifest: Manifest, part: Part, where: str
+) -> Iterator[Problem]:
+    """Yield counts that contradict each other: every step has a row, every episode a step."""
+    limits = {
+        "steps": (part.episodes, part.episodes * manifest.max_steps),
+        "rows": (part.steps, part.steps * manifest.num_players),
+    }
+    for name, (low, high) in limits.items():
+        count = getattr(part, name)
+        if not low <= count <= high:
+            what = (
+                f"{name}={count}: expected {low} to {high}, by the other counts"
+            )
+            mend = "Restore the manifest from a copy"
+            yield Problem("counts", where, what, mend)

@@ -9,10 +9,8 @@ import pyarrow as pa
 
 from bestreply.data.manifest import Manifest
 from bestreply.data.problem import LOGGER, RESTORE, SHOWN, Problem, Report
+from bestreply.data.reading import PROB_SLACK
 from bestreply.data.rows import to_numpy
-
-PROB_SLACK = 1e-5
-"""Largest excess of a probability over 1: a softmax in float32 is not exact."""
 
 HASH_ROWS = 4096
 """Rows that are hashed at once; they fit into the cache."""

@@ -15,7 +15,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +34,23 @@ from bestreply.data.manifest import (
     read_manifest,
 )
 from bestreply.data.problem import Report
+from bestreply.data.reading import (
+    TEXTS,
+    RowError,
+    check_ranges,
+    check_size,
+    conform,
+    read_groups,
+)
 from bestreply.data.row_checks import check_rows, digest
 from bestreply.data.summary import describe, summarise
 from bestreply.data.validate import schema_problems
 from bestreply.utils.files import locked, replacing, sha256, write_json
+from bestreply.utils.names import spec_of
+from bestreply.utils.parquet import open_parquet
+from bestreply.utils.spec import Spec, tuples
+from bestreply.utils.trust import from_file
+from bestreply.utils.untrusted import check_regular
 
 if TYPE_CHECKING:
     from bestreply.games.base import Game
@@ -75,14 +88,15 @@ def create_store(
     with locked(path):
         if not (path / FILE).exists():
             write_json(path / FILE, manifest.to_json())
-            return Store(path, manifest)
+            return Store(path, manifest, game)
     if not append:
         raise FileExistsError(
             f"path={path}: expected no dataset there. Give another path, or append=True to add to it"
         )
-    store = open_store(path)
-    _refuse_difference(store.manifest.identity, manifest.identity, path)
-    return store
+    known = open_store(path).manifest
+    manifest = _new_manifest(game, roster, known)
+    _refuse_difference(known.identity, manifest.identity, path)
+    return Store(path, known, game)
 
 
 def open_store(path: str | os.PathLike) -> "Store":
@@ -112,9 +126,12 @@ def open_store(path: str | os.PathLike) -> "Store":
 class Store:
     """A dataset on disk: its folder, `path`, and its `manifest`."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, game: "Game | None" = None
+    ) -> None:
         self.path = path
         self.manifest = manifest
+        self._game = game  # where this process has it
 
     def __repr__(self) -> str:
         m = self.manifest
@@ -141,25 +158,66 @@ class Store:
         text = json.dumps(facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def game(self) -> "Game":
-        """Make the game from the recorded name and settings.
+    def game(
+        self,
+        make: "Game | Callable[..., Game] | None" = None,
+        *,
+        allow_import: Sequence[str] = (),
+    ) -> "Game":
+        """Return the game from the recorded name and settings.
+
+        Args:
+            make: the game itself, or its class, called with the recorded settings;
+                None: the game that the name stands for.
+            allow_import: modules or packages that the name may import. A dataset from
+                elsewhere can name any module.
 
         Returns:
             The game.
 
         Raises:
-            ValueError: no such game is registered (make it in your own code), or its
-                version or shapes differ from those recorded.
+            ValueError: the name needs `make`, or a module that is not allowed; or the
+                version or shapes of the game differ from those recorded.
         """
-        from bestreply.games import make_game
+        from bestreply.games.base import Game
+        from bestreply.games.registry import game_in_file
 
         recorded = self.manifest.game
-        game = make_game(recorded["name"], **recorded["settings"])
-        current = _new_manifest(game, self.roster).identity
-        _refuse_difference(
-            self.manifest.identity, current, self.path, "make_game returns"
-        )
+        if make is None and self._game is not None:
+            return self._game
+        if make is None:
+            trust = from_file(self.path, allow_import)
+            game = game_in_file(recorded["name"], recorded["settings"], trust)
+        elif isinstance(make, Game):
+            game = make
+        else:
+            game = make(**tuples(recorded["settings"]))
+        self._check_game(game)
         return game
+
+    def is_of(self, game: "Game") -> bool:
+        """Return whether the recorded name and settings are those of a game.
+
+        Args:
+            game: the game.
+        """
+        recorded = self.manifest.game
+        names = (spec_of("game", game).name, game.name)
+        return recorded["name"] in names and recorded["settings"] == plain(
+            game.settings
+        )
+
+    @property
+    def game_text(self) -> str:
+        """The recorded name and settings as text."""
+        recorded = self.manifest.game
+        return str(Spec(recorded["name"], (), tuples(recorded["settings"])))
+
+    def _check_game(self, game: "Game") -> None:
+        current = _new_manifest(game, self.roster, self.manifest).identity
+        _refuse_difference(
+            self.manifest.identity, current, self.path, "the game is"
+        )
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -283,18 +341,13 @@ class Store:
         """
         from bestreply.types import Episodes
 
+        parts = self._checked_parts()
+        check_size(self.manifest, str(self.path))
         arrays = rows.empty_arrays(self.manifest)
         names = rows.schema(self.manifest).names
-        for part, file in self._files():
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=names)
-                try:
-                    rows.fill(arrays, table)
-                except ValueError as error:
-                    path = self.path / part.file
-                    raise ValueError(
-                        f"{path}: {error}. {self._advice}"
-                    ) from None
+        for part in parts:
+            for table in self._tables(part, names):
+                rows.fill(arrays, table)
         rows.finish(arrays)
         count = (arrays["action"] != -1).sum()
         if count != self.manifest.rows or not arrays["length"].all():
@@ -324,8 +377,9 @@ class Store:
             )
         kinds = pa.schema([fields.field(name) for name in names])
         tables = [
-            file.read(columns=names).select(names).cast(kinds)
-            for _, file in self._files()
+            table
+            for part in self._checked_parts()
+            for table in self._tables(part, names)
         ]
         return pa.concat_tables([kinds.empty_table(), *tables])
 
@@ -341,23 +395,37 @@ class Store:
     def _advice(self) -> str:
         return f"`bestreply data validate {self.path}` lists the errors"
 
-    def _files(self) -> Iterator[tuple[Part, pq.ParquetFile]]:
-        """Check all parts, and open one after the other."""
+    def _checked_parts(self) -> tuple[Part, ...]:
+        """Check the files of all parts before any row is read."""
         for part in self.manifest.parts:
             self._check_part(part)
-        for part in self.manifest.parts:
-            with pq.ParquetFile(self.path / part.file) as file:
-                yield part, file
+        return self.manifest.parts
+
+    def _tables(self, part: Part, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Read a part, one row group after the other; refuse rows that `validate` lists."""
+        path = self.path / part.file
+        with open_parquet(path, TEXTS) as file:
+            groups = read_groups(file, self.manifest, str(path), names)
+            for first, table in groups:
+                try:
+                    table = conform(table, self.manifest, first)
+                    check_ranges(table, self.manifest, first)
+                except RowError as error:
+                    raise ValueError(
+                        f"{path}, {error}. {self._advice}"
+                    ) from None
+                yield table
 
     def _check_part(self, part: Part) -> None:
         path = self.path / part.file
-        if not path.is_file():
+        if not path.exists():
             raise ValueError(f"{path} is missing. {self._advice}")
+        check_regular(path)
         if sha256(path) != part.sha256:
             raise ValueError(
                 f"{path}: expected the checksum in the manifest. {self._advice}"
             )
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path, TEXTS) as file:
             columns, count = file.schema_arrow, file.metadata.num_rows
         problems = list(schema_problems(columns, self.manifest, str(path)))
         if problems:
@@ -369,8 +437,17 @@ class Store:
 
 
 def _new_manifest(
-    game: "Game", roster: Sequence[Mapping[str, object]]
+    game: "Game",
+    roster: Sequence[Mapping[str, object]],
+    known: Manifest | None = None,
 ) -> Manifest:
+    """Return the manifest of a dataset without parts.
+
+    Where `known`, that of an older dataset, has the game's plain name, this one does.
+    """
+    name = spec_of("game", game).name
+    if known is not None and known.game["name"] == game.name:
+        name = game.name
     named = [
         isinstance(player.get("name"), str)
         and isinstance(player.get("version"), int)
@@ -389,7 +466,7 @@ def _new_manifest(
         format=FORMAT,
         bestreply=_library_version(),
         game={
-            "name": game.name,
+            "name": name,
             "version": plain(game.version),
             "settings": plain(game.settings),
         },

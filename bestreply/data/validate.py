@@ -9,11 +9,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bestreply.data.equal_parts import equal_part_problems
-from bestreply.data.manifest import Manifest, Part, read_manifest
+from bestreply.data.manifest import FILE, Manifest, Part, read_manifest
 from bestreply.data.problem import LOGGER, RESTORE, Problem, Report
+from bestreply.data.reading import (
+    TEXTS,
+    RowError,
+    check_seats,
+    conform,
+    read_groups,
+)
 from bestreply.data.row_checks import check_rows, digest
 from bestreply.data.rows import schema
 from bestreply.utils.files import sha256
+from bestreply.utils.parquet import can_cast, open_parquet, show_type
+from bestreply.utils.untrusted import check_regular
 
 __all__ = ["Problem", "schema_problems", "validate"]
 
@@ -35,6 +44,11 @@ def validate(path: str | os.PathLike) -> list[Problem]:
     report.add(*problems)
     if manifest is None:
         return report.result()
+    try:
+        check_seats(manifest, "dataset")
+    except ValueError as error:
+        report.add(Problem("too_large", FILE, str(error), RESTORE))
+        return report.result()
     for part in manifest.parts:
         try:
             _check_part(Path(path), part, manifest, report)
@@ -50,20 +64,20 @@ def _check_part(
     folder: Path, part: Part, manifest: Manifest, report: Report
 ) -> None:
     path = folder / part.file
-    if not path.is_file():
+    if not path.exists():
         what = f"the manifest names it, but it is not in {folder}"
         report.add(Problem("missing_part", part.file, what, RESTORE))
         return
-    digits = sha256(path)
-    if digits != part.sha256:
-        what = f"SHA-256={digits[:12]}...: expected {part.sha256[:12]}..., as in the manifest"
-        report.add(Problem("checksum", part.file, what, RESTORE))
     try:
-        with pq.ParquetFile(path) as file:
+        check_regular(path)
+        digits = sha256(path)
+        if digits != part.sha256:
+            what = f"SHA-256={digits[:12]}...: expected {part.sha256[:12]}..., as in the manifest"
+            report.add(Problem("checksum", part.file, what, RESTORE))
+        with open_parquet(path, TEXTS) as file:
             tables = _digest_file(file, part, manifest, report)
-    except (OSError, pa.ArrowException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        what = f"it cannot be read as Parquet ({reason})"
+    except (OSError, ValueError) as error:
+        what = f"it cannot be read as Parquet ({error})"
         report.add(Problem("unreadable", part.file, what, RESTORE))
         return
     if tables:
@@ -87,15 +101,19 @@ def _digest_file(
     report.add(*problems)
     if any(problem.kind != "extra_column" for problem in problems):
         return []
-    digests, first_row = [], 0
-    for index in range(file.num_row_groups):
-        table = file.read_row_group(index, columns=schema(manifest).names)
-        nulls = list(_null_problems(table, part.file, first_row))
+    digests = []
+    names = schema(manifest).names
+    for first, table in read_groups(file, manifest, part.file, names):
+        nulls = list(_null_problems(table, part.file, first))
         report.add(*nulls)
         if nulls:
             return []
-        digests.append(digest(table))
-        first_row += len(table)
+        try:
+            digests.append(digest(conform(table, manifest, first)))
+        except RowError as error:
+            where = f"{part.file}, row {error.row}"
+            report.add(Problem("cast", where, error.what, LOGGER))
+            return []
     return digests
 
 
@@ -115,7 +133,7 @@ def schema_problems(
     expected = schema(manifest)
     mend = "Write it as in docs/files.md, or collect the data again"
     for field in expected:
-        name, kind = field.name, _show_type(field.type)
+        name, kind = field.name, show_type(field.type)
         count = columns.names.count(name)
         if count == 0:
             what = f"column {name!r} is missing: expected {kind}"
@@ -123,37 +141,14 @@ def schema_problems(
         elif count > 1:
             what = f"column {name!r} occurs {count} times: expected once"
             yield Problem("column_twice", file, what, mend)
-        elif not _same_type(columns.field(name).type, field.type):
-            found = _show_type(columns.field(name).type)
+        elif not can_cast(columns.field(name).type, field.type):
+            found = show_type(columns.field(name).type)
             what = f"column {name!r} is {found}: expected {kind}"
             yield Problem("column_type", file, what, mend)
     for name in dict.fromkeys(columns.names):
         if name not in expected.names:
             what = f"column {name!r} is not part of the format"
             yield Problem("extra_column", file, what, f"Drop it. {mend}")
-
-
-def _same_type(kind: pa.DataType, expected: pa.DataType) -> bool:
-    """Return whether types are equal up to nullability and the names of list entries."""
-    if pa.types.is_nested(expected):
-        return (
-            kind.id == expected.id
-            and kind.value_type == expected.value_type
-            and _list_size(kind) == _list_size(expected)
-        )
-    if pa.types.is_string(expected):
-        return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    return kind == expected
-
-
-def _list_size(kind: pa.DataType) -> int | None:
-    return getattr(kind, "list_size", None)
-
-
-def _show_type(kind: pa.DataType) -> str:
-    if pa.types.is_fixed_size_list(kind):
-        return f"fixed list of {kind.list_size} {kind.value_type}"
-    return str(kind)
 
 
 def _null_problems(
