@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -58,14 +59,15 @@ def open_parquet(
     """
     check_regular(path)
     with open_regular(path) as handle:
+        limits: dict[str, Any] = {
+            "thrift_string_size_limit": MAX_FOOTER_TEXT,
+            "thrift_container_size_limit": MAX_FOOTER_ENTRIES,
+        }
         try:
-            file = pq.ParquetFile(
-                handle,
-                read_dictionary=list(texts),
-                thrift_string_size_limit=MAX_FOOTER_TEXT,
-                thrift_container_size_limit=MAX_FOOTER_ENTRIES,
-            )
-            _check_footer(file)
+            file = pq.ParquetFile(handle, **limits)
+            coded = [name for name in texts if name in _check_footer(file)]
+            if coded:
+                file = pq.ParquetFile(handle, read_dictionary=coded, **limits)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise ValueError(
                 f"{path}: expected a Parquet file; {reason(error)}"
@@ -73,8 +75,8 @@ def open_parquet(
         yield file
 
 
-def _check_footer(file: pq.ParquetFile) -> None:
-    """Refuse names that are no text, and row groups that contradict the footer."""
+def _check_footer(file: pq.ParquetFile) -> list[str]:
+    """Return the paths of the columns; refuse row groups that contradict the footer."""
     metadata, names = file.metadata, file.schema_arrow.names
     decoded_size(metadata, names)  # reads every name
     counts = [
@@ -86,6 +88,8 @@ def _check_footer(file: pq.ParquetFile) -> None:
             f"{metadata.num_rows} rows of {len(names)} columns, but {sum(counts)} in "
             "its row groups"
         )
+    columns = range(metadata.num_columns)
+    return [metadata.schema.column(place).path for place in columns]
 
 
 def reason(error: BaseException) -> str:
