@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bestreply.utils.untrusted import decode, read_bytes
+
 try:
     import fcntl
 except ImportError:  # Windows: no lock, see `locked`
@@ -174,19 +176,14 @@ def read_text(path: str | os.PathLike) -> str:
         Its text, line ends as they are.
 
     Raises:
-        ValueError: the file is neither; the error names the line.
+        ValueError: the file is neither, or no regular file; the error names the line.
         OSError: the file cannot be read.
     """
-    data = Path(path).read_bytes()
-    is_utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    data = read_bytes(path)
     try:
-        return data.decode("utf-16" if is_utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise ValueError(
-            f"{path}: expected UTF-8 text; line {line} is not. "
-            "Save the file as UTF-8"
-        ) from None
+        return decode(data)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def remove(path: str | os.PathLike) -> None:
