@@ -501,6 +501,26 @@ def differences(one: object, other: object, where: str = "") -> list[str]:
     return lines
 
 
+def names_in(config: RunConfig) -> list[tuple[str, str]]:
+    """Return (kind, text) of every field that can name code of others.
+
+    Args:
+        config: configuration of a run.
+    """
+    players = (
+        *config.collect.players,
+        *config.evaluate.opponents,
+        *config.evaluate.methods,
+    )
+    return [
+        ("game", config.game),
+        ("method", config.method),
+        ("planner", config.planner.planner),
+        ("opponents", config.model.opponents),
+        *(("player", text) for text in players),
+    ]
+
+
 def preset(name: str) -> RunConfig:
     """Return a ready configuration.
 

@@ -3,7 +3,6 @@
 import abc
 import contextlib
 import dataclasses
-import importlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -19,18 +18,29 @@ from bestreply.config import (
     RunConfig,
     differences,
     from_dict,
+    names_in,
     to_dict,
 )
+from bestreply.data.manifest import plain
 from bestreply.data.store import Store
 from bestreply.games import make_game
 from bestreply.games.base import Game
+from bestreply.games.registry import NAMES as GAME_NAMES
+from bestreply.games.registry import spec_of_game
 from bestreply.models.symmetry_ensemble import averaged_over_symmetries
 from bestreply.models.true_model import TrueModel
-from bestreply.opponents.base import OpponentModel, UniformOpponents
+from bestreply.opponents.base import NAMES as OPPONENT_NAMES
+from bestreply.opponents.base import (
+    OpponentModel,
+    UniformOpponents,
+    named_opponents,
+)
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
-from bestreply.planning.agent import PLANNERS, Agent
+from bestreply.planning.agent import NAMES as PLANNER_NAMES
+from bestreply.planning.agent import Agent, load_planner
 from bestreply.players.base import Player
+from bestreply.players.zoo import NAMES as PLAYER_NAMES
 from bestreply.replay.moa_buffer import BufferState
 from bestreply.training.phases import Seeds, Write
 from bestreply.training.trained_opponents import (
@@ -41,7 +51,11 @@ from bestreply.types import Episodes
 from bestreply.utils import checkpoint
 from bestreply.utils.console import fresh_path, warn
 from bestreply.utils.files import locked, make_folder, write_json
+from bestreply.utils.importing import import_attribute
+from bestreply.utils.names import Names, is_registered, summary, vet_all
 from bestreply.utils.provenance import provenance
+from bestreply.utils.spec import tuples
+from bestreply.utils.trust import Trust, from_file, modules_named
 
 RUN_FORMAT = 2
 """Version of a run directory: configuration and checkpoint. Runs without a `format`
@@ -174,12 +188,25 @@ class Method(abc.ABC):
         """
 
 
+NAMES = Names("method", Method, METHODS)
+"""Methods that are not the library's own."""
+TABLES = {
+    "game": GAME_NAMES,
+    "player": PLAYER_NAMES,
+    "method": NAMES,
+    "planner": PLANNER_NAMES,
+    "opponents": OPPONENT_NAMES,
+}
+"""The table of each kind of name in a configuration (`bestreply.config.names_in`)."""
+
+
 @cache
 def load_method(name: str) -> Method:
-    """Return a method by its name in `METHODS`.
+    """Return a method by name.
 
     Args:
-        name: `RunConfig.method`.
+        name: `RunConfig.method`: one of `METHODS`, of an installed package, or
+            ``module:Class(settings)``.
 
     Returns:
         The method, one object for each name.
@@ -188,9 +215,20 @@ def load_method(name: str) -> Method:
         ValueError: there is no method of this name.
     """
     if name not in METHODS:
-        raise ValueError(f"method={name}: expected one of {', '.join(METHODS)}")
-    module, _, attribute = METHODS[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)()
+        return NAMES.make(name)
+    return import_attribute("method", METHODS[name])()
+
+
+def list_methods() -> dict[str, str]:
+    """Return every method by name, with a line on what it does.
+
+    Methods of installed packages are included.
+    """
+    own = {
+        name: summary(import_attribute("method", place))
+        for name, place in METHODS.items()
+    }
+    return own | NAMES.summaries()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,6 +243,8 @@ class Run:
     train_state: PyTree = None
     """The state that training changes: a `TrainState`, or that of a baseline; None
     before the first checkpoint."""
+    allow_import: tuple[str, ...] = ()
+    """Modules that names in its files may import (`bestreply.utils.trust`)."""
 
     @property
     def method(self) -> Method:
@@ -215,6 +255,15 @@ class Run:
     def roster(self) -> list[dict[str, Any]]:
         """The players of the data, in the order of value heads and player types."""
         return self.provenance["data"]["roster"]
+
+    @property
+    def trust(self) -> Trust:
+        """The trust in the names of its files, such as those of its roster.
+
+        What its configuration names was typed, or checked when the run was opened.
+        """
+        named = modules_named(text for _, text in names_in(self.config))
+        return from_file(self.path, (*self.allow_import, *sorted(named)))
 
     @property
     def goals(self) -> tuple[str, ...]:
@@ -264,8 +313,9 @@ class Run:
         """Return a player that plans with this run's models.
 
         Args:
-            planner: one_step, expectimax or mcts; by default that of the configuration.
-            opponents: "learned", "uniform", or any `OpponentModel`.
+            planner: one_step, expectimax, mcts or module:function; by default that of
+                the configuration.
+            opponents: "learned", "uniform", module:Class, or any `OpponentModel`.
             name: name of the player.
             change_rate: probability before each step that an opponent changes type, in
                 the agent's belief; by default the run's own `train.change_rate`.
@@ -311,10 +361,7 @@ class Run:
         self, planner: str | None, settings: dict[str, Any]
     ) -> PlannerConfig:
         planner = planner or self.config.planner.planner
-        if planner not in PLANNERS:
-            raise ValueError(
-                f"planner={planner}: expected one of {', '.join(PLANNERS)}"
-            )
+        load_planner(planner)
         known = [f.name for f in dataclasses.fields(self.config.planner)]
         if unknown := sorted(set(settings) - set(known)):
             raise ValueError(
@@ -332,8 +379,12 @@ class Run:
             return self.opponents(config, change_rate)
         if name == "uniform":
             return UniformOpponents(game=self.game, goals=len(self.goals))
+        if ":" in name or is_registered("opponents", name):
+            learned = self.opponents(config, change_rate)
+            return named_opponents(name, self.game, len(self.goals), learned)
         raise ValueError(
-            f"opponents={name}: expected learned, uniform, or an OpponentModel"
+            f"opponents={name}: expected learned, uniform, module:Class, or an "
+            "OpponentModel"
         )
 
     def _change_rate(self, change_rate: float | None) -> float:
@@ -452,11 +503,12 @@ def open_run(
         ValueError: `resume` finds another configuration or other data, or the
             configuration names another game than the data's.
     """
-    game = data.game()
-    if make_game(config.game) != game:
+    game = make_game(config.game)
+    if not data.is_of(game):
         raise ValueError(
-            f"game={make_game(config.game)}: expected the game of the data, {game}"
+            f"game={game}: expected the game of the data, {data.game_text}"
         )
+    data.game(game)
     path = Path(path)
     if (path / "config.json").exists():
         if not resume:
@@ -467,7 +519,7 @@ def open_run(
         return _resumed(path, config, data)
     facts = provenance(config.seed, command)
     facts["game"] = {
-        "name": game.name,
+        "name": spec_of_game(game).name,
         "version": game.version,
         "settings": game.settings,
     }
@@ -490,7 +542,8 @@ def open_run(
 
 
 def _resumed(path: Path, config: RunConfig, data: Store) -> Run:
-    run = _read(path)
+    typed = modules_named(text for _, text in names_in(config))
+    run = _read(path, allow_import=sorted(typed))
     remedy = (
         "Give the same, or another path, or remove this run to start again "
         "(bestreply sweep --restart-changed)"
@@ -528,14 +581,17 @@ def check_format(path: Path, facts: dict[str, Any]) -> None:
         )
 
 
-def _read(path: Path) -> Run:
+def _read(
+    path: Path, game: Game | None = None, allow_import: Sequence[str] = ()
+) -> Run:
+    trust = from_file(path, allow_import)
     try:
         facts = json.loads((path / "provenance.json").read_text())
         check_format(path, facts)
         config = from_dict(
             RunConfig, json.loads((path / "config.json").read_text())
         )
-        game, version = make_game(config.game), facts["game"]["version"]
+        version, settings = facts["game"]["version"], facts["game"]["settings"]
     except (
         OSError,
         json.JSONDecodeError,
@@ -547,28 +603,54 @@ def _read(path: Path) -> Run:
             f"{path}: expected a run directory of 'bestreply train' or 'bestreply "
             f"run': {error}"
         ) from error
+    if game is not None:
+        config = _with_game(path, config, game, settings)
+    given = () if game is None else modules_named([config.game])
+    trust = from_file(path, (*trust.allow, *given))
+    vet_all(TABLES, names_in(config), trust)
+    game = make_game(config.game)
     if version != game.version:
         raise ValueError(
             f"{path}: version={version} of {game.name}: expected {game.version}, the "
             "version of this bestreply; train the run again: bestreply train"
         )
-    return Run(path, config, game, facts)
+    return Run(path, config, game, facts, allow_import=trust.allow)
 
 
-def load_run(path: str | Path) -> Run:
+def _with_game(
+    path: Path, config: RunConfig, game: Game, settings: object
+) -> RunConfig:
+    """Return the configuration of a run with a game that the caller hands in."""
+    if tuples(settings) != tuples(plain(game.settings)):
+        raise ValueError(
+            f"game={game}: expected the settings of the run {path}, {settings}"
+        )
+    return dataclasses.replace(config, game=game)
+
+
+def load_run(
+    path: str | Path,
+    *,
+    game: Game | None = None,
+    allow_import: Sequence[str] = (),
+) -> Run:
     """Return a run with the networks of its newest checkpoint.
 
-    Safe to open: only arrays and JSON are read. A run whose training was interrupted
-    or diverged is loaded with a warning.
+    Safe to open: only arrays and JSON are read, and no module that the run names is
+    imported unless it is allowed. A run whose training was interrupted or diverged is
+    loaded with a warning.
 
     Args:
         path: the run directory.
+        game: the run's game, where it is not one of the library.
+        allow_import: modules or packages that names in the run may import.
 
     Raises:
-        ValueError: no run directory, or one of another format or game version.
+        ValueError: no run directory, one of another format or game version, or one
+            that names code of a module that is not allowed.
         FileNotFoundError: the run has no checkpoint.
     """
-    run = _read(Path(path)).restored()
+    run = _read(Path(path), game, allow_import).restored()
     if not (run.path / "diagnostics.json").exists():
         warn(
             f"{run.path}: its training is not complete; the newest checkpoint is used. "

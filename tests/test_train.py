@@ -280,7 +280,7 @@ def test_a_run_of_another_format_is_refused(whole, tmp_path):
     [
         (
             {"planner": "rollout"},
-            "planner=rollout: expected one of one_step, expectimax, mcts",
+            "planner='rollout': expected one of one_step, expectimax, mcts",
         ),
         ({"eps": 0.1}, r"planner settings eps: expected one of .*memory"),
         (
@@ -300,7 +300,7 @@ def test_every_method_is_in_the_table():
         assert method is load_method(name)
     planning = {name for name in METHODS if load_method(name).plans}
     assert planning == {"agent", "hop"}
-    with pytest.raises(ValueError, match="method=dqn: expected one of agent"):
+    with pytest.raises(ValueError, match="method='dqn': expected one of agent"):
         load_method("dqn")
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, PyTree
 from bestreply.games.base import Game
 from bestreply.players.base import uniform
 from bestreply.types import Array
+from bestreply.utils.names import Names
 
 MIN_PROB = 1e-12
 """Lower bound of probabilities before their logarithm is taken."""
@@ -100,6 +101,35 @@ class UniformOpponents(OpponentModel):
 
     def posterior(self, belief: Belief) -> Float[Array, "others G"]:
         return jnp.full((self.game.num_players - 1, self.goals), 1 / self.goals)
+
+
+NAMES = Names(
+    "opponents",
+    OpponentModel,
+    ("types", "recurrent", "in_context", "level_k", "learned", "uniform"),
+)
+"""Opponent models that are not the library's own."""
+
+
+def named_opponents(
+    name: str, game: Game, goals: int, learned: OpponentModel
+) -> OpponentModel:
+    """Return an opponent model of others by name.
+
+    Args:
+        name: ``module:Class(settings)`` or a registered name. Where the class or
+            factory has parameters `game`, `goals` and `learned`, it is given them.
+        game: the game.
+        goals: number of types that the value is conditioned on.
+        learned: the run's model, trained over these types.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: there is no such model, or its settings are refused.
+    """
+    return NAMES.make(name, game=game, goals=goals, learned=learned)
 
 
 def present_seats(game: Game, obs: Float[Array, "*obs"]) -> Bool[Array, " N"]:

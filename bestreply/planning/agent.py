@@ -1,7 +1,8 @@
 """The agent: a player that plans best replies and keeps a belief about opponents."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -19,6 +20,7 @@ from bestreply.planning.expectimax import expectimax
 from bestreply.planning.one_step import one_step
 from bestreply.players.base import Player, uniform
 from bestreply.types import ActorOutput, Array, Plan
+from bestreply.utils.names import Names
 
 
 def _mcts(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
@@ -27,12 +29,34 @@ def _mcts(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
     return mcts(models, at, key)
 
 
-PLANNERS: dict[str, Callable[[Models, DecisionPoint, PRNGKeyArray], Plan]] = {
+Planner = Callable[[Models, DecisionPoint, PRNGKeyArray], Plan]
+PLANNERS: dict[str, Planner] = {
     "one_step": one_step,
     "expectimax": expectimax,
     "mcts": _mcts,
 }
 """Planners by name (`PlannerConfig.planner`)."""
+NAMES = Names("planner", Plan, PLANNERS, function=True)
+"""Planners that are not the library's own."""
+
+
+@cache
+def load_planner(name: str) -> Planner:
+    """Return a planner by name.
+
+    Args:
+        name: one of `PLANNERS`, of an installed package, or ``module:function``; also
+            ``module:Class(settings)``, whose instances are called as a planner.
+
+    Returns:
+        The planner, one object for each name.
+
+    Raises:
+        ValueError: there is no planner of this name.
+    """
+    if name in PLANNERS:
+        return PLANNERS[name]
+    return cast(Planner, NAMES.make(name))
 
 
 class Memory(NamedTuple):
@@ -228,7 +252,8 @@ class Agent(Player):
 
 
 def _plan(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
-    return PLANNERS[models.config.planner](models, at, key)
+    planner = load_planner(models.config.planner)
+    return planner(models, at, key)
 
 
 _plan_compiled = jax.jit(_plan)

@@ -2,7 +2,7 @@
 
 from bestreply.config import PlannerConfig, RunConfig
 from bestreply.games.base import Game
-from bestreply.opponents.base import OpponentModel
+from bestreply.opponents.base import OpponentModel, named_opponents
 from bestreply.opponents.changepoint import ChangepointOpponents
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.planning.base import Models
@@ -61,8 +61,11 @@ def trained_opponents(
         check_type_settings(kind, change_rate, planner)
         return train_state.sequence.model
     types = with_type_changes(train_state.opponents, change_rate, planner)
-    if kind != "level_k":
+    if kind in ("types", "recurrent", "in_context"):
         return types
+    if kind != "level_k":
+        goals = train_state.opponents.goals
+        return named_opponents(kind, game, goals, types)
     models = Models(train_state.world, types, config.train.gamma, planner)
     return level_k_mixture(models, planner.prior_mixing)
 

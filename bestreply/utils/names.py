@@ -172,7 +172,7 @@ class Names(Generic[T]):
                 reason = f"{type(error).__name__}: {error}"
                 warn(f"{self.kind} {name}: {point.value} fails: {reason}")
                 continue
-            lines[name] = _summary(thing)
+            lines[name] = summary(thing)
         return lines
 
     def load(self, name: str) -> Any:
@@ -331,7 +331,12 @@ def _specs(text: str) -> Iterator[Spec]:
         yield parse_spec(text)
 
 
-def _summary(thing: Any) -> str:
+def summary(thing: Any) -> str:
+    """Return one line on a class, a function or an object: its `summary`, or its docstring.
+
+    Args:
+        thing: the object.
+    """
     text = getattr(thing, "summary", None)
     if not isinstance(text, str):
         text = inspect.getdoc(thing) or ""
