@@ -108,6 +108,7 @@ def spec_of(kind: str, thing: Any) -> Spec:
         n for n, value in _registered[kind].items() if value is type(thing)
     ]
     names += [name for name, point in points if point.value == path]
+    names += [name for name, place in _places(kind) if place == path]
     if type(thing).__module__.partition(".")[0] == "bestreply":
         path = thing.name
     spec = Spec([*names, path or thing.name][0], (), dict(thing.settings))
@@ -115,6 +116,11 @@ def spec_of(kind: str, thing: Any) -> Spec:
         _registered[kind][str(spec)] = thing
         note_foreign(type(thing).__module__)
     return spec
+
+
+def _places(kind: str) -> Iterable[tuple[str, Any]]:
+    own = _own.get(kind, ())
+    return own.items() if isinstance(own, Mapping) else ()
 
 
 def _import_path(kind: type) -> str | None:

@@ -214,7 +214,7 @@ def test_the_manifest_describes_the_parts(tmp_path: Path, toy: Toy) -> None:
     written.append(random_episodes(toy, 2, 1), seed=12)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["game"] == {
-        "name": "toy",
+        "name": "made_episodes:Toy",
         "version": 3,
         "settings": {
             "seats": 3,
@@ -277,7 +277,7 @@ def test_game_restores_settings_with_tuples(
     monkeypatch.setattr(Toy, "version", 4)
     with pytest.raises(
         ValueError,
-        match="game version: the dataset has 3, make_game returns 4",
+        match="game version: the dataset has 3, the game is 4",
     ):
         open_store(tmp_path).game()
 
@@ -369,7 +369,7 @@ def test_the_summary_equals_counts_by_a_loop(tmp_path: Path, toy: Toy) -> None:
     )
     text = written.describe()
     for fact in (
-        "toy version 3",
+        "made_episodes:Toy version 3",
         f"{acted.sum():,} transitions",
         "player_2 v2",
         "no_event",
