@@ -1,13 +1,16 @@
 """The whole flow as one experiment: collect, train, evaluate, report."""
 
 import dataclasses
+import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from bestreply.analysis.change_detection import evaluate_changes
 from bestreply.analysis.regret import with_true_types
 from bestreply.analysis.trajectories import record_matches
 from bestreply.collect import collect
-from bestreply.config import RunConfig
+from bestreply.config import RunConfig, names_in
 from bestreply.data.store import Store, open_store
 from bestreply.evaluate import evaluate_all, refer
 from bestreply.games import make_game
@@ -15,9 +18,9 @@ from bestreply.games.base import Game
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.planning.agent import Agent
 from bestreply.players.base import Player
-from bestreply.players.zoo import make_player
+from bestreply.players.zoo import make_player, players_in_file
 from bestreply.report import write_report
-from bestreply.run import Run, load_method, load_run
+from bestreply.run import Run, claimed, load_method, load_run
 from bestreply.scores.returns import Scores
 from bestreply.simulation.lineup import (
     ALONE,
@@ -25,20 +28,27 @@ from bestreply.simulation.lineup import (
     distinct_sets,
     drawn_players,
     fill_seats,
+    is_self,
     mixture_of,
+    seat_players,
     training_players,
 )
 from bestreply.simulation.loop import PLANNING_CHUNK
 from bestreply.train import train
-from bestreply.utils.console import fresh_path
-from bestreply.utils.files import write_json
+from bestreply.utils.console import free_path
+from bestreply.utils.files import locked, read_text, write_json
+from bestreply.utils.importing import is_foreign
 from bestreply.utils.seeds import derived_seed
-from bestreply.utils.spec import Spec
+from bestreply.utils.trust import from_file, modules_named
 
 OWN_PLAY_EPSILON = 0.1
 """Probability of a uniform action instead of the agent's, in rounds of its own play."""
 ROUND_SEED_STRIDE = 1_000_003
 """Difference between the seeds of two rounds of play."""
+DATASET_FILE = "dataset.json"
+"""File of a run directory with the path of the dataset that the run collects."""
+MEASURED = ("agent", "data_players", "uniform_others", "true_types")
+"""Names in `evaluate.methods` that stand for no player."""
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -77,36 +87,66 @@ def resolve(config: RunConfig) -> RunConfig:
     )
 
 
-def config_for_data(config: RunConfig, data: Store) -> RunConfig:
+def check_names(config: RunConfig) -> None:
+    """Refuse a configuration that names a player that cannot be made.
+
+    Args:
+        config: configuration of a run.
+
+    Raises:
+        ValueError: a player of `collect` or `evaluate` is unknown, or has settings
+            that it refuses; or an opponent set is of another number of players.
+    """
+    game = make_game(config.game)
+    named = [
+        ("collect.players", text, [text]) for text in config.collect.players
+    ]
+    named += [
+        ("evaluate.methods", text, [text])
+        for text in config.evaluate.methods
+        if text not in MEASURED
+    ]
+    named += [
+        ("evaluate.opponents", text, fill_seats(game, text))
+        for text in config.evaluate.opponents
+    ]
+    for field, text, players in named:
+        for player in players:
+            if is_self(player) and field == "evaluate.opponents":
+                continue
+            try:
+                make_player(player, game)
+            except ValueError as error:
+                if is_foreign(error):
+                    raise
+                raise ValueError(f"{field}={text}: {error}") from None
+
+
+def config_for_data(
+    config: RunConfig, data: Store, *, allow_import: Sequence[str] = ()
+) -> RunConfig:
     """Return the configuration for training on a dataset: its game and its players.
 
     Args:
         config: configuration of a run; its `collect.players` are kept if there are any.
-        data: the dataset. Players that are not in the zoo are left out.
+        data: the dataset. Players that cannot be made are left out.
+        allow_import: modules that names in the dataset may import.
 
     Returns:
         The configuration with its defaults set.
 
     Raises:
-        ValueError: settings that exclude each other.
+        ValueError: settings that exclude each other, or the game needs a module that
+            is not allowed.
     """
-    game = data.game()
-    known = tuple(
-        entry["name"] for entry in data.roster if _in_zoo(entry["name"], game)
-    )
+    game = data.game(allow_import=allow_import)
+    names = [entry["name"] for entry in data.roster]
+    trust = from_file(data.path, allow_import)
+    known = tuple(players_in_file(names, game, trust))
     collect = config.collect
     if not collect.players and known:
         collect = dataclasses.replace(collect, players=known)
-    name = str(Spec(game.name, (), game.settings))
-    return resolve(dataclasses.replace(config, game=name, collect=collect))
-
-
-def _in_zoo(name: str, game: Game) -> bool:
-    try:
-        make_player(name, game)
-    except ValueError:
-        return False
-    return True
+    return resolve(dataclasses.replace(config, game=game, collect=collect))
 
 
 def collect_for(
@@ -124,17 +164,13 @@ def collect_for(
         The dataset.
     """
     game = make_game(config.game)
-    agents = [
-        {"name": _agent_name(number), "version": Agent.version}
-        for number in range(config.improve.rounds)
-    ]
     return collect(
         game,
         [drawn_players(config)] * game.num_players,
         config.collect.episodes,
         config.seed,
         path=path,
-        roster=agents,
+        roster=_agents(config),
         command=command,
     )
 
@@ -160,8 +196,9 @@ def collect_round(
         run.game,
         players,
         config.improve.episodes,
-        derived_seed(config.seed, ROUND_SEED_STRIDE * (number + 1)),
+        _round_seed(config, number + 1),
         path=path,
+        append=True,
         rotate=True,
         chunk=PLANNING_CHUNK,
         command=command,
@@ -186,8 +223,14 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
         The scores that were written.
 
     Raises:
+        BlockingIOError: another process writes to the run.
         ValueError: an unknown player.
     """
+    with locked(run.path, wait=False):
+        return _evaluate_run(run, command)
+
+
+def _evaluate_run(run: Run, command: str | None) -> Scores:
     config, agent = resolve(run.config), run.player()
     opponents, episodes = config.evaluate.opponents, config.evaluate.episodes
     seed = derived_seed(run.config.seed, 1)
@@ -282,14 +325,18 @@ def learn(
         The trained run of the last round.
 
     Raises:
-        FileExistsError, ValueError: as in `bestreply.train.train`.
+        FileExistsError, ValueError: as in `bestreply.train.train`; ValueError if the
+            dataset has other play than the configuration asks for.
     """
+    if _parts(data):
+        check_play(config, open_store(data))
     previous: Run | None = None
     for number in range(config.improve.rounds):
         stage = path / "rounds" / str(number)
         # Data of a later round: this round is complete.
         if resume and _parts(data) > number + 1:
-            previous = load_run(stage)
+            named = modules_named(text for _, text in names_in(config))
+            previous = load_run(stage, allow_import=sorted(named))
             continue
         store = _play_of_round(config, previous, number, data, resume, command)
         previous = train(
@@ -306,6 +353,56 @@ def learn(
     return train(
         store, config, path=path, start=previous, resume=resume, command=command
     )
+
+
+def check_play(config: RunConfig, data: Store) -> None:
+    """Refuse a dataset that is not the play that a configuration asks for.
+
+    Args:
+        config: configuration of a run.
+        data: the dataset, with the play of the first rounds at least.
+
+    Raises:
+        ValueError: its roster, or the seed or number of episodes of a part differs.
+    """
+    game = make_game(config.game)
+    seats = [drawn_players(config)] * game.num_players
+    roster = seat_players(game, seats, 1, config.seed).roster + _agents(config)
+    asked: dict[str, object] = {"players": [entry["name"] for entry in roster]}
+    has: dict[str, object] = {"players": [e["name"] for e in data.roster]}
+    for number, part in enumerate(data.manifest.parts):
+        settings = config.improve if number else config.collect
+        asked[f"part {number}"] = (
+            _round_seed(config, number),
+            settings.episodes,
+        )
+        has[f"part {number}"] = (part.seed, part.episodes)
+        if number > config.improve.rounds:
+            asked[f"part {number}"] = None
+    lines = [
+        f"{name}: the dataset has {has[name]}, the configuration asks for {asked[name]}"
+        for name in asked
+        if asked[name] != has[name]
+    ]
+    if lines:
+        raise ValueError(
+            f"{data.path}: expected the play of this configuration (of a part: seed, "
+            f"episodes). {'; '.join(lines)}. Give the settings that the run was "
+            "started with, or another path"
+        )
+
+
+def _round_seed(config: RunConfig, number: int) -> int:
+    """Return the seed of play of a round; round 0 is that of `collect`."""
+    return derived_seed(config.seed, ROUND_SEED_STRIDE * number)
+
+
+def _agents(config: RunConfig) -> list[dict[str, str | int]]:
+    """Return the roster's entries of the agents of rounds of own play."""
+    return [
+        {"name": _agent_name(number), "version": Agent.version}
+        for number in range(config.improve.rounds)
+    ]
 
 
 def _play_of_round(
@@ -351,21 +448,61 @@ def run_all(
 
     Raises:
         FileExistsError: there is a run in `path`, and `resume` is not set.
-        ValueError: settings that exclude each other.
+        BlockingIOError: another process writes to `path`.
+        ValueError: settings that exclude each other, or an unknown player; nothing
+            was played.
     """
     config = resolve(config)
-    if path is None:
-        path = fresh_path("runs", make_game(config.game).name.replace(":", "-"))
-    path = Path(path)
-    if (path / "config.json").exists() and not resume:
-        raise FileExistsError(
-            f"{path}: expected a path without a run. Give another path, or continue the "
-            "run with --resume"
-        )
-    data = path / "data"
-    if path.parent.name == "runs":
-        data = path.parent.parent / "datasets" / path.name
-    run = learn(config, path, data, resume=resume, command=command)
-    evaluate_run(run, command)
-    write_report(path)
+    check_names(config)
+    with claimed(path, make_game(config.game)) as folder:
+        has_run = (folder / "config.json").exists()
+        if (has_run or (folder / DATASET_FILE).exists()) and not resume:
+            raise FileExistsError(
+                f"{folder}: expected a path without a run. Give another path, or "
+                "continue the run with --resume"
+            )
+        data = _dataset_of(folder)
+        run = learn(config, folder, data, resume=resume, command=command)
+        evaluate_run(run, command)
+        write_report(folder)
     return run
+
+
+def _dataset_of(folder: Path) -> Path:
+    """Return the dataset of a run directory; a free path for a new run.
+
+    The dataset of a run in ``runs/`` is in ``datasets/`` beside it; that of a run
+    elsewhere is inside it.
+    """
+    around, name = folder, "data"
+    if folder.absolute().parent.name == "runs":
+        around, name = folder.absolute().parent.parent / "datasets", folder.name
+    file = folder / DATASET_FILE
+    if file.exists():
+        return _recorded_dataset(file, around)
+    data = around / name
+    if not (folder / "config.json").exists():
+        data = free_path(around, name)
+    elif not _parts(data):  # runs of older versions have no such file
+        raise ValueError(
+            f"{folder}: expected a run of 'bestreply run'. Continue one of 'bestreply "
+            f"train' with: bestreply train DATASET --resume --out {folder}"
+        )
+    write_json(file, {"path": os.path.relpath(data, folder)})
+    return data
+
+
+def _recorded_dataset(file: Path, around: Path) -> Path:
+    """Return the dataset that a file names; it is a folder in `around`."""
+    try:
+        path = file.parent / json.loads(read_text(file))["path"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(
+            f'{file}: expected {{"path": folder of the dataset}}; {error}'
+        ) from None
+    if path.resolve().parent != around.resolve():
+        raise ValueError(
+            f"{file}: path={path}: expected a folder in {around}. Remove the run, or "
+            "train on the dataset: bestreply train"
+        )
+    return path

@@ -109,11 +109,12 @@ class Train(RunConfig):
     def run(self) -> None:
         """Train on the dataset and print the run directory."""
         from bestreply.data.store import open_store
-        from bestreply.pipeline import config_for_data
+        from bestreply.pipeline import check_names, config_for_data
         from bestreply.train import train
 
         data = open_store(self.data)
         config = config_for_data(config_of(self), data)
+        check_names(config)
         run = train(data, config, path=self.out, resume=self.resume)
         say(run.path)
 

@@ -21,7 +21,14 @@ from bestreply.sweeps.executors import (
 from bestreply.sweeps.sweep import Sweep
 from bestreply.sweeps.unit import Unit
 from bestreply.utils.console import console
-from bestreply.utils.files import remove, write_json, write_text
+from bestreply.utils.files import (
+    locked,
+    make_folder,
+    read_text,
+    remove,
+    write_json,
+    write_text,
+)
 
 EXECUTORS = ("local", "ray")
 Executor = Callable[[Sequence[Job]], Outcomes]
@@ -40,7 +47,8 @@ def run_sweep(
     """Play, train and evaluate every unit that is not complete.
 
     A unit that fails leaves ``error.txt`` in its directory and does not stop the
-    rest. The next call tries it again.
+    rest. The next call tries it again. A complete unit is evaluated again where the
+    file now asks for another evaluation; one of another configuration fails.
 
     Args:
         sweep: the units.
@@ -57,10 +65,32 @@ def run_sweep(
         The units that failed.
 
     Raises:
+        BlockingIOError: another process runs the sweep.
         ValueError: the settings of the executor do not fit together.
     """
     run = _executor(executor, workers, address, batch)
-    missing = [unit for unit in sweep.units if not unit.is_complete]
+    max_seeds = default_batch() if batch is None else batch
+    if run is run_here and max_seeds != 1:
+        run_units = partial(_run_in_batches, max_seeds=max_seeds)
+    else:
+        run_units = run
+    make_folder(sweep.path)
+    with locked(sweep.path, wait=False):
+        return _run_missing(sweep, run, run_units, restart_changed, command)
+
+
+def _run_missing(
+    sweep: Sweep,
+    run: Executor,
+    run_units: Executor,
+    restart_changed: bool,
+    command: str | None,
+) -> list[Unit]:
+    missing = [
+        unit
+        for unit in sweep.units
+        if not unit.is_complete or _differs_from_file(unit)
+    ]
     complete = len(sweep.units) - len(missing)
     if complete:
         console.print(f"{complete} of {len(sweep.units)} units are complete")
@@ -77,11 +107,8 @@ def run_sweep(
         Job(_name(sweep, unit), _run_unit, (_absolute(unit), command))
         for unit in missing
     ]
-    max_seeds = default_batch() if batch is None else batch
-    if run is run_here and max_seeds != 1:
-        run = partial(_run_in_batches, max_seeds=max_seeds)
-    _run_all("runs", jobs, run)
-    return [unit for unit in sweep.units if not unit.is_complete]
+    failed = _run_all("runs", jobs, run_units)
+    return [unit for unit in missing if _name(sweep, unit) in failed]
 
 
 def _executor(
@@ -125,9 +152,20 @@ def _collect(path: Path, config: RunConfig, command: str | None) -> None:
     from bestreply.data.store import open_store
     from bestreply.pipeline import collect_for
 
-    has_data = (path / "manifest.json").exists()
-    if not (has_data and open_store(path).manifest.parts):
-        collect_for(config, path, command)
+    make_folder(path)
+    with locked(path):  # another sweep may share the data
+        has_data = (path / "manifest.json").exists()
+        if not (has_data and open_store(path).manifest.parts):
+            collect_for(config, path, command)
+
+
+def _differs_from_file(unit: Unit) -> bool:
+    """Return whether a complete unit has another configuration than its sweep's file."""
+    try:
+        text = read_text(unit.started_config)
+        return from_dict(RunConfig, json.loads(text)) != unit.config
+    except (ValueError, OSError, RecursionError):  # of another version
+        return False
 
 
 def _remove_changed(units: Sequence[Unit]) -> None:
@@ -148,7 +186,11 @@ def _has_changed(unit: Unit) -> bool:
         learned_from = facts["data"]["fingerprint"]
     except (ValueError, KeyError, TypeError, OSError):  # another version
         return True
+    evaluation = unit.config.evaluate  # it may change
+    started = dataclasses.replace(started, evaluate=evaluation)
     if differences(started, unit.config):
+        return True
+    if not (unit.data / "manifest.json").exists():
         return True
     has_rounds = unit.config.improve.rounds > 0  # their data grows
     return not has_rounds and learned_from != open_store(unit.data).fingerprint
@@ -194,13 +236,18 @@ def _run_unit(
     start = time.perf_counter()
     unit.path.mkdir(parents=True, exist_ok=True)
     try:
-        resumed = unit.is_started if was_started is None else was_started
-        open_store(unit.data)  # missing play is an error, not collected again
-        run = learn(
-            unit.config, unit.path, unit.data, resume=True, command=command
-        )
-        evaluate_run(run, command)
-        write_report(unit.path)
+        with locked(unit.path, wait=False):
+            resumed = unit.is_started if was_started is None else was_started
+            open_store(
+                unit.data
+            )  # missing play is an error, not collected again
+            run = learn(
+                unit.config, unit.path, unit.data, resume=True, command=command
+            )
+            evaluate_run(run, command)
+            write_report(unit.path)
+    except BlockingIOError:  # the process that uses it writes its own files
+        raise
     except Exception:
         write_text(unit.error, traceback.format_exc())
         raise
@@ -210,13 +257,22 @@ def _run_unit(
     write_json(unit.path / "unit.json", facts)
 
 
-def _run_all(what: str, jobs: list[Job], run: Executor) -> None:
-    """Run jobs; print each outcome, the number of jobs left and an estimate of the time left."""
+def _run_all(what: str, jobs: list[Job], run: Executor) -> set[str]:
+    """Run jobs, print each outcome and an estimate of the time left.
+
+    Returns:
+        The names of the jobs that failed.
+    """
     start = time.monotonic()
+    failed = set()
     for count, (job, error) in enumerate(run(jobs), 1):
         seconds = (time.monotonic() - start) / count * (len(jobs) - count)
-        state = "complete" if error is None else f"failed: {error}"
+        state = "complete"
+        if error is not None:
+            state = f"failed: {error}"
+            failed.add(job.name)
         shows_time = count < len(jobs) and job.ends_batch
         left = f", about {seconds / 60:.0f} min left" if shows_time else ""
         line = f"{what} {count}/{len(jobs)}{left}: {job.name} {state}"
         console.print(line, markup=False)
+    return failed

@@ -68,7 +68,23 @@ def read_sweep(file: str | Path, out: str | Path | None = None) -> Sweep:
         for game_name, game in _games(file, document).items()
         for method, changes in merged.items()
     ]
+    _check_names(file, units)
     return Sweep(path, tuple(units))
+
+
+def _check_names(file: Path, units: list[Unit]) -> None:
+    """Refuse unknown players before anything is played; seeds share their names."""
+    from bestreply.pipeline import check_names
+
+    different = {
+        dataclasses.replace(unit.config, seed=0): unit for unit in units
+    }
+    for config, unit in different.items():
+        try:
+            check_names(config)
+        except ValueError as error:
+            name = unit.path.parent.name
+            raise ValueError(f"{file}: methods.{name}: {error}") from None
 
 
 def _document(file: Path) -> dict[str, Any]:

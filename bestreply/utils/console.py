@@ -1,5 +1,6 @@
 """Progress on the terminal, and paths for new results."""
 
+import itertools
 import re
 import time
 from collections.abc import Iterator
@@ -19,22 +20,45 @@ from rich.progress import (
 )
 from rich.text import Text
 
-console = Console(stderr=True, highlight=False)
-"""Standard error. Paths of results and tables go to standard output."""
+console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+"""Standard error, all text as it is. Paths of results and tables go to standard output."""
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f"
+    r"\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Characters that steer a terminal, change the direction of text, are invisible, or are
+half of a surrogate pair, which no stream can write."""
+MAX_NAME = 200
+"""Characters of a name that are shown."""
 
 
 def printable(text: object) -> str:
-    """Return text without the control characters that could steer a terminal.
+    """Return text without the characters that could steer a terminal or disguise a name.
 
     Names in files from elsewhere can hold escape sequences. Line ends and tabs
-    stay; each other control character becomes U+FFFD.
+    stay; each other character of `CONTROL` becomes U+FFFD.
 
     Args:
         text: what is to be shown.
     """
     return CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))
+
+
+def one_line(text: object) -> str:
+    """Return a name from elsewhere as a table or a sentence shows it.
+
+    Args:
+        text: the name.
+
+    Returns:
+        `printable` text with U+FFFD for line ends and tabs, of at most `MAX_NAME`
+        characters.
+    """
+    name = printable(str(text)[: MAX_NAME + 1])
+    name = re.sub(r"[\n\t]", "\N{REPLACEMENT CHARACTER}", name)
+    return name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}..."
 
 
 def warn(text: str) -> None:
@@ -142,3 +166,23 @@ def fresh_path(folder: str | Path, name: str) -> Path:
             number += 1
         else:
             return path
+
+
+def free_path(folder: str | Path, name: str) -> Path:
+    """Make and return ``folder/name``, or ``name-2``, ``name-3``, ... where it is taken.
+
+    Args:
+        folder: the folder around it; it is made where it is missing.
+        name: name of the new folder.
+
+    Returns:
+        The new, empty folder.
+    """
+    for number in itertools.count(1):
+        path = Path(folder) / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError  # `count` does not end

@@ -98,24 +98,31 @@ def test_an_action_that_is_not_legal_is_refused_and_changes_nothing(tmp_path):
         session.act(4)
 
 
-def test_a_dataset_that_is_there_is_added_to_if_it_is_of_the_same_players(
-    tmp_path,
-):
-    for seed in range(2):
-        finish(Session(PD, ["tit_for_tat"], 0, seed, tmp_path / "d"))
-    assert open_store(tmp_path / "d").manifest.episodes == 2
+def test_games_are_added_to_a_dataset_of_the_same_players_if_asked_to(tmp_path):
+    path = tmp_path / "d"
+    finish(Session(PD, ["tit_for_tat"], 0, 0, path))
+    with pytest.raises(FileExistsError, match="--append"):
+        Session(PD, ["tit_for_tat"], 0, 1, path)
+    finish(Session(PD, ["tit_for_tat"], 0, 1, path, append=True))
+    assert open_store(path).manifest.episodes == 2
+    with pytest.raises(ValueError, match="seed=1: expected a seed without"):
+        Session(PD, ["tit_for_tat"], 0, 1, path, append=True)
     with pytest.raises(
         ValueError, match="expected a store that lists the players"
     ):
-        Session(PD, ["grim"], 0, 0, tmp_path / "d")
+        Session(PD, ["grim"], 0, 2, path, append=True)
+    other = make_game("matrix(table=prisoners_dilemma, rounds=4)")
     with pytest.raises(ValueError, match="expected a dataset of the same game"):
-        Session(
-            make_game("matrix(table=prisoners_dilemma, rounds=4)"),
-            ["tit_for_tat"],
-            0,
-            0,
-            tmp_path / "d",
-        )
+        Session(other, ["tit_for_tat"], 0, 2, path, append=True)
+
+
+def test_each_game_of_a_session_is_another_episode_of_its_seed(tmp_path):
+    session = Session(PD, ["tit_for_tat"], 0, 0, tmp_path / "d")
+    for _ in range(2):
+        finish(session)
+        session.begin()
+    parts = open_store(tmp_path / "d").manifest.parts
+    assert [(p.seed, p.seed_episode) for p in parts] == [(0, 0), (0, 1)]
 
 
 def test_who_leaves_early_sees_the_game_played_to_its_end_and_it_is_whole(

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -101,3 +102,22 @@ def test_a_lock_excludes_another_process_and_ends_with_it(tmp_path):
         other.kill()
     with locked(tmp_path, wait=False):
         pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks are of POSIX systems")
+def test_a_thread_takes_its_own_lock_again_and_another_thread_does_not(
+    tmp_path,
+):
+    def free():
+        try:
+            with locked(tmp_path, wait=False):
+                return True
+        except BlockingIOError:
+            return False
+
+    with ThreadPoolExecutor(1) as pool:
+        with locked(tmp_path):
+            with locked(tmp_path, wait=False):
+                pass
+            assert not pool.submit(free).result()
+        assert pool.submit(free).result()
