@@ -19,7 +19,7 @@ from bestreply.training.metrics_log import MetricsLog
 from bestreply.training.phases import stack, unstack
 from bestreply.types import Episodes
 from bestreply.utils import checkpoint
-from bestreply.utils.compilation import cache_compilations
+from bestreply.utils.compilation import cache_compilations, check_flags
 from bestreply.utils.files import remove_leftovers, write_json
 
 HOLDOUT_FRACTION = 0.1
@@ -160,13 +160,13 @@ class Training:
         """
         try:
             yield
-        except Diverged as error:
+        except (Diverged, FloatingPointError) as error:  # or JAX's debug_nans
             self.log.close()
             raise Diverged(self._explanation(error)) from None
         finally:
             self.log.release()
 
-    def _explanation(self, error: Diverged) -> str:
+    def _explanation(self, error: Exception) -> str:
         rewards = np.asarray(self.buffer.episodes.reward)
         folder = self.run.path / "checkpoints"
         steps = checkpoint.list_checkpoints(folder)
@@ -176,7 +176,7 @@ class Training:
                 f"the checkpoint of {steps[-1]} updates is finite and is kept"
             )
         return (
-            f"{self.run.path}: training diverged. {error}; rewards here are up to "
+            f"{self.run.path}: training diverged. {str(error).rstrip('.')}; rewards here are up to "
             f"{np.abs(rewards).max(initial=0):.3g}. {kept.capitalize()}; --resume with "
             "the same settings fails at the same update"
         )
@@ -202,6 +202,7 @@ def open_training(
     Raises:
         FileExistsError, ValueError: as in `train`.
     """
+    check_flags()
     method = load_method(config.method)
     config = method.configure(config)
     check_data(data)

@@ -17,6 +17,9 @@ from bestreply.cli.registry import (
     UsageError,
     did_you_mean,
 )
+from bestreply.utils.compilation import reset_flags
+from bestreply.utils.interrupts import STATUS as INTERRUPTED_STATUS
+from bestreply.utils.interrupts import end_on_second_interrupt
 
 INTERRUPTED = "interrupted. All files on disk are complete. Commands with --resume can continue from here."
 USER_ERRORS = (ValueError, OSError, ImportError, OverflowError, MemoryError)
@@ -31,8 +34,11 @@ def main() -> None:
             wrong usage, 130 after Ctrl-C.
     """
     try:
+        end_on_second_interrupt()
         run_command(sys.argv[1:])
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        _fail("\nbestreply", INTERRUPTED, INTERRUPTED_STATUS)
     except BrokenPipeError:  # the reader, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -144,6 +150,8 @@ def version() -> str:
 def _run_named(name: str, arguments: list[str]) -> None:
     from bestreply.cli.options import read
 
+    for line in reset_flags():
+        sys.stderr.write(f"warning: {line}\n")
     try:
         read(name, COMMANDS[name].load(), arguments).run()
     except UsageError as error:
@@ -153,7 +161,7 @@ def _run_named(name: str, arguments: list[str]) -> None:
     except USER_ERRORS as error:
         _fail(f"bestreply {name}", describe_error(error), 1)
     except KeyboardInterrupt:
-        _fail(f"\nbestreply {name}", INTERRUPTED, 130)
+        _fail(f"\nbestreply {name}", INTERRUPTED, INTERRUPTED_STATUS)
 
 
 def _fail(program: str, message: str, status: int) -> NoReturn:

@@ -22,6 +22,7 @@ from bestreply.games.contract import (
 )
 from bestreply.players.base import Player
 from bestreply.types import ABSENT, ActorOutput, Plan, TimeStep, ego_order
+from bestreply.utils.compilation import check_flags
 from bestreply.utils.seeds import checked_seed
 
 PROPERTIES = {
@@ -115,6 +116,7 @@ def check_player(
         PlayerError: at the first violated property (`PROPERTIES`).
         ValueError: if `episodes` is below 1, or the seed outside 0 <= seed < 2^32.
     """
+    check_flags()
     if episodes < 1:
         raise ValueError(f"episodes={episodes}: expected 1 or more")
     seed = checked_seed(seed)

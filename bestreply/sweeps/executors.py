@@ -1,11 +1,13 @@
 """Executors of a sweep's jobs: this process, one process a job, or a Ray cluster."""
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple
 
 
@@ -45,10 +47,17 @@ def run_in_processes(jobs: Sequence[Job], workers: int) -> Outcomes:
     Yields:
         Each job as it ends, with its error or None.
     """
-    with ThreadPoolExecutor(workers) as pool:
-        futures = {pool.submit(_run_in_process, job): job for job in jobs}
+    pool, processes = ThreadPoolExecutor(workers), Processes()
+    try:
+        futures = {
+            pool.submit(_run_in_process, job, processes): job for job in jobs
+        }
         for future in as_completed(futures):
             yield futures[future], future.result()
+    finally:  # an interrupt, or a caller that stops, leaves no process behind
+        pool.shutdown(wait=False, cancel_futures=True)
+        processes.terminate()
+        pool.shutdown()
 
 
 def run_on_ray(jobs: Sequence[Job], address: str | None = None) -> Outcomes:
@@ -114,11 +123,58 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _run_in_process(job: Job) -> str | None:
+class Processes:
+    """The processes of jobs that are running; after `terminate` none is started."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[SpawnProcess] | None = set()
+
+    def start(self, process: SpawnProcess) -> bool:
+        """Start a process, deaf to Ctrl-C: the parent decides when it ends.
+
+        Args:
+            process: the process, not started.
+
+        Returns:
+            Whether it was started.
+        """
+        with self._lock:
+            if self._running is None:
+                return False
+            if hasattr(
+                signal, "pthread_sigmask"
+            ):  # the new process inherits it
+                signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            process.start()
+            self._running.add(process)
+            return True
+
+    def end(self, process: SpawnProcess) -> None:
+        """Wait for a process that was started.
+
+        Args:
+            process: the process.
+        """
+        process.join()
+        with self._lock:
+            if self._running is not None:
+                self._running.discard(process)
+
+    def terminate(self) -> None:
+        """End all running processes."""
+        with self._lock:
+            running, self._running = self._running or set(), None
+        for process in running:
+            process.terminate()
+
+
+def _run_in_process(job: Job, processes: Processes) -> str | None:
     context = get_context("spawn")  # a fork of a process with JAX can hang
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_attempt_and_send, args=(sender, job))
-    process.start()
+    if not processes.start(process):
+        return "interrupted"
     sender.close()
     try:
         return receiver.recv()
@@ -126,7 +182,7 @@ def _run_in_process(job: Job) -> str | None:
         process.join()
         return f"its process ended with status {process.exitcode}"
     finally:
-        process.join()
+        processes.end(process)
 
 
 def _attempt_and_send(sender: Connection, job: Job) -> None:

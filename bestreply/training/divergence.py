@@ -71,7 +71,8 @@ def _not_finite(tree: PyTree, runs: int) -> Iterator[tuple[str, np.ndarray]]:
         array = np.asarray(leaf)
         if not np.isfinite(array).all():
             name = jax.tree_util.keystr(path).lstrip(".")
-            yield name, ~np.isfinite(array).reshape(runs, -1).all(1)
+            flags = np.isfinite(array).reshape(runs, -1).all(1)
+            yield name, np.logical_not(flags)
 
 
 def is_finite(tree: PyTree) -> bool:

@@ -22,15 +22,13 @@ class EventFile:
         Raises:
             OSError: the file cannot be written; the error names it.
         """
-        from tensorboardX.proto.event_pb2 import Event
-
         make_folder(folder)
         self.path = (
             folder / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
         )
         with naming(self.path):
             self._file = open(self.path, "xb", buffering=0)  # noqa: SIM115
-        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._write(file_version="brain.Event:2")
 
     def write(self, values: Mapping[str, float], step: int) -> None:
         """Append scalars.
@@ -42,23 +40,22 @@ class EventFile:
         Raises:
             OSError: the file cannot be written; the error names it.
         """
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.proto import summary_pb2
 
+        messages: Any = summary_pb2
         value = [
-            Summary.Value(tag=name, simple_value=number)
+            messages.Summary.Value(tag=name, simple_value=number)
             for name, number in values.items()
         ]
-        self._write(
-            Event(
-                wall_time=time.time(), step=step, summary=Summary(value=value)
-            )
-        )
+        self._write(step=step, summary=messages.Summary(value=value))
 
-    def _write(self, event: Any) -> None:
+    def _write(self, **event: Any) -> None:
+        from tensorboardX.proto import event_pb2
         from tensorboardX.record_writer import masked_crc32c
 
-        data = event.SerializeToString()
+        messages: Any = event_pb2
+        message = messages.Event(wall_time=time.time(), **event)
+        data = message.SerializeToString()
         size = struct.pack("<Q", len(data))
         checks = (struct.pack("<I", masked_crc32c(x)) for x in (size, data))
         record = b"".join([size, next(checks), data, next(checks)])

@@ -1,16 +1,115 @@
-"""JAX's persistent compilation cache: a program compiled once is read by later processes."""
+"""JAX's settings: its persistent compilation cache, and flags under which nothing here was tried."""
 
 import os
+import sys
 from pathlib import Path
+from typing import NamedTuple
+
+ON = ("1", "t", "true", "y", "yes", "on")
+"""Values of an environment variable that JAX reads as True."""
+
+
+class Flag(NamedTuple):
+    """A setting of JAX that bestreply needs at its default."""
+
+    name: str
+    """Of `jax.config`; the environment variable is in capitals."""
+    refused: tuple[object, ...]
+    default: object
+    reason: str
+
+
+FLAGS = (
+    Flag("jax_enable_x64", (True,), False, "it computes in 32 bits"),
+    Flag("jax_debug_infs", (True,), False, "it uses infinite numbers"),
+    Flag(
+        "jax_debug_key_reuse",
+        (True,),
+        False,
+        "it draws for all seats from the keys of a step",
+    ),
+    Flag(
+        "jax_numpy_rank_promotion",
+        ("raise",),
+        "allow",
+        "it adds arrays of different ranks",
+    ),
+    Flag(
+        "jax_numpy_dtype_promotion",
+        ("strict",),
+        "standard",
+        "it multiplies numbers by booleans",
+    ),
+    *(
+        Flag(
+            f"jax_transfer_guard{direction}",
+            ("disallow", "disallow_explicit"),
+            "allow",
+            "it passes NumPy arrays to JAX",
+        )
+        for direction in (
+            "",
+            "_host_to_device",
+            "_device_to_device",
+            "_device_to_host",
+        )
+    ),
+)
+
+
+def check_flags() -> None:
+    """Refuse settings of JAX that change what bestreply computes, or stop it.
+
+    Raises:
+        ValueError: such a setting is on; the error says how to change it.
+    """
+    import jax
+
+    for flag in FLAGS:
+        value = jax.config.values.get(flag.name, flag.default)
+        if value in flag.refused:
+            raise ValueError(
+                f"{flag.name.upper()}={value}: expected {flag.default} for bestreply, "
+                f"as {flag.reason}. Unset the variable, or call "
+                f"jax.config.update({flag.name!r}, {flag.default!r})"
+            )
+
+
+def reset_flags() -> list[str]:
+    """Set the environment's flags that `check_flags` refuses to their defaults.
+
+    For a process of its own, before JAX is imported; its children inherit them.
+
+    Returns:
+        A sentence about each flag that was set.
+    """
+    if "jax" in sys.modules:
+        return []
+    lines = []
+    for flag in FLAGS:
+        variable = flag.name.upper()
+        text = os.environ.get(variable, "").strip().lower()
+        value = text in ON if isinstance(flag.default, bool) else text
+        if value in flag.refused:
+            os.environ[variable] = str(flag.default)
+            lines.append(
+                f"{variable}={text} is not used: bestreply needs {flag.default}, as "
+                f"{flag.reason}"
+            )
+    return lines
 
 
 def cache_compilations() -> None:
     """Turn the cache on, in the user's cache folder, unless JAX has one already.
 
     ``JAX_COMPILATION_CACHE_DIR`` names another folder.
+
+    Raises:
+        ValueError: as `check_flags`.
     """
     import jax
 
+    check_flags()
     if jax.config.values.get("jax_compilation_cache_dir"):
         return
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
