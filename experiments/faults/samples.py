@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bestreply.config import RunConfig, preset, to_dict
+from bestreply.config import CollectConfig, RunConfig, preset, to_dict
 from bestreply.data.store import create_store, open_store
 from bestreply.games import make_game
-from bestreply.pipeline import config_for_data
+from bestreply.pipeline import resolve
 from bestreply.run import Method, load_method, open_run
 from bestreply.scores.returns import SCHEMA, Scores
 from bestreply.training.metrics_log import MetricsLog
@@ -185,7 +185,8 @@ def _make_run(path: Path, dataset: Path) -> None:
         preset("debug").model, latent=4, width=4, depth=1
     )
     config = dataclasses.replace(preset("debug"), model=small, game=GAME)
-    config = config_for_data(config, data)
+    players = CollectConfig(players=tuple(p["name"] for p in ROSTER))
+    config = resolve(dataclasses.replace(config, collect=players))
     run = open_run(path, config, data, resume=False, command="bestreply train")
     shapes = eqx.filter_eval_shape(
         run.method.start, run.config, run.game, run.roster

@@ -86,15 +86,15 @@ def run_trials(
     ]
     try:
         while running and time.monotonic() < until:
-            ready = wait([worker.pipe for worker in running], 0.5)
+            wait([worker.pipe for worker in running], 0.5)
             for place, worker in enumerate(list(running)):
-                done = _received(worker) if worker.pipe in ready else []
-                yield from done
-                fault = _fault(worker)
-                if fault is not None and worker.left:
+                has_ended = not worker.process.is_alive()
+                yield from _received(worker)
+                fault = _fault(worker) if has_ended or _late(worker) else None
+                if fault is not None:
                     yield fault
                     worker.left = worker.left[1:]
-                if fault is not None or not worker.process.is_alive():
+                if fault is not None or has_ended:
                     worker.stop()
                     running[place] = _Worker(worker.left, seed, checkpoints)
             for worker in [w for w in running if not w.left]:
@@ -103,6 +103,10 @@ def run_trials(
     finally:
         for worker in running:
             worker.stop()
+
+
+def _late(worker: _Worker) -> bool:
+    return time.monotonic() > worker.deadline
 
 
 def _received(worker: _Worker) -> list[Done]:
@@ -117,16 +121,18 @@ def _received(worker: _Worker) -> list[Done]:
 
 
 def _fault(worker: _Worker) -> Done | None:
-    """Return the verdict on the trial at which a worker hangs or has crashed."""
+    """Return the verdict on the trial at which a worker hangs or has crashed.
+
+    To be called after all that a dead worker reported was received.
+    """
     if not worker.left:
         return None
-    number, alive = worker.left[0], worker.process.is_alive()
-    if alive and time.monotonic() < worker.deadline:
+    number, code = worker.left[0], worker.process.exitcode
+    if code is None and time.monotonic() < worker.deadline:
         return None
-    if alive:
+    if code is None:
         return Done(number, "", Verdict("hang", "killed"), "")
-    code = worker.process.exitcode
-    if code == 0 or worker.pipe.poll():  # restarted, or more was reported
+    if code == 0:  # it ended after a trial that took much memory
         return None
     return Done(number, "", Verdict("traceback", f"exit status {code}"), "")
 
