@@ -11,6 +11,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Sequence
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -202,8 +203,19 @@ class Handler(BaseHTTPRequestHandler):
         except (ValueError, RecursionError) as error:
             self._send(400, "text/plain", str(error))
 
+    def send_error(
+        self, code: int, message: str | None = None, explain: str | None = None
+    ) -> None:
+        """Refuse a request that is no HTTP, with the headers of every response."""
+        self.close_connection = True
+        self.request_version = self.protocol_version  # HTTP/0.9 has no headers
+        self._send(code, "text/plain", HTTPStatus(code).phrase)
+
     def _place(self) -> str:
         """Return the path below the token. Raise `Refusal` for a wrong host or token."""
+        if self.request_version == "HTTP/0.9":
+            self.request_version = self.protocol_version
+            raise Refusal(505, "expected HTTP/1.0 or later")
         if (
             len(self.headers.get_all("Host", [])) != 1
             or self.headers["Host"] not in self.server.hosts

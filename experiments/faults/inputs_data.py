@@ -33,6 +33,9 @@ def same(one: Any, two: Any) -> bool:
         )
     if isinstance(one, list | tuple) and isinstance(two, list | tuple):
         return len(one) == len(two) and all(map(same, one, two))
+    if isinstance(one, float) != isinstance(two, float):
+        with contextlib.suppress(OverflowError, TypeError, ValueError):
+            one, two = float(one), float(two)  # an int in place of a float
     return isinstance(one, bool) == isinstance(two, bool) and one == two
 
 
@@ -161,7 +164,7 @@ def dataset_without_a_file(draw: Random, samples: Samples) -> Trial:
 
     def read() -> str:
         folder = samples.lay("d", samples.dataset)
-        no_regular_file(Random(seed), folder / name)
+        no_regular_file(Random(seed), folder / name, samples.device)
         return read_dataset(folder, samples)
 
     return Trial(f"{name}: no regular file ({seed})", read)

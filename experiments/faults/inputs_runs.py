@@ -248,7 +248,7 @@ def run_without_a_file(draw: Random, samples: Samples) -> Trial:
 
     def read() -> str:
         folder = samples.lay("r", samples.run)
-        no_regular_file(Random(seed), folder / name)
+        no_regular_file(Random(seed), folder / name, samples.device)
         if which == 0:
             load_run(folder)
         elif which == 1:
@@ -361,7 +361,7 @@ def checkpoint_of_another_kind(draw: Random, samples: Samples) -> Trial:
 
     def read() -> str:
         folder = samples.lay("k", samples.run)
-        no_regular_file(Random(seed), folder / NAMES["newer"])
+        no_regular_file(Random(seed), folder / NAMES["newer"], samples.device)
         return _opened(samples, folder)
 
     return Trial(f"the newer checkpoint: no regular file ({seed})", read)

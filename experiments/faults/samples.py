@@ -38,13 +38,14 @@ Files = dict[str, bytes]
 class Samples:
     """Valid files in memory, and a scratch folder to lay damaged ones down in."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, device: str = "/dev/zero") -> None:
         """Make the files.
 
         Args:
             scratch: an empty folder.
+            device: what a link in place of a file leads to; the default never ends.
         """
-        self.scratch = scratch
+        self.scratch, self.device = scratch, device
         self.game = make_game(GAME)
         dataset = scratch / "dataset"
         _make_dataset(dataset)
@@ -100,12 +101,13 @@ class Samples:
         return copy.deepcopy(self.manifest)
 
 
-def no_regular_file(draw: Random, path: Path) -> str:
+def no_regular_file(draw: Random, path: Path, device: str = "/dev/null") -> str:
     """Put something in place of a file that is no regular file, or nothing.
 
     Args:
         draw: source of the draws.
         path: the file.
+        device: what a link leads to.
 
     Returns:
         What stands there now.
@@ -131,7 +133,7 @@ def no_regular_file(draw: Random, path: Path) -> str:
     elif what == "empty":
         path.write_bytes(b"")
     elif what == "device":
-        path.symlink_to("/dev/zero")
+        path.symlink_to(device)
     return what
 
 

@@ -2,12 +2,13 @@
 
 import http.client
 import json
+import socket
 import threading
 
 import pytest
 
 from bestreply import make_game
-from bestreply.interactive.server import MAX_BODY_BYTES, Server
+from bestreply.interactive.server import HEADERS, MAX_BODY_BYTES, Server
 from bestreply.interactive.session import Session
 
 PD = make_game("matrix(table=prisoners_dilemma, rounds=3)")
@@ -198,3 +199,24 @@ def test_a_game_by_requests_is_told_step_by_step_and_kept(server):
         state["note"] == "The unfinished game was not saved."
         and server.session.kept == 1
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET / HTTP/9.9 x", 400),
+        (b"GET / HTTP/2.0", 505),
+        (b"GET /", 505),
+        (b"FETCH / HTTP/1.1", 501),
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.1", 414),
+    ],
+)
+def test_what_is_no_request_has_the_headers_of_every_response_too(
+    server, line, status
+):
+    with socket.create_connection(server.server_address, timeout=20) as client:
+        client.sendall(line + b"\r\nHost: " + server.hosts[0].encode())
+        client.sendall(b"\r\n\r\n")
+        text = b"".join(iter(lambda: client.recv(4096), b"")).decode()
+    assert text.startswith(f"HTTP/1.1 {status} ") and "x" * 100 not in text
+    assert all(f"{name}: {value}" in text for name, value in HEADERS.items())
