@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow.csv
@@ -11,11 +12,13 @@ import pytest
 
 from bestreply import cli, load_run
 from bestreply import pipeline as experiment
+from bestreply.config import to_dict
 from bestreply.data.store import open_store
 from bestreply.scores.run_table import save_results, sweep_results
 from bestreply.sweeps.executors import Job, run_in_processes, run_on_ray
 from bestreply.sweeps.run_sweep import run_sweep
 from bestreply.sweeps.sweep import read_sweep
+from bestreply.utils.files import locked, write_json
 
 RUN_SWEEP = sys.modules["bestreply.sweeps.run_sweep"]
 
@@ -209,6 +212,57 @@ def test_failures_are_a_units_own(file, tmp_path, monkeypatch):
     broken[0] = False
     assert run_sweep(found) == [] and len(ran) == 6
     assert run_sweep(found) == [] and len(ran) == 6
+
+
+def test_complete_units_follow_the_file(file, tmp_path, monkeypatch):
+    """Another evaluation is made again; another configuration is run again if asked to."""
+    ran = []
+
+    def run_unit(unit, command, *of_batch):
+        ran.append(unit)
+        unit.path.mkdir(parents=True, exist_ok=True)
+        unit.data.mkdir(parents=True, exist_ok=True)
+        write_json(unit.path / "config.json", to_dict(unit.config))
+        facts = {"data": {"fingerprint": "0"}}
+        write_json(unit.path / "provenance.json", facts)
+        write_json(unit.path / "unit.json", {})
+
+    def sweep(*changes, **options):
+        ran.clear()
+        text = TINY
+        for old, new in changes:
+            text = text.replace(old, new)
+        file.write_text(text)
+        run_sweep(read_sweep(file, tmp_path / "out"), **options)
+        return [unit.path.parent.name for unit in ran]
+
+    monkeypatch.setattr(RUN_SWEEP, "_run_unit", run_unit)
+    monkeypatch.setattr(RUN_SWEEP, "_collect", lambda *_: None)
+    assert sweep() == ["plain", "blind"] * 2
+    assert sweep() == []
+    assert sweep(("episodes = 8", "episodes = 9")) == ["plain", "blind"] * 2
+    kept = tmp_path / "out" / "stag_hunt" / "plain" / "0" / "report.html"
+    gone = tmp_path / "out" / "stag_hunt" / "blind" / "0" / "report.html"
+    for page in (kept, gone):
+        page.write_text("")
+    changes = ("episodes = 8", "episodes = 9"), ('"none"', '"goal"')
+    assert sweep(*changes, restart_changed=True) == ["blind"] * 2
+    assert kept.exists() and not gone.exists()
+
+
+def test_two_processes_do_not_run_one_sweep(file, tmp_path):
+    found = read_sweep(file, tmp_path / "out")
+    found.path.mkdir()
+    with ThreadPoolExecutor(1) as pool, locked(found.path):
+        other = pool.submit(run_sweep, found)
+        with pytest.raises(BlockingIOError, match="another process"):
+            other.result()
+
+
+def test_an_unknown_player_is_refused_before_anything_is_played(file):
+    file.write_text(TINY.replace('methods = ["agent"]', 'methods = ["agnet"]'))
+    with pytest.raises(ValueError, match=r"tiny\.toml: methods\.plain: .*agnet"):
+        read_sweep(file)
 
 
 def _on_ray(jobs):
