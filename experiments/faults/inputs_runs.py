@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import struct
+import sys
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,6 +15,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from bestreply.config import RunConfig, to_dict
+from bestreply.data.store import open_store
+from bestreply.pipeline import config_for_data
 from bestreply.report import write_report, write_report_over_runs
 from bestreply.report.run_files import read_run
 from bestreply.run import load_run
@@ -144,6 +147,61 @@ def scores_file(draw: Random, samples: Samples) -> Trial:
         return "other"
 
     return Trial(f"{name}: {files[name][:100]!r}", read)
+
+
+CANARY = "faults_canary"
+"""A module beside the files; no file may make the library import it."""
+
+
+def _named(draw: Random, value: Any) -> Any:
+    """Return a JSON value in which one text is a name that imports the canary."""
+    holder = [json.loads(json.dumps(value))]
+    places = [
+        (parent, key)
+        for parent, key in mutate.places(holder)
+        if isinstance(parent[key], str)
+    ]
+    parent, key = draw.choice(places)
+    names = (f"{CANARY}:Game", f"{CANARY}:Game()", f"noisy({CANARY}:Game, 0.1)")
+    parent[key] = draw.choice((*names, f"pettingzoo:{CANARY}:Game"))
+    return holder[0]
+
+
+@kind(4)
+def code_of_a_file(draw: Random, samples: Samples) -> Trial:
+    """A file that names a module beside it: opening it imports nothing."""
+    files = {f"R/{name}": data for name, data in samples.run.items()}
+    files |= {f"D/{name}": data for name, data in samples.dataset.items()}
+    name = draw.choice(
+        ("R/config.json", "R/provenance.json", "D/manifest.json")
+    )
+    changed = _named(draw, json.loads(files[name]))
+    files |= {name: json.dumps(changed).encode(), f"{CANARY}.py": b""}
+    how = draw.randrange(3)
+
+    def read() -> str:
+        root = samples.lay("i", files)
+        try:
+            with contextlib.chdir(root):
+                _open_all(how)
+        finally:
+            expect(CANARY not in sys.modules, "a file had code imported")
+        return "other"
+
+    return Trial(f"{name}: {files[name][:1200]!r}", read)
+
+
+def _open_all(how: int) -> None:
+    """Read a run and a dataset of the current folder, as a command does."""
+    if how == 0:
+        load_run("R").player()
+    elif how == 1:
+        store = open_store("D")
+        store.describe()
+        config_for_data(RunConfig(), store)
+    else:
+        write_report("R")
+        read_group("R")
 
 
 # -- tables of results -----------------------------------------------------------

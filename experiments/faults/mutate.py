@@ -1,7 +1,7 @@
 """Mutations of inputs: JSON values, text, bytes, tables. Every draw comes from one `Random`."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -99,8 +99,8 @@ def tree(draw: Random, value: Any, times: int | None = None) -> Any:
     """
     holder = [_copied(value)]
     for _ in range(times or 1 + draw.randrange(3)):
-        places = list(_places(holder))
-        parent, key = draw.choice(places[1:] if len(places) > 1 else places)
+        all_of = list(places(holder))
+        parent, key = draw.choice(all_of[1:] or all_of)
         draw.choice(CHANGES)(draw, parent, key, holder)
     return holder[0] if holder else nasty(draw)
 
@@ -111,13 +111,18 @@ def _copied(value: Any) -> Any:
     return [*map(_copied, value)] if isinstance(value, list | tuple) else value
 
 
-def _places(value: Any, depth: int = 0):
-    """Yield (container, key) of every value in a tree, the deepest 40 levels left out."""
+def places(value: Any, depth: int = 0) -> Iterator[tuple[Any, Any]]:
+    """Yield (container, key) of every value in a tree, down to 40 levels.
+
+    Args:
+        value: a dict or a list.
+        depth: levels above it.
+    """
     keys = value if isinstance(value, dict) else range(len(value))
     for key in list(keys):
         yield value, key
         if isinstance(value[key], dict | list) and depth < 40:
-            yield from _places(value[key], depth + 1)
+            yield from places(value[key], depth + 1)
 
 
 def _replace(draw: Random, parent: Any, key: Any, holder: list) -> None:
@@ -130,7 +135,7 @@ def _remove(draw: Random, parent: Any, key: Any, holder: list) -> None:
 
 
 def _exchange(draw: Random, parent: Any, key: Any, holder: list) -> None:
-    other, place = draw.choice(list(_places(holder)))
+    other, place = draw.choice(list(places(holder)))
     parent[key] = _copied(other[place])
 
 
