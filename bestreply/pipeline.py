@@ -478,9 +478,11 @@ def _dataset_of(folder: Path) -> Path:
     if folder.absolute().parent.name == "runs":
         around, name = folder.absolute().parent.parent / "datasets", folder.name
     file = folder / DATASET_FILE
-    if file.exists():
-        return _recorded_dataset(file, around)
     data = around / name
+    if file.exists():
+        recorded = _recorded_dataset(file, around)
+        was_renamed = not _parts(recorded) and _parts(data)
+        return data if was_renamed else recorded
     if not (folder / "config.json").exists():
         data = free_path(around, name)
     elif not _parts(data):  # runs of older versions have no such file

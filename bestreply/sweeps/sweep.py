@@ -21,6 +21,8 @@ KEYS = ("preset", "seeds", "game", "games", "config", "methods")
 """Top-level keys of a sweep's file."""
 FOLDER_NAME = re.compile(r"\w[\w.=+, -]{0,98}\w|\w")
 """Names of games and methods: each is the name of a folder, inside the sweep's own."""
+MAX_SEEDS = 100_000
+"""Largest number of seeds of a sweep."""
 DATA = "data"
 """Folder of a game's datasets, beside the folders of its methods."""
 
@@ -127,12 +129,13 @@ def _check_folder_name(file: Path, key: str, name: str) -> None:
 
 
 def _seeds(file: Path, seeds: Any) -> list[int]:
-    numbers = list(range(seeds)) if type(seeds) is int else seeds
+    is_number = type(seeds) is int and seeds <= MAX_SEEDS
+    numbers = list(range(seeds)) if is_number else seeds
     is_list = isinstance(numbers, list) and len(numbers) > 0
     if not is_list or not all(type(s) is int and s >= 0 for s in numbers):
         raise ValueError(
-            f"{file}: seeds={seeds!r}: expected a number of seeds, or a list of "
-            "whole numbers >= 0"
+            f"{file}: seeds={seeds!r:.80}: expected a number of seeds, at most "
+            f"{MAX_SEEDS}, or a list of whole numbers >= 0"
         )
     if len(set(numbers)) < len(numbers):
         raise ValueError(f"{file}: seeds={seeds!r}: expected different seeds")

@@ -14,6 +14,10 @@ HOLDING = [
     "seeds.py",
     pytest.param("zero_intervals.sh", marks=pytest.mark.slow),
     pytest.param("compare_one_seed.sh", marks=pytest.mark.slow),
+    pytest.param("same_run_again.sh", marks=pytest.mark.slow),
+    pytest.param("collect_then_run.sh", marks=pytest.mark.slow),
+    pytest.param("two_runs_at_once.sh", marks=pytest.mark.slow),
+    pytest.param("typo_in_evaluation.sh", marks=pytest.mark.slow),
 ]
 
 
