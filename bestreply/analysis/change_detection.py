@@ -74,7 +74,8 @@ def read_type_change(run: "Run", text: str) -> TypeChange | None:
         that the run's model distinguishes.
     """
     specs = parse_specs(text)
-    if len(specs) != 1 or is_self(specs[0]):
+    alone = run.game.num_players == 1
+    if alone or len(specs) != 1 or is_self(specs[0]):
         return None
     player = make_player(specs[0], run.game, 1)
     by_player = opponent_types(run.config.model).players

@@ -55,8 +55,9 @@ def transform_obs(
         The observations in the transformed game.
     """
     entries = jnp.asarray(symmetries.obs)[which]
-    lead = obs.shape[: obs.ndim - _trailing(obs.shape, entries.shape[0])]
-    return obs.reshape(*lead, -1)[..., entries].reshape(obs.shape)
+    size = entries.shape[0]
+    lead = obs.shape[: obs.ndim - _trailing(obs.shape, size)]
+    return obs.reshape(*lead, size)[..., entries].reshape(obs.shape)
 
 
 def transform_action(

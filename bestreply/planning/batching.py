@@ -96,6 +96,12 @@ def _map(
     f: Callable[..., PyTree], leaves: list[Any], mapped: list[bool], size: int
 ) -> PyTree:
     """Return `f(*leaves)` over the axis 0 of the mapped leaves, `size` at a time."""
+    # `lax.map` cannot split arrays without entries, such as beliefs about no
+    # opponents. Their rows are all alike.
+    count = next(len(x) for m, x in zip(mapped, leaves, strict=True) if m)
+    empty = [m and not x.size for m, x in zip(mapped, leaves, strict=True)]
+    leaves = [x[0] if e else x for e, x in zip(empty, leaves, strict=True)]
+    mapped = [m and not e for m, e in zip(mapped, empty, strict=True)]
 
     def one(rows: list[Array]) -> PyTree:
         row = iter(rows)
@@ -103,7 +109,20 @@ def _map(
         return f(*(next(row) if m else leaf for m, leaf in pairs))
 
     rows = [x for m, x in zip(mapped, leaves, strict=True) if m]
-    return jax.lax.map(one, rows, batch_size=size)
+    shapes, tree = jax.tree.flatten(jax.eval_shape(one, [x[0] for x in rows]))
+
+    def entries(rows: list[Array]) -> list[Array]:
+        out = zip(jax.tree.leaves(one(rows)), shapes, strict=True)
+        return [x for x, shape in out if shape.size]
+
+    out = iter(jax.lax.map(entries, rows, batch_size=size))
+    return jax.tree.unflatten(
+        tree,
+        [
+            next(out) if s.size else jnp.zeros((count, *s.shape), s.dtype)
+            for s in shapes
+        ],
+    )
 
 
 def where_needed(
@@ -152,10 +171,12 @@ def where_needed(
         count: int, has_batch: Any, *arguments: PyTree
     ) -> tuple[PyTree, PyTree]:
         def joined(models: PyTree, *rows: PyTree) -> PyTree:
-            flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
+            flat = jax.tree.map(
+                lambda x: x.reshape(count * x.shape[1], *x.shape[2:]), rows
+            )
             out = by_batch(models, *flat)
             return jax.tree.map(
-                lambda x: x.reshape(count, -1, *x.shape[1:]), out
+                lambda x: x.reshape(count, len(x) // count, *x.shape[1:]), out
             )
 
         out = _with_one_model(joined, gathered, count, has_batch, *arguments)

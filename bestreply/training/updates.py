@@ -327,6 +327,11 @@ def history_step(
     """
     sequence = train_state.sequence
     assert sequence is not None
+    if train_state.opponents.game.num_players == 1:  # nothing to learn from
+        return _counted(train_state, sequence), {
+            "history/log_loss": jnp.float32(0),
+            "history/who": jnp.float32(0),
+        }
     draw_key, symmetry_key = jax.random.split(key)
     length = episodes_per_history(config, buffer.episodes.action.shape[1])
     histories = draw_histories(
@@ -344,14 +349,19 @@ def history_step(
         sequence.model,
         gradient,
     )
-    train_state = eqx.tree_at(
-        lambda s: s.sequence,
-        train_state,
-        SequenceState(model, state, sequence.updates + 1),
-    )
-    return train_state, {
+    sequence = SequenceState(model, state, sequence.updates)
+    return _counted(train_state, sequence), {
         f"history/{name}": value for name, value in losses.items()
     }
+
+
+def _counted(train_state: TrainState, sequence: SequenceState) -> TrainState:
+    """Return the state after one step of the sequence model."""
+    return eqx.tree_at(
+        lambda s: s.sequence,
+        train_state,
+        SequenceState(sequence.model, sequence.optimiser, sequence.updates + 1),
+    )
 
 
 def episodes_per_history(config: RunConfig, steps: int) -> int:
