@@ -192,8 +192,10 @@ def code_table(
 
 def _information(
     believed: Float[np.ndarray, "M P"], truth: Float[np.ndarray, "M P"]
-) -> dict[str, float]:
-    """Return bits, entropy and accuracy of beliefs about one-hot `truth`."""
+) -> dict[str, float | None]:
+    """Return bits, entropy and accuracy of beliefs about one-hot `truth`; None without any."""
+    if not len(truth):
+        return dict.fromkeys(("bits", "entropy", "accuracy"))
     frequency = truth.mean(0)
     frequency = frequency[frequency > 0]
     entropy = -(frequency * np.log2(frequency)).sum()

@@ -30,6 +30,7 @@ from bestreply import exact
 from bestreply.analysis.trajectories import finite_numbers
 from bestreply.exact import BestReply, Decisions
 from bestreply.games.base import Game
+from bestreply.games.grid import GridGame
 from bestreply.models.true_model import TrueModel
 from bestreply.opponents.changepoint import ChangepointOpponents
 from bestreply.opponents.learned import LearnedOpponents
@@ -70,34 +71,42 @@ class Regret:
     """Decisions as plain data, by descending cost."""
 
     @property
-    def share(self) -> float:
-        """The expected fraction of the best reply's return."""
-        return float(1 - self.parts.sum(1).mean() / self.best.mean())
+    def share(self) -> float | None:
+        """The expected fraction of the best reply's return; None where that is not positive."""
+        best = self.best.mean()
+        return float(1 - self.parts.sum(1).mean() / best) if best > 0 else None
 
     def summary(self) -> dict[str, Any]:
         """Return means and standard errors over episodes as plain data.
 
         Returns:
-            An entry of ``regret.json`` (docs/files.md).
+            An entry of ``regret.json`` (docs/files.md); None where a number is undefined:
+            errors of a single episode, shares of a best reply that earns nothing.
         """
-        count = max(len(self.best) - 1, 1)
-        lost = self.parts.sum(1)
-        stderr = float(lost.std() / count**0.5)
+        lost, best, share = self.parts.sum(1), self.best.mean(), self.share
+        stderr, *errors = _stderr(np.column_stack([lost, self.parts]))
+        relative = None if share is None or stderr is None else stderr / best
         by_part = self.parts.mean(0).tolist()
-        errors = (self.parts.std(0) / count**0.5).tolist()
         return {
             "opponents": self.opponents,
             "episodes": len(self.best),
-            "best": float(self.best.mean()),
+            "best": float(best),
             "lost": float(lost.mean()),
             "lost_stderr": stderr,
-            "share": self.share,
-            "share_stderr": float(stderr / self.best.mean()),
+            "share": share,
+            "share_stderr": None if relative is None else float(relative),
             "return": float(self.returns.mean()),
             "parts": dict(zip(PARTS, by_part, strict=True)),
             "parts_stderr": dict(zip(PARTS, errors, strict=True)),
             "costliest": self.costliest,
         }
+
+
+def _stderr(values: np.ndarray) -> list[float | None]:
+    """Return the standard error of the mean of each column; None for a single row."""
+    if len(values) < 2:
+        return [None] * values.shape[1]
+    return (values.std(0) / (len(values) - 1) ** 0.5).tolist()
 
 
 def decompose_regret(
@@ -128,7 +137,13 @@ def decompose_regret(
     """
     game, agent = run.game, agent or run.agent()
     names = _one_each(others, game)
-    best = exact.best_reply(game, 0, names, gamma=agent.gamma, layouts=1)
+    # First: it refuses a game that does not show its state, before anything is solved.
+    corrected_by_part = corrected_agents(agent, run, names)
+    # The layouts of a grid game set the reply's `value`, which is not read.
+    layouts: dict[str, Any] = (
+        {"layouts": 1} if isinstance(game, GridGame) else {}
+    )
+    best = exact.best_reply(game, 0, names, gamma=agent.gamma, **layouts)
     lineup = seat_players(game, [agent, *names], episodes, seed)
     steps = episodes * game.max_steps
     with meter(f"diagnose: {', '.join(others)}", steps, "steps") as progress:
@@ -141,7 +156,7 @@ def decompose_regret(
         lambda x: np.asarray(x)[:, :, 0], played.actor_outputs.plan.belief
     )
     actions = [log.action[:, :, 0]]
-    for corrected in corrected_agents(agent, run, names):
+    for corrected in corrected_by_part:
         actions.append(planned_actions(corrected, log, beliefs))
     lost = np.stack([decisions.lost(a, agent.gamma) for a in actions], 1)
     parts = np.append(lost[:, :-1] - lost[:, 1:], lost[:, -1:], 1)

@@ -139,16 +139,18 @@ def regret_over_runs(
 
 def _over_seeds(
     entries: Sequence[dict[str, Any]], name: str
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     from scipy.special import stdtrit
 
     values = [(e["parts"] if name in PARTS else e)[name] for e in entries]
+    if None in values:  # a share of a best reply that earns nothing
+        return dict.fromkeys(("mean", "low", "high"))
     mean, n = fmean(values), len(values)
     half = float(stdtrit(n - 1, 0.975)) * stdev(values) / math.sqrt(n)
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
-def _over_episodes(entry: dict[str, Any], name: str) -> dict[str, float]:
+def _over_episodes(entry: dict[str, Any], name: str) -> dict[str, float | None]:
     if name in PARTS:
         parts, errors = entry["parts"], entry["parts_stderr"]
         return {"mean": parts[name], "stderr": errors[name]}
@@ -189,9 +191,12 @@ def regret_table(regret: Mapping[str, Any]) -> Table:
     return table
 
 
-def _cell(value: dict[str, float], bare: bool) -> str:
+def _cell(value: dict[str, float | None], bare: bool) -> str:
+    if value["mean"] is None:
+        return "-"
     mean = f"{value['mean']:.3f}"
     if "low" in value and not bare:
         # Two lines, as a terminal is narrow.
         return f"{mean}\n[{value['low']:.2f}, {value['high']:.2f}]"
-    return f"{mean} ± {value['stderr']:.3f}" if "stderr" in value else mean
+    stderr = value.get("stderr")
+    return mean if stderr is None else f"{mean} ± {stderr:.3f}"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bestreply import make_game, make_player
-from bestreply.analysis.regret import PARTS, decompose_regret
+from bestreply.analysis.regret import PARTS, Regret, decompose_regret
 from bestreply.config import PlannerConfig, RunConfig, TrainConfig
 from bestreply.models.true_model import TrueModel
 from bestreply.opponents.rules import RuleOpponents
@@ -193,3 +193,21 @@ def test_a_game_that_is_too_large_is_refused():
     )
     with pytest.raises(ValueError, match="positions for one layout"):
         decompose_regret(run, ["random"], agent=agent, episodes=2)
+
+
+@pytest.mark.parametrize(
+    ("best", "share", "errors"),
+    [
+        ([0.0], None, None),
+        ([2.0], 0.75, None),
+        ([2.0, 2.0], 0.75, 0.0),
+        ([-1.0, -1.0], None, 0.0),
+    ],
+)
+def test_undefined_numbers_are_null(best, share, errors):
+    parts = np.tile([0.5, 0.0, 0.0, 0.0], (len(best), 1))
+    best = np.array(best)
+    summary = Regret("random", best, parts, best, []).summary()
+    assert summary["share"] == share and summary["lost_stderr"] == errors
+    assert summary["share_stderr"] == (errors if share else None)
+    assert set(summary["parts_stderr"].values()) == {errors}

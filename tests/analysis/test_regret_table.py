@@ -146,6 +146,24 @@ def call(monkeypatch, *arguments):
     cli.main()
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_share_that_is_undefined_is_null(tmp_path, count):
+    paths = [tmp_path / str(n) for n in range(count)]
+    for path in paths:
+        write_regret(path, 0.0)
+        document = json.loads((path / "regret.json").read_text())
+        document["against"][0] |= {"share": None, "share_stderr": None}
+        document["against"][0]["parts_stderr"] = dict.fromkeys(PARTS)
+        (path / "regret.json").write_text(json.dumps(document))
+    files = [path / "regret.json" for path in paths]
+    table = regret_over_runs(files, range(count))
+    assert table["against"][0]["share"]["mean"] is None
+    assert table["against"][0]["lost"]["mean"] == 1.0
+    console = Console(file=io.StringIO(), width=200)
+    console.print(regret_table(table))
+    assert "nan" not in console.file.getvalue().lower()
+
+
 @pytest.mark.slow
 def test_diagnose_over_two_runs(monkeypatch, capsys, tmp_path, two_runs):
     out = tmp_path / "table.json"
