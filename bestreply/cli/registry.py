@@ -167,4 +167,4 @@ def _ratio(one: str, other: str) -> float:
 
 
 def _last_part(name: str) -> str:
-    return name.split()[-1].split(".")[-1]
+    return (name.split() or [""])[-1].split(".")[-1]

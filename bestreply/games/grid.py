@@ -20,8 +20,13 @@ from jaxtyping import Bool, Float, Int, Int32, PRNGKeyArray
 from bestreply.games.base import Game, Symmetries
 from bestreply.games.blocks import place_blocks
 from bestreply.types import Array, TimeStep, ego_order
+from bestreply.utils.checks import is_number, shown
 
 UP, DOWN, LEFT, RIGHT, STAY = range(5)
+MAX_REWARD = 3e38
+"""Largest absolute reward: float32 holds no larger number."""
+MAX_ENTRIES = 2**28
+"""Largest number of entries of an observation, 1 GB."""
 MOVES = ("UP", "DOWN", "LEFT", "RIGHT", "STAY")
 OFFSETS = np.array([(-1, 0), (1, 0), (0, -1), (0, 1), (0, 0)])
 
@@ -70,11 +75,14 @@ def check_types(game: "GridGame") -> None:
         ValueError: for a setting that its field does not accept.
     """
     conditions = {
-        int: (lambda v: type(v) is int and v >= 0, "an int, 0 or more"),
+        int: (
+            lambda v: type(v) is int and 0 <= v < 2**31,
+            "an int, 0 or more and below 2^31",
+        ),
         bool: (lambda v: type(v) is bool, "True or False"),
         float: (
-            lambda v: isinstance(v, int | float) and math.isfinite(v),
-            "a finite number",
+            lambda v: is_number(v) and abs(v) <= MAX_REWARD,
+            "a finite number that float32 holds",
         ),
     }
     for field in dataclasses.fields(game):
@@ -82,7 +90,7 @@ def check_types(game: "GridGame") -> None:
         value = getattr(game, field.name)
         if not fits(value):
             raise ValueError(
-                f"{field.name}={value!r}: expected {condition} in {game.name}"
+                f"{field.name}={shown(value)}: expected {condition} in {game.name}"
             )
 
 
@@ -179,6 +187,12 @@ class GridGame(Game):
                 raise ValueError(
                     f"{name}={value}: expected at least 1 in {self.name}"
                 )
+        planes = self.num_players + len(self.kinds) + 2
+        if self.cells * planes > MAX_ENTRIES:
+            raise ValueError(
+                f"{self.name} with {self.cells} cells and {planes} planes: expected "
+                f"observations of at most {MAX_ENTRIES} entries"
+            )
         things = sum(self.kinds.values())
         if not 1 <= things <= self.cells:
             raise ValueError(

@@ -13,6 +13,11 @@ from jaxtyping import Bool, Float, Float32, Int, Int32, PRNGKeyArray
 
 from bestreply.games.base import Game, Outcomes
 from bestreply.types import ABSENT, Array, TimeStep, ego_order
+from bestreply.utils.checks import is_number, shown
+from bestreply.utils.spec import Spec
+
+MAX_ENTRIES = 2**28
+"""Largest number of entries of an observation, 1 GB."""
 
 
 class Table(NamedTuple):
@@ -95,6 +100,7 @@ class MatrixGame(Game):
 
     def __post_init__(self) -> None:
         given = dict(self.settings)
+        _check_types(given)
         if self.table is not None and self.payoffs is not None:
             raise ValueError(
                 f"table={self.table!r}: expected no payoffs beside it in matrix"
@@ -118,6 +124,11 @@ class MatrixGame(Game):
             )
         if given["payoffs"] is not None:
             _check_payoffs(given["payoffs"])
+        if math.prod(self._remembered) > MAX_ENTRIES:
+            raise ValueError(
+                f"memory={self.memory}: expected observations of at most "
+                f"{MAX_ENTRIES} entries in matrix"
+            )
         count = self.payoff_array.shape[1]
         if len(set(self.action_names)) != count:
             raise ValueError(
@@ -411,15 +422,18 @@ def _check_payoffs(payoffs: Any) -> None:
     """Raise ValueError if `payoffs` are no table [N][A]...[A] of finite numbers."""
     try:
         table = np.asarray(payoffs, np.float64)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raise ValueError(
-            f"payoffs={payoffs!r}: ragged, or not only numbers; {PAYOFFS}"
+            f"payoffs={shown(payoffs)}: ragged, or not only numbers; {PAYOFFS}"
         ) from None
+    count = len(table) if table.ndim else 0
     is_table = table.ndim >= 3 and table.ndim == len(table) + 1
-    if not is_table or not np.isfinite(table).all():
+    with np.errstate(over="ignore"):
+        is_finite = np.isfinite(table.astype(np.float32)).all()
+    if not is_table or not is_finite:
         raise ValueError(
-            f"payoffs of shape {table.shape} for {len(payoffs)} players: {PAYOFFS}, "
-            "all finite"
+            f"payoffs of shape {table.shape} for {count} players: {PAYOFFS}, "
+            "all finite in float32"
         )
     if len(set(table.shape[1:])) != 1 or table.size == 0:
         counts = ", ".join(map(str, table.shape[1:]))
@@ -427,6 +441,35 @@ def _check_payoffs(payoffs: Any) -> None:
             f"payoffs of players with {counts} actions: expected the same number for "
             "each. Repeat a row of the player that has fewer"
         )
+
+
+def _check_types(settings: dict[str, Any]) -> None:
+    """Raise ValueError if a setting, read from a file perhaps, has another type."""
+    conditions = {
+        "table": (lambda v: isinstance(v, str), "a name"),
+        "actions": (
+            lambda v: (
+                isinstance(v, list | tuple)
+                and all(isinstance(name, str | Spec) for name in v)
+            ),
+            "a list of names",
+        ),
+        "continuation": (is_number, "a number"),
+        "rounds": (_is_count, "a whole number below 2^31"),
+        "memory": (_is_count, "a whole number below 2^31"),
+        "max_steps": (_is_count, "a whole number below 2^31"),
+    }
+    needed = ("memory", "max_steps")
+    for name, (fits, condition) in conditions.items():
+        value = settings[name]
+        if not fits(value) and (value is not None or name in needed):
+            raise ValueError(
+                f"{name}={shown(value)}: expected {condition} in matrix"
+            )
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and abs(value) < 2**31
 
 
 def _length(

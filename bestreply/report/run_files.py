@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bestreply.scores.references import Reference, references_in
+from bestreply.utils.parquet import open_parquet
 
 T = TypeVar("T")
 
@@ -280,16 +280,15 @@ def read_table(
     Raises:
         ValueError: a column is missing.
     """
-    file = pq.ParquetFile(
-        pa.BufferReader(path.read_bytes()), read_dictionary=list(codes)
-    )
-    schema = file.schema_arrow
-    missing = [name for name in expected if name not in schema.names]
-    if missing:
-        raise ValueError(
-            f"missing columns {', '.join(missing)}: expected {', '.join(expected)}"
-        )
-    return file.read(columns=list(expected), use_threads=False), schema
+    with open_parquet(path, codes) as file:
+        schema = file.schema_arrow
+        names = schema.names
+        missing = [name for name in expected if names.count(name) != 1]
+        if missing:
+            raise ValueError(
+                f"columns {', '.join(missing)}: expected each of {', '.join(expected)} once"
+            )
+        return file.read(columns=list(expected), use_threads=False), schema
 
 
 def coded(table: pa.Table, name: str) -> tuple[list[str], np.ndarray]:

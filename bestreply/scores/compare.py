@@ -121,22 +121,22 @@ def _read(file: Path, method: str) -> SeedScores:
         )
     sets = list(dict.fromkeys(columns["opponents"][of_method].tolist()))
     rows = {name: of_method & (columns["opponents"] == name) for name in sets}
-    run = scores.provenance.get("config", {})
-    game = run.get("game", {})
+    run = scores.run_facts
     facts = {
-        "game": game.get("name"),
-        "version of the game": game.get("version"),
-        **_setting_facts(game.get("settings", {})),
+        "game": run.game,
+        "version of the game": run.game_version,
+        **_setting_facts(run.settings),
         **{f"episodes against {name}": int(rows[name].sum()) for name in sets},
     }
+    own_seed = int(columns["seed"][of_method][0])
     return SeedScores(
         path=file.parent,
-        seed=int(run.get("seed", columns["seed"][of_method][0])),
+        seed=own_seed if run.seed is None else run.seed,
         mean={
             name: float(columns["return"][rows[name]].mean()) for name in sets
         },
         facts=facts,
-        env_steps=int(run.get("env_steps", 0)),
+        env_steps=run.env_steps,
     )
 
 

@@ -13,13 +13,13 @@ the total. The module does not import JAX, so that reports load quickly.
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from bestreply.utils.files import write_json
+from bestreply.utils.untrusted import read_json
 
 FILE = "references.json"
 KINDS = ("exact", "upper bound", "information relaxation")
@@ -147,7 +147,7 @@ def load_references(path: str | Path) -> dict[str, Reference]:
         ValueError: an entry does not fit docs/files.md.
         OSError: the file cannot be read.
     """
-    return references_in(json.loads(Path(path).read_text(encoding="utf-8")))
+    return references_in(read_json(path))
 
 
 def references_in(document: object) -> dict[str, Reference]:

@@ -16,8 +16,11 @@ from bestreply.scores.references import (
     load_references,
     save_references,
 )
+from bestreply.utils.checks import shown
 from bestreply.utils.files import replacing
+from bestreply.utils.parquet import read_table
 from bestreply.utils.provenance import provenance
+from bestreply.utils.untrusted import decode, parse_json
 
 SCHEMA = pa.schema(
     [
@@ -32,6 +35,23 @@ SCHEMA = pa.schema(
 )
 
 
+_NEEDED = pa.schema([field.with_nullable(False) for field in SCHEMA])
+MAX_RETURN = 1e100
+"""Largest absolute return; sums and squares of larger ones could overflow."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFacts:
+    """The facts of a run in the provenance of its scores; defaults where they are missing."""
+
+    game: str | None
+    game_version: int | None
+    settings: dict[str, Any]
+    seed: int | None
+    env_steps: int
+    git_revision: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Scores:
     """Returns of a focal seat, one row per episode. The unit of replication is the seed."""
@@ -42,6 +62,24 @@ class Scores:
         default_factory=dict
     )
     """By opponent set."""
+
+    @property
+    def run_facts(self) -> RunFacts:
+        """Return the facts of the run that was evaluated, from the provenance.
+
+        Raises:
+            ValueError: a fact has another type than docs/files.md says.
+        """
+        run = _entry(self.provenance, "config", dict, {})
+        game = _entry(run, "game", dict, {})
+        return RunFacts(
+            game=_entry(game, "name", str, None),
+            game_version=_entry(game, "version", int, None),
+            settings=_entry(game, "settings", dict, {}),
+            seed=_entry(run, "seed", int, None),
+            env_steps=_entry(run, "env_steps", int, 0),
+            git_revision=_entry(run, "git_revision", str, ""),
+        )
 
     def mean(
         self, method: str | None = None, opponents: str | None = None
@@ -198,17 +236,23 @@ class Scores:
             Scores with their references, if there are any.
 
         Raises:
-            ValueError: `references.json` does not fit docs/files.md.
+            ValueError: the file or `references.json` does not fit docs/files.md.
+            OSError: a file cannot be read.
         """
-        table = pq.read_table(path)
-        facts = (table.schema.metadata or {}).get(b"provenance", b"{}")
+        table = read_table(path, _NEEDED)
+        facts = _provenance(path, table)
+        values = table["return"].to_numpy()
+        if not len(values) or not (np.abs(values) <= MAX_RETURN).all():
+            raise ValueError(
+                f"{path}: expected rows with finite returns; evaluate the run again: "
+                "bestreply evaluate"
+            )
         references_file = Path(path).with_name(FILE)
         references = (
             load_references(references_file) if references_file.exists() else {}
         )
-        return cls(
-            table.replace_schema_metadata(None), json.loads(facts), references
-        )
+        table = table.replace_schema_metadata(None).cast(SCHEMA)
+        return cls(table, facts, references)
 
     @classmethod
     def concat(cls, parts: Sequence["Scores"]) -> "Scores":
@@ -228,3 +272,38 @@ class Scores:
             parts[0].provenance,
             references,
         )
+
+
+def _provenance(path: str | Path, table: pa.Table) -> dict[str, Any]:
+    """Return the provenance in the metadata of a table of scores."""
+    text = (table.schema.metadata or {}).get(b"provenance", b"{}")
+    try:
+        facts = parse_json(decode(text))
+    except ValueError as error:
+        raise ValueError(f"{path}: provenance: {error}") from None
+    if not isinstance(facts, dict):
+        raise ValueError(
+            f"{path}: provenance={shown(facts)}: expected a JSON object"
+        )
+    return facts
+
+
+def _entry(facts: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+    """Return an entry of the provenance if it has a type; the default if it is missing."""
+    value = facts.get(name)
+    if value is None:
+        return default
+    fits = isinstance(value, kind) and not isinstance(value, bool)
+    if not fits or (kind is int and not 0 <= value < 2**63):
+        raise ValueError(
+            f"provenance of the scores: {name}={shown(value)}: expected "
+            f"{_WORDS[kind]}; evaluate the run again: bestreply evaluate"
+        )
+    return value
+
+
+_WORDS = {
+    int: "a whole number from 0 to 2^63 - 1",
+    str: "text",
+    dict: "an object",
+}

@@ -1,8 +1,8 @@
 """Measured returns of many runs as one table."""
 
-import json
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,14 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 from rich.table import Table
+from rich.text import Text
 
-from bestreply.scores.returns import Scores
-from bestreply.utils.files import replacing
+from bestreply.scores.returns import MAX_RETURN, Scores
+from bestreply.utils.checks import finite_number
+from bestreply.utils.console import printable
+from bestreply.utils.files import read_text, replacing
+from bestreply.utils.parquet import open_parquet, read_table, reason
+from bestreply.utils.untrusted import read_json
 
 Row = dict[str, Any]
 """A row of `SCHEMA`."""
@@ -93,9 +98,8 @@ def sweep_results(
 
 def _rows(file: Path) -> list[Row]:
     scores = Scores.load(file)
-    run = scores.provenance.get("config", {})
-    game = run.get("game", {})
-    settings = [f"{k}={v}" for k, v in game.get("settings", {}).items()]
+    run = scores.run_facts
+    settings = [f"{k}={v}" for k, v in run.settings.items()]
     columns = {
         name: np.array(scores.table[name].to_pylist())
         for name in ("method", "opponents", "return", "seed")
@@ -103,12 +107,12 @@ def _rows(file: Path) -> list[Row]:
     facts = {
         "folder": str(file.parent.parent),
         "run": file.parent.name,
-        "game": f"{game.get('name', '')}({', '.join(settings)})",
-        "game_version": game.get("version"),
-        "seed": int(run.get("seed", columns["seed"][0])),
-        "env_steps": int(run.get("env_steps", 0)),
+        "game": f"{run.game or ''}({', '.join(settings)})",
+        "game_version": run.game_version,
+        "seed": int(columns["seed"][0]) if run.seed is None else run.seed,
+        "env_steps": run.env_steps,
         "seconds": _seconds(file.with_name("unit.json")),
-        "git_revision": run.get("git_revision", ""),
+        "git_revision": run.git_revision,
     }
     rows = []
     for method in dict.fromkeys(columns["method"].tolist()):
@@ -143,12 +147,12 @@ def _measured(
 
 def _seconds(unit: Path) -> float | None:
     """Return the seconds of an uninterrupted unit of a sweep, from its ``unit.json``."""
-    record = (
-        json.loads(unit.read_text("utf-8"))
-        if unit.exists()
-        else {"resumed": True}
-    )
-    return None if record["resumed"] else float(record["seconds"])
+    if not unit.exists():
+        return None
+    record = read_json(unit)
+    if not isinstance(record, dict) or record.get("resumed") is not False:
+        return None
+    return finite_number("seconds", record.get("seconds"), 0, 1e12)
 
 
 def is_results(path: Path) -> bool:
@@ -160,12 +164,16 @@ def is_results(path: Path) -> bool:
 
     Returns:
         True for any CSV file, and for Parquet with a column `folder`.
+
+    Raises:
+        ValueError: the file's name ends in .parquet, and it is no Parquet.
     """
-    return path.suffix == ".csv" or (
-        path.suffix == ".parquet"
-        and path.is_file()
-        and "folder" in pq.read_schema(path).names
-    )
+    if not path.is_file() or path.suffix not in (".csv", ".parquet"):
+        return False
+    if path.suffix == ".csv":
+        return True
+    with open_parquet(path) as file:
+        return "folder" in file.schema_arrow.names
 
 
 def load_results(path: str | Path) -> list[Row]:
@@ -178,19 +186,91 @@ def load_results(path: str | Path) -> list[Row]:
         The rows.
 
     Raises:
-        ValueError: a required column is missing.
+        ValueError: a required column is missing, or a value does not fit `SCHEMA`;
+            the error names the file.
+        OSError: the file cannot be read.
     """
-    read = (
-        pyarrow.csv.read_csv if Path(path).suffix == ".csv" else pq.read_table
+    path = Path(path)
+    names, read = (
+        _csv_table(path) if path.suffix == ".csv" else _parquet_table(path)
     )
-    table = read(path)
-    if missing := [
-        name for name in REQUIRED_COLUMNS if name not in table.column_names
-    ]:
+    for name in (n for n in SCHEMA.names if names.count(n) > 1):
+        raise ValueError(f"{path}: expected the column {name!r} once")
+    if missing := [name for name in REQUIRED_COLUMNS if name not in names]:
         raise ValueError(
             f"{path} lacks columns {', '.join(missing)}: expected a table of `bestreply results --out`"
         )
+    fields = [
+        field.with_nullable(field.name not in REQUIRED_COLUMNS)
+        for field in SCHEMA
+        if field.name in names
+    ]
+    table = read(pa.schema(fields))
+    _check_values(path, table)
     return table.to_pylist()
+
+
+Read = Callable[[pa.Schema], pa.Table]
+"""Reads the columns of a schema."""
+
+
+def _parquet_table(path: Path) -> tuple[list[str], Read]:
+    with open_parquet(path) as file:
+        names = file.schema_arrow.names
+    return names, lambda schema: read_table(path, schema)
+
+
+def _csv_table(path: Path) -> tuple[list[str], Read]:
+    """Return the columns of a CSV file, and what reads them by a schema."""
+    data = decode_csv(path)
+
+    def parse(**settings: Any) -> pa.Table:
+        options = pyarrow.csv.ConvertOptions(**settings)
+        try:
+            return pyarrow.csv.read_csv(
+                io.BytesIO(data), convert_options=options
+            )
+        except pa.ArrowException as error:
+            raise ValueError(
+                f"{path}: expected a table of `bestreply results --out`; "
+                f"{reason(error)}"
+            ) from None
+
+    def read(schema: pa.Schema) -> pa.Table:
+        kinds = {field.name: field.type for field in schema}
+        return parse(column_types=kinds, include_columns=schema.names)
+
+    return parse().column_names, read
+
+
+def decode_csv(path: Path) -> bytes:
+    """Return the text of a CSV file as UTF-8 without a byte order mark.
+
+    Args:
+        path: the file, as any editor or spreadsheet saves it.
+
+    Raises:
+        ValueError: it is no text, or no regular file.
+    """
+    return read_text(path).encode("utf-8")
+
+
+def _check_values(path: Path, table: pa.Table) -> None:
+    """Refuse missing values, infinite ones, and negative numbers of episodes and steps."""
+    for name in REQUIRED_COLUMNS:
+        column = table[name]
+        if column.null_count:
+            raise ValueError(
+                f"{path}: column {name}: expected no empty entries; it has "
+                f"{column.null_count}"
+            )
+    for name in ("seed", "episodes", "mean", "env_steps"):
+        numbers = np.asarray(table[name].to_numpy())
+        least = -MAX_RETURN if name == "mean" else 0
+        if not ((numbers >= least) & (numbers <= MAX_RETURN)).all():
+            raise ValueError(
+                f"{path}: column {name}: expected finite numbers, at least {least:g}"
+            )
 
 
 def of_method(rows: Sequence[Row], method: str) -> list[Row]:
@@ -258,7 +338,7 @@ def results_table(rows: Sequence[Row]) -> Table:
             overflow="fold",
             no_wrap=not is_text,
         )
-    folders = [row["folder"] for row in rows]
+    folders = [os.path.abspath(row["folder"]) for row in rows]
     root = os.path.commonpath(folders) if rows else ""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
@@ -266,8 +346,9 @@ def results_table(rows: Sequence[Row]) -> Table:
         groups.setdefault(key, []).append(row)
     for (folder, method, against), group in groups.items():
         seeds, mean = str(len(group)), _mean_text(group)
-        place = os.path.relpath(folder, root)
-        table.add_row(place, method, against, seeds, mean, _share_text(group))
+        place = os.path.relpath(os.path.abspath(folder), root)
+        names = [Text(printable(n)) for n in (place, method, against)]
+        table.add_row(*names, seeds, mean, _share_text(group))
     return table
 
 
@@ -279,10 +360,10 @@ def _mean_text(rows: Sequence[Row]) -> str:
 
 
 def _share_text(rows: Sequence[Row]) -> str:
-    shares = [row["share"] for row in rows]
+    shares = [row.get("share") for row in rows]
     if None in shares:
         return "–"
-    is_bound = any(row["reference"] not in (None, "exact") for row in rows)
+    is_bound = any(row.get("reference") not in (None, "exact") for row in rows)
     return f"{'≥ ' if is_bound else ''}{np.mean(shares):.3f}"
 
 

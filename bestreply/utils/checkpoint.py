@@ -182,7 +182,10 @@ def _misfit(path: Path, why: str) -> str:
 
 def _regular_size(path: Path) -> int:
     """Return a file's bytes; a pipe or a device is refused, since reading it can wait forever."""
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError as error:  # a link that leads nowhere, or in a circle
+        raise DamagedCheckpoint(f"{path} is damaged: {error}") from None
     if not stat.S_ISREG(status.st_mode):
         raise DamagedCheckpoint(f"{path}: expected a regular file")
     return status.st_size
