@@ -19,7 +19,10 @@ from bestreply.cli.registry import (
 )
 from bestreply.utils.compilation import reset_flags
 from bestreply.utils.interrupts import STATUS as INTERRUPTED_STATUS
-from bestreply.utils.interrupts import end_on_second_interrupt
+from bestreply.utils.interrupts import (
+    end_if_interrupted,
+    end_on_second_interrupt,
+)
 
 INTERRUPTED = "interrupted. All files on disk are complete. Commands with --resume can continue from here."
 USER_ERRORS = (ValueError, OSError, ImportError, OverflowError, MemoryError)
@@ -169,6 +172,8 @@ def _fail(program: str, message: str, status: int) -> NoReturn:
     if status == 1:
         sys.exit(text)  # Python writes the text to standard error
     sys.stderr.write(text + "\n")
+    if status == INTERRUPTED_STATUS:
+        end_if_interrupted()
     sys.exit(status)
 
 

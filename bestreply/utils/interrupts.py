@@ -11,6 +11,7 @@ STATUS = 130
 SAME_SECONDS = 0.2
 """Interrupts as close as this are one: a program that starts the command can pass the
 terminal's on."""
+_was_interrupted: list[bool] = []
 DEFAULT = signal.default_int_handler
 MESSAGE = (
     "\ninterrupted twice: ended at once. All files on disk are complete.\n"
@@ -34,7 +35,19 @@ def end_on_second_interrupt() -> None:
     threading.Thread(target=_watch, args=(reader,), daemon=True).start()
 
 
+def end_if_interrupted() -> None:
+    """End this process with `STATUS` where Ctrl-C has been pressed; else return.
+
+    Python's own end waits for threads, and a compilation that it interrupts crashes.
+    """
+    if _was_interrupted:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(STATUS)
+
+
 def _interrupt_once(_number: int, _frame: object) -> None:
+    _was_interrupted.append(True)
     signal.signal(signal.SIGINT, _do_nothing)
     raise KeyboardInterrupt
 
