@@ -3,7 +3,6 @@
 import abc
 import contextlib
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -21,7 +20,7 @@ from bestreply.config import (
     names_in,
     to_dict,
 )
-from bestreply.data.manifest import plain
+from bestreply.data.manifest import is_named, plain
 from bestreply.data.store import Store
 from bestreply.games import make_game
 from bestreply.games.base import Game
@@ -57,6 +56,7 @@ from bestreply.utils.names import Names, is_registered, summary, vet_all
 from bestreply.utils.provenance import provenance
 from bestreply.utils.spec import tuples
 from bestreply.utils.trust import Trust, from_file, modules_named
+from bestreply.utils.untrusted import read_json
 
 RUN_FORMAT = 2
 """Version of a run directory: configuration and checkpoint. Runs without a `format`
@@ -582,28 +582,60 @@ def check_format(path: Path, facts: dict[str, Any]) -> None:
         )
 
 
+def check_facts(path: Path, facts: Any) -> None:
+    """Refuse a provenance of another format, or without what a run is read by.
+
+    Args:
+        path: the run directory.
+        facts: contents of its provenance.json, of any type.
+
+    Raises:
+        ValueError: an entry is missing or has another type.
+    """
+    table = facts if isinstance(facts, dict) else {}
+    if "game" in table:
+        check_format(path, table)
+    game, data = table.get("game"), table.get("data")
+    game = game if isinstance(game, dict) else {}
+    data = data if isinstance(data, dict) else {}
+    roster = data.get("roster")
+    checks = {
+        "game.version": (type(game.get("version")) is int, "a whole number"),
+        "game.settings": (isinstance(game.get("settings"), dict), "an object"),
+        "data.fingerprint": (isinstance(data.get("fingerprint"), str), "text"),
+        "data.roster": (
+            isinstance(roster, list)
+            and bool(roster)
+            and all(map(is_named, roster)),
+            "a list of at least one {name: text, version: int}",
+        ),
+    }
+    for name, (fits, condition) in checks.items():
+        if not fits:
+            raise ValueError(
+                f"{path / 'provenance.json'}: {name}: expected {condition}, as "
+                "'bestreply train' writes it; restore the file, or train the run again"
+            )
+
+
 def _read(
     path: Path, game: Game | None = None, allow_import: Sequence[str] = ()
 ) -> Run:
     trust = from_file(path, allow_import)
     try:
-        facts = json.loads((path / "provenance.json").read_text())
-        check_format(path, facts)
-        config = from_dict(
-            RunConfig, json.loads((path / "config.json").read_text())
-        )
-        version, settings = facts["game"]["version"], facts["game"]["settings"]
-    except (
-        OSError,
-        json.JSONDecodeError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ) as error:
+        facts = read_json(path / "provenance.json")
+        document = read_json(path / "config.json")
+    except OSError as error:
         raise ValueError(
             f"{path}: expected a run directory of 'bestreply train' or 'bestreply "
             f"run': {error}"
         ) from error
+    check_facts(path, facts)
+    try:
+        config = from_dict(RunConfig, document)
+    except ValueError as error:
+        raise ValueError(f"{path / 'config.json'}: {error}") from None
+    version, settings = facts["game"]["version"], facts["game"]["settings"]
     if game is not None:
         config = _with_game(path, config, game, settings)
     given = () if game is None else modules_named([config.game])

@@ -229,7 +229,12 @@ def _is_at_most(limit: int) -> Callable[[Any], bool]:
     return lambda value: _is_positive(value) and value <= limit
 
 
-def _is_named(value: Any) -> bool:
+def is_named(value: Any) -> bool:
+    """Return whether a value is an entry of a roster, ``{"name": str, "version": int}``.
+
+    Args:
+        value: any JSON value.
+    """
     return (
         isinstance(value, dict)
         and _is_name(value.get("name"))
@@ -238,7 +243,7 @@ def _is_named(value: Any) -> bool:
 
 
 def _is_game(value: Any) -> bool:
-    return _is_named(value) and isinstance(value.get("settings"), dict)
+    return is_named(value) and isinstance(value.get("settings"), dict)
 
 
 def _is_seconds(value: Any) -> bool:
@@ -296,7 +301,7 @@ FIELDS: dict[str, Check] = {
     ),
     "goals": (_are_names, "a list of names, all different"),
     "roster": (
-        lambda v: v and _is_list(v, _is_named),
+        lambda v: v and _is_list(v, is_named),
         "a list of at least one {name: text, version: int}",
     ),
     "totals": (_is_dict, "{parts: int, episodes: int, steps: int, rows: int}"),
