@@ -14,7 +14,6 @@ from bestreply.config import RunConfig, names_in
 from bestreply.data.store import Store, open_store
 from bestreply.evaluate import evaluate_all, refer
 from bestreply.games import make_game
-from bestreply.games.base import Game
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.planning.agent import Agent
 from bestreply.players.base import Player

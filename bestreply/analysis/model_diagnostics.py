@@ -23,7 +23,7 @@ from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.players.base import ScriptedPlayer
 from bestreply.players.scripted import Mixture
-from bestreply.players.zoo import ZOO, make_player
+from bestreply.players.zoo import players_in_file
 from bestreply.replay.moa_buffer import (
     BufferState,
     Index,
@@ -333,9 +333,10 @@ def agent_value_table(run: "Run") -> list[dict[str, Any]]:
     """
     game, seed = run.game, run.config.seed
     names = [str(entry["name"]) for entry in run.roster]
-    known = [name for name in names if name.partition("(")[0] in ZOO]
-    players = [make_player(name, game) for name in known]
-    scripted = tuple(p for p in players if isinstance(p, ScriptedPlayer))
+    players = players_in_file(names, game, run.trust)
+    scripted = tuple(
+        p for p in players.values() if isinstance(p, ScriptedPlayer)
+    )
     if not scripted:
         return []
     weights = (1.0,) * len(scripted)

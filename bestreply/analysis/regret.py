@@ -39,12 +39,14 @@ from bestreply.opponents.oracle import OracleOpponents, TruePolicies
 from bestreply.opponents.rules import RuleOpponents
 from bestreply.planning.agent import Agent
 from bestreply.players.base import ScriptedPlayer
+from bestreply.players.zoo import NAMES as PLAYER_NAMES
 from bestreply.players.zoo import make_player
 from bestreply.simulation.lineup import ALONE, distinct_sets, seat_players
 from bestreply.simulation.loop import PLANNING_CHUNK, Played, play
 from bestreply.types import ABSENT, Array, Episodes
 from bestreply.utils.console import meter
 from bestreply.utils.files import write_json
+from bestreply.utils.names import vet_all
 from bestreply.utils.provenance import provenance
 from bestreply.utils.seeds import derived_seed
 from bestreply.utils.spec import parse_specs
@@ -200,6 +202,9 @@ def diagnose_run(
         ValueError: as `decompose_regret` and `with_true_types`.
     """
     sets = opponents or tuple(str(entry["name"]) for entry in run.roster)
+    if not opponents:
+        named = [("player", text) for text in sets]
+        vet_all({"player": PLAYER_NAMES}, named, run.trust)
     agent, seed = run.agent(planner), derived_seed(run.config.seed, 3)
     entries = []
     for text in distinct_sets(run.game, sets):

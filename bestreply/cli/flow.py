@@ -102,6 +102,8 @@ class Train(RunConfig):
     """Run directory; by default a new one in runs/."""
     resume: bool = False
     """Continue from the newest checkpoint in --out; the result equals that of an uninterrupted run bit for bit."""
+    allow_import: tuple[str, ...] = ()
+    """Modules or packages that names in the dataset may import. Without them a dataset from elsewhere runs no code."""
 
     def __post_init__(self) -> None:
         """Leave the checks to `config_of`: required options have no value in the defaults."""
@@ -113,7 +115,9 @@ class Train(RunConfig):
         from bestreply.train import train
 
         data = open_store(self.data)
-        config = config_for_data(config_of(self), data)
+        config = config_for_data(
+            config_of(self), data, allow_import=self.allow_import
+        )
         check_names(config)
         run = train(data, config, path=self.out, resume=self.resume)
         say(run.path)
@@ -133,13 +137,15 @@ class Evaluate:
     self-play. Against switching(a, b, step=5) and random=n the detection of the change is measured too."""
     episodes: int | None = None
     """Episodes per method and opponent set; by default as in the run's configuration."""
+    allow_import: tuple[str, ...] = ()
+    """Modules or packages that names in the run may import. Without them a run from elsewhere runs no code."""
 
     def run(self) -> None:
         """Evaluate the run, and print its scores and their path."""
         from bestreply.pipeline import evaluate_run
         from bestreply.run import load_run
 
-        run = load_run(self.run_dir)
+        run = load_run(self.run_dir, allow_import=self.allow_import)
         evaluation = self._changed(run.config.evaluate)
         config = dataclasses.replace(run.config, evaluate=evaluation)
         evaluate_run(dataclasses.replace(run, config=config))

@@ -36,6 +36,18 @@ class Players:
 
 
 @dataclasses.dataclass(frozen=True)
+class Methods:
+    """One line each: name and what it does. More in docs/baselines.md."""
+
+    def run(self) -> None:
+        """Print the methods."""
+        from bestreply.run import list_methods
+
+        methods = list_methods()
+        say(*(f"{name:<18} {summary}" for name, summary in methods.items()))
+
+
+@dataclasses.dataclass(frozen=True)
 class CheckGame:
     """Plays random episodes and stops at the first property that the game violates. Exit status 1 then.
 
@@ -114,13 +126,15 @@ class View:
     """Language of the page."""
     gif: Path | None = None
     """Write one game against the first opponent set to this file, an animated GIF, instead of the page."""
+    allow_import: tuple[str, ...] = ()
+    """Modules or packages that names in the run may import. Without them a run from elsewhere runs no code."""
 
     def run(self) -> None:
         """Write the page, or the animation, and print its path."""
         from bestreply.interactive.view import animate_run, view_run
         from bestreply.run import load_run
 
-        run = load_run(self.run_dir)
+        run = load_run(self.run_dir, allow_import=self.allow_import)
         settings: dict[str, Any] = {
             "seed": self.seed,
             "seat": self.seat,
@@ -165,6 +179,8 @@ class Play:
     """Open the page in the browser."""
     lang: Language = "en"
     """Language of the page."""
+    allow_import: tuple[str, ...] = ()
+    """Modules or packages that names in the run may import. Without them a run from elsewhere runs no code."""
 
     def run(self) -> None:
         """Serve the game until Ctrl-C, and print the dataset's path if a game was completed.
@@ -187,6 +203,7 @@ class Play:
             planner=self.planner,
             seed=self.seed,
             out=self.out,
+            allow_import=self.allow_import,
             append=self.append,
         )
         serve(

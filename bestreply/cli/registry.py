@@ -71,6 +71,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     "Games and players": {
         "games": Command("games:Games", "List all games"),
         "players": Command("games:Players", "List all scripted players"),
+        "methods": Command("games:Methods", "List all methods to train"),
         "check-game": Command(
             "games:CheckGame", "Check that a game keeps the game contract"
         ),

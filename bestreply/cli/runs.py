@@ -172,6 +172,8 @@ class Diagnose:
     """Whether the agent infers the opponents' types from play, or is given them."""
     out: Path | None = None
     """JSON file to write the table to."""
+    allow_import: tuple[str, ...] = ()
+    """Modules or packages that names in the run may import. Without them a run from elsewhere runs no code."""
 
     def run(self) -> None:
         """Diagnose each run, and print the table and the paths of the files.
@@ -193,7 +195,10 @@ class Diagnose:
         from bestreply.utils.files import write_json
         from bestreply.utils.provenance import provenance
 
-        runs = [load_run(path) for path in self.run_dirs]
+        runs = [
+            load_run(path, allow_import=self.allow_import)
+            for path in self.run_dirs
+        ]
         check_comparable(runs)
         paths = [
             diagnose_run(

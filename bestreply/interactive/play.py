@@ -32,6 +32,7 @@ def open_session(
     planner: str | None = None,
     seed: int | None = None,
     out: str | Path | None = None,
+    allow_import: Sequence[str] = (),
     append: bool = False,
 ) -> tuple[Session, tuple[str, ...]]:
     """Open a session for a person.
@@ -46,6 +47,7 @@ def open_session(
         seed: seed of play; None: a random one.
         out: the dataset of the games; None: a new one in ``datasets/``.
         append: add to the dataset `out`, if there is one.
+        allow_import: modules that names in the run may import.
 
     Returns:
         The session, and the names of the types that the agent's beliefs are about.
@@ -54,7 +56,9 @@ def open_session(
         FileExistsError: `out` holds episodes, and `append` is not set.
         ValueError: the arguments do not fit together, or a name is unknown.
     """
-    run = load_run(against) if against is not None else None
+    run = None
+    if against is not None:
+        run = load_run(against, allow_import=allow_import)
     played = _game(game, run)
     names = [spec for text in others for spec in parse_specs(text)] or [
         Spec(AGENT)

@@ -87,21 +87,42 @@ def note_foreign(module: str) -> None:
 
 
 def is_foreign(error: BaseException) -> bool:
-    """Return whether an exception, or its cause, arose in code of others.
+    """Return whether an exception, or what caused it, arose in code of others.
+
+    Args:
+        error: the exception, caught.
+    """
+    return foreign_error(error) is not None
+
+
+def foreign_error(error: BaseException) -> BaseException | None:
+    """Return the exception of others' code behind an exception; None: there is none.
+
+    Such an exception keeps its traceback.
 
     Args:
         error: the exception, caught.
 
     Returns:
-        Whether the last frame, of those of this library and of modules that names
-        have imported, is one of the latter. Such an exception keeps its traceback.
+        The first in the chain of causes whose last frame, of those of this library
+        and of modules that names have imported, is one of the latter.
     """
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        if _last_package(cause) != "bestreply":
+            return cause
+        seen.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _last_package(error: BaseException) -> str:
     last, trace = "bestreply", error.__traceback__
     while trace is not None:
-        module = trace.tb_frame.f_globals.get("__name__", "")
-        package = str(module).partition(".")[0]
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        package = module.partition(".")[0]
         if package == "bestreply" or package in _foreign:
             last = package
         trace = trace.tb_next
-    cause = error.__cause__
-    return last != "bestreply" or (cause is not None and is_foreign(cause))
+    return last
