@@ -18,6 +18,7 @@ from bestreply.opponents.base import Belief, OpponentModel, present_seats
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.expectimax import expectimax
 from bestreply.planning.one_step import one_step
+from bestreply.planning.session import AgentSession
 from bestreply.players.base import Player, uniform
 from bestreply.types import ActorOutput, Array, Plan
 from bestreply.utils.names import Names
@@ -88,6 +89,10 @@ class Agent(Player):
         """The models and settings, as planners take them."""
         return Models(self.world, self.opponents, self.gamma, self.config)
 
+    def __hash__(self) -> int:
+        """Return a hash by identity, so that `jax.jit(agent.step)` works."""
+        return id(self)
+
     def start(self) -> Memory:
         return self._memory(self.opponents.init())
 
@@ -127,7 +132,7 @@ class Agent(Player):
         plan_key, act_key = jax.random.split(key)
         belief = memory.at.belief
         if others is not None:
-            belief = self._updated_belief(memory, others)
+            belief = self.updated_belief(memory, others)
         obs = jnp.asarray(obs, jnp.float32)
         if present is None:
             present = present_seats(self.game, obs)
@@ -142,8 +147,16 @@ class Agent(Player):
         memory = Memory(at, action, jnp.bool_(True))
         return memory, action, ActorOutput(probs, plan)
 
-    def _updated_belief(self, memory: Memory, others: Array) -> Belief:
-        """Return the belief after the last step, in which opponents played `others`."""
+    def updated_belief(self, memory: Memory, others: Array) -> Belief:
+        """Return the belief after the last step, in which opponents played `others`.
+
+        Args:
+            memory: the carry after the last step.
+            others: [N-1] int32, actions of the opponents, own seat first.
+
+        Returns:
+            The belief; that of `memory` before the first step of an episode.
+        """
         last = memory.at
         joint = jnp.concatenate([memory.action[None], others])
         updated = self.opponents.update(
@@ -154,6 +167,21 @@ class Agent(Player):
             updated,
             last.belief,
         )
+
+    def session(self, seed: int = 0, batch: int | None = None) -> AgentSession:
+        """Return a session, in which the agent acts in your own environment loop.
+
+        Args:
+            seed: seed of the agent's random draws.
+            batch: number of loops side by side; None: one.
+
+        Returns:
+            The session (`bestreply.planning.session.AgentSession`).
+
+        Raises:
+            ValueError: the seed is outside 0 <= seed < 2^32, or `batch` below 1.
+        """
+        return AgentSession(self, seed, batch)
 
     def plan(
         self,

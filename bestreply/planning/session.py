@@ -1,0 +1,278 @@
+"""A session: an agent acts in an environment loop that this library does not run.
+
+session = agent.session(seed=0)
+action = session.act(obs, legal)      # each step
+session.observe(others)               # what the other players did in that step
+session.reset()                       # a new episode
+"""
+
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Int32, PRNGKeyArray, PyTree
+from numpy.typing import ArrayLike
+
+from bestreply.games.base import Game
+from bestreply.opponents.base import OpponentModel
+from bestreply.players.base import Player
+from bestreply.types import ABSENT
+from bestreply.utils.seeds import checked_seed
+
+
+@runtime_checkable
+class SessionAgent(Protocol):
+    """What a session needs of an agent (`bestreply.planning.agent.Agent`)."""
+
+    game: Game
+    opponents: OpponentModel
+    init: Any
+    step: Any
+    renew: Any
+
+    def updated_belief(self, memory: Any, others: Any) -> Any:
+        """Return the belief after the step that `memory` holds."""
+
+
+class AgentSession:
+    """An agent in an environment's loop, with its belief; or a batch of such loops."""
+
+    def __init__(
+        self, agent: SessionAgent, seed: int = 0, batch: int | None = None
+    ) -> None:
+        """Begin an episode, with the belief of the agent's prior.
+
+        Args:
+            agent: the agent.
+            seed: seed of its random draws.
+            batch: E, the number of loops side by side; None: one loop, without a
+                leading axis.
+
+        Raises:
+            ValueError: the seed is outside 0 <= seed < 2^32, or `batch` below 1.
+        """
+        if batch is not None and batch < 1:
+            raise ValueError(f"batch={batch}: expected at least 1, or None")
+        self.agent = agent
+        self.batch = batch
+        self._key = jax.random.key(checked_seed(seed))
+        self._number = 0
+        self._carry: PyTree = agent.init(batch)
+        self._others: np.ndarray | None = None
+        self._acted = False
+        self._first_steps()
+
+    def act(
+        self,
+        obs: ArrayLike,
+        legal: ArrayLike,
+        present: ArrayLike | None = None,
+    ) -> Int32[np.ndarray, "*E"]:
+        """Return the action at an observation, given all that was observed before.
+
+        Args:
+            obs: [*obs_shape], own observation; [E, *obs_shape] in a batch.
+            legal: [A] bool, own legal actions; [E, A] in a batch.
+            present: [N] bool, the seats in the game, own seat first; None: those
+                that the observation shows, else all.
+
+        Returns:
+            The action's index, int32; [E] in a batch.
+
+        Raises:
+            ValueError: a wrong shape, NaN or infinity in the observation, no legal
+                action; or the opponents' actions of the step before are missing.
+        """
+        game, lead = self.agent.game, self._lead
+        obs = np.asarray(obs, np.float32)
+        legal = np.asarray(legal)
+        _check_shape("obs", obs, (*lead, *game.obs_shape))
+        _check_shape("legal", legal, (*lead, game.num_actions))
+        if legal.dtype != bool:
+            raise ValueError(
+                f"legal is of type {legal.dtype}: expected bool, True = legal"
+            )
+        if not np.isfinite(obs).all():
+            raise ValueError("obs has NaN or infinity: expected finite numbers")
+        if not legal.any(-1).all():
+            raise ValueError(
+                "legal excludes every action: expected at least one"
+            )
+        if present is not None:
+            present = np.asarray(present, bool)
+            _check_shape("present", present, (*lead, game.num_players))
+        if self._acted and game.num_players > 1:
+            raise ValueError(
+                "act() twice without observe(): expected the opponents' actions of "
+                "the last step, session.observe(others); observe(None) if they "
+                "cannot be seen, and session.reset() before a new episode"
+            )
+        self._number += 1
+        act = _act if self.batch is None else _act_batch
+        self._carry, action, self._output = act(
+            self.agent,
+            self._carry,
+            obs,
+            legal,
+            self._key,
+            np.uint32(self._number),
+            self._others,
+            present,
+        )
+        self._acted = True
+        return np.asarray(action)
+
+    def observe(self, others: ArrayLike | None) -> None:
+        """Take in what the opponents did in the step of the last `act`.
+
+        Args:
+            others: [N-1], index of the action of each opponent, in the order of seats
+                after the own one; -1 for one that has left. [E, N-1] in a batch.
+                None: they cannot be seen, and the belief stays.
+
+        Raises:
+            ValueError: a wrong shape, or an index that is no action.
+        """
+        game = self.agent.game
+        if others is not None:
+            others = np.asarray(others)
+            _check_shape("others", others, (*self._lead, game.num_players - 1))
+            inside = (others >= ABSENT) & (others < game.num_actions)
+            if others.dtype.kind not in "iu" or not inside.all():
+                raise ValueError(
+                    f"others={others.tolist()!r:.80}: expected whole numbers, {ABSENT} "
+                    f"(left) to {game.num_actions - 1}"
+                )
+            others = others.astype(np.int32)
+        self._others = others
+        self._acted = False
+
+    def reset(self, done: ArrayLike | None = None) -> None:
+        """Begin a new episode against the same opponents.
+
+        The belief is carried over as far as the agent's `planner.memory` says.
+
+        Args:
+            done: [E] bool, the loops of a batch whose episode has ended; None: all.
+
+        Raises:
+            ValueError: `done` without a batch, or of another shape.
+        """
+        if done is None:
+            done = np.ones(self._lead, bool)
+        done = np.asarray(done, bool)
+        _check_shape("done", done, self._lead)
+        renew = _renew if self.batch is None else _renew_batch
+        self._carry = renew(self.agent, self._carry, done)
+        if done.all():
+            self._first_steps()
+        elif self._others is not None:
+            self._others = np.where(done[..., None], ABSENT, self._others)
+
+    @property
+    def plan(self) -> Any:
+        """The plan of the last `act` (`bestreply.planning.base.Plan`), or None."""
+        return None if self._output is None else self._output.plan
+
+    @property
+    def belief(self) -> np.ndarray:
+        """[N-1, G], probability of each type of each opponent; [E, N-1, G] in a batch.
+
+        It follows from all observed so far. An opponent model without types has G = 1.
+        """
+        others = None if self._acted else self._others
+        posterior = _posterior if self.batch is None else _posterior_batch
+        return np.asarray(posterior(self.agent, self._carry, others))
+
+    @property
+    def _lead(self) -> tuple[int, ...]:
+        return () if self.batch is None else (self.batch,)
+
+    def _first_steps(self) -> None:
+        seats = self.agent.game.num_players - 1
+        self._others = np.full((*self._lead, seats), ABSENT, np.int32)
+        self._acted = False
+        self._output: Any = None
+
+
+def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}: expected {shape}")
+
+
+def _step(
+    player: Player,
+    carry: PyTree,
+    obs: jax.Array,
+    legal: jax.Array,
+    key: PRNGKeyArray,
+    others: jax.Array | None,
+    present: jax.Array | None,
+) -> PyTree:
+    return player.step(carry, obs, legal, key, others=others, present=present)
+
+
+@eqx.filter_jit
+def _act(
+    player: Player,
+    carry: PyTree,
+    obs: Any,
+    legal: Any,
+    key: PRNGKeyArray,
+    number: Any,
+    others: Any,
+    present: Any,
+) -> PyTree:
+    key = jax.random.fold_in(key, number)
+    return _step(player, carry, obs, legal, key, others, present)
+
+
+@eqx.filter_jit
+def _act_batch(
+    player: Player,
+    carry: PyTree,
+    obs: Any,
+    legal: Any,
+    key: PRNGKeyArray,
+    number: Any,
+    others: Any,
+    present: Any,
+) -> PyTree:
+    keys = jax.random.split(jax.random.fold_in(key, number), len(obs))
+    return jax.vmap(partial(_step, player))(
+        carry, obs, legal, keys, others, present
+    )
+
+
+def _renewed(player: Player, carry: PyTree, done: Any) -> PyTree:
+    renewed = player.renew(carry)
+    return jax.tree.map(
+        lambda new, old: jax.numpy.where(done, new, old), renewed, carry
+    )
+
+
+@eqx.filter_jit
+def _renew(player: Player, carry: PyTree, done: Any) -> PyTree:
+    return _renewed(player, carry, done)
+
+
+@eqx.filter_jit
+def _renew_batch(player: Player, carry: PyTree, done: Any) -> PyTree:
+    return jax.vmap(partial(_renewed, player))(carry, done)
+
+
+def _believed(agent: Any, memory: Any, others: Any) -> jax.Array:
+    belief = memory.at.belief
+    if others is not None:
+        belief = agent.updated_belief(memory, others)
+    return agent.opponents.posterior(belief)
+
+
+_posterior = eqx.filter_jit(_believed)
+
+
+@eqx.filter_jit
+def _posterior_batch(agent: Any, memory: Any, others: Any) -> jax.Array:
+    return jax.vmap(partial(_believed, agent))(memory, others)
