@@ -31,6 +31,7 @@ def end_on_second_interrupt() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.signal(signal.SIGINT, _interrupt_once)
+    sys.unraisablehook = _interrupt_again
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(reader,), daemon=True).start()
 
@@ -50,6 +51,20 @@ def _interrupt_once(_number: int, _frame: object) -> None:
     _was_interrupted.append(True)
     signal.signal(signal.SIGINT, _do_nothing)
     raise KeyboardInterrupt
+
+
+def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Raise an interrupt anew that fell into a finaliser, where Python drops exceptions."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, _interrupt_once)
+        # Later: an exception in this function would be dropped too.
+        repeat = threading.Timer(
+            SAME_SECONDS / 4, os.kill, (os.getpid(), signal.SIGINT)
+        )
+        repeat.daemon = True
+        repeat.start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _do_nothing(_number: int, _frame: object) -> None:

@@ -19,6 +19,11 @@ print("ready", flush=True)
 try:
     if sys.argv[1] == "compiling":  # a long call that does not return to Python
         hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+    if sys.argv[1] == "finalising":
+        class Slow:
+            def __del__(self):
+                time.sleep(30)  # an exception in here is dropped
+        Slow()
     time.sleep(30)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
@@ -45,8 +50,9 @@ def interrupted(state, cleaning, pauses):
     return process.returncode, output, errors
 
 
-def test_the_first_interrupt_is_an_exception():
-    assert interrupted("waiting", "0", [0.1]) == (0, "interrupted\n", "")
+@pytest.mark.parametrize("state", ["waiting", "finalising"])
+def test_the_first_interrupt_is_an_exception(state):
+    assert interrupted(state, "0", [0.1]) == (0, "interrupted\n", "")
 
 
 def test_interrupts_at_once_are_one():
