@@ -300,13 +300,15 @@ def changed_words(draw: Random, words: list[str]) -> list[str]:
         place = draw.randrange(len(words) + 1)
         how = draw.randrange(5)
         piece = draw.choice((*mutate.TEXTS, *map(str, mutate.NUMBERS)))
-        piece = piece.replace("\x00", "0")  # no command line can hold it
+        # No command line can hold NUL; an escape sequence would be the person's own.
+        piece = piece.replace("\x00", "0").replace("\x1b", "0")
         if how == 0:
             words.insert(place, piece)
         elif how == 1:
             words.insert(place, f"--{piece}")
         elif how == 2 and place < len(words):
-            words[place] = mutate.text(draw, words).replace("\x00", "0")
+            changed = mutate.text(draw, words)
+            words[place] = changed.replace("\x00", "0").replace("\x1b", "0")
         elif how == 3 and place < len(words):
             del words[place]
         elif place < len(words):
