@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import PyTree, Shaped
 
 from bestreply.games.base import Game
+from bestreply.games.sizes import MAX_EPISODE_BYTES, episode_bytes
 from bestreply.types import ABSENT, Array, TimeStep, ego_order
 from bestreply.utils.spec import tuples
 
@@ -107,7 +108,7 @@ def _descriptions(game: Game) -> Iterator[tuple[bool, str]]:
     """Yield whether each declaration is valid, and its value."""
     for name in ("num_players", "num_actions", "max_steps", "version"):
         value = getattr(game, name, None)
-        fits = isinstance(value, int) and value >= 1
+        fits = type(value) is int and value >= 1
         yield fits, f"{name} = {value!r}; an int, 1 or more"
     for name in ("name", "summary"):
         value = getattr(game, name, None)
@@ -118,8 +119,12 @@ def _descriptions(game: Game) -> Iterator[tuple[bool, str]]:
     names, shape, planes = game.action_names, game.obs_shape, game.planes
     count = game.num_actions
     yield len(set(names)) == count, f"{count} actions, action_names = {names!r}"
-    ints = isinstance(shape, tuple) and all(isinstance(s, int) for s in shape)
-    yield ints, f"obs_shape = {shape!r}"
+    ints = isinstance(shape, tuple) and all(
+        type(s) is int and s >= 1 for s in shape
+    )
+    yield ints, f"obs_shape = {shape!r}; ints, 1 or more"
+    size, most = episode_bytes(game), MAX_EPISODE_BYTES
+    yield size <= most, f"an episode has {size} bytes; at most {most}"
     fits = not planes or len(planes) == shape[-1]
     yield fits, f"planes = {planes!r}, obs_shape = {shape}"
     binary = np.asarray(game.binary)

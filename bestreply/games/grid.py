@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int, Int32, PRNGKeyArray
 
 from bestreply.games.base import Game, Symmetries
 from bestreply.games.blocks import place_blocks
+from bestreply.games.sizes import check_sizes
 from bestreply.types import Array, TimeStep, ego_order
 from bestreply.utils.checks import is_number, shown
 
@@ -28,6 +29,8 @@ MAX_REWARD = 3e38
 MAX_ENTRIES = 2**28
 """Largest number of entries of an observation, 1 GB."""
 MOVES = ("UP", "DOWN", "LEFT", "RIGHT", "STAY")
+MAX_CELLS = 10_000
+"""Cells of a grid; players keep the distances between any two."""
 OFFSETS = np.array([(-1, 0), (1, 0), (0, -1), (0, 1), (0, 0)])
 
 
@@ -187,6 +190,11 @@ class GridGame(Game):
                 raise ValueError(
                     f"{name}={value}: expected at least 1 in {self.name}"
                 )
+        if self.cells > MAX_CELLS:
+            raise ValueError(
+                f"height={self.height}, width={self.width}: expected at most "
+                f"{MAX_CELLS} cells in {self.name}"
+            )
         planes = self.num_players + len(self.kinds) + 2
         if self.cells * planes > MAX_ENTRIES:
             raise ValueError(
@@ -203,6 +211,7 @@ class GridGame(Game):
     def __post_init__(self) -> None:
         check_types(self)
         self.check_settings()
+        check_sizes(self)
 
     # -- sizes and names -------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int32, PRNGKeyArray
 
 from bestreply.games.base import Game, Outcomes
+from bestreply.games.sizes import check_sizes
 from bestreply.types import ABSENT, Array, TimeStep, ego_order
 from bestreply.utils.checks import is_number, shown
 from bestreply.utils.spec import Spec
@@ -111,7 +113,10 @@ class MatrixGame(Game):
             raise ValueError(
                 f"table={self.table!r}: expected {', '.join(TABLES)}, or payoffs=..."
             )
-        given["payoffs"] = _plain(self.payoffs)
+        try:
+            given["payoffs"] = _plain(self.payoffs)
+        except RecursionError:
+            raise ValueError(f"payoffs nested too deeply: {PAYOFFS}") from None
         if self.actions is not None:
             given["actions"] = tuple(str(a) for a in self.actions)
         given |= _length(self.rounds, self.continuation, self.max_steps)
@@ -134,6 +139,7 @@ class MatrixGame(Game):
             raise ValueError(
                 f"actions={self.actions}: expected {count} different names in matrix"
             )
+        check_sizes(self)
 
     # -- payoffs and sizes --------------------------------------------------
 
@@ -421,6 +427,8 @@ PAYOFFS = (
 def _check_payoffs(payoffs: Any) -> None:
     """Raise ValueError if `payoffs` are no table [N][A]...[A] of finite numbers."""
     try:
+        if not all(map(_is_number, _leaves(payoffs))):
+            raise TypeError
         table = np.asarray(payoffs, np.float64)
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise ValueError(
@@ -441,6 +449,19 @@ def _check_payoffs(payoffs: Any) -> None:
             f"payoffs of players with {counts} actions: expected the same number for "
             "each. Repeat a row of the player that has fewer"
         )
+
+
+def _leaves(table: Any) -> Iterator[Any]:
+    if not isinstance(table, tuple):
+        yield table
+        return
+    for entry in table:
+        yield from _leaves(entry)
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether NumPy may read a value as a number: no text, no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_types(settings: dict[str, Any]) -> None:

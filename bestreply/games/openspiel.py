@@ -41,6 +41,7 @@ from bestreply.games.openspiel_loader import (
     specification,
     spiel_of,
 )
+from bestreply.games.sizes import check_sizes
 from bestreply.types import Array, TimeStep, ego_order
 
 
@@ -124,7 +125,9 @@ class OpenSpielGame(Game):
                 f"show_seat={show_seat!r}: expected True or False "
                 f"in openspiel:{name}"
             )
-        return cls(f"openspiel:{name}", complete, max_steps, show_seat)
+        game = cls(f"openspiel:{name}", complete, max_steps, show_seat)
+        check_sizes(game)
+        return game
 
     @property
     def spiel(self) -> Spiel:

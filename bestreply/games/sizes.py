@@ -1,0 +1,56 @@
+"""Limits of a game's sizes, checked before arrays of these sizes are made."""
+
+import math
+from typing import Any
+
+from bestreply.games.base import Game
+from bestreply.utils.checks import shown, whole_number
+
+MAX_PLAYERS = 1_000
+MAX_ACTIONS = 100_000
+MAX_STEPS = 1_000_000
+MAX_EPISODE_BYTES = 2**30
+"""Bytes of the observations and masks of one episode."""
+
+
+def episode_bytes(game: Game) -> int:
+    """Return the bytes of the observations and masks of one episode, all seats.
+
+    Args:
+        game: the game.
+    """
+    step = 4 * math.prod(game.obs_shape) + game.num_actions
+    return (game.max_steps + 1) * game.num_players * step
+
+
+def check_sizes(game: Game) -> None:
+    """Refuse a game whose sizes are no counts, or too large to be played.
+
+    Args:
+        game: the game.
+
+    Raises:
+        ValueError: a size is out of its bounds; names it and them.
+    """
+    where = f" in {game.name}"
+    bounds = (
+        ("num_players", MAX_PLAYERS),
+        ("num_actions", MAX_ACTIONS),
+        ("max_steps", MAX_STEPS),
+    )
+    for name, most in bounds:
+        whole_number(name, getattr(game, name, None), 1, most, where)
+    shape: Any = game.obs_shape
+    if not isinstance(shape, tuple):
+        raise ValueError(
+            f"obs_shape={shown(shape)}: expected a tuple of whole numbers{where}"
+        )
+    for size in shape:
+        whole_number("obs_shape", size, 1, MAX_EPISODE_BYTES, where)
+    if (needed := episode_bytes(game)) > MAX_EPISODE_BYTES:
+        raise ValueError(
+            f"max_steps={game.max_steps}, num_players={game.num_players}, "
+            f"obs_shape={shown(shape)}: expected an episode of at most "
+            f"{MAX_EPISODE_BYTES / 1e9:.1f} GB of observations{where}; "
+            f"it has {needed / 1e9:,.1f} GB"
+        )
