@@ -62,6 +62,10 @@ def read_group(text: str) -> SeedGroup:
         ValueError: there are no scores, no such method, or two runs have the same
             seed.
     """
+    if "\0" in text:
+        raise ValueError(
+            f"group={text!r}: expected text without NUL characters"
+        )
     named = "=" in text and not glob.glob(text.partition(":")[0])
     name, _, rest = text.partition("=") if named else ("", "", text)
     path, _, method = rest.partition(":")

@@ -36,7 +36,7 @@ from pathlib import Path
 
 from experiments._page import make_parser, write_page
 
-INPUTS_A_MINUTE, KILLS_A_MINUTE, CHECKPOINTS_A_MINUTE = 1000, 1.7, 10
+INPUTS_A_MINUTE, KILLS_A_MINUTE, CHECKPOINTS_A_MINUTE = 2000, 1.7, 10
 
 
 def main() -> None:

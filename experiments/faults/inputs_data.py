@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from bestreply.data.manifest import read_manifest
 from bestreply.data.store import open_store
 from bestreply.data.validate import validate
+from bestreply.utils.untrusted import read_json
 from experiments.faults import mutate
 from experiments.faults.registry import kind
 from experiments.faults.samples import Samples, no_regular_file
@@ -68,7 +69,7 @@ def read_dataset(folder: Path, samples: Samples) -> str:
     expect(store.table().equals(samples.table), "other rows than were written")
     expect(len(episodes.length) == 8, "other episodes than were written")
     store.game()
-    raw = json.loads((folder / "manifest.json").read_bytes())
+    raw = read_json(folder / "manifest.json")
     return "equal" if same(raw, samples.manifest) else "other"
 
 
@@ -82,7 +83,7 @@ def manifest(draw: Random, samples: Samples) -> Trial:
         folder = samples.lay("d", samples.dataset | {"manifest.json": data})
         found, problems = read_manifest(folder)
         if found is not None and not problems:
-            text = json.loads((folder / "manifest.json").read_text("utf-8-sig"))
+            text = read_json(folder / "manifest.json")
             known = {key: text[key] for key in found.to_json()}
             kept = found.to_json()
             for key in ("parts", "totals"):  # further keys are allowed there

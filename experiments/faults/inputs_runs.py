@@ -28,6 +28,7 @@ from bestreply.scores.run_table import (
     sweep_results,
 )
 from bestreply.utils.checkpoint import save_checkpoint
+from bestreply.utils.untrusted import read_json
 from experiments.faults import mutate
 from experiments.faults.inputs_data import parquet, same
 from experiments.faults.inputs_text import merged
@@ -87,8 +88,8 @@ def run_opened(draw: Random, samples: Samples) -> Trial:
         run = load_run(folder)
         with contextlib.suppress(ValueError):
             run.player()
-        text = (folder / "config.json").read_text("utf-8-sig")
-        expected = merged(to_dict(RunConfig()), json.loads(text))
+        given = read_json(folder / "config.json")
+        expected = merged(to_dict(RunConfig()), given)
         expect(same(to_dict(run.config), expected), "another configuration")
         return "other"
 
