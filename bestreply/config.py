@@ -23,6 +23,7 @@ from typing import (
 
 import msgspec
 
+from bestreply.utils.checks import shown
 from bestreply.utils.names import is_registered, spec_of
 from bestreply.utils.spec import parse_spec
 
@@ -77,18 +78,20 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     if dataclasses.is_dataclass(hint):
         if isinstance(value, hint):  # type: ignore[arg-type]
             return value
-        raise ValueError(f"{name}={value!r}: expected a table of settings")
+        raise ValueError(f"{name}={shown(value)}: expected a table of settings")
     if kind := _open_kind(hint):
         return _checked_name(name, value, hint, kind)
     if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{name}={value!r}: expected a finite number")
+        raise ValueError(f"{name}={shown(value)}: expected a finite number")
     try:
         return msgspec.convert(value, hint)
-    except (msgspec.ValidationError, TypeError) as error:
+    except (msgspec.ValidationError, TypeError, ValueError) as error:
         expected = _expectation(value, hint, str(error))
-        raise ValueError(f"{name}={value!r}: expected {expected}") from None
+        raise ValueError(
+            f"{name}={shown(value)}: expected {expected}"
+        ) from None
 
 
 def _open_kind(hint: Any) -> str | None:
@@ -106,7 +109,7 @@ def _checked_name(name: str, value: Any, hint: Any, kind: str) -> str:
     choices = [c for c in choices if not isinstance(c, Open)]
     if not isinstance(value, str):
         words = "text, or a game" if kind == "game" else "text"
-        raise ValueError(f"{name}={value!r:.200}: expected {words}")
+        raise ValueError(f"{name}={shown(value)}: expected {words}")
     if kind == "game" or value in choices or is_registered(kind, value):
         return value
     if ":" in value:
@@ -117,7 +120,7 @@ def _checked_name(name: str, value: Any, hint: Any, kind: str) -> str:
         return value
     one_of = _one_of(value, tuple(choices))
     raise ValueError(
-        f"{name}={value!r:.200}: expected {one_of}, or module:attr of your own"
+        f"{name}={shown(value)}: expected {one_of}, or module:attr of your own"
     )
 
 
@@ -461,14 +464,14 @@ def from_dict(kind: type[Config], data: object, where: str = "") -> Config:
     """
     if not isinstance(data, Mapping):
         name = where.rstrip(".") or "the configuration"
-        raise ValueError(f"{name}={data!r:.80}: expected a table of settings")
+        raise ValueError(f"{name}={shown(data)}: expected a table of settings")
     hints = _hints(kind)
     for name in data:
         if name not in hints:
-            close = difflib.get_close_matches(str(name), hints, 1)
+            close = difflib.get_close_matches(str(name)[:80], hints, 1)
             hint_at = f"did you mean {close[0]!r}? " if close else ""
             raise ValueError(
-                f"{where}{name}: expected another name; {hint_at}"
+                f"{where}{str(name)[:80]}: expected another name; {hint_at}"
                 f"there are: {', '.join(hints)}"
             )
     values = {

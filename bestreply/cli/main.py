@@ -3,10 +3,12 @@
 Help and completion do not import JAX.
 """
 
+import io
 import os
 import sys
 from typing import NoReturn
 
+from bestreply.cli.errors import needs_traceback, traceback_text
 from bestreply.cli.output import describe_error
 from bestreply.cli.registry import (
     COMMANDS,
@@ -25,8 +27,6 @@ from bestreply.utils.interrupts import (
 )
 
 INTERRUPTED = "interrupted. All files on disk are complete. Commands with --resume can continue from here."
-USER_ERRORS = (ValueError, OSError, ImportError, OverflowError, MemoryError)
-"""Errors caused by arguments and files; they are shown without a traceback."""
 
 
 def main() -> None:
@@ -36,6 +36,9 @@ def main() -> None:
         SystemExit: with status 1 if a command failed or a check found errors, 2 for
             wrong usage, 130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that it cannot write
+            stream.reconfigure(errors="backslashreplace")
     try:
         end_on_second_interrupt()
         run_command(sys.argv[1:])
@@ -91,7 +94,7 @@ def command_name(words: list[str]) -> str:
         kind, names = "option", ["--help", "--version"]
     _fail(
         "bestreply",
-        f"unknown {kind} {typed!r}.{did_you_mean(typed, names)} All commands: bestreply --help",
+        f"unknown {kind} {typed[:80]!r}.{did_you_mean(typed[:80], names)} All commands: bestreply --help",
         2,
     )
 
@@ -158,13 +161,16 @@ def _run_named(name: str, arguments: list[str]) -> None:
     try:
         read(name, COMMANDS[name].load(), arguments).run()
     except UsageError as error:
-        _fail(f"bestreply {name}", str(error), 2)
+        _fail(f"bestreply {name}", describe_error(error), 2)
     except BrokenPipeError:
         raise
-    except USER_ERRORS as error:
-        _fail(f"bestreply {name}", describe_error(error), 1)
     except KeyboardInterrupt:
         _fail(f"\nbestreply {name}", INTERRUPTED, INTERRUPTED_STATUS)
+    except Exception as error:
+        if needs_traceback(error):
+            sys.stderr.write(traceback_text(error))
+            sys.exit(1)
+        _fail(f"bestreply {name}", describe_error(error), 1)
 
 
 def _fail(program: str, message: str, status: int) -> NoReturn:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import json
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from bestreply.config import (
     from_dict,
     preset,
 )
-from bestreply.utils.files import read_text
+from bestreply.utils.untrusted import read_json
 
 if TYPE_CHECKING:
     Planner = str
@@ -218,9 +217,10 @@ def _run_fields(config: RunConfig) -> dict[str, Any]:
 def _config_from(path: Path) -> RunConfig:
     option = f"--config={path}"
     try:
-        data = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{option}: expected a JSON file: {error}") from None
+        data = read_json(path)
+    except ValueError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise UsageError(f"{option}: expected a JSON file: {reason}") from None
     if not isinstance(data, dict):
         raise UsageError(
             f"{option}: expected a JSON object, as in a run's config.json"

@@ -24,11 +24,22 @@ def show(table: "RenderableType") -> None:
     """Print a table to standard output, as wide as the terminal.
 
     Args:
-        table: the table.
+        table: the table. Text in it has no markup, whatever it holds, and loses its
+            control characters; styles that the program gave stay.
     """
     from rich.console import Console
+    from rich.segment import Segment, Segments
 
-    Console().print(table)
+    from bestreply.utils.console import printable
+
+    console = Console(markup=False, emoji=False, highlight=False)
+    segments = [
+        segment
+        if segment.control
+        else Segment(printable(segment.text), segment.style)
+        for segment in console.render(table)
+    ]
+    console.print(Segments(segments), end="")
 
 
 def describe_error(error: BaseException) -> str:
@@ -41,9 +52,12 @@ def describe_error(error: BaseException) -> str:
         For an error of a file its path and the reason, else the message, or the name
         of the error if it has none.
     """
+    from bestreply.cli.errors import is_out_of_memory
     from bestreply.utils.console import printable
 
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"
+    elif is_out_of_memory(error):
+        text = f"out of memory: expected smaller sizes, or more memory ({text})"
     return printable(text)

@@ -20,7 +20,8 @@ class Problem:
     mend: str  # how to fix it
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}. {self.mend}"
+        text = f"{self.where}: {self.what}. {self.mend}"
+        return " ".join(text.splitlines())  # a name can hold line ends
 
 
 class Report:

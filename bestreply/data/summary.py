@@ -7,7 +7,7 @@ import numpy as np
 
 from bestreply.data.manifest import Manifest, plain
 from bestreply.data.rows import to_numpy
-from bestreply.utils.console import printable
+from bestreply.utils.console import one_line, printable
 
 if TYPE_CHECKING:
     from bestreply.data.store import Store
@@ -140,12 +140,15 @@ def describe(summary: dict[str, Any]) -> str:
         The text, without a line end at its end.
     """
     s, game = summary, summary["game"]
-    settings = ", ".join(f"{k}={v}" for k, v in game["settings"].items())
+    settings = one_line(
+        ", ".join(f"{k}={v}" for k, v in game["settings"].items())
+    )
+    game_name = f"{one_line(game['name'])} version {game['version']}"
     shape = "x".join(map(str, s["obs_shape"])) or "of one number"
     rate = "unknown" if s["rate"] is None else f"{s['rate']:,.0f}"
     players = [
         [
-            f"{p['name']} v{p['version']}",
+            f"{one_line(p['name'])} v{p['version']}",
             f"{p['episodes']:,}",
             "-" if p["mean_return"] is None else f"{p['mean_return']:.3f}",
             *_counts([p["transitions"], *p["transitions_by_seat"]]),
@@ -155,7 +158,7 @@ def describe(summary: dict[str, Any]) -> str:
     seats = [f"seat {k}" for k in range(s["seats"])]
     head = ["player", "episodes", "mean return", "transitions", *seats]
     actions = [
-        [p["name"], *map(_percent, p["actions"].values())]
+        [one_line(p["name"]), *map(_percent, p["actions"].values())]
         for p in [*s["players"], {"name": "all", "actions": s["actions"]}]
     ]
     goals = [
@@ -165,7 +168,7 @@ def describe(summary: dict[str, Any]) -> str:
     labels = next(iter(s["goals"].values()))
     lines = [
         s["path"],
-        f"  game        {game['name']} version {game['version']} ({settings})",
+        f"  game        {game_name} ({settings})",
         f"  seats       {s['seats']}, observations {shape}",
         f"  play        {s['episodes']:,} episodes, {s['steps']:,} environment steps, "
         f"{s['transitions']:,} transitions",
@@ -175,8 +178,8 @@ def describe(summary: dict[str, Any]) -> str:
         f"  on disk     {s['bytes'] / 1e6:,.2f} MB, parts {s['parts']}, seeds {_some(s['seeds'])}",
         f"  fingerprint {s['fingerprint'][:16]}",
         *_table(head, players),
-        *_table(["actions of", *s["actions"]], actions),
-        *_table(["goal labels by", *labels], goals),
+        *_table(["actions of", *map(one_line, s["actions"])], actions),
+        *_table(["goal labels by", *map(one_line, labels)], goals),
     ]
     return printable("\n".join(lines))
 

@@ -161,6 +161,8 @@ def _read(node: ast.expr, names: list[str], depth: int = 0) -> Any:
         ) from None
     if isinstance(value, float) and not math.isfinite(value):
         raise TypeError(f"{value} is not finite")
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise TypeError(f"a number of {value.bit_length()} bits is too large")
     return value
 
 

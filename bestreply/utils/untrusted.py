@@ -35,7 +35,13 @@ def check_regular(path: str | os.PathLike) -> int:
         OSError: there is no such file, or its folder cannot be read.
         ValueError: it is a pipe, a socket, a device or a folder.
     """
-    return _regular_size(os.stat(path), path)
+    try:
+        status = os.stat(path)
+    except ValueError:  # a zero byte, or half of a surrogate pair
+        raise ValueError(
+            f"path={shown(str(path))}: expected a name that a file can have"
+        ) from None
+    return _regular_size(status, path)
 
 
 def _regular_size(status: os.stat_result, path: str | os.PathLike) -> int:

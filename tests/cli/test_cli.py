@@ -355,12 +355,6 @@ def test_ctrl_c_says_that_files_are_complete(monkeypatch, capsys):
     )
 
 
-def test_an_error_of_the_program_keeps_its_traceback(monkeypatch, capsys):
-    monkeypatch.setattr(flow.Collect, "run", lambda self: {}["missing"])
-    with pytest.raises(KeyError):
-        call(monkeypatch, capsys, "collect")
-
-
 def test_a_closed_pipe_is_no_error():
     code = "import os, sys; from bestreply.cli import main; sys.argv[1:] = ['--help']; os.close(r)\nmain()"
     code = f"import os; r, w = os.pipe(); os.dup2(w, 1); {code}"
