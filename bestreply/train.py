@@ -332,6 +332,11 @@ def train_together(trainings: Sequence[Training]) -> None:
             write,
             seeds,
         )
+    except Diverged:
+        for training in trainings:
+            training.log.flush()
+        raise
+    else:
         for training in trainings:
             training.log.close()
     finally:

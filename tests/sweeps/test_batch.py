@@ -24,6 +24,7 @@ from bestreply.sweeps.batch import (
 from bestreply.sweeps.run_sweep import _collect, _remove_changed, run_sweep
 from bestreply.sweeps.sweep import read_sweep
 from bestreply.train import open_training, train_together
+from bestreply.training.divergence import Diverged
 from bestreply.utils.checkpoint import list_checkpoints, load_checkpoint
 
 TRAIN = sys.modules["bestreply.train"]  # `bestreply.train` is the function
@@ -198,7 +199,9 @@ def test_a_seed_that_is_lost_leaves_the_others_alone(sweep):
         lambda x: x * jnp.nan if eqx.is_inexact_array(x) else x,
         lot[0].train_state,
     )
-    train_together([dataclasses.replace(lot[0], train_state=lost), lot[1]])
+    seed = sweep.units[0].config.seed
+    with pytest.raises(Diverged, match=f"^seed {seed}: phase policy"):
+        train_together([dataclasses.replace(lot[0], train_state=lost), lot[1]])
     finite = [
         np.isfinite([row["value"] for row in metrics(unit.path)])
         for unit in sweep.units[:2]
