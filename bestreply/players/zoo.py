@@ -13,10 +13,14 @@ import numpy as np
 from bestreply.games.base import Game
 from bestreply.players import scripted
 from bestreply.players.base import Player, ScriptedPlayer, renamed
+from bestreply.utils.checks import is_number
 from bestreply.utils.importing import is_foreign
 from bestreply.utils.names import Names, is_registered
 from bestreply.utils.spec import Spec, parse_spec
 from bestreply.utils.trust import Trust
+
+MAX_WEIGHT = 1e30
+"""Largest weight in a mixture; float32 holds sums of such numbers."""
 
 Maker = Callable[[Spec, Game, int], Player]
 """Makes a player from (spec, game, seat)."""
@@ -61,12 +65,18 @@ def make_player(spec: str | Spec | Player, game: Game, seat: int = 0) -> Player:
         )
     try:
         return entry.make(spec, game, seat)
+    except RecursionError as error:
+        if is_foreign(error):
+            raise
+        raise ValueError(
+            f"player={spec.name}(...): expected fewer players inside each other"
+        ) from None
     except TypeError as error:
         if is_foreign(error):
             raise
         reason = re.sub(r"^\S+<locals>\.make\(\) ", "", str(error))
         raise ValueError(
-            f"{spec}: {reason}. {spec.name}: {entry.summary}"
+            f"{spec!s:.200}: {reason:.400}. {spec.name}: {entry.summary}"
         ) from None
 
 
@@ -180,8 +190,10 @@ def _probability(name: str, value: Any) -> float:
 
 
 def _whole(name: str, value: Any, minimum: int) -> int:
-    if type(value) is not int or value < minimum:
-        raise TypeError(f"{name}={value}: expected an int, {minimum} or more")
+    if type(value) is not int or not minimum <= value < 2**31:
+        raise TypeError(
+            f"{name}={value}: expected an int, {minimum} or more and below 2^31"
+        )
     return value
 
 
@@ -195,16 +207,24 @@ def _noisy(spec: Spec, game: Game, seat: int) -> Player:
 
 
 def _mixture(spec: Spec, game: Game, seat: int) -> Player:
-    def make(*players: Any, weights: tuple[float, ...] | None = None) -> Player:
+    def make(*players: Any, weights: Any = None) -> Player:
         parts = tuple(_scripted(p, game, seat) for p in players)
-        weights = tuple(map(float, weights or (1.0,) * len(parts)))
-        one_each = 0 < len(parts) == len(weights)
-        if not one_each or min(weights) < 0 or sum(weights) <= 0:
+        weights = (1.0,) * len(parts) if weights is None else weights
+        one_each = (
+            isinstance(weights, tuple | list)
+            and 0 < len(parts) == len(weights)
+            and all(is_number(w) and 0 <= w <= MAX_WEIGHT for w in weights)
+        )
+        if not one_each or sum(weights) <= 0:
             raise TypeError(
                 f"weights={weights} of {len(parts)} players: expected a weight >= 0 "
                 "for each, not all 0"
             )
-        return scripted.Mixture(players=parts, weights=weights, name=str(spec))
+        return scripted.Mixture(
+            players=parts,
+            weights=tuple(map(float, weights)),
+            name=str(spec),
+        )
 
     return make(*spec.args, **spec.settings)
 
@@ -266,7 +286,7 @@ def _always(spec: Spec, game: Game, seat: int) -> Player:
         index = action.name if isinstance(action, Spec) else action
         if index in game.action_names:
             index = game.action_names.index(index)
-        if not isinstance(index, int) or not 0 <= index < game.num_actions:
+        if type(index) is not int or not 0 <= index < game.num_actions:
             raise TypeError(
                 f"action={index!r}: expected an action of {game.name}: "
                 f"{', '.join(game.action_names)} (or its number from 0)"
@@ -279,6 +299,8 @@ def _always(spec: Spec, game: Game, seat: int) -> Player:
 def _always_index(action: int) -> Maker:
     def make(spec: Spec, game: Game, seat: int) -> Player:
         _refuse_settings(spec)
+        if action >= game.num_actions:
+            raise TypeError(f"expected more than {action} actions in the game")
         return scripted.Always(action=action, name=spec.name)
 
     return make

@@ -6,6 +6,7 @@ import pytest
 
 from bestreply import check_player, list_players, make_game, make_player
 from bestreply.players import zoo
+from bestreply.utils.spec import Spec
 
 GAMES = {name: make_game(name) for name in ("stag_hunt", "snowdrift", "matrix")}
 EXAMPLES = {
@@ -71,7 +72,7 @@ def test_the_players_of_the_publications_are_listed():
         (
             "matrix",
             "mixture(random, always_c, weights=(1,))",
-            "weights=(1.0,) of 2 players: expected",
+            "weights=(1,) of 2 players: expected",
         ),
         ("matrix", "mixture(random, always_c, weights=(0, 0))", "not all 0"),
         (
@@ -105,11 +106,40 @@ def test_the_players_of_the_publications_are_listed():
             "random=0: expected an int, 1 or more",
         ),
         ("matrix", "look_alike(random, always_c, steps=x)", "steps=x"),
+        ("matrix", "switching(random, grim, step=99999999999)", "below 2^31"),
+        ("matrix", "switching(random, grim, step=True)", "step=True"),
+        ("matrix", "switching(random, grim, episode=1.5)", "episode=1.5"),
+        ("matrix", "noisy(random, -0.1)", "eps=-0.1: expected a probability"),
+        ("matrix", "noisy(random, True)", "eps=True: expected a probability"),
+        ("matrix", "noisy(random, '0.1')", "eps=0.1: expected a probability"),
+        ("matrix", "noisy(3, 0.1)", "3: expected a player"),
+        ("matrix", "noisy(random, 0.1, size=2)", "unexpected keyword"),
+        ("matrix", "mixture(random, weights=0)", "weights=0 of 1 players"),
+        ("matrix", "mixture(random, grim, weights='12')", "expected a weight"),
+        ("matrix", "mixture(random, weights=(True,))", "expected a weight"),
+        ("matrix", "always(True)", "action=True: expected an action"),
+        ("matrix", "always(-1)", "action=-1: expected an action"),
+        ("matrix", "random(speed=2)", "expected no settings"),
     ],
 )
 def test_invalid_players_are_refused(game, spec, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         make_player(spec, GAMES[game])
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), 10**400])
+def test_weights_beyond_float32_are_refused(weight):
+    spec = Spec("mixture", (Spec("random"),), {"weights": (weight,)})
+    with pytest.raises(ValueError, match="expected a weight"):
+        make_player(spec, GAMES["matrix"])
+
+
+def test_players_nested_without_end_are_refused():
+    spec = Spec("random")
+    for _ in range(5000):
+        spec = Spec("noisy", (spec, 0.1))
+    with pytest.raises(ValueError, match="inside each other"):
+        make_player(spec, GAMES["matrix"])
 
 
 @pytest.mark.parametrize(
