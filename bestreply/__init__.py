@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from bestreply.players import make_player as make_player
     from bestreply.players.check import check_player as check_player
     from bestreply.report import write_report as write_report
+    from bestreply.run import list_methods as list_methods
     from bestreply.run import load_run as load_run
     from bestreply.scores.returns import Scores as Scores
     from bestreply.train import train as train
+    from bestreply.utils.names import register as register
 
 _WHERE = {
     "RunConfig": "config",
@@ -35,12 +37,14 @@ _WHERE = {
     "collect": "collect",
     "evaluate": "evaluate",
     "list_games": "games",
+    "list_methods": "run",
     "list_players": "players",
     "load_run": "run",
     "make_game": "games",
     "make_player": "players",
     "open_store": "data.store",
     "preset": "config",
+    "register": "utils.names",
     "train": "train",
     "validate": "data.validate",
     "write_report": "report",
@@ -55,12 +59,14 @@ __all__ = [
     "evaluate",
     "exact",
     "list_games",
+    "list_methods",
     "list_players",
     "load_run",
     "make_game",
     "make_player",
     "open_store",
     "preset",
+    "register",
     "train",
     "validate",
     "write_report",

@@ -52,7 +52,8 @@ MethodName = (
     | Annotated[str, Open("method")]
 )
 GameName = Annotated[str, Open("game")]
-if TYPE_CHECKING:  # a game object is written as its name
+"""Text; a game object is written as its name and settings."""
+if TYPE_CHECKING:
     GameName = Any
 
 
@@ -423,6 +424,9 @@ class RunConfig:
 
     __post_init__ = _check_fields
 
+
+# A type checker of calls would refuse a game object before it is written as text.
+RunConfig.__init__.__no_type_check__ = True  # pyright: ignore[reportFunctionMemberAccess]
 
 Config = TypeVar("Config")
 

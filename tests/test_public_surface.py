@@ -12,6 +12,8 @@ NAMES = [
     "make_player",
     "list_games",
     "list_players",
+    "list_methods",
+    "register",
     "collect",
     "open_store",
     "train",
