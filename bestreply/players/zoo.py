@@ -13,7 +13,7 @@ import numpy as np
 from bestreply.games.base import Game
 from bestreply.players import scripted
 from bestreply.players.base import Player, ScriptedPlayer, renamed
-from bestreply.utils.checks import is_number
+from bestreply.utils.checks import is_number, shown
 from bestreply.utils.importing import is_foreign
 from bestreply.utils.names import Names, is_registered
 from bestreply.utils.spec import Spec, parse_spec
@@ -217,7 +217,7 @@ def _mixture(spec: Spec, game: Game, seat: int) -> Player:
         )
         if not one_each or sum(weights) <= 0:
             raise TypeError(
-                f"weights={weights} of {len(parts)} players: expected a weight >= 0 "
+                f"weights={shown(weights)} of {len(parts)} players: expected a weight >= 0 "
                 "for each, not all 0"
             )
         return scripted.Mixture(

@@ -14,6 +14,8 @@ HOLDING = [
     "seeds.py",
     pytest.param("zero_intervals.sh", marks=pytest.mark.slow),
     pytest.param("compare_one_seed.sh", marks=pytest.mark.slow),
+    pytest.param("equal_opponent_sets.sh", marks=pytest.mark.slow),
+    pytest.param("one_player.sh", marks=pytest.mark.slow),
     pytest.param("diverged.sh", marks=pytest.mark.slow),
     pytest.param("x64.sh", marks=pytest.mark.slow),
     pytest.param("tensorboard_after_resume.sh", marks=pytest.mark.slow),
