@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 from bestreply.config import RunConfig, to_dict
 from bestreply.data.store import Store
 from bestreply.data.validate import validate
+from bestreply.games import make_game
 from bestreply.replay.moa_buffer import BufferState, fill
 from bestreply.run import Run, claimed, load_method, open_run
 from bestreply.training.divergence import Diverged, check_measures
@@ -266,7 +267,7 @@ def train(
             is finite.
     """
     cache_compilations()
-    with claimed(path, data.game()) as folder:
+    with claimed(path, make_game(config.game)) as folder:
         training = open_training(
             data,
             config,
