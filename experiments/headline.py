@@ -25,7 +25,8 @@ import numpy as np
 
 from benchmarks.timing import over_seeds, table
 from bestreply.scores.compare import SeedGroup, compare, read_group
-from bestreply.scores.run_table import load_results, methods_in, of_method
+from bestreply.scores.result_files import load_results
+from bestreply.scores.run_table import methods_in, of_method
 from bestreply.scores.statistics import Verdict
 from experiments._page import details, join_page, make_parser, write_page
 

@@ -5,6 +5,7 @@ comparable.
 import dataclasses
 import glob
 import json
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -66,14 +67,11 @@ def read_group(text: str) -> SeedGroup:
         raise ValueError(
             f"group={text!r}: expected text without NUL characters"
         )
-    named = "=" in text and not glob.glob(text.partition(":")[0])
-    name, _, rest = text.partition("=") if named else ("", "", text)
-    path, _, method = rest.partition(":")
-    method = method or "agent"
+    name, path, method = _reading(text)
     seeds = [
         seed
-        for folder in sorted(glob.glob(path))
-        for seed in _seeds_in(Path(folder), method)
+        for folder in _places(path)
+        for seed in _seeds_in(Path(folder), method or "agent")
     ]
     if not seeds:
         raise ValueError(
@@ -89,6 +87,39 @@ def read_group(text: str) -> SeedGroup:
                 f"both have seed {one.seed}"
             )
     return SeedGroup(name or text, seeds)
+
+
+def _reading(text: str) -> tuple[str, str, str]:
+    """Return name, path and method of a group, each of which may hold = and :.
+
+    The first reading whose path exists is taken, with the shortest name and then the
+    longest path; else the first whose pattern matches something.
+    """
+    readings = []
+    for start in [0, *(i + 1 for i, c in enumerate(text) if c == "=")]:
+        rest = text[start:]
+        ends = [i for i, c in enumerate(rest) if c == ":"]
+        for end in [len(rest), *reversed(ends)]:
+            name = text[: max(start - 1, 0)]
+            readings.append((name, rest[:end], rest[end + 1 :]))
+    for exists in (os.path.lexists, glob.glob, _places):
+        for reading in readings:
+            if reading[1] and exists(reading[1]):
+                return reading
+    name, _, rest = text.rpartition("=")
+    path, _, method = rest.partition(":")
+    return name, path, method
+
+
+def _places(path: str) -> list[str]:
+    """Return a path that exists, or those that a pattern matches, in order.
+
+    Brackets stand for themselves where the pattern matches nothing otherwise.
+    """
+    if os.path.lexists(path):
+        return [path]
+    literal = path.replace("[", "[[]")
+    return sorted(glob.glob(path) or glob.glob(literal))
 
 
 def _seeds_in(place: Path, method: str) -> list[SeedScores]:
@@ -148,7 +179,8 @@ def _of_table(file: Path, method: str) -> list[SeedScores]:
     """Read the seeds of a method from a table of results, with one row per run and
     opponent set.
     """
-    from bestreply.scores.run_table import load_results, methods_in, of_method
+    from bestreply.scores.result_files import load_results
+    from bestreply.scores.run_table import methods_in, of_method
 
     rows = load_results(file)
     rows_of_method = of_method(rows, method)

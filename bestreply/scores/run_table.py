@@ -1,8 +1,7 @@
 """Measured returns of many runs as one table."""
 
-import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ import pyarrow.parquet as pq
 from rich.table import Table
 from rich.text import Text
 
-from bestreply.scores.returns import MAX_RETURN, Scores
+from bestreply.scores.returns import Scores
 from bestreply.utils.checks import finite_number
 from bestreply.utils.console import printable
-from bestreply.utils.files import read_text, replacing
-from bestreply.utils.parquet import open_parquet, read_table, reason
+from bestreply.utils.files import replacing
+from bestreply.utils.parquet import open_parquet
 from bestreply.utils.untrusted import read_json
 
 Row = dict[str, Any]
@@ -174,103 +173,6 @@ def is_results(path: Path) -> bool:
         return True
     with open_parquet(path) as file:
         return "folder" in file.schema_arrow.names
-
-
-def load_results(path: str | Path) -> list[Row]:
-    """Read the rows that `save_results` wrote.
-
-    Args:
-        path: CSV or Parquet file.
-
-    Returns:
-        The rows.
-
-    Raises:
-        ValueError: a required column is missing, or a value does not fit `SCHEMA`;
-            the error names the file.
-        OSError: the file cannot be read.
-    """
-    path = Path(path)
-    names, read = (
-        _csv_table(path) if path.suffix == ".csv" else _parquet_table(path)
-    )
-    for name in (n for n in SCHEMA.names if names.count(n) > 1):
-        raise ValueError(f"{path}: expected the column {name!r} once")
-    if missing := [name for name in REQUIRED_COLUMNS if name not in names]:
-        raise ValueError(
-            f"{path} lacks columns {', '.join(missing)}: expected a table of `bestreply results --out`"
-        )
-    fields = [
-        field.with_nullable(field.name not in REQUIRED_COLUMNS)
-        for field in SCHEMA
-        if field.name in names
-    ]
-    table = read(pa.schema(fields))
-    _check_values(path, table)
-    return table.to_pylist()
-
-
-Read = Callable[[pa.Schema], pa.Table]
-"""Reads the columns of a schema."""
-
-
-def _parquet_table(path: Path) -> tuple[list[str], Read]:
-    with open_parquet(path) as file:
-        names = file.schema_arrow.names
-    return names, lambda schema: read_table(path, schema)
-
-
-def _csv_table(path: Path) -> tuple[list[str], Read]:
-    """Return the columns of a CSV file, and what reads them by a schema."""
-    data = decode_csv(path)
-
-    def parse(**settings: Any) -> pa.Table:
-        options = pyarrow.csv.ConvertOptions(**settings)
-        try:
-            return pyarrow.csv.read_csv(
-                io.BytesIO(data), convert_options=options
-            )
-        except pa.ArrowException as error:
-            raise ValueError(
-                f"{path}: expected a table of `bestreply results --out`; "
-                f"{reason(error)}"
-            ) from None
-
-    def read(schema: pa.Schema) -> pa.Table:
-        kinds = {field.name: field.type for field in schema}
-        return parse(column_types=kinds, include_columns=schema.names)
-
-    return parse().column_names, read
-
-
-def decode_csv(path: Path) -> bytes:
-    """Return the text of a CSV file as UTF-8 without a byte order mark.
-
-    Args:
-        path: the file, as any editor or spreadsheet saves it.
-
-    Raises:
-        ValueError: it is no text, or no regular file.
-    """
-    return read_text(path).encode("utf-8")
-
-
-def _check_values(path: Path, table: pa.Table) -> None:
-    """Refuse missing values, infinite ones, and negative numbers of episodes and steps."""
-    for name in REQUIRED_COLUMNS:
-        column = table[name]
-        if column.null_count:
-            raise ValueError(
-                f"{path}: column {name}: expected no empty entries; it has "
-                f"{column.null_count}"
-            )
-    for name in ("seed", "episodes", "mean", "env_steps"):
-        numbers = np.asarray(table[name].to_numpy())
-        least = -MAX_RETURN if name == "mean" else 0
-        if not ((numbers >= least) & (numbers <= MAX_RETURN)).all():
-            raise ValueError(
-                f"{path}: column {name}: expected finite numbers, at least {least:g}"
-            )
 
 
 def of_method(rows: Sequence[Row], method: str) -> list[Row]:

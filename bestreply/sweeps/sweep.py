@@ -15,6 +15,7 @@ from typing import Any
 from bestreply.config import RunConfig, from_dict, preset, to_dict
 from bestreply.games import make_game
 from bestreply.sweeps.unit import Unit
+from bestreply.utils.checks import shown
 from bestreply.utils.files import read_text
 
 KEYS = ("preset", "seeds", "game", "games", "config", "methods")
@@ -104,7 +105,7 @@ def _document(file: Path) -> dict[str, Any]:
 def _text(file: Path, document: dict[str, Any], key: str, default: str) -> str:
     value = document.get(key, default)
     if not isinstance(value, str):
-        raise ValueError(f"{file}: {key}={value!r}: expected text")
+        raise ValueError(f"{file}: {key}={shown(value)}: expected text")
     return value
 
 
@@ -112,7 +113,7 @@ def _methods(file: Path, methods: Any) -> dict[str, dict[str, Any]]:
     is_table = isinstance(methods, dict) and methods
     if not is_table or not all(isinstance(m, dict) for m in methods.values()):
         raise ValueError(
-            f"{file}: methods={methods!r}: expected a table [methods.NAME] for "
+            f"{file}: methods={shown(methods)}: expected a table [methods.NAME] for "
             "each method, empty or with its changes"
         )
     for name in methods:
@@ -123,7 +124,7 @@ def _methods(file: Path, methods: Any) -> dict[str, dict[str, Any]]:
 def _check_folder_name(file: Path, key: str, name: str) -> None:
     if name == DATA or not FOLDER_NAME.fullmatch(name):
         raise ValueError(
-            f"{file}: {key}.{name!r:.120}: expected a folder name of at most 100 "
+            f"{file}: {key}.{shown(name)}: expected a folder name of at most 100 "
             f"letters, digits and . = + , - _ inside, other than {DATA!r}"
         )
 
@@ -134,11 +135,13 @@ def _seeds(file: Path, seeds: Any) -> list[int]:
     is_list = isinstance(numbers, list) and len(numbers) > 0
     if not is_list or not all(type(s) is int and s >= 0 for s in numbers):
         raise ValueError(
-            f"{file}: seeds={seeds!r:.80}: expected a number of seeds, at most "
+            f"{file}: seeds={shown(seeds)}: expected a number of seeds, at most "
             f"{MAX_SEEDS}, or a list of whole numbers >= 0"
         )
     if len(set(numbers)) < len(numbers):
-        raise ValueError(f"{file}: seeds={seeds!r}: expected different seeds")
+        raise ValueError(
+            f"{file}: seeds={shown(seeds)}: expected different seeds"
+        )
     return numbers
 
 
@@ -146,10 +149,15 @@ def _games(file: Path, document: dict[str, Any]) -> dict[str, str]:
     """Return the spec of each game by the name of its folder."""
     games = document.get("games", {})
     if not isinstance(games, dict):
-        raise ValueError(f"{file}: games={games!r}: expected NAME = SPEC pairs")
+        raise ValueError(
+            f"{file}: games={shown(games)}: expected NAME = SPEC pairs"
+        )
     if "game" in document:
         spec = _text(file, document, "game", "")
-        name = make_game(spec).name.replace(":", "-")
+        try:
+            name = make_game(spec).name.replace(":", "-")
+        except ValueError as error:
+            raise ValueError(f"{file}: game: {error}") from error
         games = {name: spec, **games}
     if not games:
         raise ValueError(
@@ -157,14 +165,18 @@ def _games(file: Path, document: dict[str, Any]) -> dict[str, str]:
         )
     for name in games:
         _check_folder_name(file, "games", name)
-        make_game(_text(file, games, name, ""))
+        spec = _text(file, games, name, "")
+        try:
+            make_game(spec)
+        except ValueError as error:
+            raise ValueError(f"{file}: games.{name}: {error}") from error
     return games
 
 
 def _merged(base: dict[str, Any], changes: Any, where: str) -> dict[str, Any]:
     """Return `base` with nested `changes`; unknown names are refused by `from_dict`."""
     if not isinstance(changes, dict):
-        raise ValueError(f"{where}={changes!r}: expected a table")
+        raise ValueError(f"{where}={shown(changes)}: expected a table")
     merged = dict(base)
     for name, value in changes.items():
         old = base.get(name)

@@ -14,16 +14,22 @@ import jax
 import numpy as np
 import pyarrow.parquet as pq
 
+from bestreply.cli.output import say, show
 from bestreply.config import RunConfig, to_dict
 from bestreply.data.store import open_store
 from bestreply.pipeline import config_for_data
-from bestreply.report import write_report, write_report_over_runs
+from bestreply.report import (
+    summary_table,
+    write_report,
+    write_report_over_runs,
+)
 from bestreply.report.run_files import read_run
+from bestreply.report.verdict_text import sentence, verdict_table
 from bestreply.run import load_run
 from bestreply.scores.compare import compare, read_group
+from bestreply.scores.result_files import load_results
 from bestreply.scores.returns import Scores
 from bestreply.scores.run_table import (
-    load_results,
     results_table,
     sweep_results,
 )
@@ -96,23 +102,12 @@ def run_opened(draw: Random, samples: Samples) -> Trial:
     return Trial(f"{name}: {files[name][:800]!r}", read)
 
 
-REPORTED = (
-    "config.json",
-    "provenance.json",
-    "metrics.parquet",
-    "scores.parquet",
-    "diagnostics.json",
-    "matches.json",
-    "references.json",
-    "changes.json",
-    "regret.json",
-)
-
-
 @kind(4)
 def run_reported(draw: Random, samples: Samples) -> Trial:
     """A run with a damaged file, reported: no markup of a name stands in the page."""
-    name, files = one_file(draw, samples, REPORTED)
+    name = draw.choice(sorted(samples.reported))
+    data = changed_file(draw, name, samples.reported[name])
+    files = samples.reported | {name: data}
     lang = draw.choice(("en", "zh"))
     over_many = draw.random() < 0.2
 
@@ -120,6 +115,8 @@ def run_reported(draw: Random, samples: Samples) -> Trial:
         folder = samples.lay("r", files)
         read_run(folder)
         no_markup(write_report(folder, lang).read_text("utf-8"))
+        with contextlib.suppress(ValueError, OSError):
+            show(summary_table(folder, lang))
         if over_many:
             page, plain = write_report_over_runs([folder], lang, out=folder)
             no_markup(page.read_text("utf-8"))
@@ -138,13 +135,15 @@ def scores_file(draw: Random, samples: Samples) -> Trial:
         folder = samples.lay("r", files)
         Scores.load(folder / name)
         rows = sweep_results([folder.parent / "r"])
-        results_table(rows)
+        show(results_table(rows))
         groups = [read_group(f"{m}={folder}:{m}") for m in ("agent", "random")]
         for group in groups:
             for seed in group.seeds:
                 values = list(seed.mean.values())
                 expect(bool(np.isfinite(values).all()), f"mean {values}")
-        compare(groups)
+        verdicts = compare(groups)
+        show(verdict_table(verdicts))
+        say(*map(sentence, verdicts))
         return "other"
 
     return Trial(f"{name}: {files[name][:100]!r}", read)
@@ -264,14 +263,16 @@ def table_of_results(draw: Random, samples: Samples) -> Trial:
     def read() -> str:
         file = samples.lay("t", {"table.csv": data}) / "table.csv"
         found = load_results(file)
-        results_table(found)
+        show(results_table(found))
         groups = [read_group(f"{m}={file}:{m}") for m in ("ours", "iql")]
         for group in groups:
             for seed in group.seeds:
                 expect(isinstance(seed.seed, int), f"seed {seed.seed!r}")
                 for value in seed.mean.values():
                     expect(_is_finite(value), f"mean {value!r}")
-        compare(groups)
+        verdicts = compare(groups)
+        show(verdict_table(verdicts))
+        say(*map(sentence, verdicts))
         return "other"
 
     return Trial(repr(data[:1500]), read)

@@ -9,6 +9,7 @@ import pytest
 
 FOLDER = Path(__file__).parent
 HOLDING = [
+    "byte_order_marks.py",
     "wrong_settings.py",
     "method_names.py",
     "seeds.py",

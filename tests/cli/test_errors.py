@@ -12,7 +12,6 @@ from bestreply import cli
 from bestreply.cli import data, errors
 from bestreply.cli.output import show
 from bestreply.config import RunConfig, from_dict
-from bestreply.games import make_game
 from bestreply.utils import importing
 from bestreply.utils.spec import parse_spec
 

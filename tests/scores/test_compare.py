@@ -336,3 +336,63 @@ def test_mismatches_in_a_table_are_refused(runs, tmp_path):
         match=r"lacks columns folder, game, .*: expected a table of `bestreply results",
     ):
         read_group(f"{tmp_path}/other.csv:agent")
+
+
+NAMES = ["[1]", "a=b", "a:b", "a b", "x.csv", "[ab]*", "=", "runs=1:agent"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_groups_and_folders_have_any_names(tmp_path, monkeypatch, name):
+    """Brackets, colons, equals signs, spaces; a folder may be called x.csv."""
+    monkeypatch.chdir(tmp_path)
+    for seed in range(2):
+        write_run(
+            tmp_path / name / str(seed),
+            seed,
+            (1, 2),
+            methods=("agent", "a=b:c"),
+        )
+    for text, group in (
+        (name, name),
+        (f"ours={name}", "ours"),
+        (f"ours={name}:agent", "ours"),
+        (f"ours={name}:a=b:c", "ours"),
+        (f"o:[r]s={name}", "o:[r]s"),
+        (f"ours={name}/*", "ours"),
+        (f"{name}={tmp_path / name}", name),
+    ):
+        read = read_group(text)
+        assert [s.seed for s in read.seeds] == [0, 1], text
+        assert read.name == group, text
+        lost = 5 if text.endswith("c") else 0
+        assert read.seeds[0].mean[SETS[0]] == 1 or lost == 0
+
+
+def test_a_table_rewritten_by_pandas_counts_no_row_twice(runs, tmp_path):
+    """Wide numbers, codes for text and other columns are read; equal rows are refused."""
+    import pyarrow.parquet as pq
+
+    from bestreply.scores.result_files import load_results
+    from bestreply.scores.run_table import save_results, sweep_results
+
+    path = save_results(sweep_results([runs]), tmp_path / "t.parquet")
+    rows = load_results(path)
+    table = pq.read_table(path)
+    for name in ("seed", "episodes", "env_steps"):
+        place = table.column_names.index(name)
+        column = table[name].cast(pa.float64())
+        table = table.set_column(place, name, column)
+    place = table.column_names.index("method")
+    table = table.set_column(
+        place, "method", table["method"].dictionary_encode()
+    )
+    table = table.append_column(
+        "__index_level_0__", pa.array(range(len(table)))
+    )
+    pq.write_table(table, path)
+    assert load_results(path) == rows
+    pq.write_table(pa.concat_tables([table, table.slice(3, 1)]), path)
+    with pytest.raises(
+        ValueError, match=r"row 48: folder=.*; it is also in row 3"
+    ):
+        load_results(path)
