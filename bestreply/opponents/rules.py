@@ -47,6 +47,8 @@ class RuleOpponents(OpponentModel):
         obs: Float[Array, "*obs"],
         legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
+        if not self.players:  # a game of one player
+            return jnp.zeros((0, self.game.num_actions))
         views = opponent_views(self.game, obs)
         masks = opponent_legal(self.game, obs)
         carries = self._observe(belief, views)
