@@ -165,7 +165,7 @@ class MatrixGame(Game):
         return _plain(np.moveaxis(self.payoff_array[seat], seat, 0))
 
     @functools.cached_property
-    def symmetric(self) -> bool:
+    def symmetric(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Whether exchanging two players' seats and actions exchanges their payoffs."""
         n, table = self.num_players, self.payoff_array
         for seat in range(
