@@ -2,8 +2,9 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,11 +18,14 @@ from bestreply.replay.moa_buffer import BufferState, fill
 from bestreply.run import Run, claimed, load_method, open_run
 from bestreply.training.divergence import Diverged, check_measures
 from bestreply.training.metrics_log import MetricsLog
-from bestreply.training.phases import stack, unstack
+from bestreply.training.phases import Write, stack, unstack
 from bestreply.types import Episodes
 from bestreply.utils import checkpoint
 from bestreply.utils.compilation import cache_compilations, check_flags
 from bestreply.utils.files import remove_leftovers, write_json
+
+Callback = Callable[[str, int, dict[str, Any]], None]
+"""A function of phase, update and metrics by name."""
 
 HOLDOUT_FRACTION = 0.1
 """Fraction of the episodes that is kept for diagnostics."""
@@ -242,6 +246,7 @@ def train(
     start: Run | None = None,
     resume: bool = False,
     command: str | None = None,
+    callback: Callback | None = None,
 ) -> Run:
     """Train the method of a configuration on a dataset, and write a run directory.
 
@@ -253,6 +258,9 @@ def train(
         resume: continue from the newest checkpoint in `path`; the result equals that of
             an uninterrupted run bit for bit.
         command: the command line, for provenance.
+        callback: called with phase, update and metrics whenever metrics are logged
+            (`train.log_every`). An exception of its own ends training, which can be
+            resumed.
 
     Returns:
         The trained run.
@@ -283,7 +291,7 @@ def train(
                 training.buffer,
                 training.train_state,
                 training.save,
-                training.log.write,
+                _with_callback(training.log.write, callback),
             )
             run = training.run.with_train_state(train_state)
             diagnostics = method.diagnose(run, training.held_out)
@@ -294,6 +302,19 @@ def train(
         write_json(run.path / "diagnostics.json", diagnostics)
         training.log.close()
         return run
+
+
+def _with_callback(write: Write, callback: Callback | None) -> Write:
+    if callback is None:
+        return write
+
+    def write_and_call(
+        phase: str, update: int, values: Any, *further: Any, **named: Any
+    ) -> None:
+        write(phase, update, values, *further, **named)
+        callback(phase, update, dict(values))
+
+    return write_and_call
 
 
 def train_together(trainings: Sequence[Training]) -> None:

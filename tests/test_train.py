@@ -97,9 +97,18 @@ def test_the_agent_replies_to_both_players_of_chicken(data, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_bits(data, whole, tmp_path):
-    again = train(data, CONFIG, path=tmp_path / "again")
+    seen = {}
+
+    def callback(phase, update, values):
+        seen.update({(update, name): value for name, value in values.items()})
+
+    again = train(data, CONFIG, path=tmp_path / "again", callback=callback)
     assert bits(again.train_state) == bits(whole.train_state)
     assert metrics(again) == metrics(whole)
+    names = {name for _, name in seen}
+    logged = {row["name"] for row in metrics(again)}
+    assert names and names <= logged
+    assert len(seen) == len(metrics(again))
     first, same, other = (
         initial_train_state(
             dataclasses.replace(CONFIG, seed=seed), whole.game, whole.roster

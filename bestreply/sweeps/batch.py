@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bestreply.config import RunConfig
 from bestreply.sweeps.unit import Unit
-from bestreply.utils.console import console
+from bestreply.utils.console import log
 
 if TYPE_CHECKING:  # reading a sweep's file needs no JAX
     from bestreply.train import Training
@@ -95,13 +95,12 @@ def train_batch(
     for batch in batches.values():
         if len(batch) < 2:
             continue
-        console.print(f"train: {len(batch)} seeds as one batch")
+        log.info("train: %s seeds as one batch", len(batch))
         try:
             train_together(batch)
         except Exception as error:
-            console.print(
-                f"the batch failed, its seeds are trained one by one: {error}",
-                markup=False,
+            log.warning(
+                "the batch failed, its seeds are trained one by one: %s", error
             )
     return count
 

@@ -20,7 +20,7 @@ from bestreply.sweeps.executors import (
 )
 from bestreply.sweeps.sweep import Sweep
 from bestreply.sweeps.unit import Unit
-from bestreply.utils.console import console
+from bestreply.utils.console import log
 from bestreply.utils.files import (
     locked,
     make_folder,
@@ -93,7 +93,7 @@ def _run_missing(
     ]
     complete = len(sweep.units) - len(missing)
     if complete:
-        console.print(f"{complete} of {len(sweep.units)} units are complete")
+        log.info("%s of %s units are complete", complete, len(sweep.units))
     needed = {unit.data for unit in missing}
     play = [
         Job(path.name, _collect, (path.absolute(), config, command))
@@ -274,5 +274,5 @@ def _run_all(what: str, jobs: list[Job], run: Executor) -> set[str]:
         shows_time = count < len(jobs) and job.ends_batch
         left = f", about {seconds / 60:.0f} min left" if shows_time else ""
         line = f"{what} {count}/{len(jobs)}{left}: {job.name} {state}"
-        console.print(line, markup=False)
+        log.info("%s", line)
     return failed

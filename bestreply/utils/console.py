@@ -1,6 +1,7 @@
 """Progress on the terminal, and paths for new results."""
 
 import itertools
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -67,7 +68,33 @@ def warn(text: str) -> None:
     Args:
         text: one sentence; markup in it has no effect.
     """
-    console.print(Text(f"warning: {printable(text)}"))
+    log.warning("%s", text)
+
+
+class ConsoleHandler(logging.Handler):
+    """Shows messages on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a message literally; a warning or an error begins with its level.
+
+        Args:
+            record: the message.
+        """
+        text = printable(record.getMessage())
+        if record.levelno > logging.INFO:
+            text = f"{record.levelname.lower()}: {text}"
+        console.print(Text(text))
+
+
+log = logging.getLogger("bestreply")
+"""Progress at level INFO, warnings at WARNING, on standard error alone.
+
+``log.setLevel("WARNING")`` shows no progress. ``log.handlers.clear()`` and
+``log.propagate = True`` hand all messages to the handlers of the application.
+"""
+log.setLevel(logging.INFO)
+log.propagate = False
+log.addHandler(ConsoleHandler())
 
 
 class RateColumn(ProgressColumn):
@@ -116,7 +143,9 @@ class Meter:
 
 @contextmanager
 def meter(label: str, total: float, unit: str) -> Iterator[Meter]:
-    """Show a progress bar; where standard error is no terminal, one line at the end.
+    """Show a progress bar; where standard error is no terminal, log a line at the end.
+
+    Nothing is shown where the logger `bestreply` is above level INFO.
 
     Args:
         label: name of the step.
@@ -127,10 +156,11 @@ def meter(label: str, total: float, unit: str) -> Iterator[Meter]:
         A context manager that gives a meter to advance.
     """
     label = printable(label)
-    if not console.is_terminal:
+    is_quiet = not log.isEnabledFor(logging.INFO)
+    if is_quiet or not console.is_terminal:
         counter = Meter(label, unit, None)
         yield counter
-        console.print(Text(counter.line()))
+        log.info("%s", counter.line())
         return
     columns = (
         TextColumn("{task.description:<24}", markup=False),

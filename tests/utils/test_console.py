@@ -1,8 +1,15 @@
 """Foreign names cannot steer the terminal; two processes never choose the same new folder."""
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from bestreply.utils.console import fresh_path, printable, warn
+from bestreply.utils.console import (
+    fresh_path,
+    log,
+    meter,
+    printable,
+    warn,
+)
 
 
 def test_control_characters_are_replaced():
@@ -13,6 +20,22 @@ def test_markup_in_a_warning_is_shown_as_it_is(capsys):
     warn("[/] [bold]name[/bold] \x1b]0;title\x07")
     shown = capsys.readouterr().err
     assert "[/] [bold]name[/bold]" in shown and "\x1b]" not in shown
+
+
+def test_progress_is_logged_and_can_be_switched_off(capsys):
+    def play():
+        with meter("play", 2, "steps") as progress:
+            progress.advance(2)
+
+    play()
+    assert "play: 2 steps" in capsys.readouterr().err
+    log.setLevel(logging.WARNING)
+    try:
+        play()
+        warn("shown")
+    finally:
+        log.setLevel(logging.INFO)
+    assert capsys.readouterr().err == "warning: shown\n"
 
 
 def test_new_folders_are_made_when_they_are_chosen(tmp_path):
