@@ -322,7 +322,7 @@ def test_the_command_line_takes_names_of_modules(tmp_path, ours):
     allow = ("--allow-import", OURS)
     shown = bestreply("evaluate", "runs/a", "--episodes", "6", *allow)
     assert "runs/a/scores.parquet" in shown
-    bestreply("diagnose", "runs/a", "--episodes", "4", *allow)
+    bestreply("view", "runs/a", "--episodes", "1", *allow)
     words = ("datasets/a", "--preset", "debug", "--out", "runs/b", *sizes)
     bestreply("train", *words, *allow)
     bestreply("report", "runs")
