@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bestreply.cli.output import say
 from bestreply.data.manifest import read_manifest
 from bestreply.data.store import open_store
 from bestreply.data.validate import validate
@@ -62,8 +63,9 @@ def read_dataset(folder: Path, samples: Samples) -> str:
         samples: the files that were damaged.
     """
     problems = validate(folder)
+    say(*map(str, problems))
     store = open_store(folder)
-    store.describe()
+    say(store.describe())
     episodes = store.episodes()
     expect(not problems or problems[0] is not None, "no problem is shown")
     expect(store.table().equals(samples.table), "other rows than were written")
@@ -122,8 +124,9 @@ def _with_part(samples: Samples, data: bytes, counts: dict) -> dict[str, bytes]:
 def _read_foreign(folder: Path) -> str:
     """Read a dataset by somebody else: valid or refused, in any case as it says."""
     problems = validate(folder)
+    say(*map(str, problems))
     store = open_store(folder)
-    store.describe()
+    say(store.describe())
     episodes = store.episodes()
     rows = store.table()
     expect(bool(problems) or len(rows) == store.manifest.rows, "rows were lost")

@@ -31,6 +31,8 @@ GAME = "matrix(table=chicken, rounds=3)"
 ROSTER = ({"name": "always_c", "version": 1}, {"name": "random", "version": 1})
 OLDER, NEWER = 2, 4
 """Steps of the two checkpoints of the run."""
+REPORTED = Path(__file__).parent / "reported"
+"""The files that a report shows, of a run of the preset debug: matches, regret, ..."""
 Files = dict[str, bytes]
 """Content by path below a folder."""
 
@@ -55,6 +57,7 @@ class Samples:
         _make_run(scratch / "run", dataset)
         self.run: Files = read_files(scratch / "run")
         self.config = json.loads(self.run["config.json"])
+        self.reported: Files = read_files(REPORTED)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

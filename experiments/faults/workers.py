@@ -19,6 +19,8 @@ SPARE_BYTES = 1 << 30
 """Address space beyond `MEMORY_BYTES`; above both, an allocation fails."""
 START_SECONDS = 120
 """Longest start of a worker."""
+READY = "ready"
+"""What a worker sends before its first trial."""
 
 
 class Done(NamedTuple):
@@ -36,6 +38,7 @@ class _Worker:
     def __init__(self, numbers: list[int], seed: int, checkpoints: bool):
         context = multiprocessing.get_context("spawn")
         self.left, self.seed, self.checkpoints = numbers, seed, checkpoints
+        self.is_ready = False
         self.pipe, theirs = context.Pipe(duplex=False)
         self.folder = Path(tempfile.mkdtemp(prefix="faults-", dir=_memory()))
         self.process = context.Process(
@@ -114,9 +117,12 @@ def _received(worker: _Worker) -> list[Done]:
     done = []
     with contextlib.suppress(EOFError, OSError):
         while worker.pipe.poll():
-            done.append(Done(*worker.pipe.recv()))
-            worker.left = worker.left[1:]
+            said = worker.pipe.recv()
             worker.deadline = time.monotonic() + 2 * SECONDS
+            worker.is_ready = True
+            if said != READY:
+                done.append(Done(*said))
+                worker.left = worker.left[1:]
     return done
 
 
@@ -127,6 +133,8 @@ def _fault(worker: _Worker) -> Done | None:
     """
     if not worker.left:
         return None
+    if not worker.is_ready:
+        raise RuntimeError("a worker does not start: expected it to be ready")
     number, code = worker.left[0], worker.process.exitcode
     if code is None and time.monotonic() < worker.deadline:
         return None
@@ -151,6 +159,7 @@ def _work(
 
     samples = Samples(folder)
     limit_memory()
+    pipe.send(READY)
     for number in numbers:
         kind, trial = trial_of(number, seed, samples, checkpoints=checkpoints)
         verdict = judge(trial)
