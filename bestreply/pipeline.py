@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bestreply.analysis.change_detection import evaluate_changes
-from bestreply.analysis.regret import with_true_types
+from bestreply.analysis.regret import distinguishes_players, with_true_types
 from bestreply.analysis.trajectories import record_matches
 from bestreply.collect import collect
 from bestreply.config import RunConfig, names_in
 from bestreply.data.store import Store, open_store
 from bestreply.evaluate import evaluate_all, refer
 from bestreply.games import make_game
-from bestreply.opponents.opponent_types import opponent_types
 from bestreply.planning.agent import Agent
 from bestreply.players.base import Player
 from bestreply.players.zoo import make_player, players_in_file
@@ -286,7 +285,7 @@ def _methods(
 
 def _with_true_types(run: Run, opponents: tuple[str, ...]) -> dict[str, Agent]:
     """Return the agent with true types, for each opponent set of players of the data."""
-    if not run.plans or not opponent_types(run.config.model).players:
+    if not run.plans or not distinguishes_players(run.agent(), run):
         return {}
     roster = {entry["name"] for entry in run.roster}
     seats = {

@@ -254,18 +254,33 @@ def with_true_types(agent: Agent, run: "Run", names: Sequence[str]) -> Agent:
     return dataclasses.replace(agent, opponents=oracle)
 
 
+def distinguishes_players(agent: Agent, run: "Run") -> bool:
+    """Return whether the types of the agent's opponent model are players of the data.
+
+    Args:
+        agent: an agent of the run.
+        run: a run.
+    """
+    return _model_of_players(agent, run) is not None
+
+
+def _model_of_players(agent: Agent, run: "Run") -> LearnedOpponents | None:
+    model = agent.opponents
+    if isinstance(model, ChangepointOpponents):
+        model = model.model
+    by_player = opponent_types(run.config.model).players
+    if isinstance(model, LearnedOpponents) and by_player:
+        return model
+    return None
+
+
 def _oracle(
     agent: Agent, run: "Run", names: Sequence[str]
 ) -> OracleOpponents | None:
     """Return the learned model with the types given; None where it has no such types."""
     roster = [entry["name"] for entry in run.roster]
-    model = agent.opponents
-    if isinstance(model, ChangepointOpponents):
-        model = model.model
-    by_player = opponent_types(run.config.model).players
-    if not isinstance(model, LearnedOpponents) or not by_player:
-        return None
-    if not set(names) <= set(roster):
+    model = _model_of_players(agent, run)
+    if model is None or not set(names) <= set(roster):
         return None
     truth = jnp.asarray([roster.index(name) for name in names])
     return OracleOpponents(model=model, truth=truth)  # pyright: ignore[reportCallIssue]

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from bestreply.data.manifest import Manifest, Part
 from bestreply.data.problem import Problem
+from bestreply.data.rows import schema
+from bestreply.utils.parquet import read_table
 
 
 def equal_part_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
@@ -25,7 +26,7 @@ def equal_part_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
     """
     for one, other in itertools.combinations(manifest.parts, 2):
         overlap = _overlap(one, other)
-        if overlap and _are_equal(folder, one, other, *overlap):
+        if overlap and _are_equal(folder, manifest, (one, other), overlap):
             yield Problem(
                 "equal_parts",
                 other.file,
@@ -51,17 +52,24 @@ def _overlap(one: Part, other: Part) -> tuple[int, int, int] | None:
 
 
 def _are_equal(
-    folder: Path, one: Part, other: Part, first: int, second: int, count: int
+    folder: Path,
+    manifest: Manifest,
+    parts: tuple[Part, Part],
+    overlap: tuple[int, int, int],
 ) -> bool:
-    a = _episodes(folder / one.file, one.first_episode + first, count)
-    b = _episodes(folder / other.file, other.first_episode + second, count)
-    return a.equals(b)
+    *firsts, count = overlap
+    tables = [
+        _episodes(folder, manifest, part, part.first_episode + first, count)
+        for part, first in zip(parts, firsts, strict=True)
+    ]
+    return tables[0].equals(tables[1])
 
 
-def _episodes(path: Path, first: int, count: int) -> pa.Table:
+def _episodes(
+    folder: Path, manifest: Manifest, part: Part, first: int, count: int
+) -> pa.Table:
     """Return the rows of some episodes without their numbers."""
-    with pq.ParquetFile(path) as file:
-        table = file.read()
+    table = read_table(folder / part.file, schema(manifest))
     number = table["episode"]
     inside = pc.and_(
         pc.greater_equal(number, first), pc.less(number, first + count)
