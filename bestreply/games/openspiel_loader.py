@@ -102,7 +102,12 @@ def load_spiel(name: str, parameters: Parameters) -> Any:
     pyspiel, known = _pyspiel(), specification(name)
     try:
         return pyspiel.load_game(name, _nested(name, parameters))
-    except (pyspiel.SpielError, IndexError) as error:
+    except (
+        pyspiel.SpielError,
+        IndexError,
+        RuntimeError,  # a number that C++'s int cannot hold
+        TypeError,
+    ) as error:
         given = ", ".join(f"{k}={v!r}" for k, v in parameters)
         raise ValueError(
             f"OpenSpiel cannot load {name} with {given or 'no parameters'}: {error}. "

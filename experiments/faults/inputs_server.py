@@ -1,6 +1,7 @@
 """Requests to the play server: only the page itself, with the token, changes the game."""
 
 import json
+import re
 import socket
 from functools import cache
 from random import Random
@@ -159,7 +160,7 @@ def _is_of_the_page(data: bytes, server: TriedServer) -> bool:
     hosts = [f"host: {host}" for host in server.hosts]
     origins = [f"origin: http://{host}" for host in server.hosts]
     lines = [line.strip() for line in head.replace("\r", "\n").split("\n")]
-    lines = [line.replace(":", ": ", 1).replace(":  ", ": ") for line in lines]
+    lines = [re.sub(r":\s*", ": ", line, count=1) for line in lines]
     return (
         f"/{server.token}/" in head.split("\n")[0]
         and sum(line.startswith("host:") for line in lines) == 1
