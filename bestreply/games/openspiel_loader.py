@@ -9,6 +9,10 @@ import numpy as np
 
 from bestreply.utils.spec import Spec
 
+MAX_ACTIONS = 2**16
+"""Largest number of actions."""
+MAX_ENTRIES = 2**28
+"""Largest number of entries of an observation, 1 GB."""
 Parameters = tuple[tuple[str, bool | int | float | str], ...]
 """A game's parameters by name, sorted; a parameter that is a game is OpenSpiel's string."""
 
@@ -145,10 +149,24 @@ def check_kind(name: str, spiel: Any) -> None:
             f"{full_name} samples its chance events itself, independent of a key: "
             "expected a game with explicit chance nodes"
         )
-    if not _tensor(spiel):
+    tensor = _tensor(spiel)
+    if not tensor:
         raise ValueError(
             f"{full_name} has no observations: "
             "expected observation_tensor or information_state_tensor"
+        )
+    # OpenSpiel does not check its numbers: a game of -1 cards corrupts memory.
+    actions, steps = spiel.num_distinct_actions(), spiel.max_game_length()
+    sizes_fit = 0 < actions <= MAX_ACTIONS and steps > 0
+    if (
+        not sizes_fit
+        or not 0 < getattr(spiel, f"{tensor}_size")() <= MAX_ENTRIES
+    ):
+        raise ValueError(
+            f"{full_name} has {actions} actions and at most {steps} steps with these "
+            f"parameters: expected 1 to {MAX_ACTIONS} actions, at least one step, and "
+            f"observations of 1 to {MAX_ENTRIES} entries; its parameters: "
+            f"{_listed(specification(name))}"
         )
 
 
