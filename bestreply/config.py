@@ -51,10 +51,12 @@ MethodName = (
     Literal["agent", "behaviour_cloning", "iql", "ppo", "ppo_recurrent", "hop"]
     | Annotated[str, Open("method")]
 )
-GameName = Annotated[str, Open("game")]
-"""Text; a game object is written as its name and settings."""
+EncoderName = Literal["mlp"] | Annotated[str, Open("network")]
 if TYPE_CHECKING:
-    GameName = Any
+    from typing import Any as GameName
+else:
+    GameName = Annotated[str, Open("game")]
+    """Text; a game object is written as its name and settings."""
 
 
 def _check_fields(config: Any) -> None:
@@ -202,6 +204,9 @@ class ModelConfig:
     """Units of a hidden layer."""
     depth: CountOrZero = 2
     """Hidden layers of encoder, dynamics, decoder, value and opponent networks."""
+    encoder: EncoderName = "mlp"
+    """Network from an observation to z: an MLP of the flat observation, or
+    module:Class."""
     likelihood: Literal["bernoulli", "squared"] = "bernoulli"
     """Loss of 0/1 entries of the observation. Other entries have squared error."""
     value_of: Literal["z", "o"] = "o"
@@ -524,6 +529,7 @@ def names_in(config: RunConfig) -> list[tuple[str, str]]:
         ("method", config.method),
         ("planner", config.planner.planner),
         ("opponents", config.model.opponents),
+        ("network", config.model.encoder),
         *(("player", text) for text in players),
     ]
 

@@ -26,6 +26,7 @@ from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.games.registry import NAMES as GAME_NAMES
 from bestreply.games.registry import spec_of_game
+from bestreply.models.networks import NAMES as NETWORK_NAMES
 from bestreply.models.symmetry_ensemble import averaged_over_symmetries
 from bestreply.models.true_model import TrueModel
 from bestreply.opponents.base import NAMES as OPPONENT_NAMES
@@ -197,6 +198,7 @@ TABLES = {
     "method": NAMES,
     "planner": PLANNER_NAMES,
     "opponents": OPPONENT_NAMES,
+    "network": NETWORK_NAMES,
 }
 """The table of each kind of name in a configuration (`bestreply.config.names_in`)."""
 

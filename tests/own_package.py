@@ -131,6 +131,25 @@ class Uniform(UniformOpponents):
     """Every action is equally likely."""
 
 
+class Conv(eqx.Module):
+    """A convolution over the observation's first two axes."""
+
+    conv: eqx.nn.Conv2d
+    out: eqx.nn.Linear
+
+    def __init__(self, shape, outputs, *, channels=2, key):
+        self.conv = eqx.nn.Conv2d(shape[-1], channels, 3, key=key)
+        size = channels * (shape[0] - 2) * (shape[1] - 2)
+        self.out = eqx.nn.Linear(size, outputs, key=key)
+
+    def __call__(self, obs):
+        return self.out(self.conv(jnp.moveaxis(obs, -1, 0)).reshape(-1))
+
+
+def wrong(shape, key):
+    return eqx.nn.Lambda(lambda obs: obs.reshape(-1))
+
+
 class Cloning(BehaviourCloning):
     """Clones."""
 '''

@@ -17,6 +17,7 @@ from bestreply.data.store import create_store, open_store
 from bestreply.pipeline import config_for_data, resolve
 from bestreply.run import RUN_FORMAT, load_run
 from bestreply.sweeps.sweep import read_sweep
+from bestreply.utils import names
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
 from bestreply.utils.trust import ALLOW_VARIABLE
@@ -58,8 +59,8 @@ def test_a_dataset_names_the_game_and_its_players_by_module(data):
     manifest = json.loads((data.path / "manifest.json").read_text())
     assert manifest["game"]["name"] == GAME
     assert manifest["game"]["settings"]["weights"] == [1.0, 2.5]
-    names = [entry["name"] for entry in manifest["roster"]]
-    assert names == [CHASER, f"noisy({OURS}.players:Last, 0.5)"]
+    players = [entry["name"] for entry in manifest["roster"]]
+    assert players == [CHASER, f"noisy({OURS}.players:Last, 0.5)"]
     assert br.validate(data.path) == []
     assert CHASER in open_store(data.path).describe()
 
@@ -97,6 +98,25 @@ def test_a_dataset_with_the_plain_name_is_handed_its_game(data, tmp_path):
     with pytest.raises(ValueError, match=r"game='my_game.*expected one of"):
         store.game()
     assert store.game(game) is game and store.is_of(game)
+
+
+def test_a_game_that_no_import_leads_to_is_handed_in(
+    data, tmp_path, monkeypatch
+):
+    class Local(type(data.game())):
+        name = "local_game"
+
+    store = create_store(tmp_path / "a", Local(size=3), data.roster)
+    assert store.game() == Local(size=3)
+    assert store.manifest.game["name"] == "local_game"
+    again = open_store(tmp_path / "a")
+    assert again.game() == Local(size=3)  # this process knows the name
+    monkeypatch.setitem(names._registered, "game", {})  # another does not
+    with pytest.raises(ValueError, match=r"game='local_game.*expected one of"):
+        again.game()
+    assert again.game(Local) == Local(size=3)
+    config = RunConfig(game=Local(size=3))
+    assert again.is_of(br.make_game(config.game))
 
 
 def test_an_own_game_goes_through_a_configuration(data):
@@ -189,6 +209,7 @@ EVIL = {
     "method": ("method", f"{THEIRS}.models:Cloning"),
     "planner": ("planner.planner", f"{THEIRS}.models:planner"),
     "opponents": ("model.opponents", f"{THEIRS}.models:Uniform"),
+    "network": ("model.encoder", f"{THEIRS}.models:Conv"),
     "players": ("collect.players", ["random", f"{THEIRS}.players:Last"]),
     "nested": ("collect.players", [f"noisy({THEIRS}.players:Last, 0.1)"]),
     "sets": ("evaluate.opponents", [f"mixture(random, {THEIRS}.players:Last)"]),

@@ -10,7 +10,7 @@ import importlib.metadata
 import traceback
 from types import TracebackType
 
-from bestreply.utils.importing import is_foreign
+from bestreply.utils.importing import foreign_error, is_foreign
 
 REFUSALS = (ValueError, ImportError, OverflowError)
 """Errors that this library raises with a sentence about arguments and files."""
@@ -69,8 +69,9 @@ def traceback_text(error: BaseException) -> str:
     """
     from bestreply.utils.console import printable
 
-    text = "".join(traceback.format_exception(error))
-    if not is_foreign(error):
+    own = foreign_error(error)
+    text = "".join(traceback.format_exception(own or error))
+    if own is None:
         text += (
             "This is an error of bestreply, not of what was typed. Report it with the "
             f"lines above: {issues_page()}\n"

@@ -1,11 +1,15 @@
 """Small networks as frozen PyTrees."""
 
+import math
+from typing import Any, cast
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int, PRNGKeyArray
 
 from bestreply.types import Array
+from bestreply.utils.names import Names
 
 
 def linear(
@@ -90,6 +94,60 @@ class JointMLP(eqx.Module):
     ) -> Float[Array, " outputs"]:
         first = linear(self.of_latent, z) + linear(self.of_actions, actions)
         return self.rest(jax.nn.silu(self.norm(first)))
+
+
+NETWORKS = {"mlp": MLP}
+NAMES = Names("network", eqx.Module, NETWORKS)
+"""Networks that are not the library's own."""
+
+
+class Encoder(eqx.Module):
+    """A network of others' code from an observation to a latent."""
+
+    net: eqx.Module
+    shape: tuple[int, ...] = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
+        return jnp.asarray(cast(Any, self.net)(x.reshape(self.shape)))
+
+
+def make_encoder(
+    name: str,
+    shape: tuple[int, ...],
+    hidden: tuple[int, ...],
+    outputs: int,
+    *,
+    key: PRNGKeyArray,
+) -> eqx.Module:
+    """Return an untrained encoder of observations.
+
+    Args:
+        name: "mlp", a registered name, or ``module:Class(settings)``: a subclass of
+            `eqx.Module` that maps [*shape] to [outputs]. Where the class or factory
+            has parameters `shape`, `hidden`, `outputs` and `key`, it is given them.
+        shape: of an observation.
+        hidden: units of each hidden layer.
+        outputs: size of the latent.
+        key: for the initial weights.
+
+    Returns:
+        A network of the flat observation.
+
+    Raises:
+        ValueError: there is no such network, or its output has another shape.
+    """
+    size = math.prod(shape)
+    if name in NETWORKS:
+        return MLP(size, hidden, outputs, key=key)
+    net = NAMES.make(name, shape=shape, hidden=hidden, outputs=outputs, key=key)
+    encoder = Encoder(net, shape)
+    given = jax.eval_shape(encoder, jax.ShapeDtypeStruct((size,), jnp.float32))
+    if given.shape != (outputs,):
+        raise ValueError(
+            f"network={name!r}: expected an output of shape ({outputs},), as "
+            f"model.latent={outputs}; it returns {given.shape}"
+        )
+    return encoder
 
 
 def one_hot_actions(

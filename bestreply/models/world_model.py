@@ -3,7 +3,7 @@
 It predicts the next observation, reward, continuation, legal actions and value.
 """
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -13,7 +13,12 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
-from bestreply.models.networks import MLP, JointMLP, one_hot_actions
+from bestreply.models.networks import (
+    MLP,
+    JointMLP,
+    make_encoder,
+    one_hot_actions,
+)
 from bestreply.types import Array
 
 Latent = PyTree
@@ -44,7 +49,7 @@ class WorldModel(eqx.Module):
     Opponent actions `others` are ego first, with ABSENT for a seat that has left.
     """
 
-    encoder: MLP
+    encoder: eqx.Module
     dynamics: JointMLP
     decoder: MLP
     reward_net: JointMLP
@@ -83,7 +88,9 @@ class WorldModel(eqx.Module):
         hidden = (config.width,) * config.depth
         actions = game.num_players * game.num_actions
         keys = jax.random.split(key, 7)
-        self.encoder = MLP(size, hidden, latent, key=keys[0])
+        self.encoder = make_encoder(
+            config.encoder, game.obs_shape, hidden, latent, key=keys[0]
+        )
         self.dynamics = JointMLP(latent, actions, hidden, latent, key=keys[1])
         self.decoder = MLP(latent, hidden, size, key=keys[2])
         self.reward_net = JointMLP(latent, actions, hidden[:1], 1, key=keys[3])
@@ -109,7 +116,7 @@ class WorldModel(eqx.Module):
         Args:
             obs: own observation.
         """
-        return self.encoder(obs.reshape(-1))
+        return cast(Any, self.encoder)(obs.reshape(-1))
 
     def next(
         self,

@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import functools
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -190,7 +191,7 @@ def renamed(player: Player, name: str) -> Player:
     fields = [field.name for field in dataclasses.fields(player)]
     own_name = "name" in fields
     kind = type(player) if own_name else _named_class(type(player), name)
-    copy = object.__new__(kind)
+    copy: Any = object.__new__(cast(Any, kind))
     for field in fields:
         object.__setattr__(copy, field, getattr(player, field))
     if own_name:
@@ -202,7 +203,7 @@ def renamed(player: Player, name: str) -> Player:
 def _named_class(kind: type[Player], name: str) -> type[Player]:
     """Return a subclass with the name; one object, so that JAX compiles it once."""
     members = {"name": name, "__module__": kind.__module__}
-    return type(kind)(kind.__name__, (kind,), members)
+    return cast(Any, type(kind))(kind.__name__, (kind,), members)
 
 
 def draw(key: PRNGKeyArray, probs: Float[Array, " A"]) -> Int32[Array, ""]:

@@ -1,13 +1,19 @@
 """Names of others' games, players and models: what they make, and what is refused."""
 
+import dataclasses
 import importlib.metadata
 import subprocess
 import sys
 
+import equinox as eqx
+import jax
+import numpy as np
 import pytest
 
 import bestreply as br
+from bestreply.config import ModelConfig
 from bestreply.games.registry import game_in_file, spec_of_game
+from bestreply.models.world_model import WorldModel
 from bestreply.players.zoo import players_in_file
 from bestreply.utils import names
 from bestreply.utils.importing import foreign_error, is_foreign
@@ -130,7 +136,9 @@ def test_planners_methods_and_opponent_models_of_a_module():
 
     game = br.make_game("matrix")
     assert callable(load_planner(f"{PACKAGE}.models:planner"))
-    assert load_planner(f"{PACKAGE}.models:Planner(depth=2)").depth == 2
+    assert vars(load_planner(f"{PACKAGE}.models:Planner(depth=2)")) == {
+        "depth": 2
+    }
     method = load_method(f"{PACKAGE}.models:Cloning")
     assert method is load_method(f"{PACKAGE}.models:Cloning")
     learned = UniformOpponents(game, 4)
@@ -143,6 +151,24 @@ def test_planners_methods_and_opponent_models_of_a_module():
         named_opponents(name, game, 4, learned)
     with pytest.raises(ValueError, match="expected a function that returns"):
         load_planner(f"{PACKAGE}.models:jnp.pi")
+
+
+def test_an_encoder_of_a_module():
+    game = br.make_game("stag_hunt(height=4, width=4, hunters=2, max_steps=5)")
+    name = f"{PACKAGE}.models:Conv(channels=3)"
+    config = ModelConfig(latent=8, width=8, depth=1, encoder=name)
+    obs = np.ones(game.obs_shape, np.float32)
+
+    def latent(config):
+        world = WorldModel(
+            game, config, goals=1, heads=1, key=jax.random.key(0)
+        )
+        return world.encode(obs)
+
+    assert eqx.filter_eval_shape(latent, config).shape == (8,)
+    config = dataclasses.replace(config, encoder=f"{PACKAGE}.models:wrong")
+    with pytest.raises(ValueError, match=r"expected an output of shape \(8,\)"):
+        eqx.filter_eval_shape(latent, config)
 
 
 def test_registered_names(monkeypatch, game):
