@@ -23,8 +23,9 @@ from typing import Any
 from benchmarks import timing
 from bestreply.config import RunConfig, preset, to_dict
 from bestreply.data.store import Store, open_store
-from bestreply.pipeline import collect_for, evaluate_run, resolve
+from bestreply.pipeline import evaluate_run, resolve
 from bestreply.report import write_report
+from bestreply.run_data import collect_for
 from bestreply.sweeps.run_sweep import run_sweep
 from bestreply.sweeps.sweep import Sweep
 from bestreply.sweeps.unit import Unit

@@ -1,15 +1,12 @@
 """The whole flow as one experiment: collect, train, evaluate, report."""
 
 import dataclasses
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from bestreply.analysis.change_detection import evaluate_changes
 from bestreply.analysis.regret import distinguishes_players, with_true_types
 from bestreply.analysis.trajectories import record_matches
-from bestreply.collect import collect
 from bestreply.config import RunConfig, names_in
 from bestreply.data.store import Store, open_store
 from bestreply.evaluate import evaluate_all, refer
@@ -19,32 +16,29 @@ from bestreply.players.base import Player
 from bestreply.players.zoo import make_player, players_in_file
 from bestreply.report import write_report
 from bestreply.run import Run, claimed, load_method, load_run
+from bestreply.run_data import (
+    DATASET_FILE,
+    check_play,
+    dataset_of,
+    parts_of,
+    play_of_round,
+)
 from bestreply.scores.returns import Scores
 from bestreply.simulation.lineup import (
     ALONE,
     distinct_players,
     distinct_sets,
-    drawn_players,
     fill_seats,
     is_self,
     mixture_of,
-    seat_players,
     training_players,
 )
-from bestreply.simulation.loop import PLANNING_CHUNK
 from bestreply.train import train
-from bestreply.utils.console import free_path
-from bestreply.utils.files import locked, read_text, write_json
+from bestreply.utils.files import locked, write_json
 from bestreply.utils.importing import is_foreign
 from bestreply.utils.seeds import derived_seed
 from bestreply.utils.trust import from_file, modules_named
 
-OWN_PLAY_EPSILON = 0.1
-"""Probability of a uniform action instead of the agent's, in rounds of its own play."""
-ROUND_SEED_STRIDE = 1_000_003
-"""Difference between the seeds of two rounds of play."""
-DATASET_FILE = "dataset.json"
-"""File of a run directory with the path of the dataset that the run collects."""
 MEASURED = ("agent", "data_players", "uniform_others", "true_types")
 """Names in `evaluate.methods` that stand for no player."""
 
@@ -145,66 +139,6 @@ def config_for_data(
     if not collect.players and known:
         collect = dataclasses.replace(collect, players=known)
     return resolve(dataclasses.replace(config, game=game, collect=collect))
-
-
-def collect_for(
-    config: RunConfig, path: str | Path, command: str | None = None
-) -> Store:
-    """Collect the play that `config.collect` describes into a new dataset.
-
-    Args:
-        config: configuration of a run; every seat draws one of its players for every
-            episode.
-        path: the dataset.
-        command: the command line, for provenance.
-
-    Returns:
-        The dataset.
-    """
-    game = make_game(config.game)
-    return collect(
-        game,
-        [drawn_players(config)] * game.num_players,
-        config.collect.episodes,
-        config.seed,
-        path=path,
-        roster=_agents(config),
-        command=command,
-    )
-
-
-def collect_round(
-    run: Run, number: int, path: str | Path, command: str | None = None
-) -> Store:
-    """Append play of the run's agent, in every seat in turn, to a dataset.
-
-    Args:
-        run: the run; the opponents are the players of its `config.collect`.
-        number: number of the round, from 0.
-        path: the dataset.
-        command: the command line, for provenance.
-
-    Returns:
-        The dataset.
-    """
-    config = run.config
-    agent = run.agent(name=_agent_name(number), epsilon=OWN_PLAY_EPSILON)
-    players = [agent, *[drawn_players(config)] * (run.game.num_players - 1)]
-    return collect(
-        run.game,
-        players,
-        config.improve.episodes,
-        _round_seed(config, number + 1),
-        path=path,
-        append=True,
-        rotate=True,
-        chunk=PLANNING_CHUNK,
-        command=command,
-    )
-
-
-def _agent_name(number: int) -> str:
-    return f"bestreply_{number + 1}"
 
 
 def evaluate_run(run: Run, command: str | None = None) -> Scores:
@@ -326,17 +260,17 @@ def learn(
         FileExistsError, ValueError: as in `bestreply.train.train`; ValueError if the
             dataset has other play than the configuration asks for.
     """
-    if _parts(data):
+    if parts_of(data):
         check_play(config, open_store(data))
     previous: Run | None = None
     for number in range(config.improve.rounds):
         stage = path / "rounds" / str(number)
         # Data of a later round: this round is complete.
-        if resume and _parts(data) > number + 1:
+        if resume and parts_of(data) > number + 1:
             named = modules_named(text for _, text in names_in(config))
             previous = load_run(stage, allow_import=sorted(named))
             continue
-        store = _play_of_round(config, previous, number, data, resume, command)
+        store = play_of_round(config, previous, number, data, resume, command)
         previous = train(
             store,
             config,
@@ -345,85 +279,12 @@ def learn(
             resume=resume,
             command=command,
         )
-    store = _play_of_round(
+    store = play_of_round(
         config, previous, config.improve.rounds, data, resume, command
     )
     return train(
         store, config, path=path, start=previous, resume=resume, command=command
     )
-
-
-def check_play(config: RunConfig, data: Store) -> None:
-    """Refuse a dataset that is not the play that a configuration asks for.
-
-    Args:
-        config: configuration of a run.
-        data: the dataset, with the play of the first rounds at least.
-
-    Raises:
-        ValueError: its roster, or the seed or number of episodes of a part differs.
-    """
-    game = make_game(config.game)
-    seats = [drawn_players(config)] * game.num_players
-    roster = seat_players(game, seats, 1, config.seed).roster + _agents(config)
-    asked: dict[str, object] = {"players": [entry["name"] for entry in roster]}
-    has: dict[str, object] = {"players": [e["name"] for e in data.roster]}
-    for number, part in enumerate(data.manifest.parts):
-        settings = config.improve if number else config.collect
-        asked[f"part {number}"] = (
-            _round_seed(config, number),
-            settings.episodes,
-        )
-        has[f"part {number}"] = (part.seed, part.episodes)
-        if number > config.improve.rounds:
-            asked[f"part {number}"] = None
-    lines = [
-        f"{name}: the dataset has {has[name]}, the configuration asks for {asked[name]}"
-        for name in asked
-        if asked[name] != has[name]
-    ]
-    if lines:
-        raise ValueError(
-            f"{data.path}: expected the play of this configuration (of a part: seed, "
-            f"episodes). {'; '.join(lines)}. Give the settings that the run was "
-            "started with, or another path"
-        )
-
-
-def _round_seed(config: RunConfig, number: int) -> int:
-    """Return the seed of play of a round; round 0 is that of `collect`."""
-    return derived_seed(config.seed, ROUND_SEED_STRIDE * number)
-
-
-def _agents(config: RunConfig) -> list[dict[str, str | int]]:
-    """Return the roster's entries of the agents of rounds of own play."""
-    return [
-        {"name": _agent_name(number), "version": Agent.version}
-        for number in range(config.improve.rounds)
-    ]
-
-
-def _play_of_round(
-    config: RunConfig,
-    previous: Run | None,
-    number: int,
-    data: Path,
-    resume: bool,
-    command: str | None,
-) -> Store:
-    """Return the dataset with the play of a round, which is collected if missing."""
-    if resume and _parts(data) > number:
-        return open_store(data)
-    if previous is None:
-        return collect_for(config, data, command)
-    return collect_round(previous, number - 1, data, command)
-
-
-def _parts(data: Path) -> int:
-    """Return the number of parts of a dataset, one for each round; 0 without one."""
-    if not (data / "manifest.json").exists():
-        return 0
-    return len(open_store(data).manifest.parts)
 
 
 def run_all(
@@ -459,50 +320,8 @@ def run_all(
                 f"{folder}: expected a path without a run. Give another path, or "
                 "continue the run with --resume"
             )
-        data = _dataset_of(folder)
+        data = dataset_of(folder)
         run = learn(config, folder, data, resume=resume, command=command)
         evaluate_run(run, command)
         write_report(folder)
     return run
-
-
-def _dataset_of(folder: Path) -> Path:
-    """Return the dataset of a run directory; a free path for a new run.
-
-    The dataset of a run in ``runs/`` is in ``datasets/`` beside it; that of a run
-    elsewhere is inside it.
-    """
-    around, name = folder, "data"
-    if folder.absolute().parent.name == "runs":
-        around, name = folder.absolute().parent.parent / "datasets", folder.name
-    file = folder / DATASET_FILE
-    data = around / name
-    if file.exists():
-        recorded = _recorded_dataset(file, around)
-        was_renamed = not _parts(recorded) and _parts(data)
-        return data if was_renamed else recorded
-    if not (folder / "config.json").exists():
-        data = free_path(around, name)
-    elif not _parts(data):  # runs of older versions have no such file
-        raise ValueError(
-            f"{folder}: expected a run of 'bestreply run'. Continue one of 'bestreply "
-            f"train' with: bestreply train DATASET --resume --out {folder}"
-        )
-    write_json(file, {"path": os.path.relpath(data, folder)})
-    return data
-
-
-def _recorded_dataset(file: Path, around: Path) -> Path:
-    """Return the dataset that a file names; it is a folder in `around`."""
-    try:
-        path = file.parent / json.loads(read_text(file))["path"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(
-            f'{file}: expected {{"path": folder of the dataset}}; {error}'
-        ) from None
-    if path.resolve().parent != around.resolve():
-        raise ValueError(
-            f"{file}: path={path}: expected a folder in {around}. Remove the run, or "
-            "train on the dataset: bestreply train"
-        )
-    return path

@@ -53,12 +53,13 @@ from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
 from bestreply.opponents.oracle import OracleSwitching
-from bestreply.pipeline import collect_for, resolve
+from bestreply.pipeline import resolve
 from bestreply.planning.agent import Agent
 from bestreply.players.base import Player
 from bestreply.players.scripted import Switching
 from bestreply.players.zoo import make_player
 from bestreply.run import Run
+from bestreply.run_data import collect_for
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import PLANNING_CHUNK, play
 from bestreply.train import train

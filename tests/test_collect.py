@@ -52,7 +52,7 @@ def test_nothing_is_added_without_being_asked_for(tmp_path):
     path = tmp_path / "data"
     collect(GAME, PLAYERS, 6, 0, path=path)
     before = (path / "manifest.json").read_bytes()
-    with pytest.raises(FileExistsError, match="6 episodes.*--append"):
+    with pytest.raises(FileExistsError, match=r"6 episodes.*--append"):
         collect(GAME, PLAYERS, 6, 1, path=path)
     with pytest.raises(ValueError, match="seed=0: expected a seed without"):
         collect(GAME, PLAYERS, 3, 0, path=path, append=True)

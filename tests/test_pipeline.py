@@ -10,8 +10,9 @@ from bestreply.collect import collect
 from bestreply.config import preset
 from bestreply.data.store import open_store
 from bestreply.games import make_game
-from bestreply.pipeline import check_names, check_play, collect_for, resolve
+from bestreply.pipeline import check_names, resolve
 from bestreply.run import Run
+from bestreply.run_data import check_play, collect_for, play_of_round
 from bestreply.utils.files import locked
 
 GAME = "matrix(table=prisoners_dilemma, rounds=3)"
@@ -41,7 +42,7 @@ def run_all(tmp_path, monkeypatch):
     """Return `run_all` in an empty folder, with play but without training."""
 
     def learn(config, path, data, *, resume, command):
-        store = pipeline._play_of_round(config, None, 0, data, resume, command)
+        store = play_of_round(config, None, 0, data, resume, command)
         (path / "config.json").write_text("{}")
         return Run(store.path, config, store.game(), {})  # its data's path
 

@@ -150,7 +150,7 @@ def _absolute(unit: Unit) -> Unit:
 
 def _collect(path: Path, config: RunConfig, command: str | None) -> None:
     from bestreply.data.store import open_store
-    from bestreply.pipeline import collect_for
+    from bestreply.run_data import collect_for
 
     make_folder(path)
     with locked(path):  # another sweep may share the data

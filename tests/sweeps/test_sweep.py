@@ -10,8 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from bestreply import cli, load_run
-from bestreply import pipeline as experiment
+from bestreply import cli, load_run, run_data
 from bestreply.config import to_dict
 from bestreply.data.store import open_store
 from bestreply.scores.run_table import save_results, sweep_results
@@ -171,7 +170,7 @@ def test_rounds_of_own_play_are_a_units_own(file, tmp_path, monkeypatch):
         raise RuntimeError("no power")
 
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "collect_round", stopped)
+        patch.setattr(run_data, "collect_round", stopped)
         assert run_sweep(found) == [improved]
     assert improved.is_started and not (improved.path / "config.json").exists()
     assert run_sweep(found) == []
@@ -261,7 +260,9 @@ def test_two_processes_do_not_run_one_sweep(file, tmp_path):
 
 def test_an_unknown_player_is_refused_before_anything_is_played(file):
     file.write_text(TINY.replace('methods = ["agent"]', 'methods = ["agnet"]'))
-    with pytest.raises(ValueError, match=r"tiny\.toml: methods\.plain: .*agnet"):
+    with pytest.raises(
+        ValueError, match=r"tiny\.toml: methods\.plain: .*agnet"
+    ):
         read_sweep(file)
 
 
