@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bestreply.data.manifest import Manifest
 from bestreply.data.rows import schema, to_numpy
 from bestreply.utils.parquet import (
     COPIES,
+    CheckedFile,
     LossyCast,
     cast,
     decoded_size,
@@ -38,7 +38,7 @@ class RowError(ValueError):
 
 
 def read_groups(
-    file: pq.ParquetFile, manifest: Manifest, name: str, columns: Sequence[str]
+    file: CheckedFile, manifest: Manifest, name: str, columns: Sequence[str]
 ) -> Iterator[tuple[int, pa.Table]]:
     """Read a part, one row group after the other.
 
@@ -57,7 +57,7 @@ def read_groups(
     first = 0
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
-        size = COPIES * decoded_size(file.metadata, columns, group)
+        size = COPIES * decoded_size(file, columns, group)
         check_memory(size, f"{name}, row group {group} of {rows:,} rows")
         try:
             table = file.read_row_group(group, columns=list(columns))

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bestreply.utils.parquet_footer import Chunk, read_chunks
 from bestreply.utils.untrusted import check_memory, check_regular, open_regular
 
 MAX_FOOTER_TEXT = 100_000_000
@@ -39,10 +40,16 @@ class LossyCast(ValueError):
         """Row of the value in the column that was to be cast."""
 
 
+class CheckedFile(pq.ParquetFile):
+    """A Parquet file, and the columns of each row group by its footer."""
+
+    chunks: list[list[Chunk]]
+
+
 @contextlib.contextmanager
 def open_parquet(
     path: str | os.PathLike, texts: Sequence[str] = ()
-) -> Iterator[pq.ParquetFile]:
+) -> Iterator[CheckedFile]:
     """Open a Parquet file and read its footer alone.
 
     Args:
@@ -64,10 +71,14 @@ def open_parquet(
             "thrift_container_size_limit": MAX_FOOTER_ENTRIES,
         }
         try:
-            file = pq.ParquetFile(handle, **limits)
-            coded = [name for name in texts if name in _check_footer(file)]
+            file = CheckedFile(handle, **limits)
+            file.chunks = read_chunks(handle)
+            paths = _check_footer(file)
+            coded = [name for name in texts if name in paths]
             if coded:
-                file = pq.ParquetFile(handle, read_dictionary=coded, **limits)
+                chunks = file.chunks
+                file = CheckedFile(handle, read_dictionary=coded, **limits)
+                file.chunks = chunks
         except (pa.ArrowException, OSError, ValueError) as error:
             raise ValueError(
                 f"{path}: expected a Parquet file; {reason(error)}"
@@ -75,10 +86,12 @@ def open_parquet(
         yield file
 
 
-def _check_footer(file: pq.ParquetFile) -> list[str]:
+def _check_footer(file: CheckedFile) -> list[str]:
     """Return the paths of the columns; refuse row groups that contradict the footer."""
     metadata, names = file.metadata, file.schema_arrow.names
-    decoded_size(metadata, names)  # reads every name
+    sizes = [len(chunks) for chunks in file.chunks]
+    if sizes != [metadata.num_columns] * metadata.num_row_groups:
+        raise ValueError("its footer is damaged")
     counts = [
         metadata.row_group(group).num_rows
         for group in range(metadata.num_row_groups)
@@ -102,25 +115,23 @@ def reason(error: BaseException) -> str:
 
 
 def decoded_size(
-    metadata: pq.FileMetaData, columns: Sequence[str], group: int | None = None
+    file: CheckedFile, columns: Sequence[str], group: int | None = None
 ) -> int:
     """Return the bytes of columns in memory, by what the footer declares.
 
     Run-length encoding stores many entries in few bytes, so entries are counted.
 
     Args:
-        metadata: the footer.
+        file: the file.
         columns: names of columns at the top level.
         group: number of a row group; None: all.
     """
-    groups = range(metadata.num_row_groups) if group is None else [group]
+    groups = file.chunks if group is None else [file.chunks[group]]
     total = 0
-    for index in groups:
-        for place in range(metadata.num_columns):
-            chunk = metadata.row_group(index).column(place)
-            if chunk.path_in_schema.partition(".")[0] in columns:
-                entries = chunk.num_values * WIDTHS.get(chunk.physical_type, 16)
-                total += max(entries, chunk.total_uncompressed_size)
+    for chunk in (chunk for chunks in groups for chunk in chunks):
+        if chunk.path[0] in columns:
+            entries = chunk.entries * WIDTHS[chunk.physical_type]
+            total += max(entries, chunk.uncompressed_bytes)
     return total
 
 
@@ -149,7 +160,7 @@ def read_table(path: str | os.PathLike, schema: pa.Schema) -> pa.Table:
                     f"{path}: columns {', '.join(names):.400}: expected {name!r} once, "
                     f"of {', '.join(schema.names)}"
                 )
-        size = COPIES * decoded_size(file.metadata, schema.names)
+        size = COPIES * decoded_size(file, schema.names)
         check_memory(size, f"{path} with {file.metadata.num_rows:,} rows")
         try:
             table = file.read(columns=schema.names, use_threads=False)
