@@ -39,14 +39,18 @@ def dataset_of(folder: Path) -> Path:
         recorded = _recorded_dataset(file, around)
         was_renamed = not parts_of(recorded) and parts_of(data)
         return data if was_renamed else recorded
+
+    def record(chosen: Path) -> None:
+        write_json(file, {"path": os.path.relpath(chosen, folder)})
+
     if not (folder / "config.json").exists():
-        data = free_path(around, name)
-    elif not parts_of(data):  # runs of older versions have no such file
+        return free_path(around, name, record)
+    if not parts_of(data):  # runs of older versions have no such file
         raise ValueError(
             f"{folder}: expected a run of 'bestreply run'. Continue one of 'bestreply "
             f"train' with: bestreply train DATASET --resume --out {folder}"
         )
-    write_json(file, {"path": os.path.relpath(data, folder)})
+    record(data)
     return data
 
 

@@ -4,7 +4,7 @@ import itertools
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -198,21 +198,28 @@ def fresh_path(folder: str | Path, name: str) -> Path:
             return path
 
 
-def free_path(folder: str | Path, name: str) -> Path:
+def free_path(
+    folder: str | Path, name: str, record: Callable[[Path], object]
+) -> Path:
     """Make and return ``folder/name``, or ``name-2``, ``name-3``, ... where it is taken.
 
     Args:
         folder: the folder around it; it is made where it is missing.
         name: name of the new folder.
+        record: called with the new folder before it is made, so that a process that is
+            killed in between finds it again.
 
     Returns:
         The new, empty folder.
     """
     for number in itertools.count(1):
         path = Path(folder) / (name if number == 1 else f"{name}-{number}")
+        if path.exists():
+            continue
+        record(path)
         try:
             path.mkdir(parents=True)
-        except FileExistsError:
+        except FileExistsError:  # another process has just made it
             continue
         return path
     raise AssertionError  # `count` does not end
