@@ -5,7 +5,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from multiprocessing import get_context, parent_process
+from multiprocessing import (
+    get_context,
+    parent_process,
+    resource_tracker,
+)
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple
@@ -142,9 +146,9 @@ class Processes:
         with self._lock:
             if self._running is None:
                 return False
-            if hasattr(
-                signal, "pthread_sigmask"
-            ):  # the new process inherits it
+            if hasattr(signal, "pthread_sigmask"):
+                # The new process inherits the mask. The tracker's start clears it.
+                resource_tracker.ensure_running()
                 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
             process.start()
             self._running.add(process)
