@@ -4,6 +4,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from bestreply.utils.console import (
+    free_path,
     fresh_path,
     log,
     meter,
@@ -43,3 +44,12 @@ def test_new_folders_are_made_when_they_are_chosen(tmp_path):
         paths = list(pool.map(lambda _: fresh_path(tmp_path, "run"), range(20)))
     assert len(set(paths)) == 20 and all(path.is_dir() for path in paths)
     assert min(paths).name == "run-0001"
+
+
+def test_a_folder_is_recorded_before_it_is_made(tmp_path):
+    (tmp_path / "a").mkdir()
+    seen = []
+    path = free_path(tmp_path, "a", lambda p: seen.append((p, p.exists())))
+    assert (
+        path == tmp_path / "a-2" and path.is_dir() and seen == [(path, False)]
+    )
