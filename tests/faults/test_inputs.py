@@ -12,7 +12,7 @@ from experiments.faults.kinds import KINDS, trial_of
 from experiments.faults.samples import Samples
 from experiments.faults.verdicts import BAD, judge
 
-EXAMPLES = 12
+EXAMPLES = 8
 TYPE_CHECKS = ("Beartype", "TypeCheck")
 """Errors of the type checks that only tests install: a wrong type is refused, too."""
 
