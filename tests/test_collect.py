@@ -40,9 +40,7 @@ def test_a_second_collection_appends(tmp_path):
     player = store.episodes().player  # by name, not by place
     assert player.tolist() == [[0, 1, 2]] * 6 + [[2, 1, 0]] * 6
     with pytest.raises(ValueError, match=r"lists the players .*always\(1\)"):
-        collect(
-            GAME, ["always(1)", *PLAYERS[1:]], 3, 2, path=path, append=True
-        )
+        collect(GAME, ["always(1)", *PLAYERS[1:]], 3, 2, path=path, append=True)
     with pytest.raises(ValueError, match="game setting rounds"):
         other = dataclasses.replace(GAME, rounds=2)
         collect(other, PLAYERS, 3, 2, path=path, append=True)
