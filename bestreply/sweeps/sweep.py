@@ -22,7 +22,7 @@ KEYS = ("preset", "seeds", "game", "games", "config", "methods")
 """Top-level keys of a sweep's file."""
 FOLDER_NAME = re.compile(r"\w[\w.=+, -]{0,98}\w|\w")
 """Names of games and methods: each is the name of a folder, inside the sweep's own."""
-MAX_SEEDS = 100_000
+MAX_SEEDS = 10_000
 """Largest number of seeds of a sweep."""
 DATA = "data"
 """Folder of a game's datasets, beside the folders of its methods."""
@@ -65,11 +65,15 @@ def read_sweep(file: str | Path, out: str | Path | None = None) -> Sweep:
         name: _merged(base, changes, f"{file}: methods.{name}")
         for name, changes in methods.items()
     }
-    units = [
-        _unit(file, path / game_name, method, changes, game, seed)
-        for seed in _seeds(file, document.get("seeds", 1))
+    configs = {
+        (game_name, method): _resolved(file, method, changes, game)
         for game_name, game in _games(file, document).items()
         for method, changes in merged.items()
+    }
+    units = [
+        _unit(file, path / game_name, method, config, seed)
+        for seed in _seeds(file, document.get("seeds", 1))
+        for (game_name, method), config in configs.items()
     ]
     _check_names(file, units)
     return Sweep(path, tuple(units))
@@ -187,21 +191,24 @@ def _merged(base: dict[str, Any], changes: Any, where: str) -> dict[str, Any]:
     return merged
 
 
-def _unit(
-    file: Path,
-    folder: Path,
-    method: str,
-    merged: dict[str, Any],
-    game: str,
-    seed: int,
-) -> Unit:
+def _resolved(
+    file: Path, method: str, merged: dict[str, Any], game: str
+) -> RunConfig:
+    """Return the configuration of a method in a game, for any seed."""
     from bestreply.pipeline import resolve
 
     try:
-        config = resolve(
-            from_dict(RunConfig, merged | {"game": game, "seed": seed})
-        )
+        return resolve(from_dict(RunConfig, merged | {"game": game, "seed": 0}))
     except (ValueError, TypeError) as error:
+        raise ValueError(f"{file}: methods.{method}: {error}") from error
+
+
+def _unit(
+    file: Path, folder: Path, method: str, config: RunConfig, seed: int
+) -> Unit:
+    try:
+        config = dataclasses.replace(config, seed=seed)
+    except ValueError as error:
         raise ValueError(f"{file}: methods.{method}: {error}") from error
     data = folder / DATA / f"{_fingerprint(method, config)}-{seed}"
     return Unit(folder / method / str(seed), data, config)

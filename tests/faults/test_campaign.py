@@ -3,15 +3,17 @@
 import csv
 import json
 import time
+from pathlib import Path
 
 import pytest
 
 from bestreply.utils.spec import parse_spec
+from experiments.faults import __main__ as study
 from experiments.faults import mutate, registry
 from experiments.faults.contents import contents, halves
 from experiments.faults.kinds import KINDS
 from experiments.faults.registry import Kind
-from experiments.faults.table import add_row, summary
+from experiments.faults.table import OUT, add_row, read_rows, summary
 from experiments.faults.verdicts import (
     BAD,
     Lost,
@@ -22,6 +24,8 @@ from experiments.faults.verdicts import (
     no_markup,
 )
 from experiments.faults.workers import Done, run_trials
+
+ROOT = Path(__file__).parents[2]
 
 
 def raises(error):
@@ -106,3 +110,9 @@ def test_workers_return_every_number_once():
     done = list(run_trials(range(40), 3, workers=2, until=until))
     assert sorted(d.number for d in done) == list(range(40))
     assert all(d.kind in KINDS for d in done)
+
+
+def test_the_page_of_the_campaigns_is_that_of_its_table():
+    page = (ROOT / OUT / "README.md").read_text("utf-8")
+    assert page == summary(ROOT / OUT, study.__doc__)
+    assert all(int(row["lost"]) == 0 for row in read_rows(ROOT / OUT)[-1:])
