@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from bestreply.data.manifest import Manifest, Part
 from bestreply.data.problem import Problem
@@ -70,8 +69,8 @@ def _episodes(
 ) -> pa.Table:
     """Return the rows of some episodes without their numbers."""
     table = read_table(folder / part.file, schema(manifest))
-    number = table["episode"]
-    inside = pc.and_(
-        pc.greater_equal(number, first), pc.less(number, first + count)
+    number = table["episode"].to_numpy()
+    inside = (number >= first) & (number < first + count)
+    return (
+        table.filter(pa.array(inside)).drop_columns("episode").combine_chunks()
     )
-    return table.filter(inside).drop_columns("episode").combine_chunks()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bestreply.data.equal_parts import equal_part_problems
 from bestreply.data.manifest import FILE, Manifest, Part, read_manifest
@@ -21,7 +20,12 @@ from bestreply.data.reading import (
 from bestreply.data.row_checks import check_rows, digest
 from bestreply.data.rows import schema
 from bestreply.utils.files import sha256
-from bestreply.utils.parquet import can_cast, open_parquet, show_type
+from bestreply.utils.parquet import (
+    CheckedFile,
+    can_cast,
+    open_parquet,
+    show_type,
+)
 from bestreply.utils.untrusted import check_regular
 
 __all__ = ["Problem", "schema_problems", "validate"]
@@ -90,7 +94,7 @@ def _check_part(
 
 
 def _digest_file(
-    file: pq.ParquetFile, part: Part, manifest: Manifest, report: Report
+    file: CheckedFile, part: Part, manifest: Manifest, report: Report
 ) -> list[dict[str, np.ndarray]]:
     """Return a digest of each row group; none if the columns cannot be read as rows."""
     count = file.metadata.num_rows

@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike
 
 from bestreply.games.base import Game
 from bestreply.opponents.base import OpponentModel
-from bestreply.players.base import Player
 from bestreply.types import ABSENT
 from bestreply.utils.seeds import checked_seed
 
@@ -203,7 +202,7 @@ def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
 
 
 def _step(
-    player: Player,
+    player: SessionAgent,
     carry: PyTree,
     obs: jax.Array,
     legal: jax.Array,
@@ -216,7 +215,7 @@ def _step(
 
 @eqx.filter_jit
 def _act(
-    player: Player,
+    player: SessionAgent,
     carry: PyTree,
     obs: Any,
     legal: Any,
@@ -231,7 +230,7 @@ def _act(
 
 @eqx.filter_jit
 def _act_batch(
-    player: Player,
+    player: SessionAgent,
     carry: PyTree,
     obs: Any,
     legal: Any,
@@ -246,7 +245,7 @@ def _act_batch(
     )
 
 
-def _renewed(player: Player, carry: PyTree, done: Any) -> PyTree:
+def _renewed(player: SessionAgent, carry: PyTree, done: Any) -> PyTree:
     renewed = player.renew(carry)
     return jax.tree.map(
         lambda new, old: jax.numpy.where(done, new, old), renewed, carry
@@ -254,12 +253,12 @@ def _renewed(player: Player, carry: PyTree, done: Any) -> PyTree:
 
 
 @eqx.filter_jit
-def _renew(player: Player, carry: PyTree, done: Any) -> PyTree:
+def _renew(player: SessionAgent, carry: PyTree, done: Any) -> PyTree:
     return _renewed(player, carry, done)
 
 
 @eqx.filter_jit
-def _renew_batch(player: Player, carry: PyTree, done: Any) -> PyTree:
+def _renew_batch(player: SessionAgent, carry: PyTree, done: Any) -> PyTree:
     return jax.vmap(partial(_renewed, player))(carry, done)
 
 

@@ -262,8 +262,8 @@ def _mean_text(rows: Sequence[Row]) -> str:
 
 
 def _share_text(rows: Sequence[Row]) -> str:
-    shares = [row.get("share") for row in rows]
-    if None in shares:
+    shares = [s for row in rows if (s := row.get("share")) is not None]
+    if len(shares) < len(rows):
         return "–"
     is_bound = any(row.get("reference") not in (None, "exact") for row in rows)
     return f"{'≥ ' if is_bound else ''}{np.mean(shares):.3f}"

@@ -134,8 +134,9 @@ def _check_folder_name(file: Path, key: str, name: str) -> None:
 
 
 def _seeds(file: Path, seeds: Any) -> list[int]:
-    is_number = type(seeds) is int and seeds <= MAX_SEEDS
-    numbers = list(range(seeds)) if is_number else seeds
+    numbers: Any = seeds
+    if type(seeds) is int and seeds <= MAX_SEEDS:
+        numbers = list(range(seeds))
     is_list = isinstance(numbers, list) and len(numbers) > 0
     if not is_list or not all(type(s) is int and s >= 0 for s in numbers):
         raise ValueError(
