@@ -11,6 +11,7 @@ MOMENTS = [
     ("train", 60),
     ("evaluate", 6),
     ("report", 3),
+    ("run", 7),
     ("run", 30),
     ("run", 90),
 ]
