@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import time
 from pathlib import Path
 
@@ -106,9 +107,8 @@ def test_halves_and_differences_of_folders_are_seen(tmp_path):
 
 @pytest.mark.slow
 def test_workers_return_every_number_once():
-    until = time.monotonic() + 120
-    done = list(run_trials(range(40), 3, workers=2, until=until))
-    assert sorted(d.number for d in done) == list(range(40))
+    done = list(run_trials(range(12), 3, workers=2, until=math.inf))
+    assert sorted(d.number for d in done) == list(range(12))
     assert all(d.kind in KINDS for d in done)
 
 
