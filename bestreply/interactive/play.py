@@ -60,9 +60,9 @@ def open_session(
     if against is not None:
         run = load_run(against, allow_import=allow_import)
     played = _game(game, run)
-    names = [spec for text in others for spec in parse_specs(text)] or [
-        Spec(AGENT)
-    ]
+    names = [spec for text in others for spec in parse_specs(text)]
+    if not names and played.num_players > 1:
+        names = [Spec(AGENT)]
     around: list[Spec | Player] = [
         _player(spec, run, planner) for spec in names
     ]

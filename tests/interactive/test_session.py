@@ -18,6 +18,7 @@ from bestreply.report.texts import load_texts
 from bestreply.types import ABSENT
 
 PD = make_game("matrix(table=prisoners_dilemma, rounds=3)")
+ALONE = "stag_hunt(height=2, width=2, hunters=1, stags=0, hares=1, max_steps=2)"
 HUNT = make_game(
     "stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=4)"
 )
@@ -256,3 +257,9 @@ def test_others_are_taken_in_seat_order(tmp_path):
         session.names == ["random", "person", "nearest_stag", "nearest_hare"]
         and goals == ()
     )
+
+
+def test_one_player_needs_no_opponents(tmp_path):
+    session, _ = open_session(ALONE, out=tmp_path / "d", seed=0)
+    finish(session)
+    assert session.kept == 1 and session.expected() == {}
