@@ -5,14 +5,13 @@ Batches are for accelerators. A CPU does the same work either way
 """
 
 import dataclasses
-import os
 from collections.abc import Hashable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bestreply.config import RunConfig
 from bestreply.sweeps.unit import Unit
 from bestreply.utils.console import log
+from bestreply.utils.untrusted import free_memory as main_memory
 
 if TYPE_CHECKING:  # reading a sweep's file needs no JAX
     from bestreply.train import Training
@@ -162,15 +161,4 @@ def free_memory() -> int:
     device: Any = jax.local_devices()[0]
     if device.platform != "cpu" and (stats := device.memory_stats()):
         return stats["bytes_limit"] - stats["bytes_in_use"]
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.exists():
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
-    free = int(lines["MemAvailable"].split()[0]) * 1024
-    group = Path("/sys/fs/cgroup")  # a container may be allowed less
-    try:
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-    except (OSError, ValueError):
-        return free
-    return min(free, max(limit - used, 0))
+    return main_memory()
