@@ -6,11 +6,11 @@ session.observe(others)               # what the other players did in that step
 session.reset()                       # a new episode
 """
 
-from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int32, PRNGKeyArray, PyTree
 from numpy.typing import ArrayLike
@@ -109,16 +109,13 @@ class AgentSession:
                 "cannot be seen, and session.reset() before a new episode"
             )
         self._number += 1
-        act = _act if self.batch is None else _act_batch
-        self._carry, action, self._output = act(
+        self._carry, action, self._output = _act(
             self.agent,
             self._carry,
-            obs,
-            legal,
+            (obs, legal, self._others, present),
             self._key,
             np.uint32(self._number),
-            self._others,
-            present,
+            self.batch,
         )
         self._acted = True
         return np.asarray(action)
@@ -163,8 +160,7 @@ class AgentSession:
             done = np.ones(self._lead, bool)
         done = np.asarray(done, bool)
         _check_shape("done", done, self._lead)
-        renew = _renew if self.batch is None else _renew_batch
-        self._carry = renew(self.agent, self._carry, done)
+        self._carry = _renew(self.agent, self._carry, done, self.batch)
         if done.all():
             self._first_steps()
         elif self._others is not None:
@@ -182,8 +178,8 @@ class AgentSession:
         It follows from all observed so far. An opponent model without types has G = 1.
         """
         others = None if self._acted else self._others
-        posterior = _posterior if self.batch is None else _posterior_batch
-        return np.asarray(posterior(self.agent, self._carry, others))
+        posterior = _posterior(self.agent, self._carry, others, self.batch)
+        return np.asarray(posterior)
 
     @property
     def _lead(self) -> tuple[int, ...]:
@@ -201,77 +197,49 @@ def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} has shape {array.shape}: expected {shape}")
 
 
-def _step(
-    player: SessionAgent,
-    carry: PyTree,
-    obs: jax.Array,
-    legal: jax.Array,
-    key: PRNGKeyArray,
-    others: jax.Array | None,
-    present: jax.Array | None,
-) -> PyTree:
-    return player.step(carry, obs, legal, key, others=others, present=present)
-
-
 @eqx.filter_jit
 def _act(
-    player: SessionAgent,
+    agent: SessionAgent,
     carry: PyTree,
-    obs: Any,
-    legal: Any,
+    seen: tuple[Any, Any, Any, Any],
     key: PRNGKeyArray,
     number: Any,
-    others: Any,
-    present: Any,
+    batch: int | None,
 ) -> PyTree:
+    def step(carry: PyTree, seen: tuple[Any, Any, Any, Any], key: Any) -> Any:
+        obs, legal, others, present = seen
+        return agent.step(
+            carry, obs, legal, key, others=others, present=present
+        )
+
     key = jax.random.fold_in(key, number)
-    return _step(player, carry, obs, legal, key, others, present)
+    if batch is None:
+        return step(carry, seen, key)
+    return jax.vmap(step)(carry, seen, jax.random.split(key, batch))
 
 
 @eqx.filter_jit
-def _act_batch(
-    player: SessionAgent,
-    carry: PyTree,
-    obs: Any,
-    legal: Any,
-    key: PRNGKeyArray,
-    number: Any,
-    others: Any,
-    present: Any,
+def _renew(
+    agent: SessionAgent, carry: PyTree, done: Any, batch: int | None
 ) -> PyTree:
-    keys = jax.random.split(jax.random.fold_in(key, number), len(obs))
-    return jax.vmap(partial(_step, player))(
-        carry, obs, legal, keys, others, present
-    )
+    def renew(carry: PyTree, done: Any) -> PyTree:
+        renewed = agent.renew(carry)
+        return jax.tree.map(
+            lambda new, old: jnp.where(done, new, old), renewed, carry
+        )
 
-
-def _renewed(player: SessionAgent, carry: PyTree, done: Any) -> PyTree:
-    renewed = player.renew(carry)
-    return jax.tree.map(
-        lambda new, old: jax.numpy.where(done, new, old), renewed, carry
-    )
+    return (renew if batch is None else jax.vmap(renew))(carry, done)
 
 
 @eqx.filter_jit
-def _renew(player: SessionAgent, carry: PyTree, done: Any) -> PyTree:
-    return _renewed(player, carry, done)
+def _posterior(
+    agent: SessionAgent, memory: Any, others: Any, batch: int | None
+) -> jax.Array:
+    def posterior(memory: Any, others: Any) -> jax.Array:
+        belief = memory.at.belief
+        if others is not None:
+            belief = agent.updated_belief(memory, others)
+        return agent.opponents.posterior(belief)
 
-
-@eqx.filter_jit
-def _renew_batch(player: SessionAgent, carry: PyTree, done: Any) -> PyTree:
-    return jax.vmap(partial(_renewed, player))(carry, done)
-
-
-def _believed(agent: Any, memory: Any, others: Any) -> jax.Array:
-    belief = memory.at.belief
-    if others is not None:
-        belief = agent.updated_belief(memory, others)
-    return agent.opponents.posterior(belief)
-
-
-_posterior = eqx.filter_jit(_believed)
-
-
-@eqx.filter_jit
-def _posterior_batch(agent: Any, memory: Any, others: Any) -> jax.Array:
-    return jax.vmap(partial(_believed, agent))(memory, others)
+    mapped = posterior if batch is None else jax.vmap(posterior)
+    return mapped(memory, others)

@@ -137,11 +137,11 @@ def _seeds(file: Path, seeds: Any) -> list[int]:
     numbers: Any = seeds
     if type(seeds) is int and seeds <= MAX_SEEDS:
         numbers = list(range(seeds))
-    is_list = isinstance(numbers, list) and len(numbers) > 0
+    is_list = isinstance(numbers, list) and 0 < len(numbers) <= MAX_SEEDS
     if not is_list or not all(type(s) is int and s >= 0 for s in numbers):
         raise ValueError(
-            f"{file}: seeds={shown(seeds)}: expected a number of seeds, at most "
-            f"{MAX_SEEDS}, or a list of whole numbers >= 0"
+            f"{file}: seeds={shown(seeds)}: expected a number of seeds, or a "
+            f"list of whole numbers >= 0; at most {MAX_SEEDS} of them"
         )
     if len(set(numbers)) < len(numbers):
         raise ValueError(

@@ -44,12 +44,10 @@ def whole_number(
     Raises:
         ValueError: the value is another.
     """
-    number = None
-    if not isinstance(value, bool):
-        try:
-            number = operator.index(value)
-        except TypeError:
-            number = None
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
     if number is None or not least <= number <= most:
         raise ValueError(
             f"{name}={shown(value)}: expected a whole number, {least} to "
