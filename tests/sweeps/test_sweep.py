@@ -99,6 +99,8 @@ REFUSED = {
     "no TOML": ("[methods", "expected TOML"),
     "unknown key": ("speed = 3\n", "speed: expected keys among preset, seeds"),
     "no seeds": (HUNT + "seeds = 0\n[methods.a]\n", "seeds=0: expected a number of seeds"),
+    "many seeds": (HUNT + f"seeds = {2**40}\n[methods.a]\n", "at most 10000"),
+    "list of many seeds": (HUNT + f"seeds = {list(range(10_001))}\n[methods.a]\n", "at most 10000"),
     "seed twice": (HUNT + "seeds = [1, 1]\n[methods.a]\n", r"seeds=\[1, 1\]: expected different seeds"),
     "switch for seeds": (HUNT + "seeds = true\n[methods.a]\n", "seeds=True: expected"),
     "seed too large": (HUNT + "seeds = [4294967296]\n[methods.a]\n", "methods.a: seed=4294967296: expected"),
