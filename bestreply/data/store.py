@@ -8,7 +8,6 @@ Files are written atomically. Only Parquet and JSON are read: no content of a da
 executed.
 """
 
-import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -21,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bestreply.data import rows
 from bestreply.data.manifest import (
@@ -33,7 +31,6 @@ from bestreply.data.manifest import (
     plain,
     read_manifest,
 )
-from bestreply.data.problem import Report
 from bestreply.data.reading import (
     TEXTS,
     RowError,
@@ -42,9 +39,9 @@ from bestreply.data.reading import (
     conform,
     read_groups,
 )
-from bestreply.data.row_checks import check_rows, digest
 from bestreply.data.summary import describe, summarise
 from bestreply.data.validate import schema_problems
+from bestreply.data.writing import write_part
 from bestreply.utils.files import locked, replacing, sha256, write_json
 from bestreply.utils.names import spec_of
 from bestreply.utils.parquet import open_parquet
@@ -301,7 +298,7 @@ class Store:
         name = part_name(len(manifest.parts))
         first = manifest.episodes
         with replacing(self.path / name) as beside:
-            count = _write_part(beside, arrays, manifest, first)
+            count = write_part(beside, arrays, manifest, first)
         part = Part(
             file=name,
             rows=count,
@@ -513,61 +510,3 @@ def _facts(identity: dict[str, Any]) -> dict[str, Any]:
     facts |= {f"game {name}": game.get(name) for name in ("name", "version")}
     settings = game["settings"]
     return facts | {f"game setting {name}": settings[name] for name in settings}
-
-
-def _write_part(
-    path: Path,
-    arrays: dict[str, np.ndarray],
-    manifest: Manifest,
-    first_episode: int,
-) -> int:
-    """Write rows, whole episodes in each row group. Raises ValueError for invalid rows.
-
-    Returns:
-        The number of rows.
-    """
-    count = 0
-    with contextlib.ExitStack() as stack:
-        writer = None
-        for table in rows.to_tables(arrays, manifest, first_episode):
-            _refuse_problems(table, manifest, first_episode)
-            if writer is None:
-                encoding: Any = _dictionary_columns(table)
-                writer = stack.enter_context(
-                    pq.ParquetWriter(
-                        path,
-                        table.schema,
-                        compression="zstd",
-                        use_dictionary=encoding,
-                    )
-                )
-            writer.write_table(table, row_group_size=len(table))
-            count += len(table)
-    return count
-
-
-def _refuse_problems(
-    table: pa.Table, manifest: Manifest, first_episode: int
-) -> None:
-    report = Report()
-    episode = table["episode"]
-    first, last = episode[0].as_py(), episode[-1].as_py()
-    span = first, last - first + 1
-    check_rows(digest(table), manifest, *span, report, "episodes to append")
-    problems = report.result()
-    if problems:
-        head = f"episodes: expected valid rows (their numbers begin at {first_episode}):"
-        raise ValueError("\n".join(map(str, [head, *problems])))
-
-
-def _dictionary_columns(table: pa.Table) -> list[str]:
-    """Return the columns to encode by dictionary; it is slow for observations of many values."""
-    values = table["obs"].chunk(0).flatten().slice(0, 1 << 16)
-    few_values = len(values.unique()) <= len(values) / 8
-    return [  # Parquet has its own names for the columns of lists
-        f"{field.name}.list.element"
-        if pa.types.is_nested(field.type)
-        else field.name
-        for field in table.schema
-        if few_values or field.name not in ("obs", "next_obs")
-    ]

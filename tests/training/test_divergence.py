@@ -156,7 +156,7 @@ def test_rewards_that_float32_cannot_square_are_refused(
     episodes = played(CHICKEN, PLAYERS, 8)
     reward = np.array(episodes.reward)
     reward[0, 0, 0] = value
-    monkeypatch.setattr("bestreply.data.store._refuse_problems", lambda *_: 0)
+    monkeypatch.setattr("bestreply.data.writing._refuse_problems", lambda *_: 0)
     store.append(dataclasses.replace(episodes, reward=reward), seed=0)
     with pytest.raises(ValueError, match=r"rewards? .*expected|reward=.*"):
         train(store, CONFIG, path=tmp_path / "run")
