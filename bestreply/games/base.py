@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
 from bestreply.types import Array, TimeStep
 
@@ -67,6 +67,44 @@ class Game(abc.ABC):
     @property
     def num_actions(self) -> int:
         return len(self.action_names)
+
+    # -- seats that differ ---------------------------------------------------
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The role of each seat; seats of one role have equal shapes, actions and aims."""
+        return ("player",) * self.num_players
+
+    @property
+    def seat_actions(self) -> tuple[int, ...]:
+        """The number of actions of each seat: its first ones are those it has.
+
+        The largest is `num_actions`. The masks of a seat are False at all others.
+        """
+        return (self.num_actions,) * self.num_players
+
+    @property
+    def alike(self) -> bool:
+        """Whether all seats have one role and the same actions."""
+        return len(set(self.roles)) == 1 == len(set(self.seat_actions))
+
+    def seat_in(self, obs: Shaped[Array, "..."]) -> Int[Array, "..."] | None:
+        """Return the seat that has an observation; games whose seats differ override it.
+
+        Args:
+            obs: [..., *obs_shape] observations.
+
+        Returns:
+            [...] int32 seats; None if observations do not tell.
+        """
+        return None
+
+    # -- names, kinds of entries ---------------------------------------------
+
+    @property
+    def obs_dtype(self) -> np.dtype:
+        """Type of an observation's entries; data keep it on disk and in memory."""
+        return np.dtype(np.float32)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -333,6 +371,17 @@ class Game(abc.ABC):
             Indices into `goals`, -1 for no goal.
         """
         return np.full(np.shape(action), -1, np.int32)
+
+    def frame(self, state: PyTree) -> np.ndarray | None:
+        """Return a picture of a state as the game itself draws it.
+
+        Args:
+            state: a state.
+
+        Returns:
+            [H, W, 3] uint8; None if the game draws none.
+        """
+        return None
 
     def text(self, obs: Float[Array, "*obs_shape"], seat: int = 0) -> str:
         """Return an observation as text for a terminal.
