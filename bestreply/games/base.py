@@ -1,6 +1,5 @@
 """The game interface: a frozen dataclass of settings with pure rules and explicit state."""
 
-import abc
 import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, cast
@@ -8,17 +7,10 @@ from typing import Any, ClassVar, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree
 
+from bestreply.games.description import Description
 from bestreply.types import Array, TimeStep
-
-
-class Symmetries(NamedTuple):
-    """`S` symmetries of a game in a seat's view; the first is the identity."""
-
-    obs: np.ndarray  # [S, D] int32: new flat entry d is old entry obs[s, d]
-    action: np.ndarray  # [S, A] int32: action a becomes action[s, a]
-    others: np.ndarray  # [S, N-1] int32: new other seat j is old others[s, j]
 
 
 class Outcomes(NamedTuple):
@@ -29,7 +21,7 @@ class Outcomes(NamedTuple):
     shown: TimeStep  # [K, ...], the reward of the step included
 
 
-class Game(abc.ABC):
+class Game(Description):
     """A simultaneous-move game of `num_players` seats with `num_actions` actions each.
 
     A game subclasses this as a frozen dataclass. Its fields are the settings; they
@@ -40,101 +32,14 @@ class Game(abc.ABC):
     A host game (`compiled = False`) overrides `reset` and `step`, in NumPy.
     """
 
-    name: ClassVar[str]
-    version: ClassVar[int]
-    """Changes whenever the same settings and key would play differently."""
-    summary: ClassVar[str]
-    """One line for `bestreply games`."""
     compiled: ClassVar[bool] = True
     """False: stepped on the host, one state at a time."""
-
-    # -- sizes and names -----------------------------------------------------
-
-    @property
-    @abc.abstractmethod
-    def num_players(self) -> int: ...
-
-    @property
-    @abc.abstractmethod
-    def action_names(self) -> tuple[str, ...]: ...
-
-    @property
-    @abc.abstractmethod
-    def obs_shape(self) -> tuple[int, ...]: ...
-
-    max_steps: int  # the step limit of an episode
-
-    @property
-    def num_actions(self) -> int:
-        return len(self.action_names)
-
-    # -- seats that differ ---------------------------------------------------
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """The role of each seat; seats of one role have equal shapes, actions and aims."""
-        return ("player",) * self.num_players
-
-    @property
-    def seat_actions(self) -> tuple[int, ...]:
-        """The number of actions of each seat: its first ones are those it has.
-
-        The largest is `num_actions`. The masks of a seat are False at all others.
-        """
-        return (self.num_actions,) * self.num_players
-
-    @property
-    def alike(self) -> bool:
-        """Whether all seats have one role and the same actions."""
-        return len(set(self.roles)) == 1 == len(set(self.seat_actions))
-
-    def seat_in(self, obs: Shaped[Array, "..."]) -> Int[Array, "..."] | None:
-        """Return the seat that has an observation; games whose seats differ override it.
-
-        Args:
-            obs: [..., *obs_shape] observations.
-
-        Returns:
-            [...] int32 seats; None if observations do not tell.
-        """
-        return None
-
-    # -- names, kinds of entries ---------------------------------------------
-
-    @property
-    def obs_dtype(self) -> np.dtype:
-        """Type of an observation's entries; data keep it on disk and in memory."""
-        return np.dtype(np.float32)
 
     @property
     def settings(self) -> dict[str, Any]:
         """Settings by name; ``make_game(game.name, **game.settings)`` equals the game."""
         fields = dataclasses.fields(cast(Any, self))
         return {f.name: getattr(self, f.name) for f in fields}
-
-    @property
-    def goals(self) -> tuple[str, ...]:
-        """The goals that a player can pursue, ending in "none"."""
-        return ("none",)
-
-    @property
-    def planes(self) -> tuple[str, ...]:
-        """Names along the last axis of an observation made of planes, else empty.
-
-        The first `num_players` are the players', ego-first: "self", then the other
-        seats in seat order.
-        """
-        return ()
-
-    @property
-    def binary(self) -> np.ndarray:
-        """[*obs_shape] bool: the entries of an observation that are 0 or 1."""
-        return np.zeros(self.obs_shape, bool)
-
-    @property
-    def symmetric(self) -> bool:
-        """Whether the game treats all seats alike; True only where that is certain."""
-        return False
 
     # -- rules of a compiled game --------------------------------------------
 
@@ -292,86 +197,6 @@ class Game(abc.ABC):
         leaves = jax.tree.leaves(state)
         return b"".join(np.asarray(leaf).tobytes() for leaf in leaves)
 
-    # -- contents of an observation, where it determines them ----------------
-
-    def perspective(
-        self, obs: Float[Array, "..."], other: Int[Array, ""] | int
-    ) -> Float[Array, "..."] | None:
-        """Return another seat's observation, computed from the own one.
-
-        Fully observed games override it; opponent models then learn from the play of
-        all seats at once.
-
-        Args:
-            obs: [*obs_shape] the own observation.
-            other: ego-first index of the other seat; 0 is the own seat.
-
-        Returns:
-            [*obs_shape] its observation, with the remaining players in any order;
-            None if `obs` does not determine it.
-        """
-        return None
-
-    def legal_in(self, obs: Float[Array, "..."]) -> Bool[Array, "... A"] | None:
-        """Return the legal actions of the seat that has an observation.
-
-        Args:
-            obs: [*obs_shape] the observation.
-
-        Returns:
-            The legal actions; None if `obs` does not determine them.
-        """
-        return None
-
-    def present_in(
-        self, obs: Float[Array, "..."]
-    ) -> Bool[Array, "... N"] | None:
-        """Return the players that are present in an observation.
-
-        Args:
-            obs: [*obs_shape] the observation.
-
-        Returns:
-            Presence, ego-first; None if `obs` does not determine it.
-        """
-        return None
-
-    def state_in(self, obs: Float[Array, "*obs_shape"]) -> PyTree | None:
-        """Return the state that an observation determines, its seats ego-first.
-
-        `TrueModel` plans with it.
-
-        Args:
-            obs: an observation.
-
-        Returns:
-            The state, as far as further play depends on it; None if `obs` does not
-            determine it, or if the rules treat seats differently.
-        """
-        return None
-
-    def symmetries(self) -> Symmetries | None:
-        """Return the game's symmetries in a seat's view; training augments play with them."""
-        return None
-
-    def achieved(
-        self,
-        obs: Float[Array, "..."],
-        action: Int[Array, "*batch"],
-        reward: Float[Array, "*batch"],
-    ) -> Int[Array, "*batch"]:
-        """Return the goal that a player reached by a step; called on NumPy arrays.
-
-        Args:
-            obs: [*batch, *obs_shape] the observations before the step.
-            action: the actions, ABSENT where there was none.
-            reward: the rewards of the step.
-
-        Returns:
-            Indices into `goals`, -1 for no goal.
-        """
-        return np.full(np.shape(action), -1, np.int32)
-
     def frame(self, state: PyTree) -> np.ndarray | None:
         """Return a picture of a state as the game itself draws it.
 
@@ -382,44 +207,6 @@ class Game(abc.ABC):
             [H, W, 3] uint8; None if the game draws none.
         """
         return None
-
-    def text(self, obs: Float[Array, "*obs_shape"], seat: int = 0) -> str:
-        """Return an observation as text for a terminal.
-
-        Args:
-            obs: the observation.
-            seat: the seat that has it; seats are named 1, 2, ... in global order.
-
-        Returns:
-            One or more lines.
-        """
-        return np.array2string(
-            np.asarray(obs), precision=2, suppress_small=True
-        )
-
-    def picture(self, obs: Float[Array, "*obs_shape"], seat: int = 0) -> str:
-        """Return an observation as an SVG element.
-
-        Args:
-            obs: the observation.
-            seat: the seat that has it.
-
-        Returns:
-            The element; by default the `text`.
-        """
-        lines = self.text(obs, seat).splitlines()
-        width = 7 * max(map(len, lines), default=1) + 12
-        height = 16 * len(lines) + 8
-        rows = "".join(
-            f'<text x="6" y="{16 * (i + 1)}">{_escape(line)}</text>'
-            for i, line in enumerate(lines)
-        )
-        return (
-            '<svg xmlns="http://www.w3.org/2000/svg" '
-            f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-            'font-family="monospace" font-size="12" fill="currentColor" '
-            f'xml:space="preserve">{rows}</svg>'
-        )
 
 
 _EXPECTED_OUTCOMES = (
@@ -443,7 +230,3 @@ def draws(rule: Callable[..., PyTree], *args: PyTree) -> bool:
     key = program.invars[-1]
     inputs = [x for step in program.eqns for x in step.invars]
     return any(key is x for x in [*inputs, *program.outvars])
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Int32, PRNGKeyArray, Shaped
 
-from bestreply.games.base import Symmetries
+from bestreply.games.description import Symmetries
 from bestreply.types import ABSENT, Transition
 
 

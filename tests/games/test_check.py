@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from bestreply.games import GameError, check_game
-from bestreply.games.base import Game, Symmetries
+from bestreply.games.base import Game
+from bestreply.games.description import Symmetries
 from bestreply.games.contract import PROPERTIES, same_state, snapshot
 from bestreply.types import TimeStep, ego_order
 
