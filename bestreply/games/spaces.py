@@ -76,9 +76,11 @@ def common_dtype(dtypes: Sequence[np.dtype]) -> np.dtype:
         np.dtype(np.uint64): np.dtype(np.uint32),
     }
     kinds = [narrow.get(np.dtype(d), np.dtype(d)) for d in dtypes]
-    if any(
-        not np.issubdtype(kind, np.integer) and kind != bool for kind in kinds
-    ):
+    if not all(kind.kind in "bui" for kind in kinds):
         return np.dtype(np.float32)
     common = np.result_type(*kinds)
     return narrow.get(common, common)
+
+
+WAIT = "wait"
+"""Name of the null action: the only legal one of a seat that is not to move."""
