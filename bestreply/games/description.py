@@ -77,6 +77,15 @@ class Description(abc.ABC):
         """
         return None
 
+    @property
+    def perfect_information(self) -> bool:
+        """Whether what a seat observes, and all actions so far, determine the state.
+
+        False where something is hidden from a seat, such as the cards of others:
+        exact best replies then decide by information set (`bestreply.exact`).
+        """
+        return True
+
     # -- names, kinds of entries ---------------------------------------------
 
     @property

@@ -1,23 +1,30 @@
-"""Simultaneous-move games of OpenSpiel, on the host.
+"""Games of OpenSpiel, on the host: simultaneous moves, or turns with a null action.
 
-``make_game("openspiel:goofspiel(num_cards=4)")``. Lanctot et al., "OpenSpiel: A
-Framework for Reinforcement Learning in Games", 2019. The mapping:
+``make_game("openspiel:goofspiel(num_cards=4)")``, ``openspiel:kuhn_poker``. Lanctot et
+al., "OpenSpiel: A Framework for Reinforcement Learning in Games", 2019. The mapping:
 
 - Settings are OpenSpiel's parameters with OpenSpiel's defaults, all listed, and two
   more: `max_steps` and `show_seat`.
-- An observation is `observation_tensor`, or `information_state_tensor` if a game has
-  no other, in its own shape and layout (planes first). Many games give every seat the
-  same tensor, so that a player cannot identify itself. With `show_seat` (by default in
-  exactly these games) N further planes, or entries, follow: that of the observing seat
-  is 1, the others are 0.
+- A step is a joint move or one seat's turn, and the chance nodes that follow it. In a
+  game with turns each seat has one action more, the last one, "wait": the only legal
+  one of a seat that is not to move. It has no effect.
+- In a game with turns an observation is `information_state_tensor` (perfect recall),
+  else `observation_tensor`; in a simultaneous game the other way round; in its own
+  shape and layout (planes first). Many games give every seat the same tensor, so that
+  a player cannot identify itself. With `show_seat` (by default in exactly these
+  games) N further planes, or entries, follow: that of the observing seat is 1, the
+  others are 0.
 - A reward is the increment of `returns()` in a step: the rewards of an episode sum to
   `returns()`.
 - A game that ends by its own rules, its own horizon included, has terminated.
   `max_steps` is an additional limit that truncates; its default is the game's
   `max_game_length()`, within which the game ends itself.
-- Every seat is present until the end. A seat without a choice (in another seat's turn
-  of a game that mixes turns with simultaneous moves, or at the end) has action 0 as
-  its only legal one; it has no effect.
+- Every seat is present until the end. In a simultaneous game a seat without a choice
+  (in another seat's turn, or at the end) has action 0 as its only legal one; it has no
+  effect.
+- The library's players are given the actions of other seats in the last step. In the
+  few games that hide moves (phantom_ttt, dark_hex) they are thus given more than
+  OpenSpiel's own players.
 """
 
 import dataclasses
@@ -58,14 +65,14 @@ class SpielState:
 
 @dataclasses.dataclass(frozen=True)
 class OpenSpielGame(Game):
-    """A simultaneous-move game of OpenSpiel; `load` checks and completes its settings.
+    """A game of OpenSpiel; `load` checks and completes its settings.
 
     Two games are equal if their names and settings are. OpenSpiel's own object is in a
     cache, not in the instance.
     """
 
     version = 1
-    summary = "a simultaneous-move game of OpenSpiel"
+    summary = "a game of OpenSpiel, with simultaneous moves or turns"
     compiled = False
 
     name: str  # pyright: ignore[reportIncompatibleVariableOverride]  # one class, many games
@@ -96,8 +103,8 @@ class OpenSpielGame(Game):
             The game.
 
         Raises:
-            ValueError: for an unknown name, parameter or value, or for a game that is
-                not simultaneous; lists the possible ones.
+            ValueError: for an unknown name, parameter or value, or a mean-field game;
+                lists the possible ones.
             ImportError: if `pyspiel` is not installed.
         """
         given = checked_parameters(name, parameters)
@@ -148,6 +155,11 @@ class OpenSpielGame(Game):
     @property
     def num_actions(self) -> int:
         return self.spiel.actions
+
+    @property
+    def perfect_information(self) -> bool:
+        """OpenSpiel's own statement."""
+        return not self.spiel.hidden
 
     @property
     def action_names(self) -> tuple[str, ...]:
@@ -382,12 +394,12 @@ def _listed_outcomes(
 
 
 def _legal(spiel: Any, game: Spiel) -> np.ndarray:
-    """Return the legal actions [N, A]; a seat without a choice has only action 0."""
+    """Return the legal actions [N, A]; a seat without a choice has only the null one."""
     legal = np.zeros((game.seats, game.actions), bool)
     turn, everyone = spiel.current_player(), spiel.is_simultaneous_node()
     for seat in range(game.seats):
         actions = spiel.legal_actions(seat) if everyone or seat == turn else []
-        legal[seat, actions or 0] = True
+        legal[seat, actions or game.null] = True
     return legal
 
 

@@ -1,18 +1,22 @@
 """OpenSpiel's own games: their names, parameters and constants."""
 
 import dataclasses
+import difflib
 import functools
 import re
+from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
 
+from bestreply.games.spaces import WAIT
 from bestreply.utils.spec import Spec
 
 MAX_ACTIONS = 2**16
 """Largest number of actions."""
 MAX_ENTRIES = 2**28
 """Largest number of entries of an observation, 1 GB."""
+EXAMPLES = "such as goofspiel, markov_soccer or kuhn_poker"
 Parameters = tuple[tuple[str, bool | int | float | str], ...]
 """A game's parameters by name, sorted; a parameter that is a game is OpenSpiel's string."""
 
@@ -23,7 +27,9 @@ class Spiel:
 
     game: Any  # pyspiel.Game
     seats: int
-    actions: int
+    actions: int  # the null action included
+    null: int  # the action of a seat that is not to move
+    hidden: bool  # imperfect information
     tensor: str  # the method of a state that gives observations
     shape: tuple[int, ...]  # of an observation
     common: bool  # all seats have the same observation in some play
@@ -46,18 +52,21 @@ def spiel_of(name: str, parameters: Parameters) -> Spiel:
     tensor = _tensor(game)
     shape = tuple(getattr(game, f"{tensor}_shape")())
     shape = shape or (getattr(game, f"{tensor}_size")(),)
-    seats = game.num_players()
+    seats, count = game.num_players(), game.num_distinct_actions()
+    turns = seats > 1 and _has_turns(game)
     marks = np.eye(seats, dtype=np.float32)
     marks = marks.reshape(seats, seats, *(1,) * (len(shape) - 1))
     return Spiel(
         game=game,
         seats=seats,
-        actions=game.num_distinct_actions(),
+        actions=count + turns,
+        null=count if turns else 0,
+        hidden=_is_hidden(game),
         tensor=tensor,
         shape=shape,
         common=_common(game, tensor),
         marks=np.broadcast_to(marks, (seats, seats, *shape[1:])),
-        action_names=_named_actions(game),
+        action_names=_named_actions(game) + (WAIT,) * turns,
     )
 
 
@@ -70,24 +79,6 @@ def _pyspiel() -> Any:
             'pip install "bestreply[openspiel]"'
         ) from error
     return cast(Any, pyspiel)
-
-
-def supported_games() -> tuple[str, ...]:
-    """Return the short names of OpenSpiel's simultaneous-move games.
-
-    Some require a parameter (``repeated_game(stage_game=matrix_pd(),
-    num_repetitions=10)``).
-
-    Returns:
-        The names, sorted, without transformations of games
-        (``misere(game=goofspiel())``), which are simultaneous if the inner game is.
-    """
-    pyspiel = _pyspiel()
-    simultaneous = pyspiel.GameType.Dynamics.SIMULTANEOUS
-    kinds = pyspiel.registered_games()
-    return tuple(
-        sorted(k.short_name for k in kinds if k.dynamics == simultaneous)
-    )
 
 
 def load_spiel(name: str, parameters: Parameters) -> Any:
@@ -120,28 +111,26 @@ def load_spiel(name: str, parameters: Parameters) -> Any:
 
 
 def check_kind(name: str, spiel: Any) -> None:
-    """Check that a game is simultaneous and can be stepped and observed.
+    """Check that a game can be stepped and observed.
 
     Args:
         name: its short name.
         spiel: the game, a `pyspiel.Game`.
 
     Raises:
-        ValueError: if it is not.
+        ValueError: if it cannot.
     """
     pyspiel, kind, players = _pyspiel(), spiel.get_type(), spiel.num_players()
-    dynamics = pyspiel.GameType.Dynamics
     full_name = f"openspiel:{name}"
-    if kind.dynamics != dynamics.SIMULTANEOUS:
-        turns = kind.dynamics == dynamics.SEQUENTIAL
+    if kind.dynamics == pyspiel.GameType.Dynamics.MEAN_FIELD:
         raise ValueError(
-            f"{full_name} is a {'turn-taking' if turns else 'mean-field'} game: "
-            f"expected a simultaneous-move game: {', '.join(supported_games())}"
+            f"{full_name} is a mean-field game: expected a game of finitely many "
+            f"players, {EXAMPLES}"
         )
-    if not 2 <= players <= kind.max_num_players:
+    if not 1 <= players <= kind.max_num_players:
         raise ValueError(
             f"{full_name} has {players} player(s) with these parameters: "
-            f"expected 2 to {kind.max_num_players}; "
+            f"expected 1 to {kind.max_num_players}; "
             f"its parameters: {_listed(specification(name))}"
         )
     if kind.chance_mode == pyspiel.GameType.ChanceMode.SAMPLED_STOCHASTIC:
@@ -173,6 +162,8 @@ def check_kind(name: str, spiel: Any) -> None:
 def _tensor(spiel: Any) -> str:
     """Return the method of a state that gives observations, "" if there is none."""
     kind = spiel.get_type()
+    if _has_turns(spiel) and kind.provides_information_state_tensor:
+        return "information_state_tensor"
     if kind.provides_observation_tensor:
         return "observation_tensor"
     if kind.provides_information_state_tensor:
@@ -180,10 +171,19 @@ def _tensor(spiel: Any) -> str:
     return ""
 
 
-def _common(spiel: Any, tensor: str, steps: int = 200) -> bool:
-    """Return whether all seats have the same observations in a fixed random play."""
+def _has_turns(spiel: Any) -> bool:
+    dynamics = _pyspiel().GameType.Dynamics
+    return spiel.get_type().dynamics == dynamics.SEQUENTIAL
+
+
+def _is_hidden(spiel: Any) -> bool:
+    information = _pyspiel().GameType.Information
+    return spiel.get_type().information == information.IMPERFECT_INFORMATION
+
+
+def _random_states(spiel: Any, steps: int = 200) -> Iterator[Any]:
+    """Yield the decision nodes of a fixed random play; each changes at the next."""
     rng = np.random.default_rng(0)
-    seats = range(spiel.num_players())
     state = spiel.new_initial_state()
     for _ in range(steps):
         if state.is_terminal():
@@ -193,20 +193,32 @@ def _common(spiel: Any, tensor: str, steps: int = 200) -> bool:
             outcomes = [outcome for outcome, prob in chances if prob > 0]
             state.apply_action(rng.choice(outcomes).item())
             continue
-        first, *others = [getattr(state, tensor)(seat) for seat in seats]
-        if any(other != first for other in others):
-            return False
+        yield state
+        seats = range(spiel.num_players())
         legal = [state.legal_actions(seat) or [0] for seat in seats]
         moves = [rng.choice(actions).item() for actions in legal]
         if state.is_simultaneous_node():
             state.apply_actions(moves)
         else:
             state.apply_action(moves[state.current_player()])
+
+
+def _common(spiel: Any, tensor: str) -> bool:
+    """Return whether all seats have the same observations in a fixed random play."""
+    seats = range(spiel.num_players())
+    if len(seats) == 1:
+        return False
+    for state in _random_states(spiel):
+        first, *others = [getattr(state, tensor)(seat) for seat in seats]
+        if any(other != first for other in others):
+            return False
     return True
 
 
 def _named_actions(spiel: Any) -> tuple[str, ...]:
-    """Return `OpenSpielGame.action_names`; only actions legal at the start are named."""
+    """Return the names of OpenSpiel's actions, numbers where they do not serve."""
+    if _has_turns(spiel):
+        return _names_of_turns(spiel)
     count, seats = spiel.num_distinct_actions(), range(spiel.num_players())
     numbers = tuple(map(str, range(count)))
     state = spiel.new_initial_state()
@@ -218,9 +230,27 @@ def _named_actions(spiel: Any) -> tuple[str, ...]:
         return numbers
     by_seat = {_names_of_seat(state, seat, count) for seat in seats}
     names = by_seat.pop()
+    return names if _serve(names) and not by_seat else numbers
+
+
+def _names_of_turns(spiel: Any) -> tuple[str, ...]:
+    """Return names that are the same at all nodes of a fixed random play."""
+    count = spiel.num_distinct_actions()
+    found: dict[int, set[str]] = {action: set() for action in range(count)}
+    for state in _random_states(spiel):
+        for action in state.legal_actions():
+            text = state.action_to_string(state.current_player(), action)
+            found[action].add(text)
+    if all(len(names) == 1 for names in found.values()):
+        names = tuple(names.pop() for names in found.values())
+        if _serve(names) and WAIT not in names:
+            return names
+    return tuple(map(str, range(count)))
+
+
+def _serve(names: tuple[str, ...]) -> bool:
     short = all(0 < len(name) <= 32 and "\n" not in name for name in names)
-    distinct = len(set(names)) == count
-    return names if short and distinct and not by_seat else numbers
+    return short and len(set(names)) == len(names)
 
 
 def _names_of_seat(state: Any, seat: int, count: int) -> tuple[str, ...]:
@@ -249,9 +279,12 @@ def specification(name: str) -> dict[str, Any]:
     for kind in _pyspiel().registered_games():
         if kind.short_name == name:
             return kind.parameter_specification
+    names = _pyspiel().registered_names()
+    close = difflib.get_close_matches(name, names, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
     raise ValueError(
-        f"game={name!r}: expected a simultaneous-move game of OpenSpiel: "
-        f"{', '.join(supported_games())}"
+        f"game={name!r}: expected a game of OpenSpiel, {EXAMPLES} "
+        f"(pyspiel.registered_names() lists all){hint}"
     )
 
 

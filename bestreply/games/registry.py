@@ -39,8 +39,8 @@ def list_games() -> dict[str, str]:
     """
     games = {name: _load(name).summary for name in GAMES}
     adapted = {
-        "openspiel:NAME": "a simultaneous-move game of OpenSpiel, "
-        "e.g. openspiel:goofspiel(num_cards=4)"
+        "openspiel:NAME": "a game of OpenSpiel, with simultaneous moves or "
+        "turns, e.g. openspiel:goofspiel(num_cards=4), openspiel:kuhn_poker"
     }
     return games | adapted | NAMES.summaries()
 

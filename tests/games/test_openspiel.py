@@ -406,18 +406,11 @@ def test_tables_from_files(tmp_path):
     "spec, message",
     [
         (
-            "chequers",
-            r"game='chequers': expected a simul.*: .*goofspiel.*markov_soccer",
-        ),
-        (
-            "kuhn_poker",
-            r"kuhn_poker is a turn-taking game: expected a simul.*: .*goofspiel",
-        ),
-        (
-            "turn_based_simultaneous_game(game=goofspiel())",
-            "is a turn-taking game",
+            "chekers",
+            r"game='chekers': expected a game of OpenSpiel, .*; did you mean 'checkers'",
         ),
         ("mfg_garnet", "is a mean-field game"),
+        ("efg_game", "cannot load efg_game with no parameters"),
         (
             "goofspiel(cards=4)",
             r"cards=4: expected a parameter .*num_cards=13.*max_steps",
@@ -440,11 +433,7 @@ def test_tables_from_files(tmp_path):
         ),
         (
             "goofspiel(players=11)",
-            r"has 11 player\(s\) with these parameters: expected 2 to 10",
-        ),
-        (
-            "pathfinding",
-            r"has 1 player\(s\) with these parameters: expected 2 to 10",
+            r"has 11 player\(s\) with these parameters: expected 1 to 10",
         ),
         (
             "repeated_game(num_repetitions=2)",
@@ -480,6 +469,76 @@ def test_without_openspiel_the_error_names_the_extra(monkeypatch):
         ImportError, match=r'pip install "bestreply\[openspiel\]"'
     ):
         make_game("openspiel:goofspiel")
+
+
+# -- turns -------------------------------------------------------------------
+
+TURNS = [
+    ("kuhn_poker", (11,), ("Pass", "Bet", "wait")),
+    ("leduc_poker", (30,), ("Fold", "Call", "Raise", "wait")),
+    ("tic_tac_toe", (3 + 2, 3, 3), (*"012345678", "wait")),
+    ("catch(rows=4,columns=3)", (4, 3), ("LEFT", "STAY", "RIGHT")),
+    ("turn_based_simultaneous_game(game=goofspiel(num_cards=3))", None, None),
+]
+
+
+@pytest.mark.parametrize("spec, shape, names", TURNS)
+def test_turns_equal_openspiels_own(spec, shape, names):
+    game = make_game(f"openspiel:{spec}")
+    spiel = game.spiel.game
+    count, seats = spiel.num_distinct_actions(), spiel.num_players()
+    assert shape is None or (game.obs_shape, game.action_names) == (
+        shape,
+        names,
+    )
+    tensor = "observation_tensor"
+    if spiel.get_type().provides_information_state_tensor:
+        tensor = "information_state_tensor"
+    for seed in range(3):
+        states, steps, moves = play(game, seed)
+        returns = np.zeros(seats)
+        for state, shown, actions in zip(
+            states, steps, [*moves, None], strict=True
+        ):
+            node, turn = state.spiel, state.spiel.current_player()
+            returns += shown.reward
+            np.testing.assert_allclose(returns, node.returns(), atol=1e-5)
+            for seat in range(seats):
+                own = np.float32(getattr(node, tensor)(seat))
+                np.testing.assert_array_equal(
+                    shown.obs[seat].ravel()[: own.size], own
+                )
+                legal = np.flatnonzero(shown.legal[seat]).tolist()
+                waits = [count] if seats > 1 else [0]
+                moving = turn == seat
+                assert legal == (node.legal_actions() if moving else waits)
+            if actions is not None:  # one move of OpenSpiel a step
+                made = node.clone()
+                made.apply_action(int(actions[turn]))
+                history = made.history()
+                later = states[state.time + 1].spiel.history()
+                assert later[: len(history)] == history
+        assert states[-1].spiel.is_terminal() and steps[-1].terminated.all()
+    check_game(game, episodes=1)
+
+
+def test_kuhn_poker_by_hand():
+    """Seat 0 passes, seat 1 bets, seat 0 folds: it pays its ante of 1."""
+    game = make_game("openspiel:kuhn_poker")
+    assert not game.perfect_information
+    assert make_game("openspiel:tic_tac_toe").perfect_information
+    first = game.first_states()
+    assert first.probability.tolist() == pytest.approx([1 / 6] * 6)
+    state, shown = game.reset(key(0))
+    assert shown.legal.tolist() == [[True, True, False], [False, False, True]]
+    state, shown = game.step(state, np.array([0, 2]), key(1))
+    assert shown.legal.tolist() == [[False, False, True], [True, True, False]]
+    state, shown = game.step(state, np.array([2, 1]), key(2))
+    assert not shown.reward.any() and not shown.terminated.any()
+    with pytest.raises(ValueError, match="legal action of seat 0"):
+        game.step(state, np.array([2, 2]), key(3))
+    state, shown = game.step(state, np.array([0, 2]), key(3))
+    assert shown.reward.tolist() == [-1, 1] and shown.terminated.all()
 
 
 # -- turns mixed with simultaneous moves -------------------------------------
