@@ -165,7 +165,7 @@ def _checked(game: Game, shown: Any, where: str) -> TimeStep:
         raise GameError(game, "types", seen)
     n, a = game.num_players, game.num_actions
     types = {
-        "obs": ((n, *game.obs_shape), np.float32),
+        "obs": ((n, *game.obs_shape), np.dtype(game.obs_dtype)),
         "legal": ((n, a), np.bool_),
         "reward": ((n,), np.float32),
         "terminated": ((n,), np.bool_),
@@ -306,18 +306,13 @@ def _check_flags(game: Game, before: TimeStep, after: TimeStep, t: int) -> None:
     faults = (
         (
             "left",
-            (left & (present | ~ended)).any(),
-            "a seat that had left is present, or has not terminated",
+            (left & (present | (ended != before.terminated) & ~over)).any(),
+            "a seat that had left is present, or has another `terminated`",
         ),
         (
             "left",
             np.asarray(after.reward)[left].any(),
             "a seat that had left has a reward",
-        ),
-        (
-            "flags",
-            (~present & ~ended).any(),
-            "a seat that is not present has not terminated",
         ),
         (
             "flags",

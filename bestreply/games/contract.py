@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import PyTree, Shaped
 
 from bestreply.games.base import Game
+from bestreply.games.host import HostGame
 from bestreply.games.sizes import MAX_EPISODE_BYTES, episode_bytes
 from bestreply.types import ABSENT, Array, TimeStep, ego_order
 from bestreply.utils.spec import tuples
@@ -164,7 +165,8 @@ def check_settings(game: Game, skipped: dict[str, str]) -> None:
 def _make_again(game: Game, settings: dict[str, Any]) -> Game:
     from bestreply.games.registry import ADAPTED, GAMES, make_game
 
-    if game.name in GAMES or game.name.partition(":")[0] in ADAPTED:
+    by_name = isinstance(game, HostGame) or game.name in GAMES
+    if by_name or game.name.partition(":")[0] in ADAPTED:
         return make_game(game.name, **settings)
     return type(game)(**settings)
 

@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Int32, PRNGKeyArray
 
 from bestreply.games.base import Game
-from bestreply.games.description import Symmetries
 from bestreply.games.blocks import place_blocks
+from bestreply.games.description import Symmetries
 from bestreply.games.sizes import check_sizes
 from bestreply.types import Array, TimeStep, ego_order
 from bestreply.utils.checks import is_number, shown

@@ -1,11 +1,13 @@
 """Games by name."""
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 from bestreply.games.base import Game
+from bestreply.games.description import Description
+from bestreply.games.host import Factory, HostEnv, host_game
 from bestreply.utils.importing import import_attribute
-from bestreply.utils.names import Names, spec_of
+from bestreply.utils.names import Names, import_path, register, spec_of
 from bestreply.utils.spec import Spec, parse_spec, tuples
 from bestreply.utils.trust import ADAPTERS, Trust
 
@@ -22,7 +24,11 @@ ADAPTED = {"openspiel": "bestreply.games.openspiel:OpenSpielGame.load"}
 adapter yet."""
 
 NAMES = Names(
-    "game", Game, GAMES, more=", openspiel:NAME. `bestreply games` lists them"
+    "game",
+    Description,
+    GAMES,
+    wanted="Game or HostEnv",
+    more=", openspiel:NAME. `bestreply games` lists them",
 )
 """Games that are not the library's own."""
 
@@ -45,16 +51,17 @@ def list_games() -> dict[str, str]:
     return games | adapted | NAMES.summaries()
 
 
-def make_game(spec: str | Spec | Game, **settings: Any) -> Game:
+def make_game(spec: str | Spec | Game | Factory, **settings: Any) -> Game:
     """Return a game by name, with settings in the name or as keywords.
 
     ``make_game("stag_hunt(height=5)", hunters=2)``,
-    ``make_game("my_package.games:Chess(size=3)")``
+    ``make_game("my_package.games:Chess(size=3)")``, ``make_game(MyHostEnv, size=3)``
 
     Args:
         spec: the name, with or without settings: one of the library, of an adapter
             (``openspiel:``), of an installed package, or ``module:Class``. A `Game`
-            is returned as it is.
+            is returned as it is. Or the class of a `HostEnv`, or a function that
+            makes one.
         settings: further settings; lists, as JSON gives them, become tuples.
 
     Returns:
@@ -69,6 +76,8 @@ def make_game(spec: str | Spec | Game, **settings: Any) -> Game:
                 f"settings={settings!r:.200}: expected none with a game object"
             )
         return spec
+    if callable(spec):
+        return _of_factory(spec, settings)
     spec = parse_spec(spec) if isinstance(spec, str) else spec
     settings = {**spec.settings, **settings}
     settings = {name: _setting(value) for name, value in settings.items()}
@@ -76,7 +85,7 @@ def make_game(spec: str | Spec | Game, **settings: Any) -> Game:
     if colon and prefix in ADAPTERS:
         return _adapted(prefix, name, settings)
     if spec.name not in GAMES:
-        return NAMES.make(Spec(spec.name, spec.args, settings))
+        return _named(Spec(spec.name, spec.args, settings))
     if spec.args:
         raise ValueError(
             f"game={str(spec)!r}: expected settings by name, "
@@ -91,6 +100,39 @@ def make_game(spec: str | Spec | Game, **settings: Any) -> Game:
             f"{spec.name}: {', '.join(known)}"
         )
     return kind(**settings)
+
+
+def _named(spec: Spec) -> Game:
+    """Return a game that is not the library's own."""
+    made = NAMES.make(spec)
+    if isinstance(made, Game):
+        return made
+    if isinstance(NAMES.load(spec.name), HostEnv):
+        raise ValueError(
+            f"game={str(spec)!r}: expected the class of a HostEnv, or a function that "
+            "makes one, since many are stepped side by side; it is one environment"
+        )
+    if spec.args:
+        raise ValueError(
+            f"game={str(spec)!r}: expected settings by name, "
+            f"e.g. {spec.name}(size=3)"
+        )
+    cast(HostEnv, made).close()
+
+    def factory(**settings: Any) -> HostEnv:
+        return cast(HostEnv, NAMES.make(Spec(spec.name, (), settings)))
+
+    return host_game(spec.name, factory, spec.settings)
+
+
+def _of_factory(factory: Factory, settings: dict[str, Any]) -> Game:
+    """Return the game of an environment's class or factory, given as an object."""
+    path = import_path(factory)
+    if path is not None:
+        return _named(Spec(path, (), settings))
+    name = str(getattr(factory, "__name__", type(factory).__name__))
+    register("game", name if name.isidentifier() else "environment", factory)
+    return _named(Spec(name, (), settings))
 
 
 def game_in_file(name: str, settings: dict[str, Any], trust: Trust) -> Game:

@@ -19,7 +19,8 @@ def episode_bytes(game: Game) -> int:
     Args:
         game: the game.
     """
-    step = 4 * math.prod(game.obs_shape) + game.num_actions
+    entry = game.obs_dtype.itemsize
+    step = entry * math.prod(game.obs_shape) + game.num_actions
     return (game.max_steps + 1) * game.num_players * step
 
 

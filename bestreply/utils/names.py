@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any, Generic, TypeVar
 
 from bestreply.utils.importing import import_attribute, note_foreign
-from bestreply.utils.spec import Spec, nested, parse_spec, parse_specs
+from bestreply.utils.spec import Spec, nested, parse_spec, specs_of
 from bestreply.utils.trust import ADAPTERS, Trust
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ def spec_of(kind: str, thing: Any) -> Spec:
         can be imported, else the object's plain `name`. An object of a plain name is
         registered for this process; another process must be given it.
     """
-    path = _import_path(type(thing))
+    path = import_path(type(thing))
     points = entry_points(kind).items()
     names = [
         n for n, value in _registered[kind].items() if value is type(thing)
@@ -123,8 +123,17 @@ def _places(kind: str) -> Iterable[tuple[str, Any]]:
     return own.items() if isinstance(own, Mapping) else ()
 
 
-def _import_path(kind: type) -> str | None:
-    """Return ``module:Class``; None if an import does not lead to the class."""
+def import_path(kind: Any) -> str | None:
+    """Return ``module:attr`` of a class or a function.
+
+    Args:
+        kind: the class or function.
+
+    Returns:
+        The name; None if an import does not lead to it.
+    """
+    if not hasattr(kind, "__qualname__"):
+        return None
     module, name = kind.__module__, kind.__qualname__
     if module == "__main__" or not name.isidentifier():
         return None
@@ -144,6 +153,7 @@ class Names(Generic[T]):
         base: type[T],
         own: Iterable[str],
         *,
+        wanted: str = "",
         more: str = "",
         function: bool = False,
     ) -> None:
@@ -153,11 +163,13 @@ class Names(Generic[T]):
             kind: a key of `GROUPS`.
             base: the class of what is named.
             own: the library's own names.
+            wanted: how errors call the base; by default by its name.
             more: names of another form, and where all are listed, for errors.
             function: a name stands for a function that returns `base`.
         """
         self.kind, self.base, self.own = kind, base, own
         self.more, self.function = more, function
+        self.wanted = wanted or base.__name__
         _own[kind] = own
 
     def summaries(self) -> dict[str, str]:
@@ -276,7 +288,7 @@ class Names(Generic[T]):
             raise self._refusal(
                 spec,
                 f"it is {_described(thing)}; a factory that a file names must be "
-                f"annotated '-> {self.base.__name__}'",
+                f"annotated '-> {self.wanted}'",
             )
         module = str(getattr(source, "__module__", ""))
         if "." in spec.name.partition(":")[2] or not trust.allows(module):
@@ -296,9 +308,9 @@ class Names(Generic[T]):
         return isinstance(result, type) and issubclass(result, self.base)
 
     def _refusal(self, spec: Spec, reason: str) -> ValueError:
-        wanted = f"a subclass of {self.base.__name__} or a factory of one"
+        wanted = f"a subclass of {self.wanted} or a factory of one"
         if self.function:
-            wanted = f"a function that returns {self.base.__name__}"
+            wanted = f"a function that returns {self.wanted}"
         return ValueError(
             f"{self.kind}={str(spec)!r:.200}: expected {wanted}; {reason}"
         )
@@ -332,7 +344,7 @@ def vet_all(
 def _specs(text: str) -> Iterator[Spec]:
     """Yield the specs of a text; none where it is no spec, which is refused on use."""
     with contextlib.suppress(ValueError):
-        yield from parse_specs(text)
+        yield from specs_of(text)
     with contextlib.suppress(ValueError):
         yield parse_spec(text)
 
