@@ -313,11 +313,25 @@ class TruncatedAndTerminated(Exit):
     )
 
 
-@fault("flags")
-class LeftButNotTerminated(Exit):
+@fault("left")
+class TerminatesAfterItLeft(Exit):
     look = shows(
-        lambda state, step: {"terminated": step.terminated & state.left.all()}
+        lambda state, step: {
+            "terminated": step.terminated
+            & (state.left.all() | (state.time % 2 == 1))
+        }
     )
+
+
+def test_a_seat_may_be_truncated_alone():
+    class CutAlone(Exit):
+        look = shows(
+            lambda state, step: {
+                "terminated": step.terminated & state.left.all()
+            }
+        )
+
+    assert "left" in check_game(CutAlone()).kept
 
 
 @fault("flags")
