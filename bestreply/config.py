@@ -385,10 +385,10 @@ class EvaluateConfig:
 
     opponents: tuple[str, ...] = ()
     """Opponent sets: one name fills all other seats, N-1 names with commas fill one
-    each; "self" is the measured player. None given: each player that made the data,
-    and their mixture."""
+    each, "adversary=a, agent=b" fills them by role; "self" is the measured player.
+    None given: each player that made the data, and their mixture."""
     episodes: Count = 1000
-    """Episodes for every method and opponent set, all seats in turn."""
+    """Episodes for every method, role and opponent set, all seats in turn."""
     methods: tuple[str, ...] = (
         "agent",
         "uniform_others",

@@ -2,32 +2,29 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from bestreply.exact.references import find_reference
+from bestreply.exact.references import find_reference, role_reference
 from bestreply.games.base import Game
 from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.players.zoo import make_player
 from bestreply.scores.references import Reference
 from bestreply.scores.returns import SCHEMA, Scores
-from bestreply.simulation.lineup import (
-    Lineup,
-    distinct_sets,
-    join,
-    name_opponents,
-    player_name,
-    seat_players,
-    seat_self,
-)
+from bestreply.simulation.lineup import join, player_name, seat_players
 from bestreply.simulation.loop import PLANNING_CHUNK, play
+from bestreply.simulation.opponent_sets import (
+    OpponentSet,
+    opponent_sets,
+    opponents_around,
+    seat_opponents,
+)
 from bestreply.utils.console import meter
 from bestreply.utils.provenance import provenance
 from bestreply.utils.seeds import checked_seed
-from bestreply.utils.spec import SELF, Spec
+from bestreply.utils.spec import Spec
 
 SCRIPTED_CHUNK = 1024
 """Episodes of scripted players that are played as one batch."""
@@ -57,19 +54,21 @@ def evaluate(
         chunk: episodes that are played as one batch.
 
     Returns:
-        One row for each episode.
+        One row for each episode; in a game with several roles, as many episodes for
+        each, against an opponent set ``role | opponents``.
 
     Raises:
         ValueError: a wrong number of players, or an illegal action (player, seat, step).
     """
     seed = checked_seed(seed)
-    lineup = seat_players(game, players, episodes, seed, rotate=True)
+    if isinstance(players, str | Player) or len(players) != game.num_players:
+        seat_players(game, players, episodes, seed)  # refuses them
     method = method or player_name(players[0])
-    opponents = opponents or name_opponents(players[1:])
-    steps = episodes * game.max_steps
-    with meter(f"evaluate: {method}", steps, "steps") as progress:
-        label = method, opponents
-        return _scores(game, lineup, seed, [label], chunk, progress)
+    pairs = [
+        (method, of_role)
+        for of_role in opponents_around(game, players[1:], opponents)
+    ]
+    return _scores(game, {method: players[0]}, pairs, episodes, seed, chunk)
 
 
 def evaluate_all(
@@ -90,8 +89,10 @@ def evaluate_all(
         game: the game.
         methods: players by the name of the method.
         opponents: opponent sets, as `fill_seats` reads them; of equal ones
-            (`distinct_sets`) the first. An opponent "self" is the method itself;
+            (`opponent_sets`) the first. An opponent "self" is the method itself;
             "self" alone is self-play, whose returns are means over the seats.
+            In a game with several roles every role is measured, against sets
+            ``role | opponents``.
         episodes: episodes for each method and opponent set.
         seed: seed of play.
         chunk: episodes that are played as one batch, except of scripted methods.
@@ -103,7 +104,7 @@ def evaluate_all(
         ValueError: an unknown player, or an illegal action (player, seat, step).
     """
     seed = checked_seed(seed)
-    sets = list(distinct_sets(game, opponents).values())
+    sets = opponent_sets(game, opponents)
     players = {
         name: make_player(player, game) for name, player in methods.items()
     }
@@ -118,23 +119,8 @@ def evaluate_all(
     parts = []
     for names in groups:
         pairs = [(name, others) for name in names for others in sets]
-        lineups = [
-            seat_players(
-                game,
-                [methods[name], *seat_self(others, methods[name])],
-                episodes,
-                seed,
-                rotate=True,
-            )
-            for name, others in pairs
-        ]
-        labels = [(name, name_opponents(others)) for name, others in pairs]
         size = chunk if len(names) == 1 else SCRIPTED_CHUNK
-        lineup = join(lineups)
-        steps = len(lineup.seating) * game.max_steps
-        title = f"evaluate: {', '.join(names)}"
-        with meter(title, steps, "steps") as progress:
-            parts.append(_scores(game, lineup, seed, labels, size, progress))
+        parts.append(_scores(game, methods, pairs, episodes, seed, size))
     return Scores.concat(parts)
 
 
@@ -157,14 +143,19 @@ def refer(
         The scores with their references.
     """
     references = {}
-    for others in distinct_sets(game, opponents).values():
-        reference = find_reference(
-            game, name_opponents(others), others, layouts
-        )
+    for of_role in opponent_sets(game, opponents):
+        reference = _reference(game, of_role, layouts)
         if not reference.missing and reference.random is None:
             reference = _with_measured_random(reference, scores)
         references[reference.opponents] = reference
     return dataclasses.replace(scores, references=references)
+
+
+def _reference(game: Game, of_role: OpponentSet, layouts: int) -> Reference:
+    if len(of_role.seats) == game.num_players:
+        return find_reference(game, of_role.name, of_role.others[0], layouts)
+    seated = list(zip(of_role.seats, of_role.others, strict=True))
+    return role_reference(game, of_role.name, seated, layouts)
 
 
 def _with_measured_random(reference: Reference, scores: Scores) -> Reference:
@@ -183,45 +174,56 @@ def _with_measured_random(reference: Reference, scores: Scores) -> Reference:
 
 def _scores(
     game: Game,
-    lineup: Lineup,
+    methods: Mapping[str, str | Spec | Player],
+    pairs: Sequence[tuple[str, OpponentSet]],
+    episodes: int,
     seed: int,
-    labels: list[tuple[str, str]],
     chunk: int,
-    progress: Any,
 ) -> Scores:
-    """Play an equal part of the line-up for each of `labels` (method, opponents)."""
-    each = len(lineup.seating) // len(labels)
-    episodes = np.tile(np.arange(each), len(labels))
-    played = play(
-        game,
-        lineup,
-        seed,
-        numbers=episodes,
-        lean=True,
-        chunk=chunk,
-        progress=progress,
-    ).episodes
-    seat = episodes % game.num_players
-    self_play = name_opponents([SELF] * (game.num_players - 1))
-    alone = np.repeat([others == self_play for _, others in labels], each)
+    """Play as many episodes of every pair (method, opponents), as one batch of matches."""
+    lineup = join(
+        [
+            seat_opponents(game, methods[name], others, episodes, seed)
+            for name, others in pairs
+        ]
+    )
+    numbers = np.tile(np.arange(episodes), len(pairs))
+    title = ", ".join(dict.fromkeys(name for name, _ in pairs))
+    steps = len(numbers) * game.max_steps
+    with meter(f"evaluate: {title}", steps, "steps") as progress:
+        played = play(
+            game,
+            lineup,
+            seed,
+            numbers=numbers,
+            lean=True,
+            chunk=chunk,
+            progress=progress,
+        ).episodes
+    reward = np.asarray(played.reward).astype(np.float64).sum(1)
+    sets = [others for _, others in pairs]
+    seats = [np.resize(others.seats, episodes) for others in sets]
+    returns = [
+        _returns(part, others)
+        for part, others in zip(np.split(reward, len(pairs)), sets, strict=True)
+    ]
     columns = {
-        "method": np.repeat([method for method, _ in labels], each),
-        "opponents": np.repeat([others for _, others in labels], each),
-        "seed": np.full(len(episodes), seed),
-        "episode": episodes,
-        "seat": seat,
+        "method": np.repeat([name for name, _ in pairs], episodes),
+        "opponents": np.repeat([others.name for others in sets], episodes),
+        "seed": np.full(len(numbers), seed),
+        "episode": numbers,
+        "seat": np.concatenate(seats),
         "length": played.length,
-        "return": _returns(np.asarray(played.reward), seat, alone),
+        "return": np.concatenate(returns),
     }
     return Scores(pa.table(columns, SCHEMA), provenance(seed))
 
 
 def _returns(
-    reward: Float[np.ndarray, "E T N"],
-    seat: Int[np.ndarray, " E"],
-    alone: np.ndarray,
+    reward: Float[np.ndarray, "E N"], opponents: OpponentSet
 ) -> Float[np.ndarray, " E"]:
-    """Return the return of each episode's seat; the mean over seats in self-play."""
-    returns = reward.astype(np.float64).sum(1)
-    own = returns[np.arange(len(seat)), seat]
-    return np.where(alone, returns.mean(1), own)
+    """Return the return of each episode's seat; the mean over its seats in self-play."""
+    seats = list(opponents.seats)
+    if opponents.self_play:
+        return reward[:, seats].mean(1)
+    return reward[np.arange(len(reward)), np.resize(seats, len(reward))]

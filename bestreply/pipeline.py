@@ -11,6 +11,7 @@ from bestreply.config import RunConfig, names_in
 from bestreply.data.store import Store, open_store
 from bestreply.evaluate import evaluate_all, refer
 from bestreply.games import make_game
+from bestreply.games.base import Game
 from bestreply.planning.agent import Agent
 from bestreply.players.base import Player
 from bestreply.players.zoo import make_player, players_in_file
@@ -33,10 +34,12 @@ from bestreply.simulation.lineup import (
     mixture_of,
     training_players,
 )
+from bestreply.simulation.opponent_sets import by_role, opponent_sets
 from bestreply.train import train
 from bestreply.utils.files import locked, write_json
 from bestreply.utils.importing import is_foreign
 from bestreply.utils.seeds import derived_seed
+from bestreply.utils.spec import Spec, specs_of
 from bestreply.utils.trust import from_file, modules_named
 
 MEASURED = ("agent", "data_players", "uniform_others", "true_types")
@@ -99,7 +102,7 @@ def check_names(config: RunConfig) -> None:
         if text not in MEASURED
     ]
     named += [
-        ("evaluate.opponents", text, fill_seats(game, text))
+        ("evaluate.opponents", text, _players_of(game, text))
         for text in config.evaluate.opponents
     ]
     for field, text, players in named:
@@ -112,6 +115,11 @@ def check_names(config: RunConfig) -> None:
                 if is_foreign(error):
                     raise
                 raise ValueError(f"{field}={text}: {error}") from None
+
+
+def _players_of(game: Game, text: str) -> tuple[Spec, ...]:
+    """Return the players of an opponent set, which has to fit the game."""
+    return specs_of(text) if fill_seats(game, text) else ()
 
 
 def config_for_data(
@@ -184,10 +192,19 @@ def _evaluate_run(run: Run, command: str | None) -> Scores:
     layouts = config.evaluate.reference_layouts
     scores = refer(run.game, scores, opponents, layouts)
     scores.save(run.path / "scores.parquet")
-    sets = [fill_seats(run.game, text) for text in opponents]
-    matches = record_matches(
-        run.game, agent, sets, derived_seed(run.config.seed, 2), run.goals
-    )
+    matches = [
+        match
+        for of_role in by_role(opponent_sets(run.game, opponents))
+        for match in record_matches(
+            run.game,
+            agent,
+            [others.others[0] for others in of_role],
+            derived_seed(run.config.seed, 2),
+            run.goals,
+            seat=of_role[0].seats[0],
+            names=[others.name for others in of_role],
+        )
+    ]
     write_json(run.path / "matches.json", matches)
     if run.plans:
         changing = opponents if config.evaluate.changes else ()
@@ -222,14 +239,15 @@ def _with_true_types(run: Run, opponents: tuple[str, ...]) -> dict[str, Agent]:
     if not run.plans or not distinguishes_players(run.agent(), run):
         return {}
     roster = {entry["name"] for entry in run.roster}
-    seats = {
-        text: [str(spec) for spec in fill_seats(run.game, text)]
+    # With several names the types would differ by the agent's seat.
+    names = {
+        text: {str(spec) for spec in fill_seats(run.game, text)}
         for text in opponents
     }
     return {
-        text: with_true_types(run.agent(), run, names)
-        for text, names in seats.items()
-        if set(names) <= roster
+        text: with_true_types(run.agent(), run, list(one))
+        for text, one in names.items()
+        if len(one) == 1 and one <= roster
     }
 
 

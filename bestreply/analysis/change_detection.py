@@ -30,7 +30,7 @@ from bestreply.utils.console import meter
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
 from bestreply.utils.seeds import derived_seed
-from bestreply.utils.spec import parse_specs
+from bestreply.utils.spec import specs_of
 
 if TYPE_CHECKING:
     from bestreply.run import Run
@@ -73,7 +73,7 @@ def read_type_change(run: "Run", text: str) -> TypeChange | None:
         None for anything but one `switching(...)` for all seats, at a step, between players
         that the run's model distinguishes.
     """
-    specs = parse_specs(text)
+    specs = specs_of(text)
     alone = run.game.num_players == 1
     if alone or len(specs) != 1 or is_self(specs[0]):
         return None

@@ -41,7 +41,12 @@ from bestreply.planning.agent import Agent
 from bestreply.players.base import ScriptedPlayer
 from bestreply.players.zoo import NAMES as PLAYER_NAMES
 from bestreply.players.zoo import make_player
-from bestreply.simulation.lineup import ALONE, distinct_sets, seat_players
+from bestreply.simulation.lineup import (
+    ALONE,
+    distinct_sets,
+    fill_seats,
+    seat_players,
+)
 from bestreply.simulation.loop import PLANNING_CHUNK, Played, play
 from bestreply.types import ABSENT, Array, Episodes
 from bestreply.utils.console import meter
@@ -49,7 +54,7 @@ from bestreply.utils.files import write_json
 from bestreply.utils.names import vet_all
 from bestreply.utils.provenance import provenance
 from bestreply.utils.seeds import derived_seed
-from bestreply.utils.spec import parse_specs
+from bestreply.utils.spec import parse_roles, parse_specs
 
 if TYPE_CHECKING:
     from bestreply.run import Run
@@ -208,7 +213,9 @@ def diagnose_run(
     agent, seed = run.agent(planner), derived_seed(run.config.seed, 3)
     entries = []
     for text in distinct_sets(run.game, sets):
-        names = list(map(str, parse_specs(text)))
+        of_roles = parse_roles(text) and fill_seats(run.game, text)
+        specs = of_roles or parse_specs(text)
+        names = list(map(str, specs))
         player = (
             with_true_types(agent, run, names) if types == "true" else agent
         )

@@ -32,8 +32,11 @@ def record_matches(
     opponents: Sequence[OpponentSet],
     seed: int,
     goals: Sequence[str] = (),
+    *,
+    seat: int = 0,
+    names: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return one episode against each opponent set, with `agent` in seat 0.
+    """Return one episode against each opponent set.
 
     Args:
         game: the game.
@@ -41,16 +44,17 @@ def record_matches(
         opponents: opponent sets.
         seed: of the play.
         goals: names of the types that the agent's belief is over.
+        seat: of the agent; the opponents fill the other seats in order.
+        names: of the opponent sets; by default the opponents' names.
 
     Returns:
         A match for each opponent set, as `describe_match`.
     """
-    lineup, played = play_matches(game, agent, opponents, seed)
+    lineup, played = play_matches(game, agent, opponents, seed, seat=seat)
+    names = names or [name_opponents(others) for others in opponents]
     return [
-        describe_match(
-            game, agent, lineup, played, number, name_opponents(others), goals
-        )
-        for number, others in enumerate(opponents)
+        describe_match(game, agent, lineup, played, number, name, goals, seat)
+        for number, name in enumerate(names)
     ]
 
 

@@ -19,7 +19,6 @@ from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.players.zoo import make_player
 from bestreply.scores.references import Reference
 from bestreply.simulation.lineup import is_self
-from bestreply.types import ego_order
 from bestreply.utils.spec import SELF, Spec
 
 MAX_WORK = 3e10
@@ -81,6 +80,76 @@ def find_reference(
     return known
 
 
+def role_reference(
+    game: Game,
+    name: str,
+    seated: Sequence[tuple[int, Sequence[str | Spec | Player]]],
+    layouts: int,
+) -> Reference:
+    """Return the reference of one role of a game, the mean over its seats.
+
+    Args:
+        game: a game with several roles.
+        name: of the opponent set, as in the scores.
+        seated: each seat of the role, with a player for each other seat in their order.
+        layouts: 0: no reference.
+
+    Returns:
+        The reference; `missing` says why there is none.
+    """
+    if not layouts:
+        return Reference(name, missing="off")
+    wrong = set()
+    for seat, others in seated:
+        at = np.delete(np.arange(game.num_players), seat).tolist()
+        for other, player in zip(at, others, strict=True):
+            if is_self(player):
+                wrong.add(SELF)
+                continue
+            made = make_player(player, game, other)
+            if not isinstance(made, ScriptedPlayer):
+                wrong.add(made.name)
+    if wrong:
+        reason = ", ".join(sorted(wrong))
+        return Reference(name, missing="no_distribution", reason=reason)
+    return _mean_over_seats(game, name, seated)
+
+
+def role_reference(
+    game: Game,
+    name: str,
+    seated: Sequence[tuple[int, Sequence[str | Spec | Player]]],
+    layouts: int,
+) -> Reference:
+    """Return the reference of one role of a game, the mean over its seats.
+
+    Args:
+        game: a game with several roles.
+        name: of the opponent set, as in the scores.
+        seated: each seat of the role, with a player for each other seat in their order.
+        layouts: 0: no reference.
+
+    Returns:
+        The reference; `missing` says why there is none.
+    """
+    if not layouts:
+        return Reference(name, missing="off")
+    wrong = set()
+    for seat, others in seated:
+        at = np.delete(np.arange(game.num_players), seat).tolist()
+        for other, player in zip(at, others, strict=True):
+            if is_self(player):
+                wrong.add(SELF)
+                continue
+            made = make_player(player, game, other)
+            if not isinstance(made, ScriptedPlayer):
+                wrong.add(made.name)
+    if wrong:
+        reason = ", ".join(sorted(wrong))
+        return Reference(name, missing="no_distribution", reason=reason)
+    return _mean_over_seats(game, name, seated)
+
+
 def _hashable(leaf: Any) -> Any:
     if not eqx.is_array(leaf):
         return leaf
@@ -101,7 +170,12 @@ def _solve(
     if isinstance(game, GridGame):
         reference = _grid_reference(game, name, scripted, layouts)
     else:
-        reference = _mean_over_seats(game, name, others)
+        n = game.num_players
+        seated = [
+            (seat, [others[(s - seat) % n - 1] for s in range(n) if s != seat])
+            for seat in range(n)
+        ]
+        reference = _mean_over_seats(game, name, seated)
     if reference.missing != "too_large" or not game.compiled:
         return reference
     bound = bounds.information_relaxation_bound(
@@ -179,18 +253,17 @@ def _missing(error: ValueError) -> str:
 
 
 def _mean_over_seats(
-    game: Game, name: str, others: Sequence[str | Spec | Player]
+    game: Game,
+    name: str,
+    seated: Sequence[tuple[int, Sequence[str | Spec | Player]]],
 ) -> Reference:
     """Return the mean over focal seats, whose payoffs and neighbours may differ."""
-    n = game.num_players
     replies = []
     try:
-        for seat in range(n):
-            seats = ego_order(n)[seat][1:].tolist()
-            around = [others[(other - seat) % n - 1] for other in seats]
+        for seat, around in seated:
             replies.append(
                 exact.best_reply(
-                    game, seat, around, gamma=1.0, limit=MAX_POSITIONS
+                    game, seat, list(around), gamma=1.0, limit=MAX_POSITIONS
                 )
             )
     except ValueError as error:

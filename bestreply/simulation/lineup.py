@@ -12,12 +12,19 @@ from jaxtyping import Int32
 from bestreply.config import RunConfig
 from bestreply.games import make_game
 from bestreply.games.base import Game
+from bestreply.games.seats import role_names
 from bestreply.games.sizes import check_sizes
 from bestreply.players.base import Player
 from bestreply.players.scripted import Mixture
 from bestreply.players.zoo import make_player, standard_players
 from bestreply.utils.seeds import checked_seed
-from bestreply.utils.spec import SELF, Spec, parse_spec, parse_specs
+from bestreply.utils.spec import (
+    SELF,
+    Spec,
+    parse_roles,
+    parse_spec,
+    parse_specs,
+)
 
 ALONE = "none"
 """Name of the opponent set of a game of one player."""
@@ -122,21 +129,33 @@ def find_player(pool: list[Player], player: Player) -> int:
     return len(pool) - 1
 
 
-def fill_seats(game: Game, opponents: str) -> list[Spec]:
+def fill_seats(game: Game, opponents: str, seat: int = 0) -> list[Spec]:
     """Return the specs of the N-1 opponents that a text names.
 
     Args:
         game: the game, of N seats.
-        opponents: one spec for all other seats, or N-1 specs, comma-separated.
+        opponents: one spec for all other seats; N-1 specs, comma-separated; or a spec
+            for each role, such as ``adversary=random, agent=always(0)``.
+        seat: seat of the player that they meet.
 
     Returns:
-        N-1 specs; none in a game of one player, whatever the one name is.
+        N-1 specs, of the seats after `seat` in order and then of those before it; none
+        in a game of one player, whatever the one name is.
 
     Raises:
-        ValueError: if the text names another number of opponents.
+        ValueError: if the text names another number of opponents, or other roles.
     """
+    n = game.num_players
+    if roles := parse_roles(opponents):
+        known = role_names(game)
+        if set(roles) != set(known):
+            raise ValueError(
+                f"opponents={opponents!r}: expected a player for each role of "
+                f"{game.name}: {', '.join(known)}"
+            )
+        return [roles[game.roles[(seat + k) % n]] for k in range(1, n)]
     specs = list(parse_specs(opponents))
-    others = game.num_players - 1
+    others = n - 1
     if not others and len(specs) > 1:
         raise ValueError(
             f"opponents={opponents!r}: expected {ALONE!r} for {game.name}, which "
@@ -164,25 +183,32 @@ def distinct_sets(
         opponents: opponent sets, as `fill_seats` reads them.
 
     Returns:
-        The N-1 specs of each set, by its text.
+        The N-1 specs of each set around seat 0, by its text.
 
     Raises:
         ValueError: if a set names another number of opponents or an unknown player.
     """
     known: set[Hashable] = set()
     sets = {}
+    # Around another seat the same text can name other players only if roles differ.
+    focal = [game.roles.index(role) for role in role_names(game)]
     for text in opponents:
-        others = fill_seats(game, text)
-        key: Hashable = tuple(
-            SELF if is_self(spec) else player_key(make_player(spec, game, seat))
-            for seat, spec in enumerate(others, 1)
-        )
-        if game.symmetric:
-            key = frozenset(Counter(key).items())
+        key: Hashable = tuple(_key_of_set(game, text, seat) for seat in focal)
         if key not in known:
             known.add(key)
-            sets[text] = others
+            sets[text] = fill_seats(game, text)
     return sets
+
+
+def _key_of_set(game: Game, text: str, seat: int) -> Hashable:
+    """Return a key that is equal for equal opponents of a seat."""
+    key = tuple(
+        SELF
+        if is_self(spec)
+        else player_key(make_player(spec, game, (seat + k) % game.num_players))
+        for k, spec in enumerate(fill_seats(game, text, seat), 1)
+    )
+    return frozenset(Counter(key).items()) if game.symmetric else key
 
 
 def distinct_players(game: Game, names: Sequence[str]) -> tuple[str, ...]:

@@ -92,6 +92,60 @@ def parse_specs(text: str) -> tuple[Spec, ...]:
     Raises:
         ValueError: a part is no spec.
     """
+    return tuple(map(parse_spec, _split(text)))
+
+
+def parse_roles(text: str) -> dict[str, Spec]:
+    """Read a spec for each role: ``adversary=chaser, agent=noisy(lazy, 0.1)``.
+
+    Args:
+        text: roles with their specs; a role is any text without quotes, brackets,
+            commas and "=".
+
+    Returns:
+        The specs by role; empty if the text does not begin with a role.
+
+    Raises:
+        ValueError: a role is given twice, or a part is not ``role=spec``.
+    """
+    if _role(text) is None:
+        return {}
+    roles: dict[str, Spec] = {}
+    for part in _split(text):
+        role = _role(part)
+        if role is None or role in roles:
+            raise ValueError(
+                f"{text!r:.200}: expected each role once, as in "
+                "'adversary=random, agent=noisy(random, 0.1)'"
+            )
+        roles[role] = parse_spec(part.partition("=")[2])
+    return roles
+
+
+def _role(part: str) -> str | None:
+    """Return the role that a text begins with; None if it begins with a spec."""
+    role, equals, _ = part.partition("=")
+    is_spec = not equals or not role.strip() or set(role) & set("()[]{}'\",")
+    return None if is_spec else role.strip()
+
+
+def specs_of(text: str) -> tuple[Spec, ...]:
+    """Return the specs of a text of any of these forms.
+
+    Args:
+        text: one spec, several with commas between, or one for each role.
+
+    Returns:
+        The specs in order.
+
+    Raises:
+        ValueError: a part is no spec.
+    """
+    return tuple(parse_roles(text).values()) or parse_specs(text)
+
+
+def _split(text: str) -> list[str]:
+    """Return the parts of a text between the commas outside all brackets."""
     if len(text) > MAX_LENGTH:
         raise ValueError(f"specs of {len(text)} characters: {EXAMPLE}")
     depth, start, parts = 0, 0, []
@@ -103,7 +157,7 @@ def parse_specs(text: str) -> tuple[Spec, ...]:
             start = place + 1
     if start <= len(text):  # an open bracket: refused by `parse_spec`
         parts.append(text[start:])
-    return tuple(map(parse_spec, parts))
+    return parts
 
 
 def nested(spec: Spec) -> Iterator[Spec]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bestreply.utils.spec import nested, parse_specs
+from bestreply.utils.spec import nested, specs_of
 
 ADAPTERS = ("openspiel", "pettingzoo", "jaxmarl", "jumanji", "pgx", "gymnasium")
 """Prefixes of the games of other libraries; none of them names a module."""
@@ -117,7 +117,7 @@ def modules_named(texts: Iterable[str]) -> set[str]:
     modules = set()
     for text in texts:
         try:
-            specs = parse_specs(text)
+            specs = specs_of(text)
         except ValueError:
             continue
         for spec in specs:
