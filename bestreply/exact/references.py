@@ -115,41 +115,6 @@ def role_reference(
     return _mean_over_seats(game, name, seated)
 
 
-def role_reference(
-    game: Game,
-    name: str,
-    seated: Sequence[tuple[int, Sequence[str | Spec | Player]]],
-    layouts: int,
-) -> Reference:
-    """Return the reference of one role of a game, the mean over its seats.
-
-    Args:
-        game: a game with several roles.
-        name: of the opponent set, as in the scores.
-        seated: each seat of the role, with a player for each other seat in their order.
-        layouts: 0: no reference.
-
-    Returns:
-        The reference; `missing` says why there is none.
-    """
-    if not layouts:
-        return Reference(name, missing="off")
-    wrong = set()
-    for seat, others in seated:
-        at = np.delete(np.arange(game.num_players), seat).tolist()
-        for other, player in zip(at, others, strict=True):
-            if is_self(player):
-                wrong.add(SELF)
-                continue
-            made = make_player(player, game, other)
-            if not isinstance(made, ScriptedPlayer):
-                wrong.add(made.name)
-    if wrong:
-        reason = ", ".join(sorted(wrong))
-        return Reference(name, missing="no_distribution", reason=reason)
-    return _mean_over_seats(game, name, seated)
-
-
 def _hashable(leaf: Any) -> Any:
     if not eqx.is_array(leaf):
         return leaf
