@@ -46,7 +46,7 @@ class TimeStep(eqx.Module):
     reached by the step, never the first one of a next episode.
     """
 
-    obs: Array  # [N, *obs_shape] float32, the view of each seat
+    obs: Array  # [N, *obs_shape] in the game's `obs_dtype`, the view of each seat
     legal: Array  # [N, A] bool, True = legal; never all False
     reward: Array  # [N] float32, of the step just made; 0 after `reset`
     terminated: Array  # [N] bool, the game is over for this seat
@@ -62,7 +62,7 @@ class Episodes(eqx.Module):
     steps of a seat that is not `present`, are no transitions: `action` is ABSENT.
     """
 
-    obs: Array  # [E, T+1, N, *obs_shape] float32
+    obs: Array  # [E, T+1, N, *obs_shape] in the game's `obs_dtype`
     legal: Array  # [E, T+1, N, A] bool
     present: Array  # [E, T+1, N] bool
     action: Array  # [E, T, N] int32, ABSENT where the seat did not act

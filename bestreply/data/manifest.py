@@ -27,6 +27,19 @@ MAX_SEATS = 2**15 - 1  # column seat is int16
 MAX_PLACES = 2**62  # episodes x steps x seats, numbers of int64
 MAX_NAME = 10_000  # characters, as in `bestreply.utils.spec`
 MIN_SECONDS, MAX_SECONDS = 1e-9, 1e12
+OBS_DTYPES = (
+    "bool",
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "uint32",
+    "int32",
+    "float32",
+)
+"""Types of an observation's entries that a dataset can hold."""
+DEFAULT_OBS_DTYPE = "float32"
+"""The type in a manifest that names none, as older ones do."""
 MEND = "Restore the manifest from a copy, or collect the data again"
 
 
@@ -73,6 +86,8 @@ class Manifest:
     goals: tuple[str, ...]
     roster: tuple[dict[str, Any], ...]  # {"name": str, "version": int, ...}
     parts: tuple[Part, ...] = ()
+    obs_dtype: str = DEFAULT_OBS_DTYPE
+    """Type of an observation's entries, one of `OBS_DTYPES`."""
 
     @property
     def num_actions(self) -> int:
@@ -133,7 +148,9 @@ class Manifest:
             The fields, the totals, and the parts in order.
         """
         fields = dataclasses.asdict(self)
-        parts = fields.pop("parts")
+        parts, dtype = fields.pop("parts"), fields["obs_dtype"]
+        if dtype == DEFAULT_OBS_DTYPE:  # as before there were other types
+            del fields["obs_dtype"]
         return plain(fields | {"totals": self.totals, "parts": parts})
 
 
@@ -190,6 +207,7 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, list[Problem]]:
         Part(**{f.name: part.get(f.name) for f in dataclasses.fields(Part)})
         for part in raw["parts"]
     )
+    raw = {"obs_dtype": DEFAULT_OBS_DTYPE} | raw
     values = {f.name: raw[f.name] for f in dataclasses.fields(Manifest)}
     for name in ("obs_shape", "actions", "goals"):
         values[name] = tuples(values[name])
@@ -307,6 +325,13 @@ FIELDS: dict[str, Check] = {
     "totals": (_is_dict, "{parts: int, episodes: int, steps: int, rows: int}"),
     "parts": (lambda v: _is_list(v, _is_dict), "a list of parts"),
 }
+ADDED_FIELDS: dict[str, Check] = {
+    "obs_dtype": (
+        lambda v: v in OBS_DTYPES,
+        f"one of {', '.join(OBS_DTYPES)}",
+    ),
+}
+"""Fields that manifests of older datasets lack."""
 PART_FIELDS: dict[str, Check] = {
     "file": (_is_text, "a file's name"),
     "rows": POSITIVE,
@@ -342,6 +367,8 @@ def _check(raw: Any) -> Iterator[Problem]:
         return
     formats: Check = (lambda v: _is_a(v, int) and v == FORMAT, str(FORMAT))
     yield from _check_fields(raw, {"format": formats} | FIELDS, FILE)
+    added = {name: ADDED_FIELDS[name] for name in ADDED_FIELDS if name in raw}
+    yield from _check_fields(raw, added, FILE)
     parts = raw.get("parts", ())
     if _is_list(parts, _is_dict):
         for index, part in enumerate(parts):

@@ -39,8 +39,8 @@ def digest(table: pa.Table) -> dict[str, np.ndarray]:
 
 
 def _hash(values: np.ndarray) -> np.ndarray:
-    """Return [rows] uint64, a sum modulo 2^64 of the bits of [rows, D] float32 with odd weights."""
-    bits = np.ascontiguousarray(values).view(np.uint32)
+    """Return [rows] uint64, a sum modulo 2^64 of the bits of [rows, D] entries with odd weights."""
+    bits = np.ascontiguousarray(values).view(f"u{values.itemsize}")
     rng = np.random.default_rng(0)
     weights = rng.integers(0, 2**63, bits.shape[1], np.uint64) | np.uint64(1)
     total = np.zeros(len(bits), np.uint64)

@@ -39,7 +39,8 @@ def schema(manifest: Manifest) -> pa.Schema:
     Returns:
         The schema. With one player `others` is a plain list, always empty.
     """
-    obs = fixed(pa.float32(), manifest.obs_size)
+    entry = pa.from_numpy_dtype(np.dtype(manifest.obs_dtype))
+    obs = fixed(entry, manifest.obs_size)
     legal = fixed(pa.bool_(), manifest.num_actions)
     seats = manifest.num_players
     fields = {
@@ -104,6 +105,7 @@ def check_arrays(
         name: np.ascontiguousarray(getattr(episodes, name), array.dtype)
         for name, array in empty.items()
     }
+    _refuse_other_obs(np.asarray(episodes.obs), arrays["obs"])
     shape = arrays["action"].shape
     if len(shape) != 3 or shape[2] != manifest.num_players:
         raise ValueError(
@@ -122,6 +124,17 @@ def check_arrays(
             )
     _check_padding(arrays, min(steps, longest))
     return arrays
+
+
+def _refuse_other_obs(given: np.ndarray, cast: np.ndarray) -> None:
+    """Raise ValueError where integers or booleans do not hold the observations given."""
+    if given.dtype == cast.dtype or cast.dtype.kind == "f":
+        return
+    for place in np.argwhere(given != cast)[:1]:
+        raise ValueError(
+            f"episodes.obs={given[tuple(place)]} at {place.tolist()}: expected values "
+            f"that {cast.dtype} holds, the dataset's obs_dtype"
+        )
 
 
 def _check_padding(arrays: dict[str, np.ndarray], longest: int) -> None:
@@ -280,7 +293,7 @@ def empty_arrays(manifest: Manifest) -> dict[str, np.ndarray]:
     whole = (count, manifest.max_steps + 1, seats)
     step = (count, manifest.max_steps, seats)
     return {
-        "obs": np.zeros((*whole, *manifest.obs_shape), np.float32),
+        "obs": np.zeros((*whole, *manifest.obs_shape), manifest.obs_dtype),
         "legal": np.ones((*whole, manifest.num_actions), bool),
         "present": np.zeros(whole, bool),
         "action": np.full(step, -1, np.int32),

@@ -25,6 +25,7 @@ from bestreply.data import rows
 from bestreply.data.manifest import (
     FILE,
     FORMAT,
+    OBS_DTYPES,
     Manifest,
     Part,
     part_name,
@@ -440,7 +441,8 @@ def _new_manifest(
 ) -> Manifest:
     """Return the manifest of a dataset without parts.
 
-    Where `known`, that of an older dataset, has the game's plain name, this one does.
+    Where `known`, that of an older dataset, has the game's plain name, this one does;
+    its observations keep the type of that dataset.
     """
     name = spec_of("game", game).name
     if known is not None and known.game["name"] == game.name:
@@ -459,6 +461,12 @@ def _new_manifest(
         raise ValueError(
             f"{game.name}: obs_shape={game.obs_shape}: expected no axis of length 0"
         )
+    dtype = np.dtype(game.obs_dtype).name if known is None else known.obs_dtype
+    if dtype not in OBS_DTYPES:
+        raise ValueError(
+            f"{game.name}: obs_dtype={dtype}: expected one of "
+            f"{', '.join(OBS_DTYPES)}. Cast the observations in the game"
+        )
     return Manifest(
         format=FORMAT,
         bestreply=_library_version(),
@@ -473,6 +481,7 @@ def _new_manifest(
         actions=tuple(game.action_names),
         goals=tuple(game.goals),
         roster=tuple(plain(dict(player)) for player in roster),
+        obs_dtype=dtype,
     )
 
 

@@ -40,6 +40,29 @@ class Toy(Game):
         return ("thing", "none")
 
 
+@dataclasses.dataclass(frozen=True)
+class TypedToy(Toy):
+    """A toy whose observations are of a type of their own."""
+
+    name = "typed_toy"
+
+    dtype: str = "uint8"
+
+    @property
+    def obs_dtype(self) -> np.dtype:
+        return np.dtype(self.dtype)
+
+
+OBS_VALUES = {
+    "float32": [0, -0.0, 1, 1 / 3, 3e38, 1e-45, -7],
+    "bool": [False, True],
+    "uint8": [0, 1, 127, 255],
+    "int16": [0, -(2**15), 2**15 - 1],
+    "uint32": [0, 1, 2**32 - 1],
+}
+"""Observation entries of random episodes, by their type."""
+
+
 def roster(count: int = 3) -> list[dict[str, Any]]:
     return [{"name": f"player_{k}", "version": k} for k in range(count)]
 
@@ -59,9 +82,9 @@ def random_episodes(
         game.num_actions,
     )
     whole, step = (count, steps + 1, seats), (count, steps, seats)
+    dtype = game.obs_dtype
     obs = rng.choice(
-        np.array([0, -0.0, 1, 1 / 3, 3e38, 1e-45, -7], np.float32),
-        (*whole, *game.obs_shape),
+        np.array(OBS_VALUES[dtype.name], dtype), (*whole, *game.obs_shape)
     )
     legal = rng.random((*whole, actions)) < 0.5
     legal[..., 0] |= ~legal.any(-1)

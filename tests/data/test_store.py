@@ -14,7 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_episodes import Toy, assert_same_play, random_episodes, roster
+from made_episodes import (
+    OBS_VALUES,
+    Toy,
+    TypedToy,
+    assert_same_play,
+    random_episodes,
+    roster,
+)
 
 from bestreply.data import rows, store
 from bestreply.data.store import create_store, open_store
@@ -31,6 +38,73 @@ def toy() -> Toy:
 
 def joined(*parts: Episodes) -> Episodes:
     return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+
+
+# -- types of observations ---
+
+
+@pytest.mark.parametrize("dtype", OBS_VALUES)
+def test_observations_keep_the_type_of_the_game(
+    tmp_path: Path, dtype: str
+) -> None:
+    game = TypedToy(dtype=dtype)
+    episodes = random_episodes(game, 7, 0)
+    written = create_store(tmp_path, game, roster())
+    written.append(episodes, seed=0)
+    assert validate(tmp_path) == []
+    found = open_store(tmp_path)
+    assert found.episodes().obs.dtype == np.dtype(dtype)
+    assert_same_play(found.episodes(), episodes)
+    column = found.table(["obs"])["obs"].type.value_type
+    assert column == pa.from_numpy_dtype(np.dtype(dtype))
+
+
+def test_a_manifest_names_only_a_type_that_older_ones_cannot_have(
+    tmp_path: Path,
+) -> None:
+    create_store(tmp_path / "old", TypedToy(dtype="float32"), roster())
+    create_store(tmp_path / "new", TypedToy(dtype="uint8"), roster())
+    old, new = (
+        json.loads((tmp_path / name / "manifest.json").read_text())
+        for name in ("old", "new")
+    )
+    assert "obs_dtype" not in old
+    assert new["obs_dtype"] == "uint8"
+    new["obs_dtype"] = "complex64"
+    (tmp_path / "new" / "manifest.json").write_text(json.dumps(new))
+    with pytest.raises(ValueError, match="obs_dtype='complex64': expected one"):
+        open_store(tmp_path / "new")
+
+
+def test_a_type_that_no_dataset_holds_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="obs_dtype=float64: expected one of"):
+        create_store(tmp_path, TypedToy(dtype="float64"), roster())
+
+
+def test_observations_that_the_type_does_not_hold_are_refused(
+    tmp_path: Path,
+) -> None:
+    game = TypedToy(dtype="uint8")
+    episodes = random_episodes(game, 2, 0)
+    wrong = np.asarray(episodes.obs, np.float32)
+    wrong[0, 0, 0] = 0.5
+    episodes = dataclasses.replace(episodes, obs=wrong)
+    with pytest.raises(ValueError, match=r"0.5 at .*expected values that uint8"):
+        create_store(tmp_path, game, roster()).append(episodes, seed=0)
+
+
+def test_a_dataset_of_floats_serves_a_game_that_has_another_type_now(
+    tmp_path: Path,
+) -> None:
+    create_store(tmp_path, TypedToy(dtype="float32"), roster())
+    settings = json.loads((tmp_path / "manifest.json").read_text())
+    settings["game"]["settings"]["dtype"] = "uint8"
+    (tmp_path / "manifest.json").write_text(json.dumps(settings))
+    game = TypedToy(dtype="uint8")
+    assert open_store(tmp_path).game(game) == game
+    again = create_store(tmp_path, game, roster(), append=True)
+    again.append(random_episodes(game, 2, 0), seed=0)
+    assert open_store(tmp_path).episodes().obs.dtype == np.float32
 
 
 # -- round trips ---------------------------------------------------------------------------------------------
