@@ -26,6 +26,9 @@ def best_reply(
 ) -> BestReply:
     """Return the best reply (best response) of `seat` to fixed players, by dynamic programming.
 
+    It observes the state; in a game that hides something (`Game.perfect_information`),
+    what its own player observes.
+
     Args:
         game: a game of this library, or one that lists its first states and outcomes.
         seat: the replying seat.
@@ -73,6 +76,11 @@ def best_reply(
             from bestreply.exact.belief_grid import solve_belief_grid
 
             return solve_belief_grid(game, scripted, **settings_of_grid)
-    from bestreply.exact.tree import solve
+    if game.perfect_information:
+        from bestreply.exact.tree import solve
+    else:
+        from bestreply.exact.information_sets import (
+            solve_information_sets as solve,
+        )
 
     return solve(game, seat, scripted, gamma=gamma, know=know, **settings)

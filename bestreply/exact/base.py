@@ -79,8 +79,9 @@ class Decisions(NamedTuple):
 class BestReply(abc.ABC):
     """The exact best reply of a seat to fixed players that give their action distributions.
 
-    It observes everything but the other players' hidden modes: the player that a mixture
-    drew, and whether a switch has occurred. With ``know="types"`` it is given these modes at
+    It observes the state (in a game that hides something, what its own player observes), but
+    not the other players' hidden modes: the player that a mixture drew, and whether a switch
+    has occurred. With ``know="types"`` it is given these modes at
     every step, so that no reply earns more. With ``know="belief"`` it knows their prior and
     infers them from play.
     """

@@ -22,13 +22,8 @@ from jaxtyping import Int
 
 from bestreply.exact.base import BestReply, Decisions
 from bestreply.exact.hidden_modes import mode_chain
-from bestreply.exact.tree_layers import (
-    Layer,
-    TreeProblem,
-    coded,
-    find_layers,
-    listed,
-)
+from bestreply.exact.tree_layers import Layer, coded, find_layers
+from bestreply.exact.tree_moves import TreeProblem, listed
 from bestreply.games.base import Game, Outcomes
 from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.players.zoo import make_player
@@ -120,20 +115,9 @@ def solve(
             outcomes.
     """
     cache_compilations()
-    _check(game, seat, others, gamma, know)
-    seats = tuple(ego_order(game.num_players)[seat][1:].tolist())
-    players = [
-        _scripted(p, game, s) for p, s in zip(others, seats, strict=True)
-    ]
-    chains = tuple(mode_chain(p, game) for p in players)
-    problem = TreeProblem(game, seat, seats, chains, know == "types", limit)
-    first = game.first_states() if first is None else first
-    if first is None:
-        raise ValueError(
-            f"first=None for {game.name}, which does not list its first states: expected "
-            "`Outcomes`"
-        )
-    first = listed(first)
+    check_arguments(game, seat, others, gamma, know)
+    problem, names = problem_of(game, seat, others, know, limit)
+    first = first_of(game, first)
     layers, begins = find_layers(problem, first)
     initial = problem.initial() if problem.sees_modes else np.ones(1)
     q, value = _induct_backward(problem, layers, gamma)
@@ -142,14 +126,15 @@ def solve(
     return TreeReply(
         game=game,
         seat=seat,
-        others=tuple(p.name for p in players),
+        others=names,
         gamma=gamma,
         know=know,
         kind="upper bound" if hidden else "exact",
         value=float(np.average(start, weights=first.probability)),
         stderr=0.0,
         sizes=tuple(
-            len(chain.players) if problem.sees_modes else 1 for chain in chains
+            len(chain.players) if problem.sees_modes else 1
+            for chain in problem.chains
         ),
         layers=tuple(layers),
         q=q,
@@ -193,13 +178,72 @@ def _backup(
     return np.where(layer.legal[:, None], q, -np.inf)
 
 
-def _check(
+def problem_of(
+    game: Game,
+    seat: int,
+    others: Sequence[str | Spec | Player],
+    know: str,
+    limit: int,
+) -> tuple[TreeProblem, tuple[str, ...]]:
+    """Return what is to be solved, and the names of the other players.
+
+    Args:
+        game: the game.
+        seat: the replying seat.
+        others: a scripted player for each other seat, in ego-first order.
+        know: "types" or "belief".
+        limit: the largest number of positions.
+
+    Raises:
+        ValueError: a player gives no distribution or draws what it remembers at random.
+    """
+    seats = tuple(ego_order(game.num_players)[seat][1:].tolist())
+    players = [
+        _scripted(p, game, s) for p, s in zip(others, seats, strict=True)
+    ]
+    chains = tuple(mode_chain(p, game) for p in players)
+    problem = TreeProblem(game, seat, seats, chains, know == "types", limit)
+    return problem, tuple(p.name for p in players)
+
+
+def first_of(game: Game, first: Outcomes | None) -> Outcomes:
+    """Return the first states in NumPy.
+
+    Args:
+        game: the game.
+        first: given first states; None: those that the game lists.
+
+    Raises:
+        ValueError: the game lists none.
+    """
+    first = game.first_states() if first is None else first
+    if first is None:
+        raise ValueError(
+            f"first=None for {game.name}, which does not list its first states: expected "
+            "`Outcomes`"
+        )
+    return listed(first)
+
+
+def check_arguments(
     game: Game,
     seat: int,
     others: Sequence[str | Spec | Player],
     gamma: float,
     know: str,
 ) -> None:
+    """Check the arguments of `solve`.
+
+    Args:
+        game: the game.
+        seat: the replying seat.
+        others: a player for each other seat.
+        gamma: discount per step.
+        know: "types" or "belief".
+
+    Raises:
+        ValueError: one is not as `solve` expects.
+    """
     n = game.num_players
     if not 0 <= seat < n:
         raise ValueError(f"seat={seat} of {game.name}: expected 0 to {n - 1}")
