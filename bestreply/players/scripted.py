@@ -149,8 +149,14 @@ class Noisy(ScriptedPlayer):
         probs = self.player.policy(carry, obs, legal)
         return (1 - self.eps) * probs + self.eps * uniform(legal)
 
-    def did(self, carry: PyTree, action: Int[Array, ""]) -> PyTree:
-        return self.player.did(carry, action)
+    def remember(
+        self,
+        carry: PyTree,
+        obs: Obs,
+        legal: Bool[Array, " A"],
+        action: Int[Array, ""],
+    ) -> PyTree:
+        return self.player.remember(carry, obs, legal, action)
 
     @property
     def num_modes(self) -> int:
@@ -191,10 +197,18 @@ class Mixture(ScriptedPlayer):
         parts = zip(self.players, inner, strict=True)
         return jnp.stack([p.policy(c, obs, legal) for p, c in parts])[chosen]
 
-    def did(self, carry: PyTree, action: Int[Array, ""]) -> PyTree:
+    def remember(
+        self,
+        carry: PyTree,
+        obs: Obs,
+        legal: Bool[Array, " A"],
+        action: Int[Array, ""],
+    ) -> PyTree:
         chosen, inner = carry
         parts = zip(self.players, inner, strict=True)
-        return chosen, tuple(p.did(c, action) for p, c in parts)
+        return chosen, tuple(
+            p.remember(c, obs, legal, action) for p, c in parts
+        )
 
     @property
     def num_modes(self) -> int:
@@ -278,10 +292,17 @@ class Switching(ScriptedPlayer):
         second = self.second.policy(carry["second"], obs, legal)
         return jnp.where(carry["switched"], second, first)
 
-    def did(self, carry: PyTree, action: Int[Array, ""]) -> PyTree:
+    def remember(
+        self,
+        carry: PyTree,
+        obs: Obs,
+        legal: Bool[Array, " A"],
+        action: Int[Array, ""],
+    ) -> PyTree:
+        first, second = carry["first"], carry["second"]
         return carry | {
-            "first": self.first.did(carry["first"], action),
-            "second": self.second.did(carry["second"], action),
+            "first": self.first.remember(first, obs, legal, action),
+            "second": self.second.remember(second, obs, legal, action),
         }
 
     @property
@@ -310,6 +331,21 @@ class Always(ScriptedPlayer):
         legal = jnp.asarray(legal)
         chosen = jax.nn.one_hot(self.action, legal.shape[-1])
         return jnp.where(legal[self.action], chosen, uniform(legal))
+
+
+class FirstLegal(ScriptedPlayer):
+    """The first action of an order that is legal, such as fold, then check, in poker."""
+
+    order: tuple[int, ...] = field(static=True)  # all actions
+    name: str = field(static=True, default="first_legal")
+    version: int = field(static=True, default=1)
+
+    def policy(
+        self, carry: PyTree, obs: Obs, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        order = np.asarray(self.order)
+        chosen = jnp.asarray(order)[jnp.argmax(jnp.asarray(legal)[order])]
+        return jax.nn.one_hot(chosen, len(order))
 
 
 class Strategy(ScriptedPlayer):

@@ -283,17 +283,31 @@ def _scripted(spec: Any, game: Game, seat: int) -> ScriptedPlayer:
 
 def _always(spec: Spec, game: Game, seat: int) -> Player:
     def make(action: Any) -> Player:
-        index = action.name if isinstance(action, Spec) else action
-        if index in game.action_names:
-            index = game.action_names.index(index)
-        if type(index) is not int or not 0 <= index < game.num_actions:
-            raise TypeError(
-                f"action={index!r}: expected an action of {game.name}: "
-                f"{', '.join(game.action_names)} (or its number from 0)"
-            )
-        return scripted.Always(action=index, name=str(spec))
+        return scripted.Always(action=_index(action, game), name=str(spec))
 
     return make(*spec.args, **spec.settings)
+
+
+def _first_legal(spec: Spec, game: Game, seat: int) -> Player:
+    def make(*actions: Any) -> Player:
+        first = [_index(action, game) for action in actions]
+        order = tuple(dict.fromkeys([*first, *range(game.num_actions)]))
+        return scripted.FirstLegal(order=order, name=str(spec))
+
+    return make(*spec.args, **spec.settings)
+
+
+def _index(action: Any, game: Game) -> int:
+    """Return the number of an action that is given by name or number."""
+    index = action.name if isinstance(action, Spec) else action
+    if index in game.action_names:
+        index = game.action_names.index(index)
+    if type(index) is not int or not 0 <= index < game.num_actions:
+        raise TypeError(
+            f"action={index!r}: expected an action of {game.name}: "
+            f"{', '.join(game.action_names)} (or its number from 0)"
+        )
+    return index
 
 
 def _always_index(action: int) -> Maker:
@@ -357,6 +371,12 @@ ZOO: dict[str, Entry] = {
     ),
     "always": Entry(
         _always, "any", "always(ACTION): one action whenever it is legal"
+    ),
+    "first_legal": Entry(
+        _first_legal,
+        "any",
+        "first_legal(A, B, ...): the first of these actions that is legal, then of all; "
+        "in poker it folds or checks",
     ),
     "always_c": Entry(
         _always_index(0), "matrix", "always the first action (cooperate)"

@@ -53,6 +53,21 @@ def test_always():
     assert actions(make_player("always(1)", RPS), RPS, [START])[0] == [1]
 
 
+def test_first_legal():
+    masks = np.array([[1, 1, 1], [0, 1, 1], [1, 0, 0]], bool)
+    obs = np.zeros(RPS.obs_shape, np.float32)
+    for spec, expected in (
+        ("first_legal", [0, 1, 0]),
+        ("first_legal(2)", [2, 2, 0]),
+    ):
+        player = make_player(spec, RPS)
+        policy = compiled(type(player).policy)
+        chosen = [int(np.argmax(policy(player, (), obs, m))) for m in masks]
+        assert chosen == expected
+    with pytest.raises(ValueError, match="expected an action of matrix"):
+        make_player("first_legal(FOLD)", RPS)
+
+
 def test_tit_for_tat_repeats_the_opponents_action():
     player = make_player("tit_for_tat", PD)
     assert actions(player, PD, [START, (0,), (1,), (1,), (0,)])[0] == [
