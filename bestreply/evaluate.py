@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from bestreply.scores.returns import SCHEMA, Scores
 from bestreply.simulation.lineup import join, player_name, seat_players
 from bestreply.simulation.loop import PLANNING_CHUNK, play
 from bestreply.simulation.opponent_sets import (
+    ByRole,
     OpponentSet,
     opponent_sets,
     opponents_around,
@@ -32,7 +34,7 @@ SCRIPTED_CHUNK = 1024
 
 def evaluate(
     game: Game,
-    players: Sequence[str | Spec | Player],
+    players: Sequence[str | Spec | Player | ByRole],
     episodes: int,
     seed: int,
     *,
@@ -44,8 +46,9 @@ def evaluate(
 
     Args:
         game: the game.
-        players: the focal player, then its opponents in seat order after it; a
-            `mixture(...)` draws one of its players for every episode.
+        players: the focal player, then its opponents in seat order after it, or one
+            dict of the opponents by role; a `mixture(...)` draws one of its players for
+            every episode.
         episodes: number of episodes.
         seed: seed of play; the same seed and episode have the same first state for all
             players.
@@ -61,14 +64,19 @@ def evaluate(
         ValueError: a wrong number of players, or an illegal action (player, seat, step).
     """
     seed = checked_seed(seed)
-    if isinstance(players, str | Player) or len(players) != game.num_players:
-        seat_players(game, players, episodes, seed)  # refuses them
-    method = method or player_name(players[0])
+    given: Any = players
+    around: Any = given[1:] if isinstance(given, list | tuple) else ()
+    if len(around) == 1 and isinstance(around[0], Mapping):
+        around = around[0]
+    elif len(around) != game.num_players - 1:
+        seat_players(game, given, episodes, seed)  # refuses them
+    focal: str | Spec | Player = given[0]
+    method = method or player_name(focal)
     pairs = [
         (method, of_role)
-        for of_role in opponents_around(game, players[1:], opponents)
+        for of_role in opponents_around(game, around, opponents)
     ]
-    return _scores(game, {method: players[0]}, pairs, episodes, seed, chunk)
+    return _scores(game, {method: focal}, pairs, episodes, seed, chunk)
 
 
 def evaluate_all(

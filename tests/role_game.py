@@ -3,10 +3,11 @@
 import dataclasses
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bestreply.games.base import Game
+from bestreply.games.base import Game, Outcomes
 from bestreply.games.seats import marked_seat, own_actions
 from bestreply.types import TimeStep
 
@@ -84,6 +85,12 @@ class Hide(Game):
             truncated=jnp.asarray(False),
             present=jnp.ones(3, bool),
         )
+
+    def first_states(self):
+        state = self.start(None)
+        seen = self.look(state, jnp.zeros(3))
+        only = Outcomes(jnp.float32(1), state, seen)
+        return jax.tree.map(lambda x: jnp.asarray(x)[None], only)
 
     def text(self, obs, seat=0):
         return f"last {int(np.argmax(obs[:4]))}"

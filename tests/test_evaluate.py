@@ -18,9 +18,11 @@ from bestreply.planning.agent import Agent
 from bestreply.scores.returns import SCHEMA
 from bestreply.simulation.lineup import fill_seats, name_opponents
 from bestreply.utils.spec import parse_spec
+from tests.role_game import Hide
 from tests.shared import build
 
 PD = make_game("matrix(table=prisoners_dilemma, rounds=4)")
+HIDE = Hide()
 PENNIES = make_game("matrix(table=matching_pennies, rounds=1)")
 HUNT = make_game(
     "stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=3)"
@@ -223,3 +225,57 @@ def test_a_match_of_a_scripted_player_holds_no_plans():
     matches = record_matches(PD, player, [["always_d"]], 0)
     assert [step["action"] for step in matches[0]["steps"]] == [0, 1, 1, 1]
     assert "scores" not in matches[0]["steps"][0]
+
+
+# -- games with several roles -------------------------------------------------
+
+
+def test_every_role_is_measured_in_its_own_seats():
+    sets = ["always(1)", "adversary=always(0), agent=always(1)"]
+    scores = evaluate_all(HIDE, {"me": "always(0)"}, sets, 5, 0)
+    names = [
+        "adversary | 2 always(1)",
+        "adversary | adversary=always(0), agent=always(1)",
+        "agent | 2 always(1)",
+        "agent | adversary=always(0), agent=always(1)",
+    ]
+    assert column(scores, "opponents") == np.repeat(names, 5).tolist()
+    assert column(scores, "seat") == [0, 1, 0, 1, 0] * 2 + [2] * 10
+    # A hunter earns 1 a round where it finds the runner, which loses 1 for each.
+    assert [scores.mean("me", name) for name in names] == [0, 0, 0, -4]
+    runner = evaluate_all(HIDE, {"me": "always(1)"}, sets, 2, 0)
+    assert [runner.mean("me", name) for name in names] == [2, 2, -4, 0]
+
+
+def test_self_play_of_a_role_is_the_mean_of_its_seats():
+    scores = evaluate_all(HIDE, {"me": "always(0)"}, ["self"], 2, 0)
+    assert scores.mean("me", "adversary | 2 self") == 2
+    assert scores.mean("me", "agent | 2 self") == -4
+
+
+def test_opponents_are_given_by_role_in_python():
+    others = {"adversary": make_player("always(1)", HIDE), "agent": "always(0)"}
+    scores = evaluate(HIDE, ["always(0)", others], 4, 0)
+    named = "adversary=always(1), agent=always(0)"
+    assert scores.mean("always(0)", f"adversary | {named}") == 2
+    assert scores.mean("always(0)", f"agent | {named}") == 0
+    with pytest.raises(ValueError, match="each role of hide: adversary, agent"):
+        evaluate(HIDE, ["always(0)", {"agent": "always(0)"}], 4, 0)
+
+
+def test_exact_references_by_role():
+    """Uniform play of a hunter finds half of the hiding places, and a third of the tries hit."""
+    sets = ["random", "adversary=random, agent=always(1)"]
+    scores = evaluate_all(HIDE, {"random": "random"}, sets, 2, 0)
+    known = refer(HIDE, scores, sets).references
+    assert {name: r.best for name, r in known.items()} == pytest.approx(
+        {
+            "adversary | 2 random": 1,
+            "adversary | adversary=random, agent=always(1)": 2,
+            "agent | 2 random": -4 / 3,
+            "agent | adversary=random, agent=always(1)": -4 / 3,
+        }
+    )
+    assert {r.kind for r in known.values()} == {"exact"}
+    mine = refer(HIDE, scores, ["self"]).references["agent | 2 self"]
+    assert (mine.missing, mine.reason) == ("no_distribution", "self")

@@ -225,10 +225,11 @@ def _mean_over_seats(
     """Return the mean over focal seats, whose payoffs and neighbours may differ."""
     replies = []
     try:
-        for seat, around in seated:
+        for seat, others in seated:
+            around: Any = list(others)
             replies.append(
                 exact.best_reply(
-                    game, seat, list(around), gamma=1.0, limit=MAX_POSITIONS
+                    game, seat, around, gamma=1.0, limit=MAX_POSITIONS
                 )
             )
     except ValueError as error:

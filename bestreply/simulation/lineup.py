@@ -2,8 +2,8 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import numpy as np
@@ -25,6 +25,8 @@ from bestreply.utils.spec import (
     parse_spec,
     parse_specs,
 )
+
+T = TypeVar("T")
 
 ALONE = "none"
 """Name of the opponent set of a game of one player."""
@@ -147,13 +149,8 @@ def fill_seats(game: Game, opponents: str, seat: int = 0) -> list[Spec]:
     """
     n = game.num_players
     if roles := parse_roles(opponents):
-        known = role_names(game)
-        if set(roles) != set(known):
-            raise ValueError(
-                f"opponents={opponents!r}: expected a player for each role of "
-                f"{game.name}: {', '.join(known)}"
-            )
-        return [roles[game.roles[(seat + k) % n]] for k in range(1, n)]
+        seated = players_by_role(game, roles)
+        return [*seated[seat + 1 :], *seated[:seat]]
     specs = list(parse_specs(opponents))
     others = n - 1
     if not others and len(specs) > 1:
@@ -167,6 +164,25 @@ def fill_seats(game: Game, opponents: str, seat: int = 0) -> list[Spec]:
             f"{others} names for {game.name}; got {len(specs)}"
         )
     return specs * others if len(specs) == 1 else specs
+
+
+def players_by_role(game: Game, players: Mapping[str, T]) -> list[T]:
+    """Return the player of each seat.
+
+    Args:
+        game: the game.
+        players: the player of each role.
+
+    Raises:
+        ValueError: roles that the game does not have, or not all of them.
+    """
+    known = role_names(game)
+    if set(players) != set(known):
+        raise ValueError(
+            f"opponents of roles {', '.join(players)}: expected a player for each role "
+            f"of {game.name}: {', '.join(known)}"
+        )
+    return [players[role] for role in game.roles]
 
 
 def distinct_sets(

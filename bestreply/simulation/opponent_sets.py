@@ -1,6 +1,6 @@
 """Opponent sets of an evaluation, one for each role of the measured player."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ from bestreply.simulation.lineup import (
     is_self,
     join,
     name_opponents,
+    player_name,
+    players_by_role,
     seat_players,
     seat_self,
 )
@@ -22,6 +24,7 @@ from bestreply.utils.seeds import derived_seed
 from bestreply.utils.spec import Spec, parse_roles
 
 Opponents = Sequence[str | Spec | Player]
+ByRole = Mapping[str, str | Spec | Player]
 
 
 class OpponentSet(NamedTuple):
@@ -75,20 +78,33 @@ def opponent_sets(game: Game, opponents: Sequence[str]) -> list[OpponentSet]:
 
 
 def opponents_around(
-    game: Game, opponents: Opponents, name: str | None = None
+    game: Game, opponents: Opponents | ByRole, name: str | None = None
 ) -> list[OpponentSet]:
     """Return an opponent set of players, for each role that is measured.
 
     Args:
         game: the game, of N seats.
-        opponents: N-1 players or specs, of the seats after the measured player's.
+        opponents: N-1 players or specs, of the seats after the measured player's; or
+            one for each role.
         name: name of the set; by default the opponents' names.
 
     Returns:
         The sets.
+
+    Raises:
+        ValueError: roles that the game does not have, or not all of them.
     """
-    name = name or name_opponents(opponents)
-    around = [opponents] * game.num_players
+    n = game.num_players
+    if isinstance(opponents, Mapping):
+        players = players_by_role(game, opponents)
+        around = [[*players[s + 1 :], *players[:s]] for s in range(n)]
+        named = ", ".join(
+            f"{role}={player_name(player)}"
+            for role, player in opponents.items()
+        )
+    else:
+        around, named = [opponents] * n, name_opponents(opponents)
+    name = name or named
     return [
         _of_role(game, role, name, name, around) for role in role_names(game)
     ]

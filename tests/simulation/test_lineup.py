@@ -16,9 +16,12 @@ from bestreply.simulation.lineup import (
     seat_players,
     seat_self,
 )
+from bestreply.simulation.opponent_sets import opponent_sets, seat_opponents
 from bestreply.utils.spec import SELF
+from tests.role_game import Hide
 
 HUNT = make_game("stag_hunt(height=3, width=3, hunters=3, hares=2)")
+HIDE = Hide()
 PD = make_game("matrix(table=prisoners_dilemma)")
 PLAYERS = ["random", "nearest_hare", "nearest_stag"]
 
@@ -177,3 +180,32 @@ def test_one_player_has_no_opponents():
     with pytest.raises(ValueError, match="'none' for stag_hunt"):
         fill_seats(game, "random, random")
     assert seat_players(game, ["random"], 3, 0).seating.tolist() == [[0]] * 3
+
+
+def test_opponents_by_role_fill_the_seats_of_their_roles():
+    text = "adversary=always(0), agent=always(1)"
+    around = [[str(p) for p in fill_seats(HIDE, text, s)] for s in range(3)]
+    zero, one = "always(0)", "always(1)"
+    assert around == [[zero, one], [one, zero], [zero, zero]]
+    for wrong in ("agent=random", "adversary=random, agent=random, x=random"):
+        with pytest.raises(ValueError, match="of hide: adversary, agent"):
+            fill_seats(HIDE, wrong)
+
+
+def test_one_player_for_all_roles_is_that_player_by_role():
+    texts = ["always(0)", "adversary=always(0), agent=always(LEFT)"]
+    assert list(distinct_sets(HIDE, texts)) == texts[:1]
+    texts = ["adversary=random, agent=always(0)", "agent=always(0)"]
+    with pytest.raises(ValueError, match="each role"):
+        distinct_sets(HIDE, texts)
+
+
+def test_line_ups_of_a_role_take_its_seats_in_turn():
+    sets = opponent_sets(HIDE, ["adversary=always(0), agent=always(1)"])
+    assert [s.seats for s in sets] == [(0, 1), (2,)]
+    hunter, runner = (seat_opponents(HIDE, "random", s, 3, 0) for s in sets)
+    names = [[hunter.pool[i].name for i in row] for row in hunter.seating]
+    zero, one = "always(0)", "always(1)"
+    assert names == [["random", zero, one], [zero, "random", one], names[0]]
+    names = [[runner.pool[i].name for i in row] for row in runner.seating]
+    assert names == [[zero, zero, "random"]] * 3

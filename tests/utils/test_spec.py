@@ -4,8 +4,10 @@ from bestreply.utils.spec import (
     MAX_DEPTH,
     Spec,
     nested,
+    parse_roles,
     parse_spec,
     parse_specs,
+    specs_of,
 )
 
 
@@ -171,3 +173,19 @@ def test_nested_specs_are_found_at_every_depth():
     assert sorted(s.name for s in nested(spec)) == [
         "a", "b", "c:d", "e:f", "g", "h", "i:j",
     ]  # fmt: skip
+
+
+def test_specs_by_role():
+    text = "adversary = noisy(a, eps=0.1),agent=m:k, team one=b"
+    assert {role: str(spec) for role, spec in parse_roles(text).items()} == {
+        "adversary": "noisy(a, eps=0.1)",
+        "agent": "m:k",
+        "team one": "b",
+    }
+    assert [str(spec) for spec in specs_of(text)][1] == "m:k"
+    for other in ("a", "a, b", "noisy(a, eps=0.1)", "a('x=y')"):
+        assert parse_roles(other) == {}
+        assert specs_of(other) == parse_specs(other)
+    for wrong in ("a=b, a=c", "a=b, c", "a=", "a=b, =c"):
+        with pytest.raises(ValueError, match="expected"):
+            specs_of(wrong)
