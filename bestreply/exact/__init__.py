@@ -7,6 +7,7 @@ from bestreply.exact.base import BestReply, Decisions
 from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
 from bestreply.players.base import ScriptedPlayer
+from bestreply.players.callback import player_errors
 from bestreply.players.zoo import make_player
 from bestreply.types import ego_order
 from bestreply.utils.compilation import check_flags
@@ -15,6 +16,7 @@ from bestreply.utils.spec import Spec
 __all__ = ["BestReply", "Decisions", "best_reply"]
 
 
+@player_errors()
 def best_reply(
     game: Game,
     seat: int = 0,

@@ -354,8 +354,7 @@ def _expand(
         paid = reach.sum(1) * ends.shown.reward[:, seat].astype(np.float64)
         parent = set_of[at[row]]
         np.add.at(reward, (parent, actions[row, seat]), paid)
-        carries = take(positions.carries, at[row])
-        carries = after_acting(problem, carries, actions[row])
+        carries = after_acting(problem, positions, at[row], actions[row])
         last = np.where(acts[at[row]], actions[row], ABSENT).astype(np.int32)
         reached = TreePositions(
             ends.state, ends.shown, carries, reach @ transition

@@ -206,8 +206,7 @@ def _expand(
         row, ends = outcomes_of(game, state, actions[chunk])
         row = row + begin
         belief = _normalised(joint[row] @ transition, problem.sees_modes)
-        carries = take(positions.carries, at[row])
-        carries = after_acting(problem, carries, actions[row])
+        carries = after_acting(problem, positions, at[row], actions[row])
         last = np.where(acts[at[row]], actions[row], ABSENT).astype(np.int32)
         reached = TreePositions(ends.state, ends.shown, carries, belief)
         child = builder.add(reached, last)

@@ -115,17 +115,28 @@ def after_seeing(
 
 
 def after_acting(
-    problem: TreeProblem, carries: Any, actions: Int[np.ndarray, "Y N"]
+    problem: TreeProblem,
+    positions: TreePositions,
+    at: Int[np.ndarray, " Y"],
+    actions: Int[np.ndarray, "Y N"],
 ) -> Any:
-    """Return the other players' memories after a joint action.
+    """Return the other players' memories after joint actions.
 
     Args:
         problem: game, seat and other players.
-        carries: their memories, leaves [Y, ...].
+        positions: `P` positions, after the players have observed them.
+        at: [Y] int, the position of each joint action.
         actions: [Y, N] int32.
+
+    Returns:
+        Leaves [Y, ...].
     """
+    carries = take(positions.carries, at)
+    if not jax.tree.leaves(carries):
+        return carries
     act = partial(_act, problem.players, problem.seats)
-    return batched(act, carries, actions)
+    obs, legal = take((positions.shown.obs, positions.shown.legal), at)
+    return batched(act, carries, obs, legal, actions)
 
 
 def row_keys(leaves: Sequence[np.ndarray], size: int) -> list[bytes]:
@@ -329,20 +340,25 @@ def _see(
 
 @partial(jax.jit, static_argnums=1)
 def _act(
-    players: Any, seats: tuple[int, ...], carries: Any, actions: Array
+    players: Any,
+    seats: tuple[int, ...],
+    carries: Any,
+    obs: Array,
+    legal: Array,
+    actions: Array,
 ) -> Any:
     """Return each mode's memory after acting; each mode takes its seat's action for its own."""
 
-    def one(carries: Any, actions: Array) -> Any:
+    def one(carries: Any, obs: Array, legal: Array, actions: Array) -> Any:
         return tuple(
             tuple(
-                p.did(c, actions[s])
+                p.remember(c, obs[s], legal[s], actions[s])
                 for p, c in zip(modes, memories, strict=True)
             )
             for s, modes, memories in zip(seats, players, carries, strict=True)
         )
 
-    return jax.vmap(one)(carries, actions)
+    return jax.vmap(one)(carries, obs, legal, actions)
 
 
 @partial(jax.jit, static_argnums=1)

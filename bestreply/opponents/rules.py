@@ -62,9 +62,13 @@ class RuleOpponents(OpponentModel):
         actions: Int[Array, " N"],
         present: Bool[Array, " N"],
     ) -> Belief:
-        carries = self._observe(belief, opponent_views(self.game, obs))
-        each = zip(self.players, carries, actions[1:], strict=True)
-        carries = tuple(p.did(c, a) for p, c, a in each)
+        views = opponent_views(self.game, obs)
+        carries = self._observe(belief, views)
+        masks = opponent_legal(self.game, obs)
+        each = zip(
+            self.players, carries, views, masks, actions[1:], strict=True
+        )
+        carries = tuple(p.remember(c, v, m, a) for p, c, v, m, a in each)
         return carries, jnp.where(present, actions, ABSENT)
 
     def _observe(

@@ -88,7 +88,7 @@ class ScriptedPlayer(Player):
     """A player with an exact action distribution.
 
     In a step it updates its carry (`see`), draws from `policy`, and updates its carry
-    by its own action (`did`).
+    by its own action (`did`, called by `remember`).
     """
 
     def start(self) -> PyTree:
@@ -141,6 +141,26 @@ class ScriptedPlayer(Player):
         """
         return carry
 
+    def remember(
+        self,
+        carry: PyTree,
+        obs: Float[Array, "*obs_shape"],
+        legal: Bool[Array, " A"],
+        action: Int[Array, ""],
+    ) -> PyTree:
+        """Return the carry after acting, with what the action was chosen by.
+
+        Args:
+            carry: the carry after `see`.
+            obs: the own observation.
+            legal: the own legal actions.
+            action: the own action.
+
+        Returns:
+            By default what `did` returns.
+        """
+        return self.did(carry, action)
+
     @property
     def num_modes(self) -> int:
         """Number of players that it can be at a step.
@@ -173,7 +193,7 @@ class ScriptedPlayer(Player):
         probs = self.policy(carry, obs, legal)
         action = draw(act_key, probs)
         output = ActorOutput(probs=probs, mode=self.mode(carry))
-        return self.did(carry, action), action, output
+        return self.remember(carry, obs, legal, action), action, output
 
 
 def renamed(player: Player, name: str) -> Player:

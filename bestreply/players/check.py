@@ -21,6 +21,7 @@ from bestreply.games.contract import (
     snapshot,
 )
 from bestreply.players.base import Player
+from bestreply.players.callback import player_errors
 from bestreply.types import ABSENT, ActorOutput, Plan, TimeStep, ego_order
 from bestreply.utils.compilation import check_flags
 from bestreply.utils.seeds import checked_seed
@@ -162,7 +163,8 @@ def _call(
 ) -> Any:
     """Return the result of a function; an exception violates `property`."""
     try:
-        return function(*args)
+        with player_errors():
+            return jax.block_until_ready(function(*args))
     except Exception as error:
         seen = f"{where}: {raised(error)}"
         raise PlayerError(player, property, seen) from error

@@ -44,7 +44,10 @@ def expand(game, players, node, own):
     def step(joint):
         after, later = game.step(node.state, joint, key)
         pairs = zip(seats, players, seen, strict=True)
-        done = [p.did(c, joint[s]) for s, p, c in pairs]
+        done = [
+            p.remember(c, shown.obs[s], shown.legal[s], joint[s])
+            for s, p, c in pairs
+        ]
         last = jnp.where(acts, joint, ABSENT).astype(jnp.int32)
         over = later.terminated[0] | later.truncated | ~later.present[0]
         return Node(after, done, last), later.reward[0], over

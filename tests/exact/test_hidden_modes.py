@@ -162,7 +162,7 @@ def mode_probabilities(spec):
             other, action = at
             carry = player.see(carry, OBS, other[None], key)
             prob = player.policy(carry, OBS, LEGAL)[action]
-            return player.did(carry, action), prob
+            return player.remember(carry, OBS, LEGAL, action), prob
 
         steps = jnp.array(OTHERS), actions
         return jax.lax.scan(step, player.init(), steps)[1]
