@@ -12,7 +12,7 @@ import numpy as np
 from bestreply.games.base import Game
 from bestreply.players.base import Player
 from bestreply.simulation.lineup import Lineup, seat_players
-from bestreply.simulation.loop import play
+from bestreply.simulation.loop import play_pieces
 from bestreply.types import Episodes
 from bestreply.utils.console import fresh_path, meter
 from bestreply.utils.files import locked, remove
@@ -70,12 +70,19 @@ def collect(
         Path(path), game, lineup.roster, roster, append=append
     ) as store:
         store.check_seed(seed, episodes)
-        with meter("collect", episodes * game.max_steps, "steps") as progress:
+        with (
+            meter("collect", episodes * game.max_steps, "steps") as progress,
+            store.new_part(episodes, seed=seed, command=command) as part,
+        ):
+            pieces = play_pieces(
+                game, lineup, seed, chunk=chunk, progress=progress
+            )
+            part.seconds = 0.0
             began = time.perf_counter()
-            played = play(game, lineup, seed, chunk=chunk, progress=progress)
-            seconds = time.perf_counter() - began
-        logged = named_in(store, lineup, played.episodes)
-        store.append(logged, seed=seed, command=command, seconds=seconds)
+            for played in pieces:
+                part.seconds += time.perf_counter() - began  # of play alone
+                part.add(named_in(store, lineup, played.episodes))
+                began = time.perf_counter()
     return store
 
 

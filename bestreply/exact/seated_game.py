@@ -12,8 +12,13 @@ from jaxtyping import Bool, Float, Int, Key, PRNGKeyArray, PyTree
 
 from bestreply.games.base import Game
 from bestreply.players.base import Player, ScriptedPlayer, uniform
+from bestreply.simulation.decisions import (
+    Choice,
+    choose,
+    first_carries,
+    log_step,
+)
 from bestreply.simulation.lineup import seat_players
-from bestreply.simulation.loop import Choice, choose, first_carries, log_step
 from bestreply.types import ABSENT, Array, TimeStep
 from bestreply.utils.seeds import checked_seed
 from bestreply.utils.spec import Spec

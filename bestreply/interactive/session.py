@@ -19,16 +19,16 @@ from bestreply.collect import named_in, open_log
 from bestreply.games.base import Game
 from bestreply.planning.agent import Agent
 from bestreply.players.base import Player
-from bestreply.simulation.lineup import seat_players
-from bestreply.simulation.loop import (
+from bestreply.simulation.decisions import (
     Choice,
     Log,
     choose_batch,
     first_carries,
     log_step,
     renewed,
-    to_episodes,
 )
+from bestreply.simulation.lineup import seat_players
+from bestreply.simulation.loop import to_episodes
 from bestreply.types import ABSENT, ActorOutput, Array, TimeStep, ego_order
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.seeds import derived_seed
