@@ -4,6 +4,7 @@ A name with settings is a spec: ``noisy(nearest_stag, 0.1)``,
 ``switching(tit_for_tat, grim, step=5)``.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -11,8 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bestreply.games.base import Game
-from bestreply.players import scripted
+from bestreply.players import function, scripted
 from bestreply.players.base import Player, ScriptedPlayer, renamed
+from bestreply.players.callback import PlayerFunction
+from bestreply.players.mixture import PlayerMixture
 from bestreply.utils.checks import is_number, shown
 from bestreply.utils.importing import is_foreign
 from bestreply.utils.names import Names, is_registered
@@ -39,9 +42,10 @@ def make_player(spec: str | Spec | Player, game: Game, seat: int = 0) -> Player:
 
     Args:
         spec: the name, with or without settings: one of the zoo, of an installed
-            package, or ``module:attr``, a class or a factory. Where that has
-            parameters `game`, `seat` and `name`, it is given them. A `Player` is
-            returned as it is.
+            package, or ``module:attr``: a player (`bestreply.player`), a plain
+            function of `obs` and `legal`, a class or a factory. Where the latter two
+            have parameters `game`, `seat` and `name`, they are given them. A `Player`
+            is returned as it is.
         game: the game that it plays.
         seat: its seat; matters only if payoffs differ by seat.
 
@@ -208,7 +212,7 @@ def _noisy(spec: Spec, game: Game, seat: int) -> Player:
 
 def _mixture(spec: Spec, game: Game, seat: int) -> Player:
     def make(*players: Any, weights: Any = None) -> Player:
-        parts = tuple(_scripted(p, game, seat) for p in players)
+        parts = tuple(_part(p, game, seat) for p in players)
         weights = (1.0,) * len(parts) if weights is None else weights
         one_each = (
             isinstance(weights, tuple | list)
@@ -220,7 +224,9 @@ def _mixture(spec: Spec, game: Game, seat: int) -> Player:
                 f"weights={shown(weights)} of {len(parts)} players: expected a weight >= 0 "
                 "for each, not all 0"
             )
-        return scripted.Mixture(
+        known = [p for p in parts if isinstance(p, ScriptedPlayer)]
+        kind = scripted.Mixture if len(known) == len(parts) else PlayerMixture
+        return kind(
             players=parts,
             weights=tuple(map(float, weights)),
             name=str(spec),
@@ -272,12 +278,19 @@ def _look_alike(spec: Spec, game: Game, seat: int) -> Player:
     return make(*spec.args, **spec.settings)
 
 
-def _scripted(spec: Any, game: Game, seat: int) -> ScriptedPlayer:
+def _part(spec: Any, game: Game, seat: int) -> Player:
     if not isinstance(spec, Spec | Player):
         raise TypeError(f"{spec!r}: expected a player")
-    player = make_player(spec, game, seat)
+    return make_player(spec, game, seat)
+
+
+def _scripted(spec: Any, game: Game, seat: int) -> ScriptedPlayer:
+    player = _part(spec, game, seat)
     if not isinstance(player, ScriptedPlayer):
-        raise TypeError(f"{player.name}: expected a scripted player to combine")
+        raise TypeError(
+            f"{player.name}: expected a player that states its distribution, such as "
+            "a scripted one or br.player(..., distribution=True)"
+        )
     return player
 
 
@@ -431,5 +444,25 @@ ZOO: dict[str, Entry] = {
     ),
 }
 
-NAMES = Names("player", Player, ZOO, more=". `bestreply players` lists them")
+
+class PlayerNames(Names[Player]):
+    """Names of players; a plain function of `obs` and `legal` is one too."""
+
+    def load(self, name: str) -> Any:
+        thing = super().load(name)
+        return _player_of_rule(thing) if function.is_rule(thing) else thing
+
+    def _returns_one(self, thing: Any) -> bool:
+        return function.is_rule(thing) or super()._returns_one(thing)
+
+
+@functools.cache
+def _player_of_rule(fn: PlayerFunction) -> Player:
+    """Return the player of a plain function, one object for each function."""
+    return function.player(fn)
+
+
+NAMES = PlayerNames(
+    "player", Player, ZOO, more=". `bestreply players` lists them"
+)
 """Players that are not of the zoo."""

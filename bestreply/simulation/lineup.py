@@ -15,6 +15,7 @@ from bestreply.games.base import Game
 from bestreply.games.seats import role_names
 from bestreply.games.sizes import check_sizes
 from bestreply.players.base import Player
+from bestreply.players.mixture import PlayerMixture
 from bestreply.players.scripted import Mixture
 from bestreply.players.zoo import make_player, standard_players
 from bestreply.utils.seeds import checked_seed
@@ -103,7 +104,7 @@ def seat_players(
             rows = slice(shift, None, n if rotate else 1)
             player = make_player(spec, game, seat)
             parts, weights = (player,), (1.0,)
-            if isinstance(player, Mixture):
+            if isinstance(player, Mixture | PlayerMixture):
                 parts, weights = player.players, player.weights
             indices = np.array([find_player(pool, part) for part in parts])
             size = len(seating[rows, seat])
@@ -255,11 +256,11 @@ def player_key(value: Any) -> Hashable:
     Returns:
         The key.
     """
-    if isinstance(value, Mixture):
+    if isinstance(value, Mixture | PlayerMixture):
         total = sum(value.weights)
         shares = [weight / total for weight in value.weights]
         parts = zip(map(player_key, value.players), shares, strict=True)
-        return Mixture, frozenset(Counter(parts).items())
+        return type(value), frozenset(Counter(parts).items())
     if isinstance(value, eqx.Module):
         # The name of a player of this package says no more than its settings.
         own = type(value).__module__ == Mixture.__module__
