@@ -6,7 +6,11 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, PyTree, Shaped
 
+from bestreply.games.pictures import observation_picture, text_picture
 from bestreply.types import Array
+
+MAX_NUMBERS = 400
+"""Entries of an image, or of planes, up to which its text has them all."""
 
 
 class Symmetries(NamedTuple):
@@ -197,7 +201,7 @@ class Description(abc.ABC):
         """
         return np.full(np.shape(action), -1, np.int32)
 
-    def text(self, obs: Float[Array, "*obs_shape"], seat: int = 0) -> str:
+    def text(self, obs: Shaped[Array, "*obs_shape"], seat: int = 0) -> str:
         """Return an observation as text for a terminal.
 
         Args:
@@ -205,13 +209,16 @@ class Description(abc.ABC):
             seat: the seat that has it; seats are named 1, 2, ... in global order.
 
         Returns:
-            One or more lines.
+            One or more lines; by default its numbers, of a large image or many planes
+            only its size and range.
         """
-        return np.array2string(
-            np.asarray(obs), precision=2, suppress_small=True
-        )
+        array = np.asarray(obs)
+        if array.ndim > 1 and array.size > MAX_NUMBERS:
+            size = " x ".join(map(str, array.shape))
+            return f"{array.dtype} {size}, {array.min():g} to {array.max():g}"
+        return np.array2string(array, precision=2, suppress_small=True)
 
-    def picture(self, obs: Float[Array, "*obs_shape"], seat: int = 0) -> str:
+    def picture(self, obs: Shaped[Array, "*obs_shape"], seat: int = 0) -> str:
         """Return an observation as an SVG element.
 
         Args:
@@ -219,22 +226,10 @@ class Description(abc.ABC):
             seat: the seat that has it.
 
         Returns:
-            The element; by default the `text`.
+            The element; by default the game's own `text`, or where it has none a picture
+            by shape and type (`bestreply.games.pictures`).
         """
-        lines = self.text(obs, seat).splitlines()
-        width = 7 * max(map(len, lines), default=1) + 12
-        height = 16 * len(lines) + 8
-        rows = "".join(
-            f'<text x="6" y="{16 * (i + 1)}">{_escape(line)}</text>'
-            for i, line in enumerate(lines)
-        )
-        return (
-            '<svg xmlns="http://www.w3.org/2000/svg" '
-            f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-            'font-family="monospace" font-size="12" fill="currentColor" '
-            f'xml:space="preserve">{rows}</svg>'
-        )
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        if type(self).text is not Description.text:
+            return text_picture(self.text(obs, seat))
+        players = 0 if self.alike else self.num_players
+        return observation_picture(np.asarray(obs), self.planes, players)

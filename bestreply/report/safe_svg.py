@@ -5,14 +5,17 @@ a short list of shapes and attributes, so no part of the original text is copied
 Anything that is not on the list is refused by name.
 """
 
+import base64
 import math
 import re
+import struct
 from html import escape
 from xml.etree import ElementTree
 
 # fmt: off
 TAGS = frozenset([
     "svg", "g", "rect", "circle", "ellipse", "line", "polyline", "polygon", "path", "text", "tspan",
+    "image",
 ])
 DROPPED = frozenset(["title", "desc"])  # the page has the board as text
 ATTRIBUTES = frozenset([
@@ -20,7 +23,7 @@ ATTRIBUTES = frozenset([
     "points", "transform", "viewBox", "preserveAspectRatio",
     "opacity", "fill", "fill-opacity", "fill-rule", "stroke",
     "stroke-width", "stroke-opacity", "stroke-linecap", "stroke-linejoin", "stroke-dasharray",
-    "font-family", "font-size", "font-weight", "font-style", "text-anchor", "dominant-baseline",
+    "image-rendering", "font-family", "font-size", "font-weight", "font-style", "text-anchor", "dominant-baseline",
 ])
 # fmt: on
 IGNORED = frozenset(
@@ -28,9 +31,13 @@ IGNORED = frozenset(
 )
 _VALUE = re.compile(r"[\w\s.,#%()+\-]*", re.ASCII)
 """No quotes, colons, slashes, semicolons or backslashes."""
+PNG = "data:image/png;base64,"
+"""Beginning of the only addresses of images: the pixels themselves."""
 _SVG = "{http://www.w3.org/2000/svg}"
 
 MAX_CHARACTERS, MAX_ELEMENTS, MAX_DEPTH = 400_000, 10_000, 16
+MAX_PIXELS = 2000
+"""Along a side of an image."""
 
 
 class UnsafePicture(ValueError):
@@ -101,6 +108,9 @@ def _write(element: ElementTree.Element, depth: int) -> str:
     for name, value in element.attrib.items():
         if name in IGNORED:
             continue
+        if (tag, name) == ("image", "href"):
+            attributes += f' href="{_pixels(value)}"'
+            continue
         if name not in ATTRIBUTES:
             raise UnsafePicture(f"attribute {name} of <{tag}> is not allowed")
         if not _VALUE.fullmatch(value) or "url" in value.lower():
@@ -116,3 +126,22 @@ def _write(element: ElementTree.Element, depth: int) -> str:
     if not content:
         return f"<{tag}{attributes}/>"
     return f"<{tag}{attributes}>{content}</{tag}>"
+
+
+def _pixels(address: str) -> str:
+    """Return an image's address if its pixels are in it, as PNG."""
+    try:
+        if not address.startswith(PNG):
+            raise ValueError
+        content = base64.b64decode(address.removeprefix(PNG), validate=True)
+    except ValueError:  # another address, or no base64
+        content = b""
+    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
+        raise UnsafePicture(f"href={address[:40]!r} of <image> is not allowed")
+    size = struct.unpack(">II", content[16:24]) if len(content) > 24 else (0, 0)
+    if not all(0 < side <= MAX_PIXELS for side in size):
+        raise UnsafePicture(
+            f"an image of {size[0]} x {size[1]} pixels: expected at most "
+            f"{MAX_PIXELS} along each side"
+        )
+    return PNG + base64.b64encode(content).decode()
