@@ -29,6 +29,7 @@ from bestreply.simulation.decisions import (
 )
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import to_episodes
+from bestreply.simulation.replayed import reset_game, step_game
 from bestreply.types import ABSENT, ActorOutput, Array, TimeStep, ego_order
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.seeds import derived_seed
@@ -139,7 +140,7 @@ class Session:
                 self.seats, self.carries
             )
         self.key = jax.random.fold_in(jax.random.key(self.seed), self.number)
-        state, shown = _reset(
+        state, shown = reset_game(
             self.game, jax.random.fold_in(self.key, self.game.max_steps)
         )
         self.state, self.shown = state, _batched(shown)
@@ -289,7 +290,7 @@ class Session:
         chosen = np.array(self.choice.action)
         chosen[0, self.seat] = action
         choice = self.choice._replace(action=chosen)
-        state, after = _step(
+        state, after = step_game(
             self.game, self.state, chosen[0], self.move_keys[1]
         )
         after = _batched(after)
@@ -332,33 +333,6 @@ class Session:
             self.kept += 1
         except (OSError, ValueError) as error:
             self.trouble = str(error)
-
-
-# -- rules of the game, compiled where possible --
-
-
-@partial(jax.jit, static_argnames=("game",))
-def _reset_compiled(game: Game, key: jax.Array) -> Any:
-    return game.reset(key)
-
-
-@partial(jax.jit, static_argnames=("game",))
-def _step_compiled(
-    game: Game, state: Any, actions: Array, key: jax.Array
-) -> Any:
-    return game.step(state, actions, key)
-
-
-def _reset(game: Game, key: jax.Array) -> Any:
-    return _reset_compiled(game, key) if game.compiled else game.reset(key)
-
-
-def _step(game: Game, state: Any, actions: Array, key: jax.Array) -> Any:
-    return (
-        _step_compiled(game, state, actions, key)
-        if game.compiled
-        else game.step(state, actions, key)
-    )
 
 
 def _batched(shown: TimeStep) -> TimeStep:
