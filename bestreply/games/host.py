@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,27 @@ from bestreply.games.sizes import check_sizes
 from bestreply.types import ABSENT, Array, TimeStep
 from bestreply.utils.checks import shown as shown_text
 from bestreply.utils.spec import tuples
+
+
+class EnvStep(NamedTuple):
+    """What an environment shows after a reset or a step; seats in global order.
+
+    The fields are those of `TimeStep`, which can be returned in its place.
+    """
+
+    obs: Any
+    """[N, *obs_shape], or a list of each seat's own observation; None in the list: that
+    of a seat that has left."""
+    reward: Any = None
+    """[N] numbers; None: 0."""
+    terminated: Any = None
+    """[N] or [] bool; None: False."""
+    truncated: Any = False
+    """[] bool: a limit, or anything else outside the rules, ended the game for all."""
+    legal: Any = None
+    """[N, A] bool; None: all that the seats have."""
+    present: Any = None
+    """[N] bool: False from the step on at which a seat leaves; None: True."""
 
 
 class _Settable:
@@ -75,7 +96,7 @@ class HostEnv(Description):
     binary: Any = _Settable(Description.binary)
     symmetric: Any = _Settable(Description.symmetric)
 
-    def reset(self, seed: int) -> TimeStep:
+    def reset(self, seed: int) -> EnvStep | TimeStep:
         """Start an episode.
 
         Args:
@@ -83,12 +104,11 @@ class HostEnv(Description):
                 actions give equal episodes.
 
         Returns:
-            The first time step. `obs` is [N, *obs_shape], or a list of the seats' own
-            observations.
+            What is shown first.
         """
         raise NotImplementedError
 
-    def step(self, actions: Int32[np.ndarray, " N"]) -> TimeStep:
+    def step(self, actions: Int32[np.ndarray, " N"]) -> EnvStep | TimeStep:
         """Make one step; it is not called once the game is over.
 
         Args:
@@ -96,7 +116,7 @@ class HostEnv(Description):
                 has left or terminated.
 
         Returns:
-            The next time step. The observation of a seat whose game ends is its last;
+            What is shown next. The observation of a seat whose game ends is its last;
             that of a seat that has left can be anything.
         """
         raise NotImplementedError
@@ -146,13 +166,25 @@ class HostGame(Game):
         """An environment that is only asked what it tells of itself."""
         return _description(self)
 
+    @property
+    def bare_shape(self) -> tuple[int, ...]:
+        """Shape of an observation without the marks of its seat."""
+        env = self.description
+        return (
+            common_shape(env.seat_shapes) if env.seat_shapes else env.obs_shape
+        )
+
     @functools.cached_property
     def obs_shape(self) -> tuple[int, ...]:  # pyright: ignore
-        env = self.description
-        shape = env.obs_shape
-        if env.seat_shapes:
-            shape = common_shape(env.seat_shapes)
-        return shape if env.alike else marked_shape(shape, env.num_players)
+        bare = self.bare_shape
+        return bare if self.alike else marked_shape(bare, self.num_players)
+
+    @property
+    def binary(self) -> np.ndarray:
+        own, bare = np.asarray(self.description.binary), self.bare_shape
+        whole = np.ones(self.obs_shape, bool)  # marks are 0 or 1
+        whole[..., : bare[-1]] = own if own.shape == bare else False
+        return whole
 
     def make_env(self) -> HostEnv:
         """Return a new environment."""
@@ -218,7 +250,7 @@ def _of_env(name: str) -> property:
 
 for _name in (
     *("num_players", "action_names", "max_steps", "roles", "seat_actions"),
-    *("obs_dtype", "goals", "planes", "binary", "symmetric", "version"),
+    *("obs_dtype", "goals", "planes", "symmetric", "version"),
 ):
     setattr(HostGame, _name, _of_env(_name))
 abc.update_abstractmethods(HostGame)
@@ -326,9 +358,8 @@ class LiveEnv:
         self.own = own_actions(game)
         self.limit, self.players = game.max_steps, game.num_players
         self.marks = None
-        self.bare = self.shape
+        self.bare = game.bare_shape
         if not game.alike:
-            self.bare = (*self.shape[:-1], self.shape[-1] - self.players)
             self.marks = seat_marks(self.bare, self.players, self.dtype)
         self.shown: TimeStep | None = None
         self.time, self.seed = 0, 0
@@ -348,8 +379,7 @@ class LiveEnv:
         self.seed, self.time = seed, 0
         with self._where("reset"):
             shown = self.env.reset(seed)
-        everybody = np.ones(self.players, bool)
-        present = self._array("present", shown.present, everybody)
+        present = self._array("present", shown.present, True)
         self.shown = TimeStep(
             obs=self._obs(shown.obs, None),
             legal=self._legal(shown.legal, present),
@@ -378,9 +408,9 @@ class LiveEnv:
         with self._where(f"step {self.time + 1}"):
             after = self.env.step(given)
         self.time += 1
-        ended = self._array("terminated", after.terminated, acts)
+        ended = self._array("terminated", after.terminated, False)
         terminated = before.terminated | (ended & acts)
-        present = self._array("present", after.present, acts) & before.present
+        present = self._array("present", after.present, True) & before.present
         playing = present & ~terminated
         cut = bool(after.truncated) or self.time >= self.limit
         if not playing.any() or cut:
@@ -409,15 +439,20 @@ class LiveEnv:
             raise
 
     def _array(
-        self, field: str, value: Any, like: Bool[np.ndarray, " N"]
+        self, field: str, value: Any, default: bool
     ) -> Bool[np.ndarray, " N"]:
+        like = np.full(self.players, default)
+        if value is None:
+            return like
         value = np.asarray(value)
+        if value.shape == ():
+            value = np.broadcast_to(value, like.shape)
         if value.shape != like.shape or value.dtype != like.dtype:
             raise self._wrong(field, value, like.shape, like.dtype)
         return value
 
     def _reward(self, reward: Any, acts: Bool[np.ndarray, " N"]) -> np.ndarray:
-        reward = np.asarray(reward)
+        reward = np.asarray(0.0 * acts if reward is None else reward)
         if reward.shape != acts.shape or reward.dtype.kind not in "fiub":
             raise self._wrong(
                 "reward", reward, acts.shape, np.dtype(np.float32)
@@ -433,7 +468,7 @@ class LiveEnv:
     def _legal(
         self, legal: Any, acts: Bool[np.ndarray, " N"]
     ) -> Bool[np.ndarray, "N A"]:
-        legal = np.asarray(legal)
+        legal = self.own if legal is None else np.asarray(legal)
         if legal.shape != self.own.shape:
             raise self._wrong("legal", legal, self.own.shape, np.dtype(bool))
         legal = legal.astype(bool) & self.own

@@ -1,0 +1,103 @@
+"""Stateful environments as games."""
+
+import jax
+import numpy as np
+import pytest
+
+from bestreply import make_game
+from bestreply.games import check_game
+from bestreply.games.host import LiveEnv
+from bestreply.games.registry import spec_of_game
+from bestreply.games.seats import own_actions
+from tests.host_env import Chase
+
+NAME = "tests.host_env:Chase"
+
+
+@pytest.mark.parametrize("settings", ["", "(tired=3)", "(small=True, cells=4)"])
+def test_an_environment_is_a_game_that_keeps_the_contract(settings):
+    game = make_game(NAME + settings)
+    assert not game.compiled and game.obs_shape == (3 + 3,)
+    assert {"purity", "determinism", "left"} <= set(check_game(game).kept)
+
+
+def test_names_classes_and_factories_give_equal_games():
+    game = make_game(NAME, cells=4)
+    assert game == make_game(Chase, cells=4) == make_game(f"{NAME}(cells=4)")
+    assert hash(game) == hash(make_game(spec_of_game(game)))
+    assert game != make_game(NAME)
+
+    def factory(cells=4):
+        return Chase(cells)
+
+    local = make_game(factory, cells=5)
+    assert local.max_steps == 8
+    assert make_game(spec_of_game(local)) == local
+
+
+@pytest.mark.parametrize(
+    "spec, sentence",
+    [
+        ("tests.host_env:one_chase", "expected the class of a HostEnv"),
+        (f"{NAME}(4)", "expected settings by name"),
+        (f"{NAME}(size=4)", "expected settings of tests.host_env:Chase: cells"),
+        ("tests.host_env:Shapeless", "expected obs_shape, or seat_shapes"),
+    ],
+)
+def test_what_is_no_environment_gets_a_sentence(spec, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make_game(spec)
+
+
+@pytest.mark.parametrize(
+    "fault, sentence",
+    [
+        ("mask", "expected a legal action for seat 0"),
+        (
+            "reward",
+            r"reward: expected float32 \(3,\) from tests.host_env:Chase",
+        ),
+    ],
+)
+def test_what_an_environment_returns_is_checked(fault, sentence):
+    env = LiveEnv(make_game(NAME, fault=fault))
+    with pytest.raises(ValueError, match=sentence):
+        env.reset(0)
+        env.step(np.ones(3, int))
+
+
+def test_observations_are_padded_and_tell_their_seat():
+    game = make_game(NAME)
+    env = LiveEnv(game)
+    shown = env.reset(5)
+    np.testing.assert_array_equal(game.seat_in(shown.obs), [0, 1, 2])
+    np.testing.assert_array_equal(
+        game.seat_in(jax.numpy.asarray(shown.obs)), [0, 1, 2]
+    )
+    assert shown.obs[2, 2] == 0
+    np.testing.assert_array_equal(shown.legal, own_actions(game))
+
+
+def test_a_seat_truncated_alone_keeps_its_last_observation_and_is_not_terminated():
+    env = LiveEnv(make_game(NAME, tired=1))
+    before = env.reset(2)
+    after = env.step(np.array([2, 2, 0]))
+    assert not after.present[2] and not after.terminated[2]
+    assert not after.truncated and after.present[:2].all()
+    assert (after.obs[2, :2] != before.obs[2, :2]).any()
+    later = env.step(np.array([2, 2, 0]))
+    assert later.reward[2] == 0 and not later.present[2]
+
+
+def test_an_older_state_is_reached_again():
+    game = make_game(NAME)
+    key = jax.random.key(1)
+    first, shown = game.reset(key)
+    states, rng = [first], np.random.default_rng(0)
+    for _ in range(3):
+        state, shown = game.step(states[-1], rng.integers(0, 3, 3), key)
+        states.append(state)
+    again, _ = game.step(states[1], states[2].taken[-1], key)
+    np.testing.assert_array_equal(again.shown.obs, states[2].shown.obs)
+    assert game.frame(states[1]).tolist() == np.full((4, 6, 3), 1).tolist()
+    assert game.frame(states[3]).max() == 3
