@@ -92,6 +92,7 @@ def check_game(game: Game, seed: int = 0, episodes: int = 6) -> Conformance:
     _check_last(caller, plays)
     _check_same(game, plays[0], _replay(caller, plays[0]), "determinism")
     samples = list(_samples(plays))
+    contract.check_seats(game, samples)
     contract.check_ego_first(game, caller.step, plays, samples)
     contract.check_legal_in(game, samples, skipped)
     contract.check_present_in(game, samples, skipped)

@@ -19,6 +19,7 @@ from jaxtyping import PyTree, Shaped
 
 from bestreply.games.base import Game
 from bestreply.games.host import HostGame
+from bestreply.games.seats import own_actions
 from bestreply.games.sizes import MAX_EPISODE_BYTES, episode_bytes
 from bestreply.types import ABSENT, Array, TimeStep, ego_order
 from bestreply.utils.spec import tuples
@@ -26,6 +27,7 @@ from bestreply.utils.spec import tuples
 PROPERTIES = {
     "description": "sizes and version are ints, names are text, and they are consistent",
     "goals": "goals are different names and end in 'none'",
+    "seats": "each seat has a role and a number of actions; no other action is legal for it; observations tell seats that differ",
     "settings": "a game is hashable; its name and settings, also through JSON, make an equal game",
     "reset": "a first step has reward 0, is not over and has a player present",
     "step": "`step` accepts every joint legal action",
@@ -131,6 +133,38 @@ def _descriptions(game: Game) -> Iterator[tuple[bool, str]]:
     binary = np.asarray(game.binary)
     fits = binary.shape == shape and binary.dtype == bool
     yield fits, f"binary is {binary.dtype} {binary.shape}, obs_shape = {shape}"
+
+
+def check_seats(game: Game, samples: "Samples") -> None:
+    """Check roles, the seats' actions, and `seat_in`.
+
+    Args:
+        game: the game.
+        samples: time steps.
+
+    Raises:
+        GameError: if "seats" is violated.
+    """
+    n, roles, counts = game.num_players, game.roles, game.seat_actions
+    if len(roles) != n or not all(isinstance(r, str) and r for r in roles):
+        raise GameError(game, "seats", f"roles = {roles!r} of {n} seats")
+    fits = len(counts) == n and max(counts, default=0) == game.num_actions
+    if not fits or min(counts) < 1:
+        seen = f"seat_actions = {counts!r}, num_actions = {game.num_actions}"
+        raise GameError(game, "seats", seen)
+    own = own_actions(game)
+    for where, shown in samples:
+        if (np.asarray(shown.legal) & ~own).any():
+            seen = (
+                f"{where}: legal {brief(shown.legal)}; the seats have {counts}"
+            )
+            raise GameError(game, "seats", seen)
+        told = game.seat_in(np.asarray(shown.obs))
+        if told is None and game.alike:
+            continue
+        if told is None or not np.array_equal(told, np.arange(n)):
+            seen = f"{where}: seat_in gives {told} for the seats 0 to {n - 1}"
+            raise GameError(game, "seats", seen)
 
 
 def check_settings(game: Game, skipped: dict[str, str]) -> None:

@@ -339,6 +339,24 @@ class TerminatedButPresent(Exit):
     look = shows(lambda state, step: {"present": np.ones(3, bool)})
 
 
+@fault("seats")
+class TooFewRoles(Exit):
+    roles = ("walker", "walker")
+
+
+@fault("seats")
+class SeatsThatDifferUnseen(Exit):
+    roles = ("walker", "walker", "guide")
+
+
+@fault("seats")
+class LegalActionOfNoSeat(Exit):
+    seat_actions = (4, 4, 2)
+
+    def seat_in(self, obs):
+        return np.arange(3)
+
+
 @fault("left")
 class ComesBack(Exit):
     def advance(self, state, actions, key):
