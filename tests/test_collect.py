@@ -60,7 +60,7 @@ def test_nothing_is_added_without_being_asked_for(tmp_path):
 def test_play_that_fails_leaves_no_dataset(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = sys.modules["bestreply.collect"]
-    monkeypatch.setattr(module, "play", _interrupted)
+    monkeypatch.setattr(module, "play_pieces", _interrupted)
     with pytest.raises(KeyboardInterrupt):
         collect(GAME, PLAYERS, 6, 0, path=tmp_path / "a" / "data")
     with pytest.raises(KeyboardInterrupt):

@@ -4,7 +4,6 @@ Rows are Arrow tables; their columns are those of docs/files.md.
 """
 
 import dataclasses
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -183,10 +182,21 @@ def count_labelled(arrays: dict[str, np.ndarray]) -> int:
     return int(labelled.sum())
 
 
-def to_tables(
+def episodes_of_group(manifest: Manifest, steps: int) -> int:
+    """Return the number of episodes of a row group.
+
+    Args:
+        manifest: the dataset's manifest.
+        steps: steps of the padded episodes.
+    """
+    per_episode = max(1, steps * manifest.num_players * manifest.obs_size)
+    return max(1, CHUNK_VALUES // per_episode)
+
+
+def to_table(
     arrays: dict[str, np.ndarray], manifest: Manifest, first_episode: int
-) -> Iterator[pa.Table]:
-    """Yield the rows of episodes, several whole episodes at a time.
+) -> pa.Table:
+    """Return the rows of episodes.
 
     Args:
         arrays: the arrays that `check_arrays` returned.
@@ -194,19 +204,8 @@ def to_tables(
         first_episode: number of the first episode.
 
     Returns:
-        Tables with the columns of `schema`, in the order of episode, step, seat.
+        A table with the columns of `schema`, in the order of episode, step, seat.
     """
-    count, steps, seats = arrays["action"].shape
-    per_episode = max(1, steps * seats * manifest.obs_size)
-    chunk = max(1, CHUNK_VALUES // per_episode)
-    for start in range(0, count, chunk):
-        part = {name: x[start : start + chunk] for name, x in arrays.items()}
-        yield _to_table(part, manifest, first_episode + start)
-
-
-def _to_table(
-    arrays: dict[str, np.ndarray], manifest: Manifest, first_episode: int
-) -> pa.Table:
     from bestreply.types import GOAL_SOURCES, ego_order
 
     action = arrays["action"]

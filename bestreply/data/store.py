@@ -8,6 +8,7 @@ Files are written atomically. Only Parquet and JSON are read: no content of a da
 executed.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -42,7 +43,7 @@ from bestreply.data.reading import (
 )
 from bestreply.data.summary import describe, summarise
 from bestreply.data.validate import schema_problems
-from bestreply.data.writing import write_part
+from bestreply.data.writing import NewPart
 from bestreply.utils.files import locked, replacing, sha256, write_json
 from bestreply.utils.names import spec_of
 from bestreply.utils.parquet import open_parquet
@@ -248,6 +249,38 @@ class Store:
                 nothing is written.
         """
         arrays = rows.check_arrays(episodes, self.manifest)
+        count = len(arrays["length"])
+        with self.new_part(
+            count, seed=seed, command=command, seed_episode=seed_episode
+        ) as part:
+            part.add_arrays(arrays)
+            part.seconds = seconds
+
+    @contextlib.contextmanager
+    def new_part(
+        self,
+        episodes: int,
+        *,
+        seed: int | None,
+        command: str | None = None,
+        seed_episode: int = 0,
+    ) -> Iterator[NewPart]:
+        """Give a part to which episodes are added, and append it at the end.
+
+        Play that does not fit into memory is added in pieces. As `append`, this changes
+        nothing if it raises.
+
+        Args:
+            episodes: the number of episodes that will be added.
+            seed, command, seed_episode: as in `append`.
+
+        Returns:
+            A context manager that gives the part. Set its `seconds` to the duration of
+            play, if it is known.
+
+        Raises:
+            ValueError: as `append`; or another number of episodes was added.
+        """
         with locked(self.path):
             current = open_store(self.path).manifest  # other writers may append
             _refuse_difference(
@@ -256,16 +289,25 @@ class Store:
             for temporary in self.path.glob(".*.tmp"):
                 temporary.unlink()
             self.manifest = current
-            self.check_seed(seed, len(arrays["length"]), seed_episode)
+            self.check_seed(seed, episodes, seed_episode)
+            name, first = part_name(len(current.parts)), current.episodes
+            with (
+                replacing(self.path / name) as beside,
+                NewPart(beside, current, first) as part,
+            ):
+                yield part
+                part.flush()
+                if part.episodes != episodes:
+                    raise ValueError(
+                        f"episodes={episodes}: {part.episodes} were added to the part"
+                    )
+                part.close()
             facts = {
                 "seed": plain(seed),
                 "seed_episode": seed_episode,
                 "command": command,
-                "seconds": None
-                if seconds is None
-                else round(float(seconds), 3),
             }
-            self.manifest = self._append(current, arrays, facts)
+            self.manifest = self._with_part(current, name, part, facts)
 
     def check_seed(
         self, seed: int | None, episodes: int, first: int = 0
@@ -290,27 +332,27 @@ class Store:
                     "another path"
                 )
 
-    def _append(
+    def _with_part(
         self,
         manifest: Manifest,
-        arrays: dict[str, np.ndarray],
+        name: str,
+        written: NewPart,
         facts: dict[str, Any],
     ) -> Manifest:
-        name = part_name(len(manifest.parts))
-        first = manifest.episodes
-        with replacing(self.path / name) as beside:
-            count = write_part(beside, arrays, manifest, first)
+        """Return the manifest with one more part, after it is written to the folder."""
+        seconds = written.seconds
         part = Part(
             file=name,
-            rows=count,
-            steps=int(arrays["length"].sum()),
-            episodes=len(arrays["length"]),
-            first_episode=first,
+            rows=written.rows,
+            steps=written.steps,
+            episodes=written.episodes,
+            first_episode=written.first_episode,
             sha256=sha256(self.path / name),
             created=datetime.datetime.now(datetime.UTC).isoformat(
                 timespec="seconds"
             ),
-            labelled=rows.count_labelled(arrays),
+            seconds=None if seconds is None else round(float(seconds), 3),
+            labelled=written.labelled,
             **facts,
         )
         manifest = dataclasses.replace(
@@ -374,12 +416,22 @@ class Store:
                 f"columns={', '.join(unknown)}: expected names among {', '.join(fields.names)}"
             )
         kinds = pa.schema([fields.field(name) for name in names])
-        tables = [
-            table
-            for part in self._checked_parts()
-            for table in self._tables(part, names)
-        ]
-        return pa.concat_tables([kinds.empty_table(), *tables])
+        return pa.concat_tables([kinds.empty_table(), *self.tables(names)])
+
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield the rows of all parts in pieces, after a check of their files.
+
+        Args:
+            columns: names of the columns, in the order wanted.
+
+        Returns:
+            A table for each row group, in the order of the dataset.
+
+        Raises:
+            ValueError: as `episodes`.
+        """
+        for part in self._checked_parts():
+            yield from self._tables(part, columns)
 
     def summary(self) -> dict[str, Any]:
         """Return counts, returns and shares as plain data: see `bestreply.data.summary.summarise`."""

@@ -38,23 +38,11 @@ def summarise(store: "Store") -> dict[str, Any]:
         Plain data. `terminated`: share of seats and episodes in which the game ended
         for the seat; `truncated`: share of episodes that the step limit ended.
     """
-    m = store.manifest
-    table = store.table(COLUMNS)
-    rows = {name: to_numpy(table[name]) for name in COLUMNS}
-    rows["player"] = rows.pop("players")[:, 0]
-    # A play is one seat in one episode.
-    key = rows["episode"] * m.num_players + rows["seat"]
-    plays, first, play = np.unique(key, return_index=True, return_inverse=True)
-    returns = np.bincount(play, rows["reward"], len(plays))
-    over = np.bincount(play, rows["terminated"], len(plays)) > 0
-    cut = np.unique(rows["episode"][rows["truncated"]])
+    m, tally = store.manifest, _Tally(store.manifest)
+    for table in store.tables(COLUMNS):
+        tally.add({name: to_numpy(table[name]) for name in COLUMNS})
     sizes = [(store.path / part.file).stat().st_size for part in m.parts]
-    players = [
-        _player(
-            m, k, rows, rows["player"] == k, returns[rows["player"][first] == k]
-        )
-        for k in range(len(m.roster))
-    ]
+    plays = int(tally.played.sum())
     return plain(
         {
             "path": str(store.path),
@@ -70,56 +58,84 @@ def summarise(store: "Store") -> dict[str, Any]:
             "steps": m.steps,
             "transitions": m.rows,
             "rate": m.rate,
-            "terminated": _share(over.sum(), len(plays)),
-            "truncated": _share(len(cut), m.episodes),
-            "players": players,
-            "actions": _frequencies(rows["action"], m.actions),
-            "goals": _labels(rows["goal"], rows["goal_source"], m.goals),
+            "terminated": _share(tally.over.sum(), plays),
+            "truncated": _share(tally.cut.sum(), m.episodes),
+            "players": [_player(tally, k) for k in range(len(m.roster))],
+            "actions": _frequencies(tally.actions.sum(0), m.actions),
+            "goals": _labels(tally.labels, m.goals),
         }
     )
 
 
-def _player(
-    m: Manifest,
-    index: int,
-    rows: dict[str, np.ndarray],
-    own: np.ndarray,
-    returns: np.ndarray,
-) -> dict[str, Any]:
+class _Tally:
+    """Counts over rows. A play is one seat in one episode: episode * N + seat."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        from bestreply.types import GOAL_SOURCES
+
+        self.manifest = manifest
+        self.seats = manifest.num_players
+        plays, players = manifest.episodes * self.seats, len(manifest.roster)
+        self.returns = np.zeros(plays)
+        self.over = np.zeros(plays, bool)
+        self.played = np.zeros(plays, bool)
+        self.player = np.zeros(plays, np.int32)
+        self.cut = np.zeros(manifest.episodes, bool)
+        self.by_seat = np.zeros((players, self.seats), np.int64)
+        self.actions = np.zeros((players, manifest.num_actions), np.int64)
+        shape = len(GOAL_SOURCES), len(manifest.goals) + 1
+        self.labels = np.zeros(shape, np.int64)  # by source; "-" comes first
+
+    def add(self, rows: dict[str, np.ndarray]) -> None:
+        player, seat = rows["players"][:, 0], rows["seat"].astype(np.int64)
+        play = rows["episode"] * self.seats + seat
+        np.add.at(self.returns, play, rows["reward"].astype(np.float64))
+        self.over[play[rows["terminated"]]] = True
+        self.played[play] = True
+        self.player[play] = player
+        self.cut[rows["episode"][rows["truncated"]]] = True
+        _count(self.by_seat, player, seat)
+        _count(self.actions, player, rows["action"])
+        _count(self.labels, rows["goal_source"], rows["goal"] + 1)
+
+
+def _count(table: np.ndarray, row: np.ndarray, column: np.ndarray) -> None:
+    """Add the number of times that each place occurs to a table."""
+    place = row.astype(np.int64) * table.shape[1] + column
+    counts = np.bincount(place, minlength=table.size)
+    table += counts.reshape(table.shape)
+
+
+def _player(tally: _Tally, index: int) -> dict[str, Any]:
     """Return a player's counts from its own rows and the returns of its plays."""
-    seats = np.bincount(rows["seat"][own], minlength=m.num_players)
+    m = tally.manifest
+    returns = tally.returns[tally.played & (tally.player == index)]
+    seats = tally.by_seat[index]
     return {
         "name": m.roster[index]["name"],
         "version": m.roster[index]["version"],
         "episodes": len(returns),
         "mean_return": returns.mean() if len(returns) else None,
-        "transitions": own.sum(),
+        "transitions": seats.sum(),
         "transitions_by_seat": seats.tolist(),
-        "actions": _frequencies(rows["action"][own], m.actions),
+        "actions": _frequencies(tally.actions[index], m.actions),
     }
 
 
-def _frequencies(actions: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
-    counts = np.bincount(actions, minlength=len(names))
-    return {
-        name: _share(counts[a], len(actions)) for a, name in enumerate(names)
-    }
+def _frequencies(counts: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
+    total = int(counts.sum())
+    return {name: _share(counts[a], total) for a, name in enumerate(names)}
 
 
 def _labels(
-    goal: np.ndarray, source: np.ndarray, goals: tuple[str, ...]
+    counts: np.ndarray, goals: tuple[str, ...]
 ) -> dict[str, dict[str, int]]:
     """Return the number of transitions by goal source and label ("-": none)."""
     from bestreply.types import GOAL_SOURCES
 
-    size = len(goals) + 1
-    index = source.astype(np.int64) * size + goal + 1
-    counts = np.bincount(index, minlength=len(GOAL_SOURCES) * size)
     return {
         name: dict(zip(("-", *goals), row, strict=True))
-        for name, row in zip(
-            GOAL_SOURCES, counts.reshape(-1, size).tolist(), strict=True
-        )
+        for name, row in zip(GOAL_SOURCES, counts.tolist(), strict=True)
     }
 
 

@@ -30,6 +30,9 @@ from bestreply.utils.untrusted import check_regular
 
 __all__ = ["Problem", "schema_problems", "validate"]
 
+CHECKED_ROWS = 1 << 19
+"""Rows of whole episodes that are checked at once, to bound the memory used."""
+
 
 def validate(path: str | os.PathLike) -> list[Problem]:
     """Return all errors of a dataset; an invalid dataset never raises.
@@ -79,24 +82,69 @@ def _check_part(
             what = f"SHA-256={digits[:12]}...: expected {part.sha256[:12]}..., as in the manifest"
             report.add(Problem("checksum", part.file, what, RESTORE))
         with open_parquet(path, TEXTS) as file:
-            tables = _digest_file(file, part, manifest, report)
+            _check_file(file, part, manifest, report)
     except (OSError, ValueError) as error:
         what = f"it cannot be read as Parquet ({error})"
         report.add(Problem("unreadable", part.file, what, RESTORE))
-        return
-    if tables:
-        rows = {
-            name: np.concatenate([table[name] for table in tables])
-            for name in tables[0]
-        }
-        span = part.first_episode, part.episodes
-        check_rows(rows, manifest, *span, report, part.file, part.steps)
 
 
-def _digest_file(
+def _check_file(
     file: CheckedFile, part: Part, manifest: Manifest, report: Report
-) -> list[dict[str, np.ndarray]]:
-    """Return a digest of each row group; none if the columns cannot be read as rows."""
+) -> None:
+    """Check the rows of a part, about `CHECKED_ROWS` of whole episodes at a time."""
+    waiting, limit = [], CHECKED_ROWS
+    episode, row, steps = part.first_episode, 0, 0
+    end = episode + part.episodes
+    for digest_of_group in _digests(file, part, manifest, report):
+        if digest_of_group is None:
+            return
+        waiting.append(digest_of_group)
+        if sum(len(group["episode"]) for group in waiting) < limit:
+            continue
+        waiting = [_joined(waiting)]
+        cut = _whole_episodes(waiting[0], episode, end)
+        if not cut:
+            limit *= 2
+            continue
+        whole, rest = (
+            {name: column[span] for name, column in waiting[0].items()}
+            for span in (slice(cut), slice(cut, None))
+        )
+        following = int(rest["episode"][0])
+        span = episode, following - episode
+        steps += check_rows(whole, manifest, *span, report, part.file, row)
+        waiting, episode, row = [rest], following, row + cut
+    if not waiting:
+        return
+    span = episode, end - episode
+    steps += check_rows(
+        _joined(waiting), manifest, *span, report, part.file, row
+    )
+    if steps != part.steps:
+        what = f"{steps} joint steps: expected {part.steps}, as in the manifest"
+        report.add(Problem("counts", part.file, what, RESTORE))
+
+
+def _joined(digests: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {
+        name: np.concatenate([columns[name] for columns in digests])
+        for name in digests[0]
+    }
+
+
+def _whole_episodes(rows: dict[str, np.ndarray], first: int, end: int) -> int:
+    """Return the number of rows before the last episode; 0 if rows are not in order."""
+    episode = rows["episode"]
+    ordered = bool((np.diff(episode) >= 0).all())
+    if not ordered or episode[0] < first or episode[-1] >= end:
+        return 0
+    return int(np.searchsorted(episode, episode[-1]))
+
+
+def _digests(
+    file: CheckedFile, part: Part, manifest: Manifest, report: Report
+) -> Iterator[dict[str, np.ndarray] | None]:
+    """Yield a digest of each row group; None where columns cannot be read as rows."""
     count = file.metadata.num_rows
     if count != part.rows:
         what = f"{count} rows: expected {part.rows}, as in the manifest"
@@ -104,21 +152,22 @@ def _digest_file(
     problems = list(schema_problems(file.schema_arrow, manifest, part.file))
     report.add(*problems)
     if any(problem.kind != "extra_column" for problem in problems):
-        return []
-    digests = []
+        yield None
+        return
     names = schema(manifest).names
     for first, table in read_groups(file, manifest, part.file, names):
         nulls = list(_null_problems(table, part.file, first))
         report.add(*nulls)
         if nulls:
-            return []
+            yield None
+            return
         try:
-            digests.append(digest(conform(table, manifest, first)))
+            yield digest(conform(table, manifest, first))
         except RowError as error:
             where = f"{part.file}, row {error.row}"
             report.add(Problem("cast", where, error.what, LOGGER))
-            return []
-    return digests
+            yield None
+            return
 
 
 def schema_problems(

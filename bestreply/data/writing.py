@@ -1,8 +1,7 @@
 """Write the rows of a part of a dataset as Parquet, each one checked before."""
 
-import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,45 +12,110 @@ from bestreply.data.manifest import Manifest
 from bestreply.data.problem import Report
 from bestreply.data.row_checks import check_rows, digest
 
+if TYPE_CHECKING:
+    from bestreply.types import Episodes
 
-def write_part(
-    path: Path,
-    arrays: dict[str, np.ndarray],
-    manifest: Manifest,
-    first_episode: int,
-) -> int:
-    """Write the rows of a part, whole episodes in each row group.
 
-    Args:
-        path: the file to write.
-        arrays: arrays of the episodes by name, as `rows.check_arrays` returns them.
-        manifest: the dataset's manifest.
-        first_episode: number of the first episode.
+class NewPart:
+    """A part that is being written, whole episodes in each row group.
 
-    Returns:
-        The number of rows.
-
-    Raises:
-        ValueError: a row is invalid.
+    Row groups do not depend on how many episodes are added at once.
     """
-    count = 0
-    with contextlib.ExitStack() as stack:
-        writer = None
-        for table in rows.to_tables(arrays, manifest, first_episode):
-            _refuse_problems(table, manifest, first_episode)
-            if writer is None:
-                encoding: Any = _dictionary_columns(table)
-                writer = stack.enter_context(
-                    pq.ParquetWriter(
-                        path,
-                        table.schema,
-                        compression="zstd",
-                        use_dictionary=encoding,
-                    )
-                )
-            writer.write_table(table, row_group_size=len(table))
-            count += len(table)
-    return count
+
+    def __init__(
+        self, path: Path, manifest: Manifest, first_episode: int
+    ) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.first_episode = first_episode
+        self.episodes = self.steps = self.rows = self.labelled = 0
+        self.seconds: float | None = None  # duration of play, if it is known
+        self._pending: list[dict[str, np.ndarray]] = []
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> "NewPart":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the file."""
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+
+    def add(self, episodes: "Episodes") -> None:
+        """Write episodes behind those that were added before.
+
+        Args:
+            episodes: the episodes, in any number of steps up to `max_steps`.
+
+        Raises:
+            ValueError: for other shapes, or an invalid row.
+        """
+        self.add_arrays(rows.check_arrays(episodes, self.manifest))
+
+    def add_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Write episodes as `rows.check_arrays` returns them.
+
+        Args:
+            arrays: arrays of the episodes by name.
+
+        Raises:
+            ValueError: for an invalid row.
+        """
+        steps = arrays["action"].shape[1]
+        if self._pending and self._pending[0]["action"].shape[1] != steps:
+            self.flush()
+        self._pending.append(arrays)
+        size = rows.episodes_of_group(self.manifest, steps)
+        waiting = sum(len(part["length"]) for part in self._pending)
+        if waiting >= size:
+            whole = self._joined()
+            last = waiting - waiting % size
+            for start in range(0, last, size):
+                self._write(_span(whole, start, start + size))
+            self._pending = [_span(whole, last, waiting)]
+
+    def flush(self) -> None:
+        """Write the episodes that wait for a full row group."""
+        whole = self._joined()
+        if whole and len(whole["length"]):
+            self._write(whole)
+        self._pending = []
+
+    def _joined(self) -> dict[str, np.ndarray]:
+        if len(self._pending) < 2:
+            return self._pending[0] if self._pending else {}
+        return {
+            name: np.concatenate([part[name] for part in self._pending])
+            for name in self._pending[0]
+        }
+
+    def _write(self, arrays: dict[str, np.ndarray]) -> None:
+        first = self.first_episode + self.episodes
+        table = rows.to_table(arrays, self.manifest, first)
+        _refuse_problems(table, self.manifest, self.first_episode)
+        if self._writer is None:
+            encoding: Any = _dictionary_columns(table)
+            self._writer = pq.ParquetWriter(
+                self.path,
+                table.schema,
+                compression="zstd",
+                use_dictionary=encoding,
+            )
+        self._writer.write_table(table, row_group_size=len(table))
+        self.rows += len(table)
+        self.steps += int(arrays["length"].sum())
+        self.episodes += len(arrays["length"])
+        self.labelled += rows.count_labelled(arrays)
+
+
+def _span(
+    arrays: dict[str, np.ndarray], start: int, end: int
+) -> dict[str, np.ndarray]:
+    return {name: x[start:end] for name, x in arrays.items()}
 
 
 def _refuse_problems(

@@ -1,11 +1,13 @@
 """Datasets on disk: episodes are read as they were written, and writes are atomic."""
 
 import dataclasses
+import itertools
 import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,7 +25,7 @@ from made_episodes import (
     roster,
 )
 
-from bestreply.data import rows, store
+from bestreply.data import row_checks, rows, store
 from bestreply.data.store import create_store, open_store
 from bestreply.data.validate import validate
 from bestreply.games import GAMES, make_game
@@ -89,7 +91,9 @@ def test_observations_that_the_type_does_not_hold_are_refused(
     wrong = np.asarray(episodes.obs, np.float32)
     wrong[0, 0, 0] = 0.5
     episodes = dataclasses.replace(episodes, obs=wrong)
-    with pytest.raises(ValueError, match=r"0.5 at .*expected values that uint8"):
+    with pytest.raises(
+        ValueError, match=r"0.5 at .*expected values that uint8"
+    ):
         create_store(tmp_path, game, roster()).append(episodes, seed=0)
 
 
@@ -105,6 +109,76 @@ def test_a_dataset_of_floats_serves_a_game_that_has_another_type_now(
     again = create_store(tmp_path, game, roster(), append=True)
     again.append(random_episodes(game, 2, 0), seed=0)
     assert open_store(tmp_path).episodes().obs.dtype == np.float32
+
+
+# -- parts that are written and read in pieces ---
+
+
+def test_a_part_does_not_depend_on_how_its_episodes_are_added(
+    tmp_path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "CHUNK_VALUES", 5 * 4 * 3 * 2)  # 5 episodes
+    episodes = random_episodes(toy, 23, 0)
+    whole = create_store(tmp_path / "whole", toy, roster())
+    whole.append(episodes, seed=0, seconds=1.5)
+    pieces = create_store(tmp_path / "pieces", toy, roster())
+    with pieces.new_part(23, seed=0) as part:
+        for begin, end in itertools.pairwise((0, 1, 4, 17, 23)):
+            part.add(jax.tree.map(lambda x, b=begin, e=end: x[b:e], episodes))
+        part.seconds = 1.5
+    one, other = whole.manifest.parts[0], pieces.manifest.parts[0]
+    assert dataclasses.replace(one, created=other.created) == other
+    assert whole.fingerprint == pieces.fingerprint
+    with pq.ParquetFile(pieces.path / other.file) as file:
+        groups = file.metadata.num_row_groups
+    assert groups == 5
+
+
+def test_a_part_with_another_number_of_episodes_is_not_appended(
+    tmp_path: Path, toy: Toy
+) -> None:
+    written = create_store(tmp_path, toy, roster())
+    with (
+        pytest.raises(ValueError, match="episodes=5: 3 were added"),
+        written.new_part(5, seed=0) as part,
+    ):
+        part.add(random_episodes(toy, 3, 0))
+    assert [p.name for p in tmp_path.glob("*.parquet")] == []
+    assert open_store(tmp_path).manifest.parts == ()
+
+
+def test_a_part_is_validated_in_pieces_with_the_same_result(
+    tmp_path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "CHUNK_VALUES", 1)  # an episode in a row group
+    written = create_store(tmp_path, toy, roster())
+    written.append(random_episodes(toy, 40, 0), seed=0)
+    checked = []
+
+    def check_rows(found: dict[str, np.ndarray], *rest: Any) -> int:
+        checked.append(len(found["episode"]))
+        return row_checks.check_rows(found, *rest)
+
+    module = sys.modules["bestreply.data.validate"]
+    monkeypatch.setattr(module, "check_rows", check_rows)
+    monkeypatch.setattr(module, "CHECKED_ROWS", 50)
+    assert validate(tmp_path) == []
+    assert len(checked) > 3 and sum(checked) == written.manifest.rows
+    path = tmp_path / "part-00000.parquet"
+    table = pq.read_table(path)
+    reward = table["reward"].to_numpy().copy()
+    reward[200] = np.inf
+    place = table.schema.get_field_index("reward")
+    column = pa.array(reward, pa.float32())
+    pq.write_table(
+        table.set_column(place, table.schema.field(place), column),
+        path,
+        row_group_size=30,
+    )
+    in_pieces = list(map(str, validate(tmp_path)))
+    monkeypatch.setattr(module, "CHECKED_ROWS", 1 << 19)
+    assert in_pieces == list(map(str, validate(tmp_path)))
+    assert any("row 200" in problem for problem in in_pieces)
 
 
 # -- round trips ---------------------------------------------------------------------------------------------
