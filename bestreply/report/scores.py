@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,22 @@ from bestreply.report.run_files import (
     read_references,
     read_scores,
 )
-from bestreply.report.texts import Texts, load_texts, with_error
+from bestreply.report.texts import (
+    Texts,
+    decimals_of,
+    load_texts,
+    ties,
+    with_error,
+)
 from bestreply.scores.references import Reference
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
+ROLE = " | "
+"""Between the role of the measured player and its opponents, in names of games whose
+roles differ."""
 OWN_METHODS = ("agent", "bestreply")
 
 
@@ -64,10 +74,15 @@ class Difference:
     low: float | None
     high: float | None
     paired: bool
+    equal: bool = False
+    """The units of both are the same, and so are all their returns."""
 
     @property
     def verdict(self) -> str:
-        """ "better", "worse", "unclear" (the interval contains 0) or "unknown"."""
+        """ "better", "worse", "unclear" (the interval contains 0), "tie" (no difference
+        anywhere) or "unknown"."""
+        if self.equal:
+            return "tie"
         if self.low is None or self.high is None:
             return "unknown"
         if self.low > 0:
@@ -85,6 +100,12 @@ class ScoreTable:
     cells: dict[tuple[str, str], ScoreCell]
     references: Mapping[str, Reference] = field(default_factory=dict)
     """By opponent set."""
+
+    @cached_property
+    def decimals(self) -> int:
+        """Decimal places of all returns of the table."""
+        solved = [self.references[o].best for o in self.solved]
+        return decimals_of(*(c.mean for c in self.cells.values()), *solved)
 
     @property
     def solved(self) -> list[str]:
@@ -122,32 +143,38 @@ class ScoreTable:
             opponents: opponent set.
 
         Returns:
-            One method, or several with exactly the same mean.
+            One method, or several whose means are equal as written: a tie.
         """
-        means = {
-            m: self.cells[m, opponents].mean
-            for m in self.methods
-            if (m, opponents) in self.cells
-        }
-        return {m for m, mean in means.items() if mean == max(means.values())}
+        return set(self._leaders(opponents, self.methods))
 
-    def best_other(self, opponents: str) -> str | None:
-        """Return the best method other than the run's own.
+    def best_others(self, opponents: str) -> list[str]:
+        """Return the best methods other than the run's own.
 
         Args:
             opponents: opponent set.
 
         Returns:
-            The method with the highest mean; None without another method.
+            The method with the highest mean, and those whose mean is equal as written;
+            none without another method.
         """
-        others = [
-            m
-            for m in self.methods
-            if m != self.own and (m, opponents) in self.cells
+        others = [m for m in self.methods if m != self.own]
+        return self._leaders(opponents, others)
+
+    def _leaders(self, opponents: str, methods: list[str]) -> list[str]:
+        means = {
+            m: self.cells[m, opponents].mean
+            for m in methods
+            if (m, opponents) in self.cells
+        }
+        ranked = sorted(means, key=lambda m: -means[m])
+        return [
+            m for m in ranked if ties(means[m], means[ranked[0]], self.decimals)
         ]
-        return max(
-            others, key=lambda m: self.cells[m, opponents].mean, default=None
-        )
+
+    @property
+    def has_ties(self) -> bool:
+        """Whether several methods share the highest mean against an opponent set."""
+        return any(len(self.best(o)) > 1 for o in self.opponents)
 
     @property
     def units(self) -> set[str]:
@@ -204,6 +231,8 @@ def compare_cells(a: ScoreCell, b: ScoreCell) -> Difference:
         Mean of `a` minus mean of `b`.
     """
     mean = a.mean - b.mean
+    if a.values == b.values:
+        return Difference(0.0, 0.0, 0.0, True, equal=True)
     if a.values.keys() == b.values.keys() and len(a.values) > 1:
         differences = np.array([a.values[k] - b.values[k] for k in a.values])
         count = len(differences)
@@ -259,11 +288,14 @@ def _t95(degrees: float) -> float:
 # -- text and terminal -----------------------------------------------------------
 
 
-def cell_text(cell: ScoreCell | None, mixed: bool = False) -> str:
+def cell_text(
+    cell: ScoreCell | None, decimals: int = 2, mixed: bool = False
+) -> str:
     """Write ``2.71 ± 0.03``.
 
     Args:
         cell: the cell, if there is one.
+        decimals: decimal places.
         mixed: mark errors over episodes with a star, since other cells have
             errors over seeds.
 
@@ -273,7 +305,7 @@ def cell_text(cell: ScoreCell | None, mixed: bool = False) -> str:
     if cell is None:
         return "–"
     star = "*" if mixed and cell.unit == "episodes" else ""
-    return with_error(cell.mean, cell.error) + star
+    return with_error(cell.mean, cell.error, decimals) + star
 
 
 def table_note(table: ScoreTable, texts: Texts) -> str:
@@ -342,7 +374,7 @@ def best_reply_row(
             continue
         kind = texts(f"kind_{reference.kind.replace(' ', '_')}")
         error = reference.best_stderr or None
-        text = value or with_error(reference.best, error)
+        text = value or with_error(reference.best, error, table.decimals)
         row.append(text + texts("reason", reason=kind))
     return row
 
@@ -366,14 +398,34 @@ def reference_notes(table: ScoreTable, texts: Texts) -> list[str]:
             notes.append(texts(f"note_{kind}"))
     if any(reference.random_from == "measured" for reference in known):
         notes.append(texts("note_measured"))
+    missing: dict[tuple[str, str], list[str]] = {}
     for against in table.opponents:
         reference = table.references.get(against)
         if reference is not None and reference.missing:
-            key, reason = f"missing_{reference.missing}", ""
-            if reference.reason:
-                reason = texts("reason", reason=reference.reason)
-            notes.append(texts(key, opponents=against, reason=reason))
+            key = reference.missing, reference.reason
+            missing.setdefault(key, []).append(against)
+    for (why, details), sets in missing.items():
+        reason = texts("reason", reason=details) if details else ""
+        listed = texts("list_gap").join(sets)
+        notes.append(texts(f"missing_{why}", opponents=listed, reason=reason))
     return notes
+
+
+def role_note(table: ScoreTable, texts: Texts) -> str:
+    """Explain names of opponent sets such as ``adversary | 3 lazy``.
+
+    Args:
+        table: the table.
+        texts: language.
+
+    Returns:
+        A sentence; empty without such names.
+    """
+    named = [name for name in table.opponents if ROLE in name]
+    if len(named) < len(table.opponents):
+        return ""
+    role, _, others = named[0].partition(ROLE)
+    return texts("note_roles", name=named[0], role=role, opponents=others)
 
 
 def method_notes(methods: Iterable[str], texts: Texts) -> list[str]:
@@ -425,8 +477,10 @@ def terminal_table(run_dir: Path, lang: str = "en") -> "Group":
     parts: list[Any] = [_terminal_returns(table, run_dir.name, texts)]
     if table.solved:
         parts += [_terminal_ratios(table, what, texts) for what in RATIOS]
-    notes = method_notes(table.methods, texts) + reference_notes(table, texts)
-    parts += [Text(note) for note in notes]
+    ties_note = texts("note_ties") if table.has_ties else ""
+    notes = [ties_note, role_note(table, texts)]
+    notes += method_notes(table.methods, texts) + reference_notes(table, texts)
+    parts += [Text(note) for note in notes if note]
     if broken and references.reason:
         parts.append(
             Text(
@@ -446,7 +500,8 @@ def _terminal_returns(table: ScoreTable, name: str, texts: Texts) -> "Table":
     for method in table.methods:
         row = [Text(method, style="bold" if method == table.own else "")]
         for against in table.opponents:
-            text = cell_text(table.cells.get((method, against)), mixed)
+            cell = table.cells.get((method, against))
+            text = cell_text(cell, table.decimals, mixed)
             is_best = method in table.best(against)
             row.append(Text(text, style="bold" if is_best else ""))
         grid.add_row(*row)

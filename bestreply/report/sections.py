@@ -36,11 +36,20 @@ from bestreply.report.scores import (
     method_notes,
     ratio_text,
     reference_notes,
+    role_note,
     score_table,
     table_note,
 )
 from bestreply.report.svg import share_bar
-from bestreply.report.texts import Texts, duration, fixed, moment, show
+from bestreply.report.texts import (
+    Texts,
+    decimals_of,
+    duration,
+    fixed,
+    moment,
+    show,
+    ties,
+)
 
 MAX_PANELS = 60  # learning curves on one page
 MAX_STAGES = 8  # of environment steps, marked in learning curves
@@ -156,7 +165,7 @@ def findings(table: ScoreTable, texts: Texts) -> tuple[str, list[Finding]]:
     counts = Counter(finding.verdict for finding in comparisons)
     parts = [
         texts(f"count_{verdict}", count=counts[verdict])
-        for verdict in ("better", "unclear", "worse", "unknown")
+        for verdict in ("better", "tie", "unclear", "worse", "unknown")
         if counts[verdict]
     ]
     if not parts:
@@ -169,21 +178,25 @@ def findings(table: ScoreTable, texts: Texts) -> tuple[str, list[Finding]]:
 
 
 def _finding(table: ScoreTable, against: str, texts: Texts) -> Finding:
-    own, rival = table.cells[table.own, against], table.best_other(against)
-    text = texts("finding", opponents=against, mean=cell_text(own))
-    if rival is None:
+    own, rivals = table.cells[table.own, against], table.best_others(against)
+    mean, decimals = cell_text(own, table.decimals), table.decimals
+    text = texts("finding", opponents=against, mean=mean)
+    if not rivals:
         return Finding("alone", text + texts("finding_alone"))
-    other = table.cells[rival, against]
+    other = table.cells[rivals[0], against]
     difference = compare_cells(own, other)
-    text += texts(
-        f"finding_{difference.verdict}",
-        rival=rival,
-        mean=cell_text(other),
-        difference=fixed(difference.mean, sign=True),
-        low=fixed(difference.low, sign=True),
-        high=fixed(difference.high, sign=True),
-    )
-    return Finding(difference.verdict, text)
+    parts = difference.mean, difference.low, difference.high
+    verdict = difference.verdict
+    if verdict != "unknown" and all(ties(x, 0.0, decimals) for x in parts):
+        verdict = "tie"
+    rival = texts("list_gap").join(rivals)
+    if len(rivals) > 1:
+        rival = texts("tied", names=rival)
+    written = [fixed(part, decimals, sign=True) for part in parts]
+    names = dict(zip(("difference", "low", "high"), written, strict=True))
+    mean = cell_text(other, decimals)
+    text += texts(f"finding_{verdict}", rival=rival, mean=mean, **names)
+    return Finding(verdict, text)
 
 
 # -- scores ----------------------------------------------------------------------
@@ -230,10 +243,18 @@ def scores_section(
         "findings": comparisons,
         "table": _returns_table(table, texts),
         "note": table_note(table, texts),
+        "bold": texts("note_ties" if table.has_ties else "note_bold"),
         "one_seed": table.units == {"episodes"},
         "pictures": [_dots(table, o, texts) for o in table.opponents],
         "ratios": _ratios(table, texts) if table.solved else [],
-        "method_notes": method_notes(table.methods, texts),
+        "method_notes": [
+            note
+            for note in (
+                role_note(table, texts),
+                *method_notes(table.methods, texts),
+            )
+            if note
+        ],
         "reference_notes": reference_notes(table, texts),
     }
 
@@ -249,7 +270,8 @@ def _returns_table(table: ScoreTable, texts: Texts) -> TextTable:
     for r, method in enumerate(table.methods):
         row = [method]
         for c, against in enumerate(table.opponents):
-            row.append(cell_text(table.cells.get((method, against)), mixed))
+            cell = table.cells.get((method, against))
+            row.append(cell_text(cell, table.decimals, mixed))
             if method in table.best(against):
                 bold.add((r, c + 1))
         rows.append(row)
@@ -267,9 +289,9 @@ def _dots(table: ScoreTable, against: str, texts: Texts) -> tuple[str, Markup]:
         if cell is None:
             continue
         style = "own" if method == table.own else "other"
-        row = Row(method, fixed(cell.mean), style)
+        row = Row(method, fixed(cell.mean, table.decimals), style)
         intervals.append(Interval(row, cell.mean, cell.interval(), style))
-        values.append(f"{method} {cell_text(cell)}")
+        values.append(f"{method} {cell_text(cell, table.decimals)}")
     listed = ", ".join(values)
     label = texts("dots_label", opponents=against, values=listed)
     own = table.cells.get((table.own, against))
@@ -511,11 +533,16 @@ def entries_of(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
 def _plain(
     entries: list[dict[str, Any]], keys: tuple[str, ...], texts: Texts
 ) -> TextTable:
+    of_return = [number(e.get(k)) for e in entries for k in ("rmse", "bias")]
+    unit = decimals_of(*of_return)
+    decimals_by_key = {"count": 0} | dict.fromkeys(
+        ("rmse", "bias"), 3 if unit == 2 else unit
+    )
     rows = []
     for entry in entries:
         row = [str(entry.get(keys[0], "?"))]
         for key in keys[1:]:
-            decimals = 0 if key == "count" else 3
+            decimals = decimals_by_key.get(key, 3)
             value = number(entry.get(key))
             row.append(fixed(value, decimals, sign=key == "bias"))
         rows.append(row)

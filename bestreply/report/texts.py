@@ -1,6 +1,7 @@
 """Texts of one language, and how numbers are written."""
 
 import json
+import math
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -94,12 +95,30 @@ def show(value: float | None, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
+def decimals_of(*values: float | None) -> int:
+    """Return the decimals with which values of one unit are written side by side.
+
+    Args:
+        values: the values; None and NaN are skipped.
+
+    Returns:
+        2 where the largest size is from 0.1 to 10,000, so many that it has three digits
+        where it is smaller, 0 up to a million, and fewer than 0 beyond.
+    """
+    sizes = [abs(v) for v in values if v is not None and math.isfinite(v)]
+    largest = max(sizes, default=0.0)
+    if largest == 0 or 0.095 <= largest < 1e4:
+        return 2
+    return 0 if 1e4 <= largest < 1e6 else 2 - math.floor(math.log10(largest))
+
+
 def fixed(value: float | None, decimals: int = 2, sign: bool = False) -> str:
     """Write a number with fixed decimals and a true minus sign.
 
     Args:
         value: the number; None and NaN give a dash.
-        decimals: decimal places.
+        decimals: decimal places, of `decimals_of`. With fewer than 0, or more than 6,
+            the notation is scientific, to the same place.
         sign: write + before positive numbers.
 
     Returns:
@@ -107,10 +126,33 @@ def fixed(value: float | None, decimals: int = 2, sign: bool = False) -> str:
     """
     if value is None or value != value:
         return "–"
+    if not 0 <= decimals <= 6:
+        return _scientific(value, decimals, "+" if sign else "")
     text = f"{value:{'+' if sign else ''},.{decimals}f}"
     if not float(text.replace(",", "")):
         text = text.lstrip("+-")
     return text.replace("-", "−")
+
+
+def _scientific(value: float, decimals: int, sign: str) -> str:
+    """Write ``2.71e−7`` down to the place 10 ** -decimals; less is 0."""
+    digits = math.floor(math.log10(abs(value))) + decimals if value else -1
+    if digits < 0:
+        return "0"
+    text = f"{value:{sign}.{digits}e}"
+    mantissa, _, power = text.partition("e")
+    return f"{mantissa}e{int(power)}".replace("-", "−")
+
+
+def ties(one: float | None, two: float | None, decimals: int = 2) -> bool:
+    """Return whether two numbers are equal as written.
+
+    Args:
+        one: a number.
+        two: another one.
+        decimals: decimal places.
+    """
+    return fixed(one, decimals) == fixed(two, decimals)
 
 
 def with_error(
