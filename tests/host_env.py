@@ -5,7 +5,7 @@ import signal
 
 import numpy as np
 
-from bestreply.games.host import EnvStep, HostEnv
+from bestreply.games.host_env import EnvStep, HostEnv
 
 ACTIONS = ("LEFT", "STAY", "RIGHT", "JUMP")
 

@@ -1,11 +1,13 @@
 """Games by name."""
 
 import dataclasses
+import inspect
 from typing import Any, cast
 
 from bestreply.games.base import Game
 from bestreply.games.description import Description
-from bestreply.games.host import Factory, HostEnv, host_game
+from bestreply.games.host import Factory, host_game
+from bestreply.games.host_env import HostEnv
 from bestreply.utils.importing import import_attribute
 from bestreply.utils.names import Names, import_path, register, spec_of
 from bestreply.utils.spec import Spec, parse_spec, tuples
@@ -15,13 +17,26 @@ GAMES = {
     "stag_hunt": "bestreply.games.stag_hunt:StagHunt",
     "snowdrift": "bestreply.games.snowdrift:Snowdrift",
     "matrix": "bestreply.games.matrix:MatrixGame",
+    "recorded": "bestreply.games.recorded:RecordedGame",
 }
 """The class of each game, ``module:Class``; imported on first use."""
 
-ADAPTED = {"openspiel": "bestreply.games.openspiel:OpenSpielGame.load"}
+ADAPTED = {
+    "openspiel": "bestreply.games.openspiel:OpenSpielGame.load",
+    "pettingzoo": "bestreply.games.pettingzoo:load",
+    "gymnasium": "bestreply.games.gymnasium:load",
+    "pgx": "bestreply.games.pgx:PgxGame.load",
+}
 """The function of each adapter, called as ``load(NAME, **settings)`` for the game
 ``PREFIX:NAME``; imported on first use. A prefix of `ADAPTERS` that is not here has no
 adapter yet."""
+
+HOSTED = {
+    "pettingzoo": "bestreply.games.pettingzoo:PettingZooEnv",
+    "gymnasium": "bestreply.games.gymnasium:GymnasiumEnv",
+}
+"""The `HostEnv` of each adapter of environments that may be handed in as objects, called
+as ``(factory, name, settings)``."""
 
 NAMES = Names(
     "game",
@@ -46,7 +61,13 @@ def list_games() -> dict[str, str]:
     games = {name: _load(name).summary for name in GAMES}
     adapted = {
         "openspiel:NAME": "a game of OpenSpiel, with simultaneous moves or "
-        "turns, e.g. openspiel:goofspiel(num_cards=4), openspiel:kuhn_poker"
+        "turns, e.g. openspiel:goofspiel(num_cards=4), openspiel:kuhn_poker",
+        "pettingzoo:NAME": "an environment of PettingZoo, "
+        "e.g. pettingzoo:mpe2.simple_tag_v3:parallel_env(max_cycles=25)",
+        "gymnasium:NAME": "an environment of Gymnasium for one agent, "
+        "e.g. gymnasium:CartPole-v1",
+        "pgx:NAME": "a game of pgx, with turns or for one player, "
+        "e.g. pgx:tic_tac_toe, pgx:connect_four",
     }
     return games | adapted | NAMES.summaries()
 
@@ -60,8 +81,8 @@ def make_game(spec: str | Spec | Game | Factory, **settings: Any) -> Game:
     Args:
         spec: the name, with or without settings: one of the library, of an adapter
             (``openspiel:``), of an installed package, or ``module:Class``. A `Game`
-            is returned as it is. Or the class of a `HostEnv`, or a function that
-            makes one.
+            is returned as it is. Or the class of a `HostEnv`, or of an environment of
+            PettingZoo or Gymnasium, or a function that makes one.
         settings: further settings; lists, as JSON gives them, become tuples.
 
     Returns:
@@ -127,12 +148,45 @@ def _named(spec: Spec) -> Game:
 
 def _of_factory(factory: Factory, settings: dict[str, Any]) -> Game:
     """Return the game of an environment's class or factory, given as an object."""
-    path = import_path(factory)
+    path, prefix = import_path(factory), _adapter_of(factory, settings)
+    if path is not None and prefix is not None:
+        return _adapted(prefix, path, settings)
     if path is not None:
         return _named(Spec(path, (), settings))
     name = str(getattr(factory, "__name__", type(factory).__name__))
-    register("game", name if name.isidentifier() else "environment", factory)
+    name = name if name.isidentifier() else "environment"
+    made = factory
+    if prefix is not None:
+        kind = import_attribute("game", HOSTED[prefix])
+
+        def made(**settings: Any) -> HostEnv:
+            return kind(factory, name, settings)
+
+    register("game", name, made)
     return _named(Spec(name, (), settings))
+
+
+def _adapter_of(factory: Factory, settings: dict[str, Any]) -> str | None:
+    """Return the prefix of the adapter for what a factory makes; None: a `HostEnv`."""
+    bases = getattr(factory, "__mro__", ())
+    known = {"ParallelEnv": "pettingzoo", "AECEnv": "pettingzoo"}
+    for base in bases:
+        if base.__name__ in known:
+            return known[base.__name__]
+        if base is Description or base.__module__.startswith("gymnasium."):
+            return None if base is Description else "gymnasium"
+    given = dict(settings)
+    for name in ("max_steps", "wait"):
+        if name not in inspect.signature(factory).parameters:
+            given.pop(name, None)
+    made: Any = factory(**given)
+    is_zoo = hasattr(made, "possible_agents")
+    prefix = "pettingzoo" if is_zoo else "gymnasium"
+    if isinstance(made, Description) or not hasattr(made, "action_space"):
+        prefix = None
+    if hasattr(made, "close"):
+        made.close()
+    return prefix
 
 
 def game_in_file(name: str, settings: dict[str, Any], trust: Trust) -> Game:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Key
 
 from bestreply.games.base import Game
-from bestreply.games.host import HostGame, LiveEnv, seeds_of
+from bestreply.games.host import HostGame, seeds_of
 from bestreply.simulation.env_workers import Course, EnvWorkers, can_be_sent
 from bestreply.types import Array, TimeStep
 
@@ -149,7 +149,7 @@ class LiveBatch:
             can_help: other processes may take over.
         """
         self.game, self.size, self.can_help = game, size, can_help
-        self.envs = [LiveEnv(game) for _ in range(size)]
+        self.envs = [game.live() for _ in range(size)]
         self.course = Course(np.zeros(size, np.uint32))
         self.workers: EnvWorkers | None = None
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bestreply.games.host import HostGame, LiveEnv
+from bestreply.games.host import HostGame
 from bestreply.types import TimeStep
 from bestreply.utils.spec import Spec
 
@@ -89,7 +89,7 @@ class ServedEnvs:
         game = json.loads(told)
         self.game = make_game(Spec(game["name"], (), game["settings"]))
         assert isinstance(self.game, HostGame)
-        self.envs = [LiveEnv(self.game) for _ in range(game["count"])]
+        self.envs = [self.game.live() for _ in range(game["count"])]
         self.shapes = EnvShapes.of(self.game)
         self.arrays = self.shapes.empty(len(self.envs))
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int, Key, UInt32
 
-from bestreply.games.host import HostGame, LiveEnv, seeds_of
+from bestreply.games.host import HostGame, seeds_of
 from bestreply.simulation.env_worker import EnvShapes, ServedEnvs
 from bestreply.types import Array, TimeStep
 from bestreply.utils.console import warn
@@ -214,7 +214,7 @@ class EnvWorkers:
     def _fail(self, rows: slice, text: str) -> None:
         """Raise the exception of a process's environment, with its own traceback."""
         told = json.loads(text)
-        env, row = LiveEnv(self.game), rows.start + told["row"]
+        env, row = self.game.live(), rows.start + told["row"]
         env.reset(int(self.course.seeds[row]))
         for actions, live in self.course.steps:
             if live[row]:

@@ -6,7 +6,6 @@ import pytest
 
 from bestreply import make_game
 from bestreply.games import check_game
-from bestreply.games.host import LiveEnv
 from bestreply.games.registry import spec_of_game
 from bestreply.games.seats import own_actions
 from tests.host_env import Chase
@@ -60,7 +59,7 @@ def test_what_is_no_environment_gets_a_sentence(spec, sentence):
     ],
 )
 def test_what_an_environment_returns_is_checked(fault, sentence):
-    env = LiveEnv(make_game(NAME, fault=fault))
+    env = make_game(NAME, fault=fault).live()
     with pytest.raises(ValueError, match=sentence):
         env.reset(0)
         env.step(np.ones(3, int))
@@ -68,7 +67,7 @@ def test_what_an_environment_returns_is_checked(fault, sentence):
 
 def test_observations_are_padded_and_tell_their_seat():
     game = make_game(NAME)
-    env = LiveEnv(game)
+    env = game.live()
     shown = env.reset(5)
     np.testing.assert_array_equal(game.seat_in(shown.obs), [0, 1, 2])
     np.testing.assert_array_equal(
@@ -79,7 +78,7 @@ def test_observations_are_padded_and_tell_their_seat():
 
 
 def test_a_seat_truncated_alone_keeps_its_last_observation_and_is_not_terminated():
-    env = LiveEnv(make_game(NAME, tired=1))
+    env = make_game(NAME, tired=1).live()
     before = env.reset(2)
     after = env.step(np.array([2, 2, 0]))
     assert not after.present[2] and not after.terminated[2]
@@ -95,7 +94,7 @@ def test_an_older_state_is_reached_again():
     first, shown = game.reset(key)
     states, rng = [first], np.random.default_rng(0)
     for _ in range(3):
-        state, shown = game.step(states[-1], rng.integers(0, 3, 3), key)
+        state, _ = game.step(states[-1], rng.integers(0, 3, 3), key)
         states.append(state)
     again, _ = game.step(states[1], states[2].taken[-1], key)
     np.testing.assert_array_equal(again.shown.obs, states[2].shown.obs)
