@@ -91,8 +91,9 @@ class Call:
                 x = np.asarray(x)
                 return x.reshape((size, *x.shape[len(lead) :]))
 
-            inputs = jax.tree.map(flat, (obs, legal, taken))
-            answer, memory = self._answers(*inputs)
+            obs, legal, taken = jax.tree.map(flat, (obs, legal, taken))
+            # JAX's arrays are read-only; some libraries warn of such masks.
+            answer, memory = self._answers(obs, np.array(legal), taken)
             return jax.tree.map(
                 lambda x: x.reshape((*lead, *x.shape[1:])), (answer, memory)
             )
