@@ -9,6 +9,7 @@ import contextlib
 import difflib
 import importlib.metadata
 import inspect
+import re
 import sys
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,9 +18,13 @@ from typing import Any, Generic, TypeVar
 
 from bestreply.utils.importing import import_attribute, note_foreign
 from bestreply.utils.spec import Spec, nested, parse_spec, specs_of
-from bestreply.utils.trust import ADAPTERS, Trust
+from bestreply.utils.trust import ADAPTERS, Trust, module_of
 
 T = TypeVar("T")
+FACTORIES = ("parallel_env", "env", "raw_env")
+"""Functions that make an environment, as modules of PettingZoo name theirs."""
+ENVIRONMENT_ID = re.compile(r"[\w.]+:[\w./-]*-v\d+")
+"""``module:NAME-v0``: an environment that Gymnasium knows once the module is imported."""
 GROUPS = {
     kind: f"bestreply.{kind}s"
     for kind in ("game", "player", "method", "planner", "network")
@@ -270,11 +275,13 @@ class Names(Generic[T]):
         for part in parts:
             trust.check(self.kind, part.name)
         for part in parts:
-            is_module = ":" in part.name and not part.name.startswith(
-                tuple(f"{prefix}:" for prefix in ADAPTERS)
-            )
-            if is_module:
+            prefix, colon, rest = part.name.partition(":")
+            if not colon:
+                continue
+            if prefix not in ADAPTERS:
                 self._check_declared(part, trust)
+            elif ":" in rest and module_of(part.name) is not None:
+                self._check_environment(part, rest, trust)
 
     def _check_declared(self, spec: Spec, trust: Trust) -> None:
         thing = import_attribute(self.kind, spec.name)
@@ -296,6 +303,31 @@ class Names(Generic[T]):
         if "." in spec.name.partition(":")[2] or not trust.allows(module):
             raise self._refusal(spec, f"it is defined in {module!r}")
 
+    def _check_environment(self, spec: Spec, name: str, trust: Trust) -> None:
+        """Check what an adapter would import and call for a file.
+
+        It must be a class with `reset` and `step`, or a function that is called as the
+        environments' packages call theirs, or is annotated with such a class.
+        """
+        if ENVIRONMENT_ID.fullmatch(name):
+            return  # the module registers it
+        thing, attribute = (
+            import_attribute(self.kind, name),
+            name.partition(":")[2],
+        )
+        made = thing if isinstance(thing, type) else _result_of(thing)
+        if not _is_environment(made) and attribute not in FACTORIES:
+            raise self._refusal(
+                spec,
+                f"it is {_described(thing)}; a file may name the class of an "
+                f"environment, a function {', '.join(FACTORIES)}, or one that is "
+                "annotated with the class that it returns",
+            )
+        module = str(getattr(thing, "__module__", ""))
+        known = module.startswith("pettingzoo.") or trust.allows(module)
+        if "." in attribute or not known:
+            raise self._refusal(spec, f"it is defined in {module!r}")
+
     def _fits(self, kind: type) -> bool:
         return self.function or issubclass(kind, self.base)
 
@@ -303,10 +335,7 @@ class Names(Generic[T]):
         return isinstance(made, self.base)
 
     def _returns_one(self, thing: Any) -> bool:
-        try:
-            result = typing.get_type_hints(thing).get("return")
-        except (TypeError, NameError, AttributeError):
-            return False
+        result = _result_of(thing)
         return isinstance(result, type) and issubclass(result, self.base)
 
     def _refusal(self, spec: Spec, reason: str) -> ValueError:
@@ -316,6 +345,19 @@ class Names(Generic[T]):
         return ValueError(
             f"{self.kind}={str(spec)!r:.200}: expected {wanted}; {reason}"
         )
+
+
+def _result_of(function: Any) -> Any:
+    try:
+        return typing.get_type_hints(function).get("return")
+    except (TypeError, NameError, AttributeError):
+        return None
+
+
+def _is_environment(kind: Any) -> bool:
+    return isinstance(kind, type) and all(
+        callable(getattr(kind, method, None)) for method in ("reset", "step")
+    )
 
 
 def vet_all(

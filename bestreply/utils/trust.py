@@ -16,6 +16,10 @@ ADAPTERS = ("openspiel", "pettingzoo", "jaxmarl", "jumanji", "pgx", "gymnasium")
 """Prefixes of the games of other libraries; none of them names a module."""
 ALLOW_VARIABLE = "BESTREPLY_ALLOW_IMPORT"
 """Environment variable: modules, with commas between, that names in files may import."""
+KNOWN_ENVIRONMENT = re.compile(
+    r"pettingzoo:(mpe2|pettingzoo\.[a-z]+)\.[a-z_]+_v\d+:(parallel_env|env)"
+)
+"""Environments of the packages pettingzoo and mpe2 themselves: files may name them."""
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 """The full name of a module, or of an attribute."""
 
@@ -100,8 +104,11 @@ def module_of(name: str) -> str | None:
             ``pettingzoo:pkg.env:parallel_env``.
 
     Returns:
-        ``pkg.games``, ``pkg.env``; None for a name that imports no such module.
+        ``pkg.games``, ``pkg.env``; None for a name that imports no such module, or one
+        of `KNOWN_ENVIRONMENT`.
     """
+    if KNOWN_ENVIRONMENT.fullmatch(name):
+        return None
     prefix, colon, rest = name.partition(":")
     if colon and prefix in ADAPTERS:
         prefix, colon, rest = rest.partition(":")

@@ -1,0 +1,374 @@
+"""Environments of PettingZoo, Parallel and AEC.
+
+``make_game("pettingzoo:mpe2.simple_tag_v3:parallel_env(max_cycles=25)")`` imports a
+module and calls its attribute; ``pettingzoo:classic/tictactoe-v3(max_steps=9)`` is a name
+of PettingZoo's registry. The mapping:
+
+- Settings are those of the environment, and two more: `max_steps`, the step limit, by
+  default the environment's own `max_cycles`, and `wait`.
+- Seats are `possible_agents` in their order. Agents with equal spaces and equal names
+  but for trailing digits have one role.
+- Observations keep their type, are padded to one shape, and marked with their seat
+  where roles or actions differ. Actions with several parts are combined.
+- Legal actions are the ``action_mask`` in the observation or in the info.
+- In an AEC environment that is not parallelizable, a step is the turn of one agent.
+  The others have one legal action, the last one, "wait"; so has an agent of a parallel
+  environment whose mask is empty, where one has at the first step or with `wait=True`.
+- An agent that terminates leaves with the observation and reward of that step. One that
+  is truncated alone leaves and keeps a next value.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+
+from bestreply.games.environments import (
+    Make,
+    draws_pictures,
+    made,
+    maker,
+    picture,
+    step_limit,
+    takes,
+    version_of,
+)
+from bestreply.games.gymnasium_spaces import MASK, Actions, Observations
+from bestreply.games.host import HostGame, host_game
+from bestreply.games.host_env import HostEnv
+from bestreply.games.pettingzoo_turns import TurnEnv
+from bestreply.games.seats import common_shape, marked_shape, padded
+from bestreply.games.spaces import WAIT, common_dtype
+from bestreply.types import TimeStep
+
+PREFIX = "pettingzoo"
+
+
+def load(name: str, **settings: Any) -> HostGame:
+    """Return a game by the name of its environment.
+
+    Args:
+        name: ``module:attr``, or a name of the registry such as ``classic/rps-v2``.
+        settings: those of the environment, `max_steps` and `wait`.
+
+    Returns:
+        The game.
+
+    Raises:
+        ValueError: there is no such name or setting, a space cannot be played, or no
+            step limit is known.
+        ImportError: PettingZoo is not installed.
+    """
+    _import_pettingzoo()
+    full = f"{PREFIX}:{name}"
+    make = _maker(name, full)
+
+    def factory(**settings: Any) -> HostEnv:
+        return PettingZooEnv(make, full, settings)
+
+    return host_game(full, factory, settings)
+
+
+def _import_pettingzoo() -> Any:
+    try:
+        import pettingzoo
+    except ImportError as error:
+        raise ImportError(
+            "environments of PettingZoo need the package pettingzoo: "
+            'pip install "bestreply[pettingzoo]"'
+        ) from error
+    return pettingzoo
+
+
+def _maker(name: str, full: str) -> Make:
+    """Return the function that makes an environment of a name."""
+    if ":" in name:
+        return maker(name, full)
+    zoo = _import_pettingzoo()
+    for kind, registry in (
+        ("parallel", zoo.parallel_registry),
+        ("aec", zoo.aec_registry),
+    ):
+        if name in registry:
+            return lambda **settings: zoo.make(kind, name, **settings)
+    raise ValueError(
+        f"game={full!r}: expected module:attr, such as "
+        "mpe2.simple_tag_v3:parallel_env, or one of "
+        f"{', '.join(sorted({*zoo.parallel_registry, *zoo.aec_registry}))}"
+    )
+
+
+# -- what agents are -------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Agents:
+    """The agents of an environment: names, spaces, roles."""
+
+    names: tuple[Any, ...]
+    observations: tuple[Observations, ...]
+    actions: tuple[Actions, ...]
+
+    @classmethod
+    def of(cls, env: Any, full: str) -> "_Agents":
+        names = tuple(getattr(env, "possible_agents", None) or ())
+        if not names:
+            raise ValueError(
+                f"game={full!r}: expected an environment with possible_agents; "
+                f"{type(env).__name__} has none"
+            )
+        observations = tuple(
+            Observations.of(env.observation_space(a), f" of {a} in {full}")
+            for a in names
+        )
+        actions = tuple(
+            Actions.of(env.action_space(a), f" of {a} in {full}") for a in names
+        )
+        return cls(names, observations, actions)
+
+    def roles(self) -> tuple[str, ...]:
+        """Return a role for each; agents of one role have equal spaces and stems."""
+        stems = [_stem(name) for name in self.names]
+        kinds = [
+            (stem, o.shape, o.dtype, a.names)
+            for stem, o, a in zip(
+                stems, self.observations, self.actions, strict=True
+            )
+        ]
+        roles: dict[Any, str] = {}
+        for kind in kinds:
+            same = [known for known in roles if known[0] == kind[0]]
+            if kind not in roles:
+                roles[kind] = f"{kind[0]} {len(same) + 1}" if same else kind[0]
+        return tuple(roles[kind] for kind in kinds)
+
+
+def _stem(name: Any) -> str:
+    """Return an agent's name without trailing digits."""
+    return re.sub(r"[\W_]*\d+$", "", str(name)) or "player"
+
+
+class PettingZooEnv(HostEnv):
+    """An environment of PettingZoo, stepped in place."""
+
+    def __init__(
+        self, make: Make, full: str, settings: Mapping[str, Any]
+    ) -> None:
+        """Make the environment and read what it declares.
+
+        Args:
+            make: makes it of its settings.
+            full: name of the game, for errors.
+            settings: its settings, `max_steps` and `wait`.
+        """
+        self.full, self.make = full, make
+        self.given = dict(settings)
+        wait = self.given.pop("wait", None)
+        limit = self.given.pop("max_steps", None)
+        if limit is not None and takes(make, "max_steps"):
+            self.given["max_steps"] = limit
+        self.env = self._made()
+        self.agents = agents = _Agents.of(self.env, full)
+        self.seat = {name: seat for seat, name in enumerate(agents.names)}
+        self.turns = isinstance(self.env, TurnEnv)
+        self.num_players = len(agents.names)
+        self.max_steps = step_limit(limit, self.env, make, full)
+        self.wait = self.turns or (
+            self._has_empty_mask() if wait is None else bool(wait)
+        )
+        self._declare()
+        self.drawn: PettingZooEnv | None = None
+        self.taken: list[np.ndarray] = []
+        self.seed = 0
+        self.version = version_of(full)
+
+    def _made(self) -> Any:
+        """Return a new environment with the interface of `ParallelEnv`."""
+        env = made(self.make, self.given, self.full, "max_steps or wait")
+        return _parallel(env, self.full)
+
+    def _has_empty_mask(self) -> bool:
+        """Return whether an agent has no legal action at the first step."""
+        obs, infos = self.env.reset(seed=0)
+        masks = [self._mask(name, obs, infos) for name in self.env.agents]
+        return any(mask is not None and not mask.any() for mask in masks)
+
+    def _declare(self) -> None:
+        """Set the attributes of a `HostEnv` from the agents' spaces."""
+        agents, n = self.agents, self.num_players
+        counts = [len(a.names) for a in agents.actions]
+        names = max((a.names for a in agents.actions), key=len)
+        if any(a.names != names[: len(a.names)] for a in agents.actions):
+            names = tuple(map(str, range(len(names))))
+        self.counts, self.null = counts, len(names)
+        self.action_names = (*names, WAIT) if self.wait else names
+        if not self.wait:
+            self.seat_actions = tuple(counts)
+        elif len(set(counts)) > 1:
+            # all seats have the last action; masks forbid those between
+            self.seat_actions = (len(names) + 1,) * n
+        self.roles = agents.roles()
+        shapes = [o.shape for o in agents.observations]
+        self.seat_shapes = tuple(shapes)
+        self.obs_dtype = common_dtype([o.dtype for o in agents.observations])
+        shape = common_shape(shapes)
+        whole = np.stack([padded(o.binary, shape) for o in agents.observations])
+        self.binary = whole.all(0)
+        if not self.alike:
+            marks = np.ones(marked_shape(shape, n), bool)
+            marks[..., : shape[-1]] = self.binary
+            self.binary = marks
+
+    # -- play ------------------------------------------------------------------
+
+    def reset(self, seed: int) -> TimeStep:
+        obs, infos = self.env.reset(seed=int(seed))
+        self.seed, self.taken = int(seed), []
+        n = self.num_players
+        present = np.zeros(n, bool)
+        present[[self.seat[name] for name in self.env.agents]] = True
+        return TimeStep(
+            obs=self._read(obs),
+            legal=self._legal(obs, infos),
+            reward=np.zeros(n, np.float32),
+            terminated=np.zeros(n, bool),
+            truncated=np.array(False),
+            present=present,
+        )
+
+    def step(self, actions: Int32[np.ndarray, " N"]) -> TimeStep:
+        self.taken.append(actions)
+        before = list(self.env.agents)
+        obs, rewards, ended, cut, infos = self.env.step(
+            {name: self._value(name, actions) for name in before}
+        )
+        self._refuse_new(before)
+        n, after = self.num_players, set(self.env.agents)
+        reward, terminated = np.zeros(n), np.zeros(n, bool)
+        present, alone = np.zeros(n, bool), np.zeros(n, bool)
+        for name in before:
+            seat = self.seat[name]
+            reward[seat] = rewards.get(name, 0)
+            alone[seat] = cut.get(name, False) and not ended.get(name, False)
+            terminated[seat] = ended.get(name, False) or (
+                name not in after and not alone[seat]
+            )
+            present[seat] = name in after and not alone[seat]
+        playing = [self.seat[name] for name in before]
+        every = bool(alone[playing].any() and not present.any())
+        present[playing] |= terminated[playing] | every
+        return TimeStep(
+            obs=self._read(obs),
+            legal=self._legal(obs, infos),
+            reward=reward,
+            terminated=terminated,
+            truncated=np.array(every),
+            present=present,
+        )
+
+    def _value(self, name: Any, actions: np.ndarray) -> Any:
+        """Return what an agent does; of one that waits anything, which is ignored."""
+        seat = self.seat[name]
+        action = int(actions[seat])
+        values = self.agents.actions[seat].values
+        return values[action] if 0 <= action < len(values) else values[0]
+
+    def _refuse_new(self, before: list[Any]) -> None:
+        for name in self.env.agents:
+            if name not in before:
+                raise ValueError(
+                    f"agent={name!r} joins at step {len(self.taken)}: expected agents "
+                    f"that are there from the first step in {self.full}"
+                )
+
+    def _read(self, obs: Mapping[Any, Any]) -> list[np.ndarray | None]:
+        readers = zip(self.agents.names, self.agents.observations, strict=True)
+        return [
+            None if obs.get(name) is None else reader.read(obs[name])
+            for name, reader in readers
+        ]
+
+    def _mask(
+        self, name: Any, obs: Mapping[Any, Any], infos: Mapping[Any, Any]
+    ) -> np.ndarray | None:
+        """Return the legal actions of an agent; None: all."""
+        if self.agents.observations[self.seat[name]].masked:
+            return np.asarray(obs[name][MASK], bool).reshape(-1)
+        mask = (infos.get(name) or {}).get(MASK)
+        return None if mask is None else np.asarray(mask, bool).reshape(-1)
+
+    def _legal(
+        self, obs: Mapping[Any, Any], infos: Mapping[Any, Any]
+    ) -> np.ndarray:
+        legal = np.zeros((self.num_players, len(self.action_names)), bool)
+        for name in self.env.agents:
+            seat = self.seat[name]
+            count = self.counts[seat]
+            if self.turns and name != self.env.turn:
+                mask: Any = False
+            else:
+                mask = self._mask(name, obs, infos)
+                mask = True if mask is None else mask
+            legal[seat, :count] = mask
+            if self.wait and not legal[seat].any():
+                legal[seat, self.null] = True
+            if not legal[seat].any():
+                raise ValueError(
+                    f"{MASK} of {name!r} at step {len(self.taken)}: expected a legal "
+                    f"action; for agents that sometimes do not move, "
+                    f"{self.full}(wait=True)"
+                )
+        return legal
+
+    # -- pictures ----------------------------------------------------------------
+
+    def render(self) -> np.ndarray | None:
+        """Return a picture, drawn by a second environment that replays the episode."""
+        if self.given.get("render_mode") == "rgb_array":
+            return picture(self.env.render())
+        if not draws_pictures(self.env, self.given):
+            return None
+        if self.drawn is None:
+            given = self.given | {"render_mode": "rgb_array"}
+            limits = {"max_steps": self.max_steps, "wait": self.wait}
+            self.drawn = PettingZooEnv(self.make, self.full, given | limits)
+        drawn = self.drawn
+        same = drawn.seed == self.seed and drawn.taken
+        if not same or not _begins(drawn.taken, self.taken):
+            drawn.reset(self.seed)
+        for actions in self.taken[len(drawn.taken) :]:
+            drawn.step(actions)
+        return picture(drawn.env.render())
+
+    def close(self) -> None:
+        self.env.close()
+        if self.drawn is not None:
+            self.drawn.close()
+
+
+def _begins(first: list[np.ndarray], whole: list[np.ndarray]) -> bool:
+    """Return whether one list of joint actions is the start of another."""
+    return len(first) <= len(whole) and all(
+        np.array_equal(a, b) for a, b in zip(first, whole, strict=False)
+    )
+
+
+def _parallel(env: Any, full: str) -> Any:
+    """Return an environment with the interface of `ParallelEnv`."""
+    if hasattr(env, "agent_iter"):
+        if (env.metadata or {}).get("is_parallelizable", False):
+            from pettingzoo.utils.conversions import aec_to_parallel
+
+            return aec_to_parallel(env)
+        return TurnEnv(env)
+    if not hasattr(env, "possible_agents") or not callable(
+        getattr(env, "step", None)
+    ):
+        raise ValueError(
+            f"game={full!r}: expected a ParallelEnv or AECEnv of PettingZoo; it is "
+            f"a {type(env).__name__}"
+        )
+    return env
