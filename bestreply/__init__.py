@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from bestreply.players import list_players as list_players
     from bestreply.players import make_player as make_player
     from bestreply.players.check import check_player as check_player
+    from bestreply.players.function import player as player
+    from bestreply.players.onnx import from_onnx as from_onnx
+    from bestreply.players.openspiel import from_openspiel as from_openspiel
+    from bestreply.players.sb3 import from_sb3 as from_sb3
+    from bestreply.players.torch import from_torch as from_torch
     from bestreply.report import write_report as write_report
     from bestreply.run import list_methods as list_methods
     from bestreply.run import load_run as load_run
@@ -36,6 +41,10 @@ _WHERE = {
     "check_player": "players.check",
     "collect": "collect",
     "evaluate": "evaluate",
+    "from_onnx": "players.onnx",
+    "from_openspiel": "players.openspiel",
+    "from_sb3": "players.sb3",
+    "from_torch": "players.torch",
     "list_games": "games",
     "list_methods": "run",
     "list_players": "players",
@@ -43,6 +52,7 @@ _WHERE = {
     "make_game": "games",
     "make_player": "players",
     "open_store": "data.store",
+    "player": "players.function",
     "preset": "config",
     "register": "utils.names",
     "train": "train",
@@ -58,6 +68,10 @@ __all__ = [
     "collect",
     "evaluate",
     "exact",
+    "from_onnx",
+    "from_openspiel",
+    "from_sb3",
+    "from_torch",
     "list_games",
     "list_methods",
     "list_players",
@@ -65,6 +79,7 @@ __all__ = [
     "make_game",
     "make_player",
     "open_store",
+    "player",
     "preset",
     "register",
     "train",
