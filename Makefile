@@ -5,11 +5,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_ADAPTERS := $(VENV)/.ready-adapters
 UV := $(BIN)/uv --quiet --no-progress
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 PYTEST_ARGS ?=
 
-.PHONY: setup demo test test-slow lint docs lock clean
+.PHONY: setup setup-adapters demo test test-slow lint docs lock clean
 
 setup: $(READY)
 
@@ -25,6 +26,14 @@ $(READY): pyproject.toml requirements.lock
 	@$(UV) pip install --python $(BIN)/python --no-deps --editable . 2>/dev/null || $(PIP) install --no-deps --editable .
 	@touch $(READY)
 
+setup-adapters: $(READY_ADAPTERS)
+
+# What the slow tests need beside that: the larger of the libraries that adapters are for.
+$(READY_ADAPTERS): $(READY) requirements-adapters.lock
+	@echo "Adding the libraries of all adapters to $(VENV)"
+	@$(UV) pip install --python $(BIN)/python --compile-bytecode -r requirements-adapters.lock 2>/dev/null || $(PIP) install -r requirements-adapters.lock
+	@touch $(READY_ADAPTERS)
+
 demo: setup
 	@$(BIN)/bestreply run --preset demo
 
@@ -32,7 +41,7 @@ test: setup
 	@$(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
 
 # pytest's status 5 says that no test is marked slow.
-test-slow: setup
+test-slow: setup-adapters
 	@$(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS) || test $$? -eq 5
 
 lint: setup
@@ -44,10 +53,12 @@ docs: setup
 	@$(BIN)/sphinx-build -W -q docs docs/_build
 	@echo docs/_build/index.html
 
-# Pins every dependency for all supported Pythons. Holds no address.
+# Pins every dependency for all supported Pythons; the second file, of all adapters, agrees with the first. Holds no address.
+COMPILE := $(UV) pip compile --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
+	--extra openspiel --extra pettingzoo --extra gymnasium --extra jumanji --extra dev --extra docs
 lock: setup
-	@$(UV) pip compile --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
-		--extra openspiel --extra dev --extra docs pyproject.toml -o requirements.lock
+	@$(COMPILE) --extra jaxmarl --extra pgx --extra minari --extra frames --extra onnx pyproject.toml -o requirements-adapters.lock
+	@$(COMPILE) -c requirements-adapters.lock pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf $(VENV) .cache docs/_build
