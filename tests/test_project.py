@@ -97,24 +97,41 @@ def test_no_tracked_file_names_a_place_on_a_machine_or_a_package_index():
     assert not found
 
 
-def test_the_lock_pins_every_dependency_and_holds_no_address():
-    lines = (ROOT / "requirements.lock").read_text("utf-8").splitlines()
+SET_UP = ("openspiel", "pettingzoo", "gymnasium", "jumanji", "dev", "docs")
+ADAPTERS = (*SET_UP, "jaxmarl", "pgx", "minari", "frames", "onnx")
+
+
+@pytest.mark.parametrize(
+    "lock, groups",
+    [
+        ("requirements.lock", SET_UP),
+        ("requirements-adapters.lock", ADAPTERS),
+    ],
+)
+def test_the_lock_pins_every_dependency_and_holds_no_address(lock, groups):
+    lines = (ROOT / lock).read_text("utf-8").splitlines()
     assert all(
         re.fullmatch(r"[a-z0-9-]+==[\w.]+( ; .+)?", line) for line in lines
     )
     locked = {line.split("==")[0] for line in lines}
     extras = PROJECT["optional-dependencies"]
-    wanted = (
-        PROJECT["dependencies"]
-        + extras["dev"]
-        + extras["docs"]
-        + extras["openspiel"]
-    )
+    wanted = [
+        *PROJECT["dependencies"],
+        *(name for group in groups for name in extras[group]),
+    ]
     names = {
         re.split(r"[\[<>=!~]", dependency)[0].lower().replace("_", "-")
         for dependency in wanted
     }
     assert names <= locked
+
+
+def test_both_locks_agree():
+    both = [
+        set((ROOT / name).read_text("utf-8").splitlines())
+        for name in ("requirements.lock", "requirements-adapters.lock")
+    ]
+    assert both[0] <= both[1]
 
 
 # -- dependencies and imports --------------------------------------------------------------------------------------------------
@@ -129,8 +146,16 @@ def test_what_the_library_imports_is_declared():
         "tensorboardX": "tensorboardx",
         "pyspiel": "open_spiel",
         "PIL": "pillow",
+        "stable_baselines3": "stable-baselines3",
+        "torch": "stable-baselines3",
     }
-    optional = {"open_spiel", "ray", "wandb"}
+    outside = PROJECT["optional-dependencies"].items()
+    optional = {
+        re.split(r"[\[<>=!~]", d)[0].lower()
+        for group, wanted in outside
+        for d in wanted
+        if group not in ("dev", "docs", "bench")
+    }
     found = (
         set().union(*map(imports, CODE))
         - set(sys.stdlib_module_names)
