@@ -33,8 +33,8 @@ from bestreply.games.gymnasium_spaces import MASK, Actions, Observations
 from bestreply.games.host import HostGame, host_game
 from bestreply.games.host_env import HostEnv
 from bestreply.types import TimeStep
+from bestreply.utils.environment_names import ENVIRONMENT_ID
 from bestreply.utils.importing import import_attribute
-from bestreply.utils.names import ENVIRONMENT_ID
 
 PREFIX = "gymnasium"
 

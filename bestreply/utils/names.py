@@ -9,22 +9,18 @@ import contextlib
 import difflib
 import importlib.metadata
 import inspect
-import re
 import sys
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Generic, TypeVar
 
+from bestreply.utils.environment_names import result_of, wrong_environment
 from bestreply.utils.importing import import_attribute, note_foreign
 from bestreply.utils.spec import Spec, nested, parse_spec, specs_of
 from bestreply.utils.trust import ADAPTERS, Trust, module_of
 
 T = TypeVar("T")
-FACTORIES = ("parallel_env", "env", "raw_env")
-"""Functions that make an environment, as modules of PettingZoo name theirs."""
-ENVIRONMENT_ID = re.compile(r"[\w.]+:[\w./-]*-v\d+")
-"""``module:NAME-v0``: an environment that Gymnasium knows once the module is imported."""
 GROUPS = {
     kind: f"bestreply.{kind}s"
     for kind in ("game", "player", "method", "planner", "network")
@@ -280,8 +276,12 @@ class Names(Generic[T]):
                 continue
             if prefix not in ADAPTERS:
                 self._check_declared(part, trust)
+            elif rest.startswith("bestreply"):
+                self._check_exported(part, rest, trust)
             elif ":" in rest and module_of(part.name) is not None:
-                self._check_environment(part, rest, trust)
+                reason = wrong_environment(rest, trust)
+                if reason is not None:
+                    raise self._refusal(part, reason)
 
     def _check_declared(self, spec: Spec, trust: Trust) -> None:
         thing = import_attribute(self.kind, spec.name)
@@ -303,30 +303,12 @@ class Names(Generic[T]):
         if "." in spec.name.partition(":")[2] or not trust.allows(module):
             raise self._refusal(spec, f"it is defined in {module!r}")
 
-    def _check_environment(self, spec: Spec, name: str, trust: Trust) -> None:
-        """Check what an adapter would import and call for a file.
-
-        It must be a class with `reset` and `step`, or a function that is called as the
-        environments' packages call theirs, or is annotated with such a class.
-        """
-        if ENVIRONMENT_ID.fullmatch(name):
-            return  # the module registers it
-        thing, attribute = (
-            import_attribute(self.kind, name),
-            name.partition(":")[2],
-        )
-        made = thing if isinstance(thing, type) else _result_of(thing)
-        if not _is_environment(made) and attribute not in FACTORIES:
-            raise self._refusal(
-                spec,
-                f"it is {_described(thing)}; a file may name the class of an "
-                f"environment, a function {', '.join(FACTORIES)}, or one that is "
-                "annotated with the class that it returns",
-            )
-        module = str(getattr(thing, "__module__", ""))
-        known = module.startswith("pettingzoo.") or trust.allows(module)
-        if "." in attribute or not known:
-            raise self._refusal(spec, f"it is defined in {module!r}")
+    def _check_exported(self, spec: Spec, name: str, trust: Trust) -> None:
+        """Check a game of the library that comes back as an environment."""
+        game = spec.settings.get("game")
+        if name != "bestreply:parallel_env" or not isinstance(game, str):
+            raise self._refusal(spec, "a file names it without a game")
+        self.vet(parse_spec(game), trust)
 
     def _fits(self, kind: type) -> bool:
         return self.function or issubclass(kind, self.base)
@@ -335,7 +317,7 @@ class Names(Generic[T]):
         return isinstance(made, self.base)
 
     def _returns_one(self, thing: Any) -> bool:
-        result = _result_of(thing)
+        result = result_of(thing)
         return isinstance(result, type) and issubclass(result, self.base)
 
     def _refusal(self, spec: Spec, reason: str) -> ValueError:
@@ -345,19 +327,6 @@ class Names(Generic[T]):
         return ValueError(
             f"{self.kind}={str(spec)!r:.200}: expected {wanted}; {reason}"
         )
-
-
-def _result_of(function: Any) -> Any:
-    try:
-        return typing.get_type_hints(function).get("return")
-    except (TypeError, NameError, AttributeError):
-        return None
-
-
-def _is_environment(kind: Any) -> bool:
-    return isinstance(kind, type) and all(
-        callable(getattr(kind, method, None)) for method in ("reset", "step")
-    )
 
 
 def vet_all(

@@ -18,8 +18,9 @@ ALLOW_VARIABLE = "BESTREPLY_ALLOW_IMPORT"
 """Environment variable: modules, with commas between, that names in files may import."""
 KNOWN_ENVIRONMENT = re.compile(
     r"pettingzoo:(mpe2|pettingzoo\.[a-z]+)\.[a-z_]+_v\d+:(parallel_env|env)"
+    r"|pettingzoo:bestreply:parallel_env"
 )
-"""Environments of the packages pettingzoo and mpe2 themselves: files may name them."""
+"""Environments of the packages pettingzoo, mpe2 and bestreply: files may name them."""
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 """The full name of a module, or of an attribute."""
 

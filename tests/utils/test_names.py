@@ -124,6 +124,7 @@ def test_prefixes_of_adapters_never_name_modules(tmp_path, monkeypatch):
     for prefix in ADAPTERS:
         with pytest.raises(ValueError, match=r"player='.*expected one of"):
             br.make_player(f"{prefix}:Last", br.make_game("matrix"))
+    monkeypatch.undo()  # the packages of these names may be imported
     for prefix in set(ADAPTERS) - {"openspiel"}:
         with pytest.raises((ValueError, ImportError), match=prefix):
             br.make_game(f"{prefix}:no_such_game_there")
