@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from bestreply.collect import collect as collect
     from bestreply.config import RunConfig as RunConfig
     from bestreply.config import preset as preset
+    from bestreply.data.arrays import store_from_arrays as store_from_arrays
+    from bestreply.data.frames import store_from_frame as store_from_frame
     from bestreply.data.store import open_store as open_store
     from bestreply.data.validate import validate as validate
     from bestreply.evaluate import evaluate as evaluate
     from bestreply.games import list_games as list_games
     from bestreply.games import make_game as make_game
     from bestreply.games.check import check_game as check_game
+    from bestreply.games.host_env import EnvStep as EnvStep
+    from bestreply.games.host_env import HostEnv as HostEnv
+    from bestreply.games.pettingzoo_out import parallel_env as parallel_env
     from bestreply.players import list_players as list_players
     from bestreply.players import make_player as make_player
     from bestreply.players.check import check_player as check_player
@@ -35,6 +40,8 @@ if TYPE_CHECKING:
     from bestreply.utils.names import register as register
 
 _WHERE = {
+    "EnvStep": "games.host_env",
+    "HostEnv": "games.host_env",
     "RunConfig": "config",
     "Scores": "evaluate",
     "check_game": "games.check",
@@ -52,15 +59,20 @@ _WHERE = {
     "make_game": "games",
     "make_player": "players",
     "open_store": "data.store",
+    "parallel_env": "games.pettingzoo_out",
     "player": "players.function",
     "preset": "config",
     "register": "utils.names",
+    "store_from_arrays": "data.arrays",
+    "store_from_frame": "data.frames",
     "train": "train",
     "validate": "data.validate",
     "write_report": "report",
 }
 
 __all__ = [
+    "EnvStep",
+    "HostEnv",
     "RunConfig",
     "Scores",
     "check_game",
@@ -79,9 +91,12 @@ __all__ = [
     "make_game",
     "make_player",
     "open_store",
+    "parallel_env",
     "player",
     "preset",
     "register",
+    "store_from_arrays",
+    "store_from_frame",
     "train",
     "validate",
     "write_report",

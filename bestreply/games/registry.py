@@ -26,6 +26,7 @@ ADAPTED = {
     "pettingzoo": "bestreply.games.pettingzoo:load",
     "gymnasium": "bestreply.games.gymnasium:load",
     "pgx": "bestreply.games.pgx:PgxGame.load",
+    "jumanji": "bestreply.games.jumanji:JumanjiGame.load",
 }
 """The function of each adapter, called as ``load(NAME, **settings)`` for the game
 ``PREFIX:NAME``; imported on first use. A prefix of `ADAPTERS` that is not here has no
@@ -68,6 +69,8 @@ def list_games() -> dict[str, str]:
         "e.g. gymnasium:CartPole-v1",
         "pgx:NAME": "a game of pgx, with turns or for one player, "
         "e.g. pgx:tic_tac_toe, pgx:connect_four",
+        "jumanji:NAME": "an environment of Jumanji, for several agents or one, "
+        "e.g. jumanji:LevelBasedForaging-v0(grid_size=7)",
     }
     return games | adapted | NAMES.summaries()
 

@@ -1,0 +1,374 @@
+"""Datasets from arrays of other programs."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from bestreply.data.array_axes import Axes, joined
+from bestreply.data.array_casts import (
+    as_flags,
+    as_floats,
+    as_observations,
+    as_probs,
+    as_whole,
+)
+from bestreply.data.logged import (
+    Logged,
+    chunks,
+    ended,
+    flat_spans,
+    warned_ends,
+)
+from bestreply.data.store import Store, create_store
+from bestreply.types import ABSENT
+from bestreply.utils.console import fresh_path
+
+if TYPE_CHECKING:
+    from bestreply.games.base import Game
+
+UNKNOWN = "unknown"
+"""Name of a player of which nothing is known."""
+
+
+def store_from_arrays(
+    observations: Any,
+    actions: Any,
+    rewards: Any,
+    terminals: Any,
+    timeouts: Any = None,
+    *,
+    legal: Any = None,
+    probs: Any = None,
+    goals: Any = None,
+    players: Any = None,
+    next_observations: Any = None,
+    next_legal: Any = None,
+    action_names: Sequence[str] | None = None,
+    goal_names: Sequence[str] | None = None,
+    roles: Sequence[str] | None = None,
+    seat_actions: Sequence[int] | None = None,
+    max_steps: int | None = None,
+    game: "Game | None" = None,
+    path: str | os.PathLike | None = None,
+) -> Store:
+    """Write logged play as a dataset, from arrays of N seats in one of two layouts.
+
+    Episodes along an axis, [E, T, N, ...], or steps of all episodes one after the
+    other, [S, N, ...] (of one seat also [S]); `actions` decides. Each array can be a
+    dict of one array for each seat, without the axis of seats. An episode ends at the
+    first step at which each seat has a terminal or a timeout or is absent, else at the
+    end of the arrays, as by a timeout. What follows it in [E, T, ...] is padding.
+
+    Casts: whole numbers keep their value or are refused; floats are rounded to 32
+    bits; observations of uint8 and bool keep their type.
+
+    Args:
+        observations: [..., N, *obs], or [E, T + 1, N, *obs] with the observation that
+            the last step reached.
+        actions: [..., N] whole numbers from 0; -1 for a seat that is absent.
+        rewards: [..., N], or without the axis of seats: all seats have it.
+        terminals: [..., N] or [...] bool: the step ended the game for a seat, or all.
+        timeouts: as `terminals`: the step limit, or the end of the log; the game could
+            have gone on.
+        legal: [..., N, A] bool, also [E, T + 1, N, A]; by default all actions.
+        probs: [..., N] probability of the action by the policy that chose it; NaN or
+            None: unknown.
+        goals: [..., N] indices into `goal_names`; -1: unknown.
+        players: N names, for each seat one, or [E, N] names. By default "unknown".
+        next_observations: [..., N, *obs] after each step. Those after the last step
+            are read. Where none are given, the last step of an episode that a timeout
+            ended is left out, and one that a terminal ended reaches its own
+            observation again.
+        next_legal: [..., N, A], as `next_observations`.
+        action_names: by default "0", "1", ...
+        goal_names: by default "0", "1", ..., "none".
+        roles: role of each seat, where seats differ.
+        seat_actions: number of actions of each seat, its first ones, where they
+            differ.
+        max_steps: step limit; by default the longest episode.
+        game: the game; by default a recorded game of these shapes and names.
+        path: folder of the dataset; by default a new one in ``datasets/``.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        ValueError: a shape or a value does not fit; names the argument, the place and
+            the value.
+        FileExistsError: there is a dataset in `path`.
+    """
+    given = {
+        "observations": observations,
+        "actions": actions,
+        "rewards": rewards,
+        "terminals": terminals,
+        "timeouts": timeouts,
+        "legal": legal,
+        "probs": probs,
+        "goals": goals,
+        "next_observations": next_observations,
+        "next_legal": next_legal,
+    }
+    given, seats = joined(given)
+    shapes = Axes.of(given["actions"])
+    log = _logged(shapes, given, None if game is None else game.obs_dtype)
+    log, roster = _seated(log, players)
+    log = warned_ends(log)
+    if game is None:
+        game = recorded_game(
+            log,
+            action_names=action_names,
+            goal_names=goal_names,
+            roles=roles or seats.get("roles"),
+            seat_actions=seat_actions or seats.get("seat_actions"),
+            max_steps=max_steps,
+        )
+    return write_store(log, game, roster, path)
+
+
+def write_store(
+    log: Logged,
+    game: "Game",
+    roster: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike | None,
+) -> Store:
+    """Write logged play as a new dataset.
+
+    Args:
+        log: logged play with players.
+        game: its game.
+        roster: the players that `log.player` indexes.
+        path: folder of the dataset; None: a new one in ``datasets/``.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        ValueError: the play is not the game's.
+        FileExistsError: there is a dataset in `path`.
+    """
+    _check_game(log, game)
+    if path is None:
+        path = fresh_path("datasets", game.name.replace(":", "-"))
+    folder = Path(path)
+    is_new = not folder.exists()
+    store = create_store(folder, game, roster)
+    try:
+        for episodes in chunks(log, game):
+            store.append(episodes, seed=None)
+    except ValueError:
+        if not store.manifest.parts:
+            (folder / "manifest.json").unlink()
+            if is_new and not any(folder.iterdir()):
+                folder.rmdir()
+        raise
+    return store
+
+
+# -- arrays of other programs --------------------------------------------------
+
+
+def _logged(
+    axes: Axes, given: dict[str, Any], dtype: np.dtype | None
+) -> Logged:
+    """Return play from arrays with an axis of seats."""
+    action = axes.seated("actions", axes.actions)
+    over = _stops(axes, "terminals", given["terminals"])
+    timeout = _stops(axes, "timeouts", given["timeouts"])
+    obs, has_final = axes.observed(
+        "observations",
+        as_observations("observations", given["observations"], dtype),
+    )
+    start, length = _spans(axes, over | timeout)
+    following = given["next_observations"]
+    if following is not None:
+        name = "next_observations"
+        following = as_observations(name, following, obs.dtype)
+        following, _ = axes.observed(name, following, longer=False)
+    legal, next_legal = _masks(axes, given, has_final)
+    goal = _optional(axes, "goals", given["goals"], _as_goals)
+    return Logged(
+        obs=obs,
+        action=action,
+        reward=axes.seated("rewards", as_floats("rewards", given["rewards"])),
+        terminated=over,
+        timeout=timeout,
+        start=start,
+        length=length,
+        obs_start=axes.obs_start(start) if has_final else start,
+        has_final=has_final,
+        next_obs=following,
+        legal=legal,
+        next_legal=next_legal,
+        prob=_optional(axes, "probs", given["probs"], as_probs),
+        goal=goal,
+        goal_source=None if goal is None else (goal >= 0).astype(np.int8),
+    )
+
+
+def _as_goals(name: str, values: Any) -> np.ndarray:
+    return as_whole(name, values, ABSENT, None, "a goal, or -1 if unknown")
+
+
+def _optional(axes: Axes, name: str, values: Any, cast: Any) -> Any:
+    return None if values is None else axes.seated(name, cast(name, values))
+
+
+def _stops(axes: Axes, name: str, values: Any) -> Bool[np.ndarray, "S N"]:
+    if values is None:
+        return np.zeros((axes.steps, axes.seats), bool)
+    return axes.seated(name, as_flags(name, values))
+
+
+def _spans(
+    axes: Axes, stops: Bool[np.ndarray, "S N"]
+) -> tuple[Int[np.ndarray, " E"], Int[np.ndarray, " E"]]:
+    """Return first step and length of each episode."""
+    action = axes.seated("actions", axes.actions)
+    if len(axes.lead) == 1:
+        return flat_spans(stops, action)
+    episodes, steps = axes.lead
+    shape = (episodes, steps, axes.seats)
+    action, stops = action.reshape(shape), stops.reshape(shape)
+    over = ended(stops, action)
+    length = np.where(over.any(1), over.argmax(1) + 1, steps)
+    # An episode that nothing ends can be padded with absent seats.
+    acted = ((action != ABSENT).any(2)).sum(1)
+    for episode in np.flatnonzero(acted == 0)[:1]:
+        raise ValueError(
+            f"actions[{episode}]: expected an action of a seat; all are -1"
+        )
+    return np.arange(episodes) * steps, np.minimum(length, acted)
+
+
+def _masks(
+    axes: Axes, given: dict[str, Any], has_final: bool
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return legal actions at the places of the observations, and after each step."""
+    legal, following = given["legal"], given["next_legal"]
+    if following is not None:
+        following = as_flags("next_legal", following)
+        following, _ = axes.observed("next_legal", following, longer=False)
+    if legal is None:
+        return None, None
+    legal, longer = axes.observed("legal", as_flags("legal", legal))
+    if longer == has_final:
+        return legal, following
+    episodes, steps = axes.lead
+    if longer:  # masks after the last step, but no observations
+        whole = legal.reshape(episodes, steps + 1, *legal.shape[1:])
+        after = whole[:, 1:].reshape(-1, *legal.shape[1:])
+        whole = whole[:, :-1].reshape(-1, *legal.shape[1:])
+        return whole, after if following is None else following
+    whole = legal.reshape(episodes, steps, *legal.shape[1:])
+    whole = np.concatenate([whole, np.zeros_like(whole[:, :1])], 1)
+    return whole.reshape(-1, *legal.shape[1:]), following
+
+
+def _seated(log: Logged, players: Any) -> tuple[Logged, list[dict[str, Any]]]:
+    """Return play with the players of each episode, and their roster."""
+    shape = len(log.length), log.num_players
+    if isinstance(players, Mapping):
+        players = list(players.values())
+    names = np.array(UNKNOWN if players is None else players)
+    if players is not None and (
+        names.dtype.kind != "U" or names.shape not in (shape, shape[1:])
+    ):
+        raise ValueError(
+            f"players of shape {names.shape}, {names.dtype}: expected a name for "
+            f"each of {shape[1]} seats, or names [{shape[0]} episodes, {shape[1]}]"
+        )
+    if players is not None and not (names != "").all():
+        raise ValueError("players='': expected names that are not empty")
+    known, index = np.unique(np.broadcast_to(names, shape), return_inverse=True)
+    roster = [{"name": str(name), "version": 1} for name in known]
+    player = index.reshape(shape).astype(np.int32)
+    return dataclasses.replace(log, player=player), roster
+
+
+def recorded_game(
+    log: Logged,
+    *,
+    action_names: Sequence[str] | None = None,
+    goal_names: Sequence[str] | None = None,
+    roles: Sequence[str] | None = None,
+    seat_actions: Sequence[int] | None = None,
+    max_steps: int | None = None,
+) -> "Game":
+    """Return the recorded game of logged play.
+
+    Args:
+        log: logged play.
+        action_names, goal_names, roles, seat_actions, max_steps: as in
+            `store_from_arrays`.
+
+    Returns:
+        The game.
+
+    Raises:
+        ValueError: the names do not fit the play.
+    """
+    from bestreply.games.recorded import RecordedGame
+
+    count = int(log.action.max()) + 1
+    if log.legal is not None:
+        count = log.legal.shape[-1]
+    goals = () if goal_names is None else tuple(goal_names)
+    if goal_names is None and log.goal is not None:
+        goals = tuple(map(str, range(int(log.goal.max()) + 1)))
+    if goals[-1:] != ("none",):
+        goals = (*goals, "none")
+    counts = tuple(map(int, seat_actions or ()))
+    values = log.obs
+    return RecordedGame(
+        players=log.num_players,
+        actions=tuple(action_names) if action_names else max(count, 1),
+        obs=values.shape[2:],
+        max_steps=max_steps or int(log.length.max()),
+        dtype=values.dtype.name,
+        roles=tuple(roles or ()),
+        seat_actions=counts,
+        goals=goals,
+        zero_one=bool(((values == 0) | (values == 1)).all()),
+    )
+
+
+def _check_game(log: Logged, game: "Game") -> None:
+    """Refuse play that is not of a game: seats, shape, steps, actions, goals."""
+    seats, shape = log.num_players, log.obs.shape[2:]
+    marked = (*shape[:-1], shape[-1] + seats)
+    if seats != game.num_players:
+        raise ValueError(
+            f"actions of {seats} seats: expected {game.num_players}, as "
+            f"{game.name} has"
+        )
+    if game.obs_shape not in (shape, marked):
+        raise ValueError(
+            f"observations of shape {shape}: expected {game.obs_shape}, as "
+            f"{game.name} has"
+        )
+    limits = {
+        "steps of an episode": (int(log.length.max()), game.max_steps + 1),
+        "actions": (int(log.action.max()), game.num_actions),
+    }
+    if log.goal is not None:
+        limits["goals"] = int(log.goal.max()), len(game.goals)
+    if log.legal is not None:
+        size = log.legal.shape[-1]
+        limits["actions of legal"] = size, game.num_actions + 1
+    for name, (largest, end) in limits.items():
+        if largest >= end:
+            raise ValueError(
+                f"{name} up to {largest}: expected at most {end - 1}, as "
+                f"{game.name} has"
+            )
+    if log.legal is not None and log.legal.shape[-1] != game.num_actions:
+        raise ValueError(
+            f"legal with {log.legal.shape[-1]} actions: expected "
+            f"{game.num_actions}, as {game.name} has"
+        )

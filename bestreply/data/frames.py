@@ -1,0 +1,112 @@
+"""Datasets from tables with a row for each episode, step and seat."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from bestreply.data.arrays import recorded_game, write_store
+from bestreply.data.frame_rows import read_rows
+from bestreply.data.logged import warned_ends
+from bestreply.data.store import Store
+from bestreply.utils.parquet import reason
+
+if TYPE_CHECKING:
+    from bestreply.games.base import Game
+
+
+def store_from_frame(
+    frame: Any,
+    columns: Mapping[str, str | Sequence[str]] | None = None,
+    *,
+    action_names: Sequence[str] | None = None,
+    goal_names: Sequence[str] | None = None,
+    roles: Sequence[str] | None = None,
+    seat_actions: Sequence[int] | None = None,
+    max_steps: int | None = None,
+    game: "Game | None" = None,
+    path: str | os.PathLike | None = None,
+) -> Store:
+    """Write a table as a dataset; it has a row for each episode, step and seat.
+
+    Columns: `episode`, `step`, `obs`, `action`, `reward`, `terminated`, and optionally
+    `seat` (needed for more than one), `truncated`, `legal`, `prob`, `player`, `goal`,
+    `next_obs`, `next_legal`. Seats, actions, players and goals can be names. A seat
+    without a row at a step is absent. Casts, and the treatment of unknown observations
+    after an episode's last step, are those of `store_from_arrays`.
+
+    Args:
+        frame: a table of pandas, Polars, PyArrow, DuckDB, or a dict of columns.
+        columns: for each of the names above the column that has it, or several columns
+            of numbers that stand side by side, such as ``{"obs": ["x", "y"]}``. By
+            default the column of this name, or those of name_0, name_1, ...
+        action_names: names of the actions; needed where the column has numbers and
+            "0", "1", ... are not wanted.
+        goal_names: names of the goals, alike.
+        roles: role of each seat, where seats differ.
+        seat_actions: number of actions of each seat, where they differ.
+        max_steps: step limit; by default the longest episode.
+        game: the game; by default a recorded game of these shapes and names.
+        path: folder of the dataset; by default a new one in ``datasets/``.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        ValueError: a column is missing or holds other values; names it and the row.
+        FileExistsError: there is a dataset in `path`.
+    """
+    rows = read_rows(as_table(frame), columns, game)
+    log = warned_ends(rows.log)
+    if game is None:
+        game = recorded_game(
+            log,
+            action_names=action_names or rows.actions,
+            goal_names=goal_names or rows.goals,
+            roles=roles,
+            seat_actions=seat_actions,
+            max_steps=max_steps,
+        )
+    roster = [{"name": name, "version": 1} for name in rows.roster]
+    return write_store(log, game, roster, path)
+
+
+def as_table(frame: Any) -> pa.Table:
+    """Return a table of any library as an Arrow table.
+
+    Args:
+        frame: a table of pandas, Polars, PyArrow, DuckDB, or a dict of columns.
+
+    Raises:
+        ValueError: it is no such table, or a column has values of several types.
+    """
+    try:
+        if isinstance(frame, Mapping):
+            columns = {str(k): _column(v) for k, v in frame.items()}
+            return pa.table(columns)
+        if isinstance(frame, pa.Table):
+            return frame
+        if hasattr(frame, "__arrow_c_stream__"):
+            return pa.table(frame)
+        if hasattr(frame, "collect"):  # a lazy frame
+            return as_table(frame.collect())
+    except (pa.ArrowException, TypeError) as error:
+        raise ValueError(
+            f"frame: expected columns of numbers, text and flat lists; "
+            f"{reason(error)}"
+        ) from None
+    raise ValueError(
+        f"frame of {type(frame).__name__}: expected a table of pandas, Polars or "
+        "PyArrow, or a dict of columns"
+    )
+
+
+def _column(values: Any) -> Any:
+    array = np.asarray(values) if not isinstance(values, pa.Array) else None
+    if array is None or array.ndim < 2 or array.dtype.kind == "O":
+        return values
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(array.reshape(-1)), int(np.prod(array.shape[1:]))
+    )
