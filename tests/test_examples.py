@@ -79,6 +79,15 @@ def test_every_example_of_a_tutorial_is_included_by_its_page():
         assert f"{{literalinclude}} ../../examples/{example.name}" in page
 
 
+def test_an_own_environment_is_checked_and_played(tmp_path, capsys):
+    load("own_environment")["main"](tmp_path)
+    out = capsys.readouterr().out
+    assert "Ferry: 20 properties kept" in out
+    returns = mean_returns(out)
+    assert set(returns) == {"always(AHEAD)", "random"}
+    assert all(2 < value < 4 for value in returns.values())  # 6 depths of 1/2
+
+
 def test_a_game_of_ones_own_is_checked_collected_and_evaluated(
     tmp_path, capsys
 ):
