@@ -115,8 +115,7 @@ def store_from_arrays(
         "next_legal": next_legal,
     }
     given, seats = joined(given)
-    shapes = Axes.of(given["actions"])
-    log = _logged(shapes, given, None if game is None else game.obs_dtype)
+    log = logged_arrays(given, game)
     log, roster = _seated(log, players)
     log = warned_ends(log)
     if game is None:
@@ -173,10 +172,34 @@ def write_store(
 # -- arrays of other programs --------------------------------------------------
 
 
-def _logged(
-    axes: Axes, given: dict[str, Any], dtype: np.dtype | None
-) -> Logged:
-    """Return play from arrays with an axis of seats."""
+ARRAYS = (
+    "observations",
+    "actions",
+    "rewards",
+    "terminals",
+    "timeouts",
+    "legal",
+    "probs",
+    "goals",
+    "next_observations",
+    "next_legal",
+)
+"""Arguments of `store_from_arrays` that are arrays, and names in an .npz file."""
+
+
+def logged_arrays(given: Mapping[str, Any], game: "Game | None") -> Logged:
+    """Return logged play, without players, from arrays with an axis of seats.
+
+    Args:
+        given: the arrays by their names in `ARRAYS`; missing ones count as None.
+        game: the game; None: it is not known.
+
+    Raises:
+        ValueError: a shape or a value does not fit.
+    """
+    given = {name: given.get(name) for name in ARRAYS}
+    axes = Axes.of(given["actions"])
+    dtype = None if game is None else game.obs_dtype
     action = axes.seated("actions", axes.actions)
     over = _stops(axes, "terminals", given["terminals"])
     timeout = _stops(axes, "timeouts", given["timeouts"])

@@ -58,16 +58,50 @@ def store_from_frame(
         ValueError: a column is missing or holds other values; names it and the row.
         FileExistsError: there is a dataset in `path`.
     """
-    rows = read_rows(as_table(frame), columns, game)
+    return store_from_table(
+        as_table(frame),
+        columns,
+        action_names=action_names,
+        goal_names=goal_names,
+        roles=roles,
+        seat_actions=seat_actions,
+        max_steps=max_steps,
+        game=game,
+        path=path,
+    )
+
+
+def store_from_table(
+    table: pa.Table,
+    columns: Mapping[str, str | Sequence[str]] | None = None,
+    *,
+    action_names: Sequence[str] | None = None,
+    goal_names: Sequence[str] | None = None,
+    game: "Game | None" = None,
+    path: str | os.PathLike | None = None,
+    **shape: Any,
+) -> Store:
+    """Write an Arrow table as a dataset, as `store_from_frame`.
+
+    Args:
+        table: the rows.
+        columns, action_names, goal_names, game, path: as there.
+        shape: its `roles`, `seat_actions` and `max_steps`.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        ValueError, FileExistsError: as there.
+    """
+    rows = read_rows(table, columns, game)
     log = warned_ends(rows.log)
     if game is None:
         game = recorded_game(
             log,
             action_names=action_names or rows.actions,
             goal_names=goal_names or rows.goals,
-            roles=roles,
-            seat_actions=seat_actions,
-            max_steps=max_steps,
+            **shape,
         )
     roster = [{"name": name, "version": 1} for name in rows.roster]
     return write_store(log, game, roster, path)
