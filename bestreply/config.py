@@ -51,7 +51,7 @@ MethodName = (
     Literal["agent", "behaviour_cloning", "iql", "ppo", "ppo_recurrent", "hop"]
     | Annotated[str, Open("method")]
 )
-EncoderName = Literal["mlp"] | Annotated[str, Open("network")]
+EncoderName = Literal["auto", "mlp", "cnn"] | Annotated[str, Open("network")]
 if TYPE_CHECKING:
     from typing import Any as GameName
 else:
@@ -204,14 +204,15 @@ class ModelConfig:
     """Units of a hidden layer."""
     depth: CountOrZero = 2
     """Hidden layers of encoder, dynamics, decoder, value and opponent networks."""
-    encoder: EncoderName = "mlp"
-    """Network from an observation to z: an MLP of the flat observation, or
-    module:Class."""
+    encoder: EncoderName = "auto"
+    """Network from an observation to z: an MLP of the flat observation; a small CNN
+    of an image [height, width, channels]; auto: the CNN for images of more than
+    4096 entries; or module:Class. Opponent models and policies read images alike."""
     likelihood: Literal["bernoulli", "squared"] = "bernoulli"
     """Loss of 0/1 entries of the observation. Other entries have squared error."""
-    value_of: Literal["z", "o"] = "o"
+    value_of: Literal["auto", "z", "o"] = "auto"
     """Input of the value: the latent, or the observation (in a plan: the decoded
-    observation)."""
+    observation); auto: the latent where a CNN reads images, else the observation."""
     value_heads: Literal["single", "player", "action"] = "player"
     """Value heads: one for the data's mixed behaviour; one for each player that
     made the data; or (for `improved`) one for each own action. The planner takes

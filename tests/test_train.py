@@ -273,7 +273,7 @@ def test_a_run_of_another_format_is_refused(whole, tmp_path):
     for name in ("config.json", "provenance.json"):
         (tmp_path / name).write_text((whole.path / name).read_text())
     facts = json.loads((whole.path / "provenance.json").read_text())
-    assert facts["format"] == RUN_FORMAT == 2
+    assert facts["format"] == RUN_FORMAT == 3
     for version in (None, 1, 3):  # the first runs have no format version
         changed = facts | {"format": version}
         if version is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from bestreply.analysis.belief_calibration import (
     belief_table,
@@ -205,7 +205,7 @@ def open_loop(
 @jax.jit
 def predict_ahead(
     world: WorldModel, windows: Transition
-) -> Float[Array, "B *obs"]:
+) -> Shaped[Array, "B *obs"]:
     """Return the observation decoded after all steps of each window.
 
     Args:

@@ -9,6 +9,8 @@ Kostrikov, Nair and Levine, "Offline reinforcement learning with implicit Q-lear
         by its standard deviation                                                    (eq. 7)
 """
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -19,7 +21,10 @@ from bestreply.baselines.behaviour_cloning import log_loss
 from bestreply.baselines.policy import ActorCritic, OfflineMethod
 from bestreply.config import RunConfig
 from bestreply.games.base import Game
+from bestreply.games.seats import role_of_seat
+from bestreply.models.images import ImageNet, make_obs_net
 from bestreply.models.networks import MLP
+from bestreply.models.units import RewardUnits, flat_obs, unit_rewards
 from bestreply.replay.moa_buffer import BufferState, draw_index, gather
 from bestreply.training.phases import Metrics
 from bestreply.training.state import apply_gradient, optimiser, trainable
@@ -35,20 +40,24 @@ MAX_POLICY_WEIGHT = 100.0
 """Largest weight of a logged action in the policy's loss."""
 
 
+QNet = MLP | ImageNet
+
+
 class IQLNetworks(eqx.Module):
     """The networks that gradient steps change."""
 
     policy: ActorCritic  # its critic is V
-    q: tuple[MLP, MLP]
+    q: tuple[QNet, QNet]
 
 
 class IQLState(eqx.Module):
     """The state that training changes."""
 
     networks: IQLNetworks
-    target_q: tuple[MLP, MLP]
+    target_q: tuple[QNet, QNet]
     optimiser: PyTree
     updates: Int32[Array, ""]  # gradient steps made
+    reward_units: RewardUnits  # rewards are divided by their size, by role
 
     @property
     def net(self) -> ActorCritic:
@@ -66,9 +75,10 @@ class ImplicitQLearning(OfflineMethod):
     ) -> IQLState:
         policy_key, *q_keys = jax.random.split(key, 3)
         hidden = (config.model.width,) * config.model.depth
-        inputs = jnp.zeros(game.obs_shape).size
+        shape, encoder = game.obs_shape, config.model.encoder
         first, second = (
-            MLP(inputs, hidden, game.num_actions, key=k) for k in q_keys
+            make_obs_net(encoder, shape, hidden, game.num_actions, key=k)
+            for k in q_keys
         )
         policy = ActorCritic.create(
             game, config.model, recurrent=False, key=policy_key
@@ -80,6 +90,7 @@ class ImplicitQLearning(OfflineMethod):
             jax.tree.map(jnp.copy, networks.q),
             transform.init(trainable(networks)),
             jnp.int32(0),
+            unit_rewards(game),
         )
 
     def step(
@@ -95,6 +106,9 @@ class ImplicitQLearning(OfflineMethod):
         batch, _ = augmented(
             config, game, gather(buffer, index), None, symmetry_key
         )
+        role = jnp.asarray(role_of_seat(game))[batch.seat]
+        reward = batch.reward / train_state.reward_units.scale[role]
+        batch = eqx.tree_at(lambda b: b.reward, batch, reward)
 
         def loss(networks: IQLNetworks) -> tuple[Array, Metrics]:
             each = losses(config, networks, train_state.target_q, batch)
@@ -111,7 +125,11 @@ class ImplicitQLearning(OfflineMethod):
         )
         target_q = follow(config, train_state.target_q, networks.q)
         train_state = IQLState(
-            networks, target_q, state, train_state.updates + 1
+            networks,
+            target_q,
+            state,
+            train_state.updates + 1,
+            train_state.reward_units,
         )
         return train_state, {
             f"policy/{name}": value for name, value in each.items()
@@ -121,7 +139,7 @@ class ImplicitQLearning(OfflineMethod):
 def losses(
     config: RunConfig,
     networks: IQLNetworks,
-    target_q: tuple[MLP, MLP],
+    target_q: tuple[QNet, QNet],
     batch: Transition,
 ) -> dict[str, Float[Array, ""]]:
     """Return the three losses; the gradient of each reaches only its own networks.
@@ -130,15 +148,15 @@ def losses(
         config: its `train.gamma` and `train.at_limit` are read.
         networks: policy, V and two Q.
         target_q: the target networks of Q.
-        batch: logged steps [B, ...].
+        batch: logged steps [B, ...], with rewards in their units.
 
     Returns:
         The losses of V ("value"), of both Q ("q") and of the policy ("policy").
     """
-    obs = batch.obs.reshape(len(batch.action), -1)
-    next_obs = batch.next_obs.reshape(len(batch.action), -1)
+    flat = jax.vmap(partial(flat_obs, networks.policy.obs_units))
+    obs, next_obs = flat(batch.obs), flat(batch.next_obs)
 
-    def of_logged_action(q: MLP) -> Float[Array, " B"]:
+    def of_logged_action(q: QNet) -> Float[Array, " B"]:
         values = jax.vmap(q)(obs)
         return jnp.take_along_axis(values, batch.action[:, None], 1)[:, 0]
 

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar
@@ -9,11 +10,20 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, Int32, Key, PyTree
+from jaxtyping import Bool, Float, Int, Int32, Key, PyTree, Shaped
 
 from bestreply.config import ModelConfig, RunConfig
 from bestreply.games.base import Game
+from bestreply.models.images import CNN, ImageNet, is_image, make_obs_net
 from bestreply.models.networks import MLP, one_hot_actions
+from bestreply.models.units import (
+    ObsUnits,
+    flat_obs,
+    measured_obs_units,
+    measured_reward_units,
+    unit_obs,
+    with_units,
+)
 from bestreply.players.base import Player, draw
 from bestreply.replay.moa_buffer import BufferState
 from bestreply.run import Method, Run
@@ -25,7 +35,7 @@ from bestreply.training.phases import (
     run_phase,
     updates_made,
 )
-from bestreply.types import ABSENT, ActorOutput, Array
+from bestreply.types import ABSENT, ActorOutput, Array, Episodes
 
 
 class ActorCritic(eqx.Module):
@@ -35,9 +45,11 @@ class ActorCritic(eqx.Module):
     the previous step; policy and value read its state and the observation.
     """
 
-    actor: MLP
-    critic: MLP
+    actor: MLP | ImageNet
+    critic: MLP | ImageNet
     memory: eqx.nn.GRUCell | None
+    reader: CNN | None  # of images, in front of the memory
+    obs_units: ObsUnits | None
     num_actions: int = eqx.field(static=True)
 
     @classmethod
@@ -61,19 +73,31 @@ class ActorCritic(eqx.Module):
             The network with random weights.
         """
         actor_key, critic_key, memory_key = jax.random.split(key, 3)
-        hidden = (config.width,) * config.depth
-        inputs = jnp.zeros(game.obs_shape).size
-        memory = None
+        hidden, shape = (config.width,) * config.depth, game.obs_shape
+        memory = reader = None
         if recurrent:
+            inputs = math.prod(shape)
+            if is_image(config.encoder, shape):
+                memory_key, reader_key = jax.random.split(memory_key)
+                reader = CNN(shape, key=reader_key)
+                inputs = reader.outputs
             joint = game.num_players * game.num_actions
             memory = eqx.nn.GRUCell(
                 inputs + joint, config.width, key=memory_key
             )
-            inputs = config.width + inputs
+
+        def net(outputs: int, key: Key[Array, ""]) -> MLP | ImageNet:
+            extra = config.width if recurrent else 0
+            return make_obs_net(
+                config.encoder, shape, hidden, outputs, extra=extra, key=key
+            )
+
         return cls(
-            actor=MLP(inputs, hidden, game.num_actions, key=actor_key),
-            critic=MLP(inputs, hidden, 1, key=critic_key),
+            actor=net(game.num_actions, actor_key),
+            critic=net(1, critic_key),
             memory=memory,
+            reader=reader,
+            obs_units=unit_obs(game),
             num_actions=game.num_actions,
         )
 
@@ -84,7 +108,7 @@ class ActorCritic(eqx.Module):
     def __call__(
         self,
         hidden: Float[Array, " H"],
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         legal: Bool[Array, " A"],
         before: Int[Array, " N"],
     ) -> tuple[Float[Array, " H"], Float[Array, " A"], Float[Array, ""]]:
@@ -100,17 +124,23 @@ class ActorCritic(eqx.Module):
         Returns:
             The memory, log pi(a | .) over the legal actions, and V.
         """
-        inputs = jnp.reshape(obs, -1)
+        inputs = flat_obs(self.obs_units, obs)
         if self.memory is not None:
+            read = inputs
+            if self.reader is not None:
+                read = self.reader(inputs.reshape(self.reader.shape))
             joint = one_hot_actions(before[0], before[1:], self.num_actions)
-            hidden = self.memory(jnp.concatenate([inputs, joint]), hidden)
-            inputs = jnp.concatenate([hidden, inputs])
+            hidden = self.memory(jnp.concatenate([read, joint]), hidden)
+            parts = (
+                (hidden, inputs) if self.reader is None else (inputs, hidden)
+            )
+            inputs = jnp.concatenate(parts)
         logits = jnp.where(legal, self.actor(inputs), -1e9)
         return hidden, jax.nn.log_softmax(logits), self.critic(inputs)[0]
 
     def along(
         self,
-        obs: Float[Array, "T *obs"],
+        obs: Shaped[Array, "T *obs"],
         legal: Bool[Array, "T A"],
         before: Int[Array, "T N"],
     ) -> tuple[Float[Array, "T A"], Float[Array, " T"]]:
@@ -197,6 +227,15 @@ class PolicyMethod(Method):
         key = jax.random.key(config.seed)
         # The seed is in the key: all seeds share one program.
         return _init(self, dataclasses.replace(config, seed=0), game, key)
+
+    def begin(
+        self, run: Run, episodes: Episodes, previous: Run | None = None
+    ) -> PyTree:
+        return with_units(
+            self.start(run.config, run.game, run.roster),
+            measured_obs_units(run.game, episodes),
+            measured_reward_units(run.game, episodes),
+        )
 
     def player(self, run: Run, name: str) -> PolicyPlayer:
         net = run.train_state.net

@@ -233,7 +233,9 @@ def _learn(
         (_, parts), gradient = eqx.filter_value_and_grad(loss, has_aux=True)(
             net, part, adv, y, budget_left
         )
-        change, state = _optimiser().update(gradient, state, trainable(net))
+        change, state = _optimiser().update(
+            trainable(gradient, net), state, trainable(net)
+        )
         change = jax.tree.map(lambda x: budget_left * x, change)
         return (eqx.apply_updates(net, change), state), parts
 

@@ -1,7 +1,9 @@
 """Seats that differ: observations padded to one shape, with a mark of the seat."""
 
 from collections.abc import Sequence
+from functools import cache
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int, Int32, Shaped
@@ -94,6 +96,42 @@ def marked_seat(
     marks = obs[(..., *first, slice(-num_players, None))]
     lib = np if isinstance(obs, np.ndarray) else jnp
     return lib.argmax(marks, -1).astype(np.int32)
+
+
+@cache
+def marks_seats(game: Game) -> bool:
+    """Return whether observations tell their seat by `seat_marks`.
+
+    Args:
+        game: the game.
+    """
+    shape, n = game.obs_shape, game.num_players
+    if game.alike or not shape or shape[-1] < n:
+        return False
+    obs = np.zeros((n, *shape), game.obs_dtype)
+    obs[..., -n:] = seat_marks((*shape[:-1], shape[-1] - n), n, obs.dtype)
+    with jax.ensure_compile_time_eval():
+        seats = game.seat_in(obs)
+        if seats is None:
+            return False
+        return bool((np.asarray(seats) == np.arange(n)).all())
+
+
+def check_roles(game: Game) -> None:
+    """Refuse a game whose seats differ while its observations do not tell the seat.
+
+    Args:
+        game: the game.
+
+    Raises:
+        ValueError: `Game.seat_in` is missing.
+    """
+    obs = np.zeros(game.obs_shape, game.obs_dtype)
+    if not game.alike and game.seat_in(obs) is None:
+        raise ValueError(
+            f"game={game.name}: expected a method seat_in(obs) that returns the seat "
+            "of an observation, as seats differ in roles or actions"
+        )
 
 
 def own_actions(game: Game) -> Bool[np.ndarray, "N A"]:

@@ -96,7 +96,7 @@ class JointMLP(eqx.Module):
         return self.rest(jax.nn.silu(self.norm(first)))
 
 
-NETWORKS = {"mlp": MLP}
+NETWORKS = ("auto", "mlp", "cnn")
 NAMES = Names("network", eqx.Module, NETWORKS)
 """Networks that are not the library's own."""
 
@@ -111,18 +111,18 @@ class Encoder(eqx.Module):
         return jnp.asarray(cast(Any, self.net)(x.reshape(self.shape)))
 
 
-def make_encoder(
+def named_encoder(
     name: str,
     shape: tuple[int, ...],
     hidden: tuple[int, ...],
     outputs: int,
     *,
     key: PRNGKeyArray,
-) -> eqx.Module:
-    """Return an untrained encoder of observations.
+) -> Encoder:
+    """Return an untrained encoder of others' code.
 
     Args:
-        name: "mlp", a registered name, or ``module:Class(settings)``: a subclass of
+        name: a registered name, or ``module:Class(settings)``: a subclass of
             `eqx.Module` that maps [*shape] to [outputs]. Where the class or factory
             has parameters `shape`, `hidden`, `outputs` and `key`, it is given them.
         shape: of an observation.
@@ -136,11 +136,8 @@ def make_encoder(
     Raises:
         ValueError: there is no such network, or its output has another shape.
     """
-    size = math.prod(shape)
-    if name in NETWORKS:
-        return MLP(size, hidden, outputs, key=key)
     net = NAMES.make(name, shape=shape, hidden=hidden, outputs=outputs, key=key)
-    encoder = Encoder(net, shape)
+    encoder, size = Encoder(net, shape), math.prod(shape)
     given = jax.eval_shape(encoder, jax.ShapeDtypeStruct((size,), jnp.float32))
     if given.shape != (outputs,):
         raise ValueError(

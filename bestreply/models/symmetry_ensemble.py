@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
@@ -32,7 +32,7 @@ class SymmetryEnsemble(eqx.Module):
     def config(self) -> ModelConfig:
         return self.learned.config
 
-    def encode(self, obs: Float[Array, "*obs"]) -> Float[Array, " Z"]:
+    def encode(self, obs: Shaped[Array, "*obs"]) -> Float[Array, " Z"]:
         return self.learned.encode(obs)
 
     def next(
@@ -43,7 +43,7 @@ class SymmetryEnsemble(eqx.Module):
     ) -> Float[Array, " Z"]:
         return self.learned.next(z, action, others)
 
-    def imagine(self, z: Float[Array, " Z"]) -> Float[Array, "*obs"]:
+    def imagine(self, z: Float[Array, " Z"]) -> Shaped[Array, "*obs"]:
         return self.learned.imagine(z)
 
     def reward(
@@ -68,7 +68,7 @@ class SymmetryEnsemble(eqx.Module):
     def value(
         self,
         z: Float[Array, " Z"],
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         belief: Float[Array, "others G"],
     ) -> Float[Array, " K"]:
         """Return the mean of the network's value over the views of `obs`.

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, PyTree
+from jaxtyping import Bool, Float, Int, PyTree, Shaped
 
 from bestreply.games.base import Game
 from bestreply.types import Array, TimeStep
@@ -47,10 +47,10 @@ class TrueModel(eqx.Module):
     def binary(self) -> np.ndarray:
         return self.game.binary.reshape(-1)
 
-    def encode(self, obs: Float[Array, "*obs"]) -> PyTree:
+    def encode(self, obs: Shaped[Array, "*obs"]) -> PyTree:
         return self.game.state_in(obs)
 
-    def imagine(self, z: PyTree) -> Float[Array, "*obs"]:
+    def imagine(self, z: PyTree) -> Shaped[Array, "*obs"]:
         return jnp.asarray(self._look(z).obs[0])
 
     decode = imagine
@@ -91,7 +91,7 @@ class TrueModel(eqx.Module):
     def value(
         self,
         z: PyTree,
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         belief: Float[Array, "others G"],
     ) -> Float[Array, " K"]:
         return self.learned.value(self.learned.encode(obs), obs, belief)

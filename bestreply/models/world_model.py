@@ -9,18 +9,37 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
-from bestreply.models.networks import (
-    MLP,
-    JointMLP,
+from bestreply.games.seats import (
+    check_roles,
+    marks_seats,
+    own_actions,
+    role_names,
+    role_of_seat,
+    seat_marks,
+)
+from bestreply.models.images import (
+    ImageDecoder,
+    ImageNet,
+    is_image,
     make_encoder,
-    one_hot_actions,
+    make_obs_net,
+)
+from bestreply.models.networks import MLP, JointMLP, one_hot_actions
+from bestreply.models.units import (
+    ObsUnits,
+    RewardUnits,
+    flat_obs,
+    unit_obs,
+    unit_rewards,
 )
 from bestreply.types import Array
 
+NO_VALUE = -1e6
+"""Value of a head whose player has no logged play yet, so that no planner follows it."""
 Latent = PyTree
 """The state of a planning model: the array [Z] of `WorldModel`, the game's own state of
 `TrueModel`."""
@@ -47,24 +66,30 @@ class WorldModel(eqx.Module):
     """Six small networks and a value, for one example; batch with `jax.vmap`.
 
     Opponent actions `others` are ego first, with ABSENT for a seat that has left.
+    Networks read and predict observations and rewards in units measured from the data
+    (`bestreply.models.units`). In a game whose seats differ, the last N entries of a
+    latent tell the own seat; value heads and units of values and rewards are by role.
     """
 
     encoder: eqx.Module
     dynamics: JointMLP
-    decoder: MLP
+    decoder: MLP | ImageDecoder
     reward_net: JointMLP
     continuation: JointMLP
     legal_net: MLP
-    value_net: MLP
+    value_net: MLP | ImageNet
     value_mean: Float[Array, " U"]
     """Mean of the returns in the data: of each head or, with heads for actions, of each
-    type."""
+    type; of each role in turn."""
     value_scale: Float[Array, " U"]
     """Their standard deviation."""
+    obs_units: ObsUnits | None
+    reward_units: RewardUnits
     binary: Bool[Array, " D"]  # entries of the flat observation that are 0/1
-    num_actions: int = eqx.field(static=True)
-    obs_shape: tuple[int, ...] = eqx.field(static=True)
+    game: Game = eqx.field(static=True)
     config: ModelConfig = eqx.field(static=True)
+    heads: int = eqx.field(static=True)
+    """Value heads of a role."""
 
     def __init__(
         self,
@@ -81,42 +106,102 @@ class WorldModel(eqx.Module):
             game: gives the shapes.
             config: sizes and forms of the networks.
             goals: columns of the belief that the value is conditioned on, G.
-            heads: value heads, where `config.value_heads` is "player".
+            heads: value heads of a role, where `config.value_heads` is "player".
             key: for the initial weights.
+
+        Raises:
+            ValueError: the encoder does not fit the observations, or the game's seats
+                differ and its observations do not tell the seat.
         """
-        size, latent = int(np.prod(game.obs_shape)), config.latent
-        hidden = (config.width,) * config.depth
+        check_roles(game)
+        self.game, self.config = game, config
+        shape, latent = game.obs_shape, config.latent
+        size, hidden = int(np.prod(shape)), (config.width,) * config.depth
         actions = game.num_players * game.num_actions
         keys = jax.random.split(key, 7)
         self.encoder = make_encoder(
-            config.encoder, game.obs_shape, hidden, latent, key=keys[0]
+            config.encoder, shape, hidden, latent, key=keys[0]
         )
-        self.dynamics = JointMLP(latent, actions, hidden, latent, key=keys[1])
-        self.decoder = MLP(latent, hidden, size, key=keys[2])
-        self.reward_net = JointMLP(latent, actions, hidden[:1], 1, key=keys[3])
-        self.continuation = JointMLP(
-            latent, actions, hidden[:1], 1, key=keys[4]
-        )
-        self.legal_net = MLP(latent, hidden[:1], game.num_actions, key=keys[5])
+        whole = latent + self.seats
+        self.dynamics = JointMLP(whole, actions, hidden, latent, key=keys[1])
+        if is_image(config.encoder, shape):
+            self.decoder = ImageDecoder(whole, hidden, shape, key=keys[2])
+        else:
+            self.decoder = MLP(whole, hidden, size, key=keys[2])
+        self.reward_net = JointMLP(whole, actions, hidden[:1], 1, key=keys[3])
+        self.continuation = JointMLP(whole, actions, hidden[:1], 1, key=keys[4])
+        self.legal_net = MLP(whole, hidden[:1], game.num_actions, key=keys[5])
         by_kind = {"single": 1, "player": heads, "action": game.num_actions}
-        heads = by_kind[config.value_heads]
-        value_inputs = latent if config.value_of == "z" else size
-        value_inputs += (game.num_players - 1) * goals
-        self.value_net = MLP(value_inputs, hidden, heads, key=keys[6])
-        units = goals if config.value_heads == "action" else heads
-        self.value_mean, self.value_scale = jnp.zeros(units), jnp.ones(units)
+        self.heads = by_kind[config.value_heads]
+        roles, beliefs = len(role_names(game)), (game.num_players - 1) * goals
+        outputs = roles * self.heads
+        if self.values_latents:
+            inputs = whole + beliefs
+            self.value_net = MLP(inputs, hidden, outputs, key=keys[6])
+        else:
+            self.value_net = make_obs_net(
+                config.encoder,
+                shape,
+                hidden,
+                outputs,
+                extra=beliefs,
+                key=keys[6],
+            )
+        units = goals if config.value_heads == "action" else self.heads
+        self.value_mean = jnp.zeros(roles * units)
+        self.value_scale = jnp.ones(roles * units)
+        self.obs_units, self.reward_units = unit_obs(game), unit_rewards(game)
         self.binary = jnp.asarray(game.binary.reshape(-1))
-        self.num_actions = game.num_actions
-        self.obs_shape = game.obs_shape
-        self.config = config
 
-    def encode(self, obs: Float[Array, "*obs"]) -> Float[Array, " Z"]:
+    @property
+    def num_actions(self) -> int:
+        return self.game.num_actions
+
+    @property
+    def obs_shape(self) -> tuple[int, ...]:
+        return self.game.obs_shape
+
+    @property
+    def seats(self) -> int:
+        """Entries of a latent that tell the own seat: N, or 0 where seats are alike."""
+        return 0 if self.game.alike else self.game.num_players
+
+    @property
+    def values_latents(self) -> bool:
+        """Whether the value is V(z); V(o) otherwise."""
+        if self.config.value_of == "auto":
+            return is_image(self.config.encoder, self.obs_shape)
+        return self.config.value_of == "z"
+
+    def encode(self, obs: Shaped[Array, "*obs"]) -> Float[Array, " Z"]:
         """Return the latent of an observation: z_t = enc(o_t).
 
         Args:
-            obs: own observation.
+            obs: own observation, of any type.
         """
-        return cast(Any, self.encoder)(obs.reshape(-1))
+        z = cast(Any, self.encoder)(flat_obs(self.obs_units, obs))
+        if not self.seats:
+            return z
+        seat = jnp.asarray(self.game.seat_in(obs))
+        return jnp.concatenate([z, jax.nn.one_hot(seat, self.seats)])
+
+    def seat(self, z: Float[Array, " Z"]) -> Int[Array, ""]:
+        """Return the own seat that a latent tells; 0 where seats are alike.
+
+        Args:
+            z: latent.
+        """
+        if not self.seats:
+            return jnp.int32(0)
+        return jnp.argmax(z[-self.seats :]).astype(jnp.int32)
+
+    def role(self, z: Float[Array, " Z"]) -> Int[Array, ""]:
+        """Return the index of the own role that a latent tells.
+
+        Args:
+            z: latent.
+        """
+        return jnp.asarray(role_of_seat(self.game))[self.seat(z)]
 
     def next(
         self,
@@ -135,10 +220,13 @@ class WorldModel(eqx.Module):
             The latent one step later.
         """
         joint = one_hot_actions(action, others, self.num_actions)
-        return z + self.dynamics(z, joint)
+        change = self.dynamics(z, joint)
+        return (
+            z + jnp.pad(change, (0, self.seats)) if self.seats else z + change
+        )
 
     def decode_raw(self, z: Float[Array, " Z"]) -> Float[Array, " D"]:
-        """Return the decoder's output: logits of 0/1 entries, values of the others.
+        """Return the decoder's output: logits of 0/1 entries, the others in their units.
 
         Args:
             z: latent.
@@ -148,8 +236,8 @@ class WorldModel(eqx.Module):
         """
         return self.decoder(z)
 
-    def decode(self, z: Float[Array, " Z"]) -> Float[Array, "*obs"]:
-        """Return the predicted observation, o_hat = dec(z).
+    def decode(self, z: Float[Array, " Z"]) -> Shaped[Array, "*obs"]:
+        """Return the predicted observation, o_hat = dec(z), in units of the game.
 
         Args:
             z: latent.
@@ -158,11 +246,19 @@ class WorldModel(eqx.Module):
             The observation; probabilities of 0/1 entries under the Bernoulli likelihood.
         """
         raw = self.decode_raw(z)
+        if self.obs_units is not None:
+            raw = self.obs_units.restored(raw)
         if self.config.likelihood == "bernoulli":
             raw = jnp.where(self.binary, jax.nn.sigmoid(raw), raw)
-        return raw.reshape(self.obs_shape)
+        obs = raw.reshape(self.obs_shape)
+        if self.seats and marks_seats(self.game):
+            shape = (*self.obs_shape[:-1], self.obs_shape[-1] - self.seats)
+            marks = seat_marks(shape, self.seats, np.dtype(np.float32))
+            marks = jnp.asarray(marks)[self.seat(z)]
+            obs = obs.at[..., -self.seats :].set(marks)
+        return obs
 
-    def imagine(self, z: Float[Array, " Z"]) -> Float[Array, "*obs"]:
+    def imagine(self, z: Float[Array, " Z"]) -> Shaped[Array, "*obs"]:
         """Return the predicted observation with 0/1 entries rounded, as a game shows it.
 
         Rounding keeps errors from accumulating over several steps.
@@ -194,7 +290,20 @@ class WorldModel(eqx.Module):
             The expected reward of the step, in units of the game.
         """
         joint = one_hot_actions(action, others, self.num_actions)
-        return self.reward_net(z, joint)[0]
+        mean, scale = self.reward_unit(z)
+        return mean + scale * self.reward_net(z, joint)[0]
+
+    def reward_unit(
+        self, z: Float[Array, " Z"]
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Return the zero point and the size of the unit of the own role's rewards.
+
+        Args:
+            z: latent.
+        """
+        units = jax.lax.stop_gradient(self.reward_units)
+        role = self.role(z)
+        return units.mean[role], units.scale[role]
 
     def continues(
         self,
@@ -230,16 +339,19 @@ class WorldModel(eqx.Module):
             z: latent.
 
         Returns:
-            A mask with at least one action.
+            A mask with at least one action, and none that the own seat does not have.
         """
         logits = self.legal(z)
+        if self.seats:
+            has = jnp.asarray(own_actions(self.game))[self.seat(z)]
+            logits = jnp.where(has, logits, -jnp.inf)
         likeliest = jnp.arange(self.num_actions) == jnp.argmax(logits)
         return (logits > 0) | likeliest
 
     def value(
         self,
         z: Float[Array, " Z"],
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         belief: Float[Array, "others G"],
     ) -> Float[Array, " K"]:
         """Return V(z) or V(o) given the belief about the opponents' types.
@@ -251,24 +363,34 @@ class WorldModel(eqx.Module):
         are fitted as well as large ones.
 
         Args:
-            z: latent; used where `config.value_of` is "z".
-            obs: observation; used otherwise.
+            z: latent; it is valued where `values_latents`, and tells the own role.
+            obs: observation; valued otherwise.
             belief: posterior over the opponents' types.
 
         Returns:
             The value of each head.
         """
-        x = z if self.config.value_of == "z" else obs.reshape(-1)
-        mean, scale = self.units(belief)
-        inputs = jnp.concatenate([x, belief.reshape(-1)])
-        return mean + scale * self.value_net(inputs)
+        x = z if self.values_latents else flat_obs(self.obs_units, obs)
+        mean, scale = self.units(z, belief)
+        values = self.value_net(jnp.concatenate([x, belief.reshape(-1)]))
+        return mean + scale * self._of_role(values, z)
+
+    def _of_role(
+        self, numbers: Float[Array, " RK"], z: Float[Array, " Z"]
+    ) -> Float[Array, " K"]:
+        """Return the part of the own role of numbers by role."""
+        if not self.seats:
+            return numbers
+        roles = len(role_names(self.game))
+        return numbers.reshape(roles, -1)[self.role(z)]
 
     def units(
-        self, belief: Float[Array, "others G"]
+        self, z: Float[Array, " Z"], belief: Float[Array, "others G"]
     ) -> tuple[Float[Array, "*K"], Float[Array, "*K"]]:
         """Return mean and standard deviation in which values are expressed.
 
         Args:
+            z: latent; it tells the own role.
             belief: posterior over the opponents' types.
 
         Returns:
@@ -276,6 +398,7 @@ class WorldModel(eqx.Module):
             the believed types.
         """
         mean, scale = jax.lax.stop_gradient((self.value_mean, self.value_scale))
+        mean, scale = self._of_role(mean, z), self._of_role(scale, z)
         if self.config.value_heads != "action":
             return mean, scale
         types = len(mean)  # without opponents all types count alike
@@ -294,8 +417,8 @@ class WorldModel(eqx.Module):
         Returns:
             The value of each head; -inf for actions that are predicted illegal.
         """
-        uses_latent = self.config.value_of == "z"
-        obs = jnp.zeros(self.obs_shape) if uses_latent else self.decode(z)
+        zeros = jnp.zeros(self.obs_shape)
+        obs = zeros if self.values_latents else self.decode(z)
         return self.mask_heads(z, self.value(z, obs, belief))
 
     def mask_heads(

@@ -2,13 +2,19 @@
 
 import abc
 import math
+from functools import partial
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, PyTree
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
+from bestreply.config import ModelConfig
 from bestreply.games.base import Game
+from bestreply.games.seats import others_actions
+from bestreply.models.images import ImageNet, make_obs_net
+from bestreply.models.networks import MLP
+from bestreply.models.units import ObsUnits, flat_obs
 from bestreply.players.base import uniform
 from bestreply.types import Array
 from bestreply.utils.names import Names
@@ -33,7 +39,7 @@ class OpponentModel(eqx.Module):
     def predict(
         self,
         belief: Belief,
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
         """Return the action probabilities of each opponent, ego-first order.
@@ -47,7 +53,7 @@ class OpponentModel(eqx.Module):
     def update(
         self,
         belief: Belief,
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         actions: Int[Array, " N"],
         present: Bool[Array, " N"],
     ) -> Belief:
@@ -94,7 +100,7 @@ class UniformOpponents(OpponentModel):
     def predict(
         self,
         belief: Belief,
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
         return uniform(opponent_legal(self.game, obs))
@@ -132,7 +138,7 @@ def named_opponents(
     return NAMES.make(name, game=game, goals=goals, learned=learned)
 
 
-def present_seats(game: Game, obs: Float[Array, "*obs"]) -> Bool[Array, " N"]:
+def present_seats(game: Game, obs: Shaped[Array, "*obs"]) -> Bool[Array, " N"]:
     """Return the seats that an own observation shows to be in the game.
 
     Args:
@@ -164,8 +170,8 @@ def sees_opponents(game: Game) -> bool:
 
 
 def opponent_views(
-    game: Game, obs: Float[Array, "*obs"]
-) -> Float[Array, "others *obs"]:
+    game: Game, obs: Shaped[Array, "*obs"]
+) -> Shaped[Array, "others *obs"]:
     """Return the observation of each opponent.
 
     Args:
@@ -184,13 +190,16 @@ def opponent_views(
 
 
 def opponent_inputs(
-    game: Game, obs: Float[Array, "*obs"]
+    game: Game,
+    obs: Shaped[Array, "*obs"],
+    units: ObsUnits | None = None,
 ) -> Float[Array, "others inputs"]:
     """Return the input of a network that predicts each opponent.
 
     Args:
         game: the game.
         obs: own observation.
+        units: units of observations; None: those of the game.
 
     Returns:
         The flat view of each opponent; with a one-hot index of the opponent where the
@@ -198,13 +207,81 @@ def opponent_inputs(
     """
     size = math.prod(game.obs_shape)  # -1 is undefined without opponents
     views = opponent_views(game, obs).reshape(game.num_players - 1, size)
+    views = jax.vmap(partial(flat_obs, units))(views) if len(views) else views
+    views = views.astype(jnp.float32)
     if sees_opponents(game):
         return views
     return jnp.concatenate([views, jnp.eye(len(views))], axis=1)
 
 
+def opponent_net(
+    game: Game,
+    config: ModelConfig,
+    hidden: tuple[int, ...],
+    outputs: int,
+    *,
+    key: PRNGKeyArray,
+) -> MLP | ImageNet:
+    """Return an untrained network of `opponent_inputs`.
+
+    Args:
+        game: gives the shapes.
+        config: its `encoder` is read.
+        hidden: units of each hidden layer.
+        outputs: size of the output.
+        key: for the initial weights.
+    """
+    extra = 0 if sees_opponents(game) else game.num_players - 1
+    return make_obs_net(
+        config.encoder, game.obs_shape, hidden, outputs, extra=extra, key=key
+    )
+
+
+def opponent_actions(
+    game: Game, obs: Shaped[Array, "*obs"]
+) -> Bool[Array, "others A"]:
+    """Return the actions that each opponent's seat has.
+
+    Args:
+        game: the game.
+        obs: own observation; it tells the own seat where seats differ.
+
+    Returns:
+        Masks, ego-first order.
+    """
+    if len(set(game.seat_actions)) == 1:
+        return jnp.ones((game.num_players - 1, game.num_actions), bool)
+    seat = jnp.asarray(game.seat_in(obs))
+    return jnp.asarray(others_actions(game))[seat]
+
+
+def possible(
+    game: Game,
+    obs: Shaped[Array, "*obs"],
+    probs: Float[Array, "others A"],
+) -> Float[Array, "others A"]:
+    """Return predicted policies without actions that the opponents' seats do not have.
+
+    Args:
+        game: the game.
+        obs: own observation.
+        probs: action probabilities of any opponent model.
+
+    Returns:
+        The same where all seats have the same actions.
+    """
+    if len(set(game.seat_actions)) == 1:
+        return probs
+    has = opponent_actions(game, obs)
+    probs = probs * has
+    total = probs.sum(-1, keepdims=True)
+    return jnp.where(
+        total > 0, probs / jnp.maximum(total, MIN_PROB), uniform(has)
+    )
+
+
 def opponent_legal(
-    game: Game, obs: Float[Array, "*obs"]
+    game: Game, obs: Shaped[Array, "*obs"]
 ) -> Bool[Array, "others A"]:
     """Return the legal actions of each opponent.
 
@@ -213,10 +290,12 @@ def opponent_legal(
         obs: own observation.
 
     Returns:
-        Masks; every action where the game does not show which are legal.
+        Masks; every action of their seats where the game does not show which are legal.
     """
+    has = opponent_actions(game, obs)
     if game.num_players > 1 and sees_opponents(game):
         views = opponent_views(game, obs)
         if jax.eval_shape(game.legal_in, views[0]) is not None:
-            return jax.vmap(lambda v: jnp.asarray(game.legal_in(v)))(views)
-    return jnp.ones((game.num_players - 1, game.num_actions), bool)
+            legal = jax.vmap(lambda v: jnp.asarray(game.legal_in(v)))(views)
+            return legal & has
+    return has

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from bestreply.games.base import Game
 from bestreply.opponents.base import OpponentModel, opponent_legal
@@ -131,7 +131,7 @@ class ChangepointOpponents(OpponentModel):
         )
 
     def type_policies(
-        self, belief: RunLengths, obs: Float[Array, "*obs"]
+        self, belief: RunLengths, obs: Shaped[Array, "*obs"]
     ) -> Float[Array, "others K A"]:
         """Return the policy of each type at an observation.
 
@@ -169,7 +169,7 @@ class ChangepointOpponents(OpponentModel):
     def predict(
         self,
         belief: RunLengths,
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
         policies = self.type_policies(belief, obs)
@@ -178,7 +178,7 @@ class ChangepointOpponents(OpponentModel):
     def update(
         self,
         belief: RunLengths,
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         actions: Int[Array, " N"],
         present: Bool[Array, " N"],
     ) -> RunLengths:

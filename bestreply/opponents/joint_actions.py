@@ -90,5 +90,6 @@ def stratified(
     points = (jnp.arange(samples) + shift) / samples
     edges = jnp.cumsum(probs) / jnp.maximum(probs.sum(), 1e-9)
     drawn = jnp.searchsorted(edges, points, side="right")
-    drawn = jnp.minimum(drawn, len(probs) - 1)
+    last = len(probs) - 1 - jnp.argmax(probs[::-1] > 0)  # the sum is rounded
+    drawn = jnp.minimum(drawn, last)
     return jax.random.permutation(order_key, drawn).astype(jnp.int32)

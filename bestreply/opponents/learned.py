@@ -1,20 +1,22 @@
 """The learned opponent model: a policy for each type, and a Bayes filter over types."""
 
-import math
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, Shaped
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
+from bestreply.games.seats import own_actions
+from bestreply.models.images import ImageNet, make_obs_net
 from bestreply.models.networks import MLP
+from bestreply.models.units import ObsUnits, flat_obs, unit_obs
 from bestreply.opponents.base import (
     MIN_PROB,
     OpponentModel,
     opponent_inputs,
     opponent_legal,
+    opponent_net,
     sees_opponents,
 )
 from bestreply.types import ABSENT, Array
@@ -31,13 +33,14 @@ class LearnedOpponents(OpponentModel):
     sum_g b(g) pi_hat_j(. | o, g). With one type it is the direct model pi_hat_j(a_j | o).
     """
 
-    net: MLP
+    net: MLP | ImageNet
     prior: Float[Array, " G"]
     game: Game = eqx.field(static=True)
     prior_mixing: float = eqx.field(static=True, default=0.01)
-    subgoal: MLP | None = None
+    subgoal: MLP | ImageNet | None = None
     """q(code | o_t, o_{t+h}), where codes are subgoals; for training alone
     (`bestreply.opponents.subgoals`)."""
+    obs_units: ObsUnits | None = None
 
     @classmethod
     def create(
@@ -62,25 +65,31 @@ class LearnedOpponents(OpponentModel):
             The model.
         """
         hidden = (config.width,) * config.depth
-        inputs = opponent_inputs(game, jnp.zeros(game.obs_shape)).shape[1]
-        subgoal = None
+        outputs, subgoal = goals * game.num_actions, None
         if config.subgoals:
             subgoal_key = jax.random.fold_in(key, 1)
-            size = 2 * math.prod(game.obs_shape)
-            subgoal = MLP(size, hidden, goals, key=subgoal_key)
+            subgoal = make_obs_net(
+                config.encoder,
+                game.obs_shape,
+                hidden,
+                goals,
+                images=2,
+                key=subgoal_key,
+            )
         return cls(
-            net=MLP(inputs, hidden, goals * game.num_actions, key=key),
+            net=opponent_net(game, config, hidden, outputs, key=key),
             prior=jnp.full(goals, 1 / goals),
             game=game,
             prior_mixing=prior_mixing,
             subgoal=subgoal,
+            obs_units=unit_obs(game),
         )
 
     @property
     def goals(self) -> int:
         return self.prior.shape[0]
 
-    def logits(self, obs: Float[Array, "*obs"]) -> Float[Array, "others G A"]:
+    def logits(self, obs: Shaped[Array, "*obs"]) -> Float[Array, "others G A"]:
         """Return log pi_hat_j(a | o, g), normalised over the legal actions.
 
         Args:
@@ -89,7 +98,7 @@ class LearnedOpponents(OpponentModel):
         Returns:
             Log-probabilities.
         """
-        views = opponent_inputs(self.game, obs)
+        views = opponent_inputs(self.game, obs, self.obs_units)
         raw = jax.vmap(self.net)(views).reshape(
             len(views), self.goals, self.game.num_actions
         )
@@ -97,7 +106,7 @@ class LearnedOpponents(OpponentModel):
         return jax.nn.log_softmax(jnp.where(legal, raw, -1e9))
 
     def own_logits(
-        self, obs: Float[Array, "*obs"]
+        self, obs: Shaped[Array, "*obs"]
     ) -> Float[Array, "G A"] | None:
         """Return log pi_hat(a | o, g) of the player that observes `obs` itself.
 
@@ -110,12 +119,17 @@ class LearnedOpponents(OpponentModel):
         """
         if not sees_opponents(self.game):
             return None
-        raw = self.net(jnp.reshape(obs, -1)).reshape(
+        raw = self.net(flat_obs(self.obs_units, obs)).reshape(
             self.goals, self.game.num_actions
         )
         legal = self.game.legal_in(obs)
         if legal is not None:
             raw = jnp.where(legal, raw, -1e9)
+        if len(set(self.game.seat_actions)) > 1:
+            seat = jnp.asarray(self.game.seat_in(obs))
+            raw = jnp.where(
+                jnp.asarray(own_actions(self.game))[seat], raw, -1e9
+            )
         return jax.nn.log_softmax(raw)
 
     def init(self) -> Float[Array, "others G"]:
@@ -125,13 +139,13 @@ class LearnedOpponents(OpponentModel):
     def predict(
         self,
         belief: Float[Array, "others G"],
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
         return self.expected_policy(self.posterior(belief), obs)
 
     def expected_policy(
-        self, types: Float[Array, "others G"], obs: Float[Array, "*obs"]
+        self, types: Float[Array, "others G"], obs: Shaped[Array, "*obs"]
     ) -> Float[Array, "others A"]:
         """Return the expected policy, sum_g types(g) pi_hat_j(. | o, g).
 
@@ -144,7 +158,7 @@ class LearnedOpponents(OpponentModel):
     def update(
         self,
         belief: Float[Array, "others G"],
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         actions: Int[Array, " N"],
         present: Bool[Array, " N"],
     ) -> Float[Array, "others G"]:

@@ -2,7 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from bestreply.games.base import Game
 from bestreply.opponents.base import Belief, OpponentModel
@@ -42,7 +42,7 @@ class MixtureOpponents(OpponentModel):
     def predict(
         self,
         belief: Belief,
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
         weights, beliefs = belief
@@ -52,7 +52,7 @@ class MixtureOpponents(OpponentModel):
     def _policies(
         self,
         beliefs: tuple[Belief, ...],
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         legal: Bool[Array, " A"],
     ) -> Float[Array, "others M A"]:
         each = zip(self.models, beliefs, strict=True)
@@ -61,7 +61,7 @@ class MixtureOpponents(OpponentModel):
     def update(
         self,
         belief: Belief,
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         actions: Int[Array, " N"],
         present: Bool[Array, " N"],
     ) -> Belief:

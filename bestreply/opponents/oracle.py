@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from bestreply.games.base import Game
 from bestreply.opponents.base import Belief, OpponentModel
@@ -28,7 +28,7 @@ class OracleOpponents(OpponentModel):
     def predict(
         self,
         belief: Float[Array, "others G"],
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
         return self.model.expected_policy(belief, obs)
@@ -61,7 +61,7 @@ class OracleSwitching(OpponentModel):
     def predict(
         self,
         belief: Int[Array, ""],
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
         return self.model.expected_policy(self.posterior(belief), obs)
@@ -69,7 +69,7 @@ class OracleSwitching(OpponentModel):
     def update(
         self,
         belief: Int[Array, ""],
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         actions: Int[Array, " N"],
         present: Bool[Array, " N"],
     ) -> Int[Array, ""]:
@@ -94,7 +94,7 @@ class TruePolicies(OpponentModel):
     def predict(
         self,
         belief: Belief,
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
         return self.rules.predict(self.rules.init(), obs, legal)
@@ -102,7 +102,7 @@ class TruePolicies(OpponentModel):
     def update(
         self,
         belief: Belief,
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         actions: Int[Array, " N"],
         present: Bool[Array, " N"],
     ) -> Belief:

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, PyTree
+from jaxtyping import Bool, Float, Int, PyTree, Shaped
 
 from bestreply.games.base import Game
 from bestreply.opponents.base import (
@@ -44,7 +44,7 @@ class RuleOpponents(OpponentModel):
     def predict(
         self,
         belief: Belief,
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
         if not self.players:  # a game of one player
@@ -58,7 +58,7 @@ class RuleOpponents(OpponentModel):
     def update(
         self,
         belief: Belief,
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         actions: Int[Array, " N"],
         present: Bool[Array, " N"],
     ) -> Belief:
@@ -72,7 +72,7 @@ class RuleOpponents(OpponentModel):
         return carries, jnp.where(present, actions, ABSENT)
 
     def _observe(
-        self, belief: Belief, views: Float[Array, "others *obs"]
+        self, belief: Belief, views: Shaped[Array, "others *obs"]
     ) -> tuple[PyTree, ...]:
         """Return each player's carry after it has observed its view."""
         carries, last = belief

@@ -25,16 +25,19 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
+from bestreply.models.images import ImageNet
 from bestreply.models.networks import MLP, linear
+from bestreply.models.units import ObsUnits, unit_obs
 from bestreply.opponents.base import (
     Belief,
     OpponentModel,
     opponent_inputs,
     opponent_legal,
+    opponent_net,
 )
 from bestreply.types import ABSENT, Array
 
@@ -272,11 +275,12 @@ class SequenceOpponents(OpponentModel):
     of the `LearnedOpponents` that is trained beside it.
     """
 
-    view_net: MLP  # view -> F
+    view_net: MLP | ImageNet  # view -> F
     token_net: MLP  # view features and action -> F
     memory: Recurrent | Window
     policy_net: MLP
     probe: eqx.nn.Linear
+    obs_units: ObsUnits | None
     game: Game = eqx.field(static=True)
 
     @classmethod
@@ -296,20 +300,20 @@ class SequenceOpponents(OpponentModel):
         """
         keys = jax.random.split(key, 5)
         width, hidden = config.width // HEADS * HEADS or HEADS, (config.width,)
-        inputs = opponent_inputs(game, jnp.zeros(game.obs_shape)).shape[1]
         if config.opponents == "recurrent":
             memory = Recurrent(width, key=keys[2])
         else:
             memory = Window(width, config.context, key=keys[2])
         actions = game.num_actions
         return cls(
-            view_net=MLP(
-                inputs, hidden * (config.depth - 1), width, key=keys[0]
+            view_net=opponent_net(
+                game, config, hidden * (config.depth - 1), width, key=keys[0]
             ),
             token_net=MLP(width + actions, hidden, width, key=keys[1]),
             memory=memory,
             policy_net=MLP(2 * width, hidden, actions, key=keys[3]),
             probe=eqx.nn.Linear(width, goals, key=keys[4]),
+            obs_units=unit_obs(game),
             game=game,
         )
 
@@ -323,13 +327,21 @@ class SequenceOpponents(OpponentModel):
     def renew(self, belief: Belief) -> Belief:
         return jax.vmap(self.memory.renew)(belief)
 
+    def inputs(self, obs: Shaped[Array, "*obs"]) -> Float[Array, "others I"]:
+        """Return the views of the opponents as the networks read them.
+
+        Args:
+            obs: own observation.
+        """
+        return opponent_inputs(self.game, obs, self.obs_units)
+
     def predict(
         self,
         belief: Belief,
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
-        views = jax.vmap(self.view_net)(opponent_inputs(self.game, obs))
+        views = jax.vmap(self.view_net)(self.inputs(obs))
         read = jax.vmap(self.memory.read)(belief, views)
         masks = opponent_legal(self.game, obs)
         return jnp.exp(jax.vmap(self._log_policy)(views, read, masks))
@@ -337,12 +349,12 @@ class SequenceOpponents(OpponentModel):
     def update(
         self,
         belief: Belief,
-        obs: Float[Array, "*obs"],
+        obs: Shaped[Array, "*obs"],
         actions: Int[Array, " N"],
         present: Bool[Array, " N"],
     ) -> Belief:
         others = actions[1:]
-        views = jax.vmap(self.view_net)(opponent_inputs(self.game, obs))
+        views = jax.vmap(self.view_net)(self.inputs(obs))
         tokens = jax.vmap(self._token)(views, others)
         acted = present[1:] & (others != ABSENT)
 
@@ -368,7 +380,7 @@ class SequenceOpponents(OpponentModel):
         """Return predictions of one player's steps, for training.
 
         Args:
-            inputs: its views (`opponent_inputs`).
+            inputs: its views (`inputs`).
             legal: its legal actions.
             actions: its actions; ABSENT where it did not act.
 

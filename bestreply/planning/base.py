@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Shaped
 
 from bestreply.config import PlannerConfig
 from bestreply.models.world_model import PlanningModel
@@ -35,7 +35,7 @@ class Models(eqx.Module):
 class DecisionPoint(NamedTuple):
     """All that a planner knows about the situation; one example, ego first."""
 
-    obs: Float[Array, "*obs"]  # own observation
+    obs: Shaped[Array, "*obs"]  # own observation
     legal: Bool[Array, " A"]  # own legal actions, or candidates among them
     present: Bool[Array, " N"]  # seats that are in the game
     belief: Belief  # of `Models.opponents`

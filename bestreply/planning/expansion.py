@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32, PRNGKeyArray, PyTree
 
 from bestreply.models.world_model import Latent, PlanningModel
-from bestreply.opponents.base import Belief, OpponentModel
+from bestreply.opponents.base import Belief, OpponentModel, possible
 from bestreply.opponents.joint_actions import joint_actions
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.batching import where_needed
@@ -65,6 +65,7 @@ def expand(
     """
     world, opponents = models.world, models.opponents
     probs = opponents.predict(at.belief, at.obs, at.legal)
+    probs = possible(opponents.game, at.obs, probs)
     joint, weights = joint_actions(probs, at.present[1:], key, models.config)
     belief = jax.vmap(lambda others: _update(opponents, at, others))(joint)
     posterior = jax.vmap(

@@ -12,7 +12,7 @@ from typing import cast
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
 from bestreply.games.base import Game
 from bestreply.models.world_model import WorldModel
@@ -59,19 +59,20 @@ class ReplyingOpponents(OpponentModel):
         return ()
 
     def predict(
-        self, belief: Belief, obs: Float[Array, "*obs"], legal: Array
+        self, belief: Belief, obs: Shaped[Array, "*obs"], legal: Array
     ) -> Float[Array, "others A"]:
         library = self.models.opponents
         start = library.init()
         world = cast(WorldModel, self.models.world)
-        scale = world.units(library.posterior(start))[1].mean()
+        types = library.posterior(start)
 
         def policy(
-            view: Float[Array, "*obs"], legal: Bool[Array, " A"]
+            view: Shaped[Array, "*obs"], legal: Bool[Array, " A"]
         ) -> Float[Array, " A"]:
             present = present_seats(self.game, view)
             at = DecisionPoint(view, legal, present, start)
             plan = plan_one_step(self.models, at, jax.random.key(0))
+            scale = world.units(world.encode(view), types)[1].mean()
             return jax.nn.softmax(plan.scores / (TEMPERATURE * scale))
 
         return jax.vmap(policy)(

@@ -4,18 +4,19 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from bestreply.config import LossWeights
+from bestreply.models.units import flat_obs
 from bestreply.models.world_model import WorldModel
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.types import ABSENT, Transition
 
 
 def observation_loss(
-    world: WorldModel, z: Float[Array, " Z"], obs: Float[Array, "*obs"]
+    world: WorldModel, z: Float[Array, " Z"], obs: Shaped[Array, "*obs"]
 ) -> Float[Array, ""]:
-    """Return L_obs = || dec(z) - o ||^2, divided by the number of entries.
+    """Return L_obs = || dec(z) - o ||^2 in units of the data, divided by the entries.
 
     With the Bernoulli likelihood 0/1 entries have the loss -log p(o) instead, so that
     the few ones of sparse planes are not lost.
@@ -28,7 +29,7 @@ def observation_loss(
     Returns:
         The loss, a mean over entries.
     """
-    raw, truth = world.decode_raw(z), obs.reshape(-1)
+    raw, truth = world.decode_raw(z), flat_obs(world.obs_units, obs)
     squared = (raw - truth) ** 2
     if world.config.likelihood == "squared":
         return squared.mean()
@@ -72,7 +73,7 @@ def world_losses(
         each.append(losses)
     steps = jnp.maximum(window.valid.sum(), 1)
     losses = jax.tree.map(lambda *x: sum(x) / steps, *each)
-    if world.config.value_of == "z":  # the decoder then also decodes enc(o)
+    if world.values_latents:  # the decoder then also decodes enc(o)
         obs = window.obs[0]
         reconstruction = observation_loss(world, world.encode(obs), obs)
         losses["obs"] = 0.5 * (losses["obs"] + reconstruction)
@@ -86,6 +87,7 @@ def _step_losses(
     joint = at.action, at.others
     next_z = world.next(z, *joint)
     encoded = jax.lax.stop_gradient(world.encode(at.next_obs))
+    _, unit = world.reward_unit(z)
     ends = jnp.asarray(at.terminated) | (jnp.asarray(at.truncated) & limit_ends)
     continues = (~ends).astype(jnp.float32)
     legal, next_legal = (
@@ -94,7 +96,7 @@ def _step_losses(
     )
     losses = {
         "obs": observation_loss(world, next_z, at.next_obs),
-        "reward": (world.reward(z, *joint) - at.reward) ** 2,
+        "reward": ((world.reward(z, *joint) - at.reward) / unit) ** 2,
         "consistency": ((next_z - encoded) ** 2).mean(),
         "continuation": bernoulli(world.continues(z, *joint), continues),
         "legal": 0.5 * (legal + next_legal),
@@ -106,7 +108,7 @@ def _step_losses(
 
 def value_loss(
     world: WorldModel,
-    obs: Float[Array, "*obs"],
+    obs: Shaped[Array, "*obs"],
     belief: Float[Array, "J G"],
     head: Int[Array, ""],
     target: Float[Array, ""],
@@ -123,8 +125,9 @@ def value_loss(
     Returns:
         The loss, a squared number of units.
     """
-    values = world.value(world.encode(obs), obs, belief)
-    _, scale = world.units(belief)
+    z = world.encode(obs)
+    values = world.value(z, obs, belief)
+    _, scale = world.units(z, belief)
     scale = jnp.broadcast_to(scale, values.shape)[head]
     return ((values[head] - jax.lax.stop_gradient(target)) / scale) ** 2
 
@@ -181,7 +184,7 @@ def expected_target(
 
 def opponent_losses(
     model: LearnedOpponents,
-    obs: Float[Array, "*obs"],
+    obs: Shaped[Array, "*obs"],
     others: Int[Array, " J"],
     weights: Float[Array, "J G"],
 ) -> tuple[Float[Array, " J"], Float[Array, " J"]]:

@@ -15,14 +15,21 @@ from jaxtyping import Array, Bool, Float, Int32, Key, PyTree
 
 from bestreply.config import RunConfig, TrainConfig
 from bestreply.games.base import Game
-from bestreply.models.world_model import WorldModel
+from bestreply.games.seats import role_names, role_of_seat
+from bestreply.models.units import (
+    Units,
+    measured_obs_units,
+    measured_reward_units,
+    with_units,
+)
+from bestreply.models.world_model import NO_VALUE, WorldModel
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.sequence import SequenceOpponents
 from bestreply.replay.moa_buffer import Index, all_indices
 from bestreply.training.imagination import ImaginedState, no_imagined_games
 from bestreply.training.targets import n_step_return
-from bestreply.types import Episodes
+from bestreply.types import ABSENT, Episodes
 
 
 class SequenceState(eqx.Module):
@@ -172,7 +179,7 @@ def opponent_networks(model: LearnedOpponents) -> PyTree:
 
 
 def trainable(tree: PyTree, like: PyTree = None) -> PyTree:
-    """Return the trainable leaves of a tree: all floats but the units of the value.
+    """Return the trainable leaves of a tree: all floats but units.
 
     Args:
         tree: a network, or its gradient.
@@ -182,7 +189,11 @@ def trainable(tree: PyTree, like: PyTree = None) -> PyTree:
         The tree with None in place of all other leaves.
     """
     model = tree if like is None else like
-    floats = jax.tree.map(eqx.is_inexact_array, model)
+    floats = jax.tree.map(
+        lambda x: not isinstance(x, Units) and eqx.is_inexact_array(x),
+        model,
+        is_leaf=lambda x: isinstance(x, Units),
+    )
     if isinstance(model, WorldModel):
         floats = eqx.tree_at(
             lambda w: (w.value_mean, w.value_scale), floats, (False, False)
@@ -213,8 +224,6 @@ def apply_gradient(
     return eqx.apply_updates(networks, change), state
 
 
-NO_VALUE = -1e6
-"""Value of a head whose player has no logged play yet, so that no planner follows it."""
 MIN_SCALE = 1e-2
 """Smallest unit of a value head."""
 MIN_STEPS = 100
@@ -224,12 +233,13 @@ MIN_STEPS = 100
 def set_units(
     train_state: TrainState, config: RunConfig, episodes: Episodes
 ) -> TrainState:
-    """Return the train state with the prior over types and the units of values.
+    """Return the train state with the prior over types, and units.
 
     The prior is the frequency of each type at first steps; uniform where types have no
     labels. The unit of a player's value head is the mean and the standard deviation of
     the player's discounted returns; that of action values, for each type, of the returns
-    earned against opponents of that type.
+    earned against opponents of that type; both are by role. Units of observations and
+    rewards: `bestreply.models.units`.
 
     Args:
         train_state: the state to change.
@@ -246,6 +256,12 @@ def set_units(
     returns = np.asarray(jax.jit(to_the_end)(episodes, index)[0])
     mean, scale = _units(train_state, config, episodes, index, returns)
     prior = _prior(config, episodes, index, train_state.opponents.goals)
+    game = train_state.opponents.game
+    train_state = with_units(
+        train_state,
+        measured_obs_units(game, episodes),
+        measured_reward_units(game, episodes),
+    )
 
     def places(s: TrainState) -> PyTree:
         return (
@@ -281,9 +297,15 @@ def _units(
     index: Index,
     returns: Float[np.ndarray, " B"],
 ) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
-    """Return mean and standard deviation of the returns of each value unit."""
-    count = train_state.world.value_scale.shape[0]
+    """Return mean and standard deviation of the returns of each value unit, by role."""
+    game = train_state.opponents.game
+    roles = len(role_names(game))
+    count = train_state.world.value_scale.shape[0] // roles
     weights = _unit_weights(config, episodes, index, count)
+    if roles > 1:
+        role = role_of_seat(game)[index.seat]
+        weights = [weights * (role == r) for r in range(roles)]
+        weights = np.concatenate(weights)
     total = weights.sum(1)
     known, total = total > 0, np.maximum(total, 1e-9)
     mean = weights @ returns / total
@@ -313,13 +335,18 @@ def _unit_weights(
         return np.ones((count, steps))
     goal = np.asarray(episodes.goal)[index.row, index.step]
     types = logged(player, goal)
-    return np.stack([_against(types == k, own) for k in range(count)])
+    joined = np.asarray(episodes.action)[:, 0][index.row] != ABSENT
+    return np.stack(
+        [_against((types == k) & joined, own) for k in range(count)]
+    )
 
 
 def _against(
     of_type: Bool[np.ndarray, "B N"], own: Bool[np.ndarray, "B N"]
 ) -> Float[np.ndarray, " B"]:
     """Return the weight of each step in the moments of returns against one type.
+
+    Seats that are empty from the start of an episode have no type.
 
     Steps where all opponents are of the type, if there are enough of them; otherwise
     all steps, by the number of opponents of the type.

@@ -6,7 +6,7 @@ from typing import TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 
 from bestreply.config import RunConfig
 from bestreply.games.base import Game
@@ -17,7 +17,7 @@ from bestreply.games.symmetries import (
     transform_obs,
 )
 from bestreply.models.world_model import WorldModel
-from bestreply.opponents.base import opponent_inputs, opponent_legal
+from bestreply.opponents.base import opponent_legal
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.sequence import SequenceOpponents
@@ -237,7 +237,7 @@ def _segments(
     index: Index,
     back_key: Key[Array, ""],
     symmetry_key: Key[Array, ""],
-) -> tuple[Float[Array, "B J *obs"], Float[Array, "B J *obs"]]:
+) -> tuple[Shaped[Array, "B J *obs"], Shaped[Array, "B J *obs"]]:
     """Return the opponents' observations at the start and end of a segment."""
     horizon, batch = config.model.code_horizon, len(index.row)
     others = jnp.asarray(ego_order(game.num_players)[:, 1:])[index.seat]
@@ -276,9 +276,7 @@ def history_loss(
     def one(history: History) -> tuple[Array, Array, Array]:
         obs = history.obs.reshape(-1, *history.obs.shape[2:])
         which = jnp.repeat(history.other, history.action.shape[1])
-        inputs = jax.vmap(lambda o, j: opponent_inputs(model.game, o)[j])(
-            obs, which
-        )
+        inputs = jax.vmap(lambda o, j: model.inputs(o)[j])(obs, which)
         legal = jax.vmap(lambda o, j: opponent_legal(model.game, o)[j])(
             obs, which
         )
@@ -413,7 +411,7 @@ def world_loss(
     world: WorldModel,
     config: RunConfig,
     windows: Transition,
-    obs: Float[Array, "V *obs"],
+    obs: Shaped[Array, "V *obs"],
     targets: Targets | None,
 ) -> tuple[Float[Array, ""], Metrics]:
     """Return the weighted sum of all losses, and each by name.
