@@ -124,8 +124,8 @@ class Description(abc.ABC):
     # -- contents of an observation, where it determines them ----------------
 
     def perspective(
-        self, obs: Float[Array, "..."], other: Int[Array, ""] | int
-    ) -> Float[Array, "..."] | None:
+        self, obs: Shaped[Array, "..."], other: Int[Array, ""] | int
+    ) -> Shaped[Array, "..."] | None:
         """Return another seat's observation, computed from the own one.
 
         Fully observed games override it; opponent models then learn from the play of
@@ -141,7 +141,7 @@ class Description(abc.ABC):
         """
         return None
 
-    def legal_in(self, obs: Float[Array, "..."]) -> Bool[Array, "... A"] | None:
+    def legal_in(self, obs: Shaped[Array, "..."]) -> Bool[Array, "... A"] | None:
         """Return the legal actions of the seat that has an observation.
 
         Args:
@@ -153,7 +153,7 @@ class Description(abc.ABC):
         return None
 
     def present_in(
-        self, obs: Float[Array, "..."]
+        self, obs: Shaped[Array, "..."]
     ) -> Bool[Array, "... N"] | None:
         """Return the players that are present in an observation.
 
@@ -165,7 +165,7 @@ class Description(abc.ABC):
         """
         return None
 
-    def state_in(self, obs: Float[Array, "*obs_shape"]) -> PyTree | None:
+    def state_in(self, obs: Shaped[Array, "*obs_shape"]) -> PyTree | None:
         """Return the state that an observation determines, its seats ego-first.
 
         `TrueModel` plans with it.
@@ -185,7 +185,7 @@ class Description(abc.ABC):
 
     def achieved(
         self,
-        obs: Float[Array, "..."],
+        obs: Shaped[Array, "..."],
         action: Int[Array, "*batch"],
         reward: Float[Array, "*batch"],
     ) -> Int[Array, "*batch"]:

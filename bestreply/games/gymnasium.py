@@ -31,8 +31,7 @@ from bestreply.games.environments import (
 )
 from bestreply.games.gymnasium_spaces import MASK, Actions, Observations
 from bestreply.games.host import HostGame, host_game
-from bestreply.games.host_env import HostEnv
-from bestreply.types import TimeStep
+from bestreply.games.host_env import EnvStep, HostEnv
 from bestreply.utils.environment_names import ENVIRONMENT_ID
 from bestreply.utils.importing import import_attribute
 
@@ -143,31 +142,30 @@ class GymnasiumEnv(HostEnv):
 
     # -- play ------------------------------------------------------------------
 
-    def reset(self, seed: int) -> TimeStep:
+    def reset(self, seed: int) -> EnvStep:
         self.seed, self.taken = int(seed), []
         obs, info = self.env.reset(seed=int(seed))
         return self._shown(obs, 0.0, False, False, info)
 
-    def step(self, actions: Int32[np.ndarray, " N"]) -> TimeStep:
+    def step(self, actions: Int32[np.ndarray, " N"]) -> EnvStep:
         action = int(actions[0])
         self.taken.append(action)
         return self._shown(*self.env.step(self.actions.values[action]))
 
     def _shown(
         self, obs: Any, reward: Any, ended: Any, cut: Any, info: Any
-    ) -> TimeStep:
+    ) -> EnvStep:
         mask = obs[MASK] if self.observations.masked else (info or {}).get(MASK)
         legal = np.ones((1, len(self.action_names)), bool)
         over = bool(ended) or bool(cut)
         if mask is not None and not over:
             legal[0] = np.asarray(mask, bool).reshape(-1)
-        return TimeStep(
+        return EnvStep(
             obs=self.observations.read(obs)[None],
-            legal=legal,
             reward=np.array([reward], np.float32),
             terminated=np.array([bool(ended)]),
-            truncated=np.array(bool(cut) and not ended),
-            present=np.ones(1, bool),
+            truncated=bool(cut) and not ended,
+            legal=legal,
         )
 
     # -- pictures ----------------------------------------------------------------

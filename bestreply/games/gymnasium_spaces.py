@@ -169,7 +169,8 @@ def _of_leaves(
             dtypes.append(np.dtype(np.uint8))
         elif kind in ("Box", "MultiBinary"):
             binaries.append(_is_binary(leaf).reshape(-1))
-            dtypes.append(np.dtype(leaf.dtype))
+            bits = binaries[-1].all()
+            dtypes.append(np.dtype(np.uint8 if bits else leaf.dtype))
         else:
             text = " ".join(str(space).split())
             raise ValueError(

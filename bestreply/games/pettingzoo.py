@@ -38,11 +38,10 @@ from bestreply.games.environments import (
 )
 from bestreply.games.gymnasium_spaces import MASK, Actions, Observations
 from bestreply.games.host import HostGame, host_game
-from bestreply.games.host_env import HostEnv
+from bestreply.games.host_env import EnvStep, HostEnv
 from bestreply.games.pettingzoo_turns import TurnEnv
 from bestreply.games.seats import common_shape, marked_shape, padded
 from bestreply.games.spaces import WAIT, common_dtype
-from bestreply.types import TimeStep
 
 PREFIX = "pettingzoo"
 
@@ -217,6 +216,9 @@ class PettingZooEnv(HostEnv):
         shape = common_shape(shapes)
         whole = np.stack([padded(o.binary, shape) for o in agents.observations])
         self.binary = whole.all(0)
+        told = np.asarray(getattr(self.env, "binary", False))
+        if told.shape == shape:
+            self.binary = self.binary | told.astype(bool)
         if not self.alike:
             marks = np.ones(marked_shape(shape, n), bool)
             marks[..., : shape[-1]] = self.binary
@@ -224,22 +226,16 @@ class PettingZooEnv(HostEnv):
 
     # -- play ------------------------------------------------------------------
 
-    def reset(self, seed: int) -> TimeStep:
+    def reset(self, seed: int) -> EnvStep:
         obs, infos = self.env.reset(seed=int(seed))
         self.seed, self.taken = int(seed), []
-        n = self.num_players
-        present = np.zeros(n, bool)
+        present = np.zeros(self.num_players, bool)
         present[[self.seat[name] for name in self.env.agents]] = True
-        return TimeStep(
-            obs=self._read(obs),
-            legal=self._legal(obs, infos),
-            reward=np.zeros(n, np.float32),
-            terminated=np.zeros(n, bool),
-            truncated=np.array(False),
-            present=present,
-        )
+        legal = self._legal(obs, infos)
+        seen = self._read(obs, list(self.env.agents))
+        return EnvStep(seen, legal=legal, present=present)
 
-    def step(self, actions: Int32[np.ndarray, " N"]) -> TimeStep:
+    def step(self, actions: Int32[np.ndarray, " N"]) -> EnvStep:
         self.taken.append(actions)
         before = list(self.env.agents)
         obs, rewards, ended, cut, infos = self.env.step(
@@ -260,12 +256,12 @@ class PettingZooEnv(HostEnv):
         playing = [self.seat[name] for name in before]
         every = bool(alone[playing].any() and not present.any())
         present[playing] |= terminated[playing] | every
-        return TimeStep(
-            obs=self._read(obs),
+        return EnvStep(
+            obs=self._read(obs, before),
             legal=self._legal(obs, infos),
             reward=reward,
             terminated=terminated,
-            truncated=np.array(every),
+            truncated=every,
             present=present,
         )
 
@@ -284,12 +280,15 @@ class PettingZooEnv(HostEnv):
                     f"that are there from the first step in {self.full}"
                 )
 
-    def _read(self, obs: Mapping[Any, Any]) -> list[np.ndarray | None]:
-        readers = zip(self.agents.names, self.agents.observations, strict=True)
-        return [
-            None if obs.get(name) is None else reader.read(obs[name])
-            for name, reader in readers
-        ]
+    def _read(
+        self, obs: Mapping[Any, Any], playing: list[Any]
+    ) -> list[np.ndarray | None]:
+        """Return the seats' observations; None of an agent that had left."""
+        read: list[np.ndarray | None] = [None] * self.num_players
+        for name in playing:
+            seat = self.seat[name]
+            read[seat] = self.agents.observations[seat].read(obs[name])
+        return read
 
     def _mask(
         self, name: Any, obs: Mapping[Any, Any], infos: Mapping[Any, Any]

@@ -87,6 +87,8 @@ class GameParallelEnv(ParallelEnv):
             )
         self.game, self.illegal, self.render_mode = game, illegal, render_mode
         self.max_steps = game.max_steps
+        self.binary = np.asarray(game.binary)
+        """[*obs_shape] bool: entries of an observation that are 0 or 1."""
         self.metadata = {
             "name": str(Spec(game.name, (), game.settings)),
             "render_modes": ["ansi", "rgb_array"],
@@ -111,7 +113,7 @@ class GameParallelEnv(ParallelEnv):
         self._shown: Any = None
         self._time = 0
 
-    def observation_space(self, agent: str) -> spaces.Space:
+    def observation_space(self, agent: str) -> Any:
         """Return the space of an agent's observations.
 
         Args:
@@ -119,7 +121,7 @@ class GameParallelEnv(ParallelEnv):
         """
         return self._spaces[self.seat[agent]][0]
 
-    def action_space(self, agent: str) -> spaces.Discrete:
+    def action_space(self, agent: str) -> Any:
         """Return the space of an agent's actions.
 
         Args:
@@ -244,12 +246,12 @@ class GameParallelEnv(ParallelEnv):
         return frame
 
 
-def _observations(game: Game, actions: int) -> spaces.Dict:
+def _observations(game: Game, actions: int) -> Any:
     """Return the space of one seat's observations and masks."""
     dtype: Any = np.dtype(game.obs_dtype)
     shape = tuple(game.obs_shape)
     if dtype.kind == "b":
-        entries: spaces.Space = spaces.MultiBinary(list(shape))
+        entries: Any = spaces.MultiBinary(list(shape))
     else:
         whole = dtype.kind in "ui"
         low = np.iinfo(dtype).min if whole else -np.inf
