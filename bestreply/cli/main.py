@@ -25,6 +25,8 @@ from bestreply.utils.interrupts import (
     end_if_interrupted,
     end_on_second_interrupt,
 )
+from bestreply.utils.profile import VARIABLE as PROFILE
+from bestreply.utils.profile import start_if_asked
 
 INTERRUPTED = "interrupted. All files on disk are complete. Commands with --resume can continue from here."
 
@@ -59,6 +61,10 @@ def run_command(words: list[str]) -> None:
     Raises:
         SystemExit: as `main`.
     """
+    if words[:1] == ["--profile"]:
+        os.environ[PROFILE] = "1"
+        start_if_asked()
+        words = words[1:]
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     if not words or words[0] in HELP_FLAGS:
@@ -91,7 +97,7 @@ def command_name(words: list[str]) -> str:
     typed = " ".join(words[:2] if words[0] in FAMILIES else words[:1])
     kind, names = "command", [*COMMANDS, *FAMILIES, "help"]
     if typed.startswith("-"):
-        kind, names = "option", ["--help", "--version"]
+        kind, names = "option", ["--help", "--version", "--profile"]
     _fail(
         "bestreply",
         f"unknown {kind} {typed[:80]!r}.{did_you_mean(typed[:80], names)} All commands: bestreply --help",
@@ -118,6 +124,10 @@ def overview() -> str:
             "Show the options of a command, as COMMAND --help does",
         ),
         _line("--version", "Print the version"),
+        _line(
+            "--profile CMD",
+            "Run a command, then print what was compiled and how long it took",
+        ),
         "",
         "First run: bestreply run --preset debug",
     ]

@@ -109,7 +109,10 @@ def cache_compilations() -> None:
     """
     import jax
 
+    from bestreply.utils.profile import start_if_asked
+
     check_flags()
+    start_if_asked()
     if jax.config.values.get("jax_compilation_cache_dir"):
         return
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
