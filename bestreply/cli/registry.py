@@ -84,6 +84,13 @@ GROUPS: dict[str, dict[str, Command]] = {
         "data validate": Command(
             "data:Validate", "List the errors of a dataset"
         ),
+        "data import": Command(
+            "data:Import",
+            "Make a dataset of npz, Parquet, Minari or a flashbax vault",
+        ),
+        "data export": Command(
+            "data:Export", "Write a dataset as one npz or Parquet file"
+        ),
     },
     "Help": {
         "completion": Command(

@@ -338,7 +338,8 @@ def recorded_game(
     """
     from bestreply.games.recorded import RecordedGame
 
-    count = int(log.action.max()) + 1
+    counts = tuple(map(int, seat_actions or ()))
+    count = max(int(log.action.max()) + 1, *counts, 1)
     if log.legal is not None:
         count = log.legal.shape[-1]
     goals = () if goal_names is None else tuple(goal_names)
@@ -346,11 +347,10 @@ def recorded_game(
         goals = tuple(map(str, range(int(log.goal.max()) + 1)))
     if goals[-1:] != ("none",):
         goals = (*goals, "none")
-    counts = tuple(map(int, seat_actions or ()))
     values = log.obs
     return RecordedGame(
         players=log.num_players,
-        actions=tuple(action_names) if action_names else max(count, 1),
+        actions=tuple(action_names) if action_names else count,
         obs=values.shape[2:],
         max_steps=max_steps or int(log.length.max()),
         dtype=values.dtype.name,
