@@ -49,7 +49,7 @@ from bestreply.training.trained_opponents import (
 )
 from bestreply.types import Episodes
 from bestreply.utils import checkpoint
-from bestreply.utils.compilation import check_flags
+from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.console import fresh_path, warn
 from bestreply.utils.files import locked, make_folder, write_json
 from bestreply.utils.importing import import_attribute
@@ -685,7 +685,7 @@ def load_run(
             that names code of a module that is not allowed.
         FileNotFoundError: the run has no checkpoint.
     """
-    check_flags()
+    cache_compilations()
     run = _read(Path(path), game, allow_import).restored()
     if not (run.path / "diagnostics.json").exists():
         warn(

@@ -10,7 +10,7 @@ from bestreply.players.base import ScriptedPlayer
 from bestreply.players.callback import player_errors
 from bestreply.players.zoo import make_player
 from bestreply.types import ego_order
-from bestreply.utils.compilation import check_flags
+from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.spec import Spec
 
 __all__ = ["BestReply", "Decisions", "best_reply"]
@@ -51,7 +51,7 @@ def best_reply(
     Raises:
         ValueError: the game has too many positions, or a player gives no distribution.
     """
-    check_flags()
+    cache_compilations()
     n = game.num_players
     others = list(others) * (n - 1) if len(others) == 1 else list(others)
     if len(others) != n - 1:

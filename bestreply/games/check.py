@@ -26,7 +26,7 @@ from bestreply.games.contract import (
     snapshot,
 )
 from bestreply.types import Array, TimeStep
-from bestreply.utils.compilation import check_flags
+from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.seeds import checked_seed
 
 EAGER_STEPS = 12
@@ -76,7 +76,7 @@ def check_game(game: Game, seed: int = 0, episodes: int = 6) -> Conformance:
         GameError: at the first violated property (`PROPERTIES`).
         ValueError: if `episodes` is below 1, or the seed outside 0 <= seed < 2^32.
     """
-    check_flags()
+    cache_compilations()
     if episodes < 1:
         raise ValueError(f"episodes={episodes}: expected 1 or more")
     seed = checked_seed(seed)

@@ -23,7 +23,7 @@ from bestreply.games.contract import (
 from bestreply.players.base import Player
 from bestreply.players.callback import player_errors
 from bestreply.types import ABSENT, ActorOutput, Plan, TimeStep, ego_order
-from bestreply.utils.compilation import check_flags
+from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.seeds import checked_seed
 
 PROPERTIES = {
@@ -117,7 +117,7 @@ def check_player(
         PlayerError: at the first violated property (`PROPERTIES`).
         ValueError: if `episodes` is below 1, or the seed outside 0 <= seed < 2^32.
     """
-    check_flags()
+    cache_compilations()
     if episodes < 1:
         raise ValueError(f"episodes={episodes}: expected 1 or more")
     seed = checked_seed(seed)
