@@ -153,7 +153,8 @@ def _array(call: Call, answer: Any) -> np.ndarray:
         array = np.asarray(None)
     if array.dtype.kind not in "biuf":
         kind = "probabilities" if call.rule.distribution else "actions"
-        raise call.refusal(f"answer={answer!r:.100}", f"an array of {kind}")
+        shown = " ".join(repr(answer).split())
+        raise call.refusal(f"answer={shown:.100}", f"an array of {kind}")
     return array
 
 

@@ -162,7 +162,7 @@ def player(
 
 
 def player(
-    fn: PlayerFunction | None = None,
+    fn: Any = None,
     *,
     name: str | None = None,
     version: int = 1,
@@ -216,7 +216,8 @@ def player(
         )
     if isinstance(fn, Player) or not callable(fn):
         raise ValueError(
-            f"fn={fn!r:.100}: expected a function of obs [B, ...] and legal [B, A]"
+            f"fn={' '.join(repr(fn).split()):.100}: expected a function of obs "
+            "[B, ...] and legal [B, A]"
         )
     name = _name_of(fn) if name is None else name
     if not isinstance(name, str) or not name:

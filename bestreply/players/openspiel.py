@@ -15,7 +15,7 @@ from bestreply.players.base import Player
 from bestreply.players.function import player
 from bestreply.types import ABSENT
 
-MAX_TABLE = 50_000
+MAX_TABLE = 20_000
 """States of a game whose policy is written into a table."""
 
 Probabilities = Callable[[Any, int], Float[np.ndarray, " A"]]
