@@ -39,7 +39,8 @@ def test_best_replies_to_a_policy_of_a_small_game_are_exact():
 
 
 def actions(player):
-    lineup = seat_players(TIC, [player, "random"], 2, 0, rotate=True)
+    others = ["first_legal(8)"]
+    lineup = seat_players(TIC, [player, *others], 2, 0, rotate=True)
     return play(TIC, lineup, 0).episodes.action
 
 
