@@ -7,6 +7,7 @@ seats, and a finished game that steps to itself.
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -149,7 +150,8 @@ class AdaptedGame(Game):
         self, state: AdaptedState, actions: Int[Array, " N"]
     ) -> Outcomes:
         actions, key = jnp.asarray(actions), jax.random.key(0)
-        if draws(self.step, state, actions, key):
+        step = functools.partial(type(self).step.__wrapped__, self)
+        if draws(step, state, actions, key):
             raise ValueError(
                 f"game={self.name}: expected a game whose steps are deterministic, to "
                 "list every outcome; its environment uses its random key"
@@ -167,6 +169,9 @@ class AdaptedGame(Game):
 
     # -- play ----------------------------------------------------------------
 
+    # Compiled: environments have too many operations to be called one by one.
+
+    @functools.partial(jax.jit, static_argnums=0)
     def reset(self, key: PRNGKeyArray) -> tuple[AdaptedState, TimeStep]:
         n, move = self.num_players, self._reset(key)
         shown = TimeStep(
@@ -180,6 +185,7 @@ class AdaptedGame(Game):
         env = jax.tree.map(jnp.asarray, move.env)
         return AdaptedState(env, shown, jnp.zeros((), jnp.int32)), shown
 
+    @functools.partial(jax.jit, static_argnums=0)
     def step(
         self, state: AdaptedState, actions: Int[Array, " N"], key: PRNGKeyArray
     ) -> tuple[AdaptedState, TimeStep]:
