@@ -52,7 +52,7 @@ def overview(paths: list[Path]) -> str:
             ((name, each[-1]) for name, each in said.items()),
             key=lambda x: x[1].difference,
         )
-        count = Counter(v.verdict for each in said.values() for v in each[:-1])
+        count = Counter(_kind(v) for each in said.values() for v in each[:-1])
         seeds = len(_groups(path)[0].seeds)
         lines.append(
             [
@@ -189,8 +189,13 @@ def _said(v: Verdict) -> str:
     number = {
         "no_larger": f" {v.bound:.2f}",
         "not_enough": f", {_needed(v)} needed",
-    }.get(v.verdict, "")
-    return f"{v.difference:+.2f} [{v.low:.2f}, {v.high:.2f}] {SAID[v.verdict]}{number}"
+    }.get(_kind(v), "")
+    return f"{v.difference:+.2f} [{v.low:.2f}, {v.high:.2f}] {SAID[_kind(v)]}{number}"
+
+
+def _kind(v: Verdict) -> str:
+    """Return the verdict; a tie is a difference of at most 0."""
+    return "no_larger" if v.verdict == "tie" else v.verdict
 
 
 def _needed(v: Verdict) -> str:

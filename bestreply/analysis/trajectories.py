@@ -8,8 +8,10 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from bestreply.analysis.frames import draw_frames
 from bestreply.exact.hidden_modes import mode_chain
 from bestreply.games.base import Game
+from bestreply.games.description import Description
 from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.simulation.lineup import (
     Lineup,
@@ -21,6 +23,11 @@ from bestreply.simulation.lineup import (
 from bestreply.simulation.loop import Played, play
 from bestreply.types import ABSENT, GOAL_SOURCES, Array, Episodes, ego_order
 from bestreply.utils.spec import Spec
+
+MAX_DETAILED = 100
+"""Steps of a match, evenly spread, that have a text, a picture and a plan."""
+MAX_OBSERVED = 100_000
+"""Numbers of one match's observations."""
 
 OpponentSet = Sequence[str | Spec | Player]
 """A player for each other seat, in ego-first order."""
@@ -52,10 +59,12 @@ def record_matches(
     """
     lineup, played = play_matches(game, agent, opponents, seed, seat=seat)
     names = names or [name_opponents(others) for others in opponents]
-    return [
+    matches = [
         describe_match(game, agent, lineup, played, number, name, goals, seat)
         for number, name in enumerate(names)
     ]
+    draw_frames(game, played, seed, matches)
+    return matches
 
 
 def play_matches(
@@ -112,7 +121,8 @@ def describe_match(
         seat: of the agent.
 
     Returns:
-        Players, return and every step in which the agent acted.
+        Players, return, the course of the game and every step in which the agent acted.
+        Of long games `MAX_DETAILED` steps have all details.
     """
     episode, actor_outputs, modes = jax.tree.map(
         lambda x: x[number], tuple(played)
@@ -121,10 +131,17 @@ def describe_match(
     players = [lineup.pool[i] for i in seating]
     # The index of `seat` among the logged seats.
     logged = int((seating[:seat] == seating[seat]).sum())
+    acted = np.flatnonzero(episode.action[:, seat] != ABSENT).tolist()
+    detailed = set(_evenly(acted, MAX_DETAILED))
     steps = []
-    for t in np.flatnonzero(episode.action[:, seat] != ABSENT).tolist():
+    for t in acted:
         step = _step(game, episode, t, seat)
-        step |= _plan(actor_outputs, agent, t, logged)
+        if t in detailed:
+            step = _shown(game, episode, t, seat) | step
+        plan = _plan(actor_outputs, agent, t, logged)
+        if t not in detailed:
+            plan = {k: v for k, v in plan.items() if k == "belief"}
+        step |= plan
         step |= _types(game, players, episode, modes[t], t, goals, seat)
         steps.append(step)
     return {
@@ -134,15 +151,76 @@ def describe_match(
         "return": float(episode.reward[:, seat].sum()),
         "actions": list(game.action_names),
         "goals": list(goals),
+        **_seats(game),
+        **_course(episode),
+        **_observed(game, episode, acted, seat),
         "steps": steps,
+    }
+
+
+def _evenly(steps: Sequence[int], most: int) -> list[int]:
+    """Return at most so many of the steps, the first and the last among them."""
+    if len(steps) <= most:
+        return list(steps)
+    return [steps[k] for k in np.linspace(0, len(steps) - 1, most).astype(int)]
+
+
+def _seats(game: Game) -> dict[str, Any]:
+    """Return roles and numbers of actions by seat, in a game whose seats differ."""
+    if game.alike:
+        return {}
+    return {"roles": list(game.roles), "seat_actions": list(game.seat_actions)}
+
+
+def _course(episode: Episodes) -> dict[str, Any]:
+    """Return the length of a game, how it ended, and which seats left before."""
+    length = int(episode.length)
+    cut = bool(episode.truncated[length - 1])
+    left = []
+    for actions, ended in zip(
+        episode.action[:length].T, episode.terminated[:length].T, strict=True
+    ):
+        acted = np.flatnonzero(actions != ABSENT)
+        last = int(acted[-1]) if len(acted) else -1
+        how = "absent" if last < 0 else "terminated" if ended[last] else "left"
+        left.append(None if last == length - 1 else [last + 1, how])
+    end = "truncated" if cut else "terminated"
+    return {"length": length, "end": end, "left": left}
+
+
+def _observed(
+    game: Game, episode: Episodes, acted: Sequence[int], seat: int
+) -> dict[str, Any]:
+    """Return the agent's observations, where they are vectors that the game draws no better."""
+    kind = type(getattr(game, "description", game))
+    own = (Description.text, Description.picture)
+    rows = episode.obs[list(acted), seat]
+    if (kind.text, kind.picture) != own or rows.ndim != 2:
+        return {}
+    if rows.size > MAX_OBSERVED or not rows.size:
+        return {}
+    if not game.alike:  # without the marks of the seat
+        marked = game.seat_in(rows[0]) is not None
+        rows = rows[:, : -game.num_players] if marked else rows
+    numbers = rows.astype(np.float64)
+    return {
+        "observed": [
+            [float(f"{v:.5g}") if np.isfinite(v) else None for v in row]
+            for row in numbers.tolist()
+        ]
+    }
+
+
+def _shown(game: Game, episode: Episodes, t: int, seat: int) -> dict[str, Any]:
+    return {
+        "text": game.text(episode.obs[t, seat], seat),
+        "picture": game.picture(episode.obs[t, seat], seat),
     }
 
 
 def _step(game: Game, episode: Episodes, t: int, seat: int) -> dict[str, Any]:
     others = ego_order(game.num_players)[seat, 1:]
     return {
-        "text": game.text(episode.obs[t, seat], seat),
-        "picture": game.picture(episode.obs[t, seat], seat),
         "legal": episode.legal[t, seat].tolist(),
         "action": int(episode.action[t, seat]),
         "reward_got": float(episode.reward[t, seat]),

@@ -118,8 +118,9 @@ class View:
     """Episodes per opponent set."""
     seed: int | None = None
     """Random seed of play; by default that of the matches in the report."""
-    seat: int = 1
-    """Seat of the agent, counted from 1; the opponents fill the other seats in order."""
+    seat: int | None = None
+    """Seat of the agent, counted from 1; the opponents fill the other seats in order. By default 1; in a game whose seats have
+    several roles, the first seat of each role."""
     planner: Planner | None = None
     """Planner of the agent; by default that of the run's configuration."""
     lang: Language = "en"

@@ -8,7 +8,7 @@ import numpy as np
 from bestreply.interactive.session import Session
 from bestreply.report.belief_strips import belief_strip, colour
 from bestreply.report.safe_svg import UnsafePicture, safe_svg
-from bestreply.report.texts import Texts, fixed
+from bestreply.report.texts import Texts, decimals_of, fixed
 from bestreply.types import ABSENT
 
 MAX_EXPECTED = 3
@@ -114,9 +114,12 @@ def _moves(session: Session, texts: Texts) -> list[str]:
                 )
             )
     rewards = session.rewards[:, session.seat]
+    decimals = decimals_of(*rewards.tolist(), rewards.sum())
     said.append(
         texts(
-            "play_reward", reward=fixed(rewards[at]), total=fixed(rewards.sum())
+            "play_reward",
+            reward=fixed(rewards[at], decimals),
+            total=fixed(rewards.sum(), decimals),
         )
     )
     if at + 1 < session.step:
@@ -125,13 +128,14 @@ def _moves(session: Session, texts: Texts) -> list[str]:
 
 
 def _ending(session: Session, texts: Texts) -> str:
+    sums = session.rewards.sum(0).tolist()
     totals = [
         texts(
             "play_return",
             player=_player(session, seat, texts),
-            total=fixed(total),
+            total=fixed(total, decimals_of(*sums)),
         )
-        for seat, total in enumerate(session.rewards.sum(0).tolist())
+        for seat, total in enumerate(sums)
     ]
     return texts(
         "play_over", steps=session.step, returns=texts("list_gap").join(totals)

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from bestreply import exact
+from bestreply.analysis.frames import draw_frames
 from bestreply.analysis.trajectories import (
     describe_match,
     finite_numbers,
@@ -21,18 +22,15 @@ from bestreply.analysis.trajectories import (
 from bestreply.exact.references import MAX_POSITIONS, MAX_WORK, work
 from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
+from bestreply.games.seats import role_names
 from bestreply.pipeline import resolve
 from bestreply.players.base import ScriptedPlayer
 from bestreply.report.animation import write_gif
 from bestreply.report.view_page import render_view
 from bestreply.run import Run
-from bestreply.simulation.lineup import (
-    Lineup,
-    distinct_sets,
-    fill_seats,
-    name_opponents,
-)
+from bestreply.simulation.lineup import Lineup
 from bestreply.simulation.loop import Played
+from bestreply.simulation.opponent_sets import sets_at
 from bestreply.types import ego_order
 from bestreply.utils.console import meter
 from bestreply.utils.files import write_text
@@ -48,7 +46,7 @@ def view_run(
     episodes: int = 2,
     *,
     seed: int | None = None,
-    seat: int = 1,
+    seat: int | None = None,
     planner: str | None = None,
     lang: str = "en",
 ) -> Path:
@@ -59,7 +57,8 @@ def view_run(
         opponents: opponent sets; none given: the run's own.
         episodes: games against each set.
         seed: seed of play; None: the seed of the report's games.
-        seat: the agent's seat, counted from 1; opponents follow in seat order.
+        seat: the agent's seat, counted from 1; opponents follow in seat order. By default
+            the first seat, or of a game with several roles the first seat of each.
         planner: the agent's planner; None: the run's own.
         lang: language of the page.
 
@@ -70,16 +69,17 @@ def view_run(
         ValueError: a player, planner or language is unknown, or `seat` or
             `episodes` is out of range.
     """
-    if not 1 <= seat <= run.game.num_players:
-        raise ValueError(
-            f"seat={seat}: expected 1 to {run.game.num_players} in {run.game.name}"
-        )
+    seats = _seats(run.game, seat)
     if episodes < 1:
         raise ValueError(f"episodes={episodes}: expected at least 1")
     sets = tuple(opponents) or resolve(run.config).evaluate.opponents
     seed = derived_seed(run.config.seed, 2) if seed is None else seed
     agent = run.agent(planner)
-    matches = view_matches(run, sets, episodes, seed, planner, seat - 1)
+    matches = [
+        match
+        for at in seats
+        for match in view_matches(run, sets, episodes, seed, planner, at)
+    ]
     facts = {
         "game": str(Spec(run.game.name, (), run.game.settings)),
         "planner": agent.config.planner,
@@ -97,7 +97,7 @@ def animate_run(
     opponents: Sequence[str] = (),
     *,
     seed: int | None = None,
-    seat: int = 1,
+    seat: int | None = None,
     planner: str | None = None,
     lang: str = "en",
 ) -> Path:
@@ -108,7 +108,7 @@ def animate_run(
         file: file with a name that ends in .gif.
         opponents: opponent sets; the first is played.
         seed: seed of play, as for `view_run`.
-        seat: the agent's seat, counted from 1.
+        seat: the agent's seat, counted from 1; by default the first.
         planner: the agent's planner; None: the run's own.
         lang: language of the texts.
 
@@ -122,23 +122,28 @@ def animate_run(
         raise ValueError(
             f"gif={str(file)!r}: expected a name that ends in .gif"
         )
-    if not 1 <= seat <= run.game.num_players:
-        raise ValueError(
-            f"seat={seat}: expected 1 to {run.game.num_players} in {run.game.name}"
-        )
+    at = _seats(run.game, seat)[0]
     sets = tuple(opponents) or resolve(run.config).evaluate.opponents
-    others = fill_seats(run.game, sets[0])
+    name, others = next(iter(sets_at(run.game, sets[:1], at).items()))
     seed = derived_seed(run.config.seed, 2) if seed is None else seed
     agent = run.agent(planner)
-    lineup, played = play_matches(run.game, agent, [others], seed, 1, seat - 1)
-    name = name_opponents(others)
-    return write_gif(
-        describe_match(
-            run.game, agent, lineup, played, 0, name, run.goals, seat - 1
-        ),
-        file,
-        lang,
+    lineup, played = play_matches(run.game, agent, [others], seed, 1, at)
+    match = describe_match(
+        run.game, agent, lineup, played, 0, name, run.goals, at
     )
+    draw_frames(run.game, played, seed, [match])
+    return write_gif(match, file, lang)
+
+
+def _seats(game: Game, seat: int | None) -> list[int]:
+    """Return the seats, from 0, in which the agent is shown."""
+    if seat is None:
+        return [game.roles.index(role) for role in role_names(game)]
+    if not 1 <= seat <= game.num_players:
+        raise ValueError(
+            f"seat={seat}: expected 1 to {game.num_players} in {game.name}"
+        )
+    return [seat - 1]
 
 
 def view_matches(
@@ -163,14 +168,17 @@ def view_matches(
         Plain data, a game each.
     """
     agent, game = run.agent(planner), run.game
-    sets = list(distinct_sets(game, opponents).values())
-    lineup, played = play_matches(game, agent, sets, seed, episodes, seat)
-    names = [name_opponents(others) for others in sets for _ in range(episodes)]
+    sets = sets_at(game, opponents, seat)
+    lineup, played = play_matches(
+        game, agent, list(sets.values()), seed, episodes, seat
+    )
+    names = [name for name in sets for _ in range(episodes)]
     matches: list[dict[str, Any]] = [
         describe_match(game, agent, lineup, played, k, name, run.goals, seat)
         | {"gamma": agent.gamma}
         for k, name in enumerate(names)
     ]
+    draw_frames(game, played, seed, matches)
     groups: dict[tuple[int, ...], list[int]] = {}
     for k, seating in enumerate(lineup.seating):
         groups.setdefault(tuple(np.delete(seating, seat).tolist()), []).append(

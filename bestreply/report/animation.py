@@ -7,40 +7,36 @@ replaces a missing picture and a picture with other shapes than those of a board
 """
 
 import io
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 import numpy as np
 
-from bestreply.report.checks import row_of, rows_of
-from bestreply.report.matches import (
-    Match,
+from bestreply.report.checks import rows_of
+from bestreply.report.match_steps import (
     MatchStep,
     choice_sentence,
     opponent_sentence,
-    read_matches,
 )
+from bestreply.report.matches import Match, read_matches
+from bestreply.report.pen import INK, OVERSAMPLING, WIDTH, Pen, shapes_in
 from bestreply.report.run_files import clean
 from bestreply.report.texts import Texts, fixed, load_texts
 from bestreply.utils.files import write_bytes
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image
 
 Document = dict[str, Any]
 
-WIDTH, MARGIN, GAP = 800, 20, 28  # px
+MARGIN, GAP = 20, 28  # px
 BOARD_WIDTH, ROW, BAR = 340, 22, 15  # px: of the board, of a line, of a bar
-OVERSAMPLING = 2
-"""Frames are drawn larger and reduced, which smooths discs and lines."""
 STEP_MS, LAST_MS = 1500, 4000
 MAX_STEPS, MAX_ACTIONS, MAX_OPPONENTS = 50, 10, 6
 """Shown of a match, to limit the size of the file."""
 PALETTE = 64
-PAPER, INK, FAINT, TRACK = "#ffffff", "#1d2329", "#5c6670", "#eceff2"
+PAPER, FAINT, TRACK = "#ffffff", "#5c6670", "#eceff2"
 CHOSEN, OTHER, ILLEGAL = "#0072b2", "#a9bccb", "#7d8a96"
 TYPE_COLOURS = (
     "#0072b2",
@@ -52,24 +48,6 @@ TYPE_COLOURS = (
     "#f0e442",
     "#8a8f98",
 )
-
-# The first font on the machine; Pillow's own for Latin text without one.
-SANS = (
-    "DejaVuSans.ttf",
-    "LiberationSans-Regular.ttf",
-    "Arial.ttf",
-    "arial.ttf",
-)
-MONO = (
-    "DejaVuSansMono.ttf",
-    "LiberationMono-Regular.ttf",
-    "Menlo.ttc",
-    "consola.ttf",
-)
-CHINESE = (
-    "NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.otf", "SourceHanSansSC-Regular.otf", "wqy-microhei.ttc", "wqy-zenhei.ttc",
-    "DroidSansFallbackFull.ttf", "PingFang.ttc", "Hiragino Sans GB.ttc", "msyh.ttc", "simhei.ttf",
-)  # fmt: skip
 
 
 def write_gif(document: Document, path: Path, lang: str = "en") -> Path:
@@ -118,23 +96,27 @@ def draw_match(document: Document, lang: str = "en") -> "Iterator[Image.Image]":
     Raises:
         ValueError: as `write_gif`.
     """
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
     texts = load_texts(lang)
     cleaned = clean(document)
     matches, left_out = read_matches([cleaned], texts)
     if not matches:
         raise ValueError("; ".join(left_out))
-    match, steps = matches[0], cleaned["steps"]
-    span = _span(steps, len(cleaned["actions"]))
+    match = matches[0]
+    count = len(match.steps)
+    drawn = min(count, MAX_STEPS)
+    steps = [
+        match.steps[k * (count - 1) // max(drawn - 1, 1)] for k in range(drawn)
+    ]
+    span = _span(match.steps)
     height = max(
-        _frame(None, cleaned, match, t, span, texts)
-        for t in range(len(steps[:MAX_STEPS]))
+        _frame(None, cleaned, match, step, span, texts) for step in steps
     )
-    for t in range(len(steps[:MAX_STEPS])):
+    for step in steps:
         size = (WIDTH * OVERSAMPLING, height * OVERSAMPLING)
         image = Image.new("RGB", size, PAPER)
-        _frame(ImageDraw.Draw(image), cleaned, match, t, span, texts)
+        _frame(image, cleaned, match, step, span, texts)
         yield image.reduce(OVERSAMPLING)
 
 
@@ -165,13 +147,10 @@ def _reduce(frames: "list[Image.Image]") -> "list[Image.Image]":
     return reduced
 
 
-def _span(steps: list[dict[str, Any]], actions: int) -> tuple[float, float]:
+def _span(steps: Sequence[MatchStep]) -> tuple[float, float]:
     """Return the least and the greatest score of a match, including zero."""
     scores = [
-        s
-        for step in steps
-        for s in row_of(step, "scores", actions)
-        if s is not None
+        c.points for s in steps for c in s.candidates if c.points is not None
     ]
     low, high = min([0.0, *scores]), max([0.0, *scores])
     return (low, high) if high > low else (0.0, 1.0)
@@ -181,18 +160,18 @@ def _span(steps: list[dict[str, Any]], actions: int) -> tuple[float, float]:
 
 
 def _frame(
-    draw: "ImageDraw.ImageDraw | None",
+    image: "Image.Image | None",
     document: dict[str, Any],
     match: Match,
-    t: int,
+    shown: MatchStep,
     span: tuple[float, float],
     texts: Texts,
 ) -> int:
-    """Draw step `t`, or only measure it without `draw`. Returns the height, px."""
-    pen, step, shown = _Pen(draw), document["steps"][t], match.steps[t]
+    """Draw a step, or only measure it without an image. Returns the height, px."""
+    pen, step = Pen(image), document["steps"][shown.at]
     chosen = next(c for c in shown.candidates if c.chosen)
     pen.text(MARGIN, 34, match.title, 18, max_width=WIDTH - 2 * MARGIN)
-    words = [texts("say_step", step=t + 1, count=len(match.steps))]
+    words = [texts("say_step", step=shown.at + 1, count=match.length)]
     player = document["players"][document["seat"]]
     words.append(choice_sentence(player, chosen, texts))
     pen.text(
@@ -205,22 +184,14 @@ def _frame(
     )
     left = _board(pen, shown, MARGIN, 80)
     x = MARGIN + BOARD_WIDTH + GAP
-    right = _scores(
-        pen,
-        shown,
-        row_of(step, "scores", len(document["actions"])),
-        span,
-        x,
-        80,
-        texts,
-    )
+    right = _scores(pen, shown, span, x, 80, texts)
     right = _beliefs(pen, document, step, shown, x, right, texts)
     return round(max(left, right) + MARGIN)
 
 
-def _board(pen: "_Pen", step: MatchStep, x: float, y: float) -> float:
+def _board(pen: Pen, step: MatchStep, x: float, y: float) -> float:
     """Draw the picture, or the text instead. Returns its lower end, px."""
-    shapes = _shapes(str(step.picture)) if step.picture else None
+    shapes = shapes_in(str(step.picture)) if step.picture else None
     if shapes is not None:
         return pen.shapes(shapes, x, y, BOARD_WIDTH)
     lines = step.text.expandtabs(4).splitlines()
@@ -241,9 +212,8 @@ def _board(pen: "_Pen", step: MatchStep, x: float, y: float) -> float:
 
 
 def _scores(
-    pen: "_Pen",
+    pen: Pen,
     step: MatchStep,
-    scores: list[float | None],
     span: tuple[float, float],
     x: float,
     y: float,
@@ -253,22 +223,21 @@ def _scores(
 
     Of more than MAX_ACTIONS actions, the chosen one and the best ones are drawn.
     """
-    rows = sorted(
-        zip(step.candidates, scores, strict=True),
-        key=lambda row: (
-            not row[0].chosen,
-            not row[0].legal,
-            -(row[1] if row[1] is not None else -1e30),
+    ranked = sorted(
+        step.candidates,
+        key=lambda c: (
+            not c.chosen,
+            not c.legal,
+            -(c.points if c.points is not None else -1e30),
         ),
     )[:MAX_ACTIONS]
-    rows = [
-        row for row in zip(step.candidates, scores, strict=True) if row in rows
-    ]
+    rows = [c for c in step.candidates if c in ranked]
     pen.text(x, y + 12, f"{texts('candidates')}: {texts('score')}", 14, FAINT)
     names, number = 130, 60
     left, width = x + names, WIDTH - MARGIN - number - x - names
     zero = left - span[0] / (span[1] - span[0]) * width
-    for k, (candidate, score) in enumerate(rows):
+    for k, candidate in enumerate(rows):
+        score = candidate.points
         top = y + 24 + k * ROW
         ink = INK if candidate.legal else ILLEGAL
         if candidate.chosen:
@@ -293,7 +262,7 @@ def _scores(
 
 
 def _beliefs(
-    pen: "_Pen",
+    pen: Pen,
     document: dict[str, Any],
     step: dict[str, Any],
     shown: MatchStep,
@@ -314,9 +283,8 @@ def _beliefs(
     if any(p is not None for row in beliefs for p in row):
         pen.text(x, y + 12, texts("belief"), 14, FAINT)
         y = _legend(pen, goals, x, y + 22, width)
-    for opponent, belief in list(zip(shown.others, beliefs, strict=True))[
-        :MAX_OPPONENTS
-    ]:
+    drawn = shown.others[:MAX_OPPONENTS]
+    for opponent, belief in zip(drawn, beliefs[: len(drawn)], strict=True):
         pen.text(
             x, y + 16, opponent_sentence(opponent, texts), 13, max_width=width
         )
@@ -332,7 +300,7 @@ def _beliefs(
 
 
 def _legend(
-    pen: "_Pen", goals: list[str], x: float, y: float, width: float
+    pen: Pen, goals: list[str], x: float, y: float, width: float
 ) -> float:
     """Draw a coloured square and the name of each type. Returns the lower end, px."""
     at = x
@@ -347,7 +315,7 @@ def _legend(
 
 
 def _parts(
-    pen: "_Pen",
+    pen: Pen,
     shares: list[tuple[int, float]],
     x: float,
     y: float,
@@ -371,276 +339,3 @@ def _on(colour: str) -> str:
     """Return the ink with the better contrast on a colour."""
     r, g, b = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
     return INK if 0.299 * r + 0.587 * g + 0.114 * b > 130 else PAPER
-
-
-# -- boards ----------------------------------------------------------------------------------------
-
-_NUMBERS = (
-    "x",
-    "y",
-    "width",
-    "height",
-    "rx",
-    "cx",
-    "cy",
-    "r",
-    "x1",
-    "y1",
-    "x2",
-    "y2",
-    "stroke-width",
-    "font-size",
-)
-_WORDS = ("fill", "stroke", "text-anchor", "dominant-baseline")
-_DRAWN = {"rect", "circle", "line", "text"}
-_IGNORED = {"class", "aria-hidden", "font-family", "viewBox", "role"}
-
-
-def _shapes(
-    svg: str,
-) -> tuple[tuple[float, float], list[dict[str, Any]]] | None:
-    """Return the size of a picture and its shapes in order.
-
-    None if a shape cannot be drawn, or all of them are text.
-    """
-    root = ElementTree.fromstring(svg)
-    box = [
-        float(value)
-        for value in root.get("viewBox", "0 0 1 1").replace(",", " ").split()
-    ]
-    inherited = {
-        key: root.get(key) for key in (*_WORDS, "font-size") if root.get(key)
-    }
-    shapes = []
-    for element in root:
-        tag = element.tag.split("}")[-1]
-        if (
-            tag not in _DRAWN
-            or len(element)
-            or set(element.attrib) - {*_NUMBERS, *_WORDS, *_IGNORED}
-        ):
-            return None
-        shape = {
-            "tag": tag,
-            "label": element.text or "",
-            **inherited,
-            **element.attrib,
-        }
-        try:
-            shapes.append(
-                {k: float(v) if k in _NUMBERS else v for k, v in shape.items()}
-            )
-        except ValueError:
-            return None
-    moved = box[:2] != [0.0, 0.0]
-    if (
-        moved
-        or all(shape["tag"] == "text" for shape in shapes)
-        or not all(map(_paintable, shapes))
-    ):
-        return None
-    return (box[2], box[3]), shapes
-
-
-def _paintable(shape: dict[str, Any]) -> bool:
-    from PIL import ImageColor
-
-    try:
-        for key in ("fill", "stroke"):
-            if (colour := shape.get(key, "none")) not in (
-                "none",
-                "currentColor",
-            ):
-                ImageColor.getrgb(colour)
-    except ValueError:
-        return False
-    return True
-
-
-# -- the pen ---------------------------------------------------------------------------------------
-
-
-class _Pen:
-    """Draws in pixels of the final picture; without an image it only measures."""
-
-    def __init__(self, draw: "ImageDraw.ImageDraw | None") -> None:
-        self.draw = draw
-
-    def width(self, text: str, size: float, mono: bool = False) -> float:
-        return (
-            _font(_family(text, mono), size * OVERSAMPLING).getlength(text)
-            / OVERSAMPLING
-        )
-
-    def text(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        size: float,
-        ink: str = INK,
-        anchor: str = "ls",
-        mono: bool = False,
-        max_width: float = WIDTH,
-    ) -> None:
-        """Write a line of text with base line `y`, shortened to `max_width`, px."""
-        text = text.replace("−", "-").replace(
-            "–", "-"
-        )  # Pillow's own font lacks both
-        while len(text) > 4 and self.width(text, size, mono) > max_width:
-            text = text.rstrip("…")[:-1] + "…"
-        if self.draw is not None:
-            font = _font(_family(text, mono), size * OVERSAMPLING)
-            self.draw.text(
-                (x * OVERSAMPLING, y * OVERSAMPLING), text, ink, font, anchor
-            )
-
-    def box(
-        self,
-        x: float,
-        y: float,
-        width: float,
-        height: float,
-        fill: str | None,
-        edge: str | None = None,
-        radius: float = 0,
-    ) -> None:
-        if self.draw is not None and width * OVERSAMPLING >= 1:
-            ends = [v * OVERSAMPLING for v in (x, y, x + width, y + height)]
-            self.draw.rounded_rectangle(
-                [ends[0], ends[1], ends[2] - 1, ends[3] - 1],
-                radius * OVERSAMPLING,
-                fill,
-                edge,
-            )
-
-    def shapes(
-        self,
-        picture: tuple[tuple[float, float], list[dict[str, Any]]],
-        x: float,
-        y: float,
-        width: float,
-    ) -> float:
-        """Draw shapes, scaled to fit a square of side `width`. Returns the lower end,
-        px.
-        """
-        size, shapes = picture
-        scale = min(width / size[0], width / size[1])
-        for shape in shapes if self.draw is not None else ():
-            self._shape(shape, x, y, scale)
-        return y + size[1] * scale
-
-    def _shape(
-        self, shape: dict[str, Any], x: float, y: float, scale: float
-    ) -> None:
-        fill, edge = (_colour(shape.get(key)) for key in ("fill", "stroke"))
-        fill = fill if "fill" in shape else INK
-        at = {key: shape.get(key, 0.0) * scale for key in _NUMBERS}
-        if shape["tag"] == "rect":
-            self.box(
-                x + at["x"],
-                y + at["y"],
-                at["width"],
-                at["height"],
-                fill,
-                edge,
-                at["rx"],
-            )
-        elif shape["tag"] == "circle":
-            self._disc(
-                x + at["cx"],
-                y + at["cy"],
-                at["r"],
-                fill,
-                edge,
-                at["stroke-width"] or scale,
-            )
-        elif shape["tag"] == "line":
-            self._line(
-                [x + at["x1"], y + at["y1"], x + at["x2"], y + at["y2"]],
-                edge,
-                at["stroke-width"] or scale,
-            )
-        else:
-            across = {"middle": "m", "end": "r"}.get(
-                shape.get("text-anchor", ""), "l"
-            )
-            down = (
-                "m"
-                if shape.get("dominant-baseline") in ("central", "middle")
-                else "s"
-            )
-            size = at["font-size"] or 16 * scale
-            self.text(
-                x + at["x"],
-                y + at["y"],
-                shape["label"],
-                size,
-                fill or INK,
-                across + down,
-            )
-
-    def _disc(
-        self,
-        x: float,
-        y: float,
-        radius: float,
-        fill: str | None,
-        edge: str | None,
-        wide: float,
-    ) -> None:
-        assert self.draw is not None
-        radius += wide / 2 if edge else 0
-        ends = [
-            v * OVERSAMPLING
-            for v in (x - radius, y - radius, x + radius, y + radius)
-        ]
-        self.draw.ellipse(
-            ends, fill, edge, round(wide * OVERSAMPLING) if edge else 0
-        )
-
-    def _line(self, ends: list[float], edge: str | None, wide: float) -> None:
-        assert self.draw is not None
-        self.draw.line(
-            [v * OVERSAMPLING for v in ends],
-            edge or INK,
-            max(round(wide * OVERSAMPLING), 1),
-        )
-
-
-def _colour(value: str | None) -> str | None:
-    if value in (None, "none"):
-        return None
-    return INK if value == "currentColor" else value
-
-
-# -- fonts -----------------------------------------------------------------------------------------
-
-
-def _family(text: str, mono: bool) -> tuple[str, ...]:
-    """Return the fonts for the characters of a text."""
-    if any("\u2e80" <= character <= "\uffef" for character in text):
-        return CHINESE
-    return MONO if mono else SANS
-
-
-@cache
-def _font(
-    family: tuple[str, ...], size: float
-) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
-    """Return the first font of `family` on this machine; ValueError without one for
-    Chinese.
-    """
-    from PIL import ImageFont
-
-    for name in family:
-        try:
-            return ImageFont.truetype(name, size)
-        except OSError:
-            continue
-    if family is CHINESE:
-        raise ValueError(
-            "lang=zh: expected a font with Chinese characters on this machine; "
-            "install one (apt-get install fonts-noto-cjk), or use --lang en"
-        )
-    return ImageFont.load_default(size)

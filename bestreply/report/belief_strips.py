@@ -115,7 +115,7 @@ def belief_strip(
     if is_known:
         parts.append(tick(texts("strip_actual"), LEFT - 6, 62, "end"))
         parts += _truth(truth, names, width)
-    parts += _ticks(count, width)
+    parts += step_ticks(count, width, 74)
     size = {"width": width, "height": TRUE_FLOOR - TOP + 4, "rx": 1.5}
     parts.append(el("rect", class_="cursor", x=LEFT, y=TOP - 2, **size))
     figure = el(
@@ -187,7 +187,14 @@ def _truth(
     return bars
 
 
-def _ticks(count: int, width: float) -> list[Markup]:
+def step_ticks(count: int, width: float, y: float) -> list[Markup]:
+    """Return the labels of an axis of steps.
+
+    Args:
+        count: number of steps.
+        width: of a step, in units.
+        y: base line, in units.
+    """
     every = next(
         k
         for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -198,7 +205,7 @@ def _ticks(count: int, width: float) -> list[Markup]:
         for t in range(1, count + 1)
         if t == 1 or (t % every == 0 and t > every / 2)
     ]
-    return [tick(t, LEFT + (t - 0.5) * width, 74) for t in shown]
+    return [tick(t, LEFT + (t - 0.5) * width, y) for t in shown]
 
 
 def _runs(names: Sequence[str], texts: Texts) -> str:

@@ -14,7 +14,7 @@ from bestreply.report.line_charts import named_lines
 from bestreply.report.regret import opponent_sets
 from bestreply.report.run_files import number
 from bestreply.report.sections import TextTable, entries_of
-from bestreply.report.texts import Texts, fixed, with_error
+from bestreply.report.texts import Texts, decimals_of, fixed, with_error
 
 AGENTS = ("expecting", "not expecting")
 MAX_STEPS = 10  # after a change, in the chart
@@ -90,7 +90,8 @@ def _opponent_change(entry: Any, texts: Texts) -> OpponentChange:
 def _lost(lost: dict[str, Any], agent: str) -> str:
     value: Any = lost.get(agent)
     expect(isinstance(value, dict), f"lost of {agent}", value, "an object")
-    return with_error(number(value.get("mean")), number(value.get("stderr")))
+    mean, error = number(value.get("mean")), number(value.get("stderr"))
+    return with_error(mean, error, decimals_of(mean, error))
 
 
 def _best_alarm(curve: Any) -> tuple[float | None, float | None]:

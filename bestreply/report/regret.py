@@ -20,7 +20,14 @@ from bestreply.report.checks import (
 from bestreply.report.row_charts import WaterfallStep, waterfall
 from bestreply.report.run_files import number
 from bestreply.report.sections import TextTable
-from bestreply.report.texts import Texts, fixed, with_error
+from bestreply.report.texts import (
+    Texts,
+    decimals_of,
+    facing,
+    fixed,
+    ties,
+    with_error,
+)
 
 PARTS = ("others", "dynamics", "depth", "value")
 MAX_SETS, MAX_DECISIONS = 24, 12  # on one page
@@ -34,7 +41,7 @@ class DecisionOption:
     name: str
     legal: bool
     chosen: bool
-    best: bool
+    best: str  # the mark of the best action, or of several; else empty
     score: str  # of the agent
     exact: str  # Q*
     behind: str  # exact minus that of the best action
@@ -128,20 +135,21 @@ def _opponent_regret(entry: Any, texts: Texts) -> OpponentRegret:
     raw = entry.get("costliest", [])
     expect(isinstance(raw, list), "costliest", raw, "a list")
     decisions = [_decision(decision, texts) for decision in raw[:MAX_DECISIONS]]
-    parts = [with_error(-s.lost, s.error, sign=True) for s in steps]
+    unit = decimals_of(best, lost, *(s.lost for s in steps))
+    parts = [with_error(-s.lost, s.error, unit, sign=True) for s in steps]
     lost_error = number(entry.get("lost_stderr"))
     share, share_error = (
         number(entry.get(key)) for key in ("share", "share_stderr")
     )
     return OpponentRegret(
-        title=texts("against", opponents=title),
+        title=facing(title, texts),
         figure=_waterfall(title, best, lost, steps, texts),
         cells=[
             title,
-            fixed(best),
+            fixed(best, unit),
             *parts,
-            with_error(-lost, lost_error, sign=True),
-            fixed(best - lost),
+            with_error(-lost, lost_error, unit, sign=True),
+            fixed(best - lost, unit),
             with_error(share, share_error),
         ],
         decisions=decisions,
@@ -173,13 +181,16 @@ def _waterfall(
     steps: list[WaterfallStep],
     texts: Texts,
 ) -> Markup:
-    causes = [f"{step.name} {fixed(-step.lost, sign=True)}" for step in steps]
+    unit = decimals_of(best, lost, *(step.lost for step in steps))
+    causes = [
+        f"{step.name} {fixed(-step.lost, unit, sign=True)}" for step in steps
+    ]
     label = texts(
         "waterfall_label",
         opponents=title,
-        best=fixed(best),
+        best=fixed(best, unit),
         parts=texts("list_gap").join(causes),
-        agent=fixed(best - lost),
+        agent=fixed(best - lost, unit),
     )
     first, last = (texts("best_reply"), best), (texts("agent"), best - lost)
     return waterfall(first, steps, last, label)
@@ -195,9 +206,10 @@ def _number(entry: dict[str, Any], name: str) -> float:
 def _decision(decision: Any, texts: Texts) -> Decision:
     expect(isinstance(decision, dict), "decision", decision, "an object")
     episode, step = (_count(decision.get(key)) for key in ("episode", "step"))
-    cost = fixed(number(decision.get("cost")))
+    options, unit = _options(decision, texts)
+    cost = fixed(number(decision.get("cost")), unit)
     title = texts("decision", episode=episode, step=step, cost=cost)
-    return Decision(title, *board(decision), _options(decision))
+    return Decision(title, *board(decision), options)
 
 
 def _count(index: object) -> str:
@@ -206,22 +218,28 @@ def _count(index: object) -> str:
     return "–" if value is None else f"{value + 1:.0f}"
 
 
-def _options(decision: dict[str, Any]) -> list[DecisionOption]:
+def _options(
+    decision: dict[str, Any], texts: Texts
+) -> tuple[list[DecisionOption], int]:
+    """Return the actions, and the decimals of their values."""
     actions = strings(decision, "actions")
     size = len(actions)
     scores = row_of(decision, "scores", size)
     exact = row_of(decision, "exact", size)
     chosen = index_of(decision.get("action"), size, "action")
     best = index_of(decision.get("best"), size, "best")
-    top = exact[best]
+    top, unit = exact[best], decimals_of(*exact, *scores)
+    equal = [q is not None and ties(q, top, unit) for q in exact]
+    tag = texts("best_action" if sum(equal) < 2 else "best_tie")
     options = []
     for k, (name, score, q) in enumerate(
         zip(actions, scores, exact, strict=True)
     ):
         to_best = None if q is None or top is None else q - top
-        numbers = fixed(score), fixed(q), fixed(to_best)
+        is_best = tag if equal[k] or k == best else ""
+        numbers = (fixed(value, unit) for value in (score, q, to_best))
         option = DecisionOption(
-            name, q is not None, k == chosen, k == best, *numbers
+            name, q is not None, k == chosen, is_best, *numbers
         )
         options.append(option)
-    return options
+    return options, unit

@@ -16,7 +16,7 @@ from bestreply.report.svg import (
     name_text,
     tick,
 )
-from bestreply.report.texts import compact, fixed
+from bestreply.report.texts import compact, decimals_of, fixed
 
 ROW, LEFT, RIGHT, TOP, BOTTOM = 24, 138, 48, 4, 24
 NAME_LENGTH = 21
@@ -156,21 +156,22 @@ def waterfall(
         for level, span in zip(levels[1:], spans, strict=True)
     ]
     x = _across([*levels, last[1], *itertools.chain.from_iterable(edges)])
-    rows = [Row(first[0], fixed(first[1]), "other")]
+    unit = decimals_of(first[1], last[1], *losses)
+    rows = [Row(first[0], fixed(first[1], unit), "other")]
     parts = [
         _line("mark", x(level), x(level), _middle(k), _middle(k + 1))
         for k, level in enumerate(levels)
     ]
     for k, step in enumerate(steps):
         y, style = _middle(k + 1), "loss" if step.lost > 0 else "gain"
-        rows.append(Row(step.name, fixed(-step.lost, sign=True), style))
+        rows.append(Row(step.name, fixed(-step.lost, unit, sign=True), style))
         low, high = sorted((x(levels[k]), x(levels[k + 1])))
         size = {"width": max(high - low, 1.0), "height": 12}
         parts.append(el("rect", class_=style, x=low, y=y - 6, **size))
         if step.error:
             low, high = edges[k]
             parts.append(_line("whisker", x(low), x(high), y, y))
-    rows.append(Row(last[0], fixed(last[1]), "own"))
+    rows.append(Row(last[0], fixed(last[1], unit), "own"))
     parts.append(_dot("other", x(first[1]), _middle(0)))
     parts.append(_dot("own", x(last[1]), _middle(len(steps) + 1)))
     return _rows(rows, x, parts, label)

@@ -26,6 +26,7 @@ from bestreply.report.run_files import (
 from bestreply.report.texts import (
     Texts,
     decimals_of,
+    facing,
     load_texts,
     ties,
     with_error,
@@ -540,6 +541,6 @@ def _terminal_frame(
     )
     grid.add_column(Text(texts(corner)))
     for against in table.opponents:
-        heading = texts("against", opponents=against)
+        heading = facing(against, texts)
         grid.add_column(Text(heading), justify="right")
     return grid

@@ -42,9 +42,11 @@ from bestreply.report.scores import (
 )
 from bestreply.report.svg import share_bar
 from bestreply.report.texts import (
+    ALONE,
     Texts,
     decimals_of,
     duration,
+    facing,
     fixed,
     moment,
     show,
@@ -180,7 +182,8 @@ def findings(table: ScoreTable, texts: Texts) -> tuple[str, list[Finding]]:
 def _finding(table: ScoreTable, against: str, texts: Texts) -> Finding:
     own, rivals = table.cells[table.own, against], table.best_others(against)
     mean, decimals = cell_text(own, table.decimals), table.decimals
-    text = texts("finding", opponents=against, mean=mean)
+    key = "finding_of_one" if against == ALONE else "finding"
+    text = texts(key, opponents=against, mean=mean)
     if not rivals:
         return Finding("alone", text + texts("finding_alone"))
     other = table.cells[rivals[0], against]
@@ -260,7 +263,7 @@ def scores_section(
 
 
 def _headings(table: ScoreTable, corner: str, texts: Texts) -> list[str]:
-    sets = [texts("against", opponents=o) for o in table.opponents]
+    sets = [facing(o, texts) for o in table.opponents]
     return [texts(corner), *sets]
 
 
@@ -296,7 +299,7 @@ def _dots(table: ScoreTable, against: str, texts: Texts) -> tuple[str, Markup]:
     label = texts("dots_label", opponents=against, values=listed)
     own = table.cells.get((table.own, against))
     chart = interval_chart(intervals, label, mark=own and own.mean)
-    return texts("against", opponents=against), chart
+    return facing(against, texts), chart
 
 
 def _ratios(table: ScoreTable, texts: Texts) -> list[tuple[str, TextTable]]:

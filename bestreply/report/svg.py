@@ -238,5 +238,9 @@ def fit(
     low, high = float(values.min()), float(values.max())
     if log:
         return Scale(low / 1.3, high * 1.3, start, end, True)
-    margin = (high - low) * 0.06 or max(abs(high) * 0.1, 0.5 if high else 1.0)
+    spread, size = high - low, max(abs(low), abs(high))
+    if spread > 1e-9 * size:
+        margin = 0.06 * spread
+    else:
+        margin = max(0.1 * size, 0.5 if size > 0.05 else 0.0) or 1.0
     return Scale(low - margin, high + margin, start, end)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 LANGUAGES = ("en", "zh")
+ALONE = "none"
+"""Name of the opponent set of one player."""
 
 
 class Texts:
@@ -69,6 +71,18 @@ def load_texts(lang: str) -> Texts:
         ValueError: the language is unknown.
     """
     return Texts(lang)
+
+
+def facing(opponents: object, texts: Texts) -> str:
+    """Write ``against 3 lazy``; one player is alone.
+
+    Args:
+        opponents: name of the opponent set.
+        texts: language.
+    """
+    if opponents == ALONE:
+        return texts("alone")
+    return texts("against", opponents=opponents)
 
 
 def show(value: float | None, digits: int = 3) -> str:

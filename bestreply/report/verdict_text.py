@@ -1,11 +1,12 @@
 """Verdicts of comparisons as sentences and as a table."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from rich.table import Table
 
-from bestreply.report.texts import Texts, fixed, load_texts
+from bestreply.report.texts import Texts, decimals_of, fixed, load_texts
 from bestreply.scores.statistics import Verdict
 
 
@@ -22,18 +23,18 @@ def sentence(verdict: Verdict, lang: str = "en") -> str:
     Raises:
         ValueError: the language is unknown.
     """
-    texts, v = load_texts(lang), verdict
+    texts, v, decimals = load_texts(lang), verdict, decimals_in([verdict])
     is_worse = v.verdict == "worse"
     values: dict[str, Any] = {
         "a": v.a,
         "b": v.b,
         "opponents": v.opponents,
-        "difference": fixed(abs(v.difference)),
-        "low": fixed(-v.high if is_worse else v.low),
-        "high": fixed(-v.low if is_worse else v.high),
+        "difference": fixed(abs(v.difference), decimals),
+        "low": fixed(-v.high if is_worse else v.low, decimals),
+        "high": fixed(-v.low if is_worse else v.high, decimals),
         "p": p_text(v.p_holm, texts),
-        "bound": fixed(v.bound),
-        "target": fixed(v.target_difference),
+        "bound": fixed(v.bound, decimals),
+        "target": fixed(v.target_difference, decimals),
         "seeds": v.seeds,
     }
     if v.verdict != "not_enough":
@@ -43,6 +44,15 @@ def sentence(verdict: Verdict, lang: str = "en") -> str:
         return texts(key, **values)
     more = max(v.seeds_required - v.seeds, 1)
     return texts("verdict_not_enough", more=f"{more:,}", **values)
+
+
+def decimals_in(verdicts: Sequence[Verdict]) -> int:
+    """Return the decimals with which the returns of verdicts are written.
+
+    Args:
+        verdicts: the comparisons.
+    """
+    return decimals_of(*(x for v in verdicts for x in (v.mean_a, v.mean_b)))
 
 
 def p_text(p: float, texts: Texts) -> str:
@@ -97,11 +107,12 @@ def verdict_table(verdicts: Sequence[Verdict], lang: str = "en") -> Table:
             overflow="fold",
             no_wrap=not left,
         )
+    write = partial(fixed, decimals=decimals_in(verdicts))
     for v in verdicts:
         table.add_row(
             v.opponents + (f"\n({v.b})" if len(others) > 1 else ""),
-            f"{fixed(v.mean_a)} / {fixed(v.mean_b)}\n{fixed(v.iqm_a)} / {fixed(v.iqm_b)}",
-            f"{fixed(v.difference, sign=True)}\n[{fixed(v.low)}, {fixed(v.high)}]",
+            f"{write(v.mean_a)} / {write(v.mean_b)}\n{write(v.iqm_a)} / {write(v.iqm_b)}",
+            f"{write(v.difference, sign=True)}\n[{write(v.low)}, {write(v.high)}]",
             f"{v.p:.3f}\n{v.p_holm:.3f}",
             f"{fixed(v.improvement)}\n{fixed(v.hedges_g)}",
             "–" if v.seeds_required is None else f"{v.seeds_required:,}",

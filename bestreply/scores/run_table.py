@@ -256,9 +256,12 @@ def results_table(rows: Sequence[Row]) -> Table:
 
 def _mean_text(rows: Sequence[Row]) -> str:
     means = np.array([row["mean"] for row in rows])
+    largest = np.abs(means).max()
+    kind = ".3f" if not largest or 0.05 <= largest < 1e5 else ".4g"
+    text = f"{means.mean():{kind}}"
     if len(means) < 2:
-        return f"{means.mean():.3f}"
-    return f"{means.mean():.3f} ± {means.std(ddof=1) / len(means) ** 0.5:.3f}"
+        return text
+    return f"{text} ± {means.std(ddof=1) / len(means) ** 0.5:{kind}}"
 
 
 def _share_text(rows: Sequence[Row]) -> str:

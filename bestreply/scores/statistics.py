@@ -63,7 +63,8 @@ class Verdict:
     """Difference that `seeds_required` seeds detect: the larger of the observed one and the margin."""
     seeds_required: int | None
     """Total number of seeds that detect `target_difference` with power `POWER`; None above `MAX_SEEDS`."""
-    verdict: Literal["better", "worse", "no_larger", "not_enough"]
+    verdict: Literal["better", "worse", "tie", "no_larger", "not_enough"]
+    """"tie": the scores of every seed are equal."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,9 @@ def _verdict(
     bound = max(abs(equivalence[0]), abs(equivalence[1]))
     margin = 0.05 * abs(float(pair.y.mean())) if margin is None else margin
     target = max(abs(mean), margin)
-    if ps[1] <= ALPHA:
+    if not differences.any():
+        verdict = "tie"
+    elif ps[1] <= ALPHA:
         verdict = "better" if mean > 0 else "worse"
     else:
         verdict = "no_larger" if bound <= margin else "not_enough"

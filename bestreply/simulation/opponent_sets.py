@@ -1,7 +1,7 @@
 """Opponent sets of an evaluation, one for each role of the measured player."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -75,6 +75,33 @@ def opponent_sets(game: Game, opponents: Sequence[str]) -> list[OpponentSet]:
         for role in role_names(game)
         for of_set in sets
     ]
+
+
+def sets_at(
+    game: Game, opponents: Sequence[str], seat: int
+) -> dict[str, list[Spec]]:
+    """Return the opponents of a player at one seat.
+
+    Args:
+        game: the game, of N seats.
+        opponents: opponent sets, as `fill_seats` reads them.
+        seat: seat of the player.
+
+    Returns:
+        By name of the set the N-1 other players, in the order of their seats.
+
+    Raises:
+        ValueError: if a set names another number of opponents or an unknown player.
+    """
+    if len(role_names(game)) == 1:
+        texts = distinct_sets(game, opponents)
+        return {name_opponents(others): others for others in texts.values()}
+    found = {}
+    for of_role in opponent_sets(game, opponents):
+        if seat in of_role.seats:
+            others: Any = of_role.others[of_role.seats.index(seat)]
+            found[of_role.name] = others
+    return found
 
 
 def opponents_around(

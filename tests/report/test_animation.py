@@ -4,7 +4,7 @@ import pytest
 from PIL import Image, ImageChops
 from run_files import make_match
 
-from bestreply.report import animation
+from bestreply.report import animation, pen
 from bestreply.report.animation import (
     BOARD_WIDTH,
     MARGIN,
@@ -100,7 +100,7 @@ def test_the_text_replaces_a_picture_that_cannot_be_drawn(picture):
     match = make_match(steps=1)
     match["steps"][0]["picture"] = picture
     frame = frames(match)[0]
-    ink, board = bytes_of(animation.INK), colours(frame, BOARD)
+    ink, board = bytes_of(pen.INK), colours(frame, BOARD)
     assert ink in board and (255, 0, 0) not in board
     match["steps"][0]["text"] = ""
     assert colours(frames(match)[0], BOARD) == {(255, 255, 255)}
@@ -164,7 +164,7 @@ def test_an_invalid_match_is_refused(tmp_path):
 
 def test_chinese_texts_need_a_font(monkeypatch):
     match = make_match(steps=1)
-    monkeypatch.setattr(animation, "CHINESE", ("no such font.ttf",))
+    monkeypatch.setattr(pen, "CHINESE", ("no such font.ttf",))
     with pytest.raises(
         ValueError, match="lang=zh: expected a font with Chinese characters"
     ):
@@ -173,7 +173,7 @@ def test_chinese_texts_need_a_font(monkeypatch):
 
 def test_chinese_texts_are_drawn_with_a_font():
     try:
-        animation._font(animation.CHINESE, 20)
+        pen._font(pen.CHINESE, 20)
     except ValueError:
         pytest.skip(
             "no Chinese font on this machine: apt-get install fonts-noto-cjk"

@@ -165,7 +165,7 @@ def test_cost_is_the_discounted_loss_of_exact_q():
     assert [c.exact for c in rows[:2]] == ["1.00", "2.00"] and [
         c.lost for c in rows[:2]
     ] == ["−1.00", "0.00"]
-    assert [c.best for c in rows] == [False, True] + [False] * 5 and rows[
+    assert [bool(c.best) for c in rows] == [False, True] + [False] * 5 and rows[
         6
     ].exact == "–"
     jumps = costliest([match], EN)

@@ -27,9 +27,9 @@ for (const viewer of document.querySelectorAll(".viewer")) {
     slide.max = steps.length - 1;
     slide.value = at;
     live.textContent = steps[at].querySelector(".announcement").textContent;
-    place(matches[pick.value].match, steps[at], at);
+    place(matches[pick.value].match, steps[at], Number(steps[at].dataset.at));
     jumps.forEach((jump) => { jump.setAttribute("aria-current", Number(jump.dataset.match) === Number(pick.value) && Number(jump.dataset.step) === at); });
-    slide.setAttribute("aria-valuetext", `${at + 1} / ${steps.length}`);
+    slide.setAttribute("aria-valuetext", `${Number(steps[at].dataset.at) + 1} / ${Number(steps[steps.length - 1].dataset.at) + 1}`);
     const focused = [back, next].includes(document.activeElement);
     back.disabled = at === 0;
     next.disabled = at === steps.length - 1;
@@ -54,7 +54,10 @@ for (const viewer of document.querySelectorAll(".viewer")) {
     strip.addEventListener("click", (event) => {
       const box = strip.getBoundingClientRect();
       const at = ((event.clientX - box.left) * 300) / box.width;
-      show(Math.floor((at - strip.dataset.left) / strip.dataset.step));
+      const step = Math.floor((at - strip.dataset.left) / strip.dataset.step);
+      const { steps } = matches[pick.value]; // a long match shows some of its steps alone
+      const distance = ({ dataset }) => Math.abs(dataset.at - step);
+      show(steps.reduce((best, one, k) => (distance(one) < distance(steps[best]) ? k : best), 0));
     });
   }
   // Keys work anywhere on the page, except in elements that use them.

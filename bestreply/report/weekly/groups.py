@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from bestreply.report.texts import decimals_of
 from bestreply.report.weekly.discovery import natural
 from bestreply.report.weekly.record import (
     UNKNOWN,
@@ -84,6 +85,12 @@ class Family:
         )
         return sorted(names, key=lambda name: bare(name) != NEAREST_STAG)
 
+    @cached_property
+    def decimals(self) -> int:
+        """Decimal places of returns of the game."""
+        cells = [c for r in self.runs for c in r.cells.values()]
+        return decimals_of(*(c.mean for c in cells))
+
     @property
     def runs(self) -> list[RunRecord]:
         """All runs of the game."""
@@ -103,7 +110,7 @@ def bare(opponents: str) -> str:
     Returns:
         Name of the player.
     """
-    return re.sub(r"^\d+ ", "", opponents)
+    return re.sub(r"(^|\| )\d+ ", r"\1", opponents)
 
 
 GroupKey = tuple[Path, str, frozenset[tuple[str, str]]]

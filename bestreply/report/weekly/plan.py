@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bestreply.report.texts import Texts, duration, fixed
+from bestreply.report.verdict_text import decimals_in
 from bestreply.report.weekly.comparisons import Comparison, GameComparisons
 from bestreply.report.weekly.document import Code, Line, line
 from bestreply.report.weekly.groups import NEAREST_STAG, Family, RunGroup, bare
@@ -116,7 +117,9 @@ def _seeds(week: Week, texts: Texts) -> Iterator[Line]:
                 continue
             names = {"a": groups[0].name, "b": comparison.b}
             if verdict.seeds > 1 and verdict.seeds_required is None:
-                target = fixed(verdict.target_difference)
+                target = fixed(
+                    verdict.target_difference, decimals_in([verdict])
+                )
                 yield line(texts("weekly_do_not", difference=target, **names))
                 continue
             required = verdict.seeds_required or MIN_SEEDS
@@ -245,7 +248,7 @@ def _nearest_stag(week: Week, texts: Texts) -> Iterator[Line]:
                     continue
                 values = {
                     "part": texts(f"cause_{cause}"),
-                    "lost": fixed(mean_of(parts.parts[cause])),
+                    "lost": fixed(mean_of(parts.parts[cause]), parts.decimals),
                 }
                 key = f"weekly_do_{cause}"
                 text = texts(key, method=group.name, **values)

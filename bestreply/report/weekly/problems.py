@@ -7,7 +7,7 @@ import numpy as np
 
 from bestreply.report.run_files import number
 from bestreply.report.sections import entries_of
-from bestreply.report.texts import Texts, fixed
+from bestreply.report.texts import Texts, decimals_of, fixed
 from bestreply.report.verdict_text import p_text
 from bestreply.report.weekly.document import Line, line
 from bestreply.report.weekly.groups import Family, RunGroup
@@ -182,7 +182,8 @@ def _rewards(week: Week, texts: Texts) -> Iterator[Line]:
         values, counts = np.unique(returns, return_counts=True)
         share = counts.max() / counts.sum()
         if share >= MAX_SAME_RETURN and len(returns) > 1:
-            value = fixed(float(values[counts.argmax()]))
+            most = float(values[counts.argmax()])
+            value = fixed(most, decimals_of(most))
             percent = f"{100 * share:.0f}%"
             names = {"method": group.name, "opponents": against}
             yield line(
@@ -341,9 +342,9 @@ def _seats(week: Week, texts: Texts) -> Iterator[Line]:
                 method=group.name,
                 opponents=against,
                 best=best,
-                of_best=fixed(means[best]),
+                of_best=fixed(means[best], decimals_of(*means.values())),
                 worst=worst,
-                of_worst=fixed(means[worst]),
+                of_worst=fixed(means[worst], decimals_of(*means.values())),
                 p=p_text(p, texts),
             )
         )

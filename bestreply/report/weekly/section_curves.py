@@ -9,7 +9,7 @@ from bestreply.report.line_charts import (
     line_style,
 )
 from bestreply.report.row_charts import shade, stacked_shares
-from bestreply.report.texts import Texts, compact, fixed, show
+from bestreply.report.texts import Texts, compact, facing, fixed, show
 from bestreply.report.weekly.curves import (
     FRACTIONS,
     Convergence,
@@ -192,7 +192,7 @@ def _returns(
 
 def _shares_chart(distribution: ReturnDistribution, texts: Texts) -> Pictures:
     bins, against = distribution.bins, distribution.opponents
-    title = texts("against", opponents=against)
+    title = facing(against, texts)
     label = texts("weekly_returns_label", opponents=against)
     keys = [(shade(k, len(bins)), _bin(b)) for k, b in enumerate(bins)]
     picture = Picture(title, stacked_shares(distribution.shares, label))
@@ -212,7 +212,7 @@ def _distances(
 
 
 def _shares_table(distribution: ReturnDistribution, texts: Texts) -> Grid:
-    title = texts("against", opponents=distribution.opponents)
+    title = facing(distribution.opponents, texts)
     head = [title, *(_bin(b) for b in distribution.bins)]
     rows = [
         cells(name, *(f"{100 * share:.1f}%" for share in shares.tolist()))

@@ -1,12 +1,13 @@
 """Mean returns by opponent set, shares of the best reply, and regret by cause."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bestreply.report.regret import PARTS
 from bestreply.report.run_files import number
 from bestreply.report.sections import entries_of
-from bestreply.report.texts import Texts, fixed, with_error
+from bestreply.report.texts import Texts, decimals_of, fixed, with_error
 from bestreply.report.weekly.document import (
     Block,
     Code,
@@ -32,7 +33,6 @@ from bestreply.report.weekly.week import (
 
 MAX_SEED_LINKS = 12  # in a row
 MAX_COMMAND_RUNS = 6
-MIN_LOSS = 0.005  # return; less is not listed
 COLUMNS = (
     "against",
     "method",
@@ -54,16 +54,22 @@ class RegretParts:
     parts: dict[str, list[float]]
 
     @property
+    def decimals(self) -> int:
+        """Decimal places of the returns."""
+        return decimals_of(*self.best, *self.lost)
+
+    @property
     def largest(self) -> str | None:
-        """The part with the largest mean loss, if it is at least MIN_LOSS."""
+        """The part with the largest mean loss, if it is not 0 as written."""
         return next(iter(self.by_loss), None)
 
     @property
     def by_loss(self) -> dict[str, float]:
-        """Mean losses of at least MIN_LOSS, in descending order."""
+        """Mean losses that are not 0 as written, in descending order."""
         means = {p: mean_of(values) or 0.0 for p, values in self.parts.items()}
         ranked = sorted(PARTS, key=lambda part: -means[part])
-        return {p: means[p] for p in ranked if means[p] > MIN_LOSS}
+        least = 0.5 * 10.0**-self.decimals
+        return {p: means[p] for p in ranked if means[p] > least}
 
 
 def regret_of(group: RunGroup, opponents: str) -> RegretParts | None:
@@ -178,11 +184,13 @@ def _tables(week: Week, family: Family, texts: Texts) -> list[Block]:
             link = line(week.link_to_group(family, group))
             label = _label(against, texts) if k == 0 else ""
             costs = _largest_losses(regret_of(group, against), texts)
-            numbers = _numbers(week, group, group.method, against, texts)
+            numbers = _numbers(
+                week, family, group, group.method, against, texts
+            )
             own.append(cells(label, link, *numbers[:-1], costs, numbers[-1]))
         for k, (group, method, name) in enumerate(_others(family, against)):
             label = _label(against, texts) if k == 0 else ""
-            numbers = _numbers(week, group, method, against, texts)
+            numbers = _numbers(week, family, group, method, against, texts)
             others.append(cells(label, name, *numbers))
     head = [texts(f"weekly_opponent_{name}") for name in COLUMNS]
     words = frozenset({6, 7})
@@ -221,24 +229,30 @@ def _others(family: Family, against: str) -> list[tuple[RunGroup, str, str]]:
 
 
 def _numbers(
-    week: Week, group: RunGroup, method: str, against: str, texts: Texts
+    week: Week,
+    family: Family,
+    group: RunGroup,
+    method: str,
+    against: str,
+    texts: Texts,
 ) -> list[str | Line]:
     """Return seeds, mean, best reply, share, and the means of runs with links."""
     by_seed = group.cells(method, against)
     means = [cell.mean for cell in by_seed.values()]
-    mean = mean_text(means)
+    decimals = family.decimals
+    mean = mean_text(means, decimals)
     if len(means) == 1:
         (cell,) = by_seed.values()
         error = stderr_of(cell.returns.tolist())
-        mean += "" if error is None else f" ± {fixed(error)}*"
+        mean += "" if error is None else f" ± {fixed(error, decimals)}*"
     best, share = best_of(group, against), share_of(group, method, against)
     is_bound = best is not None and best[1]
     return [
         str(len(means)),
         mean,
-        ("≤ " if is_bound else "") + fixed(best and best[0]),
+        ("≤ " if is_bound else "") + fixed(best and best[0], decimals),
         ("≥ " if is_bound and share is not None else "") + fixed(share),
-        _run_links(week, group, by_seed, texts),
+        _run_links(week, group, by_seed, decimals, texts),
     ]
 
 
@@ -246,11 +260,12 @@ def _run_links(
     week: Week,
     group: RunGroup,
     by_seed: dict[int, EpisodeReturns],
+    decimals: int,
     texts: Texts,
 ) -> Line:
     records = {record.seed: record for record in group.runs}
     links = [
-        week.link_to_run(records[seed], fixed(cell.mean))
+        week.link_to_run(records[seed], fixed(cell.mean, decimals))
         for seed, cell in list(by_seed.items())[:MAX_SEED_LINKS]
     ]
     left = len(by_seed) - MAX_SEED_LINKS
@@ -263,7 +278,7 @@ def _largest_losses(parts: RegretParts | None, texts: Texts) -> str:
     if parts is None:
         return "–"
     losses = [
-        f"{texts(f'cause_{part}')} {fixed(mean)}"
+        f"{texts(f'cause_{part}')} {fixed(mean, parts.decimals)}"
         for part, mean in parts.by_loss.items()
     ]
     listed = texts("weekly_list_gap").join(losses[:2])
@@ -324,9 +339,10 @@ def _regret_texts(parts: RegretParts) -> list[str]:
     for part in PARTS:
         values = [-value for value in parts.parts[part]]
         mean, error = mean_of(values), stderr_of(values)
-        losses.append(with_error(mean, error, sign=True))
+        losses.append(with_error(mean, error, parts.decimals, sign=True))
     values = [-value for value in parts.lost]
-    total, interval = fixed(mean_of(values), sign=True), interval_of(values)
+    write = partial(fixed, decimals=parts.decimals)
+    total, interval = write(mean_of(values), sign=True), interval_of(values)
     if interval is not None:
-        total += f" [{fixed(interval[0])}, {fixed(interval[1])}]"
-    return [str(len(values)), fixed(mean_of(parts.best)), *losses, total]
+        total += f" [{write(interval[0])}, {write(interval[1])}]"
+    return [str(len(values)), write(mean_of(parts.best)), *losses, total]

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from bestreply.report.row_charts import Interval, Row, interval_chart
 from bestreply.report.scores import method_notes
 from bestreply.report.texts import Texts, fixed
-from bestreply.report.verdict_text import sentence
+from bestreply.report.verdict_text import decimals_in, sentence
 from bestreply.report.weekly.comparisons import (
     OVERALL,
     Comparison,
@@ -50,6 +51,7 @@ NUMBERS = (
 STYLES = {
     "better": "better",
     "worse": "worse",
+    "tie": "unclear",
     "no_larger": "unclear",
     "not_enough": "open",
 }
@@ -206,7 +208,8 @@ def _pictures(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
 def _row(name: str, v: Verdict) -> Interval:
     is_finite = math.isfinite(v.low) and math.isfinite(v.high)
     interval = (v.low, v.high) if is_finite else None
-    row = Row(name, fixed(v.difference, sign=True))
+    value = fixed(v.difference, decimals_in([v]), sign=True)
+    row = Row(name, value)
     return Interval(row, v.difference, interval, f"v-{v.verdict}")
 
 
@@ -241,13 +244,14 @@ def _numbers(comparisons: Sequence[Comparison], texts: Texts) -> list[Block]:
 
 
 def _numbers_row(v: Verdict, texts: Texts) -> list[Line]:
+    write = partial(fixed, decimals=decimals_in([v]))
     return cells(
         f"{v.a} / {v.b}",
         _in_words(v, texts).opponents,
         texts(f"weekly_is_{v.verdict}"),
         str(v.seeds),
-        f"{fixed(v.mean_a)} / {fixed(v.mean_b)}",
-        f"{fixed(v.difference, sign=True)} [{fixed(v.low)}, {fixed(v.high)}]",
+        f"{write(v.mean_a)} / {write(v.mean_b)}",
+        f"{write(v.difference, sign=True)} [{write(v.low)}, {write(v.high)}]",
         f"{v.p:.3f} ({v.p_holm:.3f})",
         fixed(v.improvement),
         "–" if v.seeds_required is None else f"{v.seeds_required:,}",

@@ -1,8 +1,9 @@
 """The summary at the head of the report."""
 
 from collections import Counter
+from functools import partial
 
-from bestreply.report.texts import Texts, fixed
+from bestreply.report.texts import Texts, fixed, ties
 from bestreply.report.weekly.document import Line, Link, line
 from bestreply.report.weekly.groups import (
     NEAREST_STAG,
@@ -19,7 +20,7 @@ from bestreply.report.weekly.section_verdicts import (
     STYLES,
     comparison_bullet,
 )
-from bestreply.report.weekly.week import Week, mean_of
+from bestreply.report.weekly.week import Week, list_names, mean_of
 
 MAX_FINDINGS = 8
 STYLE_ORDER = ["better", "worse", "unclear", "trouble", "open"]
@@ -98,23 +99,39 @@ def _nearest_stag(family: Family, texts: Texts) -> list[Line]:
             if mean is not None:
                 means[k] = mean
         if bare(against) == NEAREST_STAG and means:
-            k = max(means, key=lambda k: means[k])
-            group, mean = family.groups[k], means[k]
-            lines.append(line(_result(group, against, mean, texts)))
+            best = max(means.values())
+            leaders = [
+                family.groups[k]
+                for k, mean in means.items()
+                if ties(mean, best, family.decimals)
+            ]
+            text = _result(family, leaders, against, best, texts)
+            lines.append(line(text))
     return lines
 
 
-def _result(group: RunGroup, against: str, mean: float, texts: Texts) -> str:
-    names = {"opponents": against, "method": group.name}
-    text = texts("weekly_ns_mean", mean=fixed(mean), **names)
+def _result(
+    family: Family,
+    leaders: list[RunGroup],
+    against: str,
+    mean: float,
+    texts: Texts,
+) -> str:
+    """Describe the methods with the highest mean, several in a tie."""
+    group, write = leaders[0], partial(fixed, decimals=family.decimals)
+    name = list_names([leader.name for leader in leaders], texts)
+    if len(leaders) > 1:
+        name = texts("tied", names=name)
+    names = {"opponents": against, "method": name}
+    text = texts("weekly_ns_mean", mean=write(mean), **names)
     best = best_of(group, against)
     share = share_of(group, group.method, against)
     if best is not None and share is not None:
         percent = f"{100 * share:.0f}%"
-        text += texts("weekly_ns_share", share=percent, best=fixed(best[0]))
+        text += texts("weekly_ns_share", share=percent, best=write(best[0]))
     parts = regret_of(group, against)
-    if parts is not None and parts.largest is not None:
-        lost = fixed(mean_of(parts.parts[parts.largest]))
+    if len(leaders) == 1 and parts is not None and parts.largest is not None:
+        lost = write(mean_of(parts.parts[parts.largest]))
         cause = texts(f"cause_{parts.largest}")
         text += texts("weekly_ns_lost", part=cause, lost=lost)
     return text + texts("weekly_stop")
