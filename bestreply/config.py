@@ -51,6 +51,7 @@ MethodName = (
     Literal["agent", "behaviour_cloning", "iql", "ppo", "ppo_recurrent", "hop"]
     | Annotated[str, Open("method")]
 )
+LossName = Literal["specification"] | Annotated[str, Open("loss")]
 EncoderName = Literal["auto", "mlp", "cnn"] | Annotated[str, Open("network")]
 if TYPE_CHECKING:
     from typing import Any as GameName
@@ -301,6 +302,9 @@ class TrainConfig:
     augment: bool = True
     """Apply a random symmetry of the game to every logged step, where the game
     declares symmetries."""
+    loss: LossName = "specification"
+    """Losses of a window of logged steps: those of the specification, or
+    module:function (`bestreply.training.losses.load_loss`)."""
     weights: LossWeights = field(default_factory=LossWeights)
     log_every: Count = 250
     """Gradient steps between two lines of metrics."""
@@ -531,6 +535,7 @@ def names_in(config: RunConfig) -> list[tuple[str, str]]:
         ("planner", config.planner.planner),
         ("opponents", config.model.opponents),
         ("network", config.model.encoder),
+        ("loss", config.train.loss),
         *(("player", text) for text in players),
     ]
 

@@ -42,6 +42,7 @@ from bestreply.planning.agent import Agent, load_planner
 from bestreply.players.base import Player
 from bestreply.players.zoo import NAMES as PLAYER_NAMES
 from bestreply.replay.moa_buffer import BufferState
+from bestreply.training.losses import NAMES as LOSS_NAMES
 from bestreply.training.phases import Seeds, Write
 from bestreply.training.trained_opponents import (
     trained_opponents,
@@ -199,6 +200,7 @@ TABLES = {
     "planner": PLANNER_NAMES,
     "opponents": OPPONENT_NAMES,
     "network": NETWORK_NAMES,
+    "loss": LOSS_NAMES,
 }
 """The table of each kind of name in a configuration (`bestreply.config.names_in`)."""
 
@@ -294,7 +296,14 @@ class Run:
             ValueError: the run has no checkpoint.
         """
         self._check_trained()
-        return self.method.player(self, name)
+        player = self.method.player(self, name)
+        if not isinstance(player, Player):
+            raise ValueError(
+                f"method={self.config.method!r}: expected a method whose `player` "
+                f"returns a Player, such as bestreply.player(function); it returns "
+                f"an object of type {type(player).__name__}"
+            )
+        return player
 
     def _check_trained(self) -> None:
         if self.train_state is None:

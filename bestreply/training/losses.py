@@ -1,6 +1,9 @@
 """The losses and TD targets of the specification, for one example; training averages them."""
 
 import dataclasses
+from collections.abc import Callable
+from functools import cache
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +14,11 @@ from bestreply.models.units import flat_obs
 from bestreply.models.world_model import WorldModel
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.types import ABSENT, Transition
+from bestreply.utils.checks import check_arguments
+from bestreply.utils.names import Names
+
+WINDOW_LOSSES = ("obs", "reward", "consistency", "continuation", "legal")
+"""Names of the losses of a window."""
 
 
 def observation_loss(
@@ -46,6 +54,10 @@ def bernoulli(
         truth: entries 0 or 1.
     """
     return jax.nn.softplus(logit) - truth * logit
+
+
+LossFunction = Callable[..., dict[str, Float[Array, ""]]]
+"""``loss(world, window, limit_ends=...)``, as `world_losses`."""
 
 
 def world_losses(
@@ -104,6 +116,65 @@ def _step_losses(
     return next_z, {
         name: jnp.where(at.valid, loss, 0.0) for name, loss in losses.items()
     }
+
+
+NAMES = Names("loss", dict, ("specification",), function=True)
+"""Losses that are not the library's own."""
+
+
+@cache
+def load_loss(name: str) -> LossFunction:
+    """Return the losses of a window by name (`TrainConfig.loss`).
+
+    Args:
+        name: "specification", of an installed package, or ``module:function``; also
+            ``module:Class(settings)``, whose instances are called so. It is called
+            as `world_losses` is, and returns the same losses by name, scalars; their
+            weights are `train.weights`. What it adds under other names has weight 1.
+
+    Returns:
+        The function, one object for each name. Its results are checked.
+
+    Raises:
+        ValueError: there is no loss of this name, or it takes other arguments.
+    """
+    if name == "specification":
+        return world_losses
+    loss = cast(LossFunction, NAMES.make(name))
+    check_arguments(
+        "train.loss", name, loss, ("world", "window"), ("limit_ends",)
+    )
+
+    def checked(
+        world: WorldModel, window: Transition, *, limit_ends: bool = False
+    ) -> dict[str, Float[Array, ""]]:
+        losses = loss(world, window, limit_ends=limit_ends)
+        _check_losses(name, losses)
+        return losses
+
+    return checked
+
+
+def _check_losses(name: str, losses: object) -> None:
+    """Refuse results of an own loss; only shapes are known inside a program."""
+    if not isinstance(losses, dict):
+        raise ValueError(
+            f"train.loss={name!r}: expected a dict of losses by name; it returns an "
+            f"object of type {type(losses).__name__}"
+        )
+    missing = sorted({*WINDOW_LOSSES} - set(losses))
+    if missing or "value" in losses:
+        raise ValueError(
+            f"train.loss={name!r}: expected losses named {', '.join(WINDOW_LOSSES)}, "
+            f"and others but value; it returns {', '.join(map(str, losses))}"
+        )
+    for key, value in losses.items():
+        shape, dtype = jnp.shape(value), jnp.result_type(value)
+        if shape != () or not jnp.issubdtype(dtype, jnp.floating):
+            raise ValueError(
+                f"train.loss={name!r}: {key} of shape {shape} and type {dtype}: "
+                "expected a floating-point scalar, a mean over the steps of the window"
+            )
 
 
 def value_loss(
@@ -219,19 +290,19 @@ def total_loss(
     Args:
         losses: scalars by name.
         weights: those that the specification names; `CONTINUATION_WEIGHT` and
-            `LEGAL_WEIGHT` are fixed.
+            `LEGAL_WEIGHT` are fixed; others have weight 1.
 
     Returns:
         The loss that gradient steps minimise.
 
     Raises:
-        ValueError: losses and weights have different names.
+        ValueError: there is no loss for a weight.
     """
     fixed = {"continuation": CONTINUATION_WEIGHT, "legal": LEGAL_WEIGHT}
     named = dataclasses.asdict(weights) | fixed
-    if set(named) != set(losses):
+    if not set(named) <= set(losses):
         raise ValueError(
             f"losses={sorted(losses)}: expected one for each weight, {sorted(named)}"
         )
-    terms = [named[name] * value for name, value in losses.items()]
+    terms = [named.get(name, 1.0) * value for name, value in losses.items()]
     return jnp.stack(terms).sum()

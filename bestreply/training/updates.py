@@ -37,10 +37,10 @@ from bestreply.replay.moa_buffer import (
 )
 from bestreply.training.imagination import ImaginedTransition, imagine_batch
 from bestreply.training.losses import (
+    load_loss,
     opponent_losses,
     total_loss,
     value_loss,
-    world_losses,
 )
 from bestreply.training.phases import Metrics
 from bestreply.training.state import (
@@ -427,7 +427,9 @@ def world_loss(
         The loss that a gradient step decreases, and its unweighted parts.
     """
     each_window = partial(
-        world_losses, world, limit_ends=config.train.at_limit == "zero"
+        load_loss(config.train.loss),
+        world,
+        limit_ends=config.train.at_limit == "zero",
     )
     losses = jax.tree.map(jnp.mean, jax.vmap(each_window)(windows))
     losses["value"] = jnp.float32(0)

@@ -1,5 +1,6 @@
 """Checks of single values that a person typed or a file held, and how errors show them."""
 
+import inspect
 import math
 import operator
 from typing import Any
@@ -95,3 +96,36 @@ def is_number(value: Any) -> bool:
     ):
         return False
     return isinstance(value, int) or math.isfinite(value)
+
+
+def check_arguments(
+    field: str,
+    name: str,
+    function: Any,
+    arguments: tuple[str, ...],
+    named: tuple[str, ...] = (),
+) -> None:
+    """Refuse a function of others that cannot be called as it will be.
+
+    Args:
+        field: the setting that names it, for the error.
+        name: its name.
+        function: the function, or an object that is called.
+        arguments: names of what it is given by place.
+        named: names of what it is given by name.
+
+    Raises:
+        ValueError: it takes other arguments.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # code without a signature
+        return
+    try:
+        signature.bind(*arguments, **dict.fromkeys(named))
+    except TypeError as error:
+        expected = ", ".join((*arguments, *named))
+        raise ValueError(
+            f"{field}={name!r:.200}: expected a function of ({expected}); it takes "
+            f"{signature}: {error}"
+        ) from None

@@ -24,7 +24,7 @@ T = TypeVar("T")
 GROUPS = {
     kind: f"bestreply.{kind}s"
     for kind in ("game", "player", "method", "planner", "network")
-} | {"opponents": "bestreply.opponents"}
+} | {"opponents": "bestreply.opponents", "loss": "bestreply.losses"}
 """Group of the entry points of each kind of name."""
 _registered: dict[str, dict[str, Any]] = {kind: {} for kind in GROUPS}
 _loaded: dict[str, dict[str, Any]] = {kind: {} for kind in GROUPS}
@@ -38,7 +38,7 @@ def register(kind: str, name: str, thing: Any) -> None:
     Files may hold the name: it imports nothing.
 
     Args:
-        kind: game, player, method, planner, opponents or network.
+        kind: game, player, method, planner, opponents, network or loss.
         name: the name, an identifier that is not the library's own.
         thing: what `Names.make` makes or returns.
 
@@ -318,6 +318,7 @@ class Names(Generic[T]):
 
     def _returns_one(self, thing: Any) -> bool:
         result = result_of(thing)
+        result = typing.get_origin(result) or result
         return isinstance(result, type) and issubclass(result, self.base)
 
     def _refusal(self, spec: Spec, reason: str) -> ValueError:
@@ -386,8 +387,24 @@ def _described(thing: Any) -> str:
     return f"the {kind} {name}" if name else f"an object of type {kind}"
 
 
+def _missing(thing: Any) -> list[str]:
+    """Return the abstract methods and fields that a class does not define."""
+    if not isinstance(thing, type):
+        return []
+    names = (
+        *getattr(thing, "__abstractmethods__", ()),
+        *getattr(thing, "__abstractvars__", ()),  # of `eqx.AbstractVar`
+    )
+    return sorted(names)
+
+
 def _call(kind: str, spec: Spec, thing: Any, context: dict[str, Any]) -> Any:
     """Call a class or factory with the settings of a spec and the context it asks for."""
+    if missing := _missing(thing):
+        raise ValueError(
+            f"{kind}={str(spec)!r:.200}: expected a class that defines "
+            f"{', '.join(missing)}"
+        )
     try:
         signature = inspect.signature(thing)
     except (TypeError, ValueError):  # code without a signature
