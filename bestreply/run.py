@@ -35,6 +35,7 @@ from bestreply.opponents.base import (
     UniformOpponents,
     named_opponents,
 )
+from bestreply.opponents.contract import check_opponents
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.planning.agent import NAMES as PLANNER_NAMES
@@ -350,6 +351,7 @@ class Run:
         config = self._planner_config(planner, settings)
         if isinstance(opponents, str):
             opponents = self._named_opponents(opponents, config, change_rate)
+        check_opponents(opponents, self.game, max(len(self.goals), 1))
         if isinstance(opponents, LearnedOpponents):
             rate = self._change_rate(change_rate)
             opponents = with_type_changes(opponents, rate, config)

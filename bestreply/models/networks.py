@@ -1,6 +1,5 @@
 """Small networks as frozen PyTrees."""
 
-import math
 from typing import Any, cast
 
 import equinox as eqx
@@ -137,14 +136,30 @@ def named_encoder(
         ValueError: there is no such network, or its output has another shape.
     """
     net = NAMES.make(name, shape=shape, hidden=hidden, outputs=outputs, key=key)
-    encoder, size = Encoder(net, shape), math.prod(shape)
-    given = jax.eval_shape(encoder, jax.ShapeDtypeStruct((size,), jnp.float32))
-    if given.shape != (outputs,):
+    if not callable(net):
+        raise ValueError(
+            f"network={name!r}: expected a network with a method `__call__(obs)`"
+        )
+    obs = jax.ShapeDtypeStruct(shape, jnp.float32)
+    try:
+        given = jax.eval_shape(net, obs)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"network={name!r}: expected a network of one observation {shape} "
+            f"float32; it fails on it: {str(error).splitlines()[0]:.200}"
+        ) from error
+    kind = getattr(given, "dtype", None)
+    if kind is None:
+        raise ValueError(
+            f"network={name!r}: expected an output of shape ({outputs},); it returns "
+            f"an object of type {type(given).__name__}"
+        )
+    if given.shape != (outputs,) or not jnp.issubdtype(kind, jnp.floating):
         raise ValueError(
             f"network={name!r}: expected an output of shape ({outputs},), as "
-            f"model.latent={outputs}; it returns {given.shape}"
+            f"model.latent={outputs}, floating-point; it returns {given.shape} {kind}"
         )
-    return encoder
+    return Encoder(net, shape)
 
 
 def one_hot_actions(

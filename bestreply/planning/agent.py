@@ -16,11 +16,13 @@ from bestreply.games.base import Game
 from bestreply.models.world_model import PlanningModel
 from bestreply.opponents.base import Belief, OpponentModel, present_seats
 from bestreply.planning.base import DecisionPoint, Models
+from bestreply.planning.checks import check_numbers, check_plan
 from bestreply.planning.expectimax import expectimax
 from bestreply.planning.one_step import one_step
 from bestreply.planning.session import AgentSession
 from bestreply.players.base import Player, uniform
 from bestreply.types import ActorOutput, Array, Plan
+from bestreply.utils.checks import check_arguments
 from bestreply.utils.names import Names
 
 
@@ -57,7 +59,9 @@ def load_planner(name: str) -> Planner:
     """
     if name in PLANNERS:
         return PLANNERS[name]
-    return cast(Planner, NAMES.make(name))
+    planner = cast(Planner, NAMES.make(name))
+    check_arguments("planner", name, planner, ("models", "at", "key"))
+    return planner
 
 
 class Memory(NamedTuple):
@@ -226,7 +230,9 @@ class Agent(Player):
             present = present_seats(self.game, obs)
         at = DecisionPoint(obs, legal, jnp.asarray(present), belief)
         key = jax.random.key(0) if key is None else key
-        return _plan_compiled(self.models, at, key)
+        plan = _plan_compiled(self.models, at, key)
+        check_numbers(plan, self.config.planner, self.opponents)
+        return plan
 
     def _candidate_mask(
         self, candidates: Shaped[Array, "..."] | Sequence[str]
@@ -280,8 +286,11 @@ class Agent(Player):
 
 
 def _plan(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
-    planner = load_planner(models.config.planner)
-    return planner(models, at, key)
+    name = models.config.planner
+    plan = load_planner(name)(models, at, key)
+    if name not in PLANNERS:
+        check_plan(name, plan, at.legal.shape[-1], at.present.shape[-1])
+    return plan
 
 
 _plan_compiled = jax.jit(_plan)

@@ -4,6 +4,7 @@ from bestreply.config import PlannerConfig, RunConfig
 from bestreply.games.base import Game
 from bestreply.opponents.base import OpponentModel, named_opponents
 from bestreply.opponents.changepoint import ChangepointOpponents
+from bestreply.opponents.contract import check_opponents
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.planning.base import Models
 from bestreply.planning.level_k import level_k_mixture
@@ -65,7 +66,9 @@ def trained_opponents(
         return types
     if kind != "level_k":
         goals = train_state.opponents.goals
-        return named_opponents(kind, game, goals, types)
+        model = named_opponents(kind, game, goals, types)
+        check_opponents(model, game, goals)
+        return model
     models = Models(train_state.world, types, config.train.gamma, planner)
     return level_k_mixture(models, planner.prior_mixing)
 
