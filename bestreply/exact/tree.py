@@ -219,8 +219,8 @@ def first_of(game: Game, first: Outcomes | None) -> Outcomes:
     first = game.first_states() if first is None else first
     if first is None:
         raise ValueError(
-            f"first=None for {game.name}, which does not list its first states: expected "
-            "`Outcomes`"
+            f"game={game.name}: expected a game whose rules list every first state "
+            "and outcome (`first_states`, `outcomes`)"
         )
     return listed(first)
 

@@ -542,7 +542,7 @@ class NoDistribution(Player):
                     "stag_hunt(height=2, width=2, hunters=2, hares=1)"
                 )
             },
-            "first=None for stag_hunt.*expected `Outcomes`",
+            "game=stag_hunt: expected a game whose rules list every first state",
         ),
     ],
 )
