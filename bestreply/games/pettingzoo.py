@@ -12,7 +12,7 @@ of PettingZoo's registry. The mapping:
   where roles or actions differ. Actions with several parts are combined.
 - Legal actions are the ``action_mask`` in the observation or in the info.
 - In an AEC environment that is not parallelizable, a step is the turn of one agent.
-  The others have one legal action, the last one, "wait"; so has an agent of a parallel
+  The other agents have one legal action, the last one, "wait"; so has an agent of a parallel
   environment whose mask is empty, where one has at the first step or with `wait=True`.
 - An agent that terminates leaves with the observation and reward of that step. One that
   is truncated alone leaves and keeps a next value.
@@ -39,7 +39,7 @@ from bestreply.games.environments import (
 from bestreply.games.gymnasium_spaces import MASK, Actions, Observations
 from bestreply.games.host import HostGame, host_game
 from bestreply.games.host_env import EnvStep, HostEnv
-from bestreply.games.pettingzoo_turns import TurnEnv
+from bestreply.games.pettingzoo_turns import CycleEnv, TurnEnv
 from bestreply.games.seats import common_shape, marked_shape, padded
 from bestreply.games.spaces import WAIT, common_dtype
 
@@ -357,12 +357,11 @@ def _begins(first: list[np.ndarray], whole: list[np.ndarray]) -> bool:
 
 def _parallel(env: Any, full: str) -> Any:
     """Return an environment with the interface of `ParallelEnv`."""
+    if type(env).__name__ == "aec_to_parallel_wrapper":
+        env = env.aec_env
     if hasattr(env, "agent_iter"):
-        if (env.metadata or {}).get("is_parallelizable", False):
-            from pettingzoo.utils.conversions import aec_to_parallel
-
-            return aec_to_parallel(env)
-        return TurnEnv(env)
+        together = (env.metadata or {}).get("is_parallelizable", False)
+        return CycleEnv(env) if together else TurnEnv(env)
     if not hasattr(env, "possible_agents") or not callable(
         getattr(env, "step", None)
     ):

@@ -2,6 +2,103 @@
 
 from typing import Any
 
+CHECKING = ("OrderEnforcingWrapper", "AssertOutOfBoundsWrapper")
+"""Wrappers that only check how an environment is called."""
+
+
+def plain(env: Any) -> Any:
+    """Return an AEC environment without the wrappers that only check calls.
+
+    Args:
+        env: the environment.
+    """
+    while type(env).__name__ in CHECKING:
+        env = env.env
+    return env
+
+
+class CycleEnv:
+    """An AEC environment in which all agents act in turn and the last one moves the world.
+
+    It equals `aec_to_parallel_wrapper`, but observes each agent once a step.
+    """
+
+    def __init__(self, env: Any) -> None:
+        """Wrap an environment.
+
+        Args:
+            env: a parallelizable `AECEnv`.
+        """
+        self.env, self.metadata = plain(env), env.metadata
+        self.possible_agents = env.possible_agents
+        self.observation_space = env.observation_space
+        self.action_space = env.action_space
+        self.agents: list[Any] = []
+
+    @property
+    def unwrapped(self) -> Any:
+        """The environment."""
+        return self.env.unwrapped
+
+    def reset(
+        self, seed: int | None = None, options: Any = None
+    ) -> tuple[dict[Any, Any], dict[Any, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: its seed.
+            options: of the environment.
+
+        Returns:
+            Observations and infos by agent.
+        """
+        env = self.env
+        env.reset(seed=seed, options=options)
+        self.agents = list(env.agents)
+        return {a: env.observe(a) for a in self.agents}, dict(env.infos)
+
+    def step(self, actions: dict[Any, Any]) -> tuple[dict[Any, Any], ...]:
+        """Make the turns of all agents.
+
+        Args:
+            actions: by agent.
+
+        Returns:
+            Observations, rewards, terminations, truncations and infos by agent.
+
+        Raises:
+            ValueError: the agents do not act in their order.
+        """
+        env, agents = self.env, self.agents
+        rewards = dict.fromkeys(agents, 0)
+        for agent in agents:
+            if agent != env.agent_selection:
+                raise ValueError(
+                    f"agent_selection={env.agent_selection!r}: expected {agent!r}, since "
+                    "the metadata call the environment parallelizable"
+                )
+            env.step(actions[agent])
+            for name, reward in env.rewards.items():
+                rewards[name] += reward
+        obs = {a: env.observe(a) for a in env.agents}
+        ended, cut = dict(env.terminations), dict(env.truncations)
+        infos = dict(env.infos)
+        while env.agents and (
+            env.terminations[env.agent_selection]
+            or env.truncations[env.agent_selection]
+        ):
+            env.step(None)
+        self.agents = list(env.agents)
+        return obs, rewards, ended, cut, infos
+
+    def render(self) -> Any:
+        """Return what the environment draws."""
+        return self.env.render()
+
+    def close(self) -> None:
+        """Free what the environment holds."""
+        self.env.close()
+
 
 class TurnEnv:
     """An AEC environment with the interface of `ParallelEnv`: a step is one turn.
