@@ -26,6 +26,7 @@ ADAPTED = {
     "pettingzoo": "bestreply.games.pettingzoo:load",
     "gymnasium": "bestreply.games.gymnasium:load",
     "pgx": "bestreply.games.pgx:PgxGame.load",
+    "jaxmarl": "bestreply.games.jaxmarl:JaxMarlGame.load",
     "jumanji": "bestreply.games.jumanji:JumanjiGame.load",
 }
 """The function of each adapter, called as ``load(NAME, **settings)`` for the game
@@ -69,6 +70,8 @@ def list_games() -> dict[str, str]:
         "e.g. gymnasium:CartPole-v1",
         "pgx:NAME": "a game of pgx, with turns or for one player, "
         "e.g. pgx:tic_tac_toe, pgx:connect_four",
+        "jaxmarl:NAME": "an environment of JaxMARL, e.g. jaxmarl:coin_game, "
+        "jaxmarl:overcooked(layout=coord_ring)",
         "jumanji:NAME": "an environment of Jumanji, for several agents or one, "
         "e.g. jumanji:LevelBasedForaging-v0(grid_size=7)",
     }
