@@ -8,13 +8,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Bool, PyTree
 
 from bestreply.config import RunConfig, to_dict
 from bestreply.data.store import Store
 from bestreply.data.validate import validate
 from bestreply.games import make_game
-from bestreply.replay.moa_buffer import BufferState, fill
+from bestreply.replay.loading import Loaded, load
+from bestreply.replay.moa_buffer import BufferState, filled
 from bestreply.run import Run, claimed, load_method, open_run
 from bestreply.training.divergence import Diverged, check_measures
 from bestreply.training.metrics_log import MetricsLog
@@ -29,6 +30,8 @@ Callback = Callable[[str, int, dict[str, Any]], None]
 
 HOLDOUT_FRACTION = 0.1
 """Fraction of the episodes that is kept for diagnostics."""
+MAX_HELD_OUT = 25_000
+"""Largest number of held-out episodes that diagnostics read."""
 HELD_OUT_STREAM = 1_299_709
 """Number of the stream of random draws that chooses held-out episodes."""
 MAX_RETURN = 1e15
@@ -56,7 +59,26 @@ def split_episodes(
     Raises:
         ValueError: fewer than 2 episodes.
     """
-    total = len(episodes.length)
+    held_out = held_out_episodes(len(episodes.length), holdout, seed)
+    return (
+        jax.tree.map(lambda x: x[~held_out], episodes),
+        jax.tree.map(lambda x: x[held_out], episodes),
+    )
+
+
+def held_out_episodes(
+    total: int, holdout: float, seed: int
+) -> Bool[np.ndarray, " E"]:
+    """Return which episodes `split_episodes` holds out.
+
+    Args:
+        total: the number of episodes.
+        holdout: expected fraction of held-out episodes.
+        seed: seed of the run.
+
+    Raises:
+        ValueError: fewer than 2 episodes.
+    """
     if total < 2:
         raise ValueError(
             f"episodes={total}: expected at least 2, one of them held out"
@@ -66,10 +88,7 @@ def split_episodes(
     held_out = draws < holdout
     if held_out.all() or not held_out.any():
         held_out = np.arange(total) == 0
-    return (
-        jax.tree.map(lambda x: x[~held_out], episodes),
-        jax.tree.map(lambda x: x[held_out], episodes),
-    )
+    return held_out
 
 
 _valid_data: set[str] = set()  # fingerprints of datasets that were validated
@@ -105,8 +124,8 @@ def check_rewards(data: Store, episodes: Episodes) -> None:
     Raises:
         ValueError: the rewards of an episode sum to more than `MAX_RETURN`.
     """
-    reward = np.abs(np.asarray(episodes.reward, np.float64))
-    total = reward.sum(1).max(initial=0)
+    reward = np.abs(np.asarray(episodes.reward))
+    total = reward.sum(1, dtype=np.float64).max(initial=0)
     if not total <= MAX_RETURN:
         raise ValueError(
             f"{data.path}: rewards of an episode sum to {total:.2g}: expected at most "
@@ -211,13 +230,12 @@ def open_training(
     method = load_method(config.method)
     config = method.configure(config)
     check_data(data)
-    all_episodes = data.episodes()
-    check_rewards(data, all_episodes)
+    loaded = _load(data, config, Path(path))
+    check_rewards(data, loaded.training)
+    check_rewards(data, loaded.held_out)
     run = open_run(path, config, data, resume=resume, command=command)
     remove_leftovers(run.path)
-    episodes, held_out = split_episodes(
-        all_episodes, HOLDOUT_FRACTION, config.seed
-    )
+    episodes = jax.tree.map(lambda x: x[: loaded.count], loaded.training)
     if resume and checkpoint.list_checkpoints(run.path / "checkpoints"):
         train_state = run.restored().train_state
     else:
@@ -232,10 +250,28 @@ def open_training(
         config=to_dict(config),
     )
     log.rewind({phase: made for phase, (made, _) in updates.items()})
-    # The number of held-out episodes depends on the seed. Capacity for all episodes
-    # gives every seed the same shapes, hence the same compiled programs.
-    buffer = fill(episodes, capacity=len(all_episodes.length))
-    return Training(run, buffer, held_out, log, train_state)
+    buffer = filled(loaded.training, loaded.count)
+    return Training(run, buffer, loaded.held_out, log, train_state)
+
+
+def _load(data: Store, config: RunConfig, path: Path) -> Loaded:
+    """Return the episodes of a dataset, split into training and held-out ones.
+
+    The number of held-out episodes depends on the seed. Training arrays have room for
+    all episodes, so that every seed has the same shapes, hence the same programs.
+    """
+    held_out = held_out_episodes(
+        data.manifest.episodes, HOLDOUT_FRACTION, config.seed
+    )
+    binary = make_game(config.game).binary
+    if (
+        binary.shape != data.manifest.obs_shape
+    ):  # refused when the run is opened
+        binary = np.zeros(data.manifest.obs_shape, bool)
+    folder = path.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return load(data, binary, held_out, MAX_HELD_OUT, folder)
 
 
 def train(

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Float32, Int32, UInt8
 
 if TYPE_CHECKING:
     Array = Any  # one alias for both kinds; a checker would ask for casts
@@ -54,6 +55,79 @@ class TimeStep(eqx.Module):
     present: Array  # [N] bool, False once a seat has left for good
 
 
+class PackedObs(eqx.Module):
+    """Observations [*lead, *obs_shape] whose 0/1 entries are kept as bits.
+
+    Indexing its leading axes returns the observations themselves.
+    """
+
+    bits: Array  # [*lead, ceil(b / 8)] uint8: the b binary entries in order
+    rest: (
+        Array  # [*lead, D - b], the other entries, in the type of observations
+    )
+    binary: bytes = eqx.field(static=True)
+    """For each of the D flat entries 1 if it is binary, else 0."""
+    obs_shape: tuple[int, ...] = eqx.field(static=True)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the observations."""
+        return (*self.bits.shape[:-1], *self.obs_shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the observations' entries."""
+        return self.rest.dtype
+
+    def __getitem__(self, at: Any) -> Array:
+        bits, rest = self.bits[at], self.rest[at]
+        lib = np if isinstance(bits, np.ndarray) else jnp
+        binary = np.frombuffer(self.binary, np.uint8) > 0
+        ones = lib.unpackbits(bits, axis=-1, count=int(binary.sum()))
+        entries = lib.concatenate([ones.astype(rest.dtype), rest], -1)
+        stored = np.concatenate(
+            [np.flatnonzero(binary), np.flatnonzero(~binary)]
+        )
+        entries = entries[..., np.argsort(stored)]
+        return entries.reshape(*bits.shape[:-1], *self.obs_shape)
+
+
+def pack_bits(
+    obs: np.ndarray, binary: Bool[np.ndarray, " D"]
+) -> tuple[UInt8[np.ndarray, "R b"], np.ndarray] | None:
+    """Return the two parts of `PackedObs` for rows of observations.
+
+    Args:
+        obs: [R, D] flat observations.
+        binary: the entries that are 0 or 1.
+
+    Returns:
+        Bits, and the other entries; None if an entry is neither 0 nor 1. The float
+        -0.0 is no 0.
+    """
+    entries = obs[:, binary]
+    ones = entries == 1
+    known = ones | (entries == 0)
+    if not known.all() or (obs.dtype.kind == "f" and np.signbit(entries).any()):
+        return None
+    return np.packbits(ones, axis=-1), obs[:, ~binary]
+
+
+def obs_at(obs: "Array | PackedObs", at: Any) -> Float32[Array, "..."]:
+    """Return logged observations as networks read them.
+
+    Args:
+        obs: observations [*lead, *obs_shape] of any type of entries.
+        at: index of the leading axes.
+
+    Returns:
+        The observations in float32.
+    """
+    if not isinstance(obs, PackedObs):
+        obs = jnp.asarray(obs)
+    return jnp.asarray(obs[at]).astype(jnp.float32)
+
+
 class Episodes(eqx.Module):
     """Logged play of ``E`` episodes, padded to ``T`` steps; seats in global order.
 
@@ -62,7 +136,7 @@ class Episodes(eqx.Module):
     steps of a seat that is not `present`, are no transitions: `action` is ABSENT.
     """
 
-    obs: Array  # [E, T+1, N, *obs_shape] in the game's `obs_dtype`
+    obs: Any  # [E, T+1, N, *obs_shape] in the game's `obs_dtype`; can be `PackedObs`
     legal: Array  # [E, T+1, N, A] bool
     present: Array  # [E, T+1, N] bool
     action: Array  # [E, T, N] int32, ABSENT where the seat did not act

@@ -11,7 +11,7 @@ from bestreply.config import RunConfig
 from bestreply.games.hindsight_goals import EVENT
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
-from bestreply.types import ABSENT, Array, Episodes, ego_order
+from bestreply.types import ABSENT, Array, Episodes, ego_order, obs_at
 
 MOVES = (0, 1, 2, 3, 5, 10)
 """Numbers of observed moves after which beliefs are evaluated."""
@@ -50,7 +50,7 @@ def belief_table(
     believed = np.asarray(beliefs)[:, :-1][known]  # [M, G]
     steps = np.arange(known.shape[1])[:, None, None]
     moves = np.broadcast_to(steps, known.shape)[known]
-    obs = jax.device_put(episodes.obs[:, :-1])
+    obs = jax.device_put(episodes.obs)
     informs = np.asarray(informative(model, obs)) & known  # [E, T, N, N-1]
     informative_moves = np.cumsum(informs, 1) - informs  # before this step
     confidence = believed.max(1)
@@ -247,16 +247,16 @@ def _both_act(action: np.ndarray) -> np.ndarray:
 
 @jax.jit
 def informative(
-    model: LearnedOpponents, obs: Float[Array, "E T N *obs"]
+    model: LearnedOpponents, obs: Any
 ) -> Bool[Array, "E T N others"]:
     """Return whether the next move of each other player is informative about its type.
 
     Args:
         model: opponent model.
-        obs: [E, T, N, *obs_shape].
+        obs: [E, T+1, N, *obs_shape], or `PackedObs`.
 
     Returns:
-        [E, T, N, N-1] bool.
+        [E, T, N, N-1] bool, without the last observation.
     """
     occurs = model.prior > 0
 
@@ -266,4 +266,7 @@ def informative(
         distance = jnp.where(occurs[:, None] & occurs, distance, 0.0)
         return distance.max((1, 2)) >= INFORMATIVE_TV
 
-    return jax.lax.map(jax.vmap(jax.vmap(one)), obs, batch_size=64)
+    def episode(obs: Any) -> Array:
+        return jax.vmap(jax.vmap(one))(obs_at(obs, slice(-1)))
+
+    return jax.lax.map(episode, obs, batch_size=64)

@@ -4,7 +4,7 @@ Rows are Arrow tables; their columns are those of docs/files.md.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,8 @@ from bestreply.data.manifest import Manifest
 if TYPE_CHECKING:
     from bestreply.types import Episodes
 
+Columns = dict[str, np.ndarray]
+"""Arrays by name: columns of rows, or the fields of `Episodes`."""
 CHUNK_VALUES = 1 << 23
 """Approximate number of observation entries of a row group: 32 MB, to bound the memory used."""
 
@@ -27,6 +29,8 @@ STEP_COLUMNS = (
     "goal_source",
 )
 """Columns that are an array [E, T, N] of `Episodes`."""
+OBS_PARTS = ("bits", "rest")
+"""Arrays that can stand for `obs`: the fields of `bestreply.types.PackedObs`."""
 
 
 def schema(manifest: Manifest) -> pa.Schema:
@@ -278,6 +282,46 @@ def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
     return column.to_numpy()
 
 
+class ArraySpec(NamedTuple):
+    """One array of `Episodes`, without its first axis."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    padding: float | int | bool
+
+
+def array_specs(manifest: Manifest) -> dict[str, ArraySpec]:
+    """Return shape, type and padding of each array of `Episodes`.
+
+    Args:
+        manifest: the dataset's manifest.
+
+    Returns:
+        The arrays by name. Padding is zeros, all actions legal, no action, and no seat
+        present.
+    """
+    steps, seats = manifest.max_steps, manifest.num_players
+    whole, step = (steps + 1, seats), (steps, seats)
+    specs = {
+        "obs": ((*whole, *manifest.obs_shape), manifest.obs_dtype, 0),
+        "legal": ((*whole, manifest.num_actions), bool, True),
+        "present": (whole, bool, False),
+        "action": (step, np.int32, -1),
+        "prob": (step, np.float32, np.nan),
+        "reward": (step, np.float32, 0),
+        "terminated": (step, bool, False),
+        "truncated": ((steps,), bool, False),
+        "length": ((), np.int32, 0),
+        "player": ((seats,), np.int32, 0),
+        "goal": (step, np.int32, -1),
+        "goal_source": (step, np.int8, 0),
+    }
+    return {
+        name: ArraySpec(shape, np.dtype(dtype), padding)
+        for name, (shape, dtype, padding) in specs.items()
+    }
+
+
 def empty_arrays(manifest: Manifest) -> dict[str, np.ndarray]:
     """Return the arrays of `Episodes` for a whole dataset, filled with padding.
 
@@ -285,34 +329,32 @@ def empty_arrays(manifest: Manifest) -> dict[str, np.ndarray]:
         manifest: the dataset's manifest.
 
     Returns:
-        Arrays [episodes, max_steps, ...] by name. Padding is zeros, all actions legal,
-        no action, and no seat present.
+        Arrays [episodes, max_steps, ...] by name, with the padding of `array_specs`.
     """
-    count, seats = manifest.episodes, manifest.num_players
-    whole = (count, manifest.max_steps + 1, seats)
-    step = (count, manifest.max_steps, seats)
-    return {
-        "obs": np.zeros((*whole, *manifest.obs_shape), manifest.obs_dtype),
-        "legal": np.ones((*whole, manifest.num_actions), bool),
-        "present": np.zeros(whole, bool),
-        "action": np.full(step, -1, np.int32),
-        "prob": np.full(step, np.nan, np.float32),
-        "reward": np.zeros(step, np.float32),
-        "terminated": np.zeros(step, bool),
-        "truncated": np.zeros(step[:2], bool),
-        "length": np.zeros(count, np.int32),
-        "player": np.zeros((count, seats), np.int32),
-        "goal": np.full(step, -1, np.int32),
-        "goal_source": np.zeros(step, np.int8),
-    }
+    arrays = {}
+    for name, (shape, dtype, padding) in array_specs(manifest).items():
+        arrays[name] = np.zeros((manifest.episodes, *shape), dtype)
+        if padding:  # pages of zeros take no memory before they are written
+            arrays[name][...] = padding
+    return arrays
 
 
-def fill(arrays: dict[str, np.ndarray], table: pa.Table) -> None:
-    """Write rows into the arrays of a whole dataset.
+def columns_of(table: pa.Table) -> dict[str, np.ndarray]:
+    """Return the columns of rows as `to_numpy` returns them.
 
     Args:
-        arrays: the arrays that `empty_arrays` returned; they are changed.
-        table: rows with the columns of `schema`.
+        table: rows with columns of `schema`.
+    """
+    return {name: to_numpy(table[name]) for name in table.column_names}
+
+
+def fill(arrays: dict[str, np.ndarray], columns: dict[str, np.ndarray]) -> None:
+    """Write rows into the arrays of episodes.
+
+    Args:
+        arrays: arrays of `Episodes` by name, filled with padding; they are changed.
+            The parts of observations can have names of their own.
+        columns: the rows' columns by name, with those that `arrays` has.
 
     Raises:
         ValueError: for an episode, step or seat out of range.
@@ -320,7 +362,6 @@ def fill(arrays: dict[str, np.ndarray], table: pa.Table) -> None:
     from bestreply.types import ego_order
 
     sizes = arrays["action"].shape
-    columns = {name: to_numpy(table[name]) for name in table.column_names}
     places = []
     for name, size in zip(("episode", "step", "seat"), sizes, strict=True):
         index = columns[name].astype(np.int64)
@@ -331,7 +372,7 @@ def fill(arrays: dict[str, np.ndarray], table: pa.Table) -> None:
     e, t, s = places
     # The next step first: if the seat has a row there, it overwrites these values.
     for step, prefix in ((t + 1, "next_"), (t, "")):
-        for name in ("obs", "legal"):
+        for name in arrays.keys() & {"legal", "obs", *OBS_PARTS}:
             values = columns[f"{prefix}{name}"]
             array = arrays[name]
             array[e, step, s] = values.reshape(len(e), *array.shape[3:])

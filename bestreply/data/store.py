@@ -387,7 +387,7 @@ class Store:
         names = rows.schema(self.manifest).names
         for part in parts:
             for table in self._tables(part, names):
-                rows.fill(arrays, table)
+                rows.fill(arrays, rows.columns_of(table))
         rows.finish(arrays)
         count = (arrays["action"] != -1).sum()
         if count != self.manifest.rows or not arrays["length"].all():

@@ -194,7 +194,8 @@ def _moments(
     mean = np.asarray(total[0]) / count
     variance = np.asarray(total[1]) / count - mean**2
     first = first.reshape(np.shape(mean))
-    return mean + first, np.sqrt(np.maximum(variance, 0))
+    deviation = np.sqrt(np.maximum(variance, 0))
+    return np.asarray(mean + first), np.asarray(deviation)
 
 
 def _units(

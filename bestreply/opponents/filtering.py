@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from bestreply.opponents.base import Belief, OpponentModel
+from bestreply.opponents.base import Belief, OpponentModel, possible
 from bestreply.opponents.learned import LearnedOpponents
-from bestreply.types import ABSENT, Array, Episodes, ego_order
+from bestreply.types import ABSENT, Array, Episodes, ego_order, obs_at
 
 
 @jax.jit
@@ -37,7 +38,11 @@ def follow_predictions(
         model: the opponent model.
         episodes: logged play.
     """
-    return _scan_episodes(model, episodes, model.predict)[:, :-1]
+
+    def read(belief: Belief, obs: Array, legal: Array) -> Array:
+        return possible(model.game, obs, model.predict(belief, obs, legal))
+
+    return _scan_episodes(model, episodes, read)[:, :-1]
 
 
 def _scan_episodes(
@@ -66,8 +71,10 @@ def _scan_episodes(
         at_end = read(last, obs[-1, own], legal[-1, own])
         return jnp.concatenate([before, at_end[None]])
 
-    def episode(arrays: tuple[Array, ...]) -> Array:
-        return jax.vmap(partial(seat, *arrays))(order).swapaxes(0, 1)
+    def episode(arrays: tuple[Any, ...]) -> Array:
+        obs, *others = arrays
+        seats = partial(seat, obs_at(obs, slice(None)), *others)
+        return jax.vmap(seats)(order).swapaxes(0, 1)
 
     arrays = episodes.obs, episodes.legal, episodes.action, episodes.present
     return jax.lax.map(episode, arrays, batch_size=256)
@@ -90,7 +97,8 @@ def policy_ratios(
         Ratios, 0 where P is not logged; None where the game does not show what
         opponents see, because the model then has no policy of an own view.
     """
-    if jax.eval_shape(model.own_logits, episodes.obs[0, 0, 0]) is None:
+    shape = jax.ShapeDtypeStruct(model.game.obs_shape, jnp.float32)
+    if jax.eval_shape(model.own_logits, shape) is None:
         return None
 
     def step(obs: Array, action: Array, logged: Array) -> Float[Array, " G"]:
@@ -100,8 +108,9 @@ def policy_ratios(
         is_known = (action != ABSENT) & (logged > 0)
         return jnp.where(is_known, jnp.minimum(prob / logged, clip), 0.0)
 
-    def episode(arrays: tuple[Array, Array, Array]) -> Array:
-        return jax.vmap(jax.vmap(step))(*arrays)
+    def episode(arrays: tuple[Any, Array, Array]) -> Array:
+        obs, action, prob = arrays
+        return jax.vmap(jax.vmap(step))(obs_at(obs, slice(-1)), action, prob)
 
-    arrays = episodes.obs[:, :-1], episodes.action, episodes.prob
+    arrays = episodes.obs, episodes.action, episodes.prob
     return jax.lax.map(episode, arrays, batch_size=256)

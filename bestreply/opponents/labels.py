@@ -13,12 +13,12 @@ so accounts for how often a player with goal g ends without an event: a player t
 always succeeds has no tail.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from bestreply.config import RunConfig
 from bestreply.games.hindsight_goals import NO_EVENT
@@ -26,7 +26,7 @@ from bestreply.opponents.latent_codes import random_codes, smooth_codes
 from bestreply.opponents.learned import MIN_LOG_PROB, LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.subgoals import subgoal_weights
-from bestreply.types import ABSENT, Array, Episodes, ego_order
+from bestreply.types import ABSENT, Array, Episodes, ego_order, obs_at
 
 EM_ITERATIONS = 20
 """Iterations for the shares of goals among tails."""
@@ -148,7 +148,7 @@ def tail_posterior(
 class _Seat(NamedTuple):
     """One seat's steps, as another seat observes them."""
 
-    obs: Float[Array, "T *obs"]  # of the observing seat
+    obs: Shaped[Array, "T *obs"]  # of the observing seat
     index: Int[Array, ""]  # of the seat among the observing seat's opponents
     action: Int[Array, " T"]
 
@@ -169,9 +169,8 @@ def step_likelihood(
     n = episodes.action.shape[2]
     if n == 1:  # no seat observes another
         return jnp.zeros((*episodes.action.shape, model.goals))
-    order = ego_order(n)
-    observer = [(j + 1) % n for j in range(n)]
-    index = [list(order[w]).index(j) - 1 for j, w in enumerate(observer)]
+    order = jnp.asarray(ego_order(n))
+    seats = jnp.arange(n)
 
     def seat(s: _Seat) -> Array:
         logits = jax.vmap(model.logits)(s.obs)[:, s.index]  # [T, G, A]
@@ -180,10 +179,14 @@ def step_likelihood(
         log_prob = jnp.maximum(log_prob, MIN_LOG_PROB)
         return jnp.where((s.action != ABSENT)[:, None], log_prob, 0.0)
 
-    def episode(arrays: tuple[Array, Array]) -> Array:
+    def episode(arrays: tuple[Any, Array]) -> Array:
         obs, action = arrays
-        observed = jnp.moveaxis(obs[:-1, jnp.array(observer)], 1, 0)
-        seats = _Seat(observed, jnp.array(index), action.T)
-        return jnp.moveaxis(jax.vmap(seat)(seats), 0, 1)
+        after = (seats[:, None] + jnp.arange(1, n)) % n  # [N, N-1]
+        next_one = jnp.argmax(action[0, after] != ABSENT, 1)
+        observer = after[seats, next_one]  # the next seat that is not empty
+        index = jnp.argmax(order[observer] == seats[:, None], 1) - 1
+        observed = jnp.moveaxis(obs_at(obs, slice(-1))[:, observer], 1, 0)
+        of_all = _Seat(observed, index, action.T)
+        return jnp.moveaxis(jax.vmap(seat)(of_all), 0, 1)
 
     return jax.lax.map(episode, (episodes.obs, episodes.action), batch_size=64)

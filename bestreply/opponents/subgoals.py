@@ -21,15 +21,17 @@ network.
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from bestreply.config import RunConfig
+from bestreply.models.units import flat_obs
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.replay.moa_buffer import Index
-from bestreply.types import ABSENT, Array, Episodes
+from bestreply.types import ABSENT, Array, Episodes, obs_at
 
 
 def policy_code_updates(config: RunConfig) -> int:
@@ -43,7 +45,7 @@ def policy_code_updates(config: RunConfig) -> int:
 
 def segment_ends(
     episodes: Episodes, at: Index, horizon: int
-) -> tuple[Float[Array, "*B obs"], Float[Array, "*B obs"]]:
+) -> tuple[Shaped[Array, "*B obs"], Shaped[Array, "*B obs"]]:
     """Return what seats observe at `at`, and `horizon` steps later.
 
     Args:
@@ -57,13 +59,16 @@ def segment_ends(
     row, step, seat = at
     length = (jnp.asarray(episodes.action) != ABSENT).sum(1)[row, seat]
     end = jnp.minimum(step + horizon, length)
-    return episodes.obs[row, step, seat], episodes.obs[row, end, seat]
+    return (
+        obs_at(episodes.obs, (row, step, seat)),
+        obs_at(episodes.obs, (row, end, seat)),
+    )
 
 
 def log_code_posterior(
     model: LearnedOpponents,
-    start: Float[Array, "*obs"],
-    end: Float[Array, "*obs"],
+    start: Shaped[Array, "*obs"],
+    end: Shaped[Array, "*obs"],
 ) -> Float[Array, " G"]:
     """Return log q(c | o_t, o_{t+h}) of one player's observations.
 
@@ -76,7 +81,8 @@ def log_code_posterior(
         Log-probabilities.
     """
     assert model.subgoal is not None
-    inputs = jnp.concatenate([start.reshape(-1), end.reshape(-1)])
+    both = (flat_obs(model.obs_units, obs) for obs in (start, end))
+    inputs = jnp.concatenate([*both])
     return jax.nn.log_softmax(model.subgoal(inputs))
 
 
@@ -101,8 +107,9 @@ def subgoal_weights(
         log_q = jax.vmap(partial(log_code_posterior, model))(obs[:-1], ends)
         return jnp.exp(log_q) * acted[:, None]
 
-    def episode(arrays: tuple[Array, Array]) -> Array:
+    def episode(arrays: tuple[Any, Array]) -> Array:
         obs, action = arrays
+        obs = obs_at(obs, slice(None))
         return jax.vmap(seat, in_axes=1, out_axes=1)(obs, action != ABSENT)
 
     return jax.lax.map(episode, (episodes.obs, episodes.action), batch_size=64)

@@ -18,7 +18,7 @@ from bestreply.games.symmetries import (
     transform_obs,
 )
 from bestreply.replay.moa_buffer import BufferState
-from bestreply.types import ABSENT, Episodes, ego_order
+from bestreply.types import ABSENT, Episodes, ego_order, obs_at
 
 
 class Seatings(eqx.Module):
@@ -112,7 +112,7 @@ def draw_histories(
         t = jnp.arange(steps)  # not a slice, which would copy the whole buffer
         action = episodes.action[row[:, None], t, seat[:, None]]
         return History(
-            episodes.obs[row[:, None], t, observer[:, None]],
+            obs_at(episodes.obs, (row[:, None], t, observer[:, None])),
             other.astype(jnp.int32),
             jnp.where(kept[:, None], action, ABSENT),
             weights[row[:, None], t, seat[:, None]],

@@ -17,7 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, PRNGKeyArray
 
-from bestreply.types import ABSENT, Array, Episodes, Transition, ego_order
+from bestreply.types import (
+    ABSENT,
+    Array,
+    Episodes,
+    Transition,
+    ego_order,
+    obs_at,
+)
 
 
 class Index(NamedTuple):
@@ -145,18 +152,33 @@ def fill(episodes: Episodes, *, capacity: int = 1) -> BufferState:
     count = len(episodes.length)
     rows = max(count, capacity)
 
-    def padded(x: Array, empty: int = 0) -> jax.Array:
+    def padded(x: Array, empty: int = 0) -> Array:
         if rows > count:
             margins = [(0, rows - count)] + [(0, 0)] * (x.ndim - 1)
             x = np.pad(x, margins, constant_values=empty)
-        return jax.device_put(x)
+        return x
 
     whole = jax.tree.map(padded, episodes)
     whole = eqx.tree_at(
         lambda e: e.action, whole, padded(episodes.action, ABSENT)
     )
+    return filled(whole, count)
+
+
+def filled(episodes: Episodes, count: int) -> BufferState:
+    """Return a buffer of arrays that hold its rows already; a CPU does not copy them.
+
+    Args:
+        episodes: C rows; the empty ones at the end have no actions.
+        count: the number of episodes.
+
+    Returns:
+        The buffer of capacity C.
+    """
+    episodes = jax.device_put(episodes)
+    rows = len(episodes.length)
     number = jax.device_put(np.arange(rows, dtype=np.int32))
-    return _state(whole, number, jax.device_put(np.int32(count)))
+    return _state(episodes, number, jax.device_put(np.int32(count)))
 
 
 def _state(episodes: Episodes, number: Array, added: Array) -> BufferState:
@@ -217,11 +239,11 @@ def gather(state: BufferState, index: Index) -> Transition:
     ego = jnp.asarray(ego_order(e.action.shape[2]))[seat]  # [..., N]
     rows, ts = row[..., None], t[..., None]
     return Transition(
-        obs=e.obs[row, t, seat],
+        obs=obs_at(e.obs, (row, t, seat)),
         action=e.action[row, t, seat],
         others=e.action[rows, ts, ego[..., 1:]],
         reward=e.reward[row, t, seat],
-        next_obs=e.obs[row, t + 1, seat],
+        next_obs=obs_at(e.obs, (row, t + 1, seat)),
         terminated=e.terminated[row, t, seat],
         truncated=e.truncated[row, t],
         legal=e.legal[row, t, seat],
@@ -250,7 +272,9 @@ def gather_window(state: BufferState, index: Index, window: int) -> Transition:
         Transitions [..., window]; past the seat's last step, that step repeats with
         `valid` False.
     """
-    count = (state.episodes.action != ABSENT).sum(1)[index.row, index.seat]
+    run = index.row * state.episodes.action.shape[2] + index.seat
+    before = jnp.where(run > 0, state.ends[run - 1], 0)
+    count = state.ends[run] - before
     t = index.step[..., None] + jnp.arange(window)
     valid = t < count[..., None]
     spread = Index(*(jnp.broadcast_to(x[..., None], t.shape) for x in index))

@@ -6,10 +6,11 @@ Batches are for accelerators. A CPU does the same work either way
 
 import dataclasses
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bestreply.config import RunConfig
 from bestreply.sweeps.unit import Unit
+from bestreply.utils.big_arrays import free_device_memory
 from bestreply.utils.console import log
 from bestreply.utils.untrusted import free_memory as main_memory
 
@@ -156,9 +157,5 @@ def bytes_per_seed(training: "Training") -> int:
 
 def free_memory() -> int:
     """Return the bytes that this process may still take, of its device or its machine."""
-    import jax
-
-    device: Any = jax.local_devices()[0]
-    if device.platform != "cpu" and (stats := device.memory_stats()):
-        return stats["bytes_limit"] - stats["bytes_in_use"]
-    return main_memory()
+    device = free_device_memory()
+    return main_memory() if device is None else device

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int32, Key
+from jaxtyping import Array, Bool, Int32, Key, Shaped
 
 from bestreply.config import TrainConfig
 from bestreply.games.base import Game
@@ -21,7 +21,7 @@ from bestreply.models.world_model import PlanningModel
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.players.base import draw, uniform
 from bestreply.replay.moa_buffer import BufferState
-from bestreply.types import ABSENT
+from bestreply.types import ABSENT, ego_order, obs_at
 
 ORACLE_FRACTION = 0.5
 """Fraction of imagined games and logged steps in which the value is given the opponents'
@@ -82,14 +82,17 @@ def start_imagined_game(
     filled = jnp.minimum(buffer.added, rows)
     row = jax.random.randint(row_key, (), 0, filled)
     seat = jax.random.randint(seat_key, (), 0, seats)
+    joined = jnp.asarray(episodes.present)[row, 0]
+    turn = (seat + jnp.arange(seats)) % seats
+    seat = turn[jnp.argmax(joined[turn])]  # the next one that is not empty
     types = _draw_types(model, types_key, seats - 1)
     types = jnp.where(jax.random.bernoulli(one_type_key), types[:1], types)
     given = jax.random.bernoulli(given_key, ORACLE_FRACTION)
     certain = jax.nn.one_hot(types, model.goals)
     exponent = -2 * jax.random.uniform(exploration_key)
     return ImaginedState(
-        obs=jnp.asarray(episodes.obs)[row, 0, seat],
-        present=jnp.ones(seats, bool),
+        obs=obs_at(episodes.obs, (row, 0, seat)),
+        present=joined[jnp.asarray(ego_order(seats))[seat]],
         types=types,
         types_given=given,
         belief=jnp.where(given, certain, model.init()),
@@ -197,7 +200,7 @@ def resample_types(
 
 
 def own_legal(
-    world: PlanningModel, game: Game, obs: Float[Array, "*obs"]
+    world: PlanningModel, game: Game, obs: Shaped[Array, "*obs"]
 ) -> Bool[Array, " A"]:
     """Return the own legal actions that an observation shows, or else those predicted.
 

@@ -10,7 +10,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from bestreply.config import RunConfig, TrainConfig
 from bestreply.games.base import Game
-from bestreply.models.world_model import PlanningModel, WorldModel
+from bestreply.games.seats import role_of_seat
+from bestreply.models.world_model import NO_VALUE, PlanningModel, WorldModel
 from bestreply.opponents.joint_actions import joint_actions
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.replay.moa_buffer import BufferState, Index
@@ -20,7 +21,7 @@ from bestreply.training.imagination import (
     own_legal,
 )
 from bestreply.training.losses import data_target, expected_target
-from bestreply.types import ABSENT, Episodes, Transition
+from bestreply.types import ABSENT, Episodes, Transition, obs_at
 
 
 class LoggedBeliefs(eqx.Module):
@@ -70,7 +71,7 @@ def value_targets(
     Returns:
         Targets, weights and beliefs of the batch.
     """
-    heads = target_net.value_scale.shape[0]
+    heads = target_net.heads
     head = jnp.zeros_like(at.seat)
     if config.model.value_heads == "player":
         head = at.player[:, 0]
@@ -85,7 +86,7 @@ def value_targets(
             config.train, buffer.episodes, index, n_step
         )
         row, _, seat = index
-        obs = jnp.asarray(buffer.episodes.obs)[row, end, seat]
+        obs = obs_at(buffer.episodes.obs, (row, end, seat))
         value = jax.vmap(
             lambda o, b: target_net.value(target_net.encode(o), o, b)
         )(obs, logged_beliefs.beliefs[row, end, seat])
@@ -95,10 +96,20 @@ def value_targets(
     if logged_beliefs.ratios is None:
         return Targets(y, own, belief)
     ratio = logged_beliefs.ratios[index]
+    if target_net.seats:  # without play in a role, no value to learn
+        ratio = ratio * _has_play(target_net, at.seat)
     weight = jnp.where(own > 0, 1.0, config.train.off_policy * ratio)
     if config.train.n_step > 1:
         y = jnp.where(own > 0, y, bootstrapped(1))
     return Targets(y, weight, belief)
+
+
+def _has_play(
+    target_net: WorldModel, seat: Int[Array, " B"]
+) -> Bool[Array, "B K"]:
+    """Return the heads that have logged play in the roles of seats."""
+    mean = target_net.value_mean.reshape(-1, target_net.heads)
+    return mean[jnp.asarray(role_of_seat(target_net.game))[seat]] != NO_VALUE
 
 
 @partial(jax.jit, static_argnames=("config", "n_step"))

@@ -111,7 +111,7 @@ class FixedPolicies(LearnedOpponents):
 
 
 def test_moves_are_informative_if_types_that_occur_differ(model):
-    obs = np.zeros((2, 4, 3, *GAME.obs_shape), np.float32)
+    obs = np.zeros((2, 5, 3, *GAME.obs_shape), np.float32)
     for prior, expected in (([0.3, 0.3, 0.4], True), ([0.5, 0.5, 0.0], False)):
         fixed = FixedPolicies(
             net=model.net, prior=jnp.asarray(prior), game=GAME
