@@ -16,8 +16,9 @@ from bestreply.interactive.server import Server
 from bestreply.interactive.session import NAME, Session
 from bestreply.players.base import Player
 from bestreply.run import Run, load_run
+from bestreply.simulation.lineup import players_by_role
 from bestreply.utils.console import fresh_path
-from bestreply.utils.spec import Spec, parse_specs
+from bestreply.utils.spec import Spec, parse_roles, parse_specs
 
 AGENT = "bestreply"
 """Name of the run's agent in `opponents`."""
@@ -60,24 +61,30 @@ def open_session(
     if against is not None:
         run = load_run(against, allow_import=allow_import)
     played = _game(game, run)
-    names = [spec for text in others for spec in parse_specs(text)]
-    if not names and played.num_players > 1:
-        names = [Spec(AGENT)]
-    around: list[Spec | Player] = [
-        _player(spec, run, planner) for spec in names
-    ]
-    if len(around) not in (1, played.num_players - 1):
-        raise ValueError(
-            f"opponents: {len(around)} names; expected 1 (for all other seats) "
-            f"or {played.num_players - 1} in {played.name}"
-        )
-    if len(around) == 1:
-        around *= played.num_players - 1
+    specs = _others(played, others, seat - 1)
+    made = {str(spec): _player(spec, run, planner) for spec in specs}
+    around = [made[str(spec)] for spec in specs]
     if out is None:
         out = fresh_path("datasets", f"{played.name.replace(':', '-')}-{NAME}")
     seed = secrets.randbelow(2**31) if seed is None else seed
     session = Session(played, around, seat - 1, seed, Path(out), append=append)
     return session, run.goals if run else ()
+
+
+def _others(game: Game, texts: Sequence[str], seat: int) -> list[Spec]:
+    """Return the player of each seat but the person's, in seat order."""
+    if len(texts) == 1 and (roles := parse_roles(texts[0])):
+        seated = players_by_role(game, roles)
+        return [*seated[:seat], *seated[seat + 1 :]]
+    names = [spec for text in texts for spec in parse_specs(text)]
+    if not names and game.num_players > 1:
+        names = [Spec(AGENT)]
+    if len(names) not in (1, game.num_players - 1):
+        raise ValueError(
+            f"opponents: {len(names)} names; expected 1 (for all other seats) "
+            f"or {game.num_players - 1} in {game.name}"
+        )
+    return names if len(names) > 1 else names * (game.num_players - 1)
 
 
 def _game(text: str | None, run: Run | None) -> Game:

@@ -142,7 +142,8 @@ def render(session: Session, lang: str) -> str:
     Returns:
         A self-contained HTML page.
     """
-    texts, names = load_texts(lang), session.game.action_names
+    texts, game = load_texts(lang), session.game
+    names = game.action_names[: game.seat_actions[session.seat]]
     moves = {
         "UP": "ArrowUp",
         "DOWN": "ArrowDown",

@@ -17,6 +17,7 @@ import numpy as np
 
 from bestreply.collect import named_in, open_log
 from bestreply.games.base import Game
+from bestreply.games.spaces import WAIT
 from bestreply.planning.agent import Agent
 from bestreply.players.base import Player
 from bestreply.simulation.decisions import (
@@ -310,9 +311,13 @@ class Session:
             self._think()
 
     def _play_on(self) -> None:
-        """Play to the end of the game where the person has left."""
-        while not self.over and self.out_of_it:
-            self._step(0)
+        """Play on to the end where the person has left, or while it is not to move."""
+        while not self.over:
+            legal = np.flatnonzero(self.legal).tolist()
+            names = [self.game.action_names[action] for action in legal]
+            if not self.out_of_it and names != [WAIT]:
+                return
+            self._step(legal[0] if legal else 0)
 
     def _keep(self) -> None:
         """Write the game that has just ended."""

@@ -5,12 +5,17 @@ from typing import Any
 
 import numpy as np
 
+from bestreply.analysis.frames import frame_of
+from bestreply.games.pictures import image_picture
+from bestreply.games.spaces import WAIT
 from bestreply.interactive.session import Session
 from bestreply.report.belief_strips import belief_strip, colour
 from bestreply.report.safe_svg import UnsafePicture, safe_svg
 from bestreply.report.texts import Texts, decimals_of, fixed
 from bestreply.types import ABSENT
 
+MAX_SIDE = 400
+"""Pixels of the longer side of a picture that the game draws."""
 MAX_EXPECTED = 3
 """Expected actions that are shown, at most."""
 MIN_PROB = 0.05
@@ -53,8 +58,14 @@ def show(
 
 
 def _board(session: Session) -> str:
-    """Return the board as SVG of allowed shapes; empty where the picture is not safe."""
+    """Return the game's own picture, or that of the observation, as SVG of allowed shapes.
+
+    It is empty where the picture is not safe.
+    """
+    pixels = frame_of(session.game, session.state)
     try:
+        if pixels is not None:
+            return safe_svg(image_picture(pixels, MAX_SIDE))
         return safe_svg(session.game.picture(session.obs, session.seat))
     except UnsafePicture:
         return ""
@@ -97,34 +108,48 @@ def _said(session: Session, texts: Texts) -> str:
 
 
 def _moves(session: Session, texts: Texts) -> list[str]:
-    """Return what each player did at the person's last decision."""
+    """Return what each player did from the person's last decision on."""
     actions = np.array([log.action[0] for log in session.logs])
     own = np.flatnonzero(actions[:, session.seat] != ABSENT)
     if not len(own):
         return [texts("play_left")]
     at, names = int(own[-1]), session.game.action_names
-    said = [texts("play_did", action=names[actions[at, session.seat]])]
-    for seat, action in enumerate(actions[at].tolist()):
-        if seat != session.seat and action != ABSENT:
-            said.append(
-                texts(
-                    "say_did",
-                    player=_player(session, seat, texts),
-                    action=names[action],
-                )
-            )
+    waits = [names[a] == WAIT for a in actions[own, session.seat].tolist()]
+    moved = own[~np.array(waits)]
+    first = int(moved[-1]) if len(moved) else int(own[0])
+    said = []
+    for t in range(first, at + 1):
+        if names[own_action := actions[t, session.seat]] != WAIT:
+            said.append(texts("play_did", action=names[own_action]))
+        said += _others_moves(session, actions[t].tolist(), texts)
     rewards = session.rewards[:, session.seat]
     decimals = decimals_of(*rewards.tolist(), rewards.sum())
     said.append(
         texts(
             "play_reward",
-            reward=fixed(rewards[at], decimals),
+            reward=fixed(rewards[first : at + 1].sum(), decimals),
             total=fixed(rewards.sum(), decimals),
         )
     )
     if at + 1 < session.step:
         said.append(texts("play_left"))
     return said
+
+
+def _others_moves(
+    session: Session, actions: Sequence[int], texts: Texts
+) -> list[str]:
+    """Return what each other player did at a step, those left out that had no move."""
+    names = session.game.action_names
+    return [
+        texts(
+            "say_did",
+            player=_player(session, seat, texts),
+            action=names[action],
+        )
+        for seat, action in enumerate(actions)
+        if seat != session.seat and action != ABSENT and names[action] != WAIT
+    ]
 
 
 def _ending(session: Session, texts: Texts) -> str:

@@ -33,7 +33,7 @@ from bestreply.report.observation_plots import (
 from bestreply.report.run_files import number
 from bestreply.report.texts import ALONE, Texts, fixed
 
-MAX_PAGE_BYTES = 1_000_000
+MAX_PAGE_BYTES = 800_000
 """Of the steps of all matches, about: longer ones show fewer of their steps."""
 ROW_BYTES, STEP_BYTES = 260, 2200
 """Of a row of a table, and of the rest of a step."""
@@ -196,7 +196,9 @@ def _steps(
 def _bytes(step: MatchStep) -> int:
     rows = len(step.candidates)
     rows += sum(len(o.actions) + len(o.goals) for o in step.others)
-    return STEP_BYTES + ROW_BYTES * rows + len(step.picture or step.text)
+    words = 2 * len(step.sentence) + len(step.more)
+    drawn = len(step.picture or "") + len(step.text)
+    return STEP_BYTES + ROW_BYTES * rows + words + drawn
 
 
 def _course(

@@ -177,7 +177,7 @@ class Pen:
         edge: str | None = None,
         radius: float = 0,
     ) -> None:
-        if self.draw is not None and width * OVERSAMPLING >= 1:
+        if self.draw is not None and min(width, height) * OVERSAMPLING >= 1:
             ends = [v * OVERSAMPLING for v in (x, y, x + width, y + height)]
             self.draw.rounded_rectangle(
                 [ends[0], ends[1], ends[2] - 1, ends[3] - 1],

@@ -20,6 +20,8 @@ from bestreply.report.texts import compact, decimals_of, fixed
 
 ROW, LEFT, RIGHT, TOP, BOTTOM = 24, 138, 48, 4, 24
 NAME_LENGTH = 21
+MAX_TICK_LENGTH = 32
+"""Characters of all labels of an axis."""
 SHADES = 6
 """Classes s0 (least) to s5 (greatest) of the style sheet."""
 
@@ -57,7 +59,10 @@ def _rows(
     """Assemble axis, names and numbers of rows, and the parts drawn into them."""
     floor = TOP + ROW * len(rows)
     frame = []
-    for value in x.ticks(4):
+    marks = x.ticks(4)
+    if sum(len(write(value)) + 2 for value in marks) > MAX_TICK_LENGTH:
+        marks = x.ticks(2)
+    for value in marks:
         at = x(value)
         frame.append(_line("grid", at, at, TOP, floor))
         frame.append(tick(write(value), at, floor + 16))

@@ -193,7 +193,7 @@ def _finding(table: ScoreTable, against: str, texts: Texts) -> Finding:
     if verdict != "unknown" and all(ties(x, 0.0, decimals) for x in parts):
         verdict = "tie"
     rival = texts("list_gap").join(rivals)
-    if len(rivals) > 1:
+    if len(rivals) > 1 and verdict != "tie":
         rival = texts("tied", names=rival)
     written = [fixed(part, decimals, sign=True) for part in parts]
     names = dict(zip(("difference", "low", "high"), written, strict=True))
