@@ -157,8 +157,11 @@ def test_scores_by_hand():
     )
     net = model.reward_net
     net = eqx.tree_at(lambda n: n.norm.weight, net, jnp.zeros(8))
-    model = eqx.tree_at(lambda w: w.reward_net, model, net)
-    model = eqx.tree_at(lambda w: w.value_mean, model, jnp.array([10.0]))
+    model = eqx.tree_at(
+        lambda w: (w.reward_net, w.value_mean, w.reward_units.scale),
+        model,
+        (net, jnp.array([10.0]), jnp.ones(1)),
+    )
 
     class Known(eqx.Module):
         def __call__(self, z, actions):
