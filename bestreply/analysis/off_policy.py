@@ -1,0 +1,266 @@
+"""Off-policy estimates: what policies would earn, from logged play alone.
+
+Where there is no simulator, the returns of the agent, of a clone of all logged play and
+of clones of each logged player are estimated by fitted Q evaluation and by weighted
+importance sampling, with 95 % intervals over episodes. A player's logged return stands
+beside them. All returns are undiscounted sums over an episode as it was logged.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, PyTree
+
+from bestreply.analysis.fitted_q import FittedQ
+from bestreply.analysis.importance_sampling import (
+    Estimate,
+    logged_return,
+    resamples,
+    weighted_return,
+)
+from bestreply.analysis.logged_steps import (
+    Trajectories,
+    clone,
+    inputs,
+    policy_of_clone,
+    trajectories,
+)
+from bestreply.planning.agent import Memory
+from bestreply.players.base import Player
+from bestreply.simulation.loop import PLANNING_CHUNK
+from bestreply.types import ABSENT, Array, Episodes
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+CLONED = "behaviour_cloning"
+"""Name of the policy that is fitted to all logged actions."""
+MIN_PROB = 1e-3
+"""Least probability of a logged action by a clone; smaller ones are its error."""
+MAX_EPISODES = 1000
+"""Episodes that estimates are made from."""
+MIN_HELD_OUT = 200
+"""Held-out episodes from which they alone are used."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyEstimate:
+    """The estimated return of a policy; None where an estimate cannot be made."""
+
+    policy: str
+    kind: str  # "method", "clone", or "player": a clone of one logged player
+    fitted_q: Estimate | None
+    weighted: Estimate | None
+    effective: float  # trajectories that count for `weighted`
+    logged: Estimate | None  # the mean logged return, of a player
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; numbers that are not finite are None."""
+        fields = dataclasses.asdict(self)
+        for name in ("fitted_q", "weighted", "logged"):
+            value = getattr(self, name)
+            fields[name] = None if value is None else value._asdict()
+        return fields
+
+
+def select_episodes(
+    training: Episodes, held_out: Episodes
+) -> tuple[Episodes, bool]:
+    """Return the episodes that estimates are made from, and whether all are held out.
+
+    A policy looks better on the episodes that it was trained on. So held-out episodes
+    are used alone where there are `MIN_HELD_OUT` of them.
+
+    Args:
+        training: episodes that the policy was trained on.
+        held_out: episodes that it was not trained on.
+    """
+    count = len(held_out.length)
+    if count >= MIN_HELD_OUT:
+        return jax.tree.map(lambda x: x[:MAX_EPISODES], held_out), True
+    rest = MAX_EPISODES - count
+    both = jax.tree.map(
+        lambda x, y: np.concatenate([np.asarray(x), np.asarray(y[:rest])]),
+        held_out,
+        training,
+    )
+    return both, False
+
+
+def policy_along(
+    player: Player, play: Trajectories
+) -> Float[np.ndarray, "M T A"]:
+    """Return the policy of a player at each step, had it made the logged moves before.
+
+    Args:
+        player: an agent, a policy or a scripted player of this game.
+        play: logged play.
+    """
+    return np.asarray(_along(player, play))
+
+
+@eqx.filter_jit
+def _along(player: Player, play: Trajectories) -> Float[Array, "M T A"]:
+    keys = jax.random.split(jax.random.key(0), play.joint.shape[0])
+    joint = jnp.asarray(play.joint)
+
+    def one(at: Any) -> Array:
+        obs, legal, joint, key = at
+
+        def step(carry: PyTree, at: Any) -> tuple[PyTree, Array]:
+            carry, before = carry
+            obs, legal, actions, key = at
+            carry, _, output = player.step(
+                carry,
+                jnp.asarray(obs, jnp.float32),
+                legal,
+                key,
+                others=before[1:],
+                present=actions != ABSENT,
+            )
+            return (_with_action(carry, actions[0]), actions), output.probs
+
+        steps = obs, legal, joint, jax.random.split(key, len(joint))
+        start = player.init(), jnp.full_like(joint[0], ABSENT)
+        return jax.lax.scan(step, start, steps)[1]
+
+    every = jnp.asarray(play.obs), jnp.asarray(play.legal), joint, keys
+    return jax.lax.map(one, every, batch_size=PLANNING_CHUNK)
+
+
+def _with_action(carry: PyTree, action: Int[Array, ""]) -> PyTree:
+    """Return a player's memory with the logged action in place of its own."""
+    if isinstance(carry, Memory):
+        return carry._replace(action=action)
+    if isinstance(carry, dict) and "action" in carry:
+        return carry | {"action": action}
+    return carry
+
+
+def estimate_returns(
+    episodes: Episodes,
+    roster: Sequence[str],
+    policies: dict[str, Player],
+    seed: int,
+) -> list[PolicyEstimate]:
+    """Return the estimated returns of policies, of a clone, and of each logged player.
+
+    Args:
+        episodes: logged play.
+        roster: names of the players that it indexes.
+        policies: players by name.
+        seed: seed of networks, features and resamples.
+    """
+    play = trajectories(episodes)
+    legal, action = play.rows(play.legal), play.rows(play.joint)[:, 0]
+    unknown = np.full_like(play.player, ABSENT)
+    own = unknown.copy()
+    own[:, 0] = play.player[:, 0]
+    plain, by_own = (inputs(play, who, len(roster)) for who in (unknown, own))
+    nets = [clone(x, legal, action, seed) for x in (plain, by_own)]
+    behaviour = policy_of_clone(nets[1], by_own, legal)
+    estimator = _Estimator(play, behaviour, len(roster), seed)
+    rows = []
+    for name, player in policies.items():
+        policy = play.rows(policy_along(player, play))
+        rows.append(estimator.of(name, "method", policy))
+    policy = policy_of_clone(nets[0], plain, legal)
+    rows.append(estimator.of(CLONED, "clone", policy))
+    for k in np.unique(play.player[:, 0]):
+        own[:, 0] = k
+        x = inputs(play, own, len(roster))
+        policy = policy_of_clone(nets[1], x, legal)
+        rows.append(estimator.of(roster[k], "player", policy, int(k)))
+    return rows
+
+
+class _Estimator:
+    """Logged play, and what all estimates from it share."""
+
+    def __init__(
+        self,
+        play: Trajectories,
+        behaviour: Float[np.ndarray, "rows A"],
+        roster: int,
+        seed: int,
+    ) -> None:
+        others = play.player.copy()
+        others[:, 0] = ABSENT
+        self.play = play
+        self.counts = resamples(int(play.episode.max()) + 1, seed)
+        self.q = FittedQ(play, inputs(play, others, roster), self.counts, seed)
+        self.action = play.rows(play.joint)[:, :1]
+        cloned = np.take_along_axis(behaviour, self.action, 1)[:, 0]
+        logged = play.rows(play.prob)
+        self.prob = np.where(
+            np.isnan(logged), np.maximum(cloned, MIN_PROB), logged
+        )
+
+    def of(
+        self,
+        name: str,
+        kind: str,
+        policy: Float[np.ndarray, "rows A"],
+        player: int | None = None,
+    ) -> PolicyEstimate:
+        """Return the estimates of a policy; of a logged player its returns too."""
+        play = self.play
+        chosen = np.take_along_axis(policy, self.action, 1)[:, 0]
+        weighted = weighted_return(
+            play.spread(chosen / self.prob),
+            play.reward,
+            play.acted,
+            play.episode,
+            self.counts,
+        )
+        logged = None
+        if player is not None:
+            rows = play.player[:, 0] == player
+            logged = _finite(
+                logged_return(
+                    play.returns[rows], play.episode[rows], self.counts
+                )
+            )
+        return PolicyEstimate(
+            name,
+            kind,
+            _finite(self.q.estimate(policy)),
+            _finite(weighted.estimate),
+            weighted.effective,
+            logged,
+        )
+
+
+def _finite(estimate: Estimate) -> Estimate | None:
+    return estimate if all(map(math.isfinite, estimate)) else None
+
+
+def off_policy_table(rows: Sequence[dict[str, Any]]) -> "Table":
+    """Return estimates as a table for the terminal.
+
+    Args:
+        rows: `policies` of off_policy.json.
+    """
+    from rich.table import Table
+
+    table = Table(title="Estimated returns, with 95 % intervals over episodes")
+    table.add_column("policy")
+    heads = ("fitted Q evaluation", "importance sampling", "logged")
+    for head in heads:
+        table.add_column(head, justify="right")
+    for row in rows:
+        cells = [_cell(row[k]) for k in ("fitted_q", "weighted", "logged")]
+        table.add_row(row["policy"], *cells)
+    return table
+
+
+def _cell(value: dict[str, float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
