@@ -22,14 +22,13 @@ Multi-Agent RL Environments and Algorithms in JAX", 2024. The mapping:
   overwrites; `series` plays several in a row.
 """
 
-import contextlib
 import functools
 import inspect
-import io
 import re
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -227,10 +226,11 @@ class _Agents(NamedTuple):
 
 def _jaxmarl() -> Any:
     try:
-        # It prints which of its parts are missing, and warns of old names.
+        # It prints which of its parts are missing, and warns of old names; one of its
+        # imports ends a redirection of standard output.
         with (
             warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
+            mock.patch("builtins.print", lambda *_, **__: None),
         ):
             warnings.simplefilter("ignore")
             import jaxmarl
