@@ -111,6 +111,7 @@ def prove(name: str, quick: bool) -> dict[str, Any]:
             }
             for of_set in sets
         },
+        "facts": {} if proof.facts is None else proof.facts(),
         "report_bytes": (folder / "report.html").stat().st_size,
         "provenance": provenance(run.config.seed),
     }
@@ -171,6 +172,13 @@ def page() -> str:
             "Mean return ± standard error over episodes, one training seed. Minutes: "
             "everything from collection to report, compilation included.",
             summary(rows),
+            *(
+                f"{name}: "
+                + ", ".join(f"{v} {k}" for k, v in facts.items())
+                + "."
+                for name, row in rows.items()
+                if (facts := row.get("facts"))
+            ),
         ],
         OUT,
     )

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+HARES = 4
+"""Plane of hares in stag hunt."""
 STONES = 2
 """Planes of stones of a board, the own ones first."""
 
@@ -64,6 +66,95 @@ def takes_win(obs: np.ndarray, legal: np.ndarray) -> np.ndarray:
         score[:, line] += 4 * (count == (2, 0)).all(1)[:, None]
         score[:, line] += 2 * (count == (0, 2)).all(1)[:, None]
     return np.where(legal, score, -1).argmax(1)
+
+
+def chases(obs: np.ndarray, legal: np.ndarray) -> np.ndarray:
+    """Chase the agent of simple_tag as an adversary; flee from the nearest as the agent.
+
+    Args:
+        obs: [B, 16 + 4] observations; the last 4 entries mark the seat.
+        legal: [B, 5] legal actions: none, left, right, down, up.
+
+    Returns:
+        [B] actions.
+    """
+    prey = obs[:, 12:14]
+    hunters = obs[:, 8:14].reshape(-1, 3, 2)
+    nearest = np.square(hunters).sum(-1).argmin(1)
+    away = -hunters[np.arange(len(obs)), nearest]
+    return _move(np.where(obs[:, -1:] > 0, away, prey))
+
+
+def covers(obs: np.ndarray, legal: np.ndarray) -> np.ndarray:
+    """Go to the nearest landmark of simple_spread.
+
+    Args:
+        obs: [B, 18] observations.
+        legal: [B, 5] legal actions: none, left, right, down, up.
+
+    Returns:
+        [B] actions.
+    """
+    marks = obs[:, 4:10].reshape(-1, 3, 2)
+    nearest = np.square(marks).sum(-1).argmin(1)
+    return _move(marks[np.arange(len(obs)), nearest])
+
+
+def _move(way: np.ndarray) -> np.ndarray:
+    """Return the action [B] of MPE along the longer axis of a way [B, 2]."""
+    across = np.where(way[:, 0] < 0, 1, 2)
+    along = np.where(way[:, 1] < 0, 3, 4)
+    return np.where(np.abs(way[:, 0]) >= np.abs(way[:, 1]), across, along)
+
+
+def balances(obs: np.ndarray, legal: np.ndarray) -> np.ndarray:
+    """Push the cart to the side to which the pole of CartPole falls.
+
+    Args:
+        obs: [B, 4] position, speed, angle, angular speed.
+        legal: [B, 2] legal actions: left, right.
+
+    Returns:
+        [B] actions.
+    """
+    return (obs[:, 2] + obs[:, 3] > 0).astype(int)
+
+
+def to_coin(obs: np.ndarray, legal: np.ndarray) -> np.ndarray:
+    """Go to the coin of `coins.Coins`, seen in its pixels.
+
+    Args:
+        obs: [B, 84, 84, 1] grey pixels.
+        legal: [B, 5] legal actions: none, up, down, left, right.
+
+    Returns:
+        [B] actions.
+    """
+    cells = obs[:, ::12, ::12, 0].reshape(len(obs), -1)
+    return _step((cells == 255).argmax(1), (cells == 70).argmax(1), 7) + 1
+
+
+def to_hare(obs: np.ndarray, legal: np.ndarray) -> np.ndarray:
+    """Go to a hare of stag hunt on 3x3 cells, the first in reading order, and hunt it.
+
+    Args:
+        obs: [B, 3, 3, P] planes: self, other, blocks, stags, hares, ...
+        legal: [B, 7] legal actions: up, down, left, right, stay, hunt stag or hare.
+
+    Returns:
+        [B] actions.
+    """
+    planes = obs.reshape(len(obs), 9, -1)
+    own, hare = planes[..., 0].argmax(1), planes[..., HARES].argmax(1)
+    action = np.where(own == hare, legal.shape[1] - 1, _step(own, hare, 3))
+    return _legal_or_first(action, legal)
+
+
+def _step(own: np.ndarray, to: np.ndarray, width: int) -> np.ndarray:
+    """Return up, down, left, right (0 to 3) [B] from a cell to another."""
+    rows, columns = to // width - own // width, to % width - own % width
+    across = np.where(columns < 0, 2, 3)
+    return np.where(rows < 0, 0, np.where(rows > 0, 1, across))
 
 
 LINES = [
