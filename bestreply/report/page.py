@@ -17,6 +17,7 @@ from bestreply.report.belief import belief_section
 from bestreply.report.changes import changes_section
 from bestreply.report.codes import codes_section
 from bestreply.report.matches import costliest, read_matches
+from bestreply.report.off_policy import off_policy_section
 from bestreply.report.regret import regret_section
 from bestreply.report.run_files import FileProblem, RunFiles, clean, read_run
 from bestreply.report.texts import FOLDER, Texts, file_size, load_texts
@@ -33,7 +34,7 @@ REQUIRED = (
 )
 MODEL_METHODS = ("agent", "hop")
 """Methods that learn models; other methods learn a policy alone."""
-OPTIONAL = ("references", "regret", "changes")
+OPTIONAL = ("references", "regret", "changes", "off_policy")
 """Files that a run may lack: the page names them only if they cannot be used."""
 
 
@@ -75,7 +76,7 @@ def render(run: RunFiles, lang: str) -> str:
     for name, content in files.items():
         if not isinstance(content, FileProblem):
             valid[name] = content or None
-        elif content.reason or name in REQUIRED:
+        elif content.reason or name in _required(run):
             problems[name] = content
     scores = valid.get("scores")
     return self_contained(
@@ -115,10 +116,21 @@ def _json_sections(
         "curves": metrics and sections.curves_section(metrics, texts),
         "losses": regret and regret_section(regret, texts),
         "changes": changes and changes_section(changes, texts),
+        "off_policy": off_policy_section(valid.get("off_policy"), texts),
         "matches": matches,
         "matches_left_out": left_out,
         "jumps": costliest(matches, texts),
     }
+
+
+def _required(run: RunFiles) -> tuple[str, ...]:
+    """Return the files that the page asks for; a game without rules has no scores."""
+    facts = run.provenance if isinstance(run.provenance, dict) else {}
+    game = facts.get("game")
+    if isinstance(game, dict) and game.get("name") == "recorded":
+        rest = (name for name in REQUIRED if name not in ("scores", "matches"))
+        return (*rest, "off_policy")
+    return REQUIRED
 
 
 def _config(run: RunFiles) -> dict[str, Any]:

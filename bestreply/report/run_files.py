@@ -29,6 +29,7 @@ MAKERS = {
     "references.json": "evaluate",
     "regret.json": "diagnose",
     "changes.json": "evaluate",
+    "off_policy.json": "diagnose",
 }
 """Files that the report reads, each with the subcommand of `bestreply` that creates it."""
 
@@ -91,6 +92,7 @@ class RunFiles:
     references: dict[str, Reference] | FileProblem
     regret: dict[str, Any] | FileProblem
     changes: dict[str, Any] | FileProblem
+    off_policy: dict[str, Any] | FileProblem = FileProblem("off_policy.json")
 
 
 def read_run(run_dir: Path) -> RunFiles:
@@ -120,6 +122,7 @@ def read_run(run_dir: Path) -> RunFiles:
         references=read_references(run_dir),
         regret=_read(run_dir, "regret.json", _json_of(dict)),
         changes=_read(run_dir, "changes.json", _json_of(dict)),
+        off_policy=_read(run_dir, "off_policy.json", _json_of(dict)),
     )
 
 

@@ -561,6 +561,8 @@ def _opponent_table(entries: list[dict[str, Any]], texts: Texts) -> TextTable:
     return TextTable(plain.head, plain.rows, shares=bars)
 
 
+OPEN_LOOP = ("accuracy", "recall", "error")
+"""Measures of open-loop predictions; those in the file are shown."""
 Points = dict[str, dict[float, float]]
 """By entity, a number by steps ahead."""
 
@@ -568,8 +570,8 @@ Points = dict[str, dict[float, float]]
 def _open_loop(
     entries: list[dict[str, Any]], texts: Texts
 ) -> dict[str, Any] | None:
-    """Return charts of accuracy and recall against steps ahead, and one table of both."""
-    kinds: dict[str, Points] = {"accuracy": {}, "recall": {}}
+    """Return charts of `OPEN_LOOP` against steps ahead, and one table of all."""
+    kinds: dict[str, Points] = {kind: {} for kind in OPEN_LOOP}
     counts: list[int] = []
     horizons: set[float] = set()
     for entry in entries:
@@ -591,7 +593,12 @@ def _open_loop(
     return {
         "pictures": pictures,
         "table": _open_loop_table(kinds, sorted(horizons), texts),
-        "note": texts("open_note", count=texts.count(min(counts), max(counts))),
+        "note": texts("sentence_gap").join(
+            [
+                texts("open_note", count=texts.count(min(counts), max(counts))),
+                *(texts(f"open_note_{kind}") for kind in kinds),
+            ]
+        ),
     }
 
 
