@@ -13,6 +13,7 @@ import jax
 from benchmarks import (
     exact,
     games,
+    host,
     planning,
     report,
     search,
@@ -27,6 +28,7 @@ from experiments import regret
 
 SUITES = {
     "games": games,
+    "host": host,
     "training": training,
     "planning": planning,
     "search": search,
@@ -38,6 +40,7 @@ SUITES = {
 OUT = Path("results") / "benchmarks"
 TITLES = {
     "games": "Environment steps per second, random play",
+    "host": "Steps per second of collection in a stateful environment",
     "training": "Gradient steps of the world model per second",
     "planning": "One-step plans per second",
     "search": "Decisions by tree search per second",
@@ -83,6 +86,8 @@ def surroundings() -> dict[str, Any]:
         "jaxmarl",
         "torch",
         "open_spiel",
+        "pettingzoo",
+        "mpe2",
         "scipy",
         "statsmodels",
     ):
@@ -151,7 +156,7 @@ def summary() -> str:
                 "**A quick run of the script: do not quote these figures.**",
                 "",
             ]
-        if suite in ("report", "sweep", "statistics"):
+        if suite in ("host", "report", "sweep", "statistics"):
             parts += [SUITES[suite].table(found), ""]
             continue
         if suite == "games":
