@@ -16,6 +16,7 @@ from bestreply.exact.positions import number_positions
 from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
 from bestreply.players.base import Player, ScriptedPlayer
+from bestreply.players.callback import player_errors
 from bestreply.players.zoo import make_player
 from bestreply.scores.references import Reference
 from bestreply.simulation.lineup import is_self
@@ -37,6 +38,7 @@ FUTURES_PER_LAYOUT = 2
 """In games too large to solve, futures of the relaxation bound per requested layout."""
 
 
+@player_errors()
 def find_reference(
     game: Game,
     name: str,

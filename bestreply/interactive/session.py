@@ -20,6 +20,7 @@ from bestreply.games.base import Game
 from bestreply.games.spaces import WAIT
 from bestreply.planning.agent import Agent
 from bestreply.players.base import Player
+from bestreply.players.callback import player_errors
 from bestreply.simulation.decisions import (
     Choice,
     Log,
@@ -222,6 +223,7 @@ class Session:
         """Name of the player in each seat."""
         return [self.lineup.pool[i].name for i in self.lineup.seating[0]]
 
+    @player_errors()
     def _think(self) -> None:
         """Let the other players choose, and record what agents believe about the person."""
         if self.over:
