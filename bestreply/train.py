@@ -14,6 +14,7 @@ from bestreply.config import RunConfig, to_dict
 from bestreply.data.store import Store
 from bestreply.data.validate import validate
 from bestreply.games import make_game
+from bestreply.players.callback import player_errors
 from bestreply.replay.loading import Loaded, load
 from bestreply.replay.moa_buffer import BufferState, filled
 from bestreply.run import Run, claimed, load_method, open_run
@@ -22,8 +23,10 @@ from bestreply.training.metrics_log import MetricsLog
 from bestreply.training.phases import Write, stack, unstack
 from bestreply.types import Episodes
 from bestreply.utils import checkpoint
+from bestreply.utils.big_arrays import free_device_memory
 from bestreply.utils.compilation import cache_compilations, check_flags
 from bestreply.utils.files import remove_leftovers, write_json
+from bestreply.utils.untrusted import free_memory, size_text
 
 Callback = Callable[[str, int, dict[str, Any]], None]
 """A function of phase, update and metrics by name."""
@@ -32,6 +35,10 @@ HOLDOUT_FRACTION = 0.1
 """Fraction of the episodes that is kept for diagnostics."""
 MAX_HELD_OUT = 25_000
 """Largest number of held-out episodes that diagnostics read."""
+CHECKED_BYTES = 1 << 28
+"""Size of training data from which on beliefs and labels are compared with the memory."""
+COPIES = 2
+"""Largest number of copies of beliefs and labels while they are computed."""
 HELD_OUT_STREAM = 1_299_709
 """Number of the stream of random draws that chooses held-out episodes."""
 MAX_RETURN = 1e15
@@ -251,6 +258,7 @@ def open_training(
     )
     log.rewind({phase: made for phase, (made, _) in updates.items()})
     buffer = filled(loaded.training, loaded.count)
+    check_fit_memory(run, buffer, train_state)
     return Training(run, buffer, loaded.held_out, log, train_state)
 
 
@@ -274,6 +282,39 @@ def _load(data: Store, config: RunConfig, path: Path) -> Loaded:
     return load(data, binary, held_out, MAX_HELD_OUT, folder)
 
 
+def check_fit_memory(
+    run: Run, buffer: BufferState, train_state: PyTree
+) -> None:
+    """Refuse data whose beliefs and labels do not fit into the free memory.
+
+    Args:
+        run: the run.
+        buffer: its training episodes; small ones are not checked.
+        train_state: its train state.
+
+    Raises:
+        ValueError: they do not fit; the error says how many episodes do.
+    """
+    count = len(buffer.number)
+    if _bytes(buffer) < CHECKED_BYTES:
+        return
+    needed = COPIES * _bytes(run.method.fit_arrays(run, buffer, train_state))
+    device = free_device_memory()
+    free = free_memory() if device is None else device
+    if needed > free:
+        raise ValueError(
+            f"{run.path}: episodes={count:,}: expected at most "
+            f"{int(free / needed * count):,}: the beliefs and labels of the opponent "
+            f"model take {size_text(needed)}, and {size_text(free)} are free. Free "
+            "some memory, or train on fewer episodes"
+        )
+
+
+def _bytes(arrays: PyTree) -> int:
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(arrays))
+
+
+@player_errors()
 def train(
     data: Store,
     config: RunConfig,

@@ -13,6 +13,7 @@ so accounts for how often a player with goal g ends without an event: a player t
 always succeeds has no tail.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +27,7 @@ from bestreply.opponents.latent_codes import random_codes, smooth_codes
 from bestreply.opponents.learned import MIN_LOG_PROB, LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.subgoals import subgoal_weights
+from bestreply.replay.blocks import in_blocks
 from bestreply.types import ABSENT, Array, Episodes, ego_order, obs_at
 
 EM_ITERATIONS = 20
@@ -85,12 +87,15 @@ def label_weights(
     acted = action != ABSENT
     if model.subgoal is not None:
         horizon = config.model.code_horizon
-        return np.asarray(subgoal_weights(model, episodes, horizon))
+        weights = partial(subgoal_weights, model, horizon=horizon)
+        return np.asarray(in_blocks(weights, episodes))
     types = opponent_types(config.model)
     if types.logged is None:
         if not trained:
             return random_codes(acted, count, config.seed)
-        log_probs = np.asarray(step_likelihood(model, episodes))
+        log_probs = np.asarray(
+            in_blocks(partial(step_likelihood, model), episodes)
+        )
         return smooth_codes(log_probs, acted, CODE_CHANGE_RATE).weight
     if types.inferred:
         return _goal_weights(config.train.labels, model, episodes, trained)
@@ -116,7 +121,9 @@ def _goal_weights(
         return labelled
     if not trained:
         return labelled + tail / np.float32(count)
-    log_probs = np.asarray(step_likelihood(model, episodes)) * tail
+    log_probs = (
+        np.asarray(in_blocks(partial(step_likelihood, model), episodes)) * tail
+    )
     posterior = tail_posterior(log_probs.sum(1), tail[..., 0].any(1))
     return labelled + tail * posterior[:, None]
 

@@ -7,11 +7,9 @@ kept as bits.
 
 import logging
 import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Bool
 
@@ -35,8 +33,6 @@ DEVICE_FRACTION = 0.6
 """Largest fraction of the free memory of a device that a dataset takes."""
 DISK_MARGIN = 1 << 30
 """Bytes of a disk that are left free."""
-BLOCK = 102_400
-"""Episodes that a model reads at once; a multiple of the batches inside its programs."""
 UNREAD = ("present", "others")
 """Columns that the other rows of an episode determine."""
 
@@ -240,36 +236,3 @@ def _fill(
     if inside.any():
         chosen = {name: x[inside] for name, x in columns.items()}
         rows.fill(arrays, chosen | {"episode": row[inside]})
-
-
-def in_blocks(function: Callable[[Episodes], Any], episodes: Episodes) -> Any:
-    """Return ``function(episodes)``, computed for `BLOCK` episodes at a time.
-
-    Args:
-        function: its result for an episode depends on that episode alone; a PyTree of
-            arrays [E, ...].
-        episodes: E episodes.
-
-    Returns:
-        The result.
-    """
-    count = len(episodes.length)
-    if count <= BLOCK:
-        return function(episodes)
-    if jax.default_backend() == "cpu":  # slices of NumPy arrays are no copies
-        episodes = jax.tree.map(np.asarray, episodes)
-    whole: Any = None
-    for begin in range(0, count, BLOCK):
-        # All blocks have one size, so that one program is compiled.
-        first = min(begin, count - BLOCK)
-        block = jax.tree.map(lambda x, a=first: x[a : a + BLOCK], episodes)
-        part = jax.device_get(function(block))
-        if whole is None:
-            whole = jax.tree.map(
-                lambda x: new_array((count, *x.shape[1:]), x.dtype), part
-            )
-        for to, x in zip(
-            jax.tree.leaves(whole), jax.tree.leaves(part), strict=True
-        ):
-            to[first : first + BLOCK] = x
-    return jax.device_put(whole)

@@ -6,6 +6,7 @@ so the opponent model comes first.
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -20,6 +21,7 @@ from bestreply.opponents.labels import label_weights, labels_change
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.subgoals import policy_code_updates
+from bestreply.replay.blocks import in_blocks
 from bestreply.replay.histories import Seatings, seatings
 from bestreply.replay.moa_buffer import BufferState
 from bestreply.training.imagination import imagine_starts
@@ -247,7 +249,7 @@ def _label_weights(
     made, model = int(train_state.opponent_updates), train_state.opponents
     if made < policy_code_updates(config):
         model = dataclasses.replace(model, subgoal=None)
-    return jnp.asarray(
+    return jax.device_put(
         label_weights(config, model, buffer.episodes, trained=made > 0)
     )
 
@@ -374,7 +376,8 @@ def beliefs_of(
 def _logged_beliefs(
     config: RunConfig, train_state: TrainState, buffer: BufferState
 ) -> LoggedBeliefs:
-    return beliefs_of(config, train_state.opponents, buffer.episodes)
+    model = train_state.opponents
+    return in_blocks(partial(beliefs_of, config, model), buffer.episodes)
 
 
 def _start_imagination(

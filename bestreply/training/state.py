@@ -228,6 +228,8 @@ MIN_SCALE = 1e-2
 """Smallest unit of a value head."""
 MIN_STEPS = 100
 """Smallest number of steps that a mean and a deviation are taken from."""
+STEPS_AT_ONCE = 1 << 22
+"""Steps whose returns are computed by one call."""
 
 
 def set_units(
@@ -250,10 +252,7 @@ def set_units(
         The state with new prior and units; networks and counters are unchanged.
     """
     index = all_indices(episodes)
-    to_the_end = partial(
-        n_step_return, config.train, n_step=episodes.action.shape[1]
-    )
-    returns = np.asarray(jax.jit(to_the_end)(episodes, index)[0])
+    returns = _returns_to_the_end(config.train, episodes, index)
     mean, scale = _units(train_state, config, episodes, index, returns)
     prior = _prior(config, episodes, index, train_state.opponents.goals)
     game = train_state.opponents.game
@@ -274,6 +273,24 @@ def set_units(
 
     values = (prior, mean, scale, jnp.copy(mean), jnp.copy(scale))
     return eqx.tree_at(places, train_state, values)
+
+
+def _returns_to_the_end(
+    config: TrainConfig, episodes: Episodes, index: Index
+) -> Float[np.ndarray, " B"]:
+    """Return the discounted reward from each step to the end of its episode."""
+    to_the_end = jax.jit(
+        partial(n_step_return, config, n_step=episodes.action.shape[1])
+    )
+    count = len(index.row)
+    returns = np.empty(count, np.float32)
+    for begin in range(0, count, STEPS_AT_ONCE):
+        # All but small data are read in pieces of one size, by one program.
+        first = max(min(begin, count - STEPS_AT_ONCE), 0)
+        span = slice(first, first + STEPS_AT_ONCE)
+        piece = Index(*(x[span] for x in index))
+        returns[span] = to_the_end(episodes, piece)[0]
+    return returns
 
 
 def _prior(

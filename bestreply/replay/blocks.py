@@ -1,0 +1,52 @@
+"""Functions of all episodes, computed for some of them at a time."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import numpy as np
+
+from bestreply.types import Episodes
+from bestreply.utils.big_arrays import new_array
+
+BLOCK = 102_400
+"""Episodes that a model reads at once; a multiple of the batches inside its programs."""
+
+Result = TypeVar("Result")
+
+
+def in_blocks(
+    function: Callable[[Episodes], Result], episodes: Episodes
+) -> Result:
+    """Return ``function(episodes)``, computed for `BLOCK` episodes at a time.
+
+    Args:
+        function: its result for an episode depends on that episode alone; a PyTree of
+            arrays [E, ...].
+        episodes: E episodes.
+
+    Returns:
+        The result.
+    """
+    count = len(episodes.length)
+    if count <= BLOCK:
+        return function(episodes)
+    if jax.default_backend() == "cpu":  # slices of NumPy arrays are no copies
+        episodes = jax.tree.map(np.asarray, episodes)
+    whole = None
+    for begin in range(0, count, BLOCK):
+        # All blocks have one size, so that one program is compiled.
+        first = min(begin, count - BLOCK)
+        span = slice(first, first + BLOCK)
+        part = function(jax.tree.map(lambda x, at=span: x[at], episodes))
+        if whole is None:
+            whole = jax.tree.map(
+                lambda x: new_array((count, *x.shape[1:]), np.dtype(x.dtype)),
+                part,
+            )
+        for array, values in zip(
+            jax.tree.leaves(whole), jax.tree.leaves(part), strict=True
+        ):
+            array[span] = np.asarray(values)
+    assert whole is not None
+    return jax.device_put(whole)
