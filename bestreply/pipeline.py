@@ -5,13 +5,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bestreply.analysis.change_detection import evaluate_changes
+from bestreply.analysis.off_policy import (
+    estimate_returns,
+    most_episodes,
+    select_episodes,
+)
 from bestreply.analysis.regret import distinguishes_players, with_true_types
 from bestreply.analysis.trajectories import record_matches
 from bestreply.config import RunConfig, names_in
+from bestreply.data.some_episodes import read_episodes
 from bestreply.data.store import Store, open_store
 from bestreply.evaluate import evaluate_all, refer
 from bestreply.games import make_game
 from bestreply.games.base import Game
+from bestreply.games.recorded import check_playable, is_recorded
 from bestreply.planning.agent import Agent
 from bestreply.players.base import Player
 from bestreply.players.zoo import make_player, players_in_file
@@ -35,9 +42,10 @@ from bestreply.simulation.lineup import (
     training_players,
 )
 from bestreply.simulation.opponent_sets import by_role, opponent_sets
-from bestreply.train import train
+from bestreply.train import HOLDOUT_FRACTION, held_out_episodes, train
 from bestreply.utils.files import locked, write_json
 from bestreply.utils.importing import is_foreign
+from bestreply.utils.provenance import provenance
 from bestreply.utils.seeds import derived_seed
 from bestreply.utils.spec import Spec, specs_of
 from bestreply.utils.trust import from_file, modules_named
@@ -166,6 +174,7 @@ def evaluate_run(run: Run, command: str | None = None) -> Scores:
         BlockingIOError: another process writes to the run.
         ValueError: an unknown player.
     """
+    check_playable(run.game)
     with locked(run.path, wait=False):
         return _evaluate_run(run, command)
 
@@ -249,6 +258,105 @@ def _with_true_types(run: Run, opponents: tuple[str, ...]) -> dict[str, Agent]:
         for text, one in names.items()
         if len(one) == 1 and one <= roster
     }
+
+
+def estimate_run(
+    run: Run, data: Store | None = None, command: str | None = None
+) -> Path:
+    """Write ``off_policy.json`` into a run: what its policy would earn, from data alone.
+
+    The method of a recorded game in place of an evaluation; other games have it too.
+
+    Args:
+        run: the trained run.
+        data: the dataset that it was trained on; by default at the recorded path.
+        command: the command line, for provenance.
+
+    Returns:
+        The path (docs/files.md).
+
+    Raises:
+        FileNotFoundError: the dataset is not at the recorded path.
+        ValueError: it is another dataset.
+        BlockingIOError: another process writes to the run.
+    """
+    facts = run.provenance["data"]
+    if data is None:
+        data = open_store(run.path / str(facts.get("path", "")))
+    if data.fingerprint != facts["fingerprint"]:
+        raise ValueError(
+            f"data={data.path}: expected the dataset that {run.path} was trained on"
+        )
+    seed = derived_seed(run.config.seed, 4)
+    held_out = held_out_episodes(
+        data.manifest.episodes, HOLDOUT_FRACTION, run.config.seed
+    )
+    names = [str(entry["name"]) for entry in data.roster]
+    chosen, alone = select_episodes(
+        held_out, most_episodes(run.game, len(names))
+    )
+    rows = estimate_returns(
+        read_episodes(data, chosen),
+        names,
+        {run.config.method: run.player()},
+        seed,
+    )
+    document = {
+        "episodes": int(chosen.sum()),
+        "held_out": alone,
+        "policies": [row.to_json() for row in rows],
+        "provenance": provenance(seed, command),
+    }
+    path = run.path / "off_policy.json"
+    with locked(run.path, wait=False):
+        write_json(path, document)
+    return path
+
+
+def run_on(
+    data: Store,
+    config: RunConfig,
+    path: str | Path | None = None,
+    *,
+    resume: bool = False,
+    command: str | None = None,
+    allow_import: Sequence[str] = (),
+) -> Run:
+    """Train on a dataset, evaluate and report, in one run directory.
+
+    Without rules (a recorded game) returns are estimated from the data instead.
+
+    Args:
+        data: the dataset; it determines the game.
+        config: configuration of the run.
+        path: the run directory; by default a new one in ``runs/``.
+        resume: continue the run in `path`.
+        command: the command line, for provenance.
+        allow_import: modules that names in the dataset may import.
+
+    Returns:
+        The trained run.
+
+    Raises:
+        FileExistsError: there is a run in `path`, and `resume` is not set.
+        BlockingIOError: another process writes to `path`.
+        ValueError: settings that exclude each other, or rounds of own play.
+    """
+    if config.improve.rounds:
+        raise ValueError(
+            f"improve.rounds={config.improve.rounds}: expected 0 with a dataset; "
+            "rounds of own play are part of 'bestreply run' without --data"
+        )
+    config = config_for_data(config, data, allow_import=allow_import)
+    check_names(config)
+    with claimed(path, make_game(config.game)) as folder:
+        run = train(data, config, path=folder, resume=resume, command=command)
+        if is_recorded(run.game):
+            estimate_run(run, data, command)
+        else:
+            evaluate_run(run, command)
+        write_report(folder)
+    return run
 
 
 def learn(

@@ -88,8 +88,9 @@ def weighted_return(
     Returns:
         The estimate; NaN where too few trajectories agree with the policy to the end.
     """
-    log_ratio = np.log(np.maximum(ratio, 1e-300))
-    log_ratio = np.where(acted & (ratio <= 0), -np.inf, log_ratio)
+    agrees = ratio > 0
+    log_ratio = np.log(np.where(agrees, ratio, 1.0).astype(np.float64))
+    log_ratio = np.where(agrees, log_ratio, -np.inf)
     logs = np.cumsum(np.where(acted, log_ratio, 0.0), 1)
     top = logs.max(0)
     weight = np.exp(logs - np.where(np.isfinite(top), top, 0.0))

@@ -15,9 +15,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int, PyTree
+from jaxtyping import Bool, Float, Int, PyTree
 
-from bestreply.analysis.fitted_q import FittedQ
+from bestreply.analysis.fitted_q import FEATURES, FittedQ
 from bestreply.analysis.importance_sampling import (
     Estimate,
     logged_return,
@@ -31,6 +31,7 @@ from bestreply.analysis.logged_steps import (
     policy_of_clone,
     trajectories,
 )
+from bestreply.games.base import Game
 from bestreply.planning.agent import Memory
 from bestreply.players.base import Player
 from bestreply.simulation.loop import PLANNING_CHUNK
@@ -45,6 +46,9 @@ MIN_PROB = 1e-3
 """Least probability of a logged action by a clone; smaller ones are its error."""
 MAX_EPISODES = 1000
 """Episodes that estimates are made from."""
+MIN_EPISODES = 20
+MAX_BYTES = 1 << 30
+"""Bytes of the facts of all steps, above `MIN_EPISODES` episodes."""
 MIN_HELD_OUT = 200
 """Held-out episodes from which they alone are used."""
 
@@ -70,27 +74,38 @@ class PolicyEstimate:
 
 
 def select_episodes(
-    training: Episodes, held_out: Episodes
-) -> tuple[Episodes, bool]:
+    held_out: Bool[np.ndarray, " E"], most: int = MAX_EPISODES
+) -> tuple[Bool[np.ndarray, " E"], bool]:
     """Return the episodes that estimates are made from, and whether all are held out.
 
     A policy looks better on the episodes that it was trained on. So held-out episodes
     are used alone where there are `MIN_HELD_OUT` of them.
 
     Args:
-        training: episodes that the policy was trained on.
-        held_out: episodes that it was not trained on.
+        held_out: the episodes that it was not trained on.
+        most: largest number of episodes.
     """
-    count = len(held_out.length)
-    if count >= MIN_HELD_OUT:
-        return jax.tree.map(lambda x: x[:MAX_EPISODES], held_out), True
-    rest = MAX_EPISODES - count
-    both = jax.tree.map(
-        lambda x, y: np.concatenate([np.asarray(x), np.asarray(y[:rest])]),
-        held_out,
-        training,
-    )
-    return both, False
+    first = np.flatnonzero(held_out)[:most]
+    alone = len(first) >= min(MIN_HELD_OUT, most)
+    if not alone:
+        rest = np.flatnonzero(~held_out)[: most - len(first)]
+        first = np.concatenate([first, rest])
+    chosen = np.zeros(len(held_out), bool)
+    chosen[first] = True
+    return chosen, alone
+
+
+def most_episodes(game: Game, roster: int) -> int:
+    """Return how many episodes of a game the estimates have memory for.
+
+    Args:
+        game: the game.
+        roster: number of players in the roster.
+    """
+    facts = math.prod(game.obs_shape)
+    facts += game.num_players * (game.num_actions + roster) + FEATURES
+    size = 4 * facts * game.max_steps * game.num_players
+    return max(MIN_EPISODES, min(MAX_EPISODES, MAX_BYTES // size))
 
 
 def policy_along(

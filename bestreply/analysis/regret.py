@@ -31,6 +31,7 @@ from bestreply.analysis.trajectories import finite_numbers
 from bestreply.exact import BestReply, Decisions
 from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
+from bestreply.games.recorded import check_playable
 from bestreply.models.true_model import TrueModel
 from bestreply.opponents.changepoint import ChangepointOpponents
 from bestreply.opponents.learned import LearnedOpponents
@@ -206,6 +207,7 @@ def diagnose_run(
     Raises:
         ValueError: as `decompose_regret` and `with_true_types`.
     """
+    check_playable(run.game, "best replies cannot be solved in it")
     sets = opponents or tuple(str(entry["name"]) for entry in run.roster)
     if not opponents:
         named = [("player", text) for text in sets]

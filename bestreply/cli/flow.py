@@ -32,16 +32,34 @@ class Run(RunConfig):
     """Run directory; by default a new one in runs/. A new dataset goes to datasets/ beside it."""
     resume: bool = False
     """Continue the run in --out: skip the steps that are complete."""
+    data: Path | None = None
+    """Train on this dataset instead of collecting one; it determines the game. Where the game has no rules (imported logs), returns
+    are estimated from the data instead of measured."""
+    allow_import: tuple[str, ...] = ()
+    """Modules or packages that names in the dataset may import. Without them a dataset from elsewhere runs no code."""
 
     def __post_init__(self) -> None:
         """Leave the checks to `config_of`."""
 
     def run(self) -> None:
         """Run all four steps and print the table of scores and the report's path."""
-        from bestreply.pipeline import run_all
+        from bestreply.data.store import open_store
+        from bestreply.pipeline import run_all, run_on
 
-        done = run_all(config_of(self), self.out, resume=self.resume)
-        show_scores(done.path)
+        if self.data is None:
+            done = run_all(config_of(self), self.out, resume=self.resume)
+        else:
+            done = run_on(
+                open_store(self.data),
+                config_of(self),
+                self.out,
+                resume=self.resume,
+                allow_import=self.allow_import,
+            )
+        if (done.path / "scores.parquet").exists():
+            show_scores(done.path)
+        else:
+            show_estimates(done.path / "off_policy.json")
         say(done.path / "report.html")
 
 
@@ -216,6 +234,17 @@ def show_scores(run_dir: Path) -> None:
     from bestreply.report import summary_table
 
     show(summary_table(run_dir))
+
+
+def show_estimates(path: Path) -> None:
+    """Print the table of estimated returns.
+
+    Args:
+        path: the file `off_policy.json` of a run.
+    """
+    from bestreply.analysis.off_policy import off_policy_table
+
+    show(off_policy_table(json.loads(read_text(path))["policies"]))
 
 
 def show_changes(path: Path, opponents: tuple[str, ...]) -> None:

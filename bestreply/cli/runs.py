@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bestreply.cli.options import Language, Planner
 from bestreply.cli.output import say, show
@@ -191,6 +191,7 @@ class Diagnose:
             regret_over_runs,
             regret_table,
         )
+        from bestreply.games.recorded import is_recorded
         from bestreply.run import load_run
         from bestreply.utils.files import write_json
         from bestreply.utils.provenance import provenance
@@ -199,6 +200,9 @@ class Diagnose:
             load_run(path, allow_import=self.allow_import)
             for path in self.run_dirs
         ]
+        if any(is_recorded(run.game) for run in runs):
+            self._estimate(runs)
+            return
         check_comparable(runs)
         paths = [
             diagnose_run(
@@ -219,3 +223,18 @@ class Diagnose:
                 table | {"provenance": provenance(runs[0].config.seed)},
             )
             say(self.out)
+
+    def _estimate(self, runs: "list[Any]") -> None:
+        """Estimate returns from the data of runs whose game has no rules."""
+        from bestreply.cli.flow import show_estimates
+        from bestreply.pipeline import estimate_run
+
+        if self.opponents or self.out:
+            raise UsageError(
+                "--opponents, --out: expected neither with a recorded game; its "
+                "returns are estimated from the data"
+            )
+        for run in runs:
+            path = estimate_run(run)
+            show_estimates(path)
+            say(path)

@@ -152,7 +152,7 @@ class RecordedGame(Game):
 
     # -- rules -----------------------------------------------------------------
 
-    def start(self, key: Any) -> NoReturn:
+    def reset(self, key: Any) -> NoReturn:
         """Refuse: the game has no rules.
 
         Raises:
@@ -160,13 +160,21 @@ class RecordedGame(Game):
         """
         raise ValueError(no_rules())
 
-    def advance(self, state: Any, actions: Any, key: Any) -> NoReturn:
+    def step(self, state: Any, actions: Any, key: Any) -> NoReturn:
         """Refuse: the game has no rules.
 
         Raises:
             ValueError: always; the error names what can be done instead.
         """
         raise ValueError(no_rules())
+
+    def look(self, state: Any, reward: Any) -> NoReturn:
+        """Refuse: the game has no rules.
+
+        Raises:
+            ValueError: always; the error names what can be done instead.
+        """
+        raise ValueError(no_rules("its states are not known"))
 
     def first_states(self) -> NoReturn:
         """Refuse: the game has no rules.
@@ -188,16 +196,16 @@ def _check_names(name: str, values: Any, different: bool = True) -> None:
         )
 
 
-def no_rules(what: str = "it cannot be played, only read") -> str:
+def no_rules(what: str = "it cannot be played") -> str:
     """Return the sentence that refuses play of a recorded game.
 
     Args:
         what: what cannot be done.
     """
     return (
-        f"game=recorded: expected a game with rules; {what}. Models are trained on "
-        "its data ('bestreply run --data DATASET'), 'bestreply diagnose RUN' "
-        "estimates returns from the data, and Run.agent().plan() plans"
+        f"game=recorded: expected a game with rules; {what}. What can be done with "
+        "its data: 'bestreply run --data DATASET' trains, estimates returns and "
+        "reports, Run.agent().plan() plans"
     )
 
 
@@ -210,12 +218,12 @@ def is_recorded(game: Game) -> bool:
     return isinstance(game, RecordedGame)
 
 
-def check_playable(game: Game, what: str) -> None:
+def check_playable(game: Game, what: str = "it cannot be played") -> None:
     """Refuse a game without rules.
 
     Args:
         game: the game.
-        what: what was to be done and cannot be.
+        what: what cannot be done.
 
     Raises:
         ValueError: the game is recorded.

@@ -12,6 +12,7 @@ from jaxtyping import Int32
 from bestreply.config import RunConfig
 from bestreply.games import make_game
 from bestreply.games.base import Game
+from bestreply.games.recorded import check_playable
 from bestreply.games.seats import role_names
 from bestreply.games.sizes import check_sizes
 from bestreply.players.base import Player
@@ -86,6 +87,7 @@ def seat_players(
         ValueError: if the number of players is not N, `matches` is below 1, or the
             seed is outside 0 <= seed < 2^32.
     """
+    check_playable(game)
     check_sizes(game)
     n = game.num_players
     if isinstance(players, str | Player) or len(players) != n:
