@@ -1,7 +1,7 @@
 """Goal labels by hindsight: the goal that a player reached next."""
 
 import numpy as np
-from jaxtyping import Float, Int, Int8, Int32
+from jaxtyping import Float, Int, Int8, Int32, Shaped
 
 from bestreply.games.base import Game
 from bestreply.types import ABSENT, GOAL_SOURCES
@@ -13,7 +13,7 @@ NONE, EVENT, NO_EVENT = (
 
 def label_goals(
     game: Game,
-    obs: Float[np.ndarray, "E T N *obs_shape"],
+    obs: Shaped[np.ndarray, "E T N *obs_shape"],
     action: Int[np.ndarray, "E T N"],
     reward: Float[np.ndarray, "E T N"],
 ) -> tuple[Int32[np.ndarray, "E T N"], Int8[np.ndarray, "E T N"]]:

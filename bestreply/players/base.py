@@ -8,7 +8,7 @@ from typing import Any, cast
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, Int32, PRNGKeyArray, PyTree
+from jaxtyping import Bool, Float, Int, Int32, PRNGKeyArray, PyTree, Shaped
 
 from bestreply.types import ABSENT, ActorOutput, Array
 
@@ -60,7 +60,7 @@ class Player(eqx.Module):
     def step(
         self,
         carry: PyTree,
-        obs: Float[Array, "*obs_shape"],
+        obs: Shaped[Array, "*obs_shape"],
         legal: Bool[Array, " A"],
         key: PRNGKeyArray,
         *,
@@ -97,7 +97,7 @@ class ScriptedPlayer(Player):
     def see(
         self,
         carry: PyTree,
-        obs: Float[Array, "*obs_shape"],
+        obs: Shaped[Array, "*obs_shape"],
         others: Int[Array, " others"],
         key: PRNGKeyArray,
     ) -> PyTree:
@@ -118,7 +118,7 @@ class ScriptedPlayer(Player):
     def policy(
         self,
         carry: PyTree,
-        obs: Float[Array, "*obs_shape"],
+        obs: Shaped[Array, "*obs_shape"],
         legal: Bool[Array, " A"],
     ) -> Float[Array, " A"]:
         """Return the action distribution.
@@ -144,7 +144,7 @@ class ScriptedPlayer(Player):
     def remember(
         self,
         carry: PyTree,
-        obs: Float[Array, "*obs_shape"],
+        obs: Shaped[Array, "*obs_shape"],
         legal: Bool[Array, " A"],
         action: Int[Array, ""],
     ) -> PyTree:
@@ -180,7 +180,7 @@ class ScriptedPlayer(Player):
     def step(
         self,
         carry: PyTree,
-        obs: Float[Array, "*obs_shape"],
+        obs: Shaped[Array, "*obs_shape"],
         legal: Bool[Array, " A"],
         key: PRNGKeyArray,
         *,

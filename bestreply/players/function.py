@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int32, PRNGKeyArray, PyTree
+from jaxtyping import Bool, Float, Int, Int32, PRNGKeyArray, PyTree, Shaped
 
 from bestreply.players.base import Player, ScriptedPlayer, draw
 from bestreply.players.callback import (
@@ -79,7 +79,7 @@ class FunctionPolicy(ScriptedPlayer):
     def see(
         self,
         carry: FunctionCarry,
-        obs: Float[Array, "*obs_shape"],
+        obs: Shaped[Array, "*obs_shape"],
         others: Int[Array, " others"],
         key: PRNGKeyArray,
     ) -> FunctionCarry:

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int32, PRNGKeyArray, PyTree
+from jaxtyping import Bool, Float, Int, Int32, PRNGKeyArray, PyTree, Shaped
 
 from bestreply.games.grid import (
     DOWN,
@@ -26,7 +26,7 @@ from bestreply.types import ABSENT, Array
 
 field = eqx.field
 
-Obs = Float[Array, "*obs_shape"]
+Obs = Shaped[Array, "*obs_shape"]
 Others = Int[Array, " others"]
 
 
