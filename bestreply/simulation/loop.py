@@ -133,7 +133,6 @@ class Played(NamedTuple):
     modes: Any = None  # [M * series, T, N] int32, acting modes, or None
 
 
-@player_errors()
 def play(
     game: Game,
     lineup: Lineup,
@@ -216,12 +215,14 @@ def play_pieces(
         rows = np.minimum(np.arange(begin, begin + size), total - 1)
         keys = _fold_in_all(key, numbers[rows])
         inputs = tuple(own[rows] for own in seats), keys, series, watch
-        if game.compiled:
-            logs, end = _play_compiled(game, lineup.pool, *inputs, lean)
-        else:
-            logs, end = play_on_host(game, lineup.pool, *inputs, lean)
+        with player_errors():
+            if game.compiled:
+                logged = _play_compiled(game, lineup.pool, *inputs, lean)
+            else:
+                logged = play_on_host(game, lineup.pool, *inputs, lean)
+            logged = jax.device_get(logged)
         rows = rows[: total - begin]
-        part = _to_played(game, lineup, rows, jax.device_get((logs, end)), lean)
+        part = _to_played(game, lineup, rows, logged, lean)
         if progress is not None:
             progress.advance(float(part.episodes.length.sum()))
         yield part
