@@ -197,3 +197,168 @@ def test_an_invalid_discount_is_ignored(gamma):
         1.0,
         1.5,
     ]
+
+
+# -- games of strangers: seats that leave, roles, many actions, long games ------------
+
+
+def plain(steps=3, players=3, actions=4, **entries):
+    """Return a match of a player without scores; all step entries can be replaced."""
+    step = {
+        "text": "x",
+        "picture": "",
+        "legal": [True] * actions,
+        "action": 0,
+        "reward_got": 1.0,
+        "actual": [1] * (players - 1),
+    }
+    match = {
+        "opponents": "2 lazy",
+        "players": ["agent", *["lazy"] * (players - 1)],
+        "seat": 0,
+        "return": 3.0,
+        "actions": [f"A{k}" for k in range(actions)],
+        "goals": [],
+        "steps": [dict(step) for _ in range(steps)],
+    }
+    return match | entries
+
+
+def refusal(match):
+    """Return why a match is left out."""
+    valid, (reason,) = read_matches([match], EN)
+    assert not valid
+    return reason
+
+
+def test_who_left_when_and_how_is_told():
+    left = [[2, "terminated"], [1, "terminated"], [0, "absent"], [1, "left"]]
+    match = plain(2, 4, left=left, length=9, end="truncated")
+    match["steps"][1]["actual"] = [-1, -1, -1]
+    match["steps"][0]["actual"] = [1, -1, 2]
+    read = read_match(match)
+    assert [panel.left for panel in read.steps[1].others] == [
+        "Its game ended at step 1.",
+        "Is not in this game.",
+        "Has left the game.",
+    ]
+    assert read.steps[0].others[0].left == ""
+    assert read.steps[1].sentence == (
+        "Step 2 of 9. agent chose A0. Player 2 (lazy) has left. Player 4 (lazy) has left."
+    )
+    assert read.course == (
+        "The agent's game ended at step 2. The game was cut off at its limit of 9 steps."
+    )
+    match["left"][0], match["end"] = None, "terminated"
+    assert read_match(match).course.startswith("The game ended by its rules")
+    for wrong in ([None], [[1, "x"]] * 4, "no", [[None, "left"]] * 4):
+        assert "left=" in refusal(match | {"left": wrong})
+
+
+def test_a_seat_has_its_role_and_its_own_actions():
+    match = plain(roles=["a", "b", "b"], seat_actions=[2, 4, 3])
+    step = read_match(match).steps[0]
+    assert [c.name for c in step.candidates] == ["A0", "A1"]
+    assert [p.title for p in step.others] == [
+        "Player 2 (b: lazy)",
+        "Player 3 (b: lazy)",
+    ]
+    assert [len(p.actions) for p in step.others] == [4, 3]
+
+
+def test_of_many_actions_the_chosen_and_the_best_are_listed():
+    match = plain(1, 2, 100)
+    scores = [float(k) for k in range(100)]
+    match["steps"][0] |= {
+        "scores": scores,
+        "action": 3,
+        "actual": [70],
+        "predicted": [[k / 4950 for k in range(100)]],
+    }
+    (step,) = read_match(match).steps
+    assert [c.name for c in step.candidates] == [
+        "A3",
+        *(f"A{k}" for k in range(89, 100)),
+    ]
+    assert step.hidden == "88 more actions"
+    (panel,) = step.others
+    assert [bar.name for bar in panel.actions] == [
+        "A70",
+        *(f"A{k}" for k in range(93, 100)),
+    ]
+    assert panel.rest == "92 more actions"
+
+
+def test_many_other_players_have_a_sentence_each_beyond_some_panels():
+    match = plain(1, 20)
+    (step,) = read_match(match).steps
+    assert len(step.others) == 8
+    assert step.more.count("chose A1.") == 11 and "Player 20" in step.more
+
+
+def test_long_games_show_some_of_their_steps(tmp_path):
+    match = plain(1000, 5, 30)
+    for t, step in enumerate(match["steps"]):
+        step["picture"] = f"<svg viewBox='0 0 9 9'>{'<rect/>' * 300}</svg>"
+        if t % 10:
+            del step["text"], step["picture"]
+        step["actual"] = [t % 30] * 4
+        step["predicted"] = [[1 / 30] * 30] * 4
+    match["observed"] = [[float(t), t % 2, 0.0] for t in range(1000)]
+    documents = [match] * 3
+    (tmp_path / "matches.json").write_text(json.dumps(documents))
+    page = write_report(tmp_path)
+    assert page.stat().st_size < 1_100_000
+    read = read_matches(documents, EN)[0][0]
+    places = [step.at for step in read.steps]
+    assert places[0] == 0 and places[-1] == 990 and len(places) > 9
+    assert all(at % 10 == 0 for at in places)
+    assert read.steps[-1].total == "991.00"
+    assert read.left_out == f"{1000 - len(places)} steps are not shown, " + (
+        "to limit the size of the page."
+    )
+    shown = read_page(page).of("article", "step")
+    assert [int(a["data-at"]) for a in shown][: len(places)] == places
+
+
+def test_observations_are_drawn_over_time():
+    rows = [[0.1 * t, -0.2 * t, 300.0 * t, t % 2, 7.0, None] for t in range(5)]
+    match = plain(5, observed=rows)
+    read = read_match(match)
+    assert [p.title for p in read.plots] == [
+        "Entries 0 to 1",
+        "Entry 2",
+        "Entry 3",
+    ]
+    assert [len(p.legend) for p in read.plots] == [2, 1, 0]
+    assert read.plot_note == "Entries that never change: 2."
+    first = read.plots[0].figure
+    assert first.count("<polyline") == 2 and ">0.4<" in first
+    assert read.plots[2].figure.count('class="bit"') == 2
+    wrong = plain(2, observed=[[1], [1, 2]])
+    assert "expected rows of one length" in refusal(wrong)
+
+
+def test_rewards_of_any_unit_are_readable():
+    for unit, shown in ((1e-6, "1.00e−6"), (1e6, "1.00e6"), (1.0, "1.00")):
+        match = plain()
+        for step in match["steps"]:
+            step["reward_got"] = unit
+        assert read_match(match).steps[0].reward == shown
+
+
+def test_equal_best_actions_are_a_tie():
+    match = plain(1) | {"kind": "exact", "gamma": 1.0}
+    match["steps"][0]["exact"] = [1.0, 2.0, 2.001, 0.5]
+    (step,) = read_match(match).steps
+    tie = "best (tie)"
+    assert [c.best for c in step.candidates] == ["", tie, tie, ""]
+
+
+def test_one_player_is_alone(tmp_path):
+    match = plain(2, 1, opponents="none")
+    read = read_match(match)
+    assert read.title == "alone · seat 1 · return 3.00"
+    (tmp_path / "matches.json").write_text(json.dumps([match]))
+    page = read_page(write_report(tmp_path))
+    assert "Other players" not in words(page)

@@ -1,5 +1,6 @@
 """The score table and its sentences: means, errors and intervals computed by hand."""
 
+import json
 import math
 import os
 
@@ -221,3 +222,63 @@ def test_ratios_to_the_best_reply(tmp_path):
     assert "references.json cannot be used" in words(
         read_page(write_report(run))
     )
+
+
+def test_equal_returns_are_a_tie(tmp_path):
+    rows = [("agent", "x", 0, e, float(e % 2)) for e in range(6)]
+    rows += [("one", *row[1:]) for row in rows]
+    rows += [("two", "x", 0, e, 0.5) for e in range(6)]
+    rows += [("agent", "y", 0, e, 3.0 + e) for e in range(2)]
+    rows += [("one", "y", 0, e, float(e)) for e in range(2)]
+    path = write_rows(tmp_path / "r", rows)
+    shown = words(read_page(write_report(path)))
+    assert "opponent sets: better on 1, a tie on 1." in shown
+    assert "Against x: mean return 0.50 ± 0.22, a tie with one, two (" in shown
+    assert "several bold means in a column are a tie" in shown
+    assert "several bold means in a column are a tie" in printed(path)
+    assert "打平" in words(read_page(write_report(path, "zh")))
+
+
+def test_differences_of_zero_as_written_are_a_tie(tmp_path):
+    noise = [0.0, 1.0] * 50
+    rows = [("agent", "x", 0, e, v + 1e-4) for e, v in enumerate(noise)]
+    rows += [("b", "x", 0, e, v) for e, v in enumerate(noise)]
+    shown = words(read_page(write_report(write_rows(tmp_path / "r", rows))))
+    assert "a tie with b (0.50 ± 0.05)." in shown
+
+
+@pytest.mark.parametrize(
+    "unit, mean", [(1e-6, "2.50e−6 ± 5.0e−7"), (1e6, "2.50e6 ± 5.0e5")]
+)
+def test_returns_of_any_unit_are_readable(tmp_path, unit, mean):
+    rows = [("agent", "x", 0, 0, 2 * unit), ("agent", "x", 0, 1, 3 * unit)]
+    path = write_rows(tmp_path / "r", rows)
+    assert mean in printed(path)
+    page = write_report(path)
+    assert f"mean return {mean}" in words(read_page(page))
+
+
+def test_sets_of_roles_are_explained(tmp_path):
+    rows = [("agent", f"{r} | 3 lazy", 0, e, 1.0) for r in "ab" for e in (0, 1)]
+    path = write_rows(tmp_path / "r", rows)
+    note = "a | 3 lazy: the measured player has the role a; its opponents are 3 lazy."
+    assert note in printed(path)
+    assert note in words(read_page(write_report(path)))
+
+
+def test_equal_reasons_for_a_missing_reference_are_one_note(tmp_path):
+    rows = [("agent", name, 0, 0, 1.0) for name in "xyz"]
+    path = write_rows(tmp_path / "r", rows)
+    missing = [
+        {"opponents": name, "missing": "not_solved", "reason": "no rules"}
+        for name in "xyz"
+    ]
+    document = {"gamma": 1.0, "against": missing, "provenance": {}}
+    (path / "references.json").write_text(json.dumps(document))
+    assert "No best reply against x, y, z: " in printed(path)
+
+
+def test_one_player_is_measured_alone(tmp_path):
+    rows = [("agent", "none", 0, 0, 1.0), ("random", "none", 0, 0, 0.5)]
+    shown = words(read_page(write_report(write_rows(tmp_path / "r", rows))))
+    assert "Alone: mean return 1.00" in shown and "against none" not in shown

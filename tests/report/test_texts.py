@@ -10,6 +10,7 @@ from bestreply.report import texts as module
 from bestreply.report.texts import (
     LANGUAGES,
     compact,
+    decimals_of,
     duration,
     file_size,
     fixed,
@@ -106,3 +107,19 @@ def test_times_are_written_in_words():
 def test_an_unknown_language_is_refused():
     with pytest.raises(ValueError, match="lang='fr': expected one of en, zh"):
         load_texts("fr")
+
+
+def test_numbers_of_one_unit_are_written_to_the_same_place():
+    cases = {
+        (2.71, 0.03, 0.004): ["2.71", "0.03", "0.00"],
+        (2.71e-6, 3.2e-8, 4e-9): ["2.71e−6", "3e−8", "0"],
+        (-5e6, 2.71e6, 3.2e4, 0.0): ["−5.00e6", "2.71e6", "3e4", "0"],
+        (0.05, 0.001, None): ["0.0500", "0.0010", "–"],
+        (123456.0, 1.2): ["123,456", "1"],
+        (float("nan"), 1.0): ["–", "1.00"],
+    }
+    for values, written in cases.items():
+        places = decimals_of(*values)
+        assert [fixed(v, places) for v in values] == written
+    assert fixed(2.71e-6, decimals_of(2.71e-6), sign=True) == "+2.71e−6"
+    assert decimals_of() == decimals_of(0.0) == 2
