@@ -214,6 +214,13 @@ class ModelConfig:
     value_of: Literal["auto", "z", "o"] = "auto"
     """Input of the value: the latent, or the observation (in a plan: the decoded
     observation); auto: the latent where a CNN reads images, else the observation."""
+    memory: Literal["none", "gru"] = "none"
+    """Whether the latent also holds what the agent itself observed and did before in
+    the episode: for games whose observation does not show the state. Not with
+    train.target "improved"."""
+    memory_steps: Count = 32
+    """Steps before a logged step from which training computes its memory. Only for
+    memory "gru"."""
     value_heads: Literal["single", "player", "action"] = "player"
     """Value heads: one for the data's mixed behaviour; one for each player that
     made the data; or (for `improved`) one for each own action. The planner takes

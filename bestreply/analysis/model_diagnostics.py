@@ -1,5 +1,6 @@
 """Errors of a run's models on held-out play: losses, open-loop predictions, opponents, values."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
 from bestreply.analysis.belief_calibration import (
     belief_table,
@@ -16,6 +17,8 @@ from bestreply.analysis.belief_calibration import (
 )
 from bestreply.config import RunConfig
 from bestreply.games.base import Game
+from bestreply.models.images import MAX_FLAT_ENTRIES
+from bestreply.models.units import ROUNDING
 from bestreply.models.world_model import WorldModel
 from bestreply.opponents.filtering import follow_beliefs, follow_predictions
 from bestreply.opponents.labels import label_weights
@@ -35,7 +38,12 @@ from bestreply.replay.moa_buffer import (
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import PLANNING_CHUNK, play
 from bestreply.training.losses import world_losses
-from bestreply.training.targets import n_step_return
+from bestreply.training.targets import (
+    history_steps,
+    logged_latents,
+    n_step_return,
+    with_history,
+)
 from bestreply.training.updates import logged_types, opponent_loss
 from bestreply.types import ABSENT, Episodes, Transition
 
@@ -49,6 +57,8 @@ HORIZONS = (1, 3, 5, 10)
 """Steps of open-loop prediction."""
 MAX_TRANSITIONS = 20_000
 """Transitions that each table is computed from."""
+MAX_ENTRIES = 2**27
+"""Entries of observations that a table is computed from, at most."""
 OWN_EPISODES = 256
 """Episodes of the agent's own play that its values are compared with."""
 
@@ -66,7 +76,8 @@ def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
     assert run.train_state is not None
     config, model = run.config, run.train_state.opponents
     buffer = fill(held_out)
-    index = _sample(all_indices(held_out), MAX_TRANSITIONS, config.seed)
+    most = _most_rows(run.game, MAX_TRANSITIONS)
+    index = _sample(all_indices(held_out), most, config.seed)
     beliefs = follow_beliefs(model, buffer.episodes)
     expected = follow_predictions(run.opponents(), buffer.episodes)
     result = {
@@ -91,6 +102,17 @@ def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
         if belief is not None:
             result["belief"] = belief
     return result
+
+
+def _most_rows(game: Game, most: int, steps: int = 1) -> int:
+    """Return how many windows of observations are held at a time, at most `most`."""
+    size = math.prod(game.obs_shape) * steps
+    return max(min(most, MAX_ENTRIES // size), 1)
+
+
+def _sample_of(total: int, count: int) -> np.ndarray:
+    """Return at most `count` of `total` rows, evenly spaced."""
+    return np.unique(np.linspace(0, total - 1, min(total, count)).astype(int))
 
 
 def _sample(index: Index, count: int, seed: int) -> Index:
@@ -142,10 +164,10 @@ def heldout_losses(
         By name of the loss; `log_loss` is the opponent model's with known types, in nats.
     """
     train_state: Any = run.train_state
-    windows = gather_window(buffer, index, 1)
     limit_ends = run.config.train.at_limit == "zero"
-    losses = _mean_world_losses(train_state.world, windows, limit_ends)
-    at = jax.tree.map(lambda x: x[:, 0], windows)
+    world = train_state.world
+    losses = _mean_world_losses(world, buffer, index, limit_ends)
+    at = gather(buffer, index)
     model = train_state.opponents
     types = known_types(run.config, model, at, beliefs, index)
     log_loss = jax.jit(opponent_loss)(model, at, types)
@@ -153,12 +175,27 @@ def heldout_losses(
     return means | {"log_loss": float(log_loss)}
 
 
-@partial(jax.jit, static_argnums=2)
+@partial(jax.jit, static_argnums=3)
 def _mean_world_losses(
-    world: WorldModel, windows: Transition, limit_ends: bool
+    world: WorldModel, buffer: BufferState, index: Index, limit_ends: bool
 ) -> dict[str, Array]:
-    losses = partial(world_losses, world, limit_ends=limit_ends)
-    return jax.tree.map(jnp.mean, jax.vmap(losses)(windows))
+    history = history_steps(world)
+    losses = partial(
+        world_losses, world, limit_ends=limit_ends, history=history
+    )
+    if not history and math.prod(world.obs_shape) <= MAX_FLAT_ENTRIES:
+        windows = gather_window(buffer, index, 1)
+        return jax.tree.map(jnp.mean, jax.vmap(losses)(windows))
+
+    def one(
+        at: Index,
+    ) -> dict[str, Array]:  # windows are too large for all at once
+        at = jax.tree.map(lambda x: x[None], at)
+        window = with_history(buffer, at, history)
+        return losses(jax.tree.map(lambda x: x[0], window))
+
+    index = jax.tree.map(jnp.asarray, index)
+    return jax.tree.map(jnp.mean, jax.lax.map(one, index, batch_size=128))
 
 
 # -- several steps ahead ---------------------------------------------------------------
@@ -167,13 +204,15 @@ def _mean_world_losses(
 def open_loop(
     game: Game, world: WorldModel, buffer: BufferState, index: Index
 ) -> list[dict[str, Any]]:
-    """Return the accuracy of predictions k steps ahead, by kind of entity.
+    """Return the errors of predictions k steps ahead, by kind of entity.
 
-    Predictions start from one observation and follow the actions that were played. For a
-    plane of 0/1 entries, `accuracy` is the share of windows whose whole plane is correct
-    after rounding, and `recall` the share of its ones that are predicted. Any other
-    observation is one entity, "observation": `accuracy` is the share of entries within a
-    tenth of the entry's range, and `recall` is None.
+    Predictions start from one observation (with a memory, from all up to it) and follow
+    the actions that were played. For a plane of 0/1 entries, `accuracy` is the share of
+    windows whose whole plane is correct after rounding, and `recall` the share of its
+    ones that are predicted. Of an observation without such planes, "observation", they
+    are the shares of its 0/1 entries, if it has any. `error` is that of other numbers:
+    root mean square, in standard deviations of the truth; 1 is that of a constant
+    prediction.
 
     Args:
         game: the game.
@@ -182,7 +221,8 @@ def open_loop(
         index: of the first transitions.
 
     Returns:
-        A row for each of `HORIZONS` and each entity.
+        A row for each of `HORIZONS` and each entity; a measure that does not apply is
+        None.
     """
     acted = np.asarray(buffer.episodes.action) != ABSENT
     length = acted.sum(1)[index.row, index.seat]
@@ -191,71 +231,145 @@ def open_loop(
         enough = np.flatnonzero(index.step + steps <= length)
         if not len(enough):
             continue
+        most = _most_rows(game, MAX_TRANSITIONS, steps)
+        enough = enough[_sample_of(len(enough), most)]
         chosen = Index(*(x[enough] for x in index))
         windows = gather_window(buffer, chosen, steps)
-        predicted = np.asarray(predict_ahead(world, windows))
+        z = logged_latents_in_parts(world, buffer, chosen)
+        predicted = np.asarray(predict_ahead(world, z, windows))
         truth = np.asarray(windows.next_obs[:, -1])
         rows += [
             {"steps": steps, **row, "count": len(enough)}
-            for row in _compare(game, predicted, truth)
+            for row in compare(game, predicted, truth)
         ]
     return rows
 
 
 @jax.jit
+def logged_latents_in_parts(
+    world: WorldModel, buffer: BufferState, index: Index
+) -> Float[Array, "B Z"]:
+    """Return the latents of logged observations, computed a few at a time.
+
+    Args:
+        world: world model.
+        buffer: logged play.
+        index: of the observations.
+    """
+
+    def one(at: Index) -> Array:
+        at = jax.tree.map(lambda x: x[None], at)
+        return logged_latents(world, buffer.episodes, at)[0]
+
+    index = jax.tree.map(jnp.asarray, index)
+    return jax.lax.map(one, index, batch_size=512)
+
+
+@jax.jit
 def predict_ahead(
-    world: WorldModel, windows: Transition
-) -> Shaped[Array, "B *obs"]:
+    world: WorldModel, z: Float[Array, "B Z"], windows: Transition
+) -> Float[Array, "B *obs"]:
     """Return the observation decoded after all steps of each window.
 
     Args:
         world: world model.
-        windows: [B, L, ...]; only the first observation is used.
+        z: the latents of the first observations.
+        windows: [B, L, ...]; the actions are used.
 
     Returns:
         [B, *obs_shape].
     """
 
-    def one(window: Transition) -> Array:
+    def one(row: tuple[Array, Transition]) -> Array:
         def step(z: Array, joint: Any) -> tuple[Array, None]:
             return world.next(z, *joint), None
 
+        z, window = row
         joint = window.action, window.others
-        z, _ = jax.lax.scan(step, world.encode(window.obs[0]), joint)
+        z, _ = jax.lax.scan(step, z, joint)
         return world.decode(z)
 
-    return jax.lax.map(one, windows, batch_size=512)
+    return jax.lax.map(one, (z, windows), batch_size=512)
 
 
-def _compare(
+def compare(
     game: Game, predicted: np.ndarray, truth: np.ndarray
 ) -> list[dict[str, Any]]:
-    binary = np.zeros(1, bool)
+    """Return the measures of `open_loop` for each entity.
+
+    Args:
+        game: the game.
+        predicted: [B, *obs_shape], in units of the game.
+        truth: [B, *obs_shape].
+    """
+    binary = game.binary
+    of_plane = np.zeros(1, bool)
     if game.planes:
-        binary = game.binary.reshape(-1, game.obs_shape[-1]).all(0)
-    if not binary.any():
-        span = np.maximum(np.ptp(truth, axis=0), 1e-6)
-        accuracy = float((abs(predicted - truth) <= 0.1 * span).mean())
-        row = {"entity": "observation", "accuracy": accuracy, "recall": None}
+        of_plane = binary.reshape(-1, game.obs_shape[-1]).all(0)
+    if not of_plane.any():
+        hits = (truth[:, binary] > 0.5) == (predicted[:, binary] > 0.5)
+        recall = _recall(truth[:, binary], predicted[:, binary])
+        row = {
+            "entity": "observation",
+            "accuracy": float(hits.mean()) if hits.size else None,
+            "recall": recall,
+            "error": normalised_error(game, predicted, truth, ~binary),
+        }
         return [row]
     rows = []
-    for plane in np.flatnonzero(binary):
-        ones, predicted_ones = (
-            truth[..., plane] > 0.5,
-            predicted[..., plane] > 0.5,
-        )
-        equal = (ones == predicted_ones).reshape(len(ones), -1).all(1)
-        recall = None
-        if ones.any():
-            recall = float((ones & predicted_ones).sum() / ones.sum())
-        rows.append(
-            {
-                "entity": game.planes[plane],
-                "accuracy": float(equal.mean()),
-                "recall": recall,
-            }
-        )
+    for plane, name in enumerate(game.planes):
+        entries = np.zeros(binary.shape, bool)
+        entries[..., plane] = True
+        row = {"entity": name, "accuracy": None, "recall": None, "error": None}
+        if of_plane[plane]:
+            ones, predicted_ones = (
+                truth[:, entries] > 0.5,
+                predicted[:, entries] > 0.5,
+            )
+            row["accuracy"] = float((ones == predicted_ones).all(1).mean())
+            row["recall"] = _recall(truth[:, entries], predicted[:, entries])
+        else:
+            row["error"] = normalised_error(game, predicted, truth, entries)
+        rows.append(row)
     return rows
+
+
+def _recall(truth: np.ndarray, predicted: np.ndarray) -> float | None:
+    ones = truth > 0.5
+    if not ones.any():
+        return None
+    return float((ones & (predicted > 0.5)).sum() / ones.sum())
+
+
+def normalised_error(
+    game: Game,
+    predicted: np.ndarray,
+    truth: np.ndarray,
+    entries: Bool[np.ndarray, "*obs"],
+) -> float | None:
+    """Return the root mean square error in standard deviations of the truth.
+
+    Entries that never vary do not count. Of images, errors and deviations are those of
+    all entries together.
+
+    Args:
+        game: the game.
+        predicted: [B, *obs_shape].
+        truth: [B, *obs_shape].
+        entries: the entries that count.
+
+    Returns:
+        The error; None if no entry varies.
+    """
+    truth = truth[:, entries].astype(np.float64)
+    squared = ((predicted[:, entries] - truth) ** 2).mean(0)
+    variance = truth.var(0)
+    varies = variance > (ROUNDING * np.abs(truth).max(0, initial=0)) ** 2
+    if not varies.any():
+        return None
+    if len(game.obs_shape) == 3:
+        return float(np.sqrt(squared.sum() / variance[varies].sum()))
+    return float(np.sqrt((squared[varies] / variance[varies]).mean()))
 
 
 # -- opponents and values --------------------------------------------------------------
@@ -375,7 +489,8 @@ def value_table(
     length = buffer.episodes.action.shape[1]
     full_return = partial(n_step_return, run.config.train, n_step=length)
     returns = np.asarray(jax.jit(full_return)(buffer.episodes, index)[0])
-    values = np.asarray(_values(train_state.world, at.obs, beliefs[index]))
+    z = logged_latents_in_parts(train_state.world, buffer, index)
+    values = np.asarray(_values(train_state.world, z, at.obs, beliefs[index]))
     player = np.asarray(at.player)[:, 0]
     by_player = run.config.model.value_heads == "player"
     head = player if by_player else np.zeros_like(player)
@@ -390,11 +505,10 @@ def value_table(
 
 
 @jax.jit
-def _values(world: WorldModel, obs: Array, beliefs: Array) -> Array:
-    def one(obs: Array, belief: Array) -> Array:
-        return world.value(world.encode(obs), obs, belief)
-
-    return jax.vmap(one)(obs, beliefs)
+def _values(world: WorldModel, z: Array, obs: Array, beliefs: Array) -> Array:
+    return jax.lax.map(
+        lambda row: world.value(*row), (z, obs, beliefs), batch_size=512
+    )
 
 
 def _value_row(

@@ -26,6 +26,36 @@ from bestreply.training.trained_opponents import check_type_settings
 from bestreply.types import Episodes
 
 
+def check_memory(config: RunConfig) -> None:
+    """Refuse settings that a world model with memory excludes.
+
+    Args:
+        config: configuration of a run.
+
+    Raises:
+        ValueError: `model.memory` is "gru", and another setting needs a latent of one
+            observation alone.
+    """
+    if config.model.memory == "none":
+        return
+    excluded = (
+        ("train.target", config.train.target, "improved", "data or expected"),
+        ("model.value_of", config.model.value_of, "o", "auto or z"),
+        ("planner.world", config.planner.world, "true", "learned"),
+    )
+    if config.train.loss != "specification":
+        raise ValueError(
+            f"train.loss={config.train.loss}: expected specification with "
+            f"model.memory={config.model.memory}, or model.memory=none"
+        )
+    for name, value, refused, expected in excluded:
+        if value == refused:
+            raise ValueError(
+                f"{name}={value}: expected {expected} with model.memory="
+                f"{config.model.memory}, or model.memory=none"
+            )
+
+
 class AgentMethod(Method):
     """Trains the models of `bestreply.planning.agent.Agent`."""
 
@@ -49,6 +79,7 @@ class AgentMethod(Method):
                 f"train.target={target}, model.value_heads={heads}: expected "
                 "improved with action, or neither"
             )
+        check_memory(config)
         check_type_settings(
             config.model.opponents, config.train.change_rate, config.planner
         )

@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int, Shaped
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
 from bestreply.games.symmetries import transform_obs
-from bestreply.models.world_model import PlanningModel, WorldModel
+from bestreply.models.base import PlanningModel
+from bestreply.models.world_model import WorldModel
 from bestreply.types import Array
 
 
@@ -109,6 +110,8 @@ def averaged_over_symmetries(
 ) -> PlanningModel:
     """Return `world` with values averaged over symmetries, where the game has any.
 
+    A model with memory is returned as it is: its latents are of one view.
+
     Args:
         world: the learned model.
         game: its game.
@@ -117,6 +120,6 @@ def averaged_over_symmetries(
     Returns:
         A model with the same latents and predictions.
     """
-    if views == 1 or game.symmetries() is None:
+    if views == 1 or game.symmetries() is None or world.memory is not None:
         return world
     return SymmetryEnsemble(world, game, views)

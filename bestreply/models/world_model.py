@@ -3,13 +3,13 @@
 It predicts the next observation, reward, continuation, legal actions and value.
 """
 
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, Shaped
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
@@ -28,6 +28,7 @@ from bestreply.models.images import (
     make_encoder,
     make_obs_net,
 )
+from bestreply.models.memory import Memory
 from bestreply.models.networks import MLP, JointMLP, one_hot_actions
 from bestreply.models.units import (
     ObsUnits,
@@ -36,30 +37,12 @@ from bestreply.models.units import (
     unit_obs,
     unit_rewards,
 )
-from bestreply.types import Array
+from bestreply.types import ABSENT, Array
 
 NO_VALUE = -1e6
 """Value of a head whose player has no logged play yet, so that no planner follows it."""
-Latent = PyTree
-"""The state of a planning model: the array [Z] of `WorldModel`, the game's own state of
-`TrueModel`."""
-
-
-@runtime_checkable
-class PlanningModel(Protocol):
-    """What a planner requires of a world model; see `WorldModel` for the methods."""
-
-    @property
-    def num_actions(self) -> int: ...
-
-    def encode(self, obs: Any) -> Any: ...
-    def next(self, z: Any, action: Any, others: Any) -> Any: ...
-    def imagine(self, z: Any) -> Any: ...
-    def reward(self, z: Any, action: Any, others: Any) -> Any: ...
-    def continues(self, z: Any, action: Any, others: Any) -> Any: ...
-    def allowed(self, z: Any) -> Any: ...
-    def value(self, z: Any, obs: Any, belief: Any) -> Any: ...
-    def values_of(self, z: Any, belief: Any) -> Any: ...
+Remembered = tuple[()] | tuple[Array, Array]
+"""State of a memory and the last own action; () without a memory."""
 
 
 class WorldModel(eqx.Module):
@@ -78,6 +61,7 @@ class WorldModel(eqx.Module):
     continuation: JointMLP
     legal_net: MLP
     value_net: MLP | ImageNet
+    memory: Memory | None
     value_mean: Float[Array, " U"]
     """Mean of the returns in the data: of each head or, with heads for actions, of each
     type; of each role in turn."""
@@ -150,6 +134,10 @@ class WorldModel(eqx.Module):
         units = goals if config.value_heads == "action" else self.heads
         self.value_mean = jnp.zeros(roles * units)
         self.value_scale = jnp.ones(roles * units)
+        self.memory = None
+        if config.memory == "gru":
+            key = jax.random.fold_in(key, 7)
+            self.memory = Memory(latent, game.num_actions, key=key)
         self.obs_units, self.reward_units = unit_obs(game), unit_rewards(game)
         self.binary = jnp.asarray(game.binary.reshape(-1))
 
@@ -170,20 +158,76 @@ class WorldModel(eqx.Module):
     def values_latents(self) -> bool:
         """Whether the value is V(z); V(o) otherwise."""
         if self.config.value_of == "auto":
-            return is_image(self.config.encoder, self.obs_shape)
+            images = is_image(self.config.encoder, self.obs_shape)
+            return images or self.config.memory != "none"
         return self.config.value_of == "z"
 
     def encode(self, obs: Shaped[Array, "*obs"]) -> Float[Array, " Z"]:
         """Return the latent of an observation: z_t = enc(o_t).
 
         Args:
-            obs: own observation, of any type.
+            obs: own observation, of any type; with a memory, an episode's first one.
         """
-        z = cast(Any, self.encoder)(flat_obs(self.obs_units, obs))
-        if not self.seats:
-            return z
-        seat = jnp.asarray(self.game.seat_in(obs))
-        return jnp.concatenate([z, jax.nn.one_hot(seat, self.seats)])
+        return self.observe(self.remembered(), obs)[1]
+
+    def _features(self, obs: Shaped[Array, "*obs"]) -> Float[Array, " H"]:
+        return cast(Any, self.encoder)(flat_obs(self.obs_units, obs))
+
+    def remembered(self) -> Remembered:
+        """Return what the model remembers at the start of an episode."""
+        if self.memory is None:
+            return ()
+        return self.memory.start(), jnp.int32(ABSENT)
+
+    def observe(
+        self, before: Remembered, obs: Shaped[Array, "*obs"]
+    ) -> tuple[Remembered, Float[Array, " Z"]]:
+        """Return the memory's state after an observation, and the latent.
+
+        Args:
+            before: the memory's state before, and the own action since then.
+            obs: own observation.
+
+        Returns:
+            The state, to be completed by the own action that follows (`acted`).
+        """
+        z, after = self._features(obs), before
+        if self.memory is not None:
+            state = self.memory.write(before[0], z, before[1])
+            z, after = z + state, (state, before[1])
+        if self.seats:
+            seat = jnp.asarray(self.game.seat_in(obs))
+            z = jnp.concatenate([z, jax.nn.one_hot(seat, self.seats)])
+        return after, z
+
+    def acted(self, memory: Remembered, action: Int[Array, ""]) -> Remembered:
+        """Return the memory after an own action.
+
+        Args:
+            memory: of `observe`.
+            action: own action at that observation.
+        """
+        if self.memory is None:
+            return ()
+        return memory[0], jnp.asarray(action).astype(jnp.int32)
+
+    def recall(
+        self,
+        obs: Shaped[Array, "L *obs"],
+        actions: Int[Array, " L"],
+        valid: Bool[Array, " L"],
+    ) -> Remembered:
+        """Return the memory after L steps, from the start.
+
+        Args:
+            obs: own observations.
+            actions: own actions at them.
+            valid: steps that are real.
+        """
+        if self.memory is None:
+            return ()
+        features = jax.vmap(self._features)(obs)
+        return self.memory.write_all(features, actions, valid)
 
     def seat(self, z: Float[Array, " Z"]) -> Int[Array, ""]:
         """Return the own seat that a latent tells; 0 where seats are alike.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int32, Num, PRNGKeyArray, Shaped
 
 from bestreply.config import PlannerConfig
 from bestreply.games.base import Game
-from bestreply.models.world_model import PlanningModel
+from bestreply.models.base import PlanningModel
 from bestreply.opponents.base import Belief, OpponentModel, present_seats
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.checks import check_numbers, check_plan
@@ -70,6 +70,7 @@ class Memory(NamedTuple):
     at: DecisionPoint
     action: Int32[Array, ""]
     started: Bool[Array, ""]  # False before the first step of an episode
+    own: Any = ()  # of a world model with memory: its state, the own action
 
 
 class Agent(Player):
@@ -110,7 +111,12 @@ class Agent(Player):
             present=jnp.ones(self.game.num_players, bool),
             belief=belief,
         )
-        return Memory(at, jnp.int32(0), jnp.bool_(False))
+        own = () if self._memoryless else self.world.remembered()
+        return Memory(at, jnp.int32(0), jnp.bool_(False), own)
+
+    @property
+    def _memoryless(self) -> bool:
+        return getattr(self.world, "memory", None) is None
 
     def step(
         self,
@@ -140,7 +146,11 @@ class Agent(Player):
         obs = jnp.asarray(obs, jnp.float32)
         if present is None:
             present = present_seats(self.game, obs)
-        at = DecisionPoint(obs, legal, present, belief)
+        at, own = DecisionPoint(obs, legal, present, belief), memory.own
+        world: Any = self.world
+        if not self._memoryless:
+            own, z = world.observe(own, obs)
+            at = at._replace(z=z)
         plan = _plan(self.models, at, plan_key)
         planned = jax.nn.one_hot(plan.action, self.game.num_actions)
         probs = (1 - self.epsilon) * planned + self.epsilon * uniform(legal)
@@ -148,7 +158,9 @@ class Agent(Player):
         if self.epsilon:
             action = jax.random.categorical(act_key, jnp.log(probs))
             action = action.astype(jnp.int32)
-        memory = Memory(at, action, jnp.bool_(True))
+        if not self._memoryless:
+            own = world.acted(own, action)
+        memory = Memory(at._replace(z=None), action, jnp.bool_(True), own)
         return memory, action, ActorOutput(probs, plan)
 
     def updated_belief(self, memory: Memory, others: Array) -> Belief:
@@ -198,6 +210,9 @@ class Agent(Player):
         key: PRNGKeyArray | None = None,
     ) -> Plan:
         """Score every candidate action at one observation; batch with `jax.vmap`.
+
+        With `model.memory` the observation counts as the first of an episode; `step`
+        and `session` remember.
 
         Args:
             obs: [*obs_shape], own observation.

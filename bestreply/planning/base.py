@@ -7,7 +7,7 @@ import equinox as eqx
 from jaxtyping import Bool, Shaped
 
 from bestreply.config import PlannerConfig
-from bestreply.models.world_model import PlanningModel
+from bestreply.models.base import Latent, PlanningModel
 from bestreply.opponents.base import Belief, OpponentModel
 from bestreply.types import Array
 
@@ -20,6 +20,14 @@ class Models(eqx.Module):
     gamma: float = eqx.field(static=True)
     """Discount of a step."""
     config: PlannerConfig = eqx.field(static=True)
+
+    def latent(self, at: "DecisionPoint") -> Latent:
+        """Return the latent of a decision point.
+
+        Args:
+            at: the decision point.
+        """
+        return self.world.encode(at.obs) if at.z is None else at.z
 
     def with_settings(self, **settings: Any) -> "Models":
         """Return the same models with other planner settings.
@@ -39,3 +47,4 @@ class DecisionPoint(NamedTuple):
     legal: Bool[Array, " A"]  # own legal actions, or candidates among them
     present: Bool[Array, " N"]  # seats that are in the game
     belief: Belief  # of `Models.opponents`
+    z: Latent | None = None  # of `obs` and all before it; None: of `obs` alone

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32, PRNGKeyArray, PyTree
 
-from bestreply.models.world_model import Latent, PlanningModel
+from bestreply.models.base import Latent, PlanningModel
 from bestreply.opponents.base import Belief, OpponentModel, possible
 from bestreply.opponents.joint_actions import joint_actions
 from bestreply.planning.base import DecisionPoint, Models
@@ -216,7 +216,8 @@ def observe_latent(
         belief: the belief there.
         present: seats that were in the game before.
         reencode: return the latent of the predicted observation, so that small
-            errors do not accumulate; otherwise `z` itself.
+            errors do not accumulate; otherwise, and of a model with memory, `z`
+            itself.
 
     Returns:
         The decision point, with the observation as the game shows it (0/1 entries
@@ -224,7 +225,8 @@ def observe_latent(
     """
     world: PlanningModel = models.world
     obs = world.imagine(z)
-    z = world.encode(obs) if reencode else z
+    if reencode and getattr(world, "memory", None) is None:
+        z = world.encode(obs)
     shown = models.opponents.game.present_in(obs)
     if shown is not None:
         present = jnp.asarray(shown) & present

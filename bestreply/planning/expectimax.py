@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from bestreply.models.world_model import Latent
+from bestreply.models.base import Latent
 from bestreply.opponents.base import Belief
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.batching import outcome_count, plan_in_batches
@@ -50,7 +50,7 @@ def expectimax(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
     """
 
     def plan(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
-        z, reach = models.world.encode(at.obs), jnp.float32(1)
+        z, reach = models.latent(at), jnp.float32(1)
         return _plan(models, at, z, reach, key, models.config.depth)
 
     return plan_in_batches(plan, outcome_count(models, at), models, at, key)

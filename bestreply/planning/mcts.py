@@ -42,7 +42,7 @@ import jax.numpy as jnp
 import mctx as _mctx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from bestreply.models.world_model import Latent
+from bestreply.models.base import Latent
 from bestreply.opponents.base import Belief
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.batching import plan_in_batches
@@ -133,7 +133,7 @@ def mcts(
     at_root = models.with_settings(samples=root_samples)
     plan_key, key = jax.random.split(key)
 
-    z = models.world.encode(at.obs)
+    z = models.latent(at)
     branches = expand(at_root, at, z, plan_key)
     plan = make_plan(branches, at)
     if nodes == 0:

@@ -46,5 +46,5 @@ def plan_one_step(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
     Returns:
         The plan.
     """
-    z = models.world.encode(at.obs)
+    z = models.latent(at)
     return make_plan(expand(models, at, z, key, all_actions=True), at)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Int32, Key, Shaped
 
 from bestreply.config import TrainConfig
 from bestreply.games.base import Game
-from bestreply.models.world_model import PlanningModel
+from bestreply.models.base import PlanningModel
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.players.base import draw, uniform
 from bestreply.replay.moa_buffer import BufferState

@@ -61,7 +61,11 @@ LossFunction = Callable[..., dict[str, Float[Array, ""]]]
 
 
 def world_losses(
-    world: WorldModel, window: Transition, *, limit_ends: bool = False
+    world: WorldModel,
+    window: Transition,
+    *,
+    limit_ends: bool = False,
+    history: int = 0,
 ) -> dict[str, Float[Array, ""]]:
     """Return the supervised losses of the world model, averaged over a window.
 
@@ -72,33 +76,70 @@ def world_losses(
         world: the world model.
         window: L steps of one seat; invalid steps have no weight.
         limit_ends: whether the continuation is 0 at the step limit.
+        history: steps in front of these L, for the memory alone.
 
     Returns:
         All losses by name but that of the value.
     """
-    z = world.encode(window.obs[0])
-    each = []
+    before, window = split_history(window, history)
+    memory = world.recall(before.obs, before.action, before.valid)
+    memory, z = world.observe(memory, window.obs[0])
+    first, each = z, []
     # Windows are short: unrolled, this trains faster than a scan.
     for k in range(len(window.step)):
         step = jax.tree.map(lambda x, k=k: x[k], window)
-        z, losses = _step_losses(world, z, step, limit_ends)
+        memory, encoded = world.observe(
+            world.acted(memory, step.action), step.next_obs
+        )
+        z, losses = _step_losses(world, z, encoded, step, limit_ends)
         each.append(losses)
     steps = jnp.maximum(window.valid.sum(), 1)
     losses = jax.tree.map(lambda *x: sum(x) / steps, *each)
     if world.values_latents:  # the decoder then also decodes enc(o)
         obs = window.obs[0]
-        reconstruction = observation_loss(world, world.encode(obs), obs)
+        reconstruction = observation_loss(world, first, obs)
         losses["obs"] = 0.5 * (losses["obs"] + reconstruction)
     return losses
 
 
+def split_history(
+    window: Transition, history: int
+) -> tuple[Transition, Transition]:
+    """Return the first `history` steps of a window, and the others.
+
+    Args:
+        window: steps of one seat.
+        history: number of steps.
+    """
+    return (
+        jax.tree.map(lambda x: x[:history], window),
+        jax.tree.map(lambda x: x[history:], window),
+    )
+
+
+def latent_of(world: WorldModel, window: Transition) -> Float[Array, " Z"]:
+    """Return the latent of the last observation of a window.
+
+    Args:
+        world: the world model.
+        window: steps of one seat; those before the last are its memory.
+    """
+    before, last = split_history(window, len(window.step) - 1)
+    memory = world.recall(before.obs, before.action, before.valid)
+    return world.observe(memory, last.obs[0])[1]
+
+
 def _step_losses(
-    world: WorldModel, z: Float[Array, " Z"], at: Transition, limit_ends: bool
+    world: WorldModel,
+    z: Float[Array, " Z"],
+    encoded: Float[Array, " Z"],
+    at: Transition,
+    limit_ends: bool,
 ) -> tuple[Float[Array, " Z"], dict[str, Float[Array, ""]]]:
     """Return the predicted next latent, and the losses of one step; 0 if invalid."""
     joint = at.action, at.others
     next_z = world.next(z, *joint)
-    encoded = jax.lax.stop_gradient(world.encode(at.next_obs))
+    encoded = jax.lax.stop_gradient(encoded)
     _, unit = world.reward_unit(z)
     ends = jnp.asarray(at.terminated) | (jnp.asarray(at.truncated) & limit_ends)
     continues = (~ends).astype(jnp.float32)
@@ -183,6 +224,7 @@ def value_loss(
     belief: Float[Array, "J G"],
     head: Int[Array, ""],
     target: Float[Array, ""],
+    z: Float[Array, " Z"] | None = None,
 ) -> Float[Array, ""]:
     """Return L_V = || V(z_t) - stop_grad(y_t) ||^2 of one head, in units of its returns.
 
@@ -192,11 +234,12 @@ def value_loss(
         belief: belief about the J opponents.
         head: the head of the player that acted, or of the action taken.
         target: y_t.
+        z: latent of the step; None: of its observation alone.
 
     Returns:
         The loss, a squared number of units.
     """
-    z = world.encode(obs)
+    z = world.encode(obs) if z is None else z
     values = world.value(z, obs, belief)
     _, scale = world.units(z, belief)
     scale = jnp.broadcast_to(scale, values.shape)[head]
@@ -226,6 +269,7 @@ def expected_target(
     beliefs: Float[Array, "M J G"],
     head: Int[Array, ""],
     discount: Float[Array, ""],
+    z: Float[Array, " Z"] | None = None,
 ) -> Float[Array, ""]:
     """Return y = r_t + gamma (1 - done) E_{a_j ~ pi_hat_j}[ V(f(z_t, a_i, a_j)) ].
 
@@ -237,11 +281,12 @@ def expected_target(
         beliefs: the belief after each of them.
         head: the value head.
         discount: gamma (1 - terminated).
+        z: latent of the step; None: of its observation alone.
 
     Returns:
         The target y.
     """
-    z = target_net.encode(at.obs)
+    z = target_net.encode(at.obs) if z is None else z
 
     def value(
         others: Int[Array, " J"], belief: Float[Array, "J G"]

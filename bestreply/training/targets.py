@@ -11,10 +11,11 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from bestreply.config import RunConfig, TrainConfig
 from bestreply.games.base import Game
 from bestreply.games.seats import role_of_seat
-from bestreply.models.world_model import NO_VALUE, PlanningModel, WorldModel
+from bestreply.models.base import PlanningModel
+from bestreply.models.world_model import NO_VALUE, WorldModel
 from bestreply.opponents.joint_actions import joint_actions
 from bestreply.opponents.learned import LearnedOpponents
-from bestreply.replay.moa_buffer import BufferState, Index
+from bestreply.replay.moa_buffer import BufferState, Index, gather
 from bestreply.training.imagination import (
     ORACLE_FRACTION,
     ImaginedTransition,
@@ -78,7 +79,8 @@ def value_targets(
     own = jax.nn.one_hot(head, heads)
     belief = logged_beliefs.beliefs[index]
     if config.train.target == "expected":
-        y = _expected(config, target_net, model, at, belief, head, key)
+        z = logged_latents(target_net, buffer.episodes, index)
+        y = _expected(config, target_net, model, at, z, belief, head, key)
         return Targets(jnp.broadcast_to(y[:, None], own.shape), own, belief)
 
     def bootstrapped(n_step: int) -> Float[Array, "B K"]:
@@ -87,9 +89,10 @@ def value_targets(
         )
         row, _, seat = index
         obs = obs_at(buffer.episodes.obs, (row, end, seat))
-        value = jax.vmap(
-            lambda o, b: target_net.value(target_net.encode(o), o, b)
-        )(obs, logged_beliefs.beliefs[row, end, seat])
+        z = logged_latents(target_net, buffer.episodes, Index(row, end, seat))
+        value = jax.vmap(target_net.value)(
+            z, obs, logged_beliefs.beliefs[row, end, seat]
+        )
         return data_target(reward[:, None], discount[:, None], value)
 
     y = bootstrapped(config.train.n_step)
@@ -102,6 +105,57 @@ def value_targets(
     if config.train.n_step > 1:
         y = jnp.where(own > 0, y, bootstrapped(1))
     return Targets(y, weight, belief)
+
+
+def history_steps(world: WorldModel) -> int:
+    """Return the number of steps before a logged one that its latent depends on.
+
+    Args:
+        world: the world model.
+    """
+    return 0 if world.memory is None else world.config.memory_steps
+
+
+def logged_latents(
+    world: WorldModel, episodes: Episodes, index: Index
+) -> Float[Array, "B Z"]:
+    """Return the latents of logged observations, an episode's last ones included.
+
+    Args:
+        world: the world model.
+        episodes: logged play.
+        index: places of B observations.
+    """
+    row, step, seat = index
+    obs = obs_at(episodes.obs, (row, step, seat))
+    if world.memory is None:
+        return jax.vmap(world.encode)(obs)
+    steps = step[:, None] + jnp.arange(-history_steps(world), 0)
+    at = row[:, None], jnp.maximum(steps, 0), seat[:, None]
+    history = obs_at(episodes.obs, at), episodes.action[at], steps >= 0
+
+    def one(obs: Array, history: tuple[Array, Array, Array]) -> Array:
+        return world.observe(world.recall(*history), obs)[1]
+
+    return jax.vmap(one)(obs, history)
+
+
+def with_history(buffer: BufferState, index: Index, history: int) -> Transition:
+    """Return logged steps, each with those before it in its episode.
+
+    Args:
+        buffer: logged play.
+        index: places of B steps.
+        history: number of steps before.
+
+    Returns:
+        Windows [B, history + 1]; before the episode's start its first step, with
+        `valid` False.
+    """
+    step = index.step[:, None] + jnp.arange(-history, 1)
+    spread = Index(*(jnp.broadcast_to(x[:, None], step.shape) for x in index))
+    steps = gather(buffer, spread._replace(step=jnp.maximum(step, 0)))
+    return eqx.tree_at(lambda x: x.valid, steps, step >= 0)
 
 
 def _has_play(
@@ -150,6 +204,7 @@ def _expected(
     target_net: WorldModel,
     model: LearnedOpponents,
     at: Transition,
+    z: Float[Array, "B Z"],
     belief: Float[Array, "B J G"],
     head: Int[Array, " B"],
     key: Key[Array, ""],
@@ -159,6 +214,7 @@ def _expected(
 
     def one(
         at: Transition,
+        z: Float[Array, " Z"],
         belief: Float[Array, "J G"],
         head: Int[Array, ""],
         continues: Bool[Array, ""],
@@ -177,11 +233,11 @@ def _expected(
         beliefs = jax.vmap(next_belief)(joint)
         discount = continues * config.train.gamma
         return expected_target(
-            target_net, at, joint, weights, beliefs, head, discount
+            target_net, at, joint, weights, beliefs, head, discount, z
         )
 
     keys = jax.random.split(key, len(head))
-    return jax.vmap(one)(at, belief, head, continues, keys)
+    return jax.vmap(one)(at, z, belief, head, continues, keys)
 
 
 def _continues(config: TrainConfig, at: Transition) -> Bool[Array, " B"]:

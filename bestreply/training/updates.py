@@ -37,6 +37,7 @@ from bestreply.replay.moa_buffer import (
 )
 from bestreply.training.imagination import ImaginedTransition, imagine_batch
 from bestreply.training.losses import (
+    latent_of,
     load_loss,
     opponent_losses,
     total_loss,
@@ -53,9 +54,11 @@ from bestreply.training.state import (
 from bestreply.training.targets import (
     LoggedBeliefs,
     Targets,
+    history_steps,
     improved_target,
     logged_steps,
     value_targets,
+    with_history,
 )
 from bestreply.types import ABSENT, Transition, ego_order
 
@@ -411,7 +414,7 @@ def world_loss(
     world: WorldModel,
     config: RunConfig,
     windows: Transition,
-    obs: Shaped[Array, "V *obs"],
+    seen: Transition,
     targets: Targets | None,
 ) -> tuple[Float[Array, ""], Metrics]:
     """Return the weighted sum of all losses, and each by name.
@@ -420,8 +423,9 @@ def world_loss(
         world: the world model.
         config: configuration of the run.
         windows: windows [B, L, ...], for all losses but the value's.
-        obs: observations, for the loss of the value.
-        targets: TD targets [V, ...] at `obs`; None: the value has a phase of its own.
+        seen: steps [V, ...], for the loss of the value; windows [V, L, ...] where the
+            model has a memory.
+        targets: TD targets [V, ...] at `seen`; None: the value has a phase of its own.
 
     Returns:
         The loss that a gradient step decreases, and its unweighted parts.
@@ -431,13 +435,24 @@ def world_loss(
         world,
         limit_ends=config.train.at_limit == "zero",
     )
+    if world.memory is not None:
+        each_window = partial(each_window, history=history_steps(world))
     losses = jax.tree.map(jnp.mean, jax.vmap(each_window)(windows))
     losses["value"] = jnp.float32(0)
     if targets is not None:
         heads = jnp.arange(targets.y.shape[1])
-        each = jax.vmap(
-            lambda o, b, y: jax.vmap(partial(value_loss, world, o, b))(heads, y)
-        )(obs, targets.belief, targets.y)
+
+        def of_heads(
+            o: Array, b: Array, y: Array, z: Array | None = None
+        ) -> Array:
+            loss = partial(value_loss, world, o, b, z=z)
+            return jax.vmap(loss)(heads, y)
+
+        of_step = seen.obs, targets.belief, targets.y
+        if world.memory is not None:
+            z = jax.vmap(partial(latent_of, world))(seen)
+            of_step = seen.obs[:, -1], *of_step[1:], z
+        each = jax.vmap(of_heads)(*of_step)
         losses["value"] = (targets.weight * each).sum(1).mean()
     return total_loss(losses, config.train.weights), losses
 
@@ -465,10 +480,13 @@ def world_step(
         jax.random.split(key, 5)
     )
     game = train_state.opponents.game
+    history = history_steps(train_state.world)
     index = draw_index(buffer, window_key, config.train.batch)
-    windows, _ = augmented(
-        config, game, gather_window(buffer, index, UNROLL), None, symmetry_key
-    )
+    if history:
+        windows = with_history(buffer, index, history)
+    else:
+        windows = gather_window(buffer, index, UNROLL)
+    windows, _ = augmented(config, game, windows, None, symmetry_key)
     at, targets = windows, None
     if config.train.target != "improved":
         index = draw_index(buffer, value_key, config.train.value_batch)
@@ -483,12 +501,14 @@ def world_step(
             at,
             target_key,
         )
+        if history:
+            at = with_history(buffer, index, history)
         at, belief = augmented(
             config, game, at, targets.belief, value_symmetry_key
         )
         targets = targets._replace(belief=belief)
     (_, losses), gradient = eqx.filter_value_and_grad(world_loss, has_aux=True)(
-        train_state.world, config, windows, at.obs, targets
+        train_state.world, config, windows, at, targets
     )
     world, state = apply_gradient(
         optimiser(config.train, config.train.updates),

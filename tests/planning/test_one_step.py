@@ -151,16 +151,16 @@ def test_scores_are_the_sum_over_joint_actions(value_of, present):
 
 def test_scores_by_hand():
     """r = 1 + 2 [a_i = 1] and V = 10, whatever else; half goes on. One other seat would halve nothing: 1, 3, 1 + 0.8 x 0.5 x 10."""
+    start = world(heads=1)
     model = jax.tree.map(
-        lambda x: jnp.zeros_like(x) if eqx.is_inexact_array(x) else x,
-        world(heads=1),
+        lambda x: jnp.zeros_like(x) if eqx.is_inexact_array(x) else x, start
     )
     net = model.reward_net
     net = eqx.tree_at(lambda n: n.norm.weight, net, jnp.zeros(8))
     model = eqx.tree_at(
-        lambda w: (w.reward_net, w.value_mean, w.reward_units.scale),
+        lambda w: (w.reward_net, w.value_mean, w.obs_units, w.reward_units),
         model,
-        (net, jnp.array([10.0]), jnp.ones(1)),
+        (net, jnp.array([10.0]), start.obs_units, start.reward_units),
     )
 
     class Known(eqx.Module):
