@@ -65,7 +65,9 @@ def collect(
     seed = checked_seed(seed)
     lineup = seat_players(game, players, episodes, seed, rotate=rotate)
     if path is None:
-        path = fresh_path("datasets", game.name.replace(":", "-"))
+        path = fresh_path(
+            "datasets", game.name.replace(":", "-").replace("/", "-")
+        )
     with open_log(
         Path(path), game, lineup.roster, roster, append=append
     ) as store:

@@ -480,7 +480,7 @@ def claimed(path: str | Path | None, game: Game) -> Iterator[Path]:
         BlockingIOError: another process writes to it.
     """
     if path is None:
-        path = fresh_path("runs", game.name.replace(":", "-"))
+        path = fresh_path("runs", game.name.replace(":", "-").replace("/", "-"))
     path = Path(path)
     make_folder(path)
     with locked(path, wait=False):

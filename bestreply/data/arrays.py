@@ -65,7 +65,8 @@ def store_from_arrays(
     end of the arrays, as by a timeout. What follows it in [E, T, ...] is padding.
 
     Casts: whole numbers keep their value or are refused; floats are rounded to 32
-    bits; observations of uint8 and bool keep their type.
+    bits; observations that are booleans or whole numbers of at most 16 bits keep their
+    type.
 
     Args:
         observations: [..., N, *obs], or [E, T + 1, N, *obs] with the observation that
@@ -153,7 +154,9 @@ def write_store(
     """
     _check_game(log, game)
     if path is None:
-        path = fresh_path("datasets", game.name.replace(":", "-"))
+        path = fresh_path(
+            "datasets", game.name.replace(":", "-").replace("/", "-")
+        )
     folder = Path(path)
     is_new = not folder.exists()
     store = create_store(folder, game, roster)

@@ -160,7 +160,7 @@ def _games(file: Path, document: dict[str, Any]) -> dict[str, str]:
     if "game" in document:
         spec = _text(file, document, "game", "")
         try:
-            name = make_game(spec).name.replace(":", "-")
+            name = make_game(spec).name.replace(":", "-").replace("/", "-")
         except ValueError as error:
             raise ValueError(f"{file}: game: {error}") from error
         games = {name: spec, **games}
