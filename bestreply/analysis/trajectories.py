@@ -200,7 +200,7 @@ def _observed(
     if rows.size > MAX_OBSERVED or not rows.size:
         return {}
     if not game.alike:  # without the marks of the seat
-        marked = game.seat_in(rows[0]) is not None
+        marked = game.seat_in(rows) is not None
         rows = rows[:, : -game.num_players] if marked else rows
     numbers = rows.astype(np.float64)
     return {
