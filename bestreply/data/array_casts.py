@@ -148,7 +148,7 @@ def as_flags(name: str, values: Any) -> Bool[np.ndarray, "..."]:
 def as_observations(
     name: str, values: Any, dtype: np.dtype | None = None
 ) -> Shaped[np.ndarray, "..."]:
-    """Return observations in their own type where that is uint8 or bool, else float32.
+    """Return observations in their own type of at most 16 bits, else float32.
 
     Args:
         name: name of the argument, for the error.
@@ -160,8 +160,8 @@ def as_observations(
     """
     array = _numbers(name, values)
     if dtype is None:
-        own = array.dtype in (np.dtype(np.uint8), np.dtype(bool))
-        dtype = array.dtype if own else np.dtype(np.float32)
+        own = array.dtype.kind in "biu" and array.dtype.itemsize < 3
+        dtype = array.dtype.newbyteorder("=") if own else np.dtype(np.float32)
     if array.dtype == dtype and dtype.kind != "f":
         return array
     if dtype == np.float32:

@@ -227,7 +227,7 @@ def logged_arrays(given: Mapping[str, Any], game: "Game | None") -> Logged:
         start=start,
         length=length,
         obs_start=axes.obs_start(start) if has_final else start,
-        has_final=has_final,
+        has_final=np.full(len(start), has_final),
         next_obs=following,
         legal=legal,
         next_legal=next_legal,

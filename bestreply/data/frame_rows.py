@@ -89,7 +89,7 @@ def read_rows(
         start=places.start,
         length=places.length,
         obs_start=places.start,
-        has_final=False,
+        has_final=np.zeros(len(places.start), bool),
         next_obs=spread(reader.observations("next_obs")),
         legal=spread(reader.flags("legal")),
         next_legal=spread(reader.flags("next_legal")),

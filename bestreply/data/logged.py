@@ -33,8 +33,8 @@ class Logged:
     start: Int[np.ndarray, " E"]
     length: Int[np.ndarray, " E"]
     obs_start: Int[np.ndarray, " E"]  # of the first observation in `obs`
-    has_final: bool
-    """Whether `obs` has, after the last step of each episode, the one reached."""
+    has_final: Bool[np.ndarray, " E"]
+    """Whether `obs` has, after the last step of an episode, the one reached."""
     next_obs: Shaped[np.ndarray, "S N ..."] | None = None
     legal: Bool[np.ndarray, "O N A"] | None = None  # at the places of `obs`
     next_legal: Bool[np.ndarray, "S N A"] | None = None
@@ -51,7 +51,7 @@ class Logged:
     @property
     def reaches(self) -> bool:
         """Whether the observation after the last step of an episode is known."""
-        return self.has_final or self.next_obs is not None
+        return self.next_obs is not None or bool(self.has_final.all())
 
 
 def ended(
@@ -113,6 +113,7 @@ def without_unknown_ends(log: Logged) -> tuple[Logged, int]:
     fields = ("start", "length", "obs_start", "player")
     arrays = {name: getattr(log, name)[kept] for name in fields}
     arrays["length"] = length[kept]
+    arrays["has_final"] = cut[kept]  # the observation before the step left out
     return dataclasses.replace(log, **arrays), int(cut.sum())
 
 
@@ -229,7 +230,7 @@ def _reached(
 ) -> Shaped[np.ndarray, "E T1 N ..."]:
     """Return values at each step and at the end; the last known one where that is unknown."""
     length = log.length[some][:, None]
-    last = length if log.has_final else length - 1
+    last = length - ~log.has_final[some][:, None]
     t = np.arange(at.shape[1] + 1)
     result = values[log.obs_start[some][:, None] + np.minimum(t, last)]
     if following is not None:

@@ -12,8 +12,17 @@ from bestreply.games.sizes import MAX_ACTIONS, MAX_PLAYERS, check_sizes
 from bestreply.types import Array
 from bestreply.utils.checks import shown, whole_number
 
-DTYPES = ("float32", "uint8", "bool")
-"""Types of an observation's entries."""
+DTYPES = (
+    "float32",
+    "bool",
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "uint32",
+    "int32",
+)
+"""Types of an observation's entries, those that a dataset can hold."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +46,7 @@ class RecordedGame(Game):
     max_steps: int = 1
     """Steps of the longest episode."""
     dtype: str = "float32"
-    """Type of an observation's entries: float32, uint8 or bool."""
+    """Type of an observation's entries, one of `DTYPES`."""
     roles: tuple[str, ...] = ()
     """Role of each seat; empty: all seats are alike."""
     seat_actions: tuple[int, ...] = ()
@@ -183,6 +192,10 @@ class RecordedGame(Game):
             ValueError: always; the error names what can be done instead.
         """
         raise ValueError(no_rules("best replies cannot be solved in it"))
+
+
+# Settings of the wrong type, as a file can hold, are refused in a sentence.
+RecordedGame.__init__.__no_type_check__ = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def _check_names(name: str, values: Any, different: bool = True) -> None:
