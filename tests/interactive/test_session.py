@@ -8,6 +8,7 @@ import pytest
 from bestreply import make_game, open_store, validate
 from bestreply.config import ModelConfig, PlannerConfig
 from bestreply.interactive.play import open_session
+from bestreply.interactive.server import render
 from bestreply.interactive.session import Session
 from bestreply.interactive.state import show
 from bestreply.models.world_model import WorldModel
@@ -263,3 +264,40 @@ def test_one_player_needs_no_opponents(tmp_path):
     session, _ = open_session(ALONE, out=tmp_path / "d", seed=0)
     finish(session)
     assert session.kept == 1 and session.expected() == {}
+
+
+# -- turns, roles, pictures ---------------------------------------------------------
+
+
+def test_a_person_that_is_not_to_move_waits_by_itself(tmp_path):
+    """In Kuhn poker the first player moves first; a bet is answered in the next step."""
+    pytest.importorskip("pyspiel")
+    game = make_game("openspiel:kuhn_poker")
+    session = Session(game, ["always(Bet)"], 1, 0, tmp_path / "d")
+    assert session.step == 1 and session.legal == [True, True, False]
+    assert "Player 1 (always(Bet)) chose Bet." in show(session, EN)["said"]
+    session.act(1)
+    assert session.over
+    said = show(session, EN)["said"]
+    assert "You chose Bet." in said and "wait" not in said
+    first = Session(game, ["always(Bet)"], 0, 0, tmp_path / "e")
+    first.act(0)
+    said = show(first, EN)["said"]
+    assert first.step == 2 and not first.over
+    assert "You chose Pass." in said and "Player 2 (always(Bet)) chose" in said
+
+
+def test_opponents_are_given_by_role(tmp_path):
+    session, _ = open_session(
+        "tests.host_env:Chase",
+        None,
+        ["chaser=always(0), runner=always(3)"],
+        seat=2,
+        seed=1,
+        out=tmp_path / "d",
+    )
+    assert session.names == ["always(0)", "person", "always(3)"]
+    assert "data:image/png;base64," in show(session, EN)["board"]
+    assert session.legal == [True, True, True, False]
+    page = render(session, "en")
+    assert "RIGHT" in page and "JUMP" not in page
