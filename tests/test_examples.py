@@ -5,14 +5,16 @@ import re
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 
 from bestreply import make_game
 from bestreply.cli.main import main as command_line
 from bestreply.data.store import open_store
-from tests.shared import compiled
+from tests.shared import compiled, played
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -138,6 +140,64 @@ def test_frequencies_count_the_actions_of_opponents():
     predicted = predict(model, belief, obs, np.ones(2, bool))
     np.testing.assert_allclose(predicted, [[2 / 5, 3 / 5]], rtol=1e-6)
     np.testing.assert_allclose(model.posterior(belief), np.full((1, 3), 1 / 3))
+
+
+def test_the_baseline_of_the_example_regresses_returns():
+    module = load("own_baseline")
+    game = make_game(module["GAME"])
+    method = module["LinearReturns"]()
+    episodes = played(game, ("random", "always_c"), 64)
+    start = method.start(None, game, [])
+    assert method.updates(None, start) == {"regression": (0, 1)}
+    saved, run = [], SimpleNamespace(game=game)
+    buffer = SimpleNamespace(episodes=episodes)
+    state = method.fit(run, buffer, start, saved.append, lambda *_: None)
+    assert method.updates(None, state) == {"regression": (1, 1)}
+    assert method.fit(run, buffer, state, saved.append, None) is state
+    assert saved == [state]
+    player = method.player(SimpleNamespace(train_state=state), "linear")
+    obs = np.asarray(episodes.obs[:, 0, 0])
+    legal = np.ones((len(obs), 2), bool)
+    # Beside always_c, defection pays more at once, and nothing is lost later.
+    assert player.rule.fn(obs, legal).mean() == 1
+
+
+@pytest.mark.slow
+def test_the_baseline_of_the_example_is_a_method(tmp_path, capsys):
+    load("own_baseline")["main"](tmp_path)
+    returns = mean_returns(capsys.readouterr().out)
+    assert returns["linear"] == pytest.approx(25)  # defects in all 5 rounds
+    assert returns["random"] < 24
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [("own_loss", "world/size"), ("own_network", "world/obs")],
+)
+def test_a_run_trains_with_an_own_loss_and_an_own_network(
+    tmp_path, capsys, name, metric
+):
+    load(name)["main"](tmp_path)
+    assert 0 < mean_returns(capsys.readouterr().out)["agent"] <= 25
+    logged = parquet.read_table(tmp_path / "run" / "metrics.parquet")
+    assert metric in logged["name"].to_pylist()
+    if name == "own_network":
+        load("own_planner")["main"](tmp_path / "run")
+        returns = mean_returns(capsys.readouterr().out)
+        assert {*returns} == {"one_step", "cautious"}
+
+
+@pytest.mark.slow
+def test_the_programs_of_the_page_on_players_run(capsys):
+    page = (ROOT / "docs" / "own-players.md").read_text("utf-8")
+    names: dict = {}
+    for program in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(program, names)  # the page's own text
+    out = capsys.readouterr().out
+    assert "properties kept" in out
+    assert "best reply to generous: " in out
+    assert "both best replies: 0.91667" in out
 
 
 @pytest.mark.slow
