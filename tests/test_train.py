@@ -16,6 +16,7 @@ import pytest
 from bestreply import RunConfig, collect, evaluate, load_run, make_game, train
 from bestreply.analysis.trajectories import record_matches
 from bestreply.config import ModelConfig, PlannerConfig, TrainConfig, to_dict
+from bestreply.replay import loading
 from bestreply.run import METHODS, RUN_FORMAT, load_method
 from bestreply.train import split_episodes
 from bestreply.training.metrics_log import MetricsLog
@@ -116,6 +117,28 @@ def test_the_same_seed_gives_the_same_bits(data, whole, tmp_path):
         for seed in (0, 0, 1)
     )
     assert bits(first) == bits(same) != bits(other)
+
+
+def test_training_on_mapped_files_gives_the_same_bits(
+    data, whole, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loading, "MEMORY_FRACTION", 0.0)
+    mapped = train(data, CONFIG, path=tmp_path / "mapped")
+    assert bits(mapped.train_state) == bits(whole.train_state)
+    assert metrics(mapped) == metrics(whole)
+    files = {path.name for path in mapped.path.iterdir()}
+    assert files == {path.name for path in whole.path.iterdir()}
+
+
+def test_beliefs_that_do_not_fit_into_memory_are_refused(
+    data, tmp_path, monkeypatch
+):
+    module = sys.modules["bestreply.train"]
+    monkeypatch.setattr(module, "CHECKED_BYTES", 0)
+    monkeypatch.setattr(module, "free_memory", lambda: 10_000)
+    expected = r"episodes=300: expected at most \d+: the beliefs and labels"
+    with pytest.raises(ValueError, match=expected):
+        train(data, CONFIG, path=tmp_path / "run")
 
 
 def test_a_run_is_loaded_as_it_was_trained(whole):
