@@ -95,7 +95,7 @@ def marked_seat(
     first = (0,) * (len(obs_shape) - 1)
     marks = obs[(..., *first, slice(-num_players, None))]
     lib = np if isinstance(obs, np.ndarray) else jnp
-    return lib.argmax(marks, -1).astype(np.int32)
+    return lib.asarray(lib.argmax(marks, -1), np.int32)
 
 
 @cache

@@ -110,7 +110,9 @@ def load(
         ValueError: the arrays fit neither into memory nor on the disk; or a part
             differs from the manifest.
     """
-    packed, whole = _Layout(binary.reshape(-1)), _Layout(None)
+    mask = np.array(binary.reshape(-1))
+    mask[-1] &= not mask.all()  # programs of JAX do not map over empty arrays
+    packed, whole = _Layout(mask), _Layout(None)
     size, plain_size = (
         _episode_bytes(layout.specs(store.manifest))
         for layout in (packed, whole)
