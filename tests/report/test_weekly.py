@@ -718,3 +718,28 @@ def test_the_command(sweep, tmp_path, monkeypatch, capsys):
     ):
         with pytest.raises(SystemExit, match=message):
             call(*arguments)
+
+
+# -- games of strangers ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unit, mean", [(1.0, "2.00"), (1e-6, "2.00e−6")])
+def test_equal_methods_are_tied_in_any_unit(tmp_path, unit, mean):
+    sets = ("3 nearest_stag", "adversary | 3 random")
+    for method in ("blue", "red"):
+        for seed in range(6):
+            make_unit(
+                tmp_path / "hunt" / method / str(seed),
+                seed,
+                (2 * unit, 4 * unit),
+                sets=sets,
+                scale=unit,
+            )
+    page, text = report(tmp_path)
+    assert "blue and red against all opponent sets: a tie, equal in" in page
+    assert "1 tied" in page and "adversary | 3 random" in page
+    best = "Against 3 nearest_stag, blue, red tie for the highest mean return: "
+    assert best + mean in page
+    assert f"{mean} ± 0" in plain(text)
+    chinese, _ = report(tmp_path, lang="zh")
+    assert "打平" in chinese

@@ -26,6 +26,7 @@ def make_unit(
     others=(),
     steps=(1000, 2000, 4000, 10_000),
     level=1.0,
+    scale=1.0,
 ):
     """Write a finished unit of a sweep; `others` are (method, means) beside the agent."""
     path.mkdir(parents=True)
@@ -53,7 +54,15 @@ def make_unit(
         json.dumps({"seconds": 60.0, "resumed": False})
     )
     rows = [
-        (method, name, seed + 1, e, e % 2, 12, float(mean + (-1) ** (e // 2)))
+        (
+            method,
+            name,
+            seed + 1,
+            e,
+            e % 2,
+            12,
+            float(mean + scale * (-1) ** (e // 2)),
+        )
         for method, row in (("agent", means), *others)
         for name, mean in zip(sets, row, strict=True)
         for e in range(episodes)

@@ -456,3 +456,13 @@ def test_pairs_of_different_numbers_of_seeds_are_adjusted_together():
     ]
     assert [v.p for v in found] == [2 / 2**12, 2 / 2**6]
     assert [v.p_holm for v in found] == [4 / 2**12, 2 / 2**6]
+
+
+def test_equal_scores_of_every_seed_are_a_tie():
+    same = np.array([1.0, 2.0, 3.0])
+    scores = {"a": {"x": same, "y": same}, "b": {"x": same, "y": same + 1e-9}}
+    verdicts = judge(scores, rng(0), margin=0.1)
+    assert [v.verdict for v in verdicts] == ["tie", "no_larger", "no_larger"]
+    one = {name: {"x": same[:1]} for name in "ab"}
+    (alone,) = judge(one, rng(0))
+    assert (alone.verdict, alone.difference, alone.seeds) == ("tie", 0, 1)

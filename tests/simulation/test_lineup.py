@@ -16,7 +16,11 @@ from bestreply.simulation.lineup import (
     seat_players,
     seat_self,
 )
-from bestreply.simulation.opponent_sets import opponent_sets, seat_opponents
+from bestreply.simulation.opponent_sets import (
+    opponent_sets,
+    seat_opponents,
+    sets_at,
+)
 from bestreply.utils.spec import SELF
 from tests.role_game import Hide
 
@@ -209,3 +213,16 @@ def test_line_ups_of_a_role_take_its_seats_in_turn():
     assert names == [["random", zero, one], [zero, "random", one], names[0]]
     names = [[runner.pool[i].name for i in row] for row in runner.seating]
     assert names == [[zero, zero, "random"]] * 3
+
+
+def test_sets_at_a_seat():
+    text = "adversary=always(0), agent=always(1)"
+    runner = sets_at(HIDE, [text, "random"], 2)
+    assert {n: list(map(str, o)) for n, o in runner.items()} == {
+        f"agent | {text}": ["always(0)", "always(0)"],
+        "agent | 2 random": ["random", "random"],
+    }
+    assert list(sets_at(HIDE, ["random"], 1)) == ["adversary | 2 random"]
+    # Where all seats are alike, a list fills the other seats in order.
+    (others,) = sets_at(HUNT, ["random, nearest_hare"], 1).values()
+    assert list(map(str, others)) == ["random", "nearest_hare"]

@@ -120,10 +120,9 @@ def _result(
     """Describe the methods with the highest mean, several in a tie."""
     group, write = leaders[0], partial(fixed, decimals=family.decimals)
     name = list_names([leader.name for leader in leaders], texts)
-    if len(leaders) > 1:
-        name = texts("tied", names=name)
     names = {"opponents": against, "method": name}
-    text = texts("weekly_ns_mean", mean=write(mean), **names)
+    key = "weekly_ns_mean" if len(leaders) == 1 else "weekly_ns_tie"
+    text = texts(key, mean=write(mean), **names)
     best = best_of(group, against)
     share = share_of(group, group.method, against)
     if best is not None and share is not None:
