@@ -23,17 +23,14 @@ Multi-Agent RL Environments and Algorithms in JAX", 2024. The mapping:
 """
 
 import functools
-import inspect
 import re
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
 from bestreply.games.adapted import (
     AdaptedGame,
@@ -44,19 +41,22 @@ from bestreply.games.adapted import (
     fill,
     one_array,
     part_types,
-    plain_defaults,
-    sorted_options,
-    step_limit,
+)
+from bestreply.games.jaxmarl_envs import (
+    LIMIT_OBSERVED,
+    check_name,
+    draw_circles,
+    draw_kitchen,
+    is_fixed,
+    limit_of,
+    make_env,
+    whole_settings,
 )
 from bestreply.games.seats import common_shape
 from bestreply.games.sizes import check_sizes
 from bestreply.games.spaces import common_dtype, flat_actions, refuse_actions
 from bestreply.types import Array
 
-INNER = "num_inner_steps"
-"""The step limit of coin_game."""
-LIMIT_OBSERVED = ("overcooked", "jaxnav")
-"""Environments whose observations depend on their step limit."""
 UNMASKED = ("jaxnav",)
 """Environments whose masks have another length than their actions."""
 DEAD_EARN = ("SMAX", "HeuristicEnemySMAX")
@@ -73,8 +73,6 @@ ACTIONS = {
     "MPE_simple_adversary_v3": MOVES,
 }
 """Names of actions, where all agents have the same; others are numbered."""
-TILE = 32
-"""Pixels of a tile in a picture of overcooked."""
 
 
 class JaxMarlGame(AdaptedGame):
@@ -104,33 +102,11 @@ class JaxMarlGame(AdaptedGame):
             ImportError: if `jaxmarl` is not installed.
         """
         full = f"jaxmarl:{name}"
-        _check_name(name)
-        if name == "coin_game":
-            for outer in ("num_outer_steps", "max_steps"):
-                given = {"max_steps": max_steps, **settings}.get(outer)
-                if given is not None:
-                    raise ValueError(
-                        f"{outer}={given!r:.100}: expected no such setting of {full}, "
-                        f"whose episodes are inner ones of {INNER} steps; series= "
-                        "plays several in a row"
-                    )
-            settings = {INNER: 10, **settings}
-            max_steps = settings.pop(INNER)
-        limit = INNER if name == "coin_game" else "max_steps"
-        options = sorted_options(full, settings)
-        env = _env(name, options, None)
-        if max_steps is None:
-            max_steps = getattr(env, "max_steps", None)
-        max_steps = step_limit(full, limit, max_steps)
-        if _is_fixed(name, options) and max_steps > env.max_steps:
-            raise ValueError(
-                f"max_steps={max_steps}: expected at most {env.max_steps} in {full}, "
-                "where the environment itself ends"
-            )
-        kind = inspect.signature(type(env)).parameters.values()
-        known = plain_defaults([p for p in kind if p.name not in _OWN])
-        whole = {**known, **dict(options), limit: max_steps}
-        game = cls(full, sorted_options(full, whole), max_steps)
+        check_name(name)
+        if max_steps is not None:
+            settings["max_steps"] = max_steps
+        options, steps = whole_settings(name, settings)
+        game = cls(full, options, steps)
         check_sizes(game)
         return game
 
@@ -183,8 +159,8 @@ class JaxMarlGame(AdaptedGame):
     # -- contents of an observation ------------------------------------------
 
     def perspective(
-        self, obs: Float[Array, "..."], other: Int[Array, ""] | int
-    ) -> Float[Array, "..."] | None:
+        self, obs: Shaped[Array, "..."], other: Int[Array, ""] | int
+    ) -> Shaped[Array, "..."] | None:
         """Return the other seat's observation in coin_game, with absolute positions.
 
         Args:
@@ -204,16 +180,13 @@ class JaxMarlGame(AdaptedGame):
 
     def frame(self, state: AdaptedState) -> np.ndarray | None:
         if self.name == "jaxmarl:overcooked":
-            return _kitchen(self.traits.env, state.env)
+            return draw_kitchen(self.traits.env, state.env)
         if self.name.startswith("jaxmarl:MPE_"):
-            return _circles(self.traits.env, state.env)
+            return draw_circles(self.traits.env, state.env)
         return None
 
 
-_OWN = (INNER, "num_outer_steps", "max_steps")
-
-
-# -- environments ----------------------------------------------------------------
+# -- constants -------------------------------------------------------------------
 
 
 class _Agents(NamedTuple):
@@ -224,92 +197,10 @@ class _Agents(NamedTuple):
     masks: Callable[[PyTree], Bool[Array, "N A"]]
 
 
-def _jaxmarl() -> Any:
-    try:
-        # It prints which of its parts are missing, and warns of old names; one of its
-        # imports ends a redirection of standard output.
-        with (
-            warnings.catch_warnings(),
-            mock.patch("builtins.print", lambda *_, **__: None),
-        ):
-            warnings.simplefilter("ignore")
-            import jaxmarl
-    except ImportError as error:
-        raise ImportError(
-            "environments of JaxMARL need the package jaxmarl: "
-            'pip install "bestreply[jaxmarl]"'
-        ) from error
-    return jaxmarl
-
-
-def _check_name(name: str) -> None:
-    names = _jaxmarl().registered_envs
-    if name not in names:
-        raise ValueError(
-            f"game='jaxmarl:{name}': expected one of {', '.join(names)}"
-        )
-
-
-@functools.lru_cache(maxsize=64)
-def _env(name: str, options: Options, limit: int | None) -> Any:
-    """Return an environment; with `limit`, one that the limit does not end, if it can."""
-    settings = {k: v for k, v in options if k not in _OWN}
-    for key, value in settings.items():
-        settings[key] = _named(name, key, value)
-    if limit is not None and name == "coin_game":
-        settings |= {INNER: limit + 1, "num_outer_steps": 1}
-    elif limit is not None and _takes_limit(name, options):
-        settings["max_steps"] = limit + (name not in LIMIT_OBSERVED)
-    try:
-        with jax.ensure_compile_time_eval(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _jaxmarl().make(name, **settings)
-    except Exception as error:  # whatever JaxMARL raises for its own settings
-        given = ", ".join(f"{k}={v!r}" for k, v in options)
-        raise ValueError(
-            f"game='jaxmarl:{name}({given})': expected settings that JaxMARL accepts; "
-            f"it says: {' '.join(str(error).split()):.300}"
-        ) from error
-
-
-def _takes_limit(name: str, options: Options) -> bool:
-    env = _env(name, tuple(o for o in options if o[0] not in _OWN), None)
-    parameters = inspect.signature(type(env)).parameters.values()
-    names = [p.name for p in parameters]
-    return hasattr(env, "max_steps") and (
-        "max_steps" in names or any(p.kind is p.VAR_KEYWORD for p in parameters)
-    )
-
-
-def _is_fixed(name: str, options: Options) -> bool:
-    """Return whether an environment has a step limit that cannot be changed."""
-    env = _env(name, tuple(o for o in options if o[0] not in _OWN), None)
-    return hasattr(env, "max_steps") and not _takes_limit(name, options)
-
-
-def _named(name: str, key: str, value: Any) -> Any:
-    """Return a setting that is given by its name: a layout or a scenario."""
-    if name == "overcooked" and key == "layout" and isinstance(value, str):
-        from jaxmarl.environments.overcooked import overcooked_layouts as table
-    elif "SMAX" in name and key == "scenario" and isinstance(value, str):
-        from jaxmarl.environments.smax.smax_env import (
-            MAP_NAME_TO_SCENARIO as table,
-        )
-    else:
-        return value
-    if value not in table:
-        raise ValueError(
-            f"{key}={value!r:.100}: expected one of {', '.join(table)} in "
-            f"jaxmarl:{name}"
-        )
-    return table[value]
-
-
 @functools.lru_cache(maxsize=64)
 def _traits(name: str, options: Options) -> Traits:
     where = f" in jaxmarl:{name}"
-    limit = dict(options)[INNER if name == "coin_game" else "max_steps"]
-    env = _env(name, options, limit)
+    env = make_env(name, options, dict(options)[limit_of(name)])
     with jax.ensure_compile_time_eval():
         obs, state = jax.eval_shape(env.reset, jax.random.key(0))
     agents = list(env.agents)
@@ -338,7 +229,7 @@ def _traits(name: str, options: Options) -> Traits:
         null=0,
         marked=len(set(roles)) > 1 or len(set(counts)) > 1,
         binary=np.full(shape, _is_binary(env, agents, dtype)),
-        own_limit=name in LIMIT_OBSERVED or _is_fixed(name, options),
+        own_limit=name in LIMIT_OBSERVED or is_fixed(name, options),
         extra=_Agents(
             decoders,
             _masks(env, state, agents, counts, masked=name not in UNMASKED),
@@ -407,39 +298,3 @@ def _masks(
         return jnp.stack([fill(row, (max(counts),)) for row in rows])
 
     return masks
-
-
-# -- pictures --------------------------------------------------------------------
-
-
-def _kitchen(env: Any, state: Any) -> np.ndarray:
-    """Return overcooked's own picture."""
-    from jaxmarl.viz.overcooked_visualizer import OvercookedVisualizer
-
-    edge = env.agent_view_size - 2
-    return OvercookedVisualizer._render_grid(
-        np.asarray(state.maze_map)[edge:-edge, edge:-edge, :],
-        TILE,
-        agent_dir_idx=np.asarray(state.agent_dir_idx),
-        agent_inv=np.asarray(state.agent_inv),
-    )
-
-
-def _circles(env: Any, state: Any) -> np.ndarray:
-    """Return a picture as MPE's own visualizer draws it, without its window."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Circle
-
-    figure = Figure((4, 4))
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(-2, 2), ylim=(-2, 2))
-    axes.set_axis_off()
-    for place, radius, colour in zip(
-        np.asarray(state.p_pos), np.asarray(env.rad), env.colour, strict=True
-    ):
-        axes.add_patch(
-            Circle(place, float(radius), color=np.array(colour) / 255)
-        )
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.array(canvas.buffer_rgba(), np.uint8)[..., :3]

@@ -143,8 +143,8 @@ class PgxGame(AdaptedGame):
         return jnp.ones((*batch, self.num_players), bool)
 
     def perspective(
-        self, obs: Float[Array, "..."], other: Int[Array, ""] | int
-    ) -> Float[Array, "..."] | None:
+        self, obs: Shaped[Array, "..."], other: Int[Array, ""] | int
+    ) -> Shaped[Array, "..."] | None:
         """Return the other seat's observation, of games of two colours of stones.
 
         Args:
