@@ -49,7 +49,7 @@ from bestreply.utils.spec import Spec
 class InformationLayer(NamedTuple):
     """The `I` information sets of one step."""
 
-    index: dict[bytes, int]
+    numbers: dict[bytes, int]
     """The number of a set by what is known at it (`_known`)."""
     parent: np.ndarray  # [I] int64, the set of the step before
     action: np.ndarray  # [I] int64, the own action at the parent
@@ -405,7 +405,7 @@ def _walk(
             return
         own = obs[rows, time, seat], legal[rows, time, seat]
         keys = _known(at, mode[rows, time], last, *own, present[rows, time])
-        index = reply.layers[time].index if time < len(reply.layers) else {}
+        index = reply.layers[time].numbers if time < len(reply.layers) else {}
         at = np.array([index.get(key, -1) for key in keys])
         for row in rows[at < 0][:1]:
             raise ValueError(

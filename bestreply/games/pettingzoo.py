@@ -86,7 +86,7 @@ def _maker(name: str, full: str) -> Make:
     """Return the function that makes an environment of a name."""
     if ":" in name:
         return maker(name, full)
-    zoo = _import_pettingzoo()
+    zoo: Any = _import_pettingzoo()
     for kind, registry in (
         ("parallel", zoo.parallel_registry),
         ("aec", zoo.aec_registry),
@@ -113,7 +113,9 @@ class _Agents:
 
     @classmethod
     def of(cls, env: Any, full: str) -> "_Agents":
-        names = tuple(getattr(env, "possible_agents", None) or ())
+        names: tuple[Any, ...] = tuple(
+            getattr(env, "possible_agents", None) or ()
+        )
         if not names:
             raise ValueError(
                 f"game={full!r}: expected an environment with possible_agents; "

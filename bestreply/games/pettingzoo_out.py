@@ -153,7 +153,15 @@ class GameParallelEnv(ParallelEnv):
         ]
         return self._observed(self.agents), {name: {} for name in self.agents}
 
-    def step(self, actions: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    def step(
+        self, actions: Mapping[str, Any]
+    ) -> tuple[
+        dict[str, Any],
+        dict[str, float],
+        dict[str, bool],
+        dict[str, bool],
+        dict[str, Any],
+    ]:
         """Make one step.
 
         Args:
