@@ -1,0 +1,169 @@
+"""Share of the exact best replies in Kuhn and Leduc poker that is learned from logs.
+
+The logs are play of the random player and of one that always folds. An agent is trained
+on them for each of five seeds, and then plays in both seats against either. Its share is
+the sum over seats of its expected return, relative to that of the exact best replies:
+11/12 (Kuhn) and 4.74722 (Leduc) against random play, 2 against folding. Returns are
+measured by the regret of each decision (`Decisions.lost`), which has a small variance.
+GAME.json holds all numbers; `--table` writes the page from these files alone.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.timing import over_seeds, table
+from bestreply import collect, exact, make_game, open_store, preset, train
+from bestreply.config import RunConfig
+from bestreply.planning.agent import Agent
+from bestreply.run import Run
+from bestreply.simulation.lineup import seat_players
+from bestreply.simulation.loop import play
+from bestreply.utils.files import write_json
+from bestreply.utils.provenance import provenance
+from experiments._page import details, join_page, make_parser, write_page
+
+OUT, RUNS = Path("results") / "poker", Path("runs") / "poker"
+OPPONENTS = {"random": "uniform play", "first_legal": "always folding"}
+EPISODES = {"kuhn_poker": 4_000, "leduc_poker": 20_000}
+UPDATES = {"kuhn_poker": 1_000, "leduc_poker": 3_000}
+SEEDS, GAMES = 5, 1_000
+
+
+def configuration(name: str, seed: int) -> RunConfig:
+    """Return the settings of a run.
+
+    Args:
+        name: short name of the game.
+        seed: seed of data and training.
+    """
+    base = preset("demo")
+    return dataclasses.replace(
+        base,
+        game=f"openspiel:{name}",
+        seed=seed,
+        train=dataclasses.replace(
+            base.train,
+            opponent_updates=600,
+            updates=UPDATES[name],
+            gamma=1.0,
+        ),
+    )
+
+
+def trained(name: str, seed: int) -> Run:
+    """Return the agent of a seed, trained on logs of its own.
+
+    Args:
+        name: short name of the game.
+        seed: the seed.
+    """
+    game, folder = make_game(f"openspiel:{name}"), RUNS / f"{name}-{seed}"
+    players = [f"mixture({', '.join(OPPONENTS)})"] * game.num_players
+    data = folder / "data"
+    store = (
+        open_store(data)
+        if data.exists()
+        else collect(game, players, EPISODES[name], seed, path=data)
+    )
+    return train(store, configuration(name, seed), path=folder / "run")
+
+
+def share_of_best(agent: Agent, other: str, seed: int) -> dict[str, float]:
+    """Return the agent's return in both seats and that of the best replies.
+
+    Args:
+        agent: the agent.
+        other: the opponent.
+        seed: seed of play.
+    """
+    game, best, earned = agent.game, 0.0, 0.0
+    for seat in range(2):
+        reply = exact.best_reply(game, seat, [other])
+        line = [agent, other] if seat == 0 else [other, agent]
+        lineup = seat_players(game, line, GAMES, seed)
+        episodes = play(game, lineup, seed, chunk=GAMES).episodes
+        lost = reply.decisions(episodes).lost(episodes.action[:, :, seat], 1.0)
+        best += reply.value
+        earned += reply.value - float(lost.mean())
+    return {"best": best, "earned": earned, "share": earned / best}
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Return the numbers of a game.
+
+    Args:
+        name: its short name.
+    """
+    rows = []
+    for seed in range(SEEDS):
+        agent = trained(name, seed).agent()
+        for other in OPPONENTS:
+            found = share_of_best(agent, other, 1_000 + seed)
+            rows.append({"seed": seed, "opponent": other, **found})
+            print(name, rows[-1], flush=True)
+    return {
+        "game": name,
+        "episodes": EPISODES[name],
+        "updates": UPDATES[name],
+        "games": GAMES,
+        "rows": rows,
+        "provenance": provenance(0),
+    }
+
+
+def page(files: list[dict[str, Any]]) -> str:
+    """Return the page.
+
+    Args:
+        files: what `measure` returned for each game.
+    """
+    lines = []
+    for found in files:
+        for other, words in OPPONENTS.items():
+            rows = [r for r in found["rows"] if r["opponent"] == other]
+            shares = np.array([row["share"] for row in rows])
+            lines.append(
+                [
+                    found["game"],
+                    words,
+                    f"{found['episodes']:,}",
+                    f"{rows[0]['best']:.5f}",
+                    over_seeds([row["earned"] for row in rows]),
+                    over_seeds(shares),
+                ]
+            )
+    columns = ["game", "opponent", "episodes of logs"]
+    columns += ["best replies, both seats", "agent, both seats", "share"]
+    return join_page(
+        [
+            "# Kuhn and Leduc poker from logs",
+            details(__doc__),
+            f"Five seeds, mean ± half of the 95 % interval; {GAMES:,} games a seat:",
+            table(columns, lines),
+        ],
+        OUT,
+    )
+
+
+def main() -> None:
+    """Measure the games that are named, by default both, and write the page."""
+    parser = make_parser("poker", __doc__)
+    parser.add_argument("games", nargs="*", help=", ".join(EPISODES))
+    parser.add_argument(
+        "--table", action="store_true", help="write the page alone"
+    )
+    given = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name in [] if given.table else given.games or list(EPISODES):
+        write_json(OUT / f"{name}.json", measure(name))
+    files = [OUT / f"{name}.json" for name in EPISODES]
+    found = [json.loads(f.read_text()) for f in files if f.exists()]
+    write_page(page(found), OUT)
+
+
+if __name__ == "__main__":
+    main()
