@@ -151,8 +151,9 @@ class Evaluate:
     run_dir: Path
     """Run directory."""
     opponents: tuple[str, ...] = ()
-    """Opponent sets: a player for all other seats, or N-1 players with commas; by default those of the run's configuration. "self" is
-    self-play. Against switching(a, b, step=5) and random=n the detection of the change is measured too."""
+    """Opponent sets: a player for all other seats, N-1 players with commas, or one for each role as "adversary=a, agent=b"; by default
+    those of the run's configuration. "self" is self-play. Against switching(a, b, step=5) and random=n the detection of the change is
+    measured too."""
     episodes: int | None = None
     """Episodes per method and opponent set; by default as in the run's configuration."""
     allow_import: tuple[str, ...] = ()

@@ -113,7 +113,8 @@ class View:
     run_dir: Path
     """Run directory."""
     opponents: tuple[str, ...] = ()
-    """Opponent sets: a player for all other seats, or N-1 players with commas; by default those of the run's configuration."""
+    """Opponent sets: a player for all other seats, N-1 players with commas, or one for each role as "adversary=a, agent=b"; by default
+    those of the run's configuration."""
     episodes: int = 2
     """Episodes per opponent set."""
     seed: int | None = None
@@ -160,8 +161,8 @@ class Play:
     against: Path | None = None
     """Run whose agent plays the other seats."""
     opponents: tuple[str, ...] = ()
-    """Players of the other seats: one for all, or one each in seat order; `bestreply` is the agent of the run. By default that agent
-    plays all of them."""
+    """Players of the other seats: one for all, one each in seat order, or one for each role as "adversary=a, agent=b";
+    `bestreply` is the agent of the run. By default that agent plays all of them."""
     seat: int = 1
     """Your seat, counted from 1."""
     planner: Planner | None = None

@@ -96,6 +96,10 @@ def _datasets(week: Week, texts: Texts) -> list[Block]:
         return [note]
     head = [texts(f"weekly_data_{name}") for name in DATASET_COLUMNS]
     rows = [_dataset(week, *pair, texts) for pair in manifests.items()]
+    goal = DATASET_COLUMNS.index("labelled")
+    if all(row[goal] in (line("–"), line("0%")) for row in rows):
+        for row in (head, *rows):
+            del row[goal]
     blocks: list[Block] = [Grid(head, rows, text=2)]
     left = len(week.datasets) - MAX_DATASETS
     if left > 0:
