@@ -1,5 +1,6 @@
 """Run an opponent model over logged play: beliefs, predictions, importance ratios."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -77,7 +78,28 @@ def _scan_episodes(
         return jax.vmap(seats)(order).swapaxes(0, 1)
 
     arrays = episodes.obs, episodes.legal, episodes.action, episodes.present
-    return jax.lax.map(episode, arrays, batch_size=256)
+    result = jax.eval_shape(lambda rows: jax.lax.map(episode, rows), arrays)
+    if not result.size:  # no opponents; `lax.map` cannot split empty arrays
+        return jnp.zeros(result.shape, result.dtype)
+    at_once = episodes_at_once(episodes.obs.shape, 256)
+    return jax.lax.map(episode, arrays, batch_size=at_once)
+
+
+MAX_AT_ONCE = 2**26
+"""Entries of observations that an opponent model reads at once."""
+
+
+def episodes_at_once(shape: tuple[int, ...], most: int) -> int:
+    """Return how many episodes an opponent model reads at once.
+
+    Args:
+        shape: [E, T+1, N, *obs_shape].
+        most: largest number.
+
+    Returns:
+        The number; fewer where observations are large.
+    """
+    return max(min(most, MAX_AT_ONCE // math.prod(shape[1:])), 1)
 
 
 @jax.jit
@@ -113,4 +135,5 @@ def policy_ratios(
         return jax.vmap(jax.vmap(step))(obs_at(obs, slice(-1)), action, prob)
 
     arrays = episodes.obs, episodes.action, episodes.prob
-    return jax.lax.map(episode, arrays, batch_size=256)
+    at_once = episodes_at_once(episodes.obs.shape, 256)
+    return jax.lax.map(episode, arrays, batch_size=at_once)

@@ -124,3 +124,48 @@ class Pixels(Game):
             truncated=self.finished(state),
             present=jnp.ones(2, bool),
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Corridor(Game):
+    """A T-maze of one player: the first observation shows a side; at the end it pays.
+
+    An observation is three numbers: left shown, right shown, at the end.
+    """
+
+    name: ClassVar[str] = "corridor"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "a side is shown at the start and pays at the end"
+    max_steps: int = 6
+
+    num_players = 1
+    action_names = ("left", "right")
+    obs_shape = (3,)
+
+    @property
+    def binary(self):
+        return np.ones(3, bool)
+
+    def start(self, key):
+        return State(jnp.int32(0), jax.random.randint(key, (), 0, 2))
+
+    def advance(self, state, actions, key):
+        at_end = state.step == self.max_steps - 1
+        reward = at_end & (actions == state.number)
+        return State(state.step + 1, state.number), reward * 1.0
+
+    def finished(self, state):
+        return state.step >= self.max_steps
+
+    def look(self, state, reward):
+        shown = (jnp.arange(2) == state.number) & (state.step == 0)
+        at_end = state.step >= self.max_steps - 1
+        obs = jnp.concatenate([shown, at_end[None]]).astype(jnp.float32)
+        return TimeStep(
+            obs=obs[None],
+            legal=jnp.ones((1, 2), bool),
+            reward=reward,
+            terminated=self.finished(state)[None],
+            truncated=jnp.bool_(False),
+            present=jnp.ones(1, bool),
+        )

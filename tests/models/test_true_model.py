@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bestreply import make_game
-from bestreply.models.true_model import TrueModel
 from bestreply.models.base import PlanningModel
+from bestreply.models.true_model import TrueModel
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import play
 from bestreply.types import ABSENT, ego_order
