@@ -235,9 +235,9 @@ def _facts_in(
 
     if text is None:
         return None
-    value = (
-        text if isinstance(text, str) else str(np.asarray(text).reshape(-1)[0])
-    )
+    if isinstance(text, np.ndarray):
+        text = str(text.reshape(-1)[0]) if text.size else ""
+    value = str(text)
     facts = parse_json(value)
     facts = facts if isinstance(facts, dict) else {}
     recorded, roster = facts.get("game"), facts.get("roster")
@@ -314,7 +314,10 @@ def import_parquet(
         OSError: the file cannot be read.
         ValueError: it is no such file, or a column does not fit; names it and the row.
     """
-    table = read_parquet(path, columns or {})
+    try:
+        table = read_parquet(path, columns or {})
+    except ValueError as error:
+        raise _named(path, error) from None
     text = (table.schema.metadata or {}).get(FACTS.encode())
     try:
         if text is not None:
@@ -371,9 +374,12 @@ def _used(
         for name in ([value] if isinstance(value, str) else value)
     ]
     used = []
-    for name in dict.fromkeys(names):
+    for name in names:
         stem, _, number = name.rpartition("_")
         numbered = number.isdigit() and stem in known
         if name in known or numbered or name in given:
             used.append(name)
+    for name in used:
+        if used.count(name) > 1:
+            raise ValueError(f"column {name!r}: expected it once")
     return used

@@ -138,8 +138,11 @@ def as_table(frame: Any) -> pa.Table:
 
 
 def _column(values: Any) -> Any:
-    array = np.asarray(values) if not isinstance(values, pa.Array) else None
-    if array is None or array.ndim < 2 or array.dtype.kind == "O":
+    """Return values for an Arrow column; arrays of more axes as lists of numbers."""
+    if isinstance(values, list | pa.Array | pa.ChunkedArray):
+        return values
+    array = np.asarray(values)
+    if array.ndim < 2 or array.dtype.kind == "O":
         return values
     return pa.FixedSizeListArray.from_arrays(
         pa.array(array.reshape(-1)), int(np.prod(array.shape[1:]))

@@ -34,6 +34,14 @@ MAX_EPISODES = 10_000_000
 MAX_DEPTH = 8
 """Levels of spaces inside each other."""
 MAX_JSON = 10_000_000
+READ = (
+    "observations",
+    "actions",
+    "rewards",
+    "terminations",
+    "truncations",
+)
+"""What every episode has."""
 Tree = Mapping[str, Any]
 """Arrays of an episode, in dicts as the spaces are nested."""
 
@@ -153,6 +161,8 @@ def _has_images(space: Any, depth: int = 0) -> bool:
 
 def _episode(tree: Tree, spaces: Sequence[Any]) -> dict[str, Any]:
     """Return the arrays of an episode of T steps; of several agents in dicts."""
+    for name in READ:
+        _check_arrays(name, tree[name])
     rewards = np.asarray(tree["rewards"]).reshape(-1)
     steps = len(rewards)
     actions, observations = tree["actions"], tree["observations"]
@@ -190,6 +200,17 @@ def _episode(tree: Tree, spaces: Sequence[Any]) -> dict[str, Any]:
         "legal": None if any(m is None for m in masks.values()) else masks,
         "rewards": own or dict.fromkeys(agents, rewards),
     }
+
+
+def _check_arrays(name: str, value: Any) -> None:
+    """Refuse what holds text or other objects in place of numbers."""
+    if isinstance(value, Mapping):
+        if name in ("rewards", "terminations", "truncations"):
+            raise ValueError(f"{name}: expected one number a step")
+        for inner, part in value.items():
+            _check_arrays(f"{name}.{inner}", part)
+    elif value is None or np.ndim(value) < 1:
+        raise ValueError(f"{name}: expected numbers for each step")
 
 
 def _chosen(values: Any, space: Any, steps: int) -> np.ndarray:
@@ -340,8 +361,9 @@ def _table_episodes(folder: Path, facts: Tree) -> Iterator[Tree]:
             for name in table.column_names
             if name != "episode_id"
         }
-        for name in ("rewards", "terminations", "truncations"):
-            tree[name] = tree[name][:-1]  # padded to the observations
+        for name in READ[2:]:
+            if isinstance(tree.get(name), np.ndarray):
+                tree[name] = tree[name][:-1]  # padded to the observations
         yield tree
 
 
@@ -360,11 +382,13 @@ def _read(path: Path, reader: Any) -> pa.Table:
     try:
         table = reader()
         table.validate(full=True)
-        return table
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(
             f"{path}: expected a whole file; {reason(error)}"
         ) from None
+    if len(set(table.column_names)) < len(table.column_names):
+        raise ValueError(f"{path}: expected each column once")
+    return table
 
 
 def _tree(name: str, array: Any, depth: int = 0) -> Any:

@@ -41,6 +41,7 @@ def read_npz(
     """
     with open_regular(path) as handle:
         try:
+            # An offset of a damaged archive can lie before the file: an OSError.
             with zipfile.ZipFile(handle) as archive:
                 members = _members(path, archive, set(names))
                 return {
@@ -50,6 +51,7 @@ def read_npz(
         except (
             zipfile.BadZipFile,
             zlib.error,
+            OSError,
             NotImplementedError,
             RuntimeError,  # encrypted
             EOFError,

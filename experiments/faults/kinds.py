@@ -2,6 +2,7 @@
 
 from experiments.faults import (
     inputs_data,
+    inputs_imports,
     inputs_runs,
     inputs_server,
     inputs_text,
@@ -11,6 +12,7 @@ from experiments.faults.registry import KINDS, trial_of
 __all__ = [
     "KINDS",
     "inputs_data",
+    "inputs_imports",
     "inputs_runs",
     "inputs_server",
     "inputs_text",

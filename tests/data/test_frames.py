@@ -1,0 +1,153 @@
+"""Tables of any library with a row for each episode, step and seat become datasets."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import bestreply as br
+from bestreply.data.store import Store
+
+ROWS = [
+    {
+        "episode": f"game {e}",
+        "step": t,
+        "seat": seat,
+        "obs": [float(e), float(t), 0.5],
+        "action": ["up", "down"][(e + t + k) % 2],
+        "reward": float(t),
+        "terminated": t == 2,
+        "player": ["ann", "bob"][(e + k) % 2],
+        "prob": None if e else 0.5,
+        "goal": ["left", None, "none"][t],
+    }
+    for e in range(3)
+    for t in range(3)
+    for k, seat in enumerate(("red", "blue"))
+]
+
+
+def column(name: str, values: list | None = None) -> dict[str, list]:
+    return {name: values or [row[name] for row in ROWS]}
+
+
+def write(tmp_path, frame: Any, **settings: Any) -> Store:
+    return br.store_from_frame(frame, path=tmp_path / "data", **settings)
+
+
+def check(store: Store) -> None:
+    assert br.validate(store.path) == []
+    game, episodes = store.game(), store.episodes()
+    assert game.action_names == ("down", "up")
+    assert game.goals == ("left", "none")
+    assert episodes.action[0].tolist() == [[0, 1], [1, 0], [0, 1]]  # blue, red
+    assert episodes.player.tolist() == [[1, 0], [0, 1], [1, 0]]
+    assert episodes.goal[0, :, 0].tolist() == [0, -1, 1]
+    np.testing.assert_array_equal(episodes.prob[:, 0, 0], [0.5, np.nan, np.nan])
+    np.testing.assert_array_equal(episodes.obs[2, 1, 0], [2, 1, 0.5])
+    assert episodes.terminated[:, 2].all()
+
+
+def test_rows_in_any_order_and_in_columns_of_any_kind(tmp_path):
+    rows = np.random.default_rng(0).permutation(len(ROWS))
+    table = pa.Table.from_pylist([ROWS[k] for k in rows])
+    kinds = {
+        "obs": pa.large_list(pa.float64()),
+        "action": pa.dictionary(pa.int8(), pa.large_string()),
+        "seat": pa.dictionary(pa.int32(), pa.string()),
+        "step": pa.decimal128(20, 0),
+        "reward": pa.float16(),
+    }
+    for name, kind in kinds.items():
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, table[name].cast(kind))
+    check(write(tmp_path, table))
+
+
+@pytest.mark.slow
+def test_tables_of_polars_and_pandas(tmp_path):
+    import pandas as pd
+    import polars as pl
+
+    check(write(tmp_path / "a", pl.DataFrame(ROWS)))
+    check(write(tmp_path / "b", pl.LazyFrame(ROWS)))
+    check(write(tmp_path / "c", pd.DataFrame(ROWS)))
+
+
+def test_columns_side_by_side_and_columns_of_other_names(tmp_path):
+    names = {"game": "episode", "move": "action", "who": "seat"}
+    frame = {
+        **{new: column(old)[old] for new, old in names.items()},
+        "step": column("step")["step"],
+        "reward": np.zeros(len(ROWS)),
+        "terminated": column("terminated")["terminated"],
+        "obs_1": np.ones(len(ROWS)),
+        "obs_10": np.full(len(ROWS), 10),
+        "obs_2": np.full(len(ROWS), 2),
+        "m0": np.ones(len(ROWS), bool),
+        "m1": np.ones(len(ROWS), bool),
+    }
+    columns = {old: new for new, old in names.items()} | {"legal": ["m0", "m1"]}
+    store = write(tmp_path, frame, columns=columns)
+    np.testing.assert_array_equal(store.episodes().obs[0, 0, 0], [1, 2, 10])
+    assert store.episodes().legal.all() and br.validate(store.path) == []
+
+
+def test_a_seat_without_a_row_has_left_and_one_seat_needs_no_column(tmp_path):
+    rows = [row | {"terminated": row["step"] == 2} for row in ROWS]
+    rows[0]["terminated"] = True
+    del rows[2], rows[3]  # of the first game, red's steps 1 and 2
+    episodes = write(tmp_path / "a", pa.Table.from_pylist(rows)).episodes()
+    assert episodes.action[0, :, 1].tolist() == [1, -1, -1]
+    alone = [row for row in ROWS if row["seat"] == "red"]
+    table = pa.Table.from_pylist(alone).drop_columns("seat")
+    assert write(tmp_path / "b", table).game().num_players == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reward": None}, "columns of the table.*expected 'reward' once"),
+        ({"obs": [[1.0], [1.0, 2.0]] * 9}, "column 'obs', row 1: a list of 2"),
+        ({"obs": [[1.0], None] * 9}, "column 'obs', row 1: null"),
+        ({"obs": ["a"] * 18}, "column 'obs' is string: expected numbers"),
+        ({"reward": [1.0, None] * 9}, "column 'reward', row 1: null"),
+        ({"step": [0] * 18}, "row 2: expected one row for each episode, step"),
+        (
+            {"step": [2 * r["step"] for r in ROWS]},
+            "row 2: step=2: .*without a gap",
+        ),
+        ({"step": [0.5] * 18}, r"step\[0\]=0.5: .*whole number"),
+        ({"episode": [1.5] * 18}, "column 'episode' is double"),
+        ({"player": ["ann"] * 17 + ["eve"]}, "column 'player', row 13"),
+        (
+            {"terminated": [2] * 18},
+            r"terminated\[0\]=2: expected True or False",
+        ),
+        ({"prob": [0.0] * 18}, r"prob\[0\]=0.0: expected a probability"),
+        (
+            {"goal_source": ["guess"] * 18},
+            "goal_source='guess': expected one of",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_column_and_row(
+    tmp_path, changes, message
+):
+    frame = {name: column(name)[name] for name in ROWS[0]}
+    frame = {k: v for k, v in (frame | changes).items() if v is not None}
+    with pytest.raises(ValueError, match=message):
+        write(tmp_path, frame)
+    assert not (tmp_path / "data").exists()
+
+
+def test_what_is_no_table_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="frame of int: expected a table"):
+        write(tmp_path, 3)
+    with pytest.raises(
+        ValueError, match="columns=colour: expected names among"
+    ):
+        write(tmp_path, {"a": [1]}, columns={"colour": "a"})
+    with pytest.raises(ValueError, match="table of 0 rows"):
+        write(tmp_path, pa.Table.from_pylist(ROWS).slice(0, 0))
