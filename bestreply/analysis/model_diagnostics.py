@@ -209,10 +209,10 @@ def open_loop(
     Predictions start from one observation (with a memory, from all up to it) and follow
     the actions that were played. For a plane of 0/1 entries, `accuracy` is the share of
     windows whose whole plane is correct after rounding, and `recall` the share of its
-    ones that are predicted. Of an observation without such planes, "observation", they
-    are the shares of its 0/1 entries, if it has any. `error` is that of other numbers:
-    root mean square, in standard deviations of the truth; 1 is that of a constant
-    prediction.
+    ones that are predicted. Of an observation without such planes, "observation",
+    `accuracy` is the share of its 0/1 entries, if it has any, that are correct. `error`
+    is that of other numbers: root mean square, in standard deviations of the truth; 1
+    is that of a constant prediction.
 
     Args:
         game: the game.
@@ -308,11 +308,10 @@ def compare(
         of_plane = binary.reshape(-1, game.obs_shape[-1]).all(0)
     if not of_plane.any():
         hits = (truth[:, binary] > 0.5) == (predicted[:, binary] > 0.5)
-        recall = _recall(truth[:, binary], predicted[:, binary])
         row = {
             "entity": "observation",
             "accuracy": float(hits.mean()) if hits.size else None,
-            "recall": recall,
+            "recall": None,
             "error": normalised_error(game, predicted, truth, ~binary),
         }
         return [row]

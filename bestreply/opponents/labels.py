@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from bestreply.config import RunConfig
 from bestreply.games.hindsight_goals import NO_EVENT
+from bestreply.opponents.filtering import episodes_at_once
 from bestreply.opponents.latent_codes import random_codes, smooth_codes
 from bestreply.opponents.learned import MIN_LOG_PROB, LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
@@ -196,4 +197,6 @@ def step_likelihood(
         of_all = _Seat(observed, index, action.T)
         return jnp.moveaxis(jax.vmap(seat)(of_all), 0, 1)
 
-    return jax.lax.map(episode, (episodes.obs, episodes.action), batch_size=64)
+    at_once = episodes_at_once(episodes.obs.shape, 64)
+    arrays = episodes.obs, episodes.action
+    return jax.lax.map(episode, arrays, batch_size=at_once)

@@ -29,6 +29,7 @@ from jaxtyping import Float, Shaped
 
 from bestreply.config import RunConfig
 from bestreply.models.units import flat_obs
+from bestreply.opponents.filtering import episodes_at_once
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.replay.moa_buffer import Index
 from bestreply.types import ABSENT, Array, Episodes, obs_at
@@ -112,4 +113,6 @@ def subgoal_weights(
         obs = obs_at(obs, slice(None))
         return jax.vmap(seat, in_axes=1, out_axes=1)(obs, action != ABSENT)
 
-    return jax.lax.map(episode, (episodes.obs, episodes.action), batch_size=64)
+    at_once = episodes_at_once(episodes.obs.shape, 64)
+    arrays = episodes.obs, episodes.action
+    return jax.lax.map(episode, arrays, batch_size=at_once)
