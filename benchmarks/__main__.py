@@ -15,6 +15,7 @@ from benchmarks import (
     games,
     host,
     planning,
+    players,
     report,
     search,
     statistics_libraries,
@@ -29,6 +30,7 @@ from experiments import regret
 SUITES = {
     "games": games,
     "host": host,
+    "players": players,
     "training": training,
     "planning": planning,
     "search": search,
@@ -41,6 +43,7 @@ OUT = Path("results") / "benchmarks"
 TITLES = {
     "games": "Environment steps per second, random play",
     "host": "Steps per second of collection in a stateful environment",
+    "players": "Steps per second of play with players that are NumPy functions",
     "training": "Gradient steps of the world model per second",
     "planning": "One-step plans per second",
     "search": "Decisions by tree search per second",
@@ -156,7 +159,7 @@ def summary() -> str:
                 "**A quick run of the script: do not quote these figures.**",
                 "",
             ]
-        if suite in ("host", "report", "sweep", "statistics"):
+        if suite in ("host", "players", "report", "sweep", "statistics"):
             parts += [SUITES[suite].table(found), ""]
             continue
         if suite == "games":

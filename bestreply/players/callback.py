@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int32, PyTree
+from jaxtyping import Bool, Float, Int32, PyTree, UInt32
 
 from bestreply.types import Array
 
@@ -107,12 +107,14 @@ class Call:
         """Return the answers and the memory of B rows."""
         if "rng" not in taken:
             return self._answer(obs, legal, taken)
+        keys = taken.pop("rng")
+        leaves, structure = jax.tree.flatten(taken)
         each = []
-        for row in range(len(obs)):
+        for row, rng in enumerate(_generators(keys)):
             rows = slice(row, row + 1)
-            one = jax.tree.map(lambda x, rows=rows: x[rows], taken)
-            one["rng"] = np.random.default_rng(taken["rng"][row])
-            each.append(self._answer(obs[rows], legal[rows], one))
+            one = jax.tree.unflatten(structure, [x[rows] for x in leaves])
+            given = one | {"rng": rng}
+            each.append(self._answer(obs[rows], legal[rows], given))
         return jax.tree.map(lambda *x: np.concatenate(x), *each)
 
     def _answer(
@@ -143,6 +145,19 @@ class Call:
             expected: what it should be.
         """
         return ValueError(f"player={self.name!r}: {seen}: expected {expected}")
+
+
+def _generators(
+    keys: UInt32[np.ndarray, "B words"],
+) -> Iterator[np.random.Generator]:
+    """Yield a generator for each random key, the same object anew."""
+    bits = np.random.Philox(key=0)
+    state, generator = bits.state, np.random.Generator(bits)
+    words = np.ascontiguousarray(keys).view(np.uint64)
+    for row in words:
+        state["state"]["key"][: len(row)] = row
+        bits.state = state
+        yield generator
 
 
 def _array(call: Call, answer: Any) -> np.ndarray:
