@@ -56,7 +56,7 @@ def summary_table(run_dir: str | Path, lang: str = "en") -> "Group":
         FileNotFoundError: ``scores.parquet`` is missing.
         ValueError: ``scores.parquet`` cannot be used; the message says why.
     """
-    from bestreply.report.scores import terminal_table
+    from bestreply.report.score_tables import terminal_table
 
     return terminal_table(Path(run_dir), lang)
 

@@ -8,8 +8,8 @@ from markupsafe import Markup
 
 from bestreply.report.line_charts import named_lines
 from bestreply.report.run_files import number
-from bestreply.report.sections import TextTable, entries_of
 from bestreply.report.svg import share_bar
+from bestreply.report.tables import TextTable, entries_of
 from bestreply.report.texts import Texts, fixed
 
 

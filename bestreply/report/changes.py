@@ -13,7 +13,7 @@ from bestreply.report.checks import expect
 from bestreply.report.line_charts import named_lines
 from bestreply.report.regret import opponent_sets
 from bestreply.report.run_files import number
-from bestreply.report.sections import TextTable, entries_of
+from bestreply.report.tables import TextTable, entries_of
 from bestreply.report.texts import Texts, decimals_of, fixed, with_error
 
 AGENTS = ("expecting", "not expecting")

@@ -6,7 +6,7 @@ from typing import Any
 
 from bestreply.report.row_charts import heat_map
 from bestreply.report.run_files import number
-from bestreply.report.sections import TextTable, entries_of
+from bestreply.report.tables import TextTable, entries_of
 from bestreply.report.texts import Texts, fixed
 
 MAX_SHOWN = 40

@@ -19,11 +19,10 @@ from bestreply.report.checks import (
     index_of,
     rows_of,
 )
+from bestreply.report.match_frame import Frame, read_frame
 from bestreply.report.match_steps import (
     MAX_PANELS,
-    Frame,
     MatchStep,
-    read_frame,
     read_step,
 )
 from bestreply.report.observation_plots import (

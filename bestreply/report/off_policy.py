@@ -3,7 +3,7 @@
 from typing import Any
 
 from bestreply.report.run_files import number
-from bestreply.report.sections import TextTable, entries_of
+from bestreply.report.tables import TextTable, entries_of
 from bestreply.report.texts import Texts, decimals_of, fixed
 
 COLUMNS = ("fitted_q", "weighted", "logged")

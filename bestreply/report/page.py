@@ -16,10 +16,13 @@ from bestreply.report import sections
 from bestreply.report.belief import belief_section
 from bestreply.report.changes import changes_section
 from bestreply.report.codes import codes_section
+from bestreply.report.curves import curves_section
+from bestreply.report.diagnostics import diagnostics_section
 from bestreply.report.matches import costliest, read_matches
 from bestreply.report.off_policy import off_policy_section
 from bestreply.report.regret import regret_section
 from bestreply.report.run_files import FileProblem, RunFiles, clean, read_run
+from bestreply.report.tables import flat
 from bestreply.report.texts import FOLDER, Texts, file_size, load_texts
 from bestreply.utils.files import write_text
 
@@ -86,8 +89,8 @@ def render(run: RunFiles, lang: str) -> str:
         problems=problems,
         facts=sections.facts(run, scores, texts),
         scores=scores and sections.scores_section(run, scores, texts),
-        config=sections.flat(run.config),
-        provenance=sections.flat(run.provenance),
+        config=flat(run.config),
+        provenance=flat(run.provenance),
         files=_files(run.path, texts),
         policy=_config(run).get("method", "agent") not in MODEL_METHODS,
         **_json_sections(valid, _has_goals(run), texts),
@@ -108,12 +111,10 @@ def _json_sections(
         models = {
             "belief": belief_section(belief, texts, has_goals),
             "codes": codes_section(diagnostics.get("codes"), texts),
-            "diagnostics": sections.diagnostics_section(
-                diagnostics, num_actions, texts
-            ),
+            "diagnostics": diagnostics_section(diagnostics, num_actions, texts),
         }
     return models | {
-        "curves": metrics and sections.curves_section(metrics, texts),
+        "curves": metrics and curves_section(metrics, texts),
         "losses": regret and regret_section(regret, texts),
         "changes": changes and changes_section(changes, texts),
         "off_policy": off_policy_section(valid.get("off_policy"), texts),

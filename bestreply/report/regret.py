@@ -19,7 +19,7 @@ from bestreply.report.checks import (
 )
 from bestreply.report.row_charts import WaterfallStep, waterfall
 from bestreply.report.run_files import number
-from bestreply.report.sections import TextTable
+from bestreply.report.tables import TextTable
 from bestreply.report.texts import (
     Texts,
     decimals_of,

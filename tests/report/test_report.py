@@ -24,9 +24,9 @@ from run_files import (
 )
 
 from bestreply.report import write_report
+from bestreply.report.curves import curves_section
 from bestreply.report.run_files import FileProblem, read_run
 from bestreply.report.safe_svg import UnsafePicture, safe_svg
-from bestreply.report.sections import curves_section
 from bestreply.report.texts import load_texts
 
 

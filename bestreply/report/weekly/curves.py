@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bestreply.report.sections import grows_with_updates
+from bestreply.report.curves import grows_with_updates
 from bestreply.report.weekly.groups import Family, RunGroup
 from bestreply.scores.statistics import student_t
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bestreply.report.run_files import number
-from bestreply.report.sections import entries_of
+from bestreply.report.tables import entries_of
 from bestreply.report.texts import Texts, decimals_of, fixed
 from bestreply.report.verdict_text import p_text
 from bestreply.report.weekly.document import Line, line

@@ -27,7 +27,7 @@ from bestreply.report.run_files import (
     read_with,
 )
 from bestreply.report.scores import OWN_METHODS
-from bestreply.report.sections import flat
+from bestreply.report.tables import flat
 from bestreply.report.weekly.timestamps import as_moment
 from bestreply.scores.references import Reference
 

@@ -10,7 +10,7 @@ from bestreply.report.run_files import (
     number,
     read_with,
 )
-from bestreply.report.sections import entries_of
+from bestreply.report.tables import entries_of
 from bestreply.report.texts import Texts, duration, fixed
 from bestreply.report.weekly.discovery import MANIFEST
 from bestreply.report.weekly.document import (

@@ -10,7 +10,7 @@ from bestreply.report.line_charts import (
     line_chart,
 )
 from bestreply.report.run_files import number
-from bestreply.report.sections import entries_of
+from bestreply.report.tables import entries_of
 from bestreply.report.texts import Texts, fixed
 from bestreply.report.weekly.curves import mean_and_interval
 from bestreply.report.weekly.document import (

@@ -6,7 +6,7 @@ from typing import Any
 
 from bestreply.report.regret import PARTS
 from bestreply.report.run_files import number
-from bestreply.report.sections import entries_of
+from bestreply.report.tables import entries_of
 from bestreply.report.texts import Texts, decimals_of, fixed, with_error
 from bestreply.report.weekly.document import (
     Block,

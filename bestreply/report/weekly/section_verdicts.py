@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from bestreply.report.row_charts import Interval, Row, interval_chart
-from bestreply.report.scores import method_notes
+from bestreply.report.score_tables import method_notes
 from bestreply.report.texts import Texts, fixed
 from bestreply.report.verdict_text import decimals_in, sentence
 from bestreply.report.weekly.comparisons import (
