@@ -4,9 +4,9 @@ Shapes and types are known before a program runs; NaN is looked for where a plan
 outside of one (`Agent.plan`).
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from bestreply.opponents.base import OpponentModel
 from bestreply.opponents.contract import check_array
@@ -62,7 +62,7 @@ def check_numbers(plan: Plan, planner: str, opponents: OpponentModel) -> None:
     Raises:
         ValueError: a prediction or a score is NaN.
     """
-    if isinstance(plan.scores, jax.core.Tracer):
+    if isinstance(plan.scores, Tracer):
         return
     if np.isnan(np.asarray(plan.others)).any():
         raise ValueError(

@@ -61,6 +61,7 @@ def from_openspiel(
     kind = type(policy).__name__
     name = kind.lower() if name is None else name
     probabilities = _probabilities(policy, made)
+    table: Table | str = "a bot needs the state"
     if probabilities is not None:
         table = _table(made, probabilities)
         if isinstance(table, dict):
@@ -77,10 +78,9 @@ def from_openspiel(
             "with `step`"
         )
     if _has_chance(made):
-        reason = "a bot needs the state" if probabilities is None else table
         raise ValueError(
             f"policy={kind} in {made.name}: expected a game without chance, or a "
-            f"policy that follows from the observation; {reason}"
+            f"policy that follows from the observation; {table}"
         )
     return _replaying(policy, made, probabilities, name, version)
 

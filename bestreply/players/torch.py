@@ -87,8 +87,8 @@ class _Forward:
         self.module, self.view = module, view
         if hasattr(module, "eval"):
             module.eval()
-        parameters = getattr(module, "parameters", None)
-        first = next(iter(parameters()), None) if callable(parameters) else None
+        parameters: Any = getattr(module, "parameters", tuple)
+        first = next(iter(parameters()), None)
         self.device = getattr(first, "device", None)
 
     def __call__(self, obs: np.ndarray, *memory: PyTree) -> Any:

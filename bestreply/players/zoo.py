@@ -224,13 +224,11 @@ def _mixture(spec: Spec, game: Game, seat: int) -> Player:
                 f"weights={shown(weights)} of {len(parts)} players: expected a weight >= 0 "
                 "for each, not all 0"
             )
-        known = [p for p in parts if isinstance(p, ScriptedPlayer)]
-        kind = scripted.Mixture if len(known) == len(parts) else PlayerMixture
-        return kind(
-            players=parts,
-            weights=tuple(map(float, weights)),
-            name=str(spec),
-        )
+        shares, name = tuple(map(float, weights)), str(spec)
+        known = tuple(p for p in parts if isinstance(p, ScriptedPlayer))
+        if len(known) < len(parts):
+            return PlayerMixture(players=parts, weights=shares, name=name)
+        return scripted.Mixture(players=known, weights=shares, name=name)
 
     return make(*spec.args, **spec.settings)
 
