@@ -13,7 +13,9 @@ import pytest
 
 from bestreply import make_game
 from bestreply.cli.main import main as command_line
+from bestreply.data.arrays import store_from_arrays
 from bestreply.data.store import open_store
+from bestreply.data.validate import validate
 from tests.shared import compiled, played
 
 ROOT = Path(__file__).parents[1]
@@ -112,18 +114,28 @@ def test_a_player_of_ones_own_is_checked_and_its_best_reply_is_known(capsys):
     assert returns["best reply"] == max(returns.values())
 
 
-def test_data_written_with_pyarrow_are_valid(tmp_path, capsys):
+@pytest.mark.slow
+def test_logs_without_a_simulator_become_a_run_with_estimates(tmp_path, capsys):
     load("own_data")["main"](tmp_path)
-    assert "problems: []" in capsys.readouterr().out
-    store = open_store(tmp_path)
+    out = capsys.readouterr().out
+    assert "problems: []" in out and "after the first round:" in out
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "ann (cloned)" in page and "Estimated returns" in page
+
+
+def test_logs_become_a_dataset_by_one_call(tmp_path):
+    observations, moves, rewards, over = load("own_data")["logs"]()
+    store = store_from_arrays(
+        observations, moves, rewards, over, path=tmp_path / "data"
+    )
+    assert validate(store.path) == []
     episodes = store.episodes()
-    game = store.game()
-    assert game == make_game("matrix(table=prisoners_dilemma, rounds=3)")
-    np.testing.assert_array_equal(episodes.action[0], [[0, 0], [0, 1], [1, 1]])
-    np.testing.assert_array_equal(episodes.reward[0], [[3, 3], [0, 5], [1, 1]])
-    # Observations are those of the game itself.
+    np.testing.assert_array_equal(episodes.action, moves)
+    np.testing.assert_array_equal(episodes.reward, rewards)
+    # Observations are those of the game that can be played.
+    game = make_game("matrix(table=prisoners_dilemma, rounds=5)")
     recalled = np.asarray(game.recall(episodes.obs[0, 2, 1]))
-    np.testing.assert_array_equal(recalled, [[1, 0]])
+    np.testing.assert_array_equal(recalled, [moves[0, 1, ::-1]])
 
 
 def test_frequencies_count_the_actions_of_opponents():

@@ -59,7 +59,7 @@ def test_other_metadata(tmp_path, facts, message):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:`:UserWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("form", ["hdf5", "arrow", "parquet"])
 def test_what_minari_writes(tmp_path, monkeypatch, form):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
