@@ -14,6 +14,7 @@ from benchmarks import (
     exact,
     games,
     host,
+    memory,
     planning,
     players,
     report,
@@ -38,6 +39,7 @@ SUITES = {
     "report": report,
     "sweep": sweep,
     "statistics": statistics_libraries,
+    "memory": memory,
 }
 OUT = Path("results") / "benchmarks"
 TITLES = {
@@ -51,6 +53,7 @@ TITLES = {
     "report": "Seconds for a report over many runs",
     "sweep": "Seeds as one compiled batch, and the overhead of a sweep",
     "statistics": "Statistics of verdicts: our code and libraries",
+    "memory": "Peak memory of collection and training, relative to the rows",
 }
 
 
@@ -159,7 +162,8 @@ def summary() -> str:
                 "**A quick run of the script: do not quote these figures.**",
                 "",
             ]
-        if suite in ("host", "players", "report", "sweep", "statistics"):
+        own_tables = ("host", "memory", "players", "report", "sweep")
+        if suite in (*own_tables, "statistics"):
             parts += [SUITES[suite].table(found), ""]
             continue
         if suite == "games":

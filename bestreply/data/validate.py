@@ -211,8 +211,10 @@ def _null_problems(
         column = table[name]
         flags = np.asarray(column.is_null())
         if pa.types.is_fixed_size_list(column.type) and not flags.any():
-            entries = np.asarray(column.combine_chunks().flatten().is_null())
-            flags = entries.reshape(len(column), -1).any(1)
+            entries = column.combine_chunks().flatten()
+            if entries.null_count:
+                nulls = np.asarray(entries.is_null())
+                flags = nulls.reshape(len(column), -1).any(1)
         if name != "prob" and flags.any():
             where = f"{file}, row {first_row + flags.argmax()}"
             what = f"{name}=null, and in {flags.sum() - 1} more rows: expected a value"
