@@ -14,10 +14,11 @@ from bestreply.config import RunConfig, to_dict
 from bestreply.data.store import Store
 from bestreply.data.validate import validate
 from bestreply.games import make_game
+from bestreply.methods.contract import check_state, check_updates
 from bestreply.players.callback import player_errors
 from bestreply.replay.loading import Loaded, load
 from bestreply.replay.moa_buffer import BufferState, filled
-from bestreply.run import Run, claimed, load_method, open_run
+from bestreply.run import METHODS, Run, claimed, load_method, open_run
 from bestreply.training.divergence import Diverged, check_measures
 from bestreply.training.metrics_log import MetricsLog
 from bestreply.training.phases import Write, stack, unstack
@@ -248,6 +249,8 @@ def open_training(
     else:
         train_state = method.begin(run, episodes, start)
     updates = method.updates(config, train_state)
+    if config.method not in METHODS:
+        check_updates(config.method, updates)
     log = MetricsLog(
         run.path,
         data.manifest.steps,
@@ -370,6 +373,9 @@ def train(
                 training.save,
                 _with_callback(training.log.write, callback),
             )
+            if config.method not in METHODS:
+                given = training.train_state
+                check_state(config.method, "fit", train_state, given)
             run = training.run.with_train_state(train_state)
             diagnostics = method.diagnose(run, training.held_out)
             check_measures(

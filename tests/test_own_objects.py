@@ -16,6 +16,7 @@ import pytest
 
 import bestreply as br
 from bestreply.config import ModelConfig, PlannerConfig, TrainConfig
+from bestreply.methods.contract import check_state, check_updates
 from bestreply.models.networks import named_encoder
 from bestreply.models.world_model import WorldModel
 from bestreply.opponents.base import OpponentModel, UniformOpponents
@@ -343,3 +344,30 @@ def test_a_method_whose_player_is_none_is_refused(tmp_path):
         ValueError, match=r"'mine'.*returns a Player.*builtin_fun"
     ):
         Run.player(run)
+
+
+STATE = {"weights": np.zeros((2, 3), np.float32), "updates": np.int32(0)}
+STATES = {
+    "none": (None, r"fit returns .*None.*: expected a train state as that of start"),
+    "structure": ({"weights": STATE["weights"]}, "expected a train state"),
+    "shape": (STATE | {"weights": np.zeros(2, np.float32)}, r"shape \(2,\) .*\(2, 3\)"),
+    "type": (STATE | {"updates": np.float32(1)}, "type float32: .*type int32"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "message"), STATES.values(), ids=STATES)
+def test_a_train_state_that_no_checkpoint_can_hold_is_a_sentence(
+    state, message
+):
+    check_state("mine", "fit", STATE, STATE)
+    with pytest.raises(ValueError, match=f"method='mine': .*{message}"):
+        check_state("mine", "fit", state, STATE)
+
+
+@pytest.mark.parametrize(
+    "updates", [3, {"policy": 3}, {"policy": (1, 2.5)}, None]
+)
+def test_updates_are_counted_by_phase(updates):
+    check_updates("mine", {"policy": (0, 100), "value": (np.int64(1), 2)})
+    with pytest.raises(ValueError, match=r"method='mine': updates=.*'policy'"):
+        check_updates("mine", updates)
