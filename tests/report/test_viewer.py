@@ -129,6 +129,31 @@ def test_strips_are_below_the_board_with_a_cursor_at_the_step(visit, address):
     )
 
 
+def test_a_long_match_steps_through_the_steps_that_are_shown(visit, tmp_path):
+    match = make_match("3 random", 9)
+    for t, step in enumerate(match["steps"]):
+        if t % 4:
+            del step["text"], step["picture"]
+    match["observed"] = [[0.1 * t, 1.0 - t] for t in range(9)]
+    path = tmp_path / "long.html"
+    path.write_text(render_view("r", [match], FACTS, "en"), encoding="utf-8")
+    page = visit(path.as_uri())
+    assert page.locator(".step").count() == 3
+    page.keyboard.press("End")
+    assert shown(page) == (0, 2)
+    assert page.inner_text(".live").startswith("Step 9 of 9.")
+    strip = page.locator(".strip:visible").last
+    left, step = (
+        float(strip.get_attribute(f"data-{name}")) for name in ("left", "step")
+    )
+    cursor = strip.locator(".cursor").get_attribute("x")
+    assert float(cursor) == pytest.approx(left + 8 * step, abs=0.1)
+    box = strip.bounding_box()
+    x = (left + 3.2 * step) * box["width"] / 300
+    strip.click(position={"x": x, "y": box["height"] / 2})
+    assert shown(page) == (0, 1), "step 5 is the nearest that is shown"
+
+
 def test_changes_are_announced_and_controls_have_names(visit, address):
     page = visit(address)
     live = page.locator("[aria-live=polite]")

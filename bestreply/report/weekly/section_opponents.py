@@ -6,6 +6,7 @@ from typing import Any
 
 from bestreply.report.regret import PARTS
 from bestreply.report.run_files import number
+from bestreply.report.score_tables import ROLE
 from bestreply.report.tables import entries_of
 from bestreply.report.texts import Texts, decimals_of, fixed, with_error
 from bestreply.report.weekly.document import (
@@ -310,7 +311,7 @@ def _regret(week: Week, family: Family, texts: Texts) -> list[Block]:
             Paragraph(line(texts("weekly_note_lost")), "note"),
         ]
     rest = [g for g in family.groups if g.measured and g.name not in diagnosed]
-    if rest:
+    if rest and not all(ROLE in name for name in family.opponents):
         methods = texts("list_gap").join(g.name for g in rest)
         text = texts("weekly_not_diagnosed", methods=methods)
         command = diagnose(rest[0], week)
