@@ -51,6 +51,9 @@ from bestreply.games.openspiel_loader import (
 from bestreply.games.sizes import check_sizes
 from bestreply.types import Array, TimeStep, ego_order
 
+MAX_OUTCOMES = 50_000
+"""Sequences of chance nodes after one move that are listed."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SpielState:
@@ -238,7 +241,7 @@ class OpenSpielGame(Game):
         if state.over:
             stays = self.step(state, actions, jax.random.key(0))
             return _listed_outcomes([1.0], [stays])
-        chances = _chances(_moved(state, actions))
+        chances = _chances(_moved(state, actions), self.name)
         probability, spiels = zip(*chances, strict=True)
         reached = [self._reach(state, spiel) for spiel in spiels]
         return _listed_outcomes(probability, reached)
@@ -248,8 +251,12 @@ class OpenSpielGame(Game):
 
         Returns:
             One for every sequence of chance nodes at the start.
+
+        Raises:
+            ValueError: there are too many.
         """
-        chances = _chances(self.spiel.game.new_initial_state())
+        begin = self.spiel.game.new_initial_state()
+        chances = _chances(begin, self.name)
         probability, spiels = zip(*chances, strict=True)
         return _listed_outcomes(probability, list(map(self._begin, spiels)))
 
@@ -370,14 +377,29 @@ def _moved(state: SpielState, actions: Array) -> Any:
     return spiel
 
 
-def _chances(spiel: Any) -> list[tuple[float, Any]]:
+def _chances(spiel: Any, name: str) -> list[tuple[float, Any]]:
     """Return every next node that is not chance, with its probability."""
+    count, node = 1, spiel
+    while (
+        node.is_chance_node() and count <= MAX_OUTCOMES
+    ):  # along the first path
+        outcomes = node.chance_outcomes()
+        count, node = count * len(outcomes), node.child(outcomes[0][0])
+    if count > MAX_OUTCOMES:
+        raise ValueError(
+            f"more than {MAX_OUTCOMES:,} positions of {name} can follow one: expected "
+            "at most that many, to list them"
+        )
+    return _ends(spiel)
+
+
+def _ends(spiel: Any) -> list[tuple[float, Any]]:
     if not spiel.is_chance_node():
         return [(1.0, spiel)]
     ends = []
     for outcome, prob in spiel.chance_outcomes():
         if prob > 0:
-            later = _chances(spiel.child(outcome))
+            later = _ends(spiel.child(outcome))
             ends += [(prob * rest, end) for rest, end in later]
     return ends
 

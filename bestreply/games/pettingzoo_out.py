@@ -81,9 +81,12 @@ class GameParallelEnv(ParallelEnv):
         """
         if illegal not in ("replace", "raise"):
             raise ValueError(f"illegal={illegal!r}: expected replace or raise")
-        if render_mode not in (None, "ansi", "rgb_array"):
+        draws = type(game).frame is not Game.frame
+        modes = ["ansi", "rgb_array"] if draws else ["ansi"]
+        if render_mode not in (None, *modes):
             raise ValueError(
-                f"render_mode={render_mode!r}: expected ansi, rgb_array or None"
+                f"render_mode={render_mode!r}: expected {' or '.join(modes)}, or None, "
+                f"in {game.name}"
             )
         self.game, self.illegal, self.render_mode = game, illegal, render_mode
         self.max_steps = game.max_steps
@@ -91,7 +94,7 @@ class GameParallelEnv(ParallelEnv):
         """[*obs_shape] bool: entries of an observation that are 0 or 1."""
         self.metadata = {
             "name": str(Spec(game.name, (), game.settings)),
-            "render_modes": ["ansi", "rgb_array"],
+            "render_modes": modes,
             "is_parallelizable": True,
         }
         count: dict[str, int] = {}
@@ -236,22 +239,12 @@ class GameParallelEnv(ParallelEnv):
         return np.array(self._shown.obs)
 
     def render(self) -> Any:
-        """Return text or a picture of the present state, as `render_mode` says.
-
-        Raises:
-            ValueError: the game draws no picture.
-        """
+        """Return text or a picture of the present state, as `render_mode` says."""
         if self.render_mode == "ansi":
             return self.game.text(self._shown.obs[0], 0)
-        if self.render_mode is None:
-            return None
-        frame = self.game.frame(self._state)
-        if frame is None:
-            raise ValueError(
-                f"render_mode='rgb_array': expected 'ansi'; {self.game.name} draws no "
-                "picture"
-            )
-        return frame
+        if self.render_mode == "rgb_array":
+            return self.game.frame(self._state)
+        return None
 
 
 def _observations(game: Game, actions: int) -> Any:

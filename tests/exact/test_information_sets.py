@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bestreply import make_game, make_player
+from bestreply import make_game
 from bestreply.exact import best_reply
 from bestreply.exact.information_sets import (
     InformationReply,
@@ -122,4 +122,7 @@ def test_a_game_that_is_too_large_is_refused():
     game = make_game("openspiel:leduc_poker")
     with pytest.raises(ValueError, match="more than 500 positions"):
         best_reply(game, 0, ["random"], limit=500)
-    assert make_player("first_legal", game).name == "first_legal"
+    with pytest.raises(
+        ValueError, match=r"more than .* positions of openspiel:bridge"
+    ):
+        best_reply(make_game("openspiel:bridge"), 0, ["random"])

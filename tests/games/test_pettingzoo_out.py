@@ -93,7 +93,7 @@ def test_agents_illegal_actions_and_text():
         strict.step(illegal)
     with pytest.raises(ValueError, match="expected one of each in player_0"):
         strict.step({})
-    for wrong in ({"illegal": "end"}, {"render_mode": "human"}):
+    for wrong in ({"illegal": "end"}, {"render_mode": "rgb_array"}):
         with pytest.raises(ValueError, match="expected"):
             br.parallel_env(HUNT, **wrong)
 
@@ -105,3 +105,13 @@ def test_a_seed_given_once_decides_all_episodes():
         env.reset(seed=9)
         firsts.append([env.reset()[0], env.reset()[0]])
     np.testing.assert_equal(firsts[0], firsts[1])
+
+
+def test_pictures_of_a_game_that_draws_some():
+    env = br.parallel_env(
+        "pettingzoo:tests.zoo_envs:Relay", render_mode="rgb_array"
+    )
+    env.reset(seed=0)
+    assert env.render().shape == (6, 8, 3)
+    back = br.make_game("pettingzoo:bestreply:parallel_env", game=HUNT)
+    assert back.frame(back.reset(jax.random.key(0))[0]) is None
