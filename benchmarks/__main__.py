@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from benchmarks import (
+    adapters,
     exact,
     games,
     host,
@@ -31,6 +32,7 @@ from experiments import regret
 SUITES = {
     "games": games,
     "host": host,
+    "adapters": adapters,
     "players": players,
     "training": training,
     "planning": planning,
@@ -44,6 +46,7 @@ SUITES = {
 OUT = Path("results") / "benchmarks"
 TITLES = {
     "games": "Environment steps per second, random play",
+    "adapters": "Steps per second of compiled adapters and of their environments",
     "host": "Steps per second of collection in a stateful environment",
     "players": "Steps per second of play with players that are NumPy functions",
     "training": "Gradient steps of the world model per second",
