@@ -27,6 +27,11 @@ NAMES = [
     "write_report",
     "preset",
     "RunConfig",
+    "player",
+    "from_sb3",
+    "from_torch",
+    "from_onnx",
+    "from_openspiel",
 ]
 
 
