@@ -243,7 +243,7 @@ def open_training(
     check_rewards(data, loaded.held_out)
     run = open_run(path, config, data, resume=resume, command=command)
     remove_leftovers(run.path)
-    episodes = jax.tree.map(lambda x: x[: loaded.count], loaded.training)
+    episodes = jax.tree.map(lambda x: x[: loaded.filled], loaded.training)
     if resume and checkpoint.list_checkpoints(run.path / "checkpoints"):
         train_state = run.restored().train_state
     else:
@@ -260,7 +260,7 @@ def open_training(
         config=to_dict(config),
     )
     log.rewind({phase: made for phase, (made, _) in updates.items()})
-    buffer = filled(loaded.training, loaded.count)
+    buffer = filled(loaded.training, loaded.filled)
     check_fit_memory(run, buffer, train_state)
     return Training(run, buffer, loaded.held_out, log, train_state)
 

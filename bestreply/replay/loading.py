@@ -8,7 +8,7 @@ kept as bits.
 import logging
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -40,8 +40,8 @@ UNREAD = ("present", "others")
 class Loaded(NamedTuple):
     """The episodes of a dataset, as NumPy arrays."""
 
-    training: Episodes  # [C, ...], of `count` episodes and then empty rows
-    count: int
+    training: Episodes  # [C, ...], of `filled` episodes and then empty rows
+    filled: int
     held_out: Episodes
 
 
@@ -78,12 +78,13 @@ class _Layout(NamedTuple):
 
     def episodes(self, arrays: rows.Columns, manifest: Manifest) -> Episodes:
         """Return arrays of `specs` as episodes."""
-        arrays = dict(arrays)
+        fields: dict[str, Any] = dict(arrays)
         if self.binary is not None:
-            parts = [arrays.pop(name) for name in rows.OBS_PARTS]
+            parts = {name: fields.pop(name) for name in rows.OBS_PARTS}
             mask = self.binary.astype(np.uint8).tobytes()
-            arrays["obs"] = PackedObs(*parts, mask, manifest.obs_shape)
-        return Episodes(**arrays)
+            shape = manifest.obs_shape
+            fields["obs"] = PackedObs(**parts, binary=mask, obs_shape=shape)
+        return Episodes(**fields)
 
 
 def load(

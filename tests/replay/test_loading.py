@@ -86,7 +86,7 @@ def test_episodes_are_those_of_the_dataset_split_and_padded(
     loaded = loaded_from(grid)
     training, held_out = split_episodes(grid.episodes(), 0.2, 0)
     assert isinstance(loaded.training.obs, PackedObs)
-    assert loaded.count == len(training.length) == COUNT - len(held_out.length)
+    assert loaded.filled == len(training.length) == COUNT - len(held_out.length)
     padded = fill(training, capacity=COUNT).episodes
     assert_equal(plain(loaded.training), padded)
     assert_equal(plain(loaded.held_out), held_out)
@@ -138,7 +138,7 @@ def test_transitions_of_bits_are_those_of_whole_observations(
     index = all_indices(whole.training)
     steps = [
         (gather(buffer, index), gather_window(buffer, index, 3))
-        for buffer in (filled(x.training, x.count) for x in (packed, whole))
+        for buffer in (filled(x.training, x.filled) for x in (packed, whole))
     ]
     assert_equal(*steps)
 
@@ -176,7 +176,7 @@ def test_the_type_of_a_game_reaches_the_buffer_and_networks_get_floats(
     written = store_of(tmp_path, random_episodes(game, COUNT, 0), game)
     loaded = loaded_from(written, np.zeros(SHAPE, bool))
     assert loaded.training.obs.dtype == np.uint8
-    buffer = filled(loaded.training, loaded.count)
+    buffer = filled(loaded.training, loaded.filled)
     assert buffer.episodes.obs.dtype == np.uint8
     index = all_indices(loaded.training)
     steps = gather(buffer, index)
