@@ -43,9 +43,9 @@ def is_image(encoder: str, shape: tuple[int, ...]) -> bool:
 
 
 def _convolutions(shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    """Return kernel and stride of both convolutions (Mnih et al., 2015; or smaller)."""
+    """Return kernel and stride of both convolutions."""
     return (
-        ((8, 4), (4, 2)) if min(shape[:2]) >= LARGE_SIDE else ((3, 1), (3, 2))
+        ((8, 4), (4, 4)) if min(shape[:2]) >= LARGE_SIDE else ((3, 1), (3, 2))
     )
 
 
