@@ -57,7 +57,7 @@ docs: setup
 COMPILE := $(UV) pip compile --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
 	--extra openspiel --extra pettingzoo --extra gymnasium --extra jumanji --extra dev --extra docs
 lock: setup
-	@$(COMPILE) --extra jaxmarl --extra pgx --extra minari --extra frames --extra onnx pyproject.toml -o requirements-adapters.lock
+	@$(COMPILE) --extra jaxmarl --extra pgx --extra minari --extra vault --extra frames --extra onnx pyproject.toml -o requirements-adapters.lock
 	@$(COMPILE) -c requirements-adapters.lock pyproject.toml -o requirements.lock
 
 clean:
