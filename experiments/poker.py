@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import over_seeds, table
-from bestreply import collect, exact, make_game, open_store, preset, train
+from bestreply import (
+    collect,
+    exact,
+    load_run,
+    make_game,
+    open_store,
+    preset,
+    train,
+)
 from bestreply.config import RunConfig
 from bestreply.planning.agent import Agent
 from bestreply.run import Run
@@ -28,8 +36,8 @@ from experiments._page import details, join_page, make_parser, write_page
 
 OUT, RUNS = Path("results") / "poker", Path("runs") / "poker"
 OPPONENTS = {"random": "uniform play", "first_legal": "always folding"}
-EPISODES = {"kuhn_poker": 4_000, "leduc_poker": 20_000}
-UPDATES = {"kuhn_poker": 1_000, "leduc_poker": 3_000}
+EPISODES = {"kuhn_poker": 4_000, "leduc_poker": 10_000}
+UPDATES = {"kuhn_poker": 1_000, "leduc_poker": 2_000}
 SEEDS, GAMES = 5, 1_000
 
 
@@ -69,7 +77,11 @@ def trained(name: str, seed: int) -> Run:
         if data.exists()
         else collect(game, players, EPISODES[name], seed, path=data)
     )
-    return train(store, configuration(name, seed), path=folder / "run")
+    path = folder / "run"
+    if (path / "diagnostics.json").exists():
+        return load_run(path)
+    resume = path.exists()
+    return train(store, configuration(name, seed), path=path, resume=resume)
 
 
 def share_of_best(agent: Agent, other: str, seed: int) -> dict[str, float]:
@@ -92,27 +104,32 @@ def share_of_best(agent: Agent, other: str, seed: int) -> dict[str, float]:
     return {"best": best, "earned": earned, "share": earned / best}
 
 
-def measure(name: str) -> dict[str, Any]:
-    """Return the numbers of a game.
+def measure(name: str) -> None:
+    """Measure the missing seeds of a game and write the file after each.
 
     Args:
         name: its short name.
     """
-    rows = []
-    for seed in range(SEEDS):
+    file = OUT / f"{name}.json"
+    rows = json.loads(file.read_text())["rows"] if file.exists() else []
+    done = {row["seed"] for row in rows}
+    for seed in sorted(set(range(SEEDS)) - done):
         agent = trained(name, seed).agent()
         for other in OPPONENTS:
             found = share_of_best(agent, other, 1_000 + seed)
             rows.append({"seed": seed, "opponent": other, **found})
             print(name, rows[-1], flush=True)
-    return {
-        "game": name,
-        "episodes": EPISODES[name],
-        "updates": UPDATES[name],
-        "games": GAMES,
-        "rows": rows,
-        "provenance": provenance(0),
-    }
+        write_json(
+            file,
+            {
+                "game": name,
+                "episodes": EPISODES[name],
+                "updates": UPDATES[name],
+                "games": GAMES,
+                "rows": rows,
+                "provenance": provenance(0),
+            },
+        )
 
 
 def page(files: list[dict[str, Any]]) -> str:
@@ -131,18 +148,20 @@ def page(files: list[dict[str, Any]]) -> str:
                     found["game"],
                     words,
                     f"{found['episodes']:,}",
+                    len(rows),
                     f"{rows[0]['best']:.5f}",
                     over_seeds([row["earned"] for row in rows]),
                     over_seeds(shares),
                 ]
             )
-    columns = ["game", "opponent", "episodes of logs"]
+    columns = ["game", "opponent", "episodes of logs", "seeds"]
     columns += ["best replies, both seats", "agent, both seats", "share"]
     return join_page(
         [
             "# Kuhn and Leduc poker from logs",
             details(__doc__),
-            f"Five seeds, mean ± half of the 95 % interval; {GAMES:,} games a seat:",
+            "Mean ± half of the 95 % interval over training seeds; "
+            f"{GAMES:,} games a seat:",
             table(columns, lines),
         ],
         OUT,
@@ -159,7 +178,7 @@ def main() -> None:
     given = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     for name in [] if given.table else given.games or list(EPISODES):
-        write_json(OUT / f"{name}.json", measure(name))
+        measure(name)
     files = [OUT / f"{name}.json" for name in EPISODES]
     found = [json.loads(f.read_text()) for f in files if f.exists()]
     write_page(page(found), OUT)
