@@ -11,6 +11,7 @@ import numpy as np
 
 from bestreply.games.base import Game
 from bestreply.players.base import Player
+from bestreply.players.function import FunctionPlayer, FunctionPolicy
 from bestreply.simulation.lineup import Lineup, seat_players
 from bestreply.simulation.loop import play_pieces
 from bestreply.types import Episodes
@@ -64,6 +65,7 @@ def collect(
     """
     seed = checked_seed(seed)
     lineup = seat_players(game, players, episodes, seed, rotate=rotate)
+    _check_names(lineup)
     if path is None:
         path = fresh_path(
             "datasets", game.name.replace(":", "-").replace("/", "-")
@@ -86,6 +88,24 @@ def collect(
                 part.add(named_in(store, lineup, played.episodes))
                 began = time.perf_counter()
     return store
+
+
+def _check_names(lineup: Lineup) -> None:
+    """Refuse different functions of one name: a log could not tell them from each other.
+
+    Players of one spec may differ by seat; a log names them by the spec.
+    """
+    kinds = FunctionPlayer, FunctionPolicy
+    functions = [
+        p for p in lineup.pool if isinstance(p, kinds) and ":" not in p.name
+    ]
+    names = [(p.name, p.version) for p in functions]
+    for name, version in names:
+        if names.count((name, version)) > 1:
+            raise ValueError(
+                f"players: two different functions are named {name!r}, version "
+                f"{version}: expected different names: br.player(function, name=...)"
+            )
 
 
 @contextlib.contextmanager

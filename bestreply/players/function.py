@@ -186,6 +186,7 @@ def player(
 
     The function must not keep anything from call to call except in `memory`: rows of
     other games, of seats that have left and of games that have ended are among the B.
+    It must not call JAX, since a compiled program waits for it.
 
     Args:
         fn: the function; None: return a decorator with the other arguments.

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from bestreply.games.openspiel import OpenSpielGame
 from bestreply.games.registry import make_game
@@ -178,6 +178,8 @@ def _replaying(
     version: int,
 ) -> Player:
     """Return a player whose memory is the actions of all seats, ego-first."""
+    # Never read, as there is no chance; a function that JAX calls must not call JAX.
+    key = jax.random.key(0)
 
     def answers(
         obs: np.ndarray,
@@ -193,7 +195,7 @@ def _replaying(
             answer = legal / legal.sum(1, keepdims=True)
         for row in np.flatnonzero(legal.sum(1) > 1):
             past = memory["past"][row, : memory["steps"][row] - 1]
-            seat, state = _replay(game, name, past, obs[row])
+            seat, state = _replay(game, name, key, past, obs[row])
             if probabilities is None:
                 answer[row] = policy.step(state)
             else:
@@ -227,11 +229,11 @@ def _with_last(
 def _replay(
     game: OpenSpielGame,
     name: str,
+    key: PRNGKeyArray,
     past: Int[np.ndarray, "T N"],
     obs: np.ndarray,
 ) -> tuple[int, Any]:
     """Return the seat that observes `obs` after `past`, and OpenSpiel's state."""
-    key = jax.random.key(0)  # never read: there is no chance
     for seat in range(game.num_players):
         order = np.delete(np.arange(game.num_players), seat)
         actions = np.empty_like(past)

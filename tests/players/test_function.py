@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bestreply as br
+from bestreply.interactive.session import Session
 from bestreply.players.callback import Call
 from bestreply.players.function import FunctionPlayer, FunctionPolicy
 from bestreply.players.mixture import PlayerMixture
@@ -394,7 +395,15 @@ def test_an_illegal_action_is_refused_with_the_players_name():
         actions(GOOFSPIEL, [first, "random"], 3)
 
 
-def test_an_exception_of_a_function_is_raised_as_it_is(caplog, capfd):
+def test_different_functions_of_one_name_make_no_data(tmp_path):
+    two = [br.player(lambda o, a, k=k: a[:, k] * 0) for k in (0, 1)]
+    with pytest.raises(
+        ValueError, match="two different functions are named 'fun"
+    ):
+        br.collect(GAME, two, 2, 0, path=tmp_path / "data")
+
+
+def test_an_exception_of_a_function_is_raised_as_it_is(caplog, capfd, tmp_path):
     class Own(Exception):
         pass
 
@@ -410,6 +419,8 @@ def test_an_exception_of_a_function_is_raised_as_it_is(caplog, capfd):
     assert "pure_callback" not in caplog.text + capfd.readouterr().err
     with pytest.raises(AssertionError, match=r"step(.|\n)*Own: mine"):
         br.check_player(br.player(fails), GAME)
+    with pytest.raises(Own):
+        Session(GAME, [br.player(fails)], 0, 0, tmp_path / "played")
     fails_in_exact = br.player(fails, distribution=True)
     with pytest.raises(Own):
         best(GAME, fails_in_exact)
