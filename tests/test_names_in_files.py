@@ -210,9 +210,14 @@ EVIL = {
     "planner": ("planner.planner", f"{THEIRS}.models:planner"),
     "opponents": ("model.opponents", f"{THEIRS}.models:Uniform"),
     "network": ("model.encoder", f"{THEIRS}.models:Conv"),
+    "loss": ("train.loss", f"{THEIRS}.models:planner"),
     "players": ("collect.players", ["random", f"{THEIRS}.players:Last"]),
     "nested": ("collect.players", [f"noisy({THEIRS}.players:Last, 0.1)"]),
     "sets": ("evaluate.opponents", [f"mixture(random, {THEIRS}.players:Last)"]),
+    "sets by role": (
+        "evaluate.opponents",
+        [f"player=noisy({THEIRS}.players:Last, 0.1)"],
+    ),
     "methods": ("evaluate.methods", ["agent", f"{THEIRS}.players:Last"]),
 }
 
