@@ -19,7 +19,9 @@ def huber(world, window, *, limit_ends=False) -> dict[str, jax.Array]:
     losses = world_losses(world, window, limit_ends=limit_ends)
     z = world.encode(window.obs[0])
     predicted = world.reward(z, window.action[0], window.others[0])
-    losses["reward"] = optax.huber_loss(predicted, window.reward[0])
+    _, unit = world.reward_unit(z)  # losses are in units of the game's rewards
+    error = (predicted - window.reward[0]) / unit
+    losses["reward"] = optax.huber_loss(error)
     losses["size"] = 1e-3 * jnp.square(z).mean()  # a term of its own, weight 1
     return losses
 
