@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from bestreply.data.manifest import Manifest, Part
 from bestreply.data.problem import Problem
+from bestreply.data.reading import TEXTS, conform, read_groups
 from bestreply.data.rows import schema
-from bestreply.utils.parquet import read_table
+from bestreply.utils.parquet import open_parquet
 
 
 def equal_part_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
@@ -57,20 +58,33 @@ def _are_equal(
     overlap: tuple[int, int, int],
 ) -> bool:
     *firsts, count = overlap
-    tables = [
+    one, other = (
         _episodes(folder, manifest, part, part.first_episode + first, count)
         for part, first in zip(parts, firsts, strict=True)
-    ]
-    return tables[0].equals(tables[1])
+    )
+    left = right = None
+    while True:
+        left = left or next(one, None)  # a table without rows is False
+        right = right or next(other, None)
+        if left is None or right is None:
+            return left is right
+        size = min(len(left), len(right))
+        if not left.slice(0, size).equals(right.slice(0, size)):
+            return False
+        left, right = left.slice(size), right.slice(size)
 
 
 def _episodes(
     folder: Path, manifest: Manifest, part: Part, first: int, count: int
-) -> pa.Table:
-    """Return the rows of some episodes without their numbers."""
-    table = read_table(folder / part.file, schema(manifest))
-    number = table["episode"].to_numpy()
-    inside = (number >= first) & (number < first + count)
-    return (
-        table.filter(pa.array(inside)).drop_columns("episode").combine_chunks()
-    )
+) -> Iterator[pa.Table]:
+    """Yield the rows of some episodes without their numbers, by row group."""
+    path = folder / part.file
+    with open_parquet(path, TEXTS) as file:
+        groups = read_groups(file, manifest, str(path), schema(manifest).names)
+        for first_row, group in groups:
+            table = conform(group, manifest, first_row)
+            number = table["episode"].to_numpy()
+            inside = (number >= first) & (number < first + count)
+            if inside.any():
+                table = table.filter(pa.array(inside))
+                yield table.drop_columns("episode").combine_chunks()
