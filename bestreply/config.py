@@ -218,9 +218,6 @@ class ModelConfig:
     """Whether the latent also holds what the agent itself observed and did before in
     the episode: for games whose observation does not show the state. Not with
     train.target "improved"."""
-    memory_steps: Count = 32
-    """Steps before a logged step from which training computes its memory. Only for
-    memory "gru"."""
     value_heads: Literal["single", "player", "action"] = "player"
     """Value heads: one for the data's mixed behaviour; one for each player that
     made the data; or (for `improved`) one for each own action. The planner takes
@@ -235,8 +232,9 @@ class ModelConfig:
     (`bestreply.opponents.sequence`); Bayes' rule over these types and level-k
     players (`bestreply.planning.level_k`); or module:Class."""
     context: Count = 64
-    """Steps of each opponent that the attention reads. Only for opponents
-    "in_context"."""
+    """Steps of each opponent that the attention reads, with opponents "in_context";
+    steps before a logged one from which training computes its memory, with memory
+    "gru"."""
     codes: Count = 6
     """Number of codes; training may leave some unused. Only for opponent_types
     "code"."""

@@ -113,7 +113,7 @@ def history_steps(world: WorldModel) -> int:
     Args:
         world: the world model.
     """
-    return 0 if world.memory is None else world.config.memory_steps
+    return 0 if world.memory is None else world.config.context
 
 
 def logged_latents(

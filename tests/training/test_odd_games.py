@@ -124,7 +124,7 @@ def test_hidden_state_needs_a_memory(tmp_path, memory):
     game = Corridor()
     train = {"opponent_updates": 1, "updates": 400}
     run = trained(
-        game, tmp_path, 1000, memory=memory, memory_steps=6, train=train
+        game, tmp_path, 1000, memory=memory, context=6, train=train
     )
     found = mean_return(run.player(), game, episodes=400)
     if memory == "gru":

@@ -80,7 +80,7 @@ def test_empty_seats_imagine_nothing_and_observe_nobody():
 
 def test_a_memory_is_of_the_own_past_alone():
     game = Corridor()
-    config = dataclasses.replace(SMALL, memory="gru", memory_steps=4)
+    config = dataclasses.replace(SMALL, memory="gru", context=4)
     world = build(WorldModel, game, config, goals=1, heads=1)
     obs = np.zeros((2, 4, 1, 3), np.float32)
     obs[0, 0, 0, 0] = obs[1, 0, 0, 1] = (
