@@ -37,7 +37,7 @@ from bestreply.train import check_data, train
 from bestreply.types import TimeStep
 
 MEGABYTE = 1_000_000
-UPDATES = 100
+UPDATES, QUICK_UPDATES = 100, 8
 """Gradient steps of each phase."""
 SIDE = 84
 
@@ -113,15 +113,15 @@ class Pixels(Game):
 # -- what runs in a process of its own -------------------------------------------------
 
 
-def config(name: str, episodes: int) -> RunConfig:
+def config(name: str, episodes: int, updates: int) -> RunConfig:
     """Return the configuration of a case: the preset demo with few updates."""
     demo = preset("demo")
     few = dataclasses.replace(
         demo.train,
-        opponent_updates=UPDATES,
-        updates=UPDATES,
-        log_every=UPDATES // 4,
-        checkpoint_every=UPDATES,
+        opponent_updates=updates,
+        updates=updates,
+        log_every=updates // 4,
+        checkpoint_every=updates,
     )
     collect = dataclasses.replace(demo.collect, episodes=episodes)
     result = dataclasses.replace(demo, collect=collect, train=few)
@@ -156,7 +156,9 @@ class Peak(threading.Thread):
             time.sleep(0.05)
 
 
-def step(kind: str, name: str, episodes: int, folder: Path) -> dict[str, Any]:
+def step(
+    kind: str, name: str, episodes: int, updates: int, folder: Path
+) -> dict[str, Any]:
     """Make one step of a case in this process; return its seconds and its memory."""
     peak, rates = Peak(), {}
     peak.start()
@@ -165,10 +167,10 @@ def step(kind: str, name: str, episodes: int, folder: Path) -> dict[str, Any]:
 
     def callback(phase: str, update: int, values: dict[str, Any]) -> None:
         now = time.perf_counter()
-        rates[phase] = UPDATES // 4 / (now - last[0])  # the last block counts
+        rates[phase] = updates // 4 / (now - last[0])  # the last block counts
         last[0] = now
 
-    setting = config(name, episodes)
+    setting = config(name, episodes, updates)
     if kind == "collect":
         collect_for(setting, folder / "data")
     elif kind == "validate":
@@ -203,21 +205,23 @@ def row_bytes(manifest: Manifest) -> int:
 
 
 def in_process(
-    kind: str, name: str, episodes: int, folder: Path
+    kind: str, name: str, episodes: int, updates: int, folder: Path
 ) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.memory"]
-    command += [kind, name, str(episodes), str(folder)]
+    command += [kind, name, str(episodes), str(updates), str(folder)]
     out = subprocess.run(command, capture_output=True, text=True, check=False)
     if out.returncode:
         raise RuntimeError(f"{kind} {name}: {out.stderr[-2000:]}")
     return json.loads(out.stdout.strip().splitlines()[-1])
 
 
-def case(name: str, episodes: int, kinds: tuple[str, ...]) -> dict[str, Any]:
+def case(
+    name: str, episodes: int, updates: int, kinds: tuple[str, ...]
+) -> dict[str, Any]:
     """Measure the steps of one case, on the disk of the working folder."""
     with tempfile.TemporaryDirectory(dir=".") as folder:
         steps = {
-            kind: in_process(kind, name, episodes, Path(folder))
+            kind: in_process(kind, name, episodes, updates, Path(folder))
             for kind in kinds
         }
         data = open_store(Path(folder) / "data")
@@ -238,15 +242,18 @@ FITS = ("collect", "validate", "train")
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    few = 50 if quick else 1
+    few, updates = (50, QUICK_UPDATES) if quick else (1, UPDATES)
+    in_both = (*FITS, "train, mapped")
     return {
         "unit": "megabytes",
-        "updates": UPDATES,
+        "updates": updates,
         "cases": {
-            "demo's stag hunt": case("demo", 200_000 // few, FITS),
-            "images of 84x84 bytes": case("pixels", 8_000 // few, FITS),
+            "demo's stag hunt": case("demo", 200_000 // few, updates, FITS),
+            "images of 84x84 bytes": case(
+                "pixels", 8_000 // few, updates, FITS
+            ),
             "demo's stag hunt, a million episodes": case(
-                "demo", 1_000_000 // few, (*FITS, "train, mapped")
+                "demo", 1_000_000 // few, updates, in_both
             ),
         },
     }
@@ -315,7 +322,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    kind, name, episodes, folder = sys.argv[1:]
+    kind, name, episodes, updates, folder = sys.argv[1:]
     with contextlib.redirect_stderr(io.StringIO()):
-        result = step(kind, name, int(episodes), Path(folder))
+        result = step(kind, name, int(episodes), int(updates), Path(folder))
     print(json.dumps(result))
