@@ -151,7 +151,7 @@ def _clone(x: Array, legal: Array, action: Array, key: Array) -> MLP:
         chosen = action[rows][:, None]
         return -jnp.take_along_axis(log_probs, chosen, 1).mean()
 
-    def update(state: tuple[MLP, Any], key: Array) -> tuple[Any, None]:
+    def update(state: Any, key: Array) -> tuple[Any, None]:
         net, memory = state
         rows = jax.random.randint(key, (BATCH,), 0, len(x))
         gradient = eqx.filter_grad(loss)(net, rows)
@@ -159,7 +159,9 @@ def _clone(x: Array, legal: Array, action: Array, key: Array) -> MLP:
         return (optax.apply_updates(net, change), memory), None
 
     keys = jax.random.split(batch_key, UPDATES)
-    (net, _), _ = jax.lax.scan(update, (net, transform.init(net)), keys)
+    start: Any = net
+    start = start, transform.init(start)
+    (net, _), _ = jax.lax.scan(update, start, keys)
     return net
 
 

@@ -191,7 +191,7 @@ def estimate_returns(
         own[:, 0] = k
         x = inputs(play, own, len(roster))
         policy = policy_of_clone(nets[1], x, legal)
-        rows.append(estimator.of(roster[k], "player", policy, int(k)))
+        rows.append(estimator.of(roster[int(k)], "player", policy, int(k)))
     return rows
 
 

@@ -240,7 +240,8 @@ def _facts_in(
     value = str(text)
     facts = parse_json(value)
     facts = facts if isinstance(facts, dict) else {}
-    recorded, roster = facts.get("game"), facts.get("roster")
+    recorded: Any = facts.get("game")
+    roster: Any = facts.get("roster")
     fits = (
         facts.get("format") == FORMAT
         and is_named(recorded)

@@ -145,9 +145,10 @@ def _has_images(space: Any, depth: int = 0) -> bool:
     if not isinstance(space, dict) or depth > MAX_DEPTH:
         return False
     parts = space.get("subspaces")
-    inner = parts.values() if isinstance(parts, dict) else parts
-    if isinstance(parts, dict | list):
-        return any(_has_images(part, depth + 1) for part in inner)
+    if isinstance(parts, dict):
+        parts = list(parts.values())
+    if isinstance(parts, list):
+        return any(_has_images(part, depth + 1) for part in parts)
     shape = space.get("shape")
     return (
         space.get("dtype") == "uint8"

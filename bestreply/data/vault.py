@@ -179,10 +179,10 @@ def _read(
         raise ValueError(f"{str(error).splitlines()[0]:.400}") from None
 
 
-def _flat(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _flat(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return [B, T, ...] as steps one after the other; each row of B ends an episode."""
     batch, steps = arrays["actions"].shape[:2]
-    given = dict(arrays)
+    given: dict[str, Any] = dict(arrays)
     ends = given.get("timeouts")
     ends = np.zeros((batch, steps), bool) if ends is None else np.array(ends)
     if batch > 1:

@@ -47,11 +47,11 @@ class RecordedGame(Game):
     """Steps of the longest episode."""
     dtype: str = "float32"
     """Type of an observation's entries, one of `DTYPES`."""
-    roles: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()  # pyright: ignore[reportIncompatibleMethodOverride]
     """Role of each seat; empty: all seats are alike."""
-    seat_actions: tuple[int, ...] = ()
+    seat_actions: tuple[int, ...] = ()  # pyright: ignore[reportIncompatibleMethodOverride]
     """Number of actions of each seat, its first ones; empty: all actions."""
-    goals: tuple[str, ...] = ("none",)
+    goals: tuple[str, ...] = ("none",)  # pyright: ignore[reportIncompatibleMethodOverride]
     """Names of the goals, the last one "none"."""
     zero_one: bool = False
     """Whether every entry of an observation is 0 or 1."""
