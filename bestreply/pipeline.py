@@ -276,8 +276,7 @@ def estimate_run(
         The path (docs/files.md).
 
     Raises:
-        FileNotFoundError: the dataset is not at the recorded path.
-        ValueError: it is another dataset.
+        FileNotFoundError, ValueError: the dataset is not there, or is another one.
         BlockingIOError: another process writes to the run.
     """
     facts = run.provenance["data"]
@@ -338,9 +337,7 @@ def run_on(
         The trained run.
 
     Raises:
-        FileExistsError: there is a run in `path`, and `resume` is not set.
-        BlockingIOError: another process writes to `path`.
-        ValueError: settings that exclude each other, or rounds of own play.
+        FileExistsError, BlockingIOError, ValueError: as in `run_all`.
     """
     if config.improve.rounds:
         raise ValueError(

@@ -183,18 +183,6 @@ def _padded(log: Logged, game: "Game", some: slice) -> "Episodes":
     over &= acted
     present = _present(acted, over, length)
     going_on = (acted & ~over).any(2)
-    steps = {
-        "prob": (log.prob, np.float32(np.nan)),
-        "reward": (log.reward, np.float32(0)),
-        "goal": (log.goal, np.int32(ABSENT)),
-        "goal_source": (log.goal_source, np.int8(0)),
-    }
-    columns = {
-        name: np.full(acted.shape, empty)
-        if values is None
-        else np.where(acted, values[at], empty)
-        for name, (values, empty) in steps.items()
-    }
     return Episodes(
         obs=_observations(log, game, some, at, acted),
         legal=_masks(log, game, some, at, acted),
@@ -204,8 +192,26 @@ def _padded(log: Logged, game: "Game", some: slice) -> "Episodes":
         truncated=(t == length[:, None] - 1) & going_on,
         length=length,
         player=log.player[some],
-        **columns,
+        **_step_columns(log, at, acted),
     )
+
+
+def _step_columns(
+    log: Logged, at: Int[np.ndarray, "E T"], acted: Bool[np.ndarray, "E T N"]
+) -> dict[str, np.ndarray]:
+    """Return what is known of each step, and padding where no seat acted."""
+    steps = {
+        "prob": (log.prob, np.float32(np.nan)),
+        "reward": (log.reward, np.float32(0)),
+        "goal": (log.goal, np.int32(ABSENT)),
+        "goal_source": (log.goal_source, np.int8(0)),
+    }
+    return {
+        name: np.full(acted.shape, empty)
+        if values is None
+        else np.where(acted, values[at], empty)
+        for name, (values, empty) in steps.items()
+    }
 
 
 def _present(

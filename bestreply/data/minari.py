@@ -4,46 +4,29 @@ Minari has one agent. By convention several are a `Dict` space keyed by agent, a
 rewards stand in the infos: `rewards` or `reward` by agent, or `reward` of each agent.
 """
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from bestreply.data.arrays import store_from_arrays
-from bestreply.data.columns import numbers_of
-from bestreply.data.store import Store
-from bestreply.utils.checks import shown
-from bestreply.utils.parquet import COPIES, decoded_size, open_parquet, reason
-from bestreply.utils.untrusted import (
-    check_memory,
-    check_regular,
-    open_regular,
-    parse_json,
-    read_json,
+from bestreply.data.minari_files import (
+    FILE,
+    MAX_DEPTH,
+    READ,
+    Tree,
+    hdf5_episodes,
+    table_episodes,
 )
+from bestreply.data.store import Store
+from bestreply.utils.untrusted import parse_json, read_json
 
 if TYPE_CHECKING:
     from bestreply.games.base import Game
 
-FILE = "metadata.json"
-MAX_EPISODES = 10_000_000
-MAX_DEPTH = 8
-"""Levels of spaces inside each other."""
 MAX_JSON = 10_000_000
-READ = (
-    "observations",
-    "actions",
-    "rewards",
-    "terminations",
-    "truncations",
-)
-"""What every episode has."""
-Tree = Mapping[str, Any]
-"""Arrays of an episode, in dicts as the spaces are nested."""
 
 
 def is_minari(folder: Path) -> bool:
@@ -98,9 +81,9 @@ def import_minari(
             f"{place / FILE}: jpeg_encoding=True: expected images that are stored "
             "as arrays (jpeg_encoding=False); compressed ones are not exact"
         )
-    opened = _hdf5_episodes
+    opened = hdf5_episodes
     if facts.get("data_format", "hdf5") in ("arrow", "parquet"):
-        opened = _table_episodes
+        opened = table_episodes
     try:
         episodes = [_episode(tree, spaces) for tree in opened(place, facts)]
         if not episodes:
@@ -165,9 +148,34 @@ def _episode(tree: Tree, spaces: Sequence[Any]) -> dict[str, Any]:
     for name in READ:
         _check_arrays(name, tree[name])
     rewards = np.asarray(tree["rewards"]).reshape(-1)
-    steps = len(rewards)
+    ends = _ends(tree, len(rewards))
     actions, observations = tree["actions"], tree["observations"]
-    agents = list(actions) if isinstance(actions, Mapping) else None
+    if not isinstance(actions, Mapping):
+        seen, mask = _seen(observations, spaces[0], len(rewards))
+        chosen = _chosen(actions, spaces[1], len(rewards))
+        own: Any = rewards
+    else:
+        inner = [{a: _inside(space, a) for a in actions} for space in spaces]
+        parts = {
+            a: _seen(observations[a], inner[0][a], len(rewards))
+            for a in actions
+        }
+        seen = {a: part for a, (part, _) in parts.items()}
+        mask = {a: part for a, (_, part) in parts.items()}
+        if any(part is None for part in mask.values()):
+            mask = None
+        chosen = {
+            a: _chosen(part, inner[1][a], len(rewards))
+            for a, part in actions.items()
+        }
+        own = _own_rewards(tree.get("infos"), list(actions), len(rewards))
+        own = own or dict.fromkeys(actions, rewards)
+    named = {"actions": chosen, "observations": seen, "legal": mask}
+    return ends | named | {"rewards": own}
+
+
+def _ends(tree: Tree, steps: int) -> dict[str, np.ndarray]:
+    """Return terminals and timeouts; the record of an episode ends by one of them."""
     terminals = np.asarray(tree["terminations"]).reshape(-1).astype(bool)
     timeouts = np.asarray(tree["truncations"]).reshape(-1).astype(bool)
     if not steps or len({steps, len(terminals), len(timeouts)}) > 1:
@@ -175,32 +183,8 @@ def _episode(tree: Tree, spaces: Sequence[Any]) -> dict[str, Any]:
             f"an episode of {steps} rewards and {len(terminals)} terminations: "
             "expected equally many, at least one"
         )
-    timeouts[-1] |= ~terminals[-1]  # the record of an episode ends here
-    result: dict[str, Any] = {"terminals": terminals, "timeouts": timeouts}
-    if agents is None:
-        seen, mask = _seen(observations, spaces[0], steps)
-        result |= {
-            "actions": _chosen(actions, spaces[1], steps),
-            "observations": seen,
-            "legal": mask,
-            "rewards": rewards,
-        }
-        return result
-    parts = {
-        agent: _seen(observations[agent], _inside(spaces[0], agent), steps)
-        for agent in agents
-    }
-    masks = {agent: mask for agent, (_, mask) in parts.items()}
-    own = _own_rewards(tree.get("infos"), agents, steps)
-    return result | {
-        "actions": {
-            agent: _chosen(actions[agent], _inside(spaces[1], agent), steps)
-            for agent in agents
-        },
-        "observations": {agent: seen for agent, (seen, _) in parts.items()},
-        "legal": None if any(m is None for m in masks.values()) else masks,
-        "rewards": own or dict.fromkeys(agents, rewards),
-    }
+    timeouts[-1] |= ~terminals[-1]
+    return {"terminals": terminals, "timeouts": timeouts}
 
 
 def _check_arrays(name: str, value: Any) -> None:
@@ -331,136 +315,3 @@ def _concatenated(
     return {
         a: np.concatenate([part[a][some] for part in parts]) for a in agents
     }
-
-
-# -- files ---------------------------------------------------------------------
-
-
-def _count(facts: Tree) -> int:
-    count = facts.get("total_episodes")
-    if type(count) is not int or not 0 < count <= MAX_EPISODES:
-        raise ValueError(
-            f"total_episodes={shown(count)}: expected 1 to {MAX_EPISODES:,}"
-        )
-    return count
-
-
-def _table_episodes(folder: Path, facts: Tree) -> Iterator[Tree]:
-    """Yield the episodes of a folder with a folder of one table for each."""
-    for number in range(_count(facts)):
-        inside = folder / str(number)
-        files = [
-            path
-            for path in sorted(inside.iterdir())
-            if path.name != FILE and not path.name.startswith((".", "_"))
-        ]
-        if len(files) != 1:
-            raise ValueError(f"{inside}: {len(files)} tables: expected one")
-        table = _read_table(files[0], str(facts.get("data_format")))
-        tree = {
-            name: _tree(name, table[name].combine_chunks())
-            for name in table.column_names
-            if name != "episode_id"
-        }
-        for name in READ[2:]:
-            if isinstance(tree.get(name), np.ndarray):
-                tree[name] = tree[name][:-1]  # padded to the observations
-        yield tree
-
-
-def _read_table(path: Path, kind: str) -> pa.Table:
-    if kind == "parquet":
-        with open_parquet(path) as file:
-            names = file.schema_arrow.names
-            check_memory(COPIES * decoded_size(file, names), str(path))
-            return _read(path, lambda: file.read(use_threads=False))
-    check_memory(COPIES * check_regular(path), str(path))
-    with open_regular(path) as handle:
-        return _read(path, lambda: pa.ipc.open_file(handle).read_all())
-
-
-def _read(path: Path, reader: Any) -> pa.Table:
-    try:
-        table = reader()
-        table.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ValueError(
-            f"{path}: expected a whole file; {reason(error)}"
-        ) from None
-    if len(set(table.column_names)) < len(table.column_names):
-        raise ValueError(f"{path}: expected each column once")
-    return table
-
-
-def _tree(name: str, array: Any, depth: int = 0) -> Any:
-    """Return a column as an array, or as a dict of its fields; None for other values."""
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks)
-    if depth > MAX_DEPTH:
-        raise ValueError(f"column {name!r}: expected spaces of few levels")
-    if pa.types.is_struct(array.type):
-        return {
-            field.name: _tree(f"{name}.{field.name}", part, depth + 1)
-            for field, part in zip(array.type, array.flatten(), strict=True)
-        }
-    pad = array.slice(0, len(array) - 1) if array.null_count else array
-    with contextlib.suppress(ValueError):
-        return numbers_of(name, pa.chunked_array([pad]))
-    return None
-
-
-def _hdf5_episodes(folder: Path, facts: Tree) -> Iterator[Tree]:
-    """Yield the episodes of an HDF5 file."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError(
-            f"{folder}: expected h5py for HDF5 files: pip install 'bestreply[minari]'"
-        ) from error
-    path = folder / "main_data.hdf5"
-    with open_regular(path) as handle:
-        try:
-            with h5py.File(handle, "r") as file:
-                total = sum(
-                    _check_links(h5py, file[name], name)
-                    for name in _names(h5py, file)
-                )
-                check_memory(COPIES * total, str(path))
-                for number in range(_count(facts)):
-                    yield _groups(file[f"episode_{number}"])
-        except (OSError, RuntimeError, KeyError, TypeError) as error:
-            text = shown(str(error))
-            raise ValueError(
-                f"{path}: expected a whole HDF5 file; {text}"
-            ) from None
-
-
-def _names(h5py: Any, group: Any) -> list[str]:
-    """Return the names in a group; links to other places and files are refused."""
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(
-                f"{shown(name)}: expected no link to another place"
-            )
-    return list(group)
-
-
-def _check_links(h5py: Any, node: Any, name: str, depth: int = 0) -> int:
-    """Return the bytes of a group or an array, after a check that all is in this file."""
-    if depth > MAX_DEPTH:
-        raise ValueError(f"{shown(name)}: expected groups of few levels")
-    if isinstance(node, h5py.Group):
-        return sum(
-            _check_links(h5py, node[inner], inner, depth + 1)
-            for inner in _names(h5py, node)
-        )
-    if node.is_virtual or node.external:
-        raise ValueError(f"{shown(name)}: expected data in this file")
-    return node.size * node.dtype.itemsize if node.size else 0
-
-
-def _groups(node: Any) -> Any:
-    """Return a group as a dict of arrays; None for text and other objects."""
-    if hasattr(node, "keys"):
-        return {name: _groups(node[name]) for name in node}
-    return node[()] if node.dtype.kind in "biuf" else None

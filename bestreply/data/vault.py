@@ -153,22 +153,11 @@ def _read(
     try:
         steps = int(np.asarray(opened("vault_index").read().result())[0])
         stores = {name: opened(f"{leaf}.") for name, leaf in leaves.items()}
-        needed = 0
-        for name, store in stores.items():
-            batch, _, *rest = store.shape
-            if not 0 < steps <= store.shape[1]:
-                raise ValueError(
-                    f"vault_index={steps}: expected 1 to {store.shape[1]:,}"
-                )
-            expected = (shapes[name][0], *shapes[name][2:])
-            if (batch, *rest) != expected:
-                raise ValueError(
-                    f"{leaves[name]} of shape {store.shape}: expected {shapes[name]}, "
-                    f"as in {FILE}, but for the steps"
-                )
-            size = store.dtype.numpy_dtype.itemsize
-            needed += int(np.prod((batch, steps, *rest), dtype=object)) * size
-        check_memory(COPIES * needed, f"{steps:,} steps")
+        sizes = [
+            _size(store, shapes[name], steps, leaves[name])
+            for name, store in stores.items()
+        ]
+        check_memory(COPIES * sum(sizes), f"{steps:,} steps")
         return {
             name: np.asarray(store[:, :steps].read().result())
             for name, store in stores.items()
@@ -177,6 +166,20 @@ def _read(
         raise ValueError(f"expected a vault; {shown(str(error))}") from None
     except ValueError as error:
         raise ValueError(f"{str(error).splitlines()[0]:.400}") from None
+
+
+def _size(store: Any, shape: tuple[int, ...], steps: int, leaf: str) -> int:
+    """Return the bytes of the written steps of a leaf, after a check of its shape."""
+    batch, most, *rest = store.shape
+    if not 0 < steps <= most:
+        raise ValueError(f"vault_index={steps}: expected 1 to {most:,}")
+    if (batch, *rest) != (shape[0], *shape[2:]):
+        raise ValueError(
+            f"{leaf} of shape {store.shape}: expected {shape}, as in {FILE}, but for "
+            "the steps"
+        )
+    entries = int(np.prod((batch, steps, *rest), dtype=object))
+    return entries * store.dtype.numpy_dtype.itemsize
 
 
 def _flat(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
