@@ -82,7 +82,13 @@ PROOFS = {
         "pettingzoo:experiments.adapters.coins:Coins",
         f"{PLAYERS}:to_coin",
         episodes=150,
-        settings={"train.opponent_updates": 100, "train.updates": 200},
+        settings={
+            "train.opponent_updates": 60,
+            "train.updates": 80,
+            "train.batch": 16,
+            "train.opponent_batch": 32,
+            "train.value_batch": 64,
+        },
     ),
     "stag_hunt_and_back": Proof(
         f"pettingzoo:bestreply:parallel_env(game={HUNT!r})",
