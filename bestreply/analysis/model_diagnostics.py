@@ -305,7 +305,7 @@ def compare(
     binary = game.binary
     of_plane = np.zeros(1, bool)
     if game.planes:
-        of_plane = binary.reshape(-1, game.obs_shape[-1]).all(0)
+        of_plane = np.atleast_1d(binary.reshape(-1, game.obs_shape[-1]).all(0))
     if not of_plane.any():
         hits = (truth[:, binary] > 0.5) == (predicted[:, binary] > 0.5)
         row = {

@@ -61,12 +61,10 @@ class Memory(eqx.Module):
             carry: tuple[Array, Array], row: tuple[Array, Array, Array]
         ) -> tuple[tuple[Array, Array], None]:
             features, action, valid = row
-            after = self.write(carry[0], features, carry[1]), action
-            new = (
-                jnp.where(valid, a, b)
-                for a, b in zip(after, carry, strict=True)
-            )
-            return tuple(new), None
+            state, last = carry
+            after = self.write(state, features, last)
+            state = jnp.where(valid, after, state)
+            return (state, jnp.where(valid, action, last)), None
 
         first = self.start(), jnp.int32(ABSENT)
         rows = features, actions.astype(jnp.int32), valid

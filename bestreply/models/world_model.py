@@ -41,7 +41,7 @@ from bestreply.types import ABSENT, Array
 
 NO_VALUE = -1e6
 """Value of a head whose player has no logged play yet, so that no planner follows it."""
-Remembered = tuple[()] | tuple[Array, Array]
+Remembered = Any
 """State of a memory and the last own action; () without a memory."""
 
 

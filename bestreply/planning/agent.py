@@ -111,7 +111,8 @@ class Agent(Player):
             present=jnp.ones(self.game.num_players, bool),
             belief=belief,
         )
-        own = () if self._memoryless else self.world.remembered()
+        world: Any = self.world
+        own = () if self._memoryless else world.remembered()
         return Memory(at, jnp.int32(0), jnp.bool_(False), own)
 
     @property
