@@ -181,37 +181,43 @@ class Training:
             self.run.path / "checkpoints", self.made(train_state), train_state
         )
 
-    @contextlib.contextmanager
-    def explained(self) -> Iterator[None]:
+    def explained(self) -> contextlib.AbstractContextManager[None]:
         """Add run, rewards and kept checkpoint to the error of a training that diverges.
 
         The metrics logged so far are then written. After any error the log is released.
 
+        Returns:
+            A context manager that keeps no reference to the data.
+
         Raises:
             Diverged: with the additions.
         """
-        try:
-            yield
-        except (Diverged, FloatingPointError) as error:  # or JAX's debug_nans
-            self.log.close()
-            raise Diverged(self._explanation(error)) from None
-        finally:
-            self.log.release()
+        reward = np.asarray(self.buffer.episodes.reward)
+        largest = max(reward.max(initial=0), -reward.min(initial=0))
+        return _explained(self.run.path, self.log, float(largest))
 
-    def _explanation(self, error: Exception) -> str:
-        rewards = np.asarray(self.buffer.episodes.reward)
-        folder = self.run.path / "checkpoints"
-        steps = checkpoint.list_checkpoints(folder)
-        kept = "no checkpoint was written"
-        if steps:
-            kept = (
-                f"the checkpoint of {steps[-1]} updates is finite and is kept"
-            )
-        return (
-            f"{self.run.path}: training diverged. {str(error).rstrip('.')}; rewards here are up to "
-            f"{np.abs(rewards).max(initial=0):.3g}. {kept.capitalize()}; --resume with "
-            "the same settings fails at the same update"
-        )
+
+@contextlib.contextmanager
+def _explained(path: Path, log: MetricsLog, reward: float) -> Iterator[None]:
+    try:
+        yield
+    except (Diverged, FloatingPointError) as error:  # or JAX's debug_nans
+        log.close()
+        raise Diverged(_explanation(path, reward, error)) from None
+    finally:
+        log.release()
+
+
+def _explanation(path: Path, reward: float, error: Exception) -> str:
+    steps = checkpoint.list_checkpoints(path / "checkpoints")
+    kept = "no checkpoint was written"
+    if steps:
+        kept = f"the checkpoint of {steps[-1]} updates is finite and is kept"
+    return (
+        f"{path}: training diverged. {str(error).rstrip('.')}; rewards here are up to "
+        f"{reward:.3g}. {kept.capitalize()}; --resume with the same settings fails at "
+        "the same update"
+    )
 
 
 def open_training(
@@ -376,14 +382,16 @@ def train(
             if config.method not in METHODS:
                 given = training.train_state
                 check_state(config.method, "fit", train_state, given)
-            run = training.run.with_train_state(train_state)
-            diagnostics = method.diagnose(run, training.held_out)
+            run, log = training.run.with_train_state(train_state), training.log
+            held_out = training.held_out
+            del training  # diagnostics have the memory of the training data
+            diagnostics = method.diagnose(run, held_out)
             check_measures(
                 diagnostics,
                 f"Lower train.learning_rate={config.train.learning_rate:g}",
             )
         write_json(run.path / "diagnostics.json", diagnostics)
-        training.log.close()
+        log.close()
         return run
 
 

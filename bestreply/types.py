@@ -79,6 +79,11 @@ class PackedObs(eqx.Module):
         """Type of the observations' entries."""
         return self.rest.dtype
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they take."""
+        return self.bits.nbytes + self.rest.nbytes
+
     def __getitem__(self, at: Any) -> Array:
         bits, rest = self.bits[at], self.rest[at]
         lib = np if isinstance(bits, np.ndarray) else jnp

@@ -297,12 +297,12 @@ def test_a_run_of_another_format_is_refused(whole, tmp_path):
         (tmp_path / name).write_text((whole.path / name).read_text())
     facts = json.loads((whole.path / "provenance.json").read_text())
     assert facts["format"] == RUN_FORMAT == 3
-    for version in (None, 1, 3):  # the first runs have no format version
+    for version in (None, 1, 2):  # the first runs have no format version
         changed = facts | {"format": version}
         if version is None:
             del changed["format"]
         (tmp_path / "provenance.json").write_text(json.dumps(changed))
-        message = f"format={version or 1}: expected run format 2"
+        message = f"format={version or 1}: expected run format 3"
         with pytest.raises(ValueError, match=message):
             load_run(tmp_path)
 
