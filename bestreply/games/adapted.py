@@ -150,8 +150,7 @@ class AdaptedGame(Game):
         self, state: AdaptedState, actions: Int[Array, " N"]
     ) -> Outcomes:
         actions, key = jnp.asarray(actions), jax.random.key(0)
-        step = functools.partial(type(self).step.__wrapped__, self)
-        if draws(step, state, actions, key):
+        if draws(self.traced_step, state, actions, key):
             raise ValueError(
                 f"game={self.name}: expected a game whose steps are deterministic, to "
                 "list every outcome; its environment uses its random key"
@@ -171,8 +170,20 @@ class AdaptedGame(Game):
 
     # Compiled: environments have too many operations to be called one by one.
 
-    @functools.partial(jax.jit, static_argnums=0)
     def reset(self, key: PRNGKeyArray) -> tuple[AdaptedState, TimeStep]:
+        return _compiled_reset(self, key)
+
+    def step(
+        self, state: AdaptedState, actions: Int[Array, " N"], key: PRNGKeyArray
+    ) -> tuple[AdaptedState, TimeStep]:
+        return _compiled_step(self, state, actions, key)
+
+    def traced_reset(self, key: PRNGKeyArray) -> tuple[AdaptedState, TimeStep]:
+        """Return what `reset` does, not compiled.
+
+        Args:
+            key: random key.
+        """
         n, move = self.num_players, self._reset(key)
         shown = TimeStep(
             obs=self._observed(move.obs),
@@ -185,11 +196,17 @@ class AdaptedGame(Game):
         env = jax.tree.map(jnp.asarray, move.env)
         return AdaptedState(env, shown, jnp.zeros((), jnp.int32)), shown
 
-    @functools.partial(jax.jit, static_argnums=0)
-    def step(
+    def traced_step(
         self, state: AdaptedState, actions: Int[Array, " N"], key: PRNGKeyArray
     ) -> tuple[AdaptedState, TimeStep]:
-        before = state.shown
+        """Return what `step` does, not compiled.
+
+        Args:
+            state: a state.
+            actions: the joint action.
+            key: random key.
+        """
+        before: Any = state.shown
         finished = before.truncated | before.terminated.all()
         acts = before.present & ~before.terminated & ~finished
         actions = jnp.where(acts, jnp.asarray(actions), self.traits.null)
@@ -231,8 +248,25 @@ class AdaptedGame(Game):
     ) -> Bool[Array, "N A"]:
         """Return masks; of a seat that is over, or has no action, the null one."""
         null = jnp.arange(self.num_actions) == self.traits.null
-        none = ~(legal.any(1) & playing)
-        return jnp.where(none[:, None], null, legal)
+        some = jnp.asarray(legal.any(1) & playing)
+        return jnp.where(some[:, None], legal, null)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compiled_reset(
+    game: AdaptedGame, key: PRNGKeyArray
+) -> tuple[AdaptedState, TimeStep]:
+    return game.traced_reset(key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compiled_step(
+    game: AdaptedGame,
+    state: AdaptedState,
+    actions: Int[Array, " N"],
+    key: PRNGKeyArray,
+) -> tuple[AdaptedState, TimeStep]:
+    return game.traced_step(state, actions, key)
 
 
 def _as_before(old: Array, new: Array) -> Array:

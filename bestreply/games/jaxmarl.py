@@ -246,7 +246,9 @@ def _actions(
         names, _ = flat_actions([int(space.n)], where)
         return names, lambda index: index.astype(space.dtype)
     if kind == "MultiDiscrete":
-        names, table = flat_actions(np.asarray(space.num_categories), where)
+        names, table = flat_actions(
+            np.asarray(space.num_categories).tolist(), where
+        )
         return names, lambda index: jnp.asarray(table)[index]
     refuse_actions(f"{kind}{getattr(space, 'shape', '')}", where)
 

@@ -102,7 +102,7 @@ def whole_settings(name: str, settings: dict[str, Any]) -> tuple[Options, int]:
                 f"{setting}={given[setting]!r:.100}: expected a setting of {full}: "
                 f"{', '.join(known)}"
             )
-    own_limit = getattr(env, limit, None)
+    own_limit: Any = getattr(env, limit, None)
     steps = step_limit(full, limit, settings.get(limit, own_limit))
     if is_fixed(name, options) and steps > own_limit:
         raise ValueError(

@@ -125,7 +125,7 @@ class JumanjiGame(AdaptedGame):
     # -- display -------------------------------------------------------------
 
     def frame(self, state: AdaptedState) -> np.ndarray | None:
-        viewer = getattr(self.traits.env, "_viewer", None)
+        viewer: Any = getattr(self.traits.env, "_viewer", None)
         if not hasattr(viewer, "_display_rgb_array"):
             return None
         # The viewer's own figure would be pyplot's, in a window.

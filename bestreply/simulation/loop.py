@@ -179,7 +179,10 @@ def play(
         chunk=chunk,
         progress=progress,
     )
-    return jax.tree.map(lambda *x: np.concatenate(x), *pieces)
+    first, *more = pieces
+    if not more:  # large arrays are not copied once more
+        return jax.tree.map(lambda x: np.require(x, requirements="W"), first)
+    return jax.tree.map(lambda *x: np.concatenate(x), first, *more)
 
 
 def play_pieces(
