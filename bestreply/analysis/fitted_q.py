@@ -1,7 +1,7 @@
 """Fitted Q evaluation of policies on logged play, with bootstrapped intervals.
 
 Le, Voloshin and Yue, "Batch policy learning under constraints", 2019. Q is linear in
-random features of step and action (Rahimi and Recht, "Random features for large-scale
+random features of action and step (Rahimi and Recht, "Random features for large-scale
 kernel machines", 2007), so that each of its iterations is a ridge regression, and every
 resample of the episodes has a Q of its own (Hao et al., "Bootstrapping fitted
 Q-evaluation for off-policy inference", 2021).

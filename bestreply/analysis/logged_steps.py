@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Bool, Float, Float32, Int
 
-from bestreply.models.networks import MLP
+from bestreply.models.networks import MLP, linear
 from bestreply.types import ABSENT, Array, Episodes, ego_order
 
 HIDDEN = (64, 64)
@@ -192,3 +192,69 @@ def _policy_of_clone(net: MLP, x: Array, legal: Array) -> Array:
         return jnp.exp(_log_policy(net, *at))
 
     return jax.lax.map(one, (x, legal), batch_size=BATCH)
+
+
+# -- features of values --------------------------------------------------------
+
+
+def learned_features(
+    x: Float32[np.ndarray, "rows F"],
+    legal: Bool[np.ndarray, "rows A"],
+    action: Int[np.ndarray, " rows"],
+    to_go: Float[np.ndarray, " rows"],
+    seed: int,
+) -> Float32[np.ndarray, "rows H"]:
+    """Return the last hidden layer of a network that predicts actions and logged returns.
+
+    Args:
+        x: the facts of each step.
+        legal: legal actions.
+        action: the actions.
+        to_go: the logged return from each step on.
+        seed: seed of weights and batches.
+    """
+    scaled = (to_go - to_go.mean()) / max(float(to_go.std()), 1e-6)
+    arrays = jax.device_put(
+        (x, legal, action.astype(np.int32), scaled.astype(np.float32))
+    )
+    return np.asarray(_features(*arrays, jax.random.key(seed)))
+
+
+@jax.jit
+def _features(
+    x: Array, legal: Array, action: Array, to_go: Array, key: Array
+) -> Array:
+    start_key, batch_key = jax.random.split(key)
+    actions = legal.shape[1]
+    net = MLP(x.shape[1], HIDDEN, 2 * actions, key=start_key)
+    schedule = optax.cosine_decay_schedule(LEARNING_RATE, UPDATES)
+    transform = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adam(schedule)
+    )
+
+    def loss(net: MLP, rows: Array) -> Array:
+        out, chosen = jax.vmap(net)(x[rows]), action[rows][:, None]
+        logits = jnp.where(legal[rows], out[:, :actions], MIN_LOGIT)
+        log_probs = jax.nn.log_softmax(logits)
+        q = jnp.take_along_axis(out[:, actions:], chosen, 1)[:, 0]
+        imitation = -jnp.take_along_axis(log_probs, chosen, 1).mean()
+        return imitation + ((q - to_go[rows]) ** 2).mean()
+
+    def update(state: Any, key: Array) -> tuple[Any, None]:
+        net, memory = state
+        rows = jax.random.randint(key, (BATCH,), 0, len(x))
+        gradient = eqx.filter_grad(loss)(net, rows)
+        change, memory = transform.update(gradient, memory)
+        return (optax.apply_updates(net, change), memory), None
+
+    start: Any = net
+    start = start, transform.init(start)
+    keys = jax.random.split(batch_key, UPDATES)
+    (net, _), _ = jax.lax.scan(update, start, keys)
+
+    def hidden(row: Array) -> Array:
+        for layer, norm in zip(net.layers[:-1], net.norms, strict=True):
+            row = jax.nn.silu(norm(linear(layer, row)))
+        return row
+
+    return jax.lax.map(hidden, x, batch_size=BATCH)

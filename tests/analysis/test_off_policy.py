@@ -8,16 +8,19 @@ import pytest
 from bestreply import make_game, make_player
 from bestreply.analysis.fitted_q import FittedQ
 from bestreply.analysis.importance_sampling import (
+    Estimate,
     logged_return,
     resamples,
     weighted_return,
 )
 from bestreply.analysis.logged_steps import inputs, trajectories
 from bestreply.analysis.off_policy import (
+    PolicyEstimate,
     estimate_returns,
     off_policy_table,
     policy_along,
     select_episodes,
+    widened,
 )
 from bestreply.data.arrays import store_from_arrays
 from tests.shared import played
@@ -130,6 +133,17 @@ def test_fitted_q_is_bounded_by_logged_returns(episodes):
     q.bounds = (1.0, 2.0)
     policy = np.full((len(q.reward), 2), 0.5)
     assert 1 <= q.estimate(policy).mean <= 2
+
+
+def test_a_known_miss_widens_every_interval_of_fitted_q():
+    def row(kind, mean, logged):
+        fitted = Estimate(mean, mean - 0.1, mean + 0.1)
+        return PolicyEstimate(kind, kind, fitted, None, 1.0, logged)
+
+    truth = Estimate(2.0, 2.0, 2.0)
+    rows = widened([row("method", 5.0, None), row("player", 1.5, truth)])
+    assert rows[0].fitted_q == pytest.approx((5.0, 4.4, 5.6))
+    assert holds(rows[1].fitted_q, 2.0)
 
 
 def test_held_out_episodes_alone_where_there_are_enough():
