@@ -98,7 +98,7 @@ def test_no_tracked_file_names_a_place_on_a_machine_or_a_package_index():
 
 
 SET_UP = ("openspiel", "pettingzoo", "gymnasium", "jumanji", "dev", "docs")
-ADAPTERS = (*SET_UP, "jaxmarl", "pgx", "minari", "frames", "onnx")
+ADAPTERS = (*SET_UP, "jaxmarl", "pgx", "minari", "vault", "frames", "onnx")
 
 
 @pytest.mark.parametrize(

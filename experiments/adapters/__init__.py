@@ -3,5 +3,5 @@ results/adapters/.
 
 `games.PROOFS` lists the games, each with a player of its own (`players`), which is named
 as ``module:attr``. Budgets are small: the table shows that every step of the pipeline
-works on games that nobody here wrote, not how well an agent can get.
+works on games of other authors, not how well an agent can get.
 """
