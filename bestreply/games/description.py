@@ -141,7 +141,9 @@ class Description(abc.ABC):
         """
         return None
 
-    def legal_in(self, obs: Shaped[Array, "..."]) -> Bool[Array, "... A"] | None:
+    def legal_in(
+        self, obs: Shaped[Array, "..."]
+    ) -> Bool[Array, "... A"] | None:
         """Return the legal actions of the seat that has an observation.
 
         Args:

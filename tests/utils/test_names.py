@@ -313,7 +313,10 @@ def test_an_allowed_module_gives_objects_of_the_kind_alone(game):
     assert read("games:small").size == 3
     for name, message in (
         ("games:careless", "must be annotated '-> Game or HostEnv'"),
-        ("games:dataclasses.dataclass", "expected a subclass of Game or HostEnv"),
+        (
+            "games:dataclasses.dataclass",
+            "expected a subclass of Game or HostEnv",
+        ),
         ("games:Game", "it is defined in 'bestreply.games.base'"),
         ("players:Last", "it is the .*Last"),
         ("players:br", "of type _Package"),
