@@ -175,6 +175,7 @@ class PettingZooEnv(HostEnv):
         self.agents = agents = _Agents.of(self.env, full)
         self.seat = {name: seat for seat, name in enumerate(agents.names)}
         self.turns = isinstance(self.env, TurnEnv)
+        self.masked = any(o.masked for o in agents.observations)
         self.num_players = len(agents.names)
         self.max_steps = step_limit(limit, self.env, make, full)
         self.wait = self.turns or (
@@ -282,10 +283,15 @@ class PettingZooEnv(HostEnv):
                     f"that are there from the first step in {self.full}"
                 )
 
-    def _read(
-        self, obs: Mapping[Any, Any], playing: list[Any]
-    ) -> list[np.ndarray | None]:
+    def _read(self, obs: Mapping[Any, Any], playing: list[Any]) -> Any:
         """Return the seats' observations; None of an agent that had left."""
+        if len(self.bare_shape) == 1 and len(playing) == self.num_players:
+            whole = np.zeros((len(playing), *self.bare_shape), self.obs_dtype)
+            for name in playing:
+                seat = self.seat[name]
+                own = self.agents.observations[seat].read(obs[name]).reshape(-1)
+                np.copyto(whole[seat, : own.size], own, casting="same_kind")
+            return whole
         read: list[np.ndarray | None] = [None] * self.num_players
         for name in playing:
             seat = self.seat[name]
@@ -303,7 +309,12 @@ class PettingZooEnv(HostEnv):
 
     def _legal(
         self, obs: Mapping[Any, Any], infos: Mapping[Any, Any]
-    ) -> np.ndarray:
+    ) -> np.ndarray | None:
+        """Return the seats' legal actions; None: all that they have."""
+        if not (self.wait or self.masked) and not any(
+            info and MASK in info for info in infos.values()
+        ):
+            return None
         legal = np.zeros((self.num_players, len(self.action_names)), bool)
         for name in self.env.agents:
             seat = self.seat[name]
