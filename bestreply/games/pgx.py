@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Bool, Int, PRNGKeyArray, PyTree, Shaped
 
 from bestreply.games.adapted import (
     AdaptedGame,

@@ -91,7 +91,7 @@ def test_a_seat_truncated_alone_keeps_its_last_observation_and_is_not_terminated
 def test_an_older_state_is_reached_again():
     game = make_game(NAME)
     key = jax.random.key(1)
-    first, shown = game.reset(key)
+    first, _ = game.reset(key)
     states, rng = [first], np.random.default_rng(0)
     for _ in range(3):
         state, _ = game.step(states[-1], rng.integers(0, 3, 3), key)

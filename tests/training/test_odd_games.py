@@ -123,9 +123,7 @@ def test_hidden_state_needs_a_memory(tmp_path, memory):
     """The side that pays is shown at the first of six steps alone."""
     game = Corridor()
     train = {"opponent_updates": 1, "updates": 400}
-    run = trained(
-        game, tmp_path, 1000, memory=memory, context=6, train=train
-    )
+    run = trained(game, tmp_path, 1000, memory=memory, context=6, train=train)
     found = mean_return(run.player(), game, episodes=400)
     if memory == "gru":
         assert found > 0.95
