@@ -143,6 +143,7 @@ def test_4_lost_players_cost_and_are_named(hunts):
     for steps in (1, 3, 5):
         entities = {r["entity"]: r for r in rows if r["steps"] == steps}
         hunters = {"self", "hunter_1", "hunter_2"}
+        assert entities.pop("time")["error"] > 0  # a number, neither 0 nor 1
         assert set(entities) == {*hunters, "blocks", "stags", "hares"}
         assert entities["blocks"]["accuracy"] == 1  # the board has none
         lost = {name for name, r in entities.items() if r["recall"] == 0}

@@ -17,6 +17,7 @@ from bestreply.analysis.belief_calibration import (
 )
 from bestreply.config import RunConfig
 from bestreply.games.base import Game
+from bestreply.models.base import Latent
 from bestreply.models.images import MAX_FLAT_ENTRIES
 from bestreply.models.units import ROUNDING
 from bestreply.models.world_model import WorldModel
@@ -248,7 +249,7 @@ def open_loop(
 @jax.jit
 def logged_latents_in_parts(
     world: WorldModel, buffer: BufferState, index: Index
-) -> Float[Array, "B Z"]:
+) -> Latent:
     """Return the latents of logged observations, computed a few at a time.
 
     Args:
@@ -267,7 +268,7 @@ def logged_latents_in_parts(
 
 @jax.jit
 def predict_ahead(
-    world: WorldModel, z: Float[Array, "B Z"], windows: Transition
+    world: WorldModel, z: Latent, windows: Transition
 ) -> Float[Array, "B *obs"]:
     """Return the observation decoded after all steps of each window.
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from bestreply.config import RunConfig, TrainConfig
 from bestreply.games.base import Game
 from bestreply.games.seats import role_of_seat
-from bestreply.models.base import PlanningModel
+from bestreply.models.base import Latent, PlanningModel
 from bestreply.models.world_model import NO_VALUE, WorldModel
 from bestreply.opponents.joint_actions import joint_actions
 from bestreply.opponents.learned import LearnedOpponents
@@ -118,13 +118,16 @@ def history_steps(world: WorldModel) -> int:
 
 def logged_latents(
     world: WorldModel, episodes: Episodes, index: Index
-) -> Float[Array, "B Z"]:
+) -> Latent:
     """Return the latents of logged observations, an episode's last ones included.
 
     Args:
         world: the world model.
         episodes: logged play.
         index: places of B observations.
+
+    Returns:
+        Their latents [B, ...].
     """
     row, step, seat = index
     obs = obs_at(episodes.obs, (row, step, seat))

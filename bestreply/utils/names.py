@@ -191,7 +191,7 @@ class Names(Generic[T]):
                 reason = f"{type(error).__name__}: {error}"
                 warn(f"{self.kind} {name}: {point.value} fails: {reason}")
                 continue
-            lines[name] = summary(thing)
+            lines[name] = summary(thing) or f"{self.kind} without a description"
         return lines
 
     def load(self, name: str) -> Any:

@@ -12,6 +12,7 @@ import pytest
 
 from bestreply import make_game
 from bestreply.config import ModelConfig, PlannerConfig
+from bestreply.games.base import Game
 from bestreply.models.world_model import WorldModel
 from bestreply.opponents.base import OpponentModel
 from bestreply.opponents.learned import LearnedOpponents
@@ -24,6 +25,16 @@ GAMMA, CERTAIN = 0.9, 30.0
 CONFIG = PlannerConfig(simulations=32)
 
 
+@dataclasses.dataclass(frozen=True)
+class Sizes(Game):
+    """What a world model asks of its game."""
+
+    num_actions: int = 2
+    obs_shape: tuple = ()
+    num_players = 2
+    action_names = ()
+
+
 class Table(WorldModel):
     """A world in tables over states, own actions and the other's. The latent is a dictionary, to show that it may be any PyTree."""
 
@@ -33,8 +44,9 @@ class Table(WorldModel):
         for field in dataclasses.fields(WorldModel):
             object.__setattr__(self, field.name, None)  # it has no networks
         self.table = {name: jnp.asarray(x) for name, x in table.items()}
-        states, self.num_actions, _ = np.shape(table["next"])
-        self.obs_shape, self.binary = (states,), jnp.ones(states, bool)
+        states, actions, _ = np.shape(table["next"])
+        self.game = Sizes(actions, (states,))
+        self.binary = jnp.ones(states, bool)
 
     def _at(self, name, z, action, others):
         return self.table[name][z["state"], action, others[0]]
@@ -99,20 +111,11 @@ def table(next_state, reward, *, legal=None, goes_on=None, value=None):
     }
 
 
-class Nothing:
-    """All that is asked of the game: what an observation tells of who is there."""
-
-    num_players = 2
-
-    def present_in(self, obs):
-        return None
-
-
 class Types(OpponentModel):
     """One other, of one of G types with a policy each, [G, S, A_o]; the belief [1, G] moves by Bayes' rule unless `stuck`."""
 
     policies: jax.Array
-    game: object = eqx.field(static=True, default_factory=Nothing)
+    game: object = eqx.field(static=True, default_factory=Sizes)
     stuck: bool = eqx.field(static=True, default=False)
 
     def init(self):
@@ -460,7 +463,7 @@ def test_after_the_end_nothing_counts():
     assert found.action == 0
 
 
-class Tells(Nothing):
+class Tells(Sizes):
     """Only in state 0 is the other there."""
 
     def present_in(self, obs):
