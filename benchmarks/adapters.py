@@ -12,7 +12,7 @@ A ratio is the median over rounds of ours to theirs in the same round.
 import statistics
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,8 @@ def of_jaxmarl(name: str, **settings: Any) -> Bare:
 
         env = jaxmarl.make(name, **settings)
     agents = env.agents
-    count = env.action_space(agents[0]).n
+    space: Any = env.action_space(agents[0])
+    count = space.n
     legal = jnp.ones((len(agents), count), bool)
 
     def step(state: Any, actions: Any, key: Any) -> Any:
@@ -77,7 +78,7 @@ def of_jumanji(make: Callable[[], Any]) -> Bare:
 
 
 def foraging() -> Any:
-    from jumanji.environments import LevelBasedForaging
+    from jumanji.environments.routing.lbf.env import LevelBasedForaging
 
     return LevelBasedForaging(time_limit=50)
 
@@ -86,7 +87,7 @@ def of_pgx(name: str) -> Bare:
     """Return a game of pgx for two, with the observation of each seat."""
     import pgx
 
-    env, seats = pgx.make(name), jnp.arange(2)
+    env, seats = pgx.make(cast(Any, name)), jnp.arange(2)
 
     def seen(state: Any) -> Any:
         obs = jax.vmap(env._observe, (None, 0))(state, seats)
@@ -180,7 +181,8 @@ def measure(quick: bool) -> dict[str, Any]:
         for lean in (False, True):
             ours = our_job(spec, matches, lean)
             theirs = their_job(spec, make(), matches, lean)
-            ours(), theirs()
+            ours()
+            theirs()
             pairs = [
                 (rate(ours, seconds), rate(theirs, seconds))
                 for _ in range(rounds)

@@ -32,14 +32,14 @@ class Ferry(br.HostEnv):
 
     def step(self, actions: np.ndarray) -> br.EnvStep:
         signal, course = actions
-        reward = self.depth[course]
+        reward = float(self.depth[course])
         self.signal, self.time = signal, self.time + 1
         self.depth = self.rng.permutation(self.depth)
         return self.look(reward)
 
     def look(self, reward: float) -> br.EnvStep:
         return br.EnvStep(
-            obs=[self.depth[:2], np.float32([self.signal])],
+            obs=[self.depth[:2], np.array([self.signal], np.float32)],
             reward=[reward, reward],
             truncated=self.time >= self.max_steps,
         )

@@ -191,7 +191,7 @@ def _adapter_of(factory: Factory, settings: dict[str, Any]) -> str | None:
     if isinstance(made, Description) or not hasattr(made, "action_space"):
         prefix = None
     if hasattr(made, "close"):
-        made.close()
+        cast(Any, made).close()
     return prefix
 
 

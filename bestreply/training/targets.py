@@ -207,7 +207,7 @@ def _expected(
     target_net: WorldModel,
     model: LearnedOpponents,
     at: Transition,
-    z: Float[Array, "B Z"],
+    z: Latent,
     belief: Float[Array, "B J G"],
     head: Int[Array, " B"],
     key: Key[Array, ""],

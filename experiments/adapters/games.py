@@ -32,7 +32,8 @@ def equal_returns(episodes: int = 500) -> dict[str, Any]:
         episodes: episodes of random play, each with its own seed.
     """
     game = make_game(HUNT)
-    live = make_game("pettingzoo:bestreply:parallel_env", game=HUNT).live()
+    zoo: Any = make_game("pettingzoo:bestreply:parallel_env", game=HUNT)
+    live = zoo.live()
     reset, step = jax.jit(game.reset), jax.jit(game.step)
     rng, equal = np.random.default_rng(0), 0
     for seed in range(episodes):

@@ -67,6 +67,7 @@ def holds(estimate, exact: float) -> bool:
     return estimate.low <= exact <= estimate.high
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_exact_returns(episodes):
     game = make_game(GAME)
     policies = {name: make_player(name, game) for name in EXACT}

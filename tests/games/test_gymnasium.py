@@ -18,21 +18,21 @@ def test_an_environment_equals_itself_stepped_bare():
     for seed in (0, 5):
         shown, (obs, _) = env.reset(seed), bare.reset(seed=seed)
         ended, rng = False, np.random.default_rng(seed)
+        np.testing.assert_array_equal(shown.obs[0], obs)
         while not ended:
-            np.testing.assert_array_equal(shown.obs[0], obs)
             action = int(rng.integers(2))
             shown = env.step(np.array([action], np.int32))
             obs, reward, ended, cut, _ = bare.step(action)
             assert shown.reward.tolist() == [reward]
             assert shown.terminated.tolist() == [ended] and not cut
-        np.testing.assert_array_equal(shown.obs[0], obs)
+            np.testing.assert_array_equal(shown.obs[0], obs)
     br.check_game(game, episodes=1)
 
 
 def test_the_limit_truncates():
     game = br.make_game("gymnasium:CartPole-v1(max_steps=3)")
     env = game.live()
-    env.reset(0)
+    shown = env.reset(0)
     for step in range(3):
         shown = env.step(np.array([step % 2], np.int32))
     assert bool(shown.truncated) and not shown.terminated.any()

@@ -4,11 +4,13 @@ import jax
 import jumanji
 import numpy as np
 import pytest
-from jumanji.environments import Connector, LevelBasedForaging, RobotWarehouse
+from jumanji.environments.routing.connector.env import Connector
 from jumanji.environments.routing.connector.generator import (
     RandomWalkGenerator as Walks,
 )
+from jumanji.environments.routing.lbf.env import LevelBasedForaging
 from jumanji.environments.routing.lbf.generator import RandomGenerator
+from jumanji.environments.routing.robot_warehouse.env import RobotWarehouse
 from jumanji.environments.routing.robot_warehouse.generator import (
     RandomGenerator as Warehouses,
 )
@@ -131,7 +133,7 @@ def test_one_agent_with_several_numbers():
     assert game.num_players == 1
     assert game.action_names == ("0,0", "0,1", "1,0", "1,1", "2,0", "2,1")
     assert game.obs_shape == (3 * 2 + 1,)  # the board and the number of mines
-    env = jumanji.make("Minesweeper-v0")
+    env = jumanji.registration.make("Minesweeper-v0")
     assert game.traits.extra.decode(np.array([3])).tolist() == [1, 1]
     assert env.action_spec.num_values.tolist() == [10, 10]
 

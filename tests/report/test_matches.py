@@ -296,6 +296,7 @@ def test_many_other_players_have_a_sentence_each_beyond_some_panels():
     assert step.more.count("chose A1.") == 11 and "Player 20" in step.more
 
 
+@pytest.mark.slow
 def test_long_games_show_some_of_their_steps(tmp_path):
     match = plain(1000, 5, 30)
     for t, step in enumerate(match["steps"]):
