@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from bestreply.games.base import Game
-from bestreply.games.host_env import HostEnv
+from bestreply.games.host_env import EnvStep, HostEnv
 from bestreply.games.live_env import LiveEnv, is_over
 from bestreply.games.seats import (
     common_shape,
@@ -133,7 +133,7 @@ class HostGame(Game):
     def reset(self, key: PRNGKeyArray) -> tuple["HostState", TimeStep]:
         seed = int(np.asarray(seeds_of(key[None]))[0])
         with _at(self, seed, ()) as env:
-            shown = cast(TimeStep, env.shown)
+            shown = TimeStep(**cast(EnvStep, env.shown)._asdict())
         return HostState(seed, (), shown), shown
 
     def step(
@@ -146,7 +146,7 @@ class HostGame(Game):
         given = np.where(acts, np.asarray(actions), ABSENT)
         taken = (*state.taken, tuple(map(int, given)))
         with _at(self, state.seed, taken) as env:
-            shown = cast(TimeStep, env.shown)
+            shown = TimeStep(**cast(EnvStep, env.shown)._asdict())
         return HostState(state.seed, taken, shown), shown
 
     def frame(self, state: "HostState") -> np.ndarray | None:

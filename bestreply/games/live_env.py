@@ -1,20 +1,18 @@
 """A stateful environment in play."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from bestreply.games.base import Game
-from bestreply.games.host_env import HostEnv
-from bestreply.games.seats import own_actions, padded, seat_marks
+from bestreply.games.host_env import EnvStep, HostEnv
+from bestreply.games.seats import own_actions, seat_marks
 from bestreply.types import ABSENT, TimeStep
 from bestreply.utils.checks import shown as shown_text
 
 
-def is_over(shown: TimeStep) -> bool:
+def is_over(shown: TimeStep | EnvStep) -> bool:
     """Return whether a game has ended for all seats.
 
     Args:
@@ -29,7 +27,8 @@ class LiveEnv:
     """An environment in play: what it returns is checked and completed.
 
     Seats that have left stay away with reward 0, flags are consistent, the step limit
-    truncates, observations are padded and marked.
+    truncates, observations are padded and marked. What it shows is an `EnvStep` whose
+    fields are those of a `TimeStep`, arrays that it does not change later.
     """
 
     def __init__(self, game: Game, env: HostEnv) -> None:
@@ -40,17 +39,22 @@ class LiveEnv:
             env: the environment.
         """
         self.game, self.env = game, env
-        self.shape, self.dtype = game.obs_shape, np.dtype(game.obs_dtype)
-        self.own = own_actions(game)
+        self.dtype = np.dtype(game.obs_dtype)
         self.limit, self.players = game.max_steps, game.num_players
-        self.marks = None
-        self.bare = env.bare_shape
-        if not game.alike:
-            self.marks = seat_marks(self.bare, self.players, self.dtype)
-        self.shown: TimeStep | None = None
+        self.own, self.bare = own_actions(game), env.bare_shape
+        self.blank = np.zeros((self.players, *game.obs_shape), self.dtype)
+        self.is_marked = not game.alike
+        if self.is_marked:
+            marks = seat_marks(self.bare, self.players, self.dtype)
+            self.blank[..., self.bare[-1] :] = marks
+        self.all, self.none = (
+            np.ones(self.players, bool),
+            np.zeros(self.players, bool),
+        )
+        self.shown: EnvStep | None = None
         self.time, self.seed = 0, 0
 
-    def reset(self, seed: int) -> TimeStep:
+    def reset(self, seed: int) -> EnvStep:
         """Start an episode.
 
         Args:
@@ -63,10 +67,13 @@ class LiveEnv:
             ValueError: the environment returns arrays of other shapes or types.
         """
         self.seed, self.time = seed, 0
-        with self._where("reset"):
+        try:
             shown = self.env.reset(seed)
-        present = self._array("present", shown.present, True)
-        self.shown = TimeStep(
+        except Exception as error:
+            error.add_note(f"in {self.game.name}, seed {seed}, reset")
+            raise
+        present = self._flags("present", shown.present, self.all).copy()
+        self.shown = EnvStep(
             obs=self._obs(shown.obs, None),
             legal=self._legal(shown.legal, present),
             reward=np.zeros(self.players, np.float32),
@@ -76,7 +83,7 @@ class LiveEnv:
         )
         return self.shown
 
-    def step(self, actions: Int[np.ndarray, " N"]) -> TimeStep:
+    def step(self, actions: Int[np.ndarray, " N"]) -> EnvStep:
         """Make one step of an unfinished game.
 
         Args:
@@ -88,27 +95,34 @@ class LiveEnv:
         Raises:
             ValueError: the environment returns arrays of other shapes or types.
         """
-        before = cast(TimeStep, self.shown)
+        before = cast(EnvStep, self.shown)
         acts = before.present & ~before.terminated
         given = np.where(acts, actions, ABSENT).astype(np.int32)
-        with self._where(f"step {self.time + 1}"):
-            after = self.env.step(given)
         self.time += 1
-        ended = self._array("terminated", after.terminated, False)
+        try:
+            after = self.env.step(given)
+        except Exception as error:
+            place = f"seed {self.seed}, step {self.time}"
+            error.add_note(f"in {self.game.name}, {place}")
+            raise
+        ended = self._flags("terminated", after.terminated, self.none)
         terminated = before.terminated | (ended & acts)
-        present = self._array("present", after.present, True) & before.present
+        present = (
+            self._flags("present", after.present, self.all) & before.present
+        )
         playing = present & ~terminated
         cut = bool(after.truncated) or self.time >= self.limit
-        if not playing.any() or cut:
-            # The last step: whoever acted is present at it.
+        if cut or not playing.any():
+            # The last step: each seat that acted is present at it.
             present = before.present
             cut = not terminated[acts].all()
-            terminated = terminated | (~present & (not cut))
+            if not cut:
+                terminated = terminated | ~present
         else:
             present = playing
-        self.shown = TimeStep(
+        self.shown = EnvStep(
             obs=self._obs(after.obs, before.obs),
-            legal=self._legal(after.legal, playing & (not cut)),
+            legal=self._legal(after.legal, self.none if cut else playing),
             reward=self._reward(after.reward, acts),
             terminated=terminated,
             truncated=np.array(cut),
@@ -116,33 +130,23 @@ class LiveEnv:
         )
         return self.shown
 
-    @contextlib.contextmanager
-    def _where(self, place: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            error.add_note(f"in {self.game.name}, seed {self.seed}, {place}")
-            raise
-
-    def _array(
-        self, field: str, value: Any, default: bool
+    def _flags(
+        self, field: str, value: Any, default: Bool[np.ndarray, " N"]
     ) -> Bool[np.ndarray, " N"]:
-        like = np.full(self.players, default)
         if value is None:
-            return like
+            return default
         value = np.asarray(value)
         if value.shape == ():
-            value = np.broadcast_to(value, like.shape)
-        if value.shape != like.shape or value.dtype != like.dtype:
-            raise self._wrong(field, value, like.shape, like.dtype)
+            value = np.broadcast_to(value, default.shape)
+        if value.shape != default.shape or value.dtype != default.dtype:
+            raise self._wrong(field, value, default.shape, default.dtype)
         return value
 
     def _reward(self, reward: Any, acts: Bool[np.ndarray, " N"]) -> np.ndarray:
-        reward = np.asarray(0.0 * acts if reward is None else reward)
+        reward = np.asarray(self.none if reward is None else reward)
         if reward.shape != acts.shape or reward.dtype.kind not in "fiub":
-            raise self._wrong(
-                "reward", reward, acts.shape, np.dtype(np.float32)
-            )
+            wanted = np.dtype(np.float32)
+            raise self._wrong("reward", reward, acts.shape, wanted)
         reward = np.where(acts, reward, 0).astype(np.float32)
         if not np.isfinite(reward).all():
             raise ValueError(
@@ -154,37 +158,59 @@ class LiveEnv:
     def _legal(
         self, legal: Any, acts: Bool[np.ndarray, " N"]
     ) -> Bool[np.ndarray, "N A"]:
-        legal = self.own if legal is None else np.asarray(legal)
+        if legal is None:
+            return self.own
+        legal = np.asarray(legal)
         if legal.shape != self.own.shape:
             raise self._wrong("legal", legal, self.own.shape, np.dtype(bool))
         legal = legal.astype(bool) & self.own
         none = ~legal.any(1)
-        if (none & acts).any():
-            raise ValueError(
-                f"legal={shown_text(legal.astype(int).tolist())}: expected a legal "
-                f"action for seat {np.flatnonzero(none & acts)[0]} from {self._place()}"
-            )
-        legal[none, 0] = True
+        if none.any():
+            if (none & acts).any():
+                masks = shown_text(legal.astype(int).tolist())
+                seat = np.flatnonzero(none & acts)[0]
+                raise ValueError(
+                    f"legal={masks}: expected a legal action for seat {seat} from "
+                    f"{self._place()}"
+                )
+            legal[none, 0] = True
         return legal
 
     def _obs(self, obs: Any, before: np.ndarray | None) -> np.ndarray:
         """Return observations of one shape; a missing one of a list repeats the last."""
-        if isinstance(obs, Sequence):
-            whole = np.zeros((self.players, *self.bare), self.dtype)
-            if before is not None:
-                whole[:] = before[..., : self.bare[-1]]
-            for seat, own in enumerate(obs):
-                if own is not None:
-                    whole[seat] = self._cast(padded(np.asarray(own), self.bare))
-            obs = whole
-        obs = np.asarray(obs)
-        if obs.shape != (self.players, *self.bare):
-            expected = (self.players, *self.bare)
-            raise self._wrong("obs", obs, expected, self.dtype)
-        obs = self._cast(obs)
-        if self.marks is None:
-            return obs
-        return np.concatenate([obs, self.marks], -1)
+        if not isinstance(obs, list | tuple):
+            obs = self._cast(np.asarray(obs))
+            if obs.shape != (self.players, *self.bare):
+                wanted = (self.players, *self.bare)
+                raise self._wrong("obs", obs, wanted, self.dtype)
+            if not self.is_marked:
+                return obs.copy()
+            whole = self.blank.copy()
+            whole[..., : self.bare[-1]] = obs
+            return whole
+        if len(obs) != self.players:
+            raise ValueError(
+                f"obs: expected a list of {self.players} observations from "
+                f"{self._place()}; it has {len(obs)}"
+            )
+        whole = self.blank.copy()
+        for seat, own in enumerate(obs):
+            if own is not None:
+                self._put(whole[seat], self._cast(np.asarray(own)))
+            elif before is not None:
+                whole[seat] = before[seat]
+        return whole
+
+    def _put(self, place: np.ndarray, own: np.ndarray) -> None:
+        """Write one seat's observation to the begin of each axis of its place."""
+        if own.ndim != place.ndim:
+            own = own.reshape(-1)
+        if any(n > most for n, most in zip(own.shape, self.bare, strict=False)):
+            raise self._wrong("obs", own, self.bare, self.dtype)
+        if own.ndim == 1:
+            place[: len(own)] = own
+        else:
+            place[tuple(map(slice, own.shape))] = own
 
     def _cast(self, obs: np.ndarray) -> np.ndarray:
         if obs.dtype == self.dtype:

@@ -11,12 +11,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Bool, Int, Key
 
 from bestreply.games.base import Game
 from bestreply.games.host import HostGame, seeds_of
+from bestreply.simulation.env_worker import FIELDS
 from bestreply.simulation.env_workers import Course, EnvWorkers, can_be_sent
 from bestreply.types import Array, TimeStep
 
@@ -209,12 +209,17 @@ def stack(steps: Sequence[Any]) -> TimeStep:
     """Return time steps as one, with a leading axis.
 
     Args:
-        steps: M time steps in NumPy.
+        steps: M time steps in NumPy, each a `TimeStep` or an `EnvStep`.
 
     Returns:
         The time step [M, ...].
     """
-    return jax.tree.map(lambda *x: np.stack(x), *steps)
+    return TimeStep(
+        **{
+            field: np.stack([getattr(s, field) for s in steps])
+            for field in FIELDS
+        }
+    )
 
 
 def without_reward(shown: TimeStep, over: Bool[np.ndarray, " M"]) -> TimeStep:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bestreply.games.host import HostGame
-from bestreply.types import TimeStep
+from bestreply.games.host_env import EnvStep
 from bestreply.utils.spec import Spec
 
 FIELDS = ("obs", "legal", "reward", "terminated", "truncated", "present")
@@ -121,7 +121,7 @@ class ServedEnvs:
             return b"e" + json.dumps(told).encode()
         return b"k" + b"".join(a.tobytes() for a in self.arrays.values())
 
-    def _put(self, row: int, shown: TimeStep) -> None:
+    def _put(self, row: int, shown: EnvStep) -> None:
         for name, array in self.arrays.items():
             array[row] = getattr(shown, name)
 
