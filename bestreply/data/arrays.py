@@ -39,7 +39,7 @@ def store_from_arrays(
     observations: Any,
     actions: Any,
     rewards: Any,
-    terminals: Any,
+    terminals: Any = None,
     timeouts: Any = None,
     *,
     legal: Any = None,
@@ -74,6 +74,8 @@ def store_from_arrays(
         actions: [..., N] whole numbers from 0; -1 for a seat that is absent.
         rewards: [..., N], or without the axis of seats: all seats have it.
         terminals: [..., N] or [...] bool: the step ended the game for a seat, or all.
+            None: no game ended by its rules. The second layout requires this array or
+            the next one.
         timeouts: as `terminals`: the step limit, or the end of the log; the game could
             have gone on.
         legal: [..., N, A] bool, also [E, T + 1, N, A]; by default all actions.
@@ -204,6 +206,11 @@ def logged_arrays(given: Mapping[str, Any], game: "Game | None") -> Logged:
     axes = Axes.of(given["actions"])
     dtype = None if game is None else game.obs_dtype
     action = axes.seated("actions", axes.actions)
+    if len(axes.lead) == 1 and given["terminals"] is given["timeouts"] is None:
+        raise ValueError(
+            f"terminals=None, timeouts=None: expected at least one of them, to tell "
+            f"where each episode of {axes.steps} steps ends; or arrays [E, T, N, ...]"
+        )
     over = _stops(axes, "terminals", given["terminals"])
     timeout = _stops(axes, "timeouts", given["timeouts"])
     obs, has_final = axes.observed(

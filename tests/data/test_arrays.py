@@ -82,6 +82,15 @@ def test_without_a_last_observation_a_terminal_repeats_and_a_timeout_drops(
     assert episodes.truncated[1:, 0].all() and episodes.reward[0, 0].all()
 
 
+def test_without_any_ends_episodes_end_with_their_arrays(tmp_path):
+    episodes = write(tmp_path, terminals=None).episodes()
+    assert episodes.truncated[:, -1].all() and not episodes.terminated.any()
+    with pytest.raises(ValueError, match="terminals=None, timeouts=None"):
+        br.store_from_arrays(
+            flat(OBS[:, :-1]), flat(ACTION), flat(REWARD), path=tmp_path / "b"
+        )
+
+
 def test_seats_that_leave_or_never_come(tmp_path):
     action, over = ACTION.copy(), np.zeros((E, T, N), bool)
     over[:, -1] = True
