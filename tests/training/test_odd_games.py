@@ -69,11 +69,6 @@ def mean_return(player, game, seats=(0,), episodes=300):
             {"value_heads": "action", "opponent_types": "code"},
             {"target": "improved"},
         ),
-        (
-            "agent",
-            {"value_of": "z", "opponents": "in_context"},
-            {"target": "expected", "updates": 200},
-        ),
         ("iql", {}, {}),
         ("ppo_recurrent", {}, {}),
     ],
