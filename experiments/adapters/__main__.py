@@ -141,7 +141,9 @@ def summary(rows: dict[str, dict[str, Any]]) -> str:
                     ", ".join(row["roles"]),
                     f"{row['steps']:,}",
                     f"{row['minutes']:.1f}",
-                    other.replace(f"{PLAYERS}:", ""),
+                    other.replace(f"{PLAYERS}:", "").replace(
+                        " | ", ", beside "
+                    ),
                     *means,
                 ]
             )
