@@ -128,7 +128,7 @@ class ServedEnvs:
 
 def main() -> None:
     """Serve the process that holds the other end of the socket."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it ends it
     pipe = Connection(int(sys.argv[1]))
     try:
         served = ServedEnvs(pipe.recv_bytes().decode())
