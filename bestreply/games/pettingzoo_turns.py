@@ -17,19 +17,16 @@ def plain(env: Any) -> Any:
     return env
 
 
-class CycleEnv:
-    """An AEC environment in which all agents act in turn and the last one moves the world.
-
-    It equals `aec_to_parallel_wrapper`, but observes each agent once a step.
-    """
+class SequentialEnv:
+    """An AEC environment with the interface of `ParallelEnv`."""
 
     def __init__(self, env: Any) -> None:
         """Wrap an environment.
 
         Args:
-            env: a parallelizable `AECEnv`.
+            env: an `AECEnv`.
         """
-        self.env, self.metadata = plain(env), env.metadata
+        self.env, self.metadata = env, env.metadata
         self.possible_agents = env.possible_agents
         self.observation_space = env.observation_space
         self.action_space = env.action_space
@@ -52,10 +49,49 @@ class CycleEnv:
         Returns:
             Observations and infos by agent.
         """
+        self.env.reset(seed=seed, options=options)
+        self._remove_dead()
+        return self._observed(), dict(self.env.infos)
+
+    def render(self) -> Any:
+        """Return what the environment draws."""
+        return self.env.render()
+
+    def close(self) -> None:
+        """Free what the environment holds."""
+        self.env.close()
+
+    def _observed(self) -> dict[Any, Any]:
+        return {agent: self.env.observe(agent) for agent in self.env.agents}
+
+    def _remove_dead(self) -> None:
+        """Make the empty turns of agents whose game is over."""
         env = self.env
-        env.reset(seed=seed, options=options)
-        self.agents = list(env.agents)
-        return {a: env.observe(a) for a in self.agents}, dict(env.infos)
+        while env.agents and (
+            env.terminations[env.agent_selection]
+            or env.truncations[env.agent_selection]
+        ):
+            env.step(None)
+        self.agents = [
+            a
+            for a in env.agents
+            if not (env.terminations[a] or env.truncations[a])
+        ]
+
+
+class CycleEnv(SequentialEnv):
+    """All agents act in turn, and the last one moves the world: a step is a cycle.
+
+    It equals `aec_to_parallel_wrapper`, but observes each agent once a step.
+    """
+
+    def __init__(self, env: Any) -> None:
+        """Wrap an environment.
+
+        Args:
+            env: a parallelizable `AECEnv`.
+        """
+        super().__init__(plain(env))
 
     def step(self, actions: dict[Any, Any]) -> tuple[dict[Any, Any], ...]:
         """Make the turns of all agents.
@@ -80,67 +116,23 @@ class CycleEnv:
             env.step(actions[agent])
             for name, reward in env.rewards.items():
                 rewards[name] += reward
-        obs = {a: env.observe(a) for a in env.agents}
         ended, cut = dict(env.terminations), dict(env.truncations)
-        infos = dict(env.infos)
-        while env.agents and (
-            env.terminations[env.agent_selection]
-            or env.truncations[env.agent_selection]
-        ):
-            env.step(None)
-        self.agents = list(env.agents)
+        infos, obs = dict(env.infos), self._observed()
+        self._remove_dead()
         return obs, rewards, ended, cut, infos
 
-    def render(self) -> Any:
-        """Return what the environment draws."""
-        return self.env.render()
 
-    def close(self) -> None:
-        """Free what the environment holds."""
-        self.env.close()
-
-
-class TurnEnv:
-    """An AEC environment with the interface of `ParallelEnv`: a step is one turn.
+class TurnEnv(SequentialEnv):
+    """A step is the turn of one agent.
 
     A reward is paid in the turn in which it arises: the increment of what `last()`
     reports to the agent at its own next turn.
     """
 
-    def __init__(self, env: Any) -> None:
-        """Wrap an environment.
-
-        Args:
-            env: an `AECEnv`.
-        """
-        self.env, self.metadata = env, env.metadata
-        self.possible_agents = env.possible_agents
-        self.observation_space = env.observation_space
-        self.action_space = env.action_space
-        self.agents: list[Any] = []
-        self.turn: Any = None
-        """The agent that is to move."""
-
     @property
-    def unwrapped(self) -> Any:
-        """The environment."""
-        return self.env.unwrapped
-
-    def reset(
-        self, seed: int | None = None, options: Any = None
-    ) -> tuple[dict[Any, Any], dict[Any, Any]]:
-        """Start an episode.
-
-        Args:
-            seed: its seed.
-            options: of the environment.
-
-        Returns:
-            Observations and infos by agent.
-        """
-        self.env.reset(seed=seed, options=options)
-        self._remove_dead()
-        return self._observed(), dict(self.env.infos)
+    def turn(self) -> Any:
+        """The agent that is to move; None at the end."""
+        return self.env.agent_selection if self.agents else None
 
     def step(self, actions: dict[Any, Any]) -> tuple[dict[Any, Any], ...]:
         """Make the turn of one agent.
@@ -151,38 +143,13 @@ class TurnEnv:
         Returns:
             Observations, rewards, terminations, truncations and infos by agent.
         """
-        env, before = self.env, list(self.env.agents)
+        env, turn, before = self.env, self.turn, list(self.env.agents)
         paid = dict(env._cumulative_rewards)
-        paid[self.turn] = 0
-        env.step(actions[self.turn])
+        paid[turn] = 0
+        env.step(actions[turn])
         total = dict(env._cumulative_rewards)
         rewards = {a: total.get(a, 0) - paid.get(a, 0) for a in before}
         ended, cut = dict(env.terminations), dict(env.truncations)
         infos, obs = dict(env.infos), self._observed()
         self._remove_dead()
         return obs, rewards, ended, cut, infos
-
-    def render(self) -> Any:
-        """Return what the environment draws."""
-        return self.env.render()
-
-    def close(self) -> None:
-        """Free what the environment holds."""
-        self.env.close()
-
-    def _observed(self) -> dict[Any, Any]:
-        return {agent: self.env.observe(agent) for agent in self.env.agents}
-
-    def _remove_dead(self) -> None:
-        """Make the empty turns of agents whose game is over."""
-        env = self.env
-        while env.agents and (
-            env.terminations[env.agent_selection]
-            or env.truncations[env.agent_selection]
-        ):
-            env.step(None)
-        dead = [
-            a for a in env.agents if env.terminations[a] or env.truncations[a]
-        ]
-        self.agents = [a for a in env.agents if a not in dead]
-        self.turn = env.agent_selection if self.agents else None
