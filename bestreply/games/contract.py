@@ -159,11 +159,11 @@ def check_seats(game: Game, samples: "Samples") -> None:
                 f"{where}: legal {brief(shown.legal)}; the seats have {counts}"
             )
             raise GameError(game, "seats", seen)
-        told = game.seat_in(np.asarray(shown.obs))
-        if told is None and game.alike:
+        given = game.seat_in(np.asarray(shown.obs))
+        if given is None and game.alike:
             continue
-        if told is None or not np.array_equal(told, np.arange(n)):
-            seen = f"{where}: seat_in gives {told} for the seats 0 to {n - 1}"
+        if given is None or not np.array_equal(given, np.arange(n)):
+            seen = f"{where}: seat_in gives {given} for the seats 0 to {n - 1}"
             raise GameError(game, "seats", seen)
 
 

@@ -219,9 +219,9 @@ class PettingZooEnv(HostEnv):
         shape = common_shape(shapes)
         whole = np.stack([padded(o.binary, shape) for o in agents.observations])
         self.binary = whole.all(0)
-        told = np.asarray(getattr(self.env, "binary", False))
-        if told.shape == shape:
-            self.binary = self.binary | told.astype(bool)
+        given = np.asarray(getattr(self.env, "binary", False))
+        if given.shape == shape:
+            self.binary = self.binary | given.astype(bool)
         if not self.alike:
             marks = np.ones(marked_shape(shape, n), bool)
             marks[..., : shape[-1]] = self.binary

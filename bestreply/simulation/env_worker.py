@@ -1,6 +1,6 @@
 """The process that steps some environments for `bestreply.simulation.env_workers`.
 
-It is told a game by name, and then answers requests: ``r`` with seeds resets all its
+It is given a game by name, and then answers requests: ``r`` with seeds resets all its
 environments, ``s`` with flags and joint actions steps those that are flagged. An answer
 is ``k`` and the arrays of all its time steps, or ``e`` and an exception.
 """
@@ -78,15 +78,15 @@ class EnvShapes(NamedTuple):
 class ServedEnvs:
     """The environments of one process."""
 
-    def __init__(self, told: str) -> None:
+    def __init__(self, game_spec: str) -> None:
         """Make the environments.
 
         Args:
-            told: JSON of name, settings and number.
+            game_spec: JSON of name, settings and number.
         """
         from bestreply.games.registry import make_game
 
-        game = json.loads(told)
+        game = json.loads(game_spec)
         self.game = make_game(Spec(game["name"], (), game["settings"]))
         assert isinstance(self.game, HostGame)
         self.envs = [self.game.live() for _ in range(game["count"])]
@@ -113,12 +113,12 @@ class ServedEnvs:
                     actions = joint[row].tolist()
                     self._put(row, self.envs[row].step(joint[row]))
         except Exception:
-            told = {
+            failure = {
                 "row": row,
                 "actions": actions,
                 "traceback": traceback.format_exc(),
             }
-            return b"e" + json.dumps(told).encode()
+            return b"e" + json.dumps(failure).encode()
         return b"k" + b"".join(a.tobytes() for a in self.arrays.values())
 
     def _put(self, row: int, shown: EnvStep) -> None:
@@ -128,7 +128,9 @@ class ServedEnvs:
 
 def main() -> None:
     """Serve the process that holds the other end of the socket."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it ends it
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # the process that started it ends it
     pipe = Connection(int(sys.argv[1]))
     try:
         served = ServedEnvs(pipe.recv_bytes().decode())

@@ -213,17 +213,17 @@ class EnvWorkers:
 
     def _fail(self, rows: slice, text: str) -> None:
         """Raise the exception of a process's environment, with its own traceback."""
-        told = json.loads(text)
-        env, row = self.game.live(), rows.start + told["row"]
+        failure = json.loads(text)
+        env, row = self.game.live(), rows.start + failure["row"]
         env.reset(int(self.course.seeds[row]))
         for actions, live in self.course.steps:
             if live[row]:
                 env.step(actions[row])
-        if told["actions"] is not None:
-            env.step(np.array(told["actions"], np.int32))
+        if failure["actions"] is not None:
+            env.step(np.array(failure["actions"], np.int32))
         raise RuntimeError(  # it does not fail here
             f"{self.game.name} failed in a process that steps environments:\n"
-            f"{told['traceback']}"
+            f"{failure['traceback']}"
         )
 
     def _copy(self) -> TimeStep:
@@ -231,15 +231,15 @@ class EnvWorkers:
 
     def _start(self, rows: slice) -> "LocalWorker | RayWorker":
         count = rows.stop - rows.start
-        told = {
+        game_spec = {
             "name": self.game.name,
             "settings": self.game.settings,
             "count": count,
         }
         address = os.environ.get(RAY)
         if address:
-            return RayWorker(json.dumps(told), address)
-        return LocalWorker(json.dumps(told))
+            return RayWorker(json.dumps(game_spec), address)
+        return LocalWorker(json.dumps(game_spec))
 
 
 WORKERS_HELP = (
@@ -257,7 +257,7 @@ def _step_request(
 class LocalWorker:
     """A process on this machine."""
 
-    def __init__(self, told: str) -> None:
+    def __init__(self, game_spec: str) -> None:
         ours, theirs = socket.socketpair()
         module = "bestreply.simulation.env_worker"
         path = os.pathsep.join(p for p in ("", *sys.path) if p or p == "")
@@ -269,7 +269,7 @@ class LocalWorker:
         )
         theirs.close()
         self.pipe = Connection(ours.detach())
-        self.ask(told.encode())
+        self.ask(game_spec.encode())
 
     def ask(self, request: bytes) -> None:
         try:
@@ -299,7 +299,7 @@ class LocalWorker:
 class RayWorker:
     """An actor on a Ray cluster."""
 
-    def __init__(self, told: str, address: str) -> None:
+    def __init__(self, game_spec: str, address: str) -> None:
         if find_spec("ray") is None:
             raise ImportError(
                 f"{RAY}={address!r} needs the package ray: "
@@ -310,7 +310,9 @@ class RayWorker:
         if not ray.is_initialized():
             ray.init(address=address, log_to_driver=False)
         self.ray: Any = ray
-        self.actor = ray.remote(ServedEnvs).options(num_cpus=1).remote(told)
+        self.actor = (
+            ray.remote(ServedEnvs).options(num_cpus=1).remote(game_spec)
+        )
         self.waiting: Any = None
 
     def ask(self, request: bytes) -> None:
