@@ -23,7 +23,7 @@ from bestreply.simulation.decisions import (
     refuse,
     renewed,
 )
-from bestreply.simulation.env_batch import EnvBatch, env_batch
+from bestreply.simulation.env_batch import EnvBatch, close_kept, env_batch
 from bestreply.types import ABSENT, Array, TimeStep
 
 MatchSeats = tuple[Int32[Array, "M _"], ...]
@@ -63,7 +63,11 @@ def play_on_host(
     for index in range(series):
         episode = _Episode(game, pool, seats, watch, lean)
         episode_keys = _fold_in_each(keys, index)
-        carries = episode.play(batch, carries, episode_keys)
+        try:
+            carries = episode.play(batch, carries, episode_keys)
+        except BaseException:  # answers of processes may be waiting
+            close_kept()
+            raise
         carries = _renewed_batch(pool, seats, carries)
         episodes.append((episode.log(), episode.end))
     if series == 1:

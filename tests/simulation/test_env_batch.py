@@ -85,6 +85,19 @@ def test_an_environment_that_fails_in_a_process_says_why(
         episodes(make_game(NAME, fault=fault), count=4, chunk=4)
 
 
+def test_after_a_failure_play_begins_anew(monkeypatch):
+    monkeypatch.setenv("BESTREPLY_ENV_WORKERS", "2")
+    game = make_game(NAME, fault="raise")
+    calls = []
+    for _ in range(
+        2
+    ):  # the answers of the first call are not read in the second
+        with pytest.raises(KeyError, match="no such cell"):
+            episodes(game, count=4, chunk=4)
+        calls.append(dict(env_batch._kept))
+    assert calls == [{}, {}]
+
+
 def test_an_environment_that_draws_from_elsewhere_is_not_replayed(monkeypatch):
     monkeypatch.setattr(env_batch, "SLOW", 0.0)
     with pytest.raises(
