@@ -14,17 +14,14 @@ import numpy as np
 
 from bestreply.games import contract
 from bestreply.games.base import Game
-from bestreply.games.contract import (
-    PROPERTIES,
-    GameError,
-    Play,
+from bestreply.games.comparisons import (
     brief,
     differ,
     is_key,
-    raised,
     same_state,
     snapshot,
 )
+from bestreply.games.contract import PROPERTIES, GameError, Play, raised
 from bestreply.types import Array, TimeStep
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.seeds import checked_seed

@@ -13,13 +13,8 @@ import numpy as np
 
 from bestreply.games.base import Game
 from bestreply.games.check import Conformance
-from bestreply.games.contract import (
-    brief,
-    is_key,
-    raised,
-    same_state,
-    snapshot,
-)
+from bestreply.games.comparisons import brief, is_key, same_state, snapshot
+from bestreply.games.contract import raised
 from bestreply.players.base import Player
 from bestreply.players.callback import player_errors
 from bestreply.types import ABSENT, ActorOutput, Plan, TimeStep, ego_order

@@ -15,7 +15,8 @@ import pytest
 
 from bestreply.games import GameError, check_game
 from bestreply.games.base import Game
-from bestreply.games.contract import PROPERTIES, same_state, snapshot
+from bestreply.games.comparisons import same_state, snapshot
+from bestreply.games.contract import PROPERTIES
 from bestreply.games.description import Symmetries
 from bestreply.types import TimeStep, ego_order
 
