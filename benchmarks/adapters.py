@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """Steps per second of compiled adapters, relative to the environment's own `lax.scan`.
 
 Random play. Ours is `bestreply.simulation.loop.play`, which collection and evaluation

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """Files of a dataset of Minari: HDF5, Arrow or Parquet, written by anyone."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """Vaults of flashbax, as OG-MARL's datasets are: arrays in TensorStore. Flashbax is not needed.
 
 A vault is a folder with ``metadata.json`` and an OCDBT key-value store of zarr arrays,

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """JaxMARL's environments: how they are made, their step limits and their pictures."""
 
 import functools

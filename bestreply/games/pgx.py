@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """Games of pgx, compiled: turns with a null action, and games of one player.
 
 ``make_game("pgx:tic_tac_toe")``, ``pgx:go_9x9(komi=6.5)``. Koyamada et al., "Pgx:

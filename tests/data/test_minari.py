@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """Datasets of Minari, of one agent or several, in each of its formats; Minari is not needed."""
 
 import json

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """Tables of any library with a row for each episode, step and seat become datasets."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """Vaults of flashbax, as OG-MARL writes them; flashbax itself is not needed."""
 
 import json

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """The adapter beside JaxMARL itself."""
 
 import warnings

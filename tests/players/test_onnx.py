@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """Players from ONNX files, run by onnxruntime."""
 
 import jax
