@@ -33,6 +33,12 @@ from bestreply.simulation.decisions import (
 )
 from bestreply.simulation.host_loop import play_on_host
 from bestreply.simulation.lineup import Lineup
+from bestreply.simulation.seed_batch import (
+    call_for_all,
+    matches_at_once,
+    pad_seats,
+    say_alone,
+)
 from bestreply.types import (
     ABSENT,
     Array,
@@ -210,7 +216,8 @@ def play_pieces(
     """
     cache_compilations()
     total = len(lineup.seating)
-    size, seats = min(chunk, total, _most(game)), lineup.seats()
+    size = min(matches_at_once(min(chunk, _most(game))), total)
+    seats = pad_seats(lineup.seats(), game.num_players)
     numbers = np.arange(total) if numbers is None else numbers
     key = jax.random.key(checked_seed(seed))
     for begin in range(0, total, size):
@@ -220,8 +227,11 @@ def play_pieces(
         inputs = tuple(own[rows] for own in seats), keys, series, watch
         with player_errors():
             if game.compiled:
-                logged = _play_compiled(game, lineup.pool, *inputs, lean)
+                logged = call_for_all(
+                    _play_compiled, game, lineup.pool, *inputs, lean
+                )
             else:
+                say_alone(f"{game.name} runs on the host")
                 logged = play_on_host(game, lineup.pool, *inputs, lean)
             logged = jax.device_get(logged)
         rows = rows[: total - begin]

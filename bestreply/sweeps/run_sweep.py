@@ -29,6 +29,7 @@ from bestreply.utils.files import (
     write_json,
     write_text,
 )
+from bestreply.utils.turns import clock, run_in_turns
 
 EXECUTORS = ("local", "ray")
 Executor = Callable[[Sequence[Job]], Outcomes]
@@ -55,8 +56,8 @@ def run_sweep(
         workers: units at a time on this machine; above 1 each has a process.
         executor: "local", or "ray": send the units to a Ray cluster.
         address: address of the cluster; None: a local one.
-        batch: seeds of one setting trained as one compiled batch, at most; 1:
-            one after another; None: 1 on a CPU, else as many as memory allows.
+        batch: seeds of one setting trained and evaluated as one compiled batch, at
+            most; 1: one after another; None: 1 on a CPU, else as many as memory allows.
         restart_changed: remove and restart a unit that was started with another
             configuration or other data.
         command: what was typed, for the provenance.
@@ -197,7 +198,7 @@ def _has_changed(unit: Unit) -> bool:
 
 
 def _run_in_batches(jobs: Sequence[Job], max_seeds: int | None) -> Outcomes:
-    """Train the seeds of each setting in batches, then finish each unit in its own turn."""
+    """Train and evaluate the seeds of each setting in batches."""
     job_of = {job.arguments[0]: job for job in jobs}
     command = jobs[0].arguments[1] if jobs else None
     for units in group_by_setting(list(job_of)):
@@ -208,14 +209,26 @@ def _run_in_batches(jobs: Sequence[Job], max_seeds: int | None) -> Outcomes:
             if len(units) > 1:
                 count = train_batch(units, command, max_seeds)
             seconds = (time.perf_counter() - start) / count
-            for number, unit in enumerate(units[:count], 1):
-                job = job_of[unit]
-                arguments = (*job.arguments, seconds, was_started[unit])
-                job = job._replace(
-                    arguments=arguments, ends_batch=number == count
+            batch = [
+                job_of[unit]._replace(
+                    arguments=(
+                        *job_of[unit].arguments,
+                        seconds,
+                        was_started[unit],
+                    ),
+                    ends_batch=number == count,
                 )
-                yield job, attempt(job)
+                for number, unit in enumerate(units[:count], 1)
+            ]
+            yield from zip(batch, _attempt_all(batch), strict=True)
             units = units[count:]
+
+
+def _attempt_all(jobs: Sequence[Job]) -> list[str | None]:
+    """Run jobs of one setting; their matches are played as one batch."""
+    if len(jobs) == 1:
+        return [attempt(jobs[0])]
+    return run_in_turns([partial(attempt, job) for job in jobs])
 
 
 def _run_unit(
@@ -233,7 +246,7 @@ def _run_unit(
     from bestreply.pipeline import evaluate_run, learn
     from bestreply.report import write_report
 
-    start = time.perf_counter()
+    start = clock()
     unit.path.mkdir(parents=True, exist_ok=True)
     try:
         with locked(unit.path, wait=False):
@@ -252,7 +265,7 @@ def _run_unit(
         write_text(unit.error, traceback.format_exc())
         raise
     unit.error.unlink(missing_ok=True)
-    seconds = batch_seconds + time.perf_counter() - start
+    seconds = batch_seconds + clock() - start
     facts = {"seconds": seconds, "resumed": resumed}
     write_json(unit.path / "unit.json", facts)
 

@@ -21,6 +21,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from bestreply.utils.turns import job_count
+
 console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 """Standard error, all text as it is. Paths of results and tables go to standard output."""
 
@@ -145,7 +147,8 @@ class Meter:
 def meter(label: str, total: float, unit: str) -> Iterator[Meter]:
     """Show a progress bar; where standard error is no terminal, log a line at the end.
 
-    Nothing is shown where the logger `bestreply` is above level INFO.
+    Nothing is shown where the logger `bestreply` is above level INFO. Jobs that take
+    turns (`bestreply.utils.turns`) log lines.
 
     Args:
         label: name of the step.
@@ -157,7 +160,7 @@ def meter(label: str, total: float, unit: str) -> Iterator[Meter]:
     """
     label = printable(label)
     is_quiet = not log.isEnabledFor(logging.INFO)
-    if is_quiet or not console.is_terminal:
+    if is_quiet or not console.is_terminal or job_count() > 1:
         counter = Meter(label, unit, None)
         yield counter
         log.info("%s", counter.line())
