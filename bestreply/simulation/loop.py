@@ -6,6 +6,7 @@ program serves every line-up, and a costly planner runs once a step, not once a
 seat.
 """
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Int, Int32, Key, PRNGKeyArray
+from jaxtyping import Bool, Int, Int32, Key, PRNGKeyArray, UInt32
 
 from bestreply.games.base import Game
 from bestreply.games.hindsight_goals import label_goals
@@ -21,6 +22,7 @@ from bestreply.games.host import HostGame
 from bestreply.games.sizes import episode_bytes
 from bestreply.players.base import Player
 from bestreply.players.callback import player_errors
+from bestreply.players.function import FunctionPlayer, FunctionPolicy
 from bestreply.simulation.decisions import (
     Carries,
     Log,
@@ -47,6 +49,7 @@ from bestreply.types import (
 )
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.console import Meter
+from bestreply.utils.quick import quickly
 from bestreply.utils.seeds import checked_seed
 
 ENVIRONMENTS = 256
@@ -55,6 +58,14 @@ PLAY_BYTES = 2**30
 """Bytes of observations and masks in one chunk of matches."""
 PLANNING_CHUNK = 256
 """Parallel matches with planning players; more do not fit the processor's cache."""
+QUICK_STEPS = 2**14
+"""Steps of all matches up to which compiling takes longer than playing them: their
+program is compiled quickly."""
+PADDED_STEPS = 2**11
+"""Steps to which fewer matches are filled up, so that their number compiles nothing."""
+LOG_BYTES = 2**26
+"""Bytes of the whole log of a chunk up to which lean play computes it as well, so that
+one program serves evaluation, collection and recorded matches."""
 
 # -- compiled games ----------------------------------------------------------
 
@@ -98,12 +109,13 @@ def _compiled_episode(
     return renewed(setting.pool, seats, carries), (logs, end)
 
 
-@partial(jax.jit, static_argnames=("game", "series", "watch", "lean"))
+@quickly(static_argnames=("game", "series", "watch", "lean"))
 def _play_compiled(
     game: Game,
     pool: tuple[Player, ...],
     seats: tuple[Int32[Array, "M _"], ...],
-    keys: Key[jax.Array, " M"],
+    seed: UInt32[Array, ""],
+    numbers: UInt32[Array, " M"],
     series: int,
     watch: int | None,
     lean: bool,
@@ -118,14 +130,16 @@ def _play_compiled(
             jax.random.split(key, series),
         )[1]
 
-    return jax.vmap(match)(seats, keys)
+    return jax.vmap(match)(seats, _match_keys(seed, numbers))
 
 
-@jax.jit
-def _fold_in_all(
-    key: PRNGKeyArray, numbers: Int[Array, " M"]
+def _match_keys(
+    seed: UInt32[Array, ""], numbers: UInt32[Array, " M"]
 ) -> Key[jax.Array, " M"]:
-    return jax.vmap(partial(jax.random.fold_in, key))(numbers)
+    return jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(numbers)
+
+
+_match_keys_compiled = quickly()(_match_keys)
 
 
 # -- whole matches -----------------------------------------------------------
@@ -149,6 +163,7 @@ def play(
     watch: int | None = None,
     lean: bool = False,
     chunk: int = 1024,
+    like: int = 0,
     progress: Meter | None = None,
 ) -> Played:
     """Play every match of a line-up, in chunks of matches.
@@ -163,8 +178,9 @@ def play(
         numbers: match numbers to use as m in place of 0, 1, 2, ...; equal numbers
             give equal first states.
         watch: index of the pool player whose actor outputs are returned.
-        lean: omit observations and masks; enough for scores.
+        lean: omit observations, masks and actor outputs; enough for scores.
         chunk: matches of one chunk.
+        like: number of matches of another call, whose compiled program to use.
         progress: a meter, advanced by the number of steps.
 
     Returns:
@@ -183,6 +199,7 @@ def play(
         watch=watch,
         lean=lean,
         chunk=chunk,
+        like=like,
         progress=progress,
     )
     first, *more = pieces
@@ -201,12 +218,14 @@ def play_pieces(
     watch: int | None = None,
     lean: bool = False,
     chunk: int = 1024,
+    like: int = 0,
     progress: Meter | None = None,
 ) -> Iterator[Played]:
     """Yield what `play` returns in pieces of `chunk` matches, so that memory is bounded.
 
     Args:
-        game, lineup, seed, series, numbers, watch, lean, chunk, progress: as in `play`.
+        game, lineup, seed, series, numbers, watch, lean, chunk, like, progress: as in
+            `play`.
 
     Returns:
         The pieces in the order of the matches.
@@ -215,30 +234,109 @@ def play_pieces(
         ValueError: as in `play`.
     """
     cache_compilations()
-    total = len(lineup.seating)
-    size = min(matches_at_once(min(chunk, _most(game))), total)
-    seats = pad_seats(lineup.seats(), game.num_players)
+    total, key = len(lineup.seating), np.asarray(checked_seed(seed), np.uint32)
     numbers = np.arange(total) if numbers is None else numbers
-    key = jax.random.key(checked_seed(seed))
+    numbers = numbers.astype(np.uint32)
+    program = _Program(game, lineup, series, watch, lean)
+    size = program.fit(total, chunk, like)
     for begin in range(0, total, size):
         # The last chunk repeats its last match, so that one size is compiled.
         rows = np.minimum(np.arange(begin, begin + size), total - 1)
-        keys = _fold_in_all(key, numbers[rows])
-        inputs = tuple(own[rows] for own in seats), keys, series, watch
         with player_errors():
-            if game.compiled:
-                logged = call_for_all(
-                    _play_compiled, game, lineup.pool, *inputs, lean
-                )
-            else:
-                say_alone(f"{game.name} runs on the host")
-                logged = play_on_host(game, lineup.pool, *inputs, lean)
-            logged = jax.device_get(logged)
+            logged = program(rows, key, numbers[rows])
         rows = rows[: total - begin]
         part = _to_played(game, lineup, rows, logged, lean)
         if progress is not None:
             progress.advance(float(part.episodes.length.sum()))
         yield part
+
+
+class _Program:
+    """The program that plays chunks of the matches of one call."""
+
+    def __init__(
+        self,
+        game: Game,
+        lineup: Lineup,
+        series: int,
+        watch: int | None,
+        lean: bool,
+    ) -> None:
+        self.game, self.pool, self.series = game, lineup.pool, series
+        self.watch, self.lean = watch, lean
+        self.seats = pad_seats(lineup.seats(), game.num_players)
+        self.whole, self.quick = not lean, False
+
+    def fit(self, total: int, chunk: int, like: int) -> int:
+        """Choose how the program is compiled, and return the size of its chunks."""
+        most = matches_at_once(min(chunk, _most(self.game)))
+        if not self.game.compiled:
+            return min(most, total)
+        steps = self.series * self.game.max_steps
+        size = _size(max(total, like), most, steps, self.pool)
+        small = self._log_bytes(size) <= LOG_BYTES
+        if like and not small:
+            like, size = 0, _size(total, most, steps, self.pool)
+        self.whole = small or not self.lean
+        self.quick = max(total, like) * steps <= QUICK_STEPS
+        return size
+
+    def _log_bytes(self, size: int) -> int:
+        """Return the bytes of the whole log of a chunk."""
+        rows, zero = np.zeros(size, np.uint32), np.zeros((), np.uint32)
+        inputs = tuple(own[rows] for own in self.seats), zero, rows
+        setting = self.series, self.watch, False
+        log = _play_compiled.plain.eval_shape(
+            self.game, self.pool, *inputs, *setting
+        )
+        return sum(
+            math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(log)
+        )
+
+    def __call__(
+        self, rows: np.ndarray, seed: np.ndarray, numbers: np.ndarray
+    ) -> tuple[Log, Any]:
+        """Return logs [M, series, T, ...] and last time steps [M, series, ...]."""
+        seats = tuple(own[rows] for own in self.seats)
+        setting = self.series, self.watch
+        if not self.game.compiled:
+            say_alone(f"{self.game.name} runs on the host")
+            keys = _match_keys_compiled(seed, numbers)
+            logged = play_on_host(
+                self.game, self.pool, seats, keys, *setting, self.lean
+            )
+            return jax.device_get(logged)
+        if not self.whole:
+            setting = self.series, None
+        logged, end = call_for_all(
+            _play_compiled if self.quick else _play_compiled.plain,
+            *(self.game, self.pool, seats, seed, numbers),
+            *(*setting, not self.whole),
+        )
+        if self.lean and self.whole:
+            logged, end = _without_details(logged, end)
+        return jax.device_get((logged, end))
+
+
+def _size(total: int, most: int, steps: int, pool: tuple[Player, ...]) -> int:
+    """Return the matches of a chunk: a power of two, so that few sizes are compiled."""
+    functions = FunctionPlayer, FunctionPolicy
+    parts = jax.tree.leaves(pool, is_leaf=lambda x: isinstance(x, functions))
+    if any(isinstance(part, functions) for part in parts):
+        return min(most, total)  # a function is asked no more than it has to be
+    smallest = _power_of_two(max(PADDED_STEPS // steps, 1))
+    return min(max(_power_of_two(total), smallest), most)
+
+
+def _power_of_two(count: int) -> int:
+    """Return the largest power of two that is not above a count."""
+    return 1 << (count.bit_length() - 1)
+
+
+def _without_details(log: Log, end: TimeStep) -> tuple[Log, Any]:
+    shown = (log.shown.present,)
+    log = log._replace(shown=shown, actor_outputs=None, mode=None)
+    return log, (end.present,)
 
 
 def _most(game: Game) -> int:

@@ -15,6 +15,7 @@ from jaxtyping import Int32, PyTree
 
 from bestreply.players.callback import player_errors
 from bestreply.utils.console import warn
+from bestreply.utils.quick import QuickProgram, quickly
 from bestreply.utils.turns import job_count, meet
 
 PoolSeats = tuple[Int32[np.ndarray, "M _"], ...]
@@ -97,7 +98,7 @@ def _call_all(
     try:
         with player_errors():
             arrays = tuple(arrays for arrays, _ in parts)
-            out = jax.device_get(_mapped(function, parts[0][1], arrays))
+            out = jax.device_get(_map(function, parts[0][1], arrays))
     except Exception as error:
         _warn_once(
             str(error).strip().partition("\n")[0] or type(error).__name__
@@ -122,7 +123,15 @@ def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray)
 
 
-@partial(jax.jit, static_argnames=("function", "fixed"))
+def _map(
+    function: Callable[..., PyTree], fixed: Any, arrays: tuple[Leaves, ...]
+) -> PyTree:
+    if isinstance(function, QuickProgram):
+        return _mapped(function.plain, fixed, arrays)
+    return _mapped.plain(function, fixed, arrays)
+
+
+@quickly(static_argnames=("function", "fixed"))
 def _mapped(
     function: Callable[..., PyTree], fixed: Any, arrays: tuple[Leaves, ...]
 ) -> PyTree:

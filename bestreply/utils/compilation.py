@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 ON = ("1", "t", "true", "y", "yes", "on")
 """Values of an environment variable that JAX reads as True."""
+SMALLEST = "jax_persistent_cache_min_compile_time_secs"
+"""Setting of JAX: programs that compile faster are not kept; JAX's own default is 1."""
 
 
 class Flag(NamedTuple):
@@ -100,9 +102,11 @@ def reset_flags() -> list[str]:
 
 
 def cache_compilations() -> None:
-    """Turn the cache on, in the user's cache folder, unless JAX has one already.
+    """Turn the cache on, for programs of any size.
 
-    ``JAX_COMPILATION_CACHE_DIR`` names another folder.
+    It is in the user's cache folder, unless JAX has one already;
+    ``JAX_COMPILATION_CACHE_DIR`` names another folder, and
+    ``JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS`` another smallest time to compile.
 
     Raises:
         ValueError: as `check_flags`.
@@ -113,9 +117,11 @@ def cache_compilations() -> None:
 
     check_flags()
     start_if_asked()
+    is_default = jax.config.values.get(SMALLEST) == 1.0
+    if is_default and SMALLEST.upper() not in os.environ:
+        jax.config.update(SMALLEST, 0.0)
     if jax.config.values.get("jax_compilation_cache_dir"):
         return
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = str(home / "bestreply" / "jax")
     jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
