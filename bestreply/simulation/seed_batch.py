@@ -98,7 +98,7 @@ def _call_all(
     try:
         with player_errors():
             arrays = tuple(arrays for arrays, _ in parts)
-            out = jax.device_get(_map(function, parts[0][1], arrays))
+            out = jax.device_get(_mapped(function, parts[0][1], arrays))
     except Exception as error:
         _warn_once(
             str(error).strip().partition("\n")[0] or type(error).__name__
@@ -123,16 +123,16 @@ def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray)
 
 
-def _map(
+def _mapped(
     function: Callable[..., PyTree], fixed: Any, arrays: tuple[Leaves, ...]
 ) -> PyTree:
     if isinstance(function, QuickProgram):
-        return _mapped(function.plain, fixed, arrays)
-    return _mapped.plain(function, fixed, arrays)
+        return _mapped_program(function.plain, fixed, arrays)
+    return _mapped_program.plain(function, fixed, arrays)
 
 
 @quickly(static_argnames=("function", "fixed"))
-def _mapped(
+def _mapped_program(
     function: Callable[..., PyTree], fixed: Any, arrays: tuple[Leaves, ...]
 ) -> PyTree:
     """Return the results [S, ...] of S calls."""
