@@ -389,8 +389,9 @@ class GridGame(Game):
         self, obs: Float[Array, "*shape"], other: Int[Array, ""] | int
     ) -> Float[Array, "*shape"]:
         n = self.num_players
-        order = jnp.argsort(jnp.arange(n) != other, stable=True)
-        players = jnp.take(obs[..., :n], order, axis=-1)
+        players = jnp.take(
+            obs[..., :n], jnp.asarray(ego_order(n))[other], axis=-1
+        )
         return jnp.concatenate([players, obs[..., n:]], axis=-1)
 
     def legal_in(self, obs: Float[Array, "H W P"]) -> Bool[Array, " A"]:

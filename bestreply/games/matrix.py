@@ -335,7 +335,7 @@ class MatrixGame(Game):
         obs, n = jnp.asarray(obs), self.num_players
         history = math.prod(self._remembered)
         if self.symmetric:
-            order = jnp.argsort(jnp.arange(n) != other, stable=True)
+            order = jnp.asarray(ego_order(n))[other]
             order = jnp.broadcast_to(order, (*obs.shape[:-1], n))
             seat = obs[..., history:-1]
         else:

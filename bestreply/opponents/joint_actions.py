@@ -1,6 +1,7 @@
 """Joint opponent actions: all of them where they are few, otherwise stratified draws."""
 
 import itertools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +12,53 @@ from bestreply.config import PlannerConfig
 from bestreply.types import ABSENT, Array
 
 
+class Draws(NamedTuple):
+    """The random numbers behind stratified draws, in place of the key they come from."""
+
+    shift: Float[Array, "others M"]
+    """Place of each draw in its slice of the distribution, 0 to 1."""
+    order: Int32[Array, "others M"]
+    """Order of the slices."""
+
+
+def random_draws(key: PRNGKeyArray, players: int, samples: int) -> Draws:
+    """Return the random numbers that `joint_actions` takes from a key.
+
+    Args:
+        key: the key.
+        players: opponents, N - 1.
+        samples: draws for each, M.
+
+    Returns:
+        The numbers; `joint_actions` given them returns what it returns given the key.
+    """
+    return Draws(
+        *jax.vmap(lambda key: _slices(key, samples))(
+            jax.random.split(key, players)
+        )
+    )
+
+
+def draws_from(
+    key: PRNGKeyArray, actions: int, players: int, config: PlannerConfig
+) -> Draws | None:
+    """Return `random_draws`, or None where all joint actions are listed.
+
+    Args:
+        key: the key.
+        actions: actions of a seat, A.
+        players: opponents, N - 1.
+        config: settings of the planner.
+    """
+    if _enumerates(actions, players, config):
+        return None
+    return random_draws(key, players, config.samples)
+
+
 def joint_actions(
     probs: Float[Array, "others A"],
     present: Bool[Array, " others"],
-    key: PRNGKeyArray,
+    key: PRNGKeyArray | Draws,
     config: PlannerConfig,
 ) -> tuple[Int32[Array, "M others"], Float[Array, " M"]]:
     """Return the joint opponent actions to average over, and their weights.
@@ -27,7 +71,7 @@ def joint_actions(
     Args:
         probs: action probabilities of each opponent.
         present: opponents that are in the game.
-        key: for the draws.
+        key: for the draws; or their random numbers themselves.
         config: settings of the planner.
 
     Returns:
@@ -43,10 +87,13 @@ def joint_actions(
         # of a seat that has left, one action counts: the first
         weights = jnp.where(present, chosen, joint == 0).prod(1)
     else:
-        keys = jax.random.split(key, players)
-        joint = jax.vmap(
-            lambda p, k: stratified(p, k, config.samples), out_axes=1
-        )(probs, keys)
+        if isinstance(key, Draws):
+            joint = jax.vmap(drawn, out_axes=1)(probs, *key)
+        else:
+            keys = jax.random.split(key, players)
+            joint = jax.vmap(
+                lambda p, k: stratified(p, k, config.samples), out_axes=1
+            )(probs, keys)
         weights = jnp.full(config.samples, 1 / config.samples)
     return jnp.where(present, joint, ABSENT), weights
 
@@ -85,11 +132,38 @@ def stratified(
     Returns:
         Actions.
     """
+    return drawn(probs, *_slices(key, samples))
+
+
+def _slices(
+    key: PRNGKeyArray, samples: int
+) -> tuple[Float[Array, " M"], Int32[Array, " M"]]:
     shift_key, order_key = jax.random.split(key)
     shift = jax.random.uniform(shift_key, (samples,))
+    order = jnp.arange(samples, dtype=jnp.int32)
+    return shift, jax.random.permutation(order_key, order)
+
+
+def drawn(
+    probs: Float[Array, " A"],
+    shift: Float[Array, " M"],
+    order: Int32[Array, " M"],
+) -> Int32[Array, " M"]:
+    """Return the draw from each slice of a distribution.
+
+    Args:
+        probs: probabilities of the actions.
+        shift: place of each draw in its slice, 0 to 1.
+        order: the slices in the order of the draws.
+
+    Returns:
+        Actions.
+    """
+    samples = len(shift)
     points = (jnp.arange(samples) + shift) / samples
     edges = jnp.cumsum(probs) / jnp.maximum(probs.sum(), 1e-9)
-    drawn = jnp.searchsorted(edges, points, side="right")
+    actions = jnp.searchsorted(
+        edges, points, side="right", method="compare_all"
+    )
     last = len(probs) - 1 - jnp.argmax(probs[::-1] > 0)  # the sum is rounded
-    drawn = jnp.minimum(drawn, last)
-    return jax.random.permutation(order_key, drawn).astype(jnp.int32)
+    return jnp.minimum(actions, last)[order].astype(jnp.int32)

@@ -15,9 +15,11 @@ from bestreply.config import PlannerConfig
 from bestreply.games.base import Game
 from bestreply.models.base import PlanningModel
 from bestreply.opponents.base import Belief, OpponentModel, present_seats
+from bestreply.opponents.joint_actions import Draws
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.checks import check_numbers, check_plan
 from bestreply.planning.expectimax import expectimax
+from bestreply.planning.one_decision import drawn_for, one_decision
 from bestreply.planning.one_step import one_step
 from bestreply.planning.session import AgentSession
 from bestreply.players.base import Player, uniform
@@ -141,6 +143,59 @@ class Agent(Player):
         present: Array | None,
     ) -> tuple[Memory, Array, ActorOutput]:
         plan_key, act_key = jax.random.split(key)
+        draws = plan_key, act_key
+        return self._decide(memory, obs, legal, draws, others, present)
+
+    def draw(self, key: PRNGKeyArray) -> tuple[Any, Array]:
+        """Return the random numbers of a step, as `step_drawn` takes them.
+
+        Args:
+            key: the key of the step.
+
+        Returns:
+            Those of the plan, and those of the action; keys as numbers.
+        """
+        plan_key, act_key = jax.random.split(key)
+        drawn = drawn_for(self.models, plan_key)
+        if drawn is plan_key:
+            drawn = jax.random.key_data(plan_key)
+        return drawn, jax.random.key_data(act_key)
+
+    def step_drawn(
+        self,
+        carry: Memory,
+        obs: Array,
+        legal: Array,
+        drawn: tuple[Any, Array],
+        others: Array | None,
+        present: Array | None,
+    ) -> tuple[Memory, Array, ActorOutput]:
+        """Return what `step` returns, from random numbers instead of a key.
+
+        Args:
+            carry: the carry of the step before.
+            obs: the own observation.
+            legal: the own legal actions.
+            drawn: what `draw` returned.
+            others: actions of the other players in the step before.
+            present: the players present now.
+        """
+        for_plan, for_action = drawn
+        if not isinstance(for_plan, Draws):
+            for_plan = jax.random.wrap_key_data(for_plan)
+        draws = for_plan, jax.random.wrap_key_data(for_action)
+        return self._decide(carry, obs, legal, draws, others, present)
+
+    def _decide(
+        self,
+        memory: Memory,
+        obs: Array,
+        legal: Array,
+        draws: tuple[Any, PRNGKeyArray],
+        others: Array | None,
+        present: Array | None,
+    ) -> tuple[Memory, Array, ActorOutput]:
+        plan_key, act_key = draws
         belief = memory.at.belief
         if others is not None:
             belief = self.updated_belief(memory, others)
@@ -235,20 +290,38 @@ class Agent(Player):
                 candidate, or no legal candidate. (Inside `jit` or `vmap` only shapes
                 are checked.)
         """
-        obs, legal = jnp.asarray(obs, jnp.float32), jnp.asarray(legal)
-        self._check(obs, legal)
+        given = obs, legal, belief, present, candidates, key
+        traced = any(isinstance(x, Tracer) for x in jax.tree.leaves(given))
+        decide = None if traced else one_decision(self, _plan)
+        lib: Any = jnp if decide is None else np
+        obs, legal = lib.asarray(obs, np.float32), lib.asarray(legal)
+        _check(self.game, obs, legal)
         if candidates is not None:
-            legal = legal & self._candidate_mask(candidates)
-            self._check(obs, legal)
+            legal = legal & lib.asarray(self._candidate_mask(candidates))
+            _check(self.game, obs, legal)
+        if decide is not None:
+            plan = decide(obs, legal, present, belief, key)
+        else:
+            plan = self._plan_inside(obs, legal, belief, present, key)
+        check_numbers(plan, self.config.planner, self.opponents)
+        return plan
+
+    def _plan_inside(
+        self,
+        obs: Array,
+        legal: Array,
+        belief: Belief,
+        present: Bool[Array, " N"] | None,
+        key: PRNGKeyArray | None,
+    ) -> Plan:
+        """Return the plan inside of another program."""
         if belief is None:
             belief = self.opponents.init()
         if present is None:
             present = present_seats(self.game, obs)
         at = DecisionPoint(obs, legal, jnp.asarray(present), belief)
         key = jax.random.key(0) if key is None else key
-        plan = _plan_compiled(self.models, at, key)
-        check_numbers(plan, self.config.planner, self.opponents)
-        return plan
+        return _plan_compiled(self.models, at, key)
 
     def _candidate_mask(
         self, candidates: Shaped[Array, "..."] | Sequence[str]
@@ -272,38 +345,38 @@ class Agent(Player):
             )
         return mask
 
-    def _check(self, obs: Array, legal: Array) -> None:
-        """Raise ValueError unless a plan is possible at `obs` with `legal` actions."""
-        shape, actions = self.game.obs_shape, self.game.num_actions
-        if obs.shape != shape:
-            is_batch = obs.shape[1:] == shape
-            hint = "; for a batch use jax.vmap(agent.plan)" if is_batch else ""
-            raise ValueError(
-                f"obs has shape {obs.shape}: expected {shape} for "
-                f"{self.game.name}{hint}"
-            )
-        if legal.shape != (actions,) or legal.dtype != bool:
-            raise ValueError(
-                f"legal has shape {legal.shape} and type {legal.dtype}: expected "
-                f"({actions},) bool, True = legal"
-            )
-        if isinstance(obs, Tracer) or isinstance(legal, Tracer):
-            return
-        if not np.isfinite(obs).all():
-            index = tuple(int(i) for i in np.argwhere(~np.isfinite(obs))[0])
-            raise ValueError(
-                f"obs[{index}]={np.asarray(obs)[index]}: expected a finite number"
-            )
-        if not np.asarray(legal).any():
-            raise ValueError(
-                "legal excludes every candidate of "
-                f"{', '.join(self.game.action_names)}: expected at least one"
-            )
+
+def _check(game: Game, obs: Array, legal: Array) -> None:
+    """Raise ValueError unless a plan is possible at `obs` with `legal` actions."""
+    shape, actions = game.obs_shape, game.num_actions
+    if obs.shape != shape:
+        is_batch = obs.shape[1:] == shape
+        hint = "; for a batch use jax.vmap(agent.plan)" if is_batch else ""
+        raise ValueError(
+            f"obs has shape {obs.shape}: expected {shape} for {game.name}{hint}"
+        )
+    if legal.shape != (actions,) or legal.dtype != bool:
+        raise ValueError(
+            f"legal has shape {legal.shape} and type {legal.dtype}: expected "
+            f"({actions},) bool, True = legal"
+        )
+    if isinstance(obs, Tracer) or isinstance(legal, Tracer):
+        return
+    if not np.isfinite(obs).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(obs))[0])
+        raise ValueError(
+            f"obs[{index}]={np.asarray(obs)[index]}: expected a finite number"
+        )
+    if not np.asarray(legal).any():
+        raise ValueError(
+            "legal excludes every candidate of "
+            f"{', '.join(game.action_names)}: expected at least one"
+        )
 
 
-def _plan(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
+def _plan(models: Models, at: DecisionPoint, key: PRNGKeyArray | Draws) -> Plan:
     name = models.config.planner
-    plan = load_planner(name)(models, at, key)
+    plan = cast(Any, load_planner(name))(models, at, key)
     if name not in PLANNERS:
         check_plan(name, plan, at.legal.shape[-1], at.present.shape[-1])
     return plan

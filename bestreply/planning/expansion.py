@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int32, PRNGKeyArray, PyTree
 
 from bestreply.models.base import Latent, PlanningModel
 from bestreply.opponents.base import Belief, OpponentModel, possible
-from bestreply.opponents.joint_actions import joint_actions
+from bestreply.opponents.joint_actions import Draws, joint_actions
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.batching import where_needed
 from bestreply.types import Plan
@@ -47,7 +47,7 @@ def expand(
     models: Models,
     at: DecisionPoint,
     z: Latent,
-    key: PRNGKeyArray,
+    key: PRNGKeyArray | Draws,
     *,
     all_actions: bool = False,
 ) -> Branches:
@@ -57,7 +57,8 @@ def expand(
         models: the models, and the settings of the planner.
         at: the decision point.
         z: latent of `at.obs`.
-        key: for drawing joint actions, where they are too many to enumerate.
+        key: for drawing joint actions, where they are too many to enumerate; or the
+            random numbers of these draws.
         all_actions: score illegal own actions too.
 
     Returns:

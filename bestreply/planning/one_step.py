@@ -5,13 +5,16 @@ a_i* = argmax over legal a_i of E_{a_j ~ pi_hat_j}[ r(o, a_i, a_j) + gamma V(o')
 
 from jaxtyping import PRNGKeyArray
 
+from bestreply.opponents.joint_actions import Draws
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.batching import outcome_count, plan_in_batches
 from bestreply.planning.expansion import expand, make_plan
 from bestreply.types import Plan
 
 
-def one_step(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
+def one_step(
+    models: Models, at: DecisionPoint, key: PRNGKeyArray | Draws
+) -> Plan:
     """Score every candidate action by one step of the world model.
 
     The belief is updated inside the plan: V(o') is conditioned on the belief after
@@ -25,7 +28,8 @@ def one_step(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
     Args:
         models: the models, and the settings of the planner.
         at: the decision point.
-        key: for drawing joint opponent actions, where they are too many to enumerate.
+        key: for drawing joint opponent actions, where they are too many to enumerate; or
+            the random numbers of these draws.
 
     Returns:
         The plan; also illegal candidates have a reward and a value part.
@@ -35,13 +39,15 @@ def one_step(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
     )
 
 
-def plan_one_step(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
+def plan_one_step(
+    models: Models, at: DecisionPoint, key: PRNGKeyArray | Draws
+) -> Plan:
     """Return the plan of `one_step` without splitting batches.
 
     Args:
         models: the models, and the settings of the planner.
         at: the decision point.
-        key: for drawing joint opponent actions.
+        key: for drawing joint opponent actions, or the random numbers of these draws.
 
     Returns:
         The plan.

@@ -6,6 +6,7 @@ session.observe(others)               # what the other players did in that step
 session.reset()                       # a new episode
 """
 
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -17,8 +18,13 @@ from numpy.typing import ArrayLike
 
 from bestreply.games.base import Game
 from bestreply.opponents.base import OpponentModel
+from bestreply.planning.packed import Leaves, Structure, packed
 from bestreply.types import ABSENT
+from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.seeds import checked_seed
+
+DRAWN_STEPS = 64
+"""Steps of a session whose random numbers are drawn together."""
 
 
 @runtime_checkable
@@ -62,6 +68,10 @@ class AgentSession:
         self._others: np.ndarray | None = None
         self._acted = False
         self._first_steps()
+        cache_compilations()
+        draws_alone = batch is None and hasattr(agent, "draw")
+        self._packed = packed(agent) if draws_alone else None
+        self._drawn: PyTree = None
 
     def act(
         self,
@@ -109,16 +119,27 @@ class AgentSession:
                 "cannot be seen, and session.reset() before a new episode"
             )
         self._number += 1
-        self._carry, action, self._output = _act(
-            self.agent,
-            self._carry,
-            (obs, legal, self._others, present),
-            self._key,
-            np.uint32(self._number),
-            self.batch,
-        )
+        seen = obs, legal, self._others, present
+        self._carry, action, self._output = self._step(seen)
         self._acted = True
         return np.asarray(action)
+
+    def _step(self, seen: tuple[Any, Any, Any, Any]) -> PyTree:
+        if self._packed is None:
+            number = np.uint32(self._number)
+            return _act(
+                self.agent, self._carry, seen, self._key, number, self.batch
+            )
+        structure, leaves = self._packed
+        place = (self._number - 1) % DRAWN_STEPS
+        if place == 0:
+            numbers = np.arange(DRAWN_STEPS, dtype=np.uint32) + np.uint32(
+                self._number
+            )
+            block = _draw_steps(structure, leaves, self._key, numbers)
+            self._drawn = jax.tree.map(np.asarray, block)
+        drawn = jax.tree.map(lambda block: block[place], self._drawn)
+        return _act_once(structure, leaves, self._carry, seen, drawn)
 
     def observe(self, others: ArrayLike | None) -> None:
         """Take in what the opponents did in the step of the last `act`.
@@ -195,6 +216,27 @@ class AgentSession:
 def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}: expected {shape}")
+
+
+@partial(jax.jit, static_argnums=0)
+def _draw_steps(
+    structure: Structure, leaves: Leaves, key: PRNGKeyArray, numbers: Any
+) -> PyTree:
+    agent = structure.rebuild(leaves)
+    return jax.vmap(lambda n: agent.draw(jax.random.fold_in(key, n)))(numbers)
+
+
+@partial(jax.jit, static_argnums=0)
+def _act_once(
+    structure: Structure,
+    leaves: Leaves,
+    carry: PyTree,
+    seen: tuple[Any, Any, Any, Any],
+    drawn: PyTree,
+) -> PyTree:
+    obs, legal, others, present = seen
+    agent = structure.rebuild(leaves)
+    return agent.step_drawn(carry, obs, legal, drawn, others, present)
 
 
 @eqx.filter_jit

@@ -1,0 +1,105 @@
+"""Networks as a flat tuple of arrays on the device, for programs that are called often.
+
+A call of a compiled function flattens its arguments, compares everything static in them,
+and reads each array's place. For one decision that takes longer than the decision. A
+packed tree is flattened once; its program is `jax.jit` of a `Structure` and the arrays.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import PyTree
+
+Leaves = tuple[Any, ...]
+
+
+class Structure:
+    """What a tree holds beside its arrays: hashable, so static in `jax.jit`."""
+
+    def __init__(
+        self, tree: Any, fixed: tuple[Any, ...], flipped: tuple[bool, ...]
+    ) -> None:
+        """Keep the parts.
+
+        Args:
+            tree: JAX's structure of the tree.
+            fixed: each leaf that is no array; None in the place of an array.
+            flipped: the leaves that are packed transposed.
+        """
+        self._parts = tree, fixed, flipped
+        self._hash = hash(self._parts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, Structure) and self._parts == other._parts
+
+    def rebuild(self, leaves: Leaves) -> Any:
+        """Return the tree.
+
+        Args:
+            leaves: its packed leaves; tracers inside a program.
+        """
+        tree, fixed, flipped = self._parts
+        arrays = (
+            leaf.T if flip else leaf
+            for leaf, flip in zip(leaves, flipped, strict=True)
+        )
+        both = zip(arrays, fixed, strict=True)
+        return jax.tree.unflatten(
+            tree, [one if other is None else other for one, other in both]
+        )
+
+
+def packed(tree: PyTree) -> tuple[Structure, Leaves] | None:
+    """Return the structure of a tree and its leaves on the device.
+
+    Weights of linear layers are transposed: x W^T of a single row then needs no copy.
+
+    Args:
+        tree: a PyTree of arrays and hashable values.
+
+    Returns:
+        The structure and the leaves, None in the place of a leaf that is no array; None
+        where a leaf is being traced or is not hashable.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    if any(isinstance(leaf, Tracer) for leaf in leaves):
+        return None
+    flipped = jax.tree.leaves(jax.tree.map(_flipped, tree, is_leaf=_is_linear))
+    is_array = [isinstance(x, jax.Array | np.ndarray) for x in leaves]
+    pairs = list(zip(leaves, is_array, strict=True))
+    fixed = tuple(None if array else leaf for leaf, array in pairs)
+    try:
+        made = Structure(structure, fixed, tuple(flipped))
+    except TypeError:  # not hashable
+        return None
+    arrays = (
+        _on_device(leaf, flip) if array else None
+        for (leaf, array), flip in zip(pairs, flipped, strict=True)
+    )
+    return made, tuple(arrays)
+
+
+def _is_linear(node: object) -> bool:
+    return isinstance(node, eqx.nn.Linear)
+
+
+def _flipped(node: Any) -> Any:
+    """Return whether to transpose each leaf of a layer, or a leaf outside of one."""
+    if not _is_linear(node):
+        return False
+    weight = node.weight
+    return jax.tree.map(lambda x: x is weight and np.ndim(x) == 2, node)
+
+
+def _on_device(leaf: Any, flip: bool) -> jax.Array:
+    if not flip:
+        return jax.device_put(leaf)
+    return jax.device_put(np.ascontiguousarray(np.asarray(leaf).T))
