@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Int32, PRNGKeyArray, PyTree, Shaped
 
 from bestreply.types import ABSENT, ActorOutput, Array
+from bestreply.utils.keys import two_keys
 
 
 class Player(eqx.Module):
@@ -187,7 +188,7 @@ class ScriptedPlayer(Player):
         others: Int[Array, " others"] | None = None,
         present: Bool[Array, " N"] | None = None,
     ) -> tuple[PyTree, Int32[Array, ""], ActorOutput]:
-        see_key, act_key = jax.random.split(key)
+        see_key, act_key = two_keys(key)
         seen = jnp.full(1, ABSENT) if others is None else others
         carry = self.see(carry, obs, seen, see_key)
         probs = self.policy(carry, obs, legal)

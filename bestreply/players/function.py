@@ -24,6 +24,7 @@ from bestreply.players.callback import (
 )
 from bestreply.types import ABSENT, ActorOutput, Array
 from bestreply.utils.importing import note_foreign
+from bestreply.utils.keys import two_keys
 
 
 class FunctionCarry(NamedTuple):
@@ -127,7 +128,7 @@ class FunctionPolicy(ScriptedPlayer):
         present: Array | None = None,
     ) -> tuple[FunctionCarry, Int32[Array, ""], ActorOutput]:
         # As `ScriptedPlayer.step`, with one call of the function in place of two.
-        _, act_key = jax.random.split(key)
+        _, act_key = two_keys(key)
         seen = jnp.full(1, ABSENT) if others is None else others
         carry = self.see(carry, obs, seen, key)
         probs, memory = self._answer(carry, obs, legal)

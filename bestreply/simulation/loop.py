@@ -49,6 +49,7 @@ from bestreply.types import (
 )
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.console import Meter
+from bestreply.utils.keys import two_keys
 from bestreply.utils.quick import quickly
 from bestreply.utils.seeds import checked_seed
 
@@ -83,7 +84,7 @@ def _compiled_step(
     setting: _Setting, seats: Seats, carry: Any, key: PRNGKeyArray
 ) -> tuple[Any, Log]:
     state, shown, last, carries = carry
-    act_key, move_key = jax.random.split(key)
+    act_key, move_key = two_keys(key)
     choice = choose(setting.pool, carries, seats, shown, last, act_key)
     state, after = setting.game.step(state, choice.action, move_key)
     log = log_step(choice, shown, after, setting.watch)
