@@ -592,7 +592,7 @@ PRESETS = {
             checkpoint_every=40,
         ),
         planner=PlannerConfig(samples=8, symmetry_averages=1),
-        evaluate=EvaluateConfig(episodes=32, reference_layouts=4),
+        evaluate=EvaluateConfig(episodes=32, reference_layouts=0),
     ),
     "demo": RunConfig(
         collect=CollectConfig(episodes=20_000),

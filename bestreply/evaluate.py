@@ -91,7 +91,8 @@ def evaluate_all(
     """Return the scores of every method against every opponent set.
 
     All methods start from the same first states. Scripted methods are played together
-    by one compiled program, every other method by a program of its own.
+    by one compiled program, every other method by a program of its own, unless it
+    differs from another in numbers alone.
 
     Args:
         game: the game.
@@ -196,6 +197,8 @@ def _scores(
         ]
     )
     numbers = np.tile(np.arange(episodes), len(pairs))
+    # That of `record_matches`, whose program this is.
+    watch = None if isinstance(lineup.pool[0], ScriptedPlayer) else 0
     title = ", ".join(dict.fromkeys(name for name, _ in pairs))
     steps = len(numbers) * game.max_steps
     with meter(f"evaluate: {title}", steps, "steps") as progress:
@@ -204,6 +207,7 @@ def _scores(
             lineup,
             seed,
             numbers=numbers,
+            watch=watch,
             lean=True,
             chunk=chunk,
             progress=progress,

@@ -10,7 +10,6 @@ from bestreply.analysis.off_policy import (
     most_episodes,
     select_episodes,
 )
-from bestreply.analysis.regret import distinguishes_players, with_true_types
 from bestreply.analysis.trajectories import record_matches
 from bestreply.config import RunConfig, names_in
 from bestreply.data.some_episodes import read_episodes
@@ -19,8 +18,11 @@ from bestreply.evaluate import evaluate_all, refer
 from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.games.recorded import check_playable, is_recorded
-from bestreply.planning.agent import Agent
-from bestreply.players.base import Player
+from bestreply.methods.measured import (
+    MEASURED,
+    measured_players,
+    players_with_true_types,
+)
 from bestreply.players.zoo import make_player, players_in_file
 from bestreply.report import write_report
 from bestreply.run import Run, claimed, load_method, load_run
@@ -34,7 +36,6 @@ from bestreply.run_data import (
 from bestreply.scores.returns import Scores
 from bestreply.simulation.lineup import (
     ALONE,
-    distinct_players,
     distinct_sets,
     fill_seats,
     is_self,
@@ -49,9 +50,6 @@ from bestreply.utils.provenance import provenance
 from bestreply.utils.seeds import derived_seed
 from bestreply.utils.spec import Spec, specs_of
 from bestreply.utils.trust import from_file, modules_named
-
-MEASURED = ("agent", "data_players", "uniform_others", "true_types")
-"""Names in `evaluate.methods` that stand for no player."""
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -183,14 +181,15 @@ def _evaluate_run(run: Run, command: str | None) -> Scores:
     config, agent = resolve(run.config), run.player()
     opponents, episodes = config.evaluate.opponents, config.evaluate.episodes
     seed = derived_seed(run.config.seed, 1)
-    methods = _methods(run, config, agent)
+    methods = measured_players(run, config, agent)
+    agent = methods.get("agent", agent)
     scores = evaluate_all(run.game, methods, opponents, episodes, seed)
     if "true_types" in config.evaluate.methods:
         parts = [
             evaluate_all(
                 run.game, {"true_types": player}, [text], episodes, seed
             )
-            for text, player in _with_true_types(run, opponents).items()
+            for text, player in players_with_true_types(run, opponents).items()
         ]
         scores = Scores.concat([scores, *parts])
     scores.provenance.update(
@@ -201,9 +200,10 @@ def _evaluate_run(run: Run, command: str | None) -> Scores:
     layouts = config.evaluate.reference_layouts
     scores = refer(run.game, scores, opponents, layouts)
     scores.save(run.path / "scores.parquet")
+    sets = opponent_sets(run.game, opponents)
     matches = [
         match
-        for of_role in by_role(opponent_sets(run.game, opponents))
+        for of_role in by_role(sets)
         for match in record_matches(
             run.game,
             agent,
@@ -212,6 +212,7 @@ def _evaluate_run(run: Run, command: str | None) -> Scores:
             run.goals,
             seat=of_role[0].seats[0],
             names=[others.name for others in of_role],
+            like=len(sets) * episodes,
         )
     ]
     write_json(run.path / "matches.json", matches)
@@ -219,45 +220,6 @@ def _evaluate_run(run: Run, command: str | None) -> Scores:
         changing = opponents if config.evaluate.changes else ()
         evaluate_changes(run, changing, episodes)
     return scores
-
-
-def _methods(
-    run: Run, config: RunConfig, agent: Player
-) -> dict[str, Player | str]:
-    """Return the players that `evaluate.methods` names, but for `true_types`.
-
-    Players that are equal but for their spelling are one method, at its first place.
-    """
-    methods: dict[str, Player | str] = {}
-    names: list[str] = []
-    for method in map(str.strip, config.evaluate.methods):
-        if method == "agent":
-            methods["agent"] = agent
-        elif method == "uniform_others":
-            if run.plans:
-                methods[method] = run.agent(opponents="uniform")
-        elif method != "true_types":
-            data_players = method == "data_players"
-            names += config.collect.players if data_players else (method,)
-            methods |= {n: n for n in distinct_players(run.game, names)}
-    return methods
-
-
-def _with_true_types(run: Run, opponents: tuple[str, ...]) -> dict[str, Agent]:
-    """Return the agent with true types, for each opponent set of players of the data."""
-    if not run.plans or not distinguishes_players(run.agent(), run):
-        return {}
-    roster = {entry["name"] for entry in run.roster}
-    # With several names the types would differ by the agent's seat.
-    names = {
-        text: {str(spec) for spec in fill_seats(run.game, text)}
-        for text in opponents
-    }
-    return {
-        text: with_true_types(run.agent(), run, list(one))
-        for text, one in names.items()
-        if len(one) == 1 and one <= roster
-    }
 
 
 def estimate_run(

@@ -6,12 +6,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int, PyTree
 
 from bestreply.analysis.frames import draw_frames
 from bestreply.exact.hidden_modes import mode_chain
 from bestreply.games.base import Game
 from bestreply.games.description import Description
+from bestreply.opponents.base import OpponentModel
 from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.simulation.lineup import (
     Lineup,
@@ -20,8 +21,9 @@ from bestreply.simulation.lineup import (
     seat_players,
     seat_self,
 )
-from bestreply.simulation.loop import Played, play
+from bestreply.simulation.loop import PLANNING_CHUNK, Played, play
 from bestreply.types import ABSENT, GOAL_SOURCES, Array, Episodes, ego_order
+from bestreply.utils.quick import quickly
 from bestreply.utils.spec import Spec
 
 MAX_DETAILED = 100
@@ -42,6 +44,7 @@ def record_matches(
     *,
     seat: int = 0,
     names: Sequence[str] = (),
+    like: int = 0,
 ) -> list[dict[str, Any]]:
     """Return one episode against each opponent set.
 
@@ -53,11 +56,14 @@ def record_matches(
         goals: names of the types that the agent's belief is over.
         seat: of the agent; the opponents fill the other seats in order.
         names: of the opponent sets; by default the opponents' names.
+        like: matches of an evaluation of the agent, whose compiled program to use.
 
     Returns:
         A match for each opponent set, as `describe_match`.
     """
-    lineup, played = play_matches(game, agent, opponents, seed, seat=seat)
+    lineup, played = play_matches(
+        game, agent, opponents, seed, seat=seat, like=like
+    )
     names = names or [name_opponents(others) for others in opponents]
     matches = [
         describe_match(game, agent, lineup, played, number, name, goals, seat)
@@ -74,6 +80,7 @@ def play_matches(
     seed: int,
     episodes: int = 1,
     seat: int = 0,
+    like: int = 0,
 ) -> tuple[Lineup, Played]:
     """Play against each opponent set in turn, and log the agent's outputs.
 
@@ -84,6 +91,7 @@ def play_matches(
         seed: of the play.
         episodes: against each opponent set.
         seat: of the agent; the opponents follow in seat order.
+        like: as in `record_matches`.
 
     Returns:
         Line-ups and play of all episodes.
@@ -95,7 +103,9 @@ def play_matches(
         lineups.append(seat_players(game, players, episodes, seed))
     lineup = join(lineups)
     watch = int(lineup.seating[0, seat])
-    return lineup, play(game, lineup, seed, watch=watch)
+    return lineup, play(
+        game, lineup, seed, watch=watch, chunk=PLANNING_CHUNK, like=like
+    )
 
 
 def describe_match(
@@ -133,12 +143,13 @@ def describe_match(
     logged = int((seating[:seat] == seating[seat]).sum())
     acted = np.flatnonzero(episode.action[:, seat] != ABSENT).tolist()
     detailed = set(_evenly(acted, MAX_DETAILED))
+    plans, belief = _plans(agent, actor_outputs, logged)
     steps = []
     for t in acted:
         step = _step(game, episode, t, seat)
         if t in detailed:
             step = _shown(game, episode, t, seat) | step
-        plan = _plan(actor_outputs, agent, t, logged)
+        plan = _plan(plans, belief, t)
         if t not in detailed:
             plan = {k: v for k, v in plan.items() if k == "belief"}
         step |= plan
@@ -228,20 +239,35 @@ def _step(game: Game, episode: Episodes, t: int, seat: int) -> dict[str, Any]:
     }
 
 
+def _plans(agent: Any, actor_outputs: Any, logged: int) -> tuple[Any, Any]:
+    """Return an agent's plans and posteriors [T, ...]; None for one that does not plan."""
+    if actor_outputs.plan is None:
+        return None, None
+    plans = jax.tree.map(lambda x: x[:, logged], actor_outputs.plan)
+    steps = np.arange(len(plans.action))
+    return plans, np.asarray(_posteriors(agent.opponents, steps, plans.belief))
+
+
+@quickly()
+def _posteriors(
+    opponents: OpponentModel, steps: Int[Array, " T"], beliefs: PyTree
+) -> Float[Array, "T others G"]:
+    # Mapped over the steps as well, since a belief can have no arrays.
+    return jax.vmap(lambda _, one: opponents.posterior(one))(steps, beliefs)
+
+
 def _plan(
-    actor_outputs: Any, agent: Any, t: int, logged: int
+    plans: Any, beliefs: Float[np.ndarray, "T others G"] | None, t: int
 ) -> dict[str, Any]:
     """Return the agent's plan at step `t`; nothing for a player that does not plan."""
-    if actor_outputs.plan is None:
+    if beliefs is None:
         return {}
-    plan = jax.tree.map(lambda x: x[t, logged], actor_outputs.plan)
-    belief = agent.opponents.posterior(jax.device_put(plan.belief))
     return {
-        "scores": finite_numbers(plan.scores),
-        "reward": finite_numbers(plan.reward),
-        "value": finite_numbers(plan.value),
-        "predicted": [finite_numbers(row) for row in plan.others],
-        "belief": [finite_numbers(row) for row in np.asarray(belief)],
+        "scores": finite_numbers(plans.scores[t]),
+        "reward": finite_numbers(plans.reward[t]),
+        "value": finite_numbers(plans.value[t]),
+        "predicted": [finite_numbers(row) for row in plans.others[t]],
+        "belief": [finite_numbers(row) for row in beliefs[t]],
     }
 
 

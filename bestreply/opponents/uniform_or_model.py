@@ -1,0 +1,56 @@
+"""An opponent model that a number switches off, so that one program serves with and without."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, Shaped
+
+from bestreply.games.base import Game
+from bestreply.opponents.base import Belief, OpponentModel, UniformOpponents
+from bestreply.types import Array
+
+
+class UniformOrModel(OpponentModel):
+    """Another model's predictions, or uniform ones where `uniform` is set."""
+
+    model: OpponentModel
+    otherwise: UniformOpponents
+    uniform: Bool[Array, ""]
+
+    @property
+    def game(self) -> Game:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.model.game
+
+    def init(self) -> Belief:
+        return self.model.init()
+
+    def predict(
+        self,
+        belief: Belief,
+        obs: Shaped[Array, "*obs"],
+        legal: Bool[Array, " A"],
+    ) -> Float[Array, "others A"]:
+        return jax.lax.cond(
+            self.uniform,
+            lambda: self.otherwise.predict((), obs, legal),
+            lambda: self.model.predict(belief, obs, legal),
+        )
+
+    def update(
+        self,
+        belief: Belief,
+        obs: Shaped[Array, "*obs"],
+        actions: Int[Array, " N"],
+        present: Bool[Array, " N"],
+    ) -> Belief:
+        return jax.lax.cond(
+            self.uniform,
+            lambda: belief,
+            lambda: self.model.update(belief, obs, actions, present),
+        )
+
+    def renew(self, belief: Belief) -> Belief:
+        return self.model.renew(belief)
+
+    def posterior(self, belief: Belief) -> Float[Array, "others G"]:
+        uniform = self.otherwise.posterior(())
+        return jnp.where(self.uniform, uniform, self.model.posterior(belief))
