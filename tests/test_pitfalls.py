@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from bestreply import Scores, collect, evaluate, make_game, write_report
-from bestreply.analysis.model_diagnostics import open_loop
+from bestreply.analysis.open_loop import open_loop
 from bestreply.config import ModelConfig, PlannerConfig, TrainConfig
 from bestreply.games.grid import STAY
 from bestreply.games.hindsight_goals import label_goals

@@ -40,10 +40,26 @@ def follow_predictions(
         episodes: logged play.
     """
 
-    def read(belief: Belief, obs: Array, legal: Array) -> Array:
-        return possible(model.game, obs, model.predict(belief, obs, legal))
+    return follow_both(model, episodes)[1]
 
-    return _scan_episodes(model, episodes, read)[:, :-1]
+
+def follow_both(
+    model: OpponentModel, episodes: Episodes
+) -> tuple[Float[Array, "E T1 N others G"], Float[Array, "E T N others A"]]:
+    """Return the results of `follow_beliefs` and `follow_predictions`, to be compiled as one.
+
+    Args:
+        model: the opponent model.
+        episodes: logged play.
+    """
+
+    def read(belief: Belief, obs: Array, legal: Array) -> Array:
+        probs = possible(model.game, obs, model.predict(belief, obs, legal))
+        return jnp.concatenate([probs, model.posterior(belief)], -1)
+
+    both = _scan_episodes(model, episodes, read)
+    actions = model.game.num_actions
+    return both[..., actions:], both[:, :-1, ..., :actions]
 
 
 def _scan_episodes(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bestreply import make_game
-from bestreply.analysis.model_diagnostics import compare
+from bestreply.analysis.open_loop import compare
 from tests.models.odd_games import Pixels, Roles
 
 
