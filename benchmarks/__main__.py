@@ -19,14 +19,16 @@ from benchmarks import (
     planning,
     players,
     report,
+    scale,
     search,
     statistics_libraries,
+    step,
     sweep,
     timing,
     training,
 )
 from bestreply.utils.compilation import cache_compilations
-from bestreply.utils.files import write_json
+from bestreply.utils.files import write_json, write_text
 from experiments import regret
 
 SUITES = {
@@ -35,6 +37,8 @@ SUITES = {
     "adapters": adapters,
     "players": players,
     "training": training,
+    "step": step,
+    "scale": scale,
     "planning": planning,
     "search": search,
     "exact": exact,
@@ -50,6 +54,8 @@ TITLES = {
     "host": "Steps per second of collection in a stateful environment",
     "players": "Steps per second of play with players that are NumPy functions",
     "training": "Gradient steps of the world model per second",
+    "step": "Time of a gradient step, and of its matrix products alone",
+    "scale": "Training, collection and decisions against batch, players, board and belief",
     "planning": "One-step plans per second",
     "search": "Decisions by tree search per second",
     "exact": "Layouts of grid games solved exactly per second",
@@ -136,6 +142,9 @@ def run(suite: str, quick: bool) -> None:
             "peak_megabytes": memory,
         },
     )
+    charts = getattr(SUITES[suite], "charts", None)
+    for name, text in (charts(found) if charts else {}).items():
+        write_text(OUT / name, text)
 
 
 def summary() -> str:
@@ -165,7 +174,15 @@ def summary() -> str:
                 "**A quick run of the script: do not quote these figures.**",
                 "",
             ]
-        own_tables = ("host", "memory", "players", "report", "sweep")
+        own_tables = (
+            "host",
+            "memory",
+            "players",
+            "report",
+            "scale",
+            "step",
+            "sweep",
+        )
         if suite in (*own_tables, "statistics"):
             parts += [SUITES[suite].table(found), ""]
             continue

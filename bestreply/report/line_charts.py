@@ -104,6 +104,7 @@ def line_chart(
     marks: Sequence[float] = (),
     diagonal: bool = False,
     names: bool = False,
+    log: bool = False,
 ) -> Markup:
     """Draw lines and their bands; y is logarithmic if it is positive and spans a factor
     of 30.
@@ -116,6 +117,7 @@ def line_chart(
         marks: x of vertical dashed lines.
         diagonal: draw y = x, dashed.
         names: write each line's name at its end.
+        log: make both axes logarithmic; `x_range` and `y_range` are not used.
 
     Returns:
         The chart; empty without lines.
@@ -125,10 +127,16 @@ def line_chart(
         return Markup("")
     height = max(178, TOP + BOTTOM + NAME_GAP * len(lines) * names)
     floor, end = height - BOTTOM, WIDTH - (NAMES_RIGHT if names else RIGHT)
-    y = _y_scale(lines, y_range, floor)
     values = np.concatenate([line.x for line in lines])
-    low, high = x_range or (float(values.min()), float(values.max()))
-    x = Scale(*((low, high) if high > low else (low - 1, high + 1)), LEFT, end)
+    if log:
+        y = fit(np.concatenate([line.y for line in lines]), floor, TOP, True)
+        x = fit(values, LEFT, end, True)
+        low, high = x.low, x.high
+    else:
+        y = _y_scale(lines, y_range, floor)
+        low, high = x_range or (float(values.min()), float(values.max()))
+        span = (low, high) if high > low else (low - 1, high + 1)
+        x = Scale(*span, LEFT, end)
     parts = _axes(x, y, whole=bool((values % 1 == 0).all()))
     parts += [
         el("line", class_="mark", x1=x(m), x2=x(m), y1=TOP, y2=floor)

@@ -102,6 +102,16 @@ def test_a_line_goes_through_its_values_inside_its_band():
     )
 
 
+def test_a_power_is_a_straight_line_on_logarithmic_axes():
+    powers = Curve(
+        "a", "c0", np.array([1.0, 4.0, 16.0]), np.array([2.0, 8, 32])
+    )
+    places = np.array(lines_of(line_chart([powers], "", log=True))["a"])
+    steps = np.diff(places, axis=0)
+    assert steps[0] == pytest.approx(steps[1], abs=0.11)
+    assert (steps[:, 0] > 0).all() and (steps[:, 1] < 0).all()
+
+
 def test_y_is_logarithmic_over_a_factor_of_30_of_positive_values():
     assert "log" in texts_of(line_chart([curve([1, 31])], ""))
     for values in ([1, 29], [-1, 31], [0, 31]):
