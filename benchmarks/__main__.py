@@ -14,6 +14,7 @@ from benchmarks import (
     adapters,
     exact,
     games,
+    gpu,
     host,
     memory,
     planning,
@@ -262,7 +263,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__
     )
-    parser.add_argument("suite", choices=[*SUITES, "all", "memory-of"])
+    parser.add_argument("suite", choices=[*SUITES, "all", "gpu", "memory-of"])
     parser.add_argument("name", nargs="?", help="with memory-of: the contender")
     parser.add_argument(
         "--quick",
@@ -276,6 +277,10 @@ def main() -> None:
         for _ in range(3):
             job()
         print(json.dumps({"megabytes": timing.own_peak()}))
+        return
+    if arguments.suite == "gpu":  # in a folder of its own, and not in "all"
+        gpu.run(arguments.quick)
+        print(gpu.OUT / "README.md")
         return
     for suite in SUITES if arguments.suite == "all" else [arguments.suite]:
         print(f"{suite} ...", flush=True)

@@ -27,8 +27,10 @@ def as_file(figure: Markup) -> str:
     """Return a chart of `bestreply.report` as the text of an SVG file.
 
     Args:
-        figure: the chart, an ``<svg>`` element.
+        figure: the chart, an ``<svg>`` element; empty without lines.
     """
+    if not figure:
+        return ""
     style = el("style", Markup(STYLE))
     namespace = ' xmlns="http://www.w3.org/2000/svg"'
     head, _, body = str(figure).partition(">")

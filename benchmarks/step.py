@@ -76,9 +76,9 @@ class Setting(NamedTuple):
     buffer: BufferState
 
 
-def setting(name: str, episodes: int) -> Setting:
-    """Return a preset, play of its players, and its train state before training."""
-    config = resolve(preset(name))
+def setting(name: str, episodes: int, seed: int = 0) -> Setting:
+    """Return a preset, play of its players, and the train state of a seed before training."""
+    config = dataclasses.replace(resolve(preset(name)), seed=seed)
     game = make_game(config.game)
     seats = [drawn_players(config)] * game.num_players
     lineup = seat_players(game, seats, episodes, 0)
