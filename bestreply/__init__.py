@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bestreply.games.host_env import EnvStep as EnvStep
     from bestreply.games.host_env import HostEnv as HostEnv
     from bestreply.games.pettingzoo_out import parallel_env as parallel_env
+    from bestreply.planning.exported import load_export as load_export
     from bestreply.players import list_players as list_players
     from bestreply.players import make_player as make_player
     from bestreply.players.check import check_player as check_player
@@ -55,6 +56,7 @@ _WHERE = {
     "list_games": "games",
     "list_methods": "run",
     "list_players": "players",
+    "load_export": "planning.exported",
     "load_run": "run",
     "make_game": "games",
     "make_player": "players",
@@ -87,6 +89,7 @@ __all__ = [
     "list_games",
     "list_methods",
     "list_players",
+    "load_export",
     "load_run",
     "make_game",
     "make_player",

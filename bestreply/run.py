@@ -371,6 +371,32 @@ class Run:
             epsilon=epsilon,
         )
 
+    def export(
+        self,
+        path: str | Path,
+        *,
+        platforms: Sequence[str] = ("cpu",),
+        **settings: Any,
+    ) -> Path:
+        """Write the agent as one file that plans without this library.
+
+        Args:
+            path: the file to write or replace.
+            platforms: where its programs can run: cpu, cuda, rocm, tpu.
+            settings: those of `agent`.
+
+        Returns:
+            The file; `bestreply.load_export` opens it.
+
+        Raises:
+            ValueError: as `agent`; or the agent calls Python while it plans.
+        """
+        from bestreply.planning.export import export_agent
+
+        agent = self.agent(**settings)
+        facts = {"game": self.config.game, "seed": self.config.seed}
+        return export_agent(agent, path, facts, platforms=platforms)
+
     def _planner_config(
         self, planner: str | None, settings: dict[str, Any]
     ) -> PlannerConfig:

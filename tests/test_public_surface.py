@@ -18,6 +18,7 @@ NAMES = [
     "open_store",
     "train",
     "load_run",
+    "load_export",
     "evaluate",
     "exact",
     "check_game",

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bestreply.cli.options import Language, config_of
+from bestreply.cli.options import Language, Planner, config_of
 from bestreply.cli.output import say, show
 from bestreply.cli.registry import UsageError
 from bestreply.config import RunConfig
@@ -180,6 +180,36 @@ class Evaluate:
         if self.episodes is not None:
             changes["episodes"] = self.episodes
         return dataclasses.replace(evaluation, **changes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """The file holds compiled programs and weights. Any program with JAX and NumPy can plan with it (docs/export.md).
+
+    Example: bestreply export runs/stag_hunt-0001 agent.bestreply
+    """
+
+    run_dir: Path
+    """Run directory."""
+    file: Path
+    """File to write."""
+    planner: Planner | None = None
+    """Planner; by default the run's own."""
+    platforms: tuple[str, ...] = ("cpu",)
+    """Where it can run: cpu, cuda, rocm, tpu."""
+    allow_import: tuple[str, ...] = ()
+    """Modules or packages that names in the run may import. Without them a run from elsewhere runs no code."""
+
+    def run(self) -> None:
+        """Write the file and print its path."""
+        from bestreply.run import load_run
+
+        run = load_run(self.run_dir, allow_import=self.allow_import)
+        say(
+            run.export(
+                self.file, planner=self.planner, platforms=self.platforms
+            )
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,6 +41,10 @@ GROUPS: dict[str, dict[str, Command]] = {
         "report": Command(
             "flow:Report", "Write an HTML page about one run, or about many"
         ),
+        "export": Command(
+            "flow:Export",
+            "Write an agent as one file that plans without this library",
+        ),
     },
     "Many runs": {
         "sweep": Command(

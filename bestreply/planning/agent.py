@@ -156,10 +156,26 @@ class Agent(Player):
             Those of the plan, and those of the action; keys as numbers.
         """
         plan_key, act_key = jax.random.split(key)
-        drawn = drawn_for(self.models, plan_key)
-        if drawn is plan_key:
-            drawn = jax.random.key_data(plan_key)
-        return drawn, jax.random.key_data(act_key)
+        return self.draw_plan(plan_key), jax.random.key_data(act_key)
+
+    def draw_plan(self, key: PRNGKeyArray) -> Any:
+        """Return the random numbers of a plan; the key as numbers if it draws later.
+
+        Args:
+            key: the key of the plan.
+        """
+        drawn = drawn_for(self.models, key)
+        return jax.random.key_data(key) if drawn is key else drawn
+
+    def key_of(self, drawn: Any) -> PRNGKeyArray | Draws:
+        """Return what a planner takes as its key.
+
+        Args:
+            drawn: what `draw_plan` returned.
+        """
+        if isinstance(drawn, Draws):
+            return drawn
+        return jax.random.wrap_key_data(drawn)
 
     def step_drawn(
         self,
@@ -181,9 +197,7 @@ class Agent(Player):
             present: the players present now.
         """
         for_plan, for_action = drawn
-        if not isinstance(for_plan, Draws):
-            for_plan = jax.random.wrap_key_data(for_plan)
-        draws = for_plan, jax.random.wrap_key_data(for_action)
+        draws = self.key_of(for_plan), jax.random.wrap_key_data(for_action)
         return self._decide(carry, obs, legal, draws, others, present)
 
     def _decide(

@@ -1,6 +1,8 @@
 """Large batches in parts that fit the processor's cache, and only the rows needed."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -56,6 +58,23 @@ def plan_in_batches(
     return in_batches(plan_arrays, size)(arrays, *arguments)
 
 
+_undivided: ContextVar[bool] = ContextVar("undivided", default=False)
+
+
+@contextlib.contextmanager
+def undivided() -> Iterator[None]:
+    """Trace programs whose batch is planned as a whole, and may be of any size."""
+    token = _undivided.set(True)
+    try:
+        yield
+    finally:
+        _undivided.reset(token)
+
+
+def _divides() -> bool:
+    return jax.default_backend() == "cpu" and not _undivided.get()
+
+
 def in_batches(f: Callable[..., PyTree], size: int) -> Callable[..., PyTree]:
     """Return `f` with a `vmap` that evaluates at most `size` examples at a time.
 
@@ -67,7 +86,7 @@ def in_batches(f: Callable[..., PyTree], size: int) -> Callable[..., PyTree]:
         A function with the results of `f`, also under nested `vmap`. On devices other
         than a CPU it is `f` itself: there, large batches are fastest.
     """
-    if jax.default_backend() != "cpu":
+    if not _divides():
         return f
     split = custom_vmap(f)
 
@@ -148,7 +167,7 @@ def where_needed(
         out = jax.vmap(lambda row: f(models, shared, row))(rows)
         return jax.tree.map(partial(_zero_unless, needed), out)
 
-    if jax.default_backend() != "cpu":
+    if not _divides():
         return every_row
 
     def gathered(models: PyTree, shared: PyTree, needed: Array) -> PyTree:

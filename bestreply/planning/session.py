@@ -97,8 +97,8 @@ class AgentSession:
         game, lead = self.agent.game, self._lead
         obs = np.asarray(obs, np.float32)
         legal = np.asarray(legal)
-        _check_shape("obs", obs, (*lead, *game.obs_shape))
-        _check_shape("legal", legal, (*lead, game.num_actions))
+        check_shape("obs", obs, (*lead, *game.obs_shape))
+        check_shape("legal", legal, (*lead, game.num_actions))
         if legal.dtype != bool:
             raise ValueError(
                 f"legal is of type {legal.dtype}: expected bool, True = legal"
@@ -111,7 +111,7 @@ class AgentSession:
             )
         if present is not None:
             present = np.asarray(present, bool)
-            _check_shape("present", present, (*lead, game.num_players))
+            check_shape("present", present, (*lead, game.num_players))
         if self._acted and game.num_players > 1:
             raise ValueError(
                 "act() twice without observe(): expected the opponents' actions of "
@@ -155,7 +155,7 @@ class AgentSession:
         game = self.agent.game
         if others is not None:
             others = np.asarray(others)
-            _check_shape("others", others, (*self._lead, game.num_players - 1))
+            check_shape("others", others, (*self._lead, game.num_players - 1))
             inside = (others >= ABSENT) & (others < game.num_actions)
             if others.dtype.kind not in "iu" or not inside.all():
                 raise ValueError(
@@ -180,7 +180,7 @@ class AgentSession:
         if done is None:
             done = np.ones(self._lead, bool)
         done = np.asarray(done, bool)
-        _check_shape("done", done, self._lead)
+        check_shape("done", done, self._lead)
         self._carry = _renew(self.agent, self._carry, done, self.batch)
         if done.all():
             self._first_steps()
@@ -213,7 +213,17 @@ class AgentSession:
         self._output: Any = None
 
 
-def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+def check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse an array of another shape.
+
+    Args:
+        name: its name, for the error.
+        array: the array.
+        shape: the shape it should have.
+
+    Raises:
+        ValueError: it has another.
+    """
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}: expected {shape}")
 

@@ -130,6 +130,7 @@ def test_help_lists_every_command_in_its_group(monkeypatch, capsys):
         "train",
         "evaluate",
         "report",
+        "export",
     ]
     for same in ([], ["-h"], ["help"], ["help", "--help"]):
         assert call(monkeypatch, capsys, *same) == (0, out, "")
