@@ -134,7 +134,7 @@ def _map(
         out = zip(jax.tree.leaves(one(rows)), shapes, strict=True)
         return [x for x, shape in out if shape.size]
 
-    out = iter(jax.lax.map(entries, rows, batch_size=size))
+    out = iter(jax.lax.map(entries, rows, batch_size=_part(count, size)))
     return jax.tree.unflatten(
         tree,
         [
@@ -142,6 +142,15 @@ def _map(
             for s in shapes
         ],
     )
+
+
+def _part(count: int, size: int) -> int:
+    """Return how many of `count` examples to evaluate at a time, at most `size`.
+
+    Parts that are all alike are compiled once.
+    """
+    even = [n for n in range(size // 2 + 1, size + 1) if count % n == 0]
+    return max(even, default=size)
 
 
 def where_needed(

@@ -93,7 +93,7 @@ def _act(
             carry, obs, legal, key, others=others, present=present
         )
 
-    return jax.vmap(step)(
+    rows = (
         carry,
         shown.obs[seat],
         shown.legal[seat],
@@ -101,6 +101,10 @@ def _act(
         last[ego[:, 1:]],
         shown.present[ego],
     )
+    if len(seats) > 1:
+        return jax.vmap(step)(*rows)
+    one = step(*jax.tree.map(lambda x: x[0], rows))  # faster to trace
+    return jax.tree.map(lambda x: jnp.asarray(x)[None], one)
 
 
 def first_carries(pool: tuple[Player, ...], seats: Seats) -> Carries:
