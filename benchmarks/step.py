@@ -2,13 +2,16 @@
 
 For each phase of the presets `demo` and `full`, with the preset's own game, batches and
 optimiser: seconds of one update in the compiled loop of `bestreply.train`, and seconds
-of a program that computes the same matrix products and nothing else, each on operands
-of its own. Products of the optimiser (Muon's iterations) are counted apart. The rest is
-divided by the source of each operation in JAX's profile, in which the operations of
-two threads overlap.
+of a program that computes the same matrix products and nothing else. The products are
+those of the optimised program; those of the optimiser (Muon's iterations) are counted
+apart. The rest is divided by the source of each operation in JAX's profile, in which
+the operations of two threads overlap. A processor's seconds are given beside those of
+the clock, since other work hardly changes them.
 """
 
 import dataclasses
+import statistics
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -191,16 +194,29 @@ def jobs_of(update: Update) -> dict[str, Job]:
     return jobs
 
 
+def processor_seconds(job: Job, rounds: int) -> float:
+    """Return the median processor seconds of a job's unit, which other work hardly changes."""
+    each = []
+    for _ in range(rounds):
+        begin = time.process_time()
+        units = job()
+        each.append((time.process_time() - begin) / units)
+    return statistics.median(each)
+
+
 def measured(of: Setting, phase: Phase, quick: bool) -> dict[str, Any]:
     """Return the row of one phase: seconds of an update, of its products, and shares."""
     update = update_of(of, phase)
-    rates = take_turns(
-        jobs_of(update), rounds=2 if quick else 7, seconds=0.1 if quick else 1.0
-    )
+    jobs, rounds = jobs_of(update), 2 if quick else 7
+    rates = take_turns(jobs, rounds=rounds, seconds=0.1 if quick else 1.0)
+    processor = {
+        name: processor_seconds(job, 2 * rounds) for name, job in jobs.items()
+    }
     seconds = {name: 1 / row["per_second"] for name, row in rates.items()}
     return {
         "optimiser": of.config.train.optimiser,
         "seconds": seconds,
+        "processor_seconds": processor,
         "rates": rates,
         "products": sum(update.whole.values()),
         "products_of_optimiser": sum(update.of_optimiser.values()),
@@ -208,6 +224,7 @@ def measured(of: Setting, phase: Phase, quick: bool) -> dict[str, Any]:
         "flops_of_optimiser": flops(update.of_optimiser),
         "flops_per_second": flops(update.whole) / seconds["products"],
         "share": seconds["products"] / seconds["update"],
+        "share_of_processor": processor["products"] / processor["update"],
         "profile": parts_of(update),
     }
 
@@ -230,7 +247,8 @@ def table(found: dict[str, Any]) -> str:
         "update, ms",
         "products alone, ms",
         "share",
-        "of which the optimiser's, ms",
+        "share of processor seconds",
+        "optimiser's products alone, ms",
         "products",
         "GFLOP",
         "GFLOP/s of products",
@@ -246,6 +264,7 @@ def table(found: dict[str, Any]) -> str:
                 short(1e3 * seconds["update"]),
                 short(1e3 * seconds["products"]),
                 f"{row['share']:.2f}",
+                f"{row['share_of_processor']:.2f}",
                 short(1e3 * own),
                 row["products"],
                 f"{row['flops'] / 1e9:.3f}",
