@@ -22,7 +22,7 @@ from bestreply.run import METHODS, Run, claimed, load_method, open_run
 from bestreply.training.divergence import Diverged, check_measures
 from bestreply.training.metrics_log import MetricsLog
 from bestreply.training.phases import Write, stack, unstack
-from bestreply.types import Episodes
+from bestreply.types import ABSENT, Episodes
 from bestreply.utils import checkpoint
 from bestreply.utils.big_arrays import free_device_memory
 from bestreply.utils.compilation import cache_compilations, check_flags
@@ -141,6 +141,25 @@ def check_rewards(data: Store, episodes: Episodes) -> None:
         )
 
 
+def check_goals(data: Store, episodes: Episodes) -> None:
+    """Refuse data without a single goal, where goals are to be the types of players.
+
+    Args:
+        data: the dataset, for the error.
+        episodes: its episodes.
+
+    Raises:
+        ValueError: no step has a goal.
+    """
+    acted = np.asarray(episodes.action) != ABSENT
+    if not (acted & (np.asarray(episodes.goal) != ABSENT)).any():
+        raise ValueError(
+            f"model.opponent_types=goal: expected steps with a goal; {data.path} has "
+            "none. Use model.opponent_types=player, or a dataset of "
+            "bestreply.store_from_arrays(goals=...)"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Training:
     """A run that is open for training, with its data and its log."""
@@ -247,9 +266,11 @@ def open_training(
     loaded = _load(data, config, Path(path))
     check_rewards(data, loaded.training)
     check_rewards(data, loaded.held_out)
+    episodes = jax.tree.map(lambda x: x[: loaded.filled], loaded.training)
+    if config.model.opponent_types == "goal":
+        check_goals(data, episodes)
     run = open_run(path, config, data, resume=resume, command=command)
     remove_leftovers(run.path)
-    episodes = jax.tree.map(lambda x: x[: loaded.filled], loaded.training)
     if resume and checkpoint.list_checkpoints(run.path / "checkpoints"):
         train_state = run.restored().train_state
     else:

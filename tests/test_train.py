@@ -13,7 +13,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from bestreply import RunConfig, collect, evaluate, load_run, make_game, train
+from bestreply import (
+    RunConfig,
+    collect,
+    evaluate,
+    load_run,
+    make_game,
+    store_from_arrays,
+    train,
+)
 from bestreply.analysis.trajectories import record_matches
 from bestreply.config import ModelConfig, PlannerConfig, TrainConfig, to_dict
 from bestreply.replay import loading
@@ -60,6 +68,18 @@ def bits(train_state):
 
 def metrics(run):
     return pq.read_table(run.path / "metrics.parquet").to_pylist()
+
+
+def test_goals_as_types_need_steps_with_a_goal(tmp_path):
+    two = np.zeros((3, 1, 2), np.int32)  # 3 episodes of a step, no goals
+    seen = np.zeros((3, 2, 2, 1), np.float32)
+    data = store_from_arrays(
+        seen, two, np.zeros((3, 1, 2)), path=tmp_path / "d"
+    )
+    model = dataclasses.replace(MODEL, opponent_types="goal")
+    config = dataclasses.replace(CONFIG, game=data.game(), model=model)
+    with pytest.raises(ValueError, match="expected steps with a goal"):
+        train(data, config, path=tmp_path / "run")
 
 
 @pytest.mark.slow

@@ -296,13 +296,19 @@ def _returns_to_the_end(
 def _prior(
     config: RunConfig, episodes: Episodes, index: Index, types: int
 ) -> Float[Array, " G"]:
-    """Return the frequency of types at first steps: long episodes do not count more."""
+    """Return the frequency of types at first steps: long episodes do not count more.
+
+    Where no first step has a known type, that at all steps.
+    """
     logged = opponent_types(config.model).logged
     if logged is None:
         return jnp.full(types, 1 / types)
     player = np.asarray(episodes.player)[index.row, index.seat]
     goal = np.asarray(episodes.goal)[index]
-    first = logged(player, goal)[index.step == 0]
+    known = logged(player, goal)
+    first = known[(index.step == 0) & (known >= 0)]
+    if not len(first):
+        first = known
     counts = np.bincount(first[first >= 0], minlength=types)
     return jnp.asarray(counts / counts.sum(), jnp.float32)
 

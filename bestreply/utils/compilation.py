@@ -23,6 +23,12 @@ class Flag(NamedTuple):
 
 FLAGS = (
     Flag("jax_enable_x64", (True,), False, "it computes in 32 bits"),
+    Flag(
+        "jax_disable_jit",
+        (True,),
+        False,
+        "a step of play, not compiled, takes minutes",
+    ),
     Flag("jax_debug_infs", (True,), False, "it uses infinite numbers"),
     Flag(
         "jax_debug_key_reuse",
