@@ -16,6 +16,7 @@ from benchmarks import (
     games,
     gpu,
     host,
+    latency,
     memory,
     planning,
     players,
@@ -41,6 +42,7 @@ SUITES = {
     "step": step,
     "scale": scale,
     "planning": planning,
+    "latency": latency,
     "search": search,
     "exact": exact,
     "report": report,
@@ -58,6 +60,7 @@ TITLES = {
     "step": "Time of a gradient step, and of its matrix products alone",
     "scale": "Training, collection and decisions against batch, players, board and belief",
     "planning": "One-step plans per second",
+    "latency": "Milliseconds of one decision",
     "search": "Decisions by tree search per second",
     "exact": "Layouts of grid games solved exactly per second",
     "report": "Seconds for a report over many runs",
@@ -177,6 +180,7 @@ def summary() -> str:
             ]
         own_tables = (
             "host",
+            "latency",
             "memory",
             "players",
             "report",
