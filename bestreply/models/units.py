@@ -213,6 +213,11 @@ def _array(x: np.ndarray) -> jax.Array:
     return jnp.asarray(x, jnp.float32)
 
 
+def _copy(units: Units) -> Units:
+    # by NumPy: JAX compiles a program for each shape
+    return jax.device_put(jax.tree.map(lambda x: np.array(x), units))
+
+
 def with_units(
     tree: Tree, obs: ObsUnits | None, rewards: RewardUnits | None = None
 ) -> Tree:
@@ -232,7 +237,7 @@ def with_units(
             if isinstance(leaf, kind) and units is not None:
                 # an optimiser's state has the same nodes without arrays
                 whole = eqx.is_array(leaf.mean)
-                return jax.tree.map(jnp.copy, units) if whole else leaf
+                return _copy(units) if whole else leaf
         return leaf
 
     return jax.tree.map(changed, tree, is_leaf=lambda x: isinstance(x, Units))

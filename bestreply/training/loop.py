@@ -35,7 +35,12 @@ from bestreply.training.phases import (
     updates_left,
     updates_made,
 )
-from bestreply.training.state import TrainState, initial_train_state, set_units
+from bestreply.training.state import (
+    TrainState,
+    initial_train_state,
+    own_buffers,
+    set_units,
+)
 from bestreply.training.targets import LoggedBeliefs
 from bestreply.training.updates import (
     history_step,
@@ -139,16 +144,13 @@ def begin_agent(
     Returns:
         The networks with fresh optimisers and counters at 0.
     """
-    # Training donates its buffers: the copies share no memory with `previous`.
-    train_state = jax.tree.map(
-        jnp.copy, initial_train_state(config, game, roster)
-    )
+    train_state = own_buffers(initial_train_state(config, game, roster))
     if previous is not None:
         train_state = eqx.tree_at(
-            _networks, train_state, jax.tree.map(jnp.copy, _networks(previous))
+            _networks, train_state, own_buffers(_networks(previous))
         )
     if previous is not None and previous.sequence is not None:
-        model = jax.tree.map(jnp.copy, previous.sequence.model)
+        model = own_buffers(previous.sequence.model)
         train_state = eqx.tree_at(
             lambda s: s.sequence.model, train_state, model
         )
@@ -392,7 +394,7 @@ def _start_imagination(
         key,
         config.train.imagined_games,
     )
-    target_net = jax.tree.map(jnp.copy, train_state.world)
+    target_net = own_buffers(train_state.world)
     return eqx.tree_at(
         lambda s: (s.imagined_games, s.target_net),
         train_state,

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int32, Key, PyTree
 
 from bestreply.config import RunConfig, TrainConfig
@@ -30,6 +31,10 @@ from bestreply.replay.moa_buffer import Index, all_indices
 from bestreply.training.imagination import ImaginedState, no_imagined_games
 from bestreply.training.targets import n_step_return
 from bestreply.types import ABSENT, Episodes
+from bestreply.utils.draws import with_shared_draws
+from bestreply.utils.quick import quickly
+
+Tree = TypeVar("Tree", bound=PyTree)
 
 
 class SequenceState(eqx.Module):
@@ -80,12 +85,21 @@ def initial_train_state(
     # The seed is in the key: all seeds share one program.
     setting = dataclasses.replace(config, seed=0)
     key = jax.random.key(config.seed)
-    return _initial(setting, game, len(types), len(roster), key)
+    if isinstance(key, Tracer):  # for the shapes alone
+        return _untrained(setting, game, len(types), len(roster), key)
+    return _untrained_compiled(setting, game, len(types), len(roster), key)
 
 
 # One program: each weight alone would be a program of its own.
-@partial(jax.jit, static_argnames=("config", "game", "types", "players"))
-def _initial(
+@quickly(level=1, static_argnames=("config", "game", "types", "players"))
+def _untrained_compiled(
+    config: RunConfig, game: Game, types: int, players: int, key: Key[Array, ""]
+) -> TrainState:
+    untrained = partial(_untrained, config, game, types, players)
+    return with_shared_draws(untrained)(key)
+
+
+def _untrained(
     config: RunConfig, game: Game, types: int, players: int, key: Key[Array, ""]
 ) -> TrainState:
     opponent_key, world_key = jax.random.split(key)
@@ -224,6 +238,16 @@ def apply_gradient(
     return eqx.apply_updates(networks, change), state
 
 
+def own_buffers(tree: Tree) -> Tree:
+    """Return arrays that share no memory with others: training donates its buffers.
+
+    Args:
+        tree: a PyTree of arrays. Copies by JAX would be a program for each shape.
+    """
+    copies = jax.tree.map(lambda x: np.array(x), tree)
+    return jax.device_put(copies)
+
+
 MIN_SCALE = 1e-2
 """Smallest unit of a value head."""
 MIN_STEPS = 100
@@ -271,7 +295,7 @@ def set_units(
             s.target_net.value_scale,
         )
 
-    values = (prior, mean, scale, jnp.copy(mean), jnp.copy(scale))
+    values = (prior, mean, scale, *own_buffers((mean, scale)))
     return eqx.tree_at(places, train_state, values)
 
 
