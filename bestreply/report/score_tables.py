@@ -4,7 +4,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bestreply.report.run_files import FileProblem, read_references, read_scores
+from bestreply.report import below
+from bestreply.report.run_files import (
+    FileProblem,
+    read_json,
+    read_metrics,
+    read_references,
+    read_scores,
+)
 from bestreply.report.scores import ScoreCell, ScoreTable, score_table
 from bestreply.report.tables import TextTable
 from bestreply.report.texts import Texts, facing, load_texts, with_error
@@ -276,6 +283,7 @@ def terminal_table(run_dir: Path, lang: str = "en") -> "Group":
     grid.caption = Text(table_note(table, texts))
     parts: list[Any] = [grid]
     parts += [_grid(*titled, table) for titled in ratio_tables(table, texts)]
+    parts += [Text(line, "yellow") for line in _warnings(run_dir, table, texts)]
     notes = [texts("note_ties")] if table.has_ties else []
     notes += score_notes(table, texts) + reference_notes(table, texts)
     parts += map(Text, notes)
@@ -286,6 +294,15 @@ def terminal_table(run_dir: Path, lang: str = "en") -> "Group":
             )
         )
     return Group(*parts)
+
+
+def _warnings(run_dir: Path, table: ScoreTable, texts: Texts) -> list[str]:
+    """Return where the agent is below a player of its data, and why."""
+    config, diagnostics = (
+        read_json(run_dir, f"{name}.json") for name in ("config", "diagnostics")
+    )
+    metrics = read_metrics(run_dir)
+    return below.warnings(table, config, metrics, diagnostics, texts)
 
 
 def _grid(title: str, text: TextTable, table: ScoreTable) -> "Table":

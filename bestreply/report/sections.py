@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from bestreply.report import below
 from bestreply.report.row_charts import Interval, Row, interval_chart
 from bestreply.report.run_files import RunFiles, ScoreColumns, lookup, number
 from bestreply.report.score_tables import (
@@ -203,6 +204,9 @@ def scores_section(
     return {
         "overall": overall,
         "findings": comparisons,
+        "below": below.warnings(
+            table, run.config, run.metrics, run.diagnostics, texts
+        ),
         "table": returns_table(table, texts),
         "note": table_note(table, texts),
         "bold": texts("note_ties" if table.has_ties else "note_bold"),
