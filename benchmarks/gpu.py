@@ -14,8 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from functools import cache, partial
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,6 @@ GAMES = {
 THEIRS = {"JaxMARL coin_game": "coin_game", "JaxMARL overcooked": "overcooked"}
 
 
-@cache
 def settings(seeds: int, episodes: int) -> list[step.Setting]:
     """Return the preset with the networks of each seed, on the same play."""
     return [step.setting("full", episodes, seed) for seed in range(seeds)]
@@ -115,7 +114,7 @@ def plan_job(of: list[step.Setting], count: int) -> Job:
     return job
 
 
-def steps_row(make: Any, quick: bool) -> dict[str, Any]:
+def steps_row(make: Callable[[int], Job], quick: bool) -> dict[str, Any]:
     """Return the rate of environment steps at the best batch."""
     tried = {}
     for batch in BATCHES[:1] if quick else BATCHES:
@@ -123,43 +122,38 @@ def steps_row(make: Any, quick: bool) -> dict[str, Any]:
         job()
         tried[batch] = rate(job, 0.05 if quick else 0.4)
     best = max(tried, key=lambda batch: tried[batch])
-    return _row(make(best), quick) | {"batch": best}
+    return _row(lambda: make(best), quick) | {"batch": best}
 
 
-def _row(job: Job, quick: bool) -> dict[str, Any]:
+def _row(make: Callable[[], Job], quick: bool) -> dict[str, Any]:
     rounds, seconds = (2, 0.02) if quick else (5, 0.5)
-    return take_turns({"": job}, rounds=rounds, seconds=seconds)[""]
+    return take_turns({"": make()}, rounds=rounds, seconds=seconds)[""]
 
 
-def rows(quick: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the rows of this process's device, the shortest first."""
-    own = jax.default_backend() != "cpu"
-    most = QUICK_SEEDS if quick else SEEDS
-    episodes = 200 if quick else 2000
-    of = settings(most, episodes)
+Measure = Callable[[], dict[str, Any]]
+
+
+def rows(quick: bool) -> Iterator[tuple[str, Measure]]:
+    """Yield the measurements of this process's device, the shortest first."""
+    is_cpu = jax.default_backend() == "cpu"
+    # A CPU is measured with a batch in a quick run alone, to try the script.
+    counts = [1, QUICK_SEEDS] if quick else [1] if is_cpu else [1, SEEDS]
+    of = settings(counts[-1], 200 if quick else 2000)
     steps = 20_000 if quick else 2_000_000
     for name, spec in GAMES.items():
         make = partial(our_job, spec or of[0].config.game, steps=steps)
-        yield f"environment steps, {name}", steps_row(make, quick)
-    for name, their in THEIRS.items():
-        try:
-            make = partial(_their_job, their, steps=steps)
-            yield f"environment steps, {name}", steps_row(make, quick)
-        except ImportError:
-            continue
-    # A CPU is measured with one batch only in a quick run, to try the script.
-    counts = [1, most] if own or quick else [1]
+        yield f"environment steps, {name}", partial(steps_row, make, quick)
+    for name, game in THEIRS.items():
+        make = partial(their_job, game, False, steps=steps)
+        yield f"environment steps, {name}", partial(steps_row, make, quick)
     for seeds in counts:
-        of = settings(most, episodes)[:seeds]
-        count = 16 if quick else PLANS
-        yield f"plans, seeds {seeds}", _row(plan_job(of, count), quick)
+        some = of[:seeds]
+        plan = partial(plan_job, some, 16 if quick else PLANS)
+        yield f"plans, seeds {seeds}", partial(_row, plan, quick)
         for phase in agent_phases(of[0].config):
-            job = update_job(of, phase, 5 if quick else 25)
-            yield f"updates, {phase.name}, seeds {seeds}", _row(job, quick)
-
-
-def _their_job(name: str, batch: int, steps: int) -> Job:
-    return their_job(name, False, batch, steps)
+            job = partial(update_job, some, phase, 5 if quick else 25)
+            name = f"updates, {phase.name}, seeds {seeds}"
+            yield name, partial(_row, job, quick)
 
 
 def child(quick: bool) -> None:
@@ -171,7 +165,11 @@ def child(quick: bool) -> None:
     if device == "cpu" and os.environ.get("JAX_PLATFORMS") != "cpu":
         return  # no GPU here
     for name, row in rows(quick):
-        print(json.dumps({"name": name, **row}), flush=True)
+        try:
+            line = {"name": name, **row()}
+        except Exception as error:  # such as no memory, or no JaxMARL
+            line = {"name": name, "error": str(error).partition("\n")[0]}
+        print(json.dumps(line), flush=True)
 
 
 def lines_of(device: str, quick: bool) -> list[dict[str, Any]]:
@@ -199,7 +197,8 @@ def lines_of(device: str, quick: bool) -> list[dict[str, Any]]:
     try:
         while line := found.get(timeout=max(end - time.monotonic(), 0.01)):
             print(line.strip(), flush=True)
-            lines.append(json.loads(line))
+            if line.startswith("{"):  # JaxMARL prints too
+                lines.append(json.loads(line))
     except queue.Empty:
         print(f"{device}: its {SECONDS} s are over", flush=True)
     finally:
@@ -274,7 +273,7 @@ def page(out: Path = OUT) -> str:
 
 
 def _cell(row: dict[str, Any] | None) -> str:
-    if row is None:
+    if row is None or "error" in row:
         return "-"
     numbers = [short(row[key]) for key in ("per_second", "least", "greatest")]
     batch = f", batch {row['batch']:,}" if "batch" in row else ""
