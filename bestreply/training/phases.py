@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -13,6 +12,7 @@ from jaxtyping import Array, Float, Int32, Key, PyTree
 from bestreply.config import RunConfig
 from bestreply.training.divergence import check_finite
 from bestreply.utils.console import meter
+from bestreply.utils.quick import QuickProgram
 
 State = TypeVar("State")
 """The train state of a method: a PyTree."""
@@ -39,12 +39,17 @@ class Phase(NamedTuple):
     """Number of its stream of random draws."""
 
 
-@partial(
-    jax.jit,
-    static_argnames=("config", "step", "updates"),
-    donate_argnames=("train_state",),
-)
-def run_updates(
+MAX_QUICK_WORK = 2**20
+"""Largest number of updates, times examples, times units of a layer, of a phase whose
+program is compiled quickly: optimised, it takes longer to compile than it saves."""
+
+_SETTINGS: dict[str, Any] = {
+    "static_argnames": ("config", "step", "updates"),
+    "donate_argnames": ("train_state",),
+}
+
+
+def _run_updates(
     config: RunConfig,
     step: Step,
     data: PyTree,
@@ -87,6 +92,26 @@ def run_updates(
     return run(data, train_state, seed)
 
 
+run_updates = jax.jit(_run_updates, **_SETTINGS)
+_run_few_updates = QuickProgram(_run_updates, **_SETTINGS)
+
+
+def program_of(config: RunConfig, updates: int) -> Callable[..., Any]:
+    """Return `run_updates`, or for a short phase the same, compiled quickly.
+
+    Args:
+        config: configuration of the run.
+        updates: gradient steps of the phase, those already made among them.
+
+    Returns:
+        The program; it depends on the settings alone, so that a resumed run has the
+        same.
+    """
+    examples = max(config.train.batch, config.train.opponent_batch)
+    work = updates * examples * config.model.width
+    return _run_few_updates if work <= MAX_QUICK_WORK else run_updates
+
+
 def run_phase(
     phase: Phase,
     config: RunConfig,
@@ -121,6 +146,7 @@ def run_phase(
     """
     total = getattr(config.train, phase.counter)
     made = updates_made(train_state, phase.counter)
+    program = program_of(config, total)
     seed = keys(config, seeds, phase.stream)
     # The seed is in the keys: all seeds share one program.
     config = dataclasses.replace(config, seed=0)
@@ -129,7 +155,7 @@ def run_phase(
         while made < total:
             data = data_for(train_state) if data is None else data
             block = min(config.train.log_every, save_every, total - made)
-            train_state, metrics = run_updates(
+            train_state, metrics = program(
                 config,
                 phase.step,
                 data,
