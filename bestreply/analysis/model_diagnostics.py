@@ -1,11 +1,11 @@
 """Errors of a run's models on held-out play: losses, open-loop predictions, opponents, values."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float
@@ -276,7 +276,8 @@ def _policies_given_type(
         at = gather(buffer, index)
         types = known_types(config, model, at, beliefs, index)
         policy = jax.vmap(model.expected_policy)(types, at.obs)
-        return dataclasses.replace(at, obs=None, next_obs=None), policy
+        rest = eqx.tree_at(lambda t: (t.obs, t.next_obs), at, (None, None))
+        return rest, policy
 
     return map_rows(part, index)
 

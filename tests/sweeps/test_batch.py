@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from bestreply import open_store, train
+from bestreply import load_run, open_store, train
 from bestreply.config import to_dict
+from bestreply.pipeline import evaluate_run
+from bestreply.simulation import seed_batch
 from bestreply.sweeps import batch
 from bestreply.sweeps.batch import (
     bytes_per_seed,
@@ -128,6 +130,30 @@ def test_a_seed_of_a_batch_is_as_it_is_alone(method, tmp_path):
         _collect(path, config, None)
     assert train_batch(found.units, None, None) == 2
     check_as_alone(found.units[1], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["agent", "cloning"])
+def test_a_seed_is_evaluated_in_a_batch_as_alone(method, tmp_path, monkeypatch):
+    """Scores are equal; each seed has its matches and its report."""
+    text = TINY.replace("[0, 3, 5]", "[0, 3]") + MORE[method]
+    found = sweep_of(tmp_path, text)
+    sizes, mapped = [], seed_batch._mapped
+
+    def noted(function, fixed, arrays):
+        sizes.append(len(arrays))
+        return mapped(function, fixed, arrays)
+
+    monkeypatch.setattr(seed_batch, "_mapped", noted)
+    assert run_sweep(found, batch=2) == [] and set(sizes) == {2}
+    for unit in found.units:
+        assert (unit.path / "report.html").exists() and unit.is_complete
+        together = pq.read_table(unit.path / "scores.parquet")
+        played = json.loads((unit.path / "matches.json").read_text())
+        evaluate_run(load_run(unit.path))
+        assert pq.read_table(unit.path / "scores.parquet").equals(together)
+        alone = json.loads((unit.path / "matches.json").read_text())
+        assert [m["return"] for m in played] == [m["return"] for m in alone]
 
 
 @pytest.fixture
