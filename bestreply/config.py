@@ -409,7 +409,7 @@ class EvaluateConfig:
     (uniform_others), or with the opponents' true types given (true_types, against
     players of the data alone); each player that made the data; the random player,
     or any other by name."""
-    reference_layouts: CountOrZero = 32
+    reference_layouts: CountOrZero = 8
     """First layouts of a grid game to solve for the exact best reply, for every
     opponent set; fewer or none where one takes long; 0: none, in any game."""
     changes: bool = True
@@ -620,7 +620,7 @@ PRESETS = {
             checkpoint_every=5000,
         ),
         planner=PlannerConfig(samples=16, prior_mixing=0.002),
-        evaluate=EvaluateConfig(episodes=1000),
+        evaluate=EvaluateConfig(episodes=1000, reference_layouts=32),
     ),
 }
 """Configurations by name."""

@@ -58,7 +58,7 @@ class GridProblem(NamedTuple):
 def policies(
     game: GridGame,
     players: Sequence[ScriptedPlayer],
-    seat: int,
+    seat: int | Int[Array, ""],
     states: GridState,
 ) -> Float[Array, "M S A"]:
     """Return the policies of several players in one seat.

@@ -17,6 +17,7 @@ from jax.extend.core import Literal
 
 from bestreply.games.grid import GridGame, GridState
 from bestreply.players.base import ScriptedPlayer
+from bestreply.utils.quick import quickly
 
 # Operations by the operand elements that an element of the result is computed from: those in
 # the same place; one of the operands' elements, moved; those along some axes; one element of
@@ -57,6 +58,14 @@ def ignores_other_players(
     Returns:
         False if there is no proof.
     """
+    try:
+        return _ignores(game, player, seat)
+    except TypeError:  # settings or arrays that have no hash
+        return _ignores.__wrapped__(game, player, seat)
+
+
+@functools.cache
+def _ignores(game: GridGame, player: ScriptedPlayer, seat: int) -> bool:
     n, others = game.num_players, np.arange(game.num_players) != seat
 
     def policy(cell: jax.Array, state: GridState) -> jax.Array:
@@ -93,13 +102,13 @@ def depends(
     """
     program = jax.make_jaxpr(function)(*args)
 
-    @jax.jit
+    @quickly()
     def follow(consts: list[Any], masks: list[jax.Array]) -> list[jax.Array]:
         marks = [AbstractArray(None, mask) for mask in masks]
         results = _follow(program.jaxpr, consts, marks)
         return [result.hidden.any() for result in results]
 
-    masks = [jnp.asarray(h) for h in jax.tree.leaves(hidden)]
+    masks = jax.tree.leaves(hidden)
     return any(map(bool, follow(list(program.consts), masks)))
 
 

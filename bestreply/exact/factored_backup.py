@@ -13,9 +13,10 @@ The sums are one small matrix product per other player, instead of one sum over 
 actions in every position.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,10 @@ from bestreply.exact.backward_induction import (
 )
 from bestreply.exact.positions import StageGroup, position_number
 from bestreply.games.grid import STAY, GridGame, GridState, targets
+from bestreply.players.base import ScriptedPlayer
+from bestreply.simulation.lineup import player_key
 from bestreply.types import Array
+from bestreply.utils.quick import quickly
 
 
 class OutcomeTables(NamedTuple):
@@ -38,8 +42,11 @@ class OutcomeTables(NamedTuple):
     following: Array  # [Z, E, E, ...] int32, number of the next position
     reward: Array  # [Z, E, E, ...] float32, of seat 0
     own: Array  # [Z, cells, A] int32, the outcome of seat 0's action
-    chances: tuple[Array, ...]
-    """For each other player [T, Z, M_j, cells, E]: the probability of its outcomes."""
+
+
+Table = TypeVar("Table")
+Chances = tuple[Array, ...]
+"""For each other player [M_j, T, stages, cells, E]: the probability of its outcomes."""
 
 
 def solve_factored(
@@ -59,8 +66,42 @@ def solve_factored(
     Returns:
         Q [T, S, M, A] or V [S+1, M].
     """
-    tables = _outcome_tables(game, groups, problem._replace(own=None))
-    return _solve(game, groups, problem, tables, keep)
+    rules = problem._replace(modes=(), own=None)  # whoever plays
+    layout = [np.asarray(x).tobytes() for x in problem.layout]
+    key = (game, *layout)
+    tables = _kept(key, lambda: _outcome_tables(game, groups, rules))
+
+    def of_player(player: ScriptedPlayer) -> np.ndarray:
+        return _kept(
+            (*key, player_key(player)),
+            lambda: np.asarray(_outcome_chances(game, groups, rules, player)),
+        )
+
+    chances = tuple(
+        np.stack([of_player(player)[seat] for player in players])
+        for seat, players in enumerate(problem.modes)
+    )
+    problem = problem._replace(modes=())
+    return _solve(game, groups, problem, tables, chances, keep)
+
+
+MAX_KEPT_BYTES = 2**27
+"""Bytes of tables of layouts that are kept for the next opponent set."""
+_tables: dict[Hashable, Any] = {}
+
+
+def _kept(key: Hashable, make: Callable[[], Table]) -> Table:
+    """Return a table, made on first request; the oldest are dropped."""
+    if key not in _tables:
+        _tables[key] = make()
+    table = _tables[key] = _tables.pop(key)  # the newest
+    while len(_tables) > 1 and _bytes_kept() > MAX_KEPT_BYTES:
+        del _tables[next(iter(_tables))]
+    return table
+
+
+def _bytes_kept() -> int:
+    return sum(x.nbytes for x in jax.tree.leaves(list(_tables.values())))
 
 
 @partial(jax.jit, static_argnames=("game", "groups", "keep"))
@@ -69,29 +110,30 @@ def _solve(
     groups: tuple[StageGroup, ...],
     problem: GridProblem,
     tables: list[OutcomeTables],
+    chances: Chances,
     keep: bool,
 ) -> jax.Array:
-    counts = tuple(len(players) for players in problem.modes)
+    counts = tuple(len(of_seat) for of_seat in chances)
+    ends = np.cumsum([group.stages for group in groups])
+    begins = ends - [group.stages for group in groups]
 
-    def of_group(
-        group: StageGroup, table: OutcomeTables, later: Array, time: Array
-    ) -> jax.Array:
+    def of_group(number: int, later: Array, time: Array) -> jax.Array:
+        group, table = groups[number], tables[number]
+        stages = slice(int(begins[number]), int(ends[number]))
         future = problem.gamma * later[table.following]
         value = table.reward[..., None] + future
         value = value.reshape(*table.reward.shape, *counts)
-        for place, chances in enumerate(table.chances, start=1):
-            mode_axis = len(group.seats) + group.seats[place]
-            value = _average_over(value, chances[time], place, mode_axis)
+        for place, seat in enumerate(group.seats[1:], start=1):
+            of_seat = jnp.moveaxis(chances[seat - 1][:, time, stages], 0, 1)
+            mode_axis = len(group.seats) + seat
+            value = _average_over(value, of_seat, place, mode_axis)
         rows = jnp.arange(group.stages)[:, None, None]
         # [Z, cells, cells, ..., M_1, .., A]
         q = jnp.moveaxis(value[rows, table.own], 2, -1)
         return q.reshape(-1, later.shape[-1], game.num_actions)
 
     def score(later: jax.Array, time: jax.Array) -> jax.Array:
-        each = [
-            of_group(group, table, later, time)
-            for group, table in zip(groups, tables, strict=True)
-        ]
+        each = [of_group(k, later, time) for k in range(len(groups))]
         return jnp.concatenate(each)
 
     return induct_backward(game, problem, score, keep)
@@ -128,22 +170,8 @@ def _outcome_tables(
         for group in groups
     ]
     own = [_own_outcomes(game, thing_cell, r) for r in remains]
-    chances: list[list[Array]] = [[] for _ in groups]
-    for seat in range(1, game.num_players):
-        within = [k for k, group in enumerate(groups) if seat in group.seats]
-        of_seat = _outcome_chances(
-            game,
-            [groups[k] for k in within],
-            problem,
-            seat,
-            [own[k] for k in within],
-        )
-        for k, each in zip(within, of_seat, strict=True):
-            chances[k].append(each)
     return [
-        OutcomeTables(
-            *_joint_outcomes(game, group, problem), own[k], tuple(chances[k])
-        )
+        OutcomeTables(*_joint_outcomes(game, group, problem), own[k])
         for k, group in enumerate(groups)
     ]
 
@@ -215,43 +243,41 @@ def _own_outcomes(
     return outcomes.astype(jnp.int32)
 
 
+@quickly(static_argnames=("game", "groups"))
 def _outcome_chances(
     game: GridGame,
     groups: Sequence[StageGroup],
     problem: GridProblem,
-    seat: int,
-    outcomes: Sequence[Array],
-) -> list[jax.Array]:
-    """Return the probability of the outcomes of `seat`, for each group [T, Z, M_j, cells, E].
+    player: ScriptedPlayer,
+) -> Float[Array, "others T stages cells E"]:
+    """Return the probability of a player's outcomes in every stage, by its seat from 1 on.
 
-    It is computed with all other players on their first cell.
+    It is computed with all other players on the first cell. In a stage that a seat has
+    left, it has no meaning.
     """
-    players, numbers = problem.modes[seat - 1], []
-    for group in groups:
-        later = len(group.seats) - 1 - group.seats.index(seat)
-        cells = game.cells**later * np.arange(game.cells)
-        stage = _stage_begins(game, group)
-        numbers.append((stage[:, None] + cells).reshape(-1))
-    positions = np.concatenate(numbers)
-    probs = jax.lax.map(
-        lambda time: policies(
-            game, players, seat, problem.states(positions, time)
-        ),
-        jnp.arange(game.max_steps),
+    numbers = np.concatenate([_stage_begins(game, group) for group in groups])
+    stages, cells = len(numbers), game.cells
+    remains = problem.states(numbers).thing_present
+    thing_cell = jnp.asarray(problem.layout.thing_cell)
+    outcome = _own_outcomes(game, thing_cell, remains)
+    count = cells + len(game.thing_kind)
+    one_hot = jax.nn.one_hot(outcome, count)  # [stages, cells, A, E]
+
+    def at(seat_and_time: tuple[Array, Array]) -> jax.Array:
+        seat, time = seat_and_time
+        states = problem.states(np.repeat(numbers, cells), time)
+        own = jnp.tile(jnp.arange(cells, dtype=jnp.int32), stages)
+        moved = states.cell.at[:, seat].set(own)
+        states = dataclasses.replace(states, cell=moved)
+        policy = policies(game, (player,), seat, states)
+        policy = policy.reshape(stages, cells, game.num_actions)
+        return jnp.einsum("zca,zcae->zce", policy, one_hot, precision="highest")
+
+    seats, times = np.divmod(
+        np.arange((game.num_players - 1) * game.max_steps), game.max_steps
     )
-    chances = []
-    ends = np.cumsum([len(n) for n in numbers])[:-1].tolist()
-    by_group = jnp.split(probs, ends, axis=2)
-    for policy, outcome in zip(by_group, outcomes, strict=True):
-        policy = policy.reshape(*probs.shape[:2], *outcome.shape)
-        count = game.cells + len(game.thing_kind)
-        one_hot = jax.nn.one_hot(outcome, count)  # [Z, cells, A, E]
-        chances.append(
-            jnp.einsum(
-                "tmzca,zcae->tzmce", policy, one_hot, precision="highest"
-            )
-        )
-    return chances
+    chances = jax.lax.map(at, (jnp.asarray(seats + 1), jnp.asarray(times)))
+    return chances.reshape(-1, game.max_steps, *chances.shape[1:])
 
 
 # -- where it is exact -----------------------------------------------------------------
@@ -351,4 +377,5 @@ def outcomes_determine_step(game: GridGame, draws: int = 4096) -> bool:
         return jnp.stack(equal).all()
 
     drawn = (cell, left, thing_cell, remains, action)
-    return bool(jax.jit(jax.vmap(agrees))(*map(jnp.asarray, drawn)).all())
+    drawn = (np.asarray(x, x.dtype.name.replace("64", "32")) for x in drawn)
+    return bool(np.asarray(quickly()(jax.vmap(agrees))(*drawn)).all())

@@ -32,7 +32,7 @@ from bestreply.exact.grid_players import (
     memoryless_chains,
     with_value,
 )
-from bestreply.exact.hidden_modes import ModeChain
+from bestreply.exact.hidden_modes import ModeChain, fixed_modes
 from bestreply.exact.joint_backup import solve_joint
 from bestreply.exact.positions import (
     Layout,
@@ -140,10 +140,20 @@ class GridReply(BaseGridReply):
     def _start_value(
         self, layout: Layout, own: ScriptedPlayer | None = None
     ) -> float:
-        start = self._first_positions(layout)
-        value = np.asarray(self._solve(layout, keep=False, own=own))
-        value = value[: len(start)].astype(np.float64)
-        return float(start @ value @ self._first_modes())
+        start, total = self._first_positions(layout), 0.0
+        parts = [(1.0, self)]
+        if self.backup is Backup.FACTORED:
+            parts = [
+                (probability, dataclasses.replace(self, chains=chains))
+                for probability, chains in fixed_modes(
+                    self.chains, self.game.max_steps
+                )
+            ]
+        for probability, reply in parts:
+            value = np.asarray(reply._solve(layout, keep=False, own=own))
+            value = value[: len(start)].astype(np.float64)
+            total += probability * float(start @ value @ reply._first_modes())
+        return total
 
     def _solve(
         self, layout: Layout, keep: bool, own: ScriptedPlayer | None = None

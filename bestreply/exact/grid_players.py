@@ -26,6 +26,7 @@ from bestreply.exact.positions import (
 from bestreply.games.grid import GridGame
 from bestreply.players.base import ScriptedPlayer
 from bestreply.types import Array, Episodes
+from bestreply.utils.quick import quickly
 from bestreply.utils.seeds import checked_seed
 
 
@@ -180,7 +181,7 @@ def draw_layouts(
     return [Layout(blocks, np.array(c, np.int32)) for c in chosen], True
 
 
-@partial(jax.jit, static_argnames=("game", "count", "seed"))
+@quickly(static_argnames=("game", "count", "seed"))
 def _first_observations(game: GridGame, count: int, seed: int) -> jax.Array:
     """Return what seat 0 observes in `count` first states, [count, H, W, planes]."""
     keys = jax.random.split(jax.random.key(seed), count)

@@ -5,9 +5,10 @@ first player to the second. These modes are all that a best reply needs: it eith
 the current mode, or holds a belief over modes given the play so far.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,6 +63,57 @@ def _mode_chain(player: ScriptedPlayer) -> ModeChain:
 
 def _with_noise(player: ScriptedPlayer, eps: float) -> Noisy:
     return Noisy(player=player, eps=eps, name=f"noisy({player.name}, {eps})")
+
+
+def fixed_modes(
+    chains: Sequence[ModeChain], steps: int
+) -> list[tuple[float, tuple[ModeChain, ...]]]:
+    """Return the joint modes of players as problems of one mode each, where modes stay.
+
+    Of joint modes that differ in the order of alike players, one stands for all: a game
+    whose seats are alike has the same value from the same distribution of first states.
+
+    Args:
+        chains: the modes of each player.
+        steps: number of steps of the game.
+
+    Returns:
+        The probability of each joint mode, and the players in it; the chains themselves,
+        with probability 1, where a player changes its mode.
+    """
+    for chain in chains:
+        eye = np.eye(len(chain.initial))
+        each = map(chain.transition, range(steps + 1))
+        if not all(np.array_equal(matrix, eye) for matrix in each):
+            return [(1.0, tuple(chains))]
+    alike = all(_are_alike(chain, chains[0]) for chain in chains)
+    probability: dict[tuple[int, ...], float] = {}
+    for joint in np.ndindex(*(len(chain.initial) for chain in chains)):
+        key = tuple(sorted(joint)) if alike else joint
+        each = [c.initial[m] for c, m in zip(chains, joint, strict=True)]
+        probability[key] = probability.get(key, 0.0) + float(np.prod(each))
+    return [
+        (
+            share,
+            tuple(
+                ModeChain((c.players[m],), np.ones(1), _stays)
+                for c, m in zip(chains, joint, strict=True)
+            ),
+        )
+        for joint, share in probability.items()
+        if share
+    ]
+
+
+def _stays(step: int) -> np.ndarray:
+    return np.eye(1)
+
+
+def _are_alike(one: ModeChain, other: ModeChain) -> bool:
+    pairs = zip(one.players, other.players, strict=False)
+    return np.array_equal(one.initial, other.initial) and all(
+        a is b or eqx.tree_equal(a, b) is True for a, b in pairs
+    )
 
 
 def _refuse_random_memory(player: ScriptedPlayer, game: Game) -> None:

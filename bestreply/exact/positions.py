@@ -1,7 +1,7 @@
 """The positions of a grid game, numbered alike for every layout of its blocks and things."""
 
 import itertools
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from bestreply.games.grid import STAY, GridGame, GridState
 from bestreply.types import Array
+from bestreply.utils.quick import quickly
 
 
 class Layout(NamedTuple):
@@ -137,7 +138,7 @@ def _stages(game: GridGame) -> list[tuple[np.ndarray, np.ndarray]]:
     return list(stages.values())
 
 
-@partial(jax.jit, static_argnums=0)
+@quickly(static_argnums=0)
 def _take_all(
     game: GridGame, left: Array, remains: Array
 ) -> tuple[Array, Array, Array]:
