@@ -58,7 +58,7 @@ def draws_from(
 def joint_actions(
     probs: Float[Array, "others A"],
     present: Bool[Array, " others"],
-    key: PRNGKeyArray | Draws,
+    key: PRNGKeyArray | Draws | None,
     config: PlannerConfig,
 ) -> tuple[Int32[Array, "M others"], Float[Array, " M"]]:
     """Return the joint opponent actions to average over, and their weights.
@@ -71,7 +71,7 @@ def joint_actions(
     Args:
         probs: action probabilities of each opponent.
         present: opponents that are in the game.
-        key: for the draws; or their random numbers themselves.
+        key: for the draws; or their random numbers themselves. None: all are listed.
         config: settings of the planner.
 
     Returns:
@@ -90,6 +90,7 @@ def joint_actions(
         if isinstance(key, Draws):
             joint = jax.vmap(drawn, out_axes=1)(probs, *key)
         else:
+            assert key is not None
             keys = jax.random.split(key, players)
             joint = jax.vmap(
                 lambda p, k: stratified(p, k, config.samples), out_axes=1

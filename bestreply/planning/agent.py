@@ -18,9 +18,10 @@ from bestreply.opponents.base import Belief, OpponentModel, present_seats
 from bestreply.opponents.joint_actions import Draws
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.checks import check_numbers, check_plan
-from bestreply.planning.expectimax import expectimax
+from bestreply.planning.expectimax import TreeDraws, expectimax
 from bestreply.planning.one_decision import drawn_for, one_decision
 from bestreply.planning.one_step import one_step
+from bestreply.planning.packed import quick_method
 from bestreply.planning.session import AgentSession
 from bestreply.players.base import Player, uniform
 from bestreply.types import ActorOutput, Array, Plan
@@ -167,13 +168,13 @@ class Agent(Player):
         drawn = drawn_for(self.models, key)
         return jax.random.key_data(key) if drawn is key else drawn
 
-    def key_of(self, drawn: Any) -> PRNGKeyArray | Draws:
+    def key_of(self, drawn: Any) -> PRNGKeyArray | Draws | TreeDraws:
         """Return what a planner takes as its key.
 
         Args:
             drawn: what `draw_plan` returned.
         """
-        if isinstance(drawn, Draws):
+        if isinstance(drawn, Draws | TreeDraws):
             return drawn
         return jax.random.wrap_key_data(drawn)
 
@@ -269,6 +270,7 @@ class Agent(Player):
         """
         return AgentSession(self, seed, batch)
 
+    @quick_method
     def plan(
         self,
         obs: Num[Array, "..."],
@@ -388,7 +390,11 @@ def _check(game: Game, obs: Array, legal: Array) -> None:
         )
 
 
-def _plan(models: Models, at: DecisionPoint, key: PRNGKeyArray | Draws) -> Plan:
+def _plan(
+    models: Models,
+    at: DecisionPoint,
+    key: PRNGKeyArray | Draws | TreeDraws,
+) -> Plan:
     name = models.config.planner
     plan = cast(Any, load_planner(name))(models, at, key)
     if name not in PLANNERS:

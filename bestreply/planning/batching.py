@@ -58,7 +58,11 @@ def plan_in_batches(
     return in_batches(plan_arrays, size)(arrays, *arguments)
 
 
+ALONE_ROWS = 80
+"""Rows that are evaluated at a time for the rows of a single example."""
 _undivided: ContextVar[bool] = ContextVar("undivided", default=False)
+_most_rows: ContextVar[int | None] = ContextVar("most_rows", default=None)
+"""Limit of the rows at a time, while the rows of a single example are traced."""
 
 
 @contextlib.contextmanager
@@ -154,7 +158,9 @@ def _part(count: int, size: int) -> int:
 
 
 def where_needed(
-    f: Callable[[Any, Any, Array], PyTree], size: int
+    f: Callable[[Any, Any, Array], PyTree],
+    size: int,
+    alone: int | None = None,
 ) -> Callable[[Any, Any, Any], PyTree]:
     """Return a function that evaluates `f(models, shared, row)` for the needed rows.
 
@@ -165,6 +171,7 @@ def where_needed(
     Args:
         f: function of arrays alone; `row` is an index [].
         size: rows at a time.
+        alone: rows at a time of a single example; None: all its rows are computed.
 
     Returns:
         Function of the models, the shared arrays and `needed` [R] bool. It returns the
@@ -185,7 +192,19 @@ def where_needed(
 
         return _gathered(one, needed, size)
 
-    by_example, by_batch = custom_vmap(every_row), custom_vmap(gathered)
+    def of_one(models: PyTree, shared: PyTree, needed: Array) -> PyTree:
+        if alone is None:
+            return every_row(models, shared, needed)
+        token = _most_rows.set(ALONE_ROWS)
+        try:
+            out = _gathered(
+                lambda i, row: f(models, shared, row), needed[None], alone
+            )
+        finally:
+            _most_rows.reset(token)
+        return jax.tree.map(lambda x: x[0], out)
+
+    by_example, by_batch = custom_vmap(of_one), custom_vmap(gathered)
 
     @by_example.def_vmap
     def batched(
@@ -249,7 +268,7 @@ def _gathered(
     """Return `f(example, row)` [B, R, ...], `size` needed rows at a time; else zeros."""
     count, rows = needed.shape
     total, flat = count * rows, needed.reshape(-1)
-    size = min(size, total)
+    size = min(size, total, _most_rows.get() or size)
     order = jnp.argsort(~flat, stable=True)  # needed rows first
     order = jnp.pad(order, (0, -len(order) % size), mode="edge")
     shapes = jax.eval_shape(f, 0, 0)

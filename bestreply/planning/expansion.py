@@ -27,6 +27,9 @@ Measured: smaller batches use the processor less, larger ones are padded more.""
 BRANCH_BATCH = 64
 """Branches, of all examples, that `evaluate_branches` evaluates at a time."""
 
+BRANCHES_ALONE = 16
+"""The same, of a single example."""
+
 
 class Branches(NamedTuple):
     """One step from a decision point: A own actions x M joint opponent actions.
@@ -47,7 +50,7 @@ def expand(
     models: Models,
     at: DecisionPoint,
     z: Latent,
-    key: PRNGKeyArray | Draws,
+    key: PRNGKeyArray | Draws | None,
     *,
     all_actions: bool = False,
 ) -> Branches:
@@ -58,7 +61,7 @@ def expand(
         at: the decision point.
         z: latent of `at.obs`.
         key: for drawing joint actions, where they are too many to enumerate; or the
-            random numbers of these draws.
+            random numbers of these draws. None: they are not too many.
         all_actions: score illegal own actions too.
 
     Returns:
@@ -170,7 +173,7 @@ def evaluate_branches(
         part = jax.tree.map(lambda x: x[own, draw], per_branch)
         return value(models, after, belief, part, rest)
 
-    values = where_needed(value_of, BRANCH_BATCH)(
+    values = where_needed(value_of, BRANCH_BATCH, alone=BRANCHES_ALONE)(
         arrays,
         (z, branches.joint, branches.belief, per_branch, shared),
         needed.reshape(-1),

@@ -10,12 +10,15 @@ actions and continuation) is below `config.prune_below` are not expanded; there 
 is V_0.
 """
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from bestreply.models.base import Latent
 from bestreply.opponents.base import Belief
+from bestreply.opponents.joint_actions import Draws, draws_from, joint_count
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.batching import outcome_count, plan_in_batches
 from bestreply.planning.expansion import (
@@ -32,7 +35,43 @@ DEEPER_SAMPLES = 4
 first."""
 
 
-def expectimax(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
+class TreeDraws(NamedTuple):
+    """The random numbers of a tree, in place of the key they come from."""
+
+    here: Draws | None
+    """Those of the first step; None where all joint actions are listed."""
+    deeper: Any
+    """`TreeDraws` [M] of the steps after each joint action; () after the last step."""
+
+
+def tree_draws(models: Models, key: PRNGKeyArray, depth: int) -> TreeDraws:
+    """Return the random numbers that `expectimax` takes from a key.
+
+    Own actions share them, so they are drawn once for each joint action.
+
+    Args:
+        models: the models, and the settings of the planner.
+        key: the key.
+        depth: steps of the tree.
+
+    Returns:
+        The numbers; `expectimax` given them returns what it returns given the key.
+    """
+    game = models.opponents.game
+    sizes = game.num_actions, game.num_players - 1, models.config
+    draw_key, key = jax.random.split(key)
+    here = draws_from(draw_key, *sizes)
+    if depth == 1:
+        return TreeDraws(here, ())
+    later = models.with_settings(samples=DEEPER_SAMPLES)
+    keys = jax.random.split(key, joint_count(*sizes))
+    deeper = jax.vmap(lambda key: tree_draws(later, key, depth - 1))(keys)
+    return TreeDraws(here, deeper)
+
+
+def expectimax(
+    models: Models, at: DecisionPoint, key: PRNGKeyArray | TreeDraws
+) -> Plan:
     """Score every candidate action over `config.depth` steps; depth 1 is `one_step`.
 
     Between steps the predicted observation is rounded as the game shows it and encoded
@@ -43,17 +82,21 @@ def expectimax(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
         models: the models, and the settings of the planner.
         at: the decision point.
         key: for drawing joint opponent actions, where they are too many to enumerate:
-            `config.samples` at the first step, `DEEPER_SAMPLES` at each later one.
+            `config.samples` at the first step, `DEEPER_SAMPLES` at each later one; or
+            the random numbers of these draws.
 
     Returns:
         The plan.
     """
 
-    def plan(models: Models, at: DecisionPoint, key: PRNGKeyArray) -> Plan:
+    def plan(models: Models, at: DecisionPoint, draws: TreeDraws) -> Plan:
         z, reach = models.latent(at), jnp.float32(1)
-        return _plan(models, at, z, reach, key, models.config.depth)
+        return _plan(models, at, z, reach, draws, models.config.depth)
 
-    return plan_in_batches(plan, outcome_count(models, at), models, at, key)
+    draws = key
+    if not isinstance(key, TreeDraws):
+        draws = tree_draws(models, key, models.config.depth)
+    return plan_in_batches(plan, outcome_count(models, at), models, at, draws)
 
 
 def _plan(
@@ -61,12 +104,11 @@ def _plan(
     at: DecisionPoint,
     z: Latent,
     reach: Float[Array, ""],
-    key: PRNGKeyArray,
+    draws: TreeDraws,
     depth: int,
 ) -> Plan:
     """Plan `depth` steps from latent `z` of `at`, which has probability `reach`."""
-    draw_key, key = jax.random.split(key)
-    branches = expand(models, at, z, draw_key)
+    branches = expand(models, at, z, draws.here)
     if depth == 1:
         return make_plan(branches, at)
 
@@ -74,21 +116,25 @@ def _plan(
         models: Models,
         z: Latent,
         belief: Belief,
-        reach_and_key: tuple[Array, PRNGKeyArray],
+        of_branch: tuple[Array, TreeDraws, Array],
         present: Bool[Array, " N"],
     ) -> Float[Array, ""]:
         at, z = observe_latent(models, z, belief, present)
-        return _plan(models, at, z, *reach_and_key, depth - 1).scores.max()
+        reach, draws, counts = of_branch
+        at = at._replace(legal=at.legal & counts)  # else nothing is evaluated
+        return _plan(models, at, z, reach, draws, depth - 1).scores.max()
 
     needed, reached = likely_branches(models, branches, at.legal, reach)
-    keys = jax.random.split(key, len(branches.weights))  # one for each draw
+    deeper_draws = jax.tree.map(  # those of a joint action, for each own action
+        lambda x: jnp.broadcast_to(x, (len(reached), *x.shape)), draws.deeper
+    )
     deeper = evaluate_branches(
         deeper_value,
         models.with_settings(samples=DEEPER_SAMPLES),
         branches,
         z,
         needed,
-        (reached, jnp.broadcast_to(keys, reached.shape)),
+        (reached, deeper_draws, needed),
         at.present,
     )
     next_value = jnp.where(needed, deeper, branches.next_value)

@@ -17,6 +17,7 @@ from jaxtyping import PRNGKeyArray
 from bestreply.opponents.base import Belief, present_seats
 from bestreply.opponents.joint_actions import draws_from
 from bestreply.planning.base import DecisionPoint, Models
+from bestreply.planning.expectimax import tree_draws
 from bestreply.planning.packed import Leaves, Structure, packed
 from bestreply.types import Array, Plan
 from bestreply.utils.compilation import cache_compilations
@@ -90,15 +91,15 @@ def drawn_for(models: Models, key: PRNGKeyArray) -> Any:
         key: the key of the plan.
 
     Returns:
-        `Draws` of a one-step plan; for another planner, or where nothing is drawn, the
-        key itself.
+        `Draws` of a one-step plan, `TreeDraws` of expectimax; for another planner, or
+        where nothing is drawn, the key itself.
     """
-    if models.config.planner != "one_step":
+    config, game = models.config, models.opponents.game
+    if config.planner == "expectimax":
+        return tree_draws(models, key, config.depth)
+    if config.planner != "one_step":
         return key
-    game = models.opponents.game
-    draws = draws_from(
-        key, game.num_actions, game.num_players - 1, models.config
-    )
+    draws = draws_from(key, game.num_actions, game.num_players - 1, config)
     return key if draws is None else draws
 
 
@@ -122,8 +123,6 @@ def one_decision(agent: Any, plan: Plans) -> OneDecision | None:
         if made is None:
             return None
         _ready[number] = made
-        # Equinox makes a method, a PyTree of the agent, at each `agent.plan`.
-        object.__setattr__(agent, "plan", agent.plan)
         weakref.finalize(agent, _ready.pop, number, None)
     return _ready[number]
 

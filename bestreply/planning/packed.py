@@ -5,6 +5,8 @@ and reads each array's place. For one decision that takes longer than the decisi
 packed tree is flattened once; its program is `jax.jit` of a `Structure` and the arrays.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -103,3 +105,51 @@ def _on_device(leaf: Any, flip: bool) -> jax.Array:
     if not flip:
         return jax.device_put(leaf)
     return jax.device_put(np.ascontiguousarray(np.asarray(leaf).T))
+
+
+class BoundMethod:
+    """A method of a module, as a PyTree of the module."""
+
+    __slots__ = ("__func__", "__self__")
+
+    def __init__(self, function: Callable[..., Any], module: Any) -> None:
+        self.__func__, self.__self__ = function, module
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__func__(self.__self__, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__func__, name)
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        return functools.partial(self.__func__, self.__self__)
+
+    def __hash__(self) -> int:
+        return hash((self.__func__, id(self.__self__)))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, BoundMethod)
+            and self.__self__ is other.__self__
+            and self.__func__ is other.__func__
+        )
+
+
+jax.tree_util.register_pytree_node(
+    BoundMethod,
+    lambda bound: ((bound.__self__,), bound.__func__),
+    lambda function, parts: BoundMethod(function, parts[0]),
+)
+
+
+class quick_method:
+    """A method that is quick to reach: Equinox flattens its module at each access."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __get__(self, module: Any, kind: type | None = None) -> Any:
+        if module is None:
+            return self.function
+        return BoundMethod(self.function, module)
