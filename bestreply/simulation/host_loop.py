@@ -4,6 +4,7 @@ The players act for all matches in one compiled call; the games are stepped by a
 `EnvBatch`.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from bestreply.simulation.decisions import (
 )
 from bestreply.simulation.env_batch import EnvBatch, close_kept, env_batch
 from bestreply.types import ABSENT, Array, TimeStep
+from bestreply.utils.quick import quickly
 
 MatchSeats = tuple[Int32[Array, "M _"], ...]
 """For each pool player its seats in every match."""
@@ -38,6 +40,8 @@ def play_on_host(
     series: int,
     watch: int | None,
     lean: bool,
+    *,
+    quick: bool = False,
 ) -> tuple[Log, Any]:
     """Play M matches of a host game.
 
@@ -49,6 +53,7 @@ def play_on_host(
         series: consecutive episodes of a match.
         watch: index of the pool player whose outputs are logged.
         lean: omit observations and masks.
+        quick: compile the players quickly (`bestreply.utils.quick`).
 
     Returns:
         Logs [M, series, T, ...] and last time steps [M, series, ...]; lean: of these
@@ -61,7 +66,8 @@ def play_on_host(
     carries = _first_batch(pool, seats)
     episodes = []
     for index in range(series):
-        episode = _Episode(game, pool, seats, watch, lean)
+        choose = _choose if quick else _choose.plain
+        episode = _Episode(game, pool, seats, watch, lean, choose)
         episode_keys = _fold_in_each(keys, index)
         try:
             carries = episode.play(batch, carries, episode_keys)
@@ -85,8 +91,10 @@ class _Episode:
         seats: MatchSeats,
         watch: int | None,
         lean: bool,
+        choose: Callable[..., Any],
     ) -> None:
         self.game, self.pool, self.seats = game, pool, seats
+        self.choose = choose
         self.watch, self.lean = watch, lean
         self.shown: list[Any] = []  # [M, ...] of each step before its action
         self.rows: list[dict[str, Any]] = []  # the rest of each step's log
@@ -100,7 +108,7 @@ class _Episode:
         last = np.full(shown.present.shape, ABSENT, np.int32)
         for t in range(self.game.max_steps):
             over = _over(shown)
-            choice, move_keys = _choose(
+            choice, move_keys = self.choose(
                 self.pool, carries, self.seats, shown, last, keys, t, over
             )
             carries, actions = choice.carries, np.asarray(choice.action)
@@ -186,7 +194,7 @@ def _over(shown: TimeStep) -> np.ndarray:
     return np.asarray(shown.terminated.all(1) | shown.truncated)
 
 
-@jax.jit
+@quickly()
 def _choose(
     pool: tuple[Player, ...],
     carries: Carries,
@@ -213,19 +221,19 @@ def _choose(
     return jax.vmap(one)(carries, seats, shown, last, keys, over)
 
 
-@jax.jit
+@quickly()
 def _first_batch(pool: tuple[Player, ...], seats: MatchSeats) -> Carries:
     return jax.vmap(partial(first_carries, pool))(seats)
 
 
-@jax.jit
+@quickly()
 def _renewed_batch(
     pool: tuple[Player, ...], seats: MatchSeats, carries: Carries
 ) -> Carries:
     return jax.vmap(partial(renewed, pool))(seats, carries)
 
 
-@jax.jit
+@quickly()
 def _fold_in_each(
     keys: Key[jax.Array, " M"], number: int | Int[Array, ""]
 ) -> Key[jax.Array, " M"]:

@@ -271,9 +271,10 @@ class _Program:
     def fit(self, total: int, chunk: int, like: int) -> int:
         """Choose how the program is compiled, and return the size of its chunks."""
         most = matches_at_once(min(chunk, _most(self.game)))
-        if not self.game.compiled:
-            return min(most, total)
         steps = self.series * self.game.max_steps
+        if not self.game.compiled:
+            self.quick = total * steps <= QUICK_STEPS
+            return min(most, total)
         size = _size(max(total, like), most, steps, self.pool)
         small = self._log_bytes(size) <= LOG_BYTES
         if like and not small:
@@ -304,7 +305,8 @@ class _Program:
             say_alone(f"{self.game.name} runs on the host")
             keys = _match_keys_compiled(seed, numbers)
             logged = play_on_host(
-                self.game, self.pool, seats, keys, *setting, self.lean
+                *(self.game, self.pool, seats, keys, *setting, self.lean),
+                quick=self.quick,
             )
             return jax.device_get(logged)
         if not self.whole:
