@@ -12,11 +12,16 @@ import numpy as np
 import pytest
 
 import bestreply as br
+from bestreply.cli import main
+from bestreply.config import preset
 from bestreply.opponents.base import UniformOpponents
 from bestreply.opponents.learned import LearnedOpponents
+from bestreply.pipeline import resolve
 from bestreply.planning.agent import Agent
 from bestreply.planning.container import read_container, write_container
 from bestreply.planning.export import PLAN_FIELDS, export_agent
+from bestreply.run import Run
+from bestreply.training.state import initial_train_state
 from tests.planning.test_one_step import (
     CONFIG,
     EXACT,
@@ -148,6 +153,29 @@ def test_what_is_remembered_is_in_the_state(tmp_path):
         session.observe(None)
         actions.append((int(expected), action))
     assert all(one == other for one, other in actions)
+
+
+def test_the_command_exports_the_agent_of_a_run(monkeypatch, capsys, tmp_path):
+    spec = (
+        "stag_hunt(height=3, width=3, hunters=2, stags=1, hares=1, max_steps=6)"
+    )
+    config = resolve(dataclasses.replace(preset("debug"), game=spec))
+    game = br.make_game(spec)
+    roster = [{"name": name, "version": 1} for name in config.collect.players]
+    state = initial_train_state(config, game, roster)
+    run = Run(tmp_path, config, game, {"data": {"roster": roster}}, state)
+    monkeypatch.setattr("bestreply.run.load_run", lambda path, **_: run)
+    path = tmp_path / "agent.bestreply"
+    monkeypatch.setattr(sys, "argv", ["bestreply", "export", "x", str(path)])
+    main()
+    assert capsys.readouterr().out.strip() == str(path)
+    opened = br.load_export(path)
+    assert opened.facts["game"] == spec
+    obs = np.random.default_rng(0).random(game.obs_shape).astype(np.float32)
+    legal = np.ones(game.num_actions, bool)
+    np.testing.assert_array_equal(
+        opened.plan(obs).scores, run.agent().plan(obs, legal).scores
+    )
 
 
 # -- files that are no whole export -----------------------------------------------
