@@ -12,7 +12,7 @@ GAME = "stag_hunt(height=3, width=3, hunters=2, stags=1, hares=2, max_steps=8)"
 MODEL = ModelConfig(latent=32, width=64, depth=1)
 TRAIN = TrainConfig(
     opponent_updates=300, opponent_batch=128, updates=1500, batch=128,
-    value_batch=256, gamma=0.9, n_step=3,
+    value_batch=256, gamma=0.9, n_step=3, log_every=300,
 )  # fmt: skip
 
 
@@ -27,7 +27,7 @@ def main(folder: Path) -> None:
         scores = br.evaluate(game, [player, "nearest_stag"], 400, seed=1)
         print(f"{name} beside nearest_stag: mean return {scores.mean():.2f}")
 
-    _, step = game.reset(jax.random.key(3))
+    _, step = jax.jit(game.reset)(jax.random.key(3))
     plan = agent.plan(step.obs[0], step.legal[0])  # player 1's decision
     print(game.text(step.obs[0]))
     print("action        score = reward +  gamma V  P(opponent)")

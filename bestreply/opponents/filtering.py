@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from bestreply.opponents.base import Belief, OpponentModel, possible
 from bestreply.opponents.learned import LearnedOpponents
+from bestreply.replay.blocks import map_in_parts
 from bestreply.types import ABSENT, Array, Episodes, ego_order, obs_at
 
 
@@ -94,11 +95,11 @@ def _scan_episodes(
         return jax.vmap(seats)(order).swapaxes(0, 1)
 
     arrays = episodes.obs, episodes.legal, episodes.action, episodes.present
-    result = jax.eval_shape(lambda rows: jax.lax.map(episode, rows), arrays)
+    result = jax.eval_shape(lambda rows: jax.vmap(episode)(rows), arrays)
     if not result.size:  # no opponents; `lax.map` cannot split empty arrays
         return jnp.zeros(result.shape, result.dtype)
     at_once = episodes_at_once(episodes.obs.shape, 256)
-    return jax.lax.map(episode, arrays, batch_size=at_once)
+    return map_in_parts(episode, arrays, at_once)
 
 
 MAX_AT_ONCE = 2**26
@@ -152,4 +153,4 @@ def policy_ratios(
 
     arrays = episodes.obs, episodes.action, episodes.prob
     at_once = episodes_at_once(episodes.obs.shape, 256)
-    return jax.lax.map(episode, arrays, batch_size=at_once)
+    return map_in_parts(episode, arrays, at_once)

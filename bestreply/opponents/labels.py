@@ -28,7 +28,7 @@ from bestreply.opponents.latent_codes import random_codes, smooth_codes
 from bestreply.opponents.learned import MIN_LOG_PROB, LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.subgoals import subgoal_weights
-from bestreply.replay.blocks import in_blocks
+from bestreply.replay.blocks import in_blocks, map_in_parts
 from bestreply.types import ABSENT, Array, Episodes, ego_order, obs_at
 
 EM_ITERATIONS = 20
@@ -199,4 +199,4 @@ def step_likelihood(
 
     at_once = episodes_at_once(episodes.obs.shape, 64)
     arrays = episodes.obs, episodes.action
-    return jax.lax.map(episode, arrays, batch_size=at_once)
+    return map_in_parts(episode, arrays, at_once)
