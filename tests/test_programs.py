@@ -93,7 +93,7 @@ def test_play_and_evaluation_compile_two_programs_of_play(tmp_path, programs):
 def test_diagnostics_compile_a_program_each(tmp_path, programs):
     config = configuration()
     run = untrained(tmp_path / "run", config)
-    held_out = play_of(config, 24), play_of(configuration(1), 24)
+    held_out = play_of(config, 24), play_of(configuration(1), 27)
     programs()
     result = diagnose(run, held_out[0])
     compiled = programs()

@@ -56,12 +56,21 @@ def padded(index: Index, game: Game, size: int = 0) -> Index:
         More places: a power of two up to `AT_ONCE`, then a multiple of it.
     """
     count = len(index.row)
-    room = max(size, count)
-    if math.prod(game.obs_shape) <= MAX_FLAT_ENTRIES or room <= AT_ONCE:
-        room = 1 << max(room - 1, 0).bit_length()
-    room = room if room <= AT_ONCE else -(-room // AT_ONCE) * AT_ONCE
-    rows = np.minimum(np.arange(room), count - 1)
+    rows = np.arange(room_for(max(size, count), game))
+    rows = np.minimum(rows, count - 1)
     return Index(*(np.asarray(x)[rows] for x in index))
+
+
+def room_for(count: int, game: Game) -> int:
+    """Return one of few sizes that a number of rows fits in.
+
+    Args:
+        count: number of rows.
+        game: the game; large observations are not filled up to a power of two.
+    """
+    if math.prod(game.obs_shape) <= MAX_FLAT_ENTRIES or count <= AT_ONCE:
+        count = 1 << max(count - 1, 0).bit_length()
+    return count if count <= AT_ONCE else -(-count // AT_ONCE) * AT_ONCE
 
 
 def map_rows(

@@ -20,6 +20,7 @@ from bestreply.analysis.index_rows import (
     map_rows,
     most_rows,
     padded,
+    room_for,
 )
 from bestreply.analysis.open_loop import MAX_TRANSITIONS, open_loop
 from bestreply.config import RunConfig
@@ -75,7 +76,10 @@ def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
     """
     assert run.train_state is not None
     config, model = run.config, run.train_state.opponents
-    buffer = fill(held_out)
+    room = len(held_out.length)
+    if math.prod(run.game.obs_shape) <= MAX_FLAT_ENTRIES:
+        room = room_for(room, run.game)  # seeds hold out different numbers
+    buffer = fill(held_out, capacity=room)
     most = most_rows(run.game, MAX_TRANSITIONS)
     index = _sample(all_indices(held_out), most, config.seed)
     filtered, expected = _follow(run.opponents(), buffer.episodes)
@@ -97,9 +101,11 @@ def diagnose(run: "Run", held_out: Episodes) -> dict[str, Any]:
         return result  # no opponents to have beliefs about
     if opponent_types(config.model).logged is None:
         weights = label_weights(config, model, buffer.episodes)
-        result["codes"] = code_table(run.roster, held_out, beliefs, weights)
+        result["codes"] = code_table(
+            run.roster, buffer.episodes, beliefs, weights
+        )
     else:
-        belief = belief_table(config, model, held_out, filtered)
+        belief = belief_table(config, model, buffer.episodes, filtered)
         if belief is not None:
             result["belief"] = belief
     return result
