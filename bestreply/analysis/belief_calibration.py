@@ -11,6 +11,7 @@ from bestreply.config import RunConfig
 from bestreply.games.hindsight_goals import EVENT
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
+from bestreply.replay.blocks import map_in_parts
 from bestreply.types import ABSENT, Array, Episodes, ego_order, obs_at
 
 MOVES = (0, 1, 2, 3, 5, 10)
@@ -269,4 +270,4 @@ def informative(
     def episode(obs: Any) -> Array:
         return jax.vmap(jax.vmap(one))(obs_at(obs, slice(-1)))
 
-    return jax.lax.map(episode, obs, batch_size=64)
+    return map_in_parts(episode, obs, 64)

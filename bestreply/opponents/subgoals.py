@@ -31,6 +31,7 @@ from bestreply.config import RunConfig
 from bestreply.models.units import flat_obs
 from bestreply.opponents.filtering import episodes_at_once
 from bestreply.opponents.learned import LearnedOpponents
+from bestreply.replay.blocks import map_in_parts
 from bestreply.replay.moa_buffer import Index
 from bestreply.types import ABSENT, Array, Episodes, obs_at
 
@@ -115,4 +116,4 @@ def subgoal_weights(
 
     at_once = episodes_at_once(episodes.obs.shape, 64)
     arrays = episodes.obs, episodes.action
-    return jax.lax.map(episode, arrays, batch_size=at_once)
+    return map_in_parts(episode, arrays, at_once)
