@@ -36,6 +36,8 @@ from bestreply.training.phases import (
     updates_made,
 )
 from bestreply.types import ABSENT, ActorOutput, Array, Episodes
+from bestreply.utils.draws import with_shared_draws
+from bestreply.utils.quick import quickly
 
 
 class ActorCritic(eqx.Module):
@@ -244,11 +246,11 @@ class PolicyMethod(Method):
         )
 
 
-@partial(jax.jit, static_argnames=("method", "config", "game"))
+@quickly(level=1, static_argnames=("method", "config", "game"))
 def _init(
     method: PolicyMethod, config: RunConfig, game: Game, key: Key[Array, ""]
 ) -> PyTree:
-    return method.init(config, game, key)
+    return with_shared_draws(partial(method.init, config, game))(key)
 
 
 class OfflineMethod(PolicyMethod):
