@@ -7,7 +7,7 @@ numbers that are of this size already: with a deviation of `MIN_DEVIATION` to
 """
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, PyTree, Shaped
 
 from bestreply.games.base import Game
 from bestreply.games.seats import marks_seats, role_names, role_of_seat
-from bestreply.types import ABSENT, Array, Episodes
+from bestreply.types import ABSENT, Array, Episodes, PackedObs
 
 MIN_DEVIATION, MAX_DEVIATION = 0.05, 10.0
 """Deviations that are not changed."""
@@ -113,19 +113,49 @@ def measured_obs_units(game: Game, episodes: Episodes) -> ObsUnits | None:
     if game.binary.all():
         return None
     kept, shape = _kept_entries(game), game.obs_shape
-    obs = _sampled_obs(episodes, math.prod(shape))
-    if not len(obs) or kept.all():
+    places = _sampled_places(episodes, math.prod(shape))
+    if not len(places[0]) or kept.all():
         return unit_obs(game)
-    if len(shape) < 3:
-        moments = _moments(obs, (0,))
-    elif np.issubdtype(obs.dtype, np.integer):
-        moments = _moments(obs[:, ~kept], (0, 1))
+    if len(shape) == 3 and not np.issubdtype(episodes.obs.dtype, np.integer):
+        moments = _moments_of_channels(episodes.obs, places, kept)
     else:
-        moments = _moments(obs, (0, 1, 2))
+        obs = np.asarray(episodes.obs[places])
+        moments = (
+            _moments(obs, (0,))
+            if len(shape) < 3
+            else _moments(obs[:, ~kept], (0, 1))
+        )
     mean, scale = _units(*moments)
     mean = np.where(kept, 0, mean).reshape(-1)
     scale = np.where(kept, 1, scale).reshape(-1)
     return ObsUnits(_array(mean), _array(scale))
+
+
+def _moments_of_channels(
+    obs: Any,
+    places: tuple[np.ndarray, ...],
+    kept: Bool[np.ndarray, "H W C"],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and deviation of each channel; 0 and 1 where all entries are kept."""
+    whole = np.asarray(kept.all((0, 1)))
+    # NumPy adds the entries of one channel alone in another order than those of two.
+    count = max(int((~whole).sum()), 2)
+    measured = np.sort(np.argsort(whole, kind="stable")[:count])
+    if isinstance(obs, PackedObs):  # entries that are bits are kept
+        of_rest = np.frombuffer(obs.binary, np.uint8) == 0
+        column = np.where(of_rest, np.cumsum(of_rest) - 1, ABSENT)
+        column = column.reshape(kept.shape)[..., measured]
+        rest = np.asarray(obs.rest[places])
+        entries = np.zeros((len(rest), *column.shape), rest.dtype)
+        entries[:, column != ABSENT] = rest[:, column[column != ABSENT]]
+    else:
+        entries = np.ascontiguousarray(obs[places][..., measured])
+    moments = np.zeros(len(whole)), np.ones(len(whole))
+    for of_all, found in zip(
+        moments, _moments(entries, (0, 1, 2)), strict=True
+    ):
+        of_all[measured] = found
+    return moments
 
 
 def _kept_entries(game: Game) -> Bool[np.ndarray, "*obs"]:
@@ -166,18 +196,18 @@ def _sampled_rows(total: int, count: int) -> np.ndarray:
     return np.unique(np.linspace(0, total - 1, min(total, count)).astype(int))
 
 
-def _sampled_obs(episodes: Episodes, size: int) -> np.ndarray:
-    """Return observations [K, *obs_shape] at which a seat acted, evenly spaced."""
+def _sampled_places(
+    episodes: Episodes, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return row, step and seat of observations at which a seat acted, evenly spaced."""
     count = max(MEASURED_ENTRIES // size, 256)
     rows = _sampled_rows(len(episodes.length), min(count, MEASURED_EPISODES))
     acted = np.asarray(episodes.action[rows]) != ABSENT
     row, step, seat = np.nonzero(acted)
     if not len(row):
-        return np.zeros((0,))
+        return row, step, seat
     chosen = _sampled_rows(len(row), count)
-    return np.asarray(
-        episodes.obs[rows[row[chosen]], step[chosen], seat[chosen]]
-    )
+    return rows[row[chosen]], step[chosen], seat[chosen]
 
 
 def _moments(

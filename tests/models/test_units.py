@@ -15,6 +15,8 @@ from bestreply.models.images import ImageDecoder, ImageNet
 from bestreply.models.units import (
     ObsUnits,
     RewardUnits,
+    _moments,
+    _moments_of_channels,
     measured_obs_units,
     measured_reward_units,
     with_units,
@@ -28,7 +30,7 @@ from bestreply.opponents.mixture import MixtureOpponents
 from bestreply.opponents.sequence import SequenceOpponents
 from bestreply.training.losses import world_losses
 from bestreply.training.state import trainable
-from bestreply.types import ABSENT, Episodes
+from bestreply.types import ABSENT, Episodes, PackedObs, pack_bits
 from tests.models.odd_games import Corridor, Pixels, Roles
 from tests.shared import build
 from tests.training.set_networks import constant, put, window
@@ -297,3 +299,23 @@ def test_seats_that_differ_must_be_told():
 
     with pytest.raises(ValueError, match=r"expected a method seat_in\(obs\)"):
         WorldModel(Untold(), CONFIG, goals=1, heads=1, key=jax.random.key(0))
+
+
+def test_packed_images_have_the_units_of_whole_ones():
+    """Channels of 0 and 1 are not read; the sums of the others keep their order."""
+    rng = np.random.default_rng(0)
+    obs = (rng.random((6, 5, 2, 4, 4, 3)) > 0.7).astype(np.float32)
+    obs[..., 1] = rng.normal(3, 20, obs.shape[:-1])
+    binary = np.ones((4, 4, 3), bool)
+    binary[..., 1] = False
+    packed = pack_bits(obs.reshape(-1, 48), binary.reshape(-1))
+    assert packed is not None
+    bits, rest = (part.reshape(6, 5, 2, -1) for part in packed)
+    mask = binary.astype(np.uint8).tobytes()
+    places = np.nonzero(rng.random((6, 5, 2)) > 0.3)
+    expected = _moments(obs[places], (0, 1, 2))
+    for kept in (obs, PackedObs(bits, rest, mask, (4, 4, 3))):
+        moments = _moments_of_channels(kept, places, binary)
+        for one, other in zip(moments, expected, strict=True):
+            assert one[1] == other[1]
+            assert np.isfinite(one).all()
