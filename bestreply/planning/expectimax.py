@@ -70,7 +70,10 @@ def tree_draws(models: Models, key: PRNGKeyArray, depth: int) -> TreeDraws:
 
 
 def expectimax(
-    models: Models, at: DecisionPoint, key: PRNGKeyArray | TreeDraws
+    models: Models,
+    at: DecisionPoint,
+    key: PRNGKeyArray | TreeDraws,
+    own: Bool[Array, " A"] | None = None,
 ) -> Plan:
     """Score every candidate action over `config.depth` steps; depth 1 is `one_step`.
 
@@ -84,19 +87,24 @@ def expectimax(
         key: for drawing joint opponent actions, where they are too many to enumerate:
             `config.samples` at the first step, `DEEPER_SAMPLES` at each later one; or
             the random numbers of these draws.
+        own: own actions that are looked ahead from; the others are scored by one step.
+            None: every legal action.
 
     Returns:
         The plan.
     """
 
-    def plan(models: Models, at: DecisionPoint, draws: TreeDraws) -> Plan:
+    def plan(
+        models: Models, at: DecisionPoint, draws: TreeDraws, own: Array | None
+    ) -> Plan:
         z, reach = models.latent(at), jnp.float32(1)
-        return _plan(models, at, z, reach, draws, models.config.depth)
+        return _plan(models, at, z, reach, draws, models.config.depth, own)
 
     draws = key
     if not isinstance(key, TreeDraws):
         draws = tree_draws(models, key, models.config.depth)
-    return plan_in_batches(plan, outcome_count(models, at), models, at, draws)
+    count = outcome_count(models, at)
+    return plan_in_batches(plan, count, models, at, draws, own)
 
 
 def _plan(
@@ -106,6 +114,7 @@ def _plan(
     reach: Float[Array, ""],
     draws: TreeDraws,
     depth: int,
+    own: Bool[Array, " A"] | None = None,
 ) -> Plan:
     """Plan `depth` steps from latent `z` of `at`, which has probability `reach`."""
     branches = expand(models, at, z, draws.here)
@@ -124,7 +133,8 @@ def _plan(
         at = at._replace(legal=at.legal & counts)  # else nothing is evaluated
         return _plan(models, at, z, reach, draws, depth - 1).scores.max()
 
-    needed, reached = likely_branches(models, branches, at.legal, reach)
+    expanded = at.legal if own is None else at.legal & own
+    needed, reached = likely_branches(models, branches, expanded, reach)
     deeper_draws = jax.tree.map(  # those of a joint action, for each own action
         lambda x: jnp.broadcast_to(x, (len(reached), *x.shape)), draws.deeper
     )

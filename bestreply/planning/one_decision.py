@@ -5,19 +5,23 @@ takes the plan. The random numbers of a one-step plan do not depend on the obser
 so they are drawn beforehand: 20 small kernels less in each decision.
 """
 
+import dataclasses
+import os
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from bestreply.config import PlannerConfig
 from bestreply.opponents.base import Belief, present_seats
 from bestreply.opponents.joint_actions import draws_from
 from bestreply.planning.base import DecisionPoint, Models
-from bestreply.planning.expectimax import tree_draws
+from bestreply.planning.expectimax import expectimax, tree_draws
 from bestreply.planning.packed import Leaves, Structure, packed
 from bestreply.types import Array, Plan
 from bestreply.utils.compilation import cache_compilations
@@ -26,7 +30,8 @@ Plans = Callable[[Models, DecisionPoint, Any], Plan]
 """`bestreply.planning.agent` plans by name."""
 
 
-class OneDecision(NamedTuple):
+@dataclasses.dataclass
+class OneDecision:
     """The planner of one agent, ready to be called."""
 
     structure: Structure
@@ -36,6 +41,9 @@ class OneDecision(NamedTuple):
     """The default key, or the random numbers that are drawn from it."""
     belief: Belief
     """That of an episode's start."""
+    in_halves: bool
+    """Whether two threads look ahead from half of the own actions each."""
+    begun: bool = False
 
     def __call__(
         self,
@@ -54,20 +62,26 @@ class OneDecision(NamedTuple):
             belief: None: that of an episode's start.
             key: None: the default.
         """
-        return _planned(
-            self.structure,
-            self.plan,
-            self.leaves,
-            obs,
-            legal,
-            present,
-            self.belief if belief is None else belief,
-            self.key if key is None else key,
-        )
+        belief = self.belief if belief is None else belief
+        key = self.key if key is None else key
+        given = self.leaves, obs, legal, present, belief, key
+        if not self.in_halves:
+            return _planned(self.structure, self.plan, *given)
+        first, second = _halves(legal)
+        if self.begun and second.any():
+            job = _other_thread().submit(self._half, given, second)
+            return _joined(self._half(given, first), job.result(), first)
+        self.begun = True  # compiled by one thread
+        plan = self._half(given, first)
+        if not second.any():
+            return plan
+        return _joined(plan, self._half(given, second), first)
+
+    def _half(self, given: tuple[Any, ...], own: np.ndarray) -> Plan:
+        return jax.block_until_ready(_planned_half(self.structure, *given, own))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _planned(
+def _plan_of(
     structure: Structure,
     plan: Plans,
     leaves: Leaves,
@@ -81,6 +95,65 @@ def _planned(
     if present is None:
         present = present_seats(models.opponents.game, obs)
     return plan(models, DecisionPoint(obs, legal, present, belief), key)
+
+
+_planned = jax.jit(_plan_of, static_argnums=(0, 1))
+
+
+@partial(jax.jit, static_argnums=0)
+def _planned_half(
+    structure: Structure,
+    leaves: Leaves,
+    obs: Array,
+    legal: Array,
+    present: Array | None,
+    belief: Belief,
+    key: Any,
+    own: Array,
+) -> Plan:
+    def plan(models: Models, at: DecisionPoint, key: Any) -> Plan:
+        return expectimax(models, at, key, own)
+
+    return _plan_of(structure, plan, leaves, obs, legal, present, belief, key)
+
+
+def _halves(legal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return masks of two halves of the legal actions; the first has at least one."""
+    first = legal & (np.cumsum(legal) <= (legal.sum() + 1) // 2)
+    return first, legal & ~first
+
+
+def _joined(one: Plan, other: Plan, first: np.ndarray) -> Plan:
+    """Return the plan of all actions: `one` looked ahead from `first` alone."""
+    scores = np.where(first, one.scores, other.scores)
+    value = np.where(first, one.value, other.value)
+    action = np.argmax(scores).astype(np.int32)
+    scores, value, action = jax.device_put((scores, value, action))
+    return dataclasses.replace(one, scores=scores, value=value, action=action)
+
+
+_threads: dict[int, ThreadPoolExecutor] = {}
+"""The thread for second halves, by process: a forked one has no thread."""
+
+
+def _other_thread() -> ThreadPoolExecutor:
+    process = os.getpid()
+    if process not in _threads:
+        _threads[process] = ThreadPoolExecutor(1, "bestreply-plan")
+    return _threads[process]
+
+
+def _cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _splits(config: PlannerConfig) -> bool:
+    """Return whether two threads share a plan: on a CPU, XLA looks ahead on one core."""
+    deep = config.planner == "expectimax" and config.depth > 1
+    return deep and jax.default_backend() == "cpu" and _cores() > 1
 
 
 def drawn_for(models: Models, key: PRNGKeyArray) -> Any:
@@ -134,7 +207,9 @@ def _made(agent: Any, plan: Plans) -> OneDecision | None:
     cache_compilations()
     structure, leaves = parts
     start = _start(structure, leaves, jax.random.key(0))
-    return OneDecision(structure, leaves, plan, *start)
+    in_halves = _splits(agent.config)
+    key, belief = start
+    return OneDecision(structure, leaves, plan, key, belief, in_halves)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -17,10 +17,10 @@ from bestreply.opponents.joint_actions import (
     random_draws,
 )
 from bestreply.opponents.learned import LearnedOpponents
-from bestreply.planning.agent import Agent
+from bestreply.planning.agent import Agent, _plan
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.expectimax import TreeDraws, expectimax, tree_draws
-from bestreply.planning.one_decision import _planned, _ready
+from bestreply.planning.one_decision import _planned, _ready, one_decision
 from bestreply.planning.one_step import one_step
 from bestreply.planning.packed import packed
 from bestreply.planning.session import DRAWN_STEPS
@@ -117,6 +117,26 @@ def test_an_example_alone_is_as_in_a_batch(agent, seen):
             alone.scores, together.scores[k], rtol=1e-4, atol=1e-5
         )
         assert alone.action == together.action[k]
+
+
+def test_two_threads_plan_as_one(agent, seen):
+    deep = dataclasses.replace(agent, config=DEEP)
+    decide = one_decision(deep, _plan)
+    assert decide is not None
+    whole = dataclasses.replace(decide, in_halves=False)
+    halves = dataclasses.replace(decide, in_halves=True)
+    masks = [
+        LEGAL,
+        np.arange(len(LEGAL)) == 1,
+        LEGAL,
+        np.arange(len(LEGAL)) > 0,
+    ]
+    for obs, legal in zip(seen, masks, strict=False):
+        one = whole(obs, legal, None, None, None)
+        other = halves(obs, legal, None, None, None)
+        np.testing.assert_array_equal(one.scores, other.scores)
+        np.testing.assert_array_equal(one.value, other.value)
+        assert one.action == other.action
 
 
 def test_plans_compile_once_for_all_agents_of_one_structure(agent, seen):
