@@ -210,6 +210,7 @@ def _scores(
             watch=watch,
             lean=True,
             chunk=chunk,
+            like=len(numbers),
             progress=progress,
         ).episodes
     reward = np.asarray(played.reward).astype(np.float64).sum(1)

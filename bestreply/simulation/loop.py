@@ -20,7 +20,7 @@ from bestreply.games.base import Game
 from bestreply.games.hindsight_goals import label_goals
 from bestreply.games.host import HostGame
 from bestreply.games.sizes import episode_bytes
-from bestreply.players.base import Player
+from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.players.callback import player_errors
 from bestreply.players.function import FunctionPlayer, FunctionPolicy
 from bestreply.simulation.decisions import (
@@ -65,8 +65,8 @@ program is compiled quickly."""
 PADDED_STEPS = 2**11
 """Steps to which fewer matches are filled up, so that their number compiles nothing."""
 LOG_BYTES = 2**26
-"""Bytes of the whole log of a chunk up to which lean play computes it as well, so that
-one program serves evaluation, collection and recorded matches."""
+"""Bytes of the whole log of a chunk up to which evaluation computes it as well, so that
+one program serves it, collection and recorded matches."""
 
 # -- compiled games ----------------------------------------------------------
 
@@ -181,7 +181,8 @@ def play(
         watch: index of the pool player whose actor outputs are returned.
         lean: omit observations, masks and actor outputs; enough for scores.
         chunk: matches of one chunk.
-        like: number of matches of another call, whose compiled program to use.
+        like: number of matches of another call, not lean or of as many in `like`, whose
+            compiled program to use where the whole log is small; 0: of none.
         progress: a meter, advanced by the number of steps.
 
     Returns:
@@ -265,7 +266,7 @@ class _Program:
     ) -> None:
         self.game, self.pool, self.series = game, lineup.pool, series
         self.watch, self.lean = watch, lean
-        self.seats = pad_seats(lineup.seats(), game.num_players)
+        self.seats = pad_seats(_even_seats(lineup), game.num_players)
         self.whole, self.quick = not lean, False
 
     def fit(self, total: int, chunk: int, like: int) -> int:
@@ -275,13 +276,12 @@ class _Program:
         if not self.game.compiled:
             self.quick = total * steps <= QUICK_STEPS
             return min(most, total)
-        size = _size(max(total, like), most, steps, self.pool)
-        small = self._log_bytes(size) <= LOG_BYTES
-        if like and not small:
-            like, size = 0, _size(total, most, steps, self.pool)
-        self.whole = small or not self.lean
+        if like:
+            size = _size(max(total, like), most, steps, self.pool)
+            like = like if self._log_bytes(size) <= LOG_BYTES else 0
+        self.whole = not self.lean or like > 0
         self.quick = max(total, like) * steps <= QUICK_STEPS
-        return size
+        return _size(max(total, like), most, steps, self.pool)
 
     def _log_bytes(self, size: int) -> int:
         """Return the bytes of the whole log of a chunk."""
@@ -319,6 +319,26 @@ class _Program:
         if self.lean and self.whole:
             logged, end = _without_details(logged, end)
         return jax.device_get((logged, end))
+
+
+def _even_seats(lineup: Lineup) -> tuple[Int32[np.ndarray, "M _"], ...]:
+    """Return the seats of pool players, those of scripted ones in few widths.
+
+    The most seats that a player has in a match are drawn with the line-up; another seed
+    must not compile another program.
+    """
+    n, seats = lineup.seating.shape[1], []
+    for player, own in zip(lineup.pool, lineup.seats(), strict=True):
+        asked = isinstance(player, FunctionPolicy)  # no more than it has to be
+        if (
+            isinstance(player, ScriptedPlayer)
+            and own.shape[1] > 1
+            and not asked
+        ):
+            missing = (0, 0), (0, n - own.shape[1])
+            own = np.pad(own, missing, constant_values=n)
+        seats.append(own)
+    return tuple(seats)
 
 
 def _size(total: int, most: int, steps: int, pool: tuple[Player, ...]) -> int:
