@@ -17,6 +17,7 @@ import numpy as np
 from jax import export
 from jaxtyping import PRNGKeyArray, PyTree
 
+from bestreply.games.base import Game
 from bestreply.opponents.base import present_seats
 from bestreply.planning.agent import Agent, Memory, _plan
 from bestreply.planning.base import DecisionPoint
@@ -98,6 +99,24 @@ def export_agent(
         raise ValueError(
             f"platforms={tuple(platforms)!r}: expected some of {', '.join(PLATFORMS)}"
         )
+    weights, rebuilt = _weights(agent)
+    start, belief, drawn = _starts(agent)
+    programs = {
+        "plan": _plan_program(rebuilt, weights, belief, drawn),
+        "act": _act_program(rebuilt, weights, start),
+        "renew": _renew_program(rebuilt, weights, start),
+    }
+    given = [weights, start, belief, drawn]
+    arrays = {
+        name: leaf
+        for group in given
+        for name, leaf in zip(group.names, group.leaves, strict=True)
+    }
+    return _write(path, agent, facts, programs, arrays, tuple(platforms))
+
+
+def _weights(agent: Agent) -> tuple[Named, Callable[[Sequence[Any]], Agent]]:
+    """Return an agent's arrays, and a function that rebuilds the agent from them."""
     parts = packed(agent)
     if parts is None:
         raise ValueError(
@@ -113,19 +132,7 @@ def export_agent(
             every[place] = leaf
         return structure.rebuild(tuple(every))
 
-    start, belief, drawn = _starts(agent)
-    programs = {
-        "plan": _plan_program(rebuilt, weights, belief, drawn),
-        "act": _act_program(rebuilt, weights, start),
-        "renew": _renew_program(rebuilt, weights, start),
-    }
-    given = [weights, start, belief, drawn]
-    arrays = {
-        name: leaf
-        for group in given
-        for name, leaf in zip(group.names, group.leaves, strict=True)
-    }
-    return _write(path, agent, facts, programs, arrays, tuple(platforms))
+    return weights, rebuilt
 
 
 def _starts(agent: Agent) -> tuple[Named, Named, Named]:
@@ -215,17 +222,7 @@ def _write(
     platforms: tuple[str, ...],
 ) -> Path:
     game = agent.game
-    inputs = {
-        "obs": jax.ShapeDtypeStruct(game.obs_shape, jnp.float32),
-        "legal": jax.ShapeDtypeStruct((game.num_actions,), jnp.bool_),
-        "others": jax.ShapeDtypeStruct((game.num_players - 1,), jnp.int32),
-        "seed": jax.ShapeDtypeStruct((), jnp.uint32),
-        "step": jax.ShapeDtypeStruct((), jnp.uint32),
-    }
-    shapes = inputs | {
-        name: jax.ShapeDtypeStruct(a.shape, a.dtype)
-        for name, a in arrays.items()
-    }
+    shapes = _shapes(game, arrays)
     written: dict[str, np.ndarray] = {}
     for name, program in programs.items():
         given = [shapes[argument] for argument in program.arguments]
@@ -250,6 +247,23 @@ def _write(
         },
     }
     return write_container(path, written | arrays, about)
+
+
+def _shapes(
+    game: Game, arrays: dict[str, np.ndarray]
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return shape and type of every argument by name."""
+    inputs = {
+        "obs": jax.ShapeDtypeStruct(game.obs_shape, jnp.float32),
+        "legal": jax.ShapeDtypeStruct((game.num_actions,), jnp.bool_),
+        "others": jax.ShapeDtypeStruct((game.num_players - 1,), jnp.int32),
+        "seed": jax.ShapeDtypeStruct((), jnp.uint32),
+        "step": jax.ShapeDtypeStruct((), jnp.uint32),
+    }
+    return inputs | {
+        name: jax.ShapeDtypeStruct(a.shape, a.dtype)
+        for name, a in arrays.items()
+    }
 
 
 def _batched(
