@@ -152,25 +152,33 @@ class Row(NamedTuple):
     asked: tuple[float | None, float | None] = (None, None)
     """Seconds that it may take, cold and warm."""
     rounds: int = ROUNDS
+    before: tuple[float | None, float | None] = (None, None)
+    """Seconds that it took on two idle cores before programs were made few and small."""
 
 
 ROWS = {
     "import bestreply": Row("import bestreply"),
     "bestreply --help": Row(HELP),
-    "load_run, inside": Row(load, (1.0, 1.0)),
-    "first agent.plan, inside": Row(plan, (None, 0.5)),
+    "load_run, inside": Row(load, (1.0, 1.0), before=(7.9, None)),
+    "first agent.plan, inside": Row(plan, (None, 0.5), before=(None, 1.6)),
     f"collect, {GAMES} games of at most 12 steps, inside": Row(
-        collect_games, (2.0, None)
+        collect_games, (2.0, None), before=(6.0, None)
     ),
     "train of the demo to its first update, inside": Row(
-        first_update, (3.0, None), LONG_ROUNDS
+        first_update, (3.0, None), LONG_ROUNDS, (10.0, None)
     ),
     "evaluate of the demo, 500 games, inside": Row(
-        evaluate_agent, (3.0, None), LONG_ROUNDS
+        evaluate_agent, (3.0, None), LONG_ROUNDS, (10.0, None)
     ),
-    "examples/quickstart.py": Row(quickstart, (30.0, None), LONG_ROUNDS),
-    "bestreply run --preset debug": Row(debug_run, (30.0, 10.0), LONG_ROUNDS),
-    "bestreply run --preset demo": Row(demo_run, (200.0, 100.0), 1),
+    "examples/quickstart.py": Row(
+        quickstart, (30.0, None), LONG_ROUNDS, (105.0, None)
+    ),
+    "bestreply run --preset debug": Row(
+        debug_run, (30.0, 10.0), LONG_ROUNDS, (155.0, 65.0)
+    ),
+    "bestreply run --preset demo": Row(
+        demo_run, (200.0, 100.0), 1, (348.0, None)
+    ),
 }
 QUICK = (
     "import bestreply",
@@ -260,10 +268,13 @@ def row_of(name: str, rounds: int, prepared: Path) -> dict[str, Any]:
                 each[kind].append(in_process(cache, *words))
     cold, warm = ROWS[name].asked
     asked = {"cold": cold, "warm": warm}
+    cold, warm = ROWS[name].before
+    before = {"cold": cold, "warm": warm}
     return {
         kind: {
             "rounds": rounds,
             "asked": asked.get(kind),
+            "before": before.get(kind),
             "least": min(one["seconds"] for one in found),
             "greatest": max(one["seconds"] for one in found),
             **{
@@ -302,6 +313,7 @@ def table(found: dict[str, Any]) -> str:
         "cache",
         "s, by the clock",
         "lowest to highest",
+        "before",
         "asked",
         "processor, s",
         "programs",
@@ -315,7 +327,8 @@ def table(found: dict[str, Any]) -> str:
             kind,
             f"{one['seconds']:.2f}",
             f"{one['least']:.2f} to {one['greatest']:.2f}",
-            "-" if one["asked"] is None else f"{one['asked']:g}",
+            timing.short(one["before"]),
+            timing.short(one["asked"]),
             f"{one['processor']:.2f}",
             timing.short(one.get("programs")),
             timing.short(one.get("compiling")),
@@ -328,7 +341,8 @@ def table(found: dict[str, Any]) -> str:
     note = (
         "Medians of processes of their own. Cold: no program is compiled yet; warm: by an "
         "earlier process. `inside`: after the imports; else from start to end of the "
-        "process. Compiling: tracing, lowering, and XLA or reading from the cache, by the "
+        "process. Before: on two idle cores, before the library compiled few and small "
+        "programs (of the quickstart processor seconds; of the demo `make demo`, set-up included). Compiling: tracing, lowering, and XLA or reading from the cache, by the "
         "clock."
     )
     return "\n".join([note, "", timing.table(columns, body)])
