@@ -342,8 +342,9 @@ def table(found: dict[str, Any]) -> str:
         "Medians of processes of their own. Cold: no program is compiled yet; warm: by an "
         "earlier process. `inside`: after the imports; else from start to end of the "
         "process. Before: on two idle cores, before the library compiled few and small "
-        "programs (of the quickstart processor seconds; of the demo `make demo`, set-up included). Compiling: tracing, lowering, and XLA or reading from the cache, by the "
-        "clock."
+        "programs (of the quickstart processor seconds; of the demo `make demo`, set-up "
+        "included). Compiling: tracing, lowering, and XLA or reading from the cache, by "
+        "the clock."
     )
     return "\n".join([note, "", timing.table(columns, body)])
 
