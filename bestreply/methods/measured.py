@@ -45,19 +45,21 @@ def measured_players(
             data_players = method == "data_players"
             names += config.collect.players if data_players else (method,)
             methods |= {n: n for n in distinct_players(run.game, names)}
-    agents = [methods.get(name) for name in ("agent", "uniform_others")]
-    if all(isinstance(player, Agent) for player in agents):
-        methods |= _of_one_program(*agents)
+    own, uniform = methods.get("agent"), methods.get("uniform_others")
+    if isinstance(own, Agent) and isinstance(uniform, Agent):
+        methods |= _of_one_program(own, uniform)
     return methods
 
 
-def _of_one_program(agent: Agent, uniform: Any) -> dict[str, Agent]:
+def _of_one_program(agent: Agent, uniform: Agent) -> dict[str, Agent]:
     """Return both agents as players that differ in one number, where that is safe."""
     if type(agent.opponents).__module__.partition(".")[0] != "bestreply":
         return {}  # its arrays can be of other types
     opponents = {
-        name: UniformOrModel(
-            agent.opponents, uniform.opponents, np.array(name != "agent")
+        name: UniformOrModel(  # pyright: ignore[reportCallIssue]
+            model=agent.opponents,
+            otherwise=uniform.opponents,  # pyright: ignore[reportArgumentType]
+            uniform=np.array(name != "agent"),
         )
         for name in ("agent", "uniform_others")
     }
