@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bestreply import make_game, make_player
-from bestreply.exact.hidden_modes import marginal, mode_chain
+from bestreply.exact.hidden_modes import fixed_modes, marginal, mode_chain
 from bestreply.players.scripted import Random
 from bestreply.types import ABSENT
 
@@ -194,3 +194,22 @@ def test_modes_act_as_the_player_does(spec):
     assert (frequency[expected == 0] == 0).all()
     error = np.sqrt(expected * (1 - expected) / EPISODES)
     assert (abs(frequency - expected) <= 5 * error + 1e-4).all()
+
+
+def test_joint_modes_that_stay_are_problems_of_their_own():
+    """Alike players in any order are one; players that switch are left together."""
+    drawn = make_player(
+        "mixture(always_c, always_d, random, weights=[1, 2, 1])", GAME
+    )
+    chain = mode_chain(drawn)
+    modes = fixed_modes([chain] * 2, STEPS)
+    names = {
+        tuple(c.players[0].name for c in chains): share
+        for share, chains in modes
+    }
+    assert len(names) == 6 and sum(names.values()) == pytest.approx(1)
+    assert names["always_c", "always_d"] == pytest.approx(2 * 1 / 4 * 2 / 4)
+    other = mode_chain(make_player("mixture(always_c, random)", GAME))
+    assert len(fixed_modes([chain, other], STEPS)) == 6
+    ((share, chains),) = fixed_modes([mode_chain(switching("step=2"))], STEPS)
+    assert share == 1 and len(chains[0].players) == 2
