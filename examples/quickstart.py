@@ -11,7 +11,7 @@ from bestreply.config import ModelConfig, TrainConfig
 GAME = "stag_hunt(height=3, width=3, hunters=2, stags=1, hares=2, max_steps=8)"
 MODEL = ModelConfig(latent=32, width=64, depth=1)
 TRAIN = TrainConfig(
-    opponent_updates=300, opponent_batch=128, updates=1500, batch=128,
+    opponent_updates=300, opponent_batch=128, updates=900, batch=128,
     value_batch=256, gamma=0.9, n_step=3, log_every=300,
 )  # fmt: skip
 
