@@ -8,7 +8,7 @@ seats, and a finished game that steps to itself.
 import abc
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -332,6 +332,28 @@ def fill(obs: Shaped[Array, "..."], shape: tuple[int, ...]) -> Array:
 
 
 # -- settings --------------------------------------------------------------------
+
+
+def check_settings(
+    name: str, settings: dict[str, Any], known: Iterable[str]
+) -> None:
+    """Refuse a setting that a game does not have.
+
+    Args:
+        name: name of the game, for the error.
+        settings: those that are given.
+        known: those that it has.
+
+    Raises:
+        ValueError: an unknown setting; lists the known ones.
+    """
+    listed = list(dict.fromkeys(known))
+    for setting, value in settings.items():
+        if setting not in listed:
+            raise ValueError(
+                f"{setting}={value!r:.100}: expected a setting of {name}: "
+                f"{', '.join(listed)}"
+            )
 
 
 def sorted_options(name: str, settings: dict[str, Any]) -> Options:

@@ -13,6 +13,7 @@ import numpy as np
 
 from bestreply.games.adapted import (
     Options,
+    check_settings,
     plain_defaults,
     sorted_options,
     step_limit,
@@ -97,12 +98,7 @@ def whole_settings(name: str, settings: dict[str, Any]) -> tuple[Options, int]:
     options = sorted_options(full, given)
     env = make_env(name, options, None)
     known = _parameters(env)
-    for setting in given:
-        if setting not in known:
-            raise ValueError(
-                f"{setting}={given[setting]!r:.100}: expected a setting of {full}: "
-                f"{', '.join(known)}"
-            )
+    check_settings(full, given, known)
     own_limit: Any = getattr(env, limit, None)
     steps = step_limit(full, limit, settings.get(limit, own_limit))
     if is_fixed(name, options) and steps > own_limit:

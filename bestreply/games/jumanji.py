@@ -33,6 +33,7 @@ from bestreply.games.adapted import (
     Move,
     Options,
     Traits,
+    check_settings,
     one_array,
     part_types,
     plain_defaults,
@@ -82,13 +83,7 @@ class JumanjiGame(AdaptedGame):
         full, parts = f"jumanji:{name}", _parts(name)
         known = {**parts.settings, **parts.generator_settings}
         limit = "time_limit" if "time_limit" in known else "max_steps"
-        for setting in settings:
-            if setting not in (*known, limit):
-                listed = ", ".join(dict.fromkeys([limit, *known]))
-                raise ValueError(
-                    f"{setting}={settings[setting]!r:.100}: expected a setting of "
-                    f"{full}: {listed}"
-                )
+        check_settings(full, settings, [limit, *known])
         given = {limit: known.get(limit), **known, **settings}
         steps = step_limit(full, limit, given[limit])
         game = cls(full, sorted_options(full, given), steps)

@@ -31,6 +31,7 @@ from bestreply.games.adapted import (
     Move,
     Options,
     Traits,
+    check_settings,
     plain_defaults,
     sorted_options,
     step_limit,
@@ -82,13 +83,7 @@ class PgxGame(AdaptedGame):
             ImportError: if `pgx` is not installed.
         """
         full, (_, known) = f"pgx:{name}", _kind_of(name)
-        for setting in settings:
-            if setting not in known:
-                listed = ", ".join(["max_steps", *known])
-                raise ValueError(
-                    f"{setting}={settings[setting]!r:.100}: expected a setting of "
-                    f"{full}: {listed}"
-                )
+        check_settings(full, settings, ["max_steps", *known])
         options = sorted_options(full, {**known, **settings})
         if max_steps is None:
             max_steps = _longest(name, dict(options))
