@@ -16,13 +16,22 @@ from jax.core import Tracer
 from jaxtyping import PyTree
 
 Leaves = tuple[Any, ...]
+"""An array, or None, for each leaf of a tree; and all short vectors in one."""
+
+SHORT = 1024
+"""Entries of a float32 vector, such as a bias, that shares an array with all others: a call
+takes a microsecond for each array."""
 
 
 class Structure:
     """What a tree holds beside its arrays: hashable, so static in `jax.jit`."""
 
     def __init__(
-        self, tree: Any, fixed: tuple[Any, ...], flipped: tuple[bool, ...]
+        self,
+        tree: Any,
+        fixed: tuple[Any, ...],
+        flipped: tuple[bool, ...],
+        sizes: tuple[int | None, ...],
     ) -> None:
         """Keep the parts.
 
@@ -30,8 +39,9 @@ class Structure:
             tree: JAX's structure of the tree.
             fixed: each leaf that is no array; None in the place of an array.
             flipped: the leaves that are packed transposed.
+            sizes: length of each leaf that is a short vector; else None.
         """
-        self._parts = tree, fixed, flipped
+        self._parts = tree, fixed, flipped, sizes
         self._hash = hash(self._parts)
 
     def __hash__(self) -> int:
@@ -48,15 +58,20 @@ class Structure:
         Args:
             leaves: its packed leaves; tracers inside a program.
         """
-        tree, fixed, flipped = self._parts
-        arrays = (
-            leaf.T if flip else leaf
-            for leaf, flip in zip(leaves, flipped, strict=True)
-        )
-        both = zip(arrays, fixed, strict=True)
-        return jax.tree.unflatten(
-            tree, [one if other is None else other for one, other in both]
-        )
+        tree, fixed, flipped, sizes = self._parts
+        *arrays, short = leaves
+        found, begin = [], 0
+        for leaf, other, flip, size in zip(
+            arrays, fixed, flipped, sizes, strict=True
+        ):
+            if size is not None:
+                found.append(short[begin : begin + size])
+                begin += size
+            elif other is None:
+                found.append(leaf.T if flip else leaf)
+            else:
+                found.append(other)
+        return jax.tree.unflatten(tree, found)
 
 
 def packed(tree: PyTree) -> tuple[Structure, Leaves] | None:
@@ -68,8 +83,8 @@ def packed(tree: PyTree) -> tuple[Structure, Leaves] | None:
         tree: a PyTree of arrays and hashable values.
 
     Returns:
-        The structure and the leaves, None in the place of a leaf that is no array; None
-        where a leaf is being traced or is not hashable.
+        The structure and the leaves, None in the place of a leaf that is no array or a
+        short vector; None where a leaf is being traced or is not hashable.
     """
     leaves, structure = jax.tree.flatten(tree)
     if any(isinstance(leaf, Tracer) for leaf in leaves):
@@ -78,15 +93,26 @@ def packed(tree: PyTree) -> tuple[Structure, Leaves] | None:
     is_array = [isinstance(x, jax.Array | np.ndarray) for x in leaves]
     pairs = list(zip(leaves, is_array, strict=True))
     fixed = tuple(None if array else leaf for leaf, array in pairs)
+    sizes = tuple(len(x) if array and _short(x) else None for x, array in pairs)
     try:
-        made = Structure(structure, fixed, tuple(flipped))
+        made = Structure(structure, fixed, tuple(flipped), sizes)
     except TypeError:  # not hashable
         return None
     arrays = (
-        _on_device(leaf, flip) if array else None
-        for (leaf, array), flip in zip(pairs, flipped, strict=True)
+        _on_device(leaf, flip) if array and size is None else None
+        for (leaf, array), flip, size in zip(pairs, flipped, sizes, strict=True)
     )
-    return made, tuple(arrays)
+    vectors = [
+        np.asarray(leaf)
+        for leaf, size in zip(leaves, sizes, strict=True)
+        if size is not None
+    ]
+    short = np.concatenate([np.zeros(0, np.float32), *vectors])
+    return made, (*arrays, jax.device_put(short))
+
+
+def _short(leaf: Any) -> bool:
+    return leaf.ndim == 1 and len(leaf) <= SHORT and leaf.dtype == np.float32
 
 
 def _is_linear(node: object) -> bool:
