@@ -181,19 +181,8 @@ def summary() -> str:
                 "**A quick run of the script: do not quote these figures.**",
                 "",
             ]
-        own_tables = (
-            "host",
-            "latency",
-            "memory",
-            "players",
-            "report",
-            "scale",
-            "startup",
-            "step",
-            "sweep",
-        )
-        if suite in (*own_tables, "statistics"):
-            parts += [SUITES[suite].table(found), ""]
+        if own_table := getattr(SUITES[suite], "table", None):
+            parts += [own_table(found), ""]
             continue
         if suite == "games":
             parts += [f"Ratio: relative to {found['fastest_of_jaxmarl']}.", ""]
