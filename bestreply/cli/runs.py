@@ -26,8 +26,8 @@ class Sweep:
     executor: Literal["local", "ray"] = "local"
     """Where units run: on this machine, or on a Ray cluster (needs the extra `ray`), one per processor."""
     batch: int | None = None
-    """Maximum number of seeds of one setting to train and evaluate together, as one compiled batch, if memory allows; 1: one after another. By
-    default as many as memory allows on an accelerator, and one on a CPU, where a batch is no faster."""
+    """Maximum number of seeds of one setting to train and evaluate together, as one compiled batch, if memory allows; 1: one after another.
+    By default as many as memory allows on an accelerator, and one on a CPU, where a batch is no faster."""
     restart_changed: bool = False
     """Delete and restart unfinished units that were started before the file was changed."""
     address: str | None = None
