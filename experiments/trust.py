@@ -266,6 +266,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only the page")
     file = OUT / "trust.json"
     if not parser.parse_args().table:
+        OUT.mkdir(parents=True, exist_ok=True)
         write_json(file, measure())
     write_page(page(json.loads(file.read_text())), OUT)
 
