@@ -493,7 +493,7 @@ def agreement() -> float:
                 ),
             )
     if apart > 1e-5:
-        raise AssertionError(f"rewards apart by {apart}; expected: none")
+        raise AssertionError(f"rewards differ by {apart}; expected: equal ones")
     return apart
 
 

@@ -152,7 +152,7 @@ class Method(abc.ABC):
         Args:
             run: the run.
             buffer: its training episodes; stacked [S, ...] with `seeds`.
-            train_state: the state to continue from; stacked alike.
+            train_state: the state to continue from; stacked in the same way.
             save: writes a checkpoint of a train state.
             write: logs metrics.
             seeds: seeds of S runs that are trained as one batch; None: one run.

@@ -521,3 +521,24 @@ def test_an_installed_wheel_runs_in_a_folder_with_spaces_and_chinese_characters(
     page = folder / "runs" / "第一次 run" / "report.html"
     assert page.exists() and "</html>" in page.read_text("utf-8")
     assert "bestreply" in call("--help")
+
+
+def locked(name: str) -> set[str]:
+    """Packages of a lock file."""
+    lines = (ROOT / name).read_text("utf-8").splitlines()
+    return {re.split(r"[=; ]", line)[0].lower() for line in lines if line}
+
+
+def test_lint_needs_no_library_that_set_up_does_not_install():
+    """Files that import libraries of `make setup-adapters` alone say so to pyright."""
+    only = locked("requirements-adapters.lock") - locked("requirements.lock")
+    assert {"jaxmarl", "pgx"} <= only
+    folders = "bestreply", "tests", "benchmarks", "examples", "experiments"
+    silent = [
+        path
+        for folder in folders
+        for path in ROOT.glob(f"{folder}/**/*.py")
+        if imports(path) & only
+        and "reportMissingImports" not in path.read_text("utf-8")
+    ]
+    assert not silent

@@ -178,7 +178,7 @@ def _evenly(steps: Sequence[int], most: int) -> list[int]:
 
 def _seats(game: Game) -> dict[str, Any]:
     """Return roles and numbers of actions by seat, in a game whose seats differ."""
-    if game.alike:
+    if game.homogeneous:
         return {}
     return {"roles": list(game.roles), "seat_actions": list(game.seat_actions)}
 
@@ -210,7 +210,7 @@ def _observed(
         return {}
     if rows.size > MAX_OBSERVED or not rows.size:
         return {}
-    if not game.alike:  # without the marks of the seat
+    if not game.homogeneous:  # without the marks of the seat
         marked = game.seat_in(rows) is not None
         rows = rows[:, : -game.num_players] if marked else rows
     numbers = rows.astype(np.float64)

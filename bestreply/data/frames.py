@@ -44,7 +44,7 @@ def store_from_frame(
             default the column of this name, or those of name_0, name_1, ...
         action_names: names of the actions; needed where the column has numbers and
             "0", "1", ... are not wanted.
-        goal_names: names of the goals, alike.
+        goal_names: names of the goals, in the same way.
         roles: role of each seat, where seats differ.
         seat_actions: number of actions of each seat, where they differ.
         max_steps: step limit; by default the longest episode.

@@ -66,7 +66,7 @@ def solve_factored(
     Returns:
         Q [T, S, M, A] or V [S+1, M].
     """
-    rules = problem._replace(modes=(), own=None)  # whoever plays
+    rules = problem._replace(modes=(), own=None)  # for every player
     layout = [np.asarray(x).tobytes() for x in problem.layout]
     key = (game, *layout)
     tables = _kept(key, lambda: _outcome_tables(game, groups, rules))

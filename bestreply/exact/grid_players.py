@@ -32,7 +32,7 @@ from bestreply.utils.seeds import checked_seed
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BaseGridReply(BestReply):
-    """A best reply in a grid game. All seats of a grid game are alike, so one solution serves."""
+    """A best reply in a grid game. All seats of a grid game are the same, so one solution serves."""
 
     game: GridGame  # pyright: ignore[reportIncompatibleVariableOverride]  # these solvers' games
     chains: tuple[ModeChain, ...] = dataclasses.field(repr=False)

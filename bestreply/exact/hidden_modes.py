@@ -70,8 +70,8 @@ def fixed_modes(
 ) -> list[tuple[float, tuple[ModeChain, ...]]]:
     """Return the joint modes of players as problems of one mode each, where modes stay.
 
-    Of joint modes that differ in the order of alike players, one stands for all: a game
-    whose seats are alike has the same value from the same distribution of first states.
+    Of joint modes that differ in the order of equal players, one stands for all: a game
+    that is symmetric has the same value from the same distribution of first states.
 
     Args:
         chains: the modes of each player.
@@ -86,10 +86,10 @@ def fixed_modes(
         each = map(chain.transition, range(steps + 1))
         if not all(np.array_equal(matrix, eye) for matrix in each):
             return [(1.0, tuple(chains))]
-    alike = all(_are_alike(chain, chains[0]) for chain in chains)
+    equal = all(_are_equal(chain, chains[0]) for chain in chains)
     probability: dict[tuple[int, ...], float] = {}
     for joint in np.ndindex(*(len(chain.initial) for chain in chains)):
-        key = tuple(sorted(joint)) if alike else joint
+        key = tuple(sorted(joint)) if equal else joint
         each = [c.initial[m] for c, m in zip(chains, joint, strict=True)]
         probability[key] = probability.get(key, 0.0) + float(np.prod(each))
     return [
@@ -109,7 +109,7 @@ def _stays(step: int) -> np.ndarray:
     return np.eye(1)
 
 
-def _are_alike(one: ModeChain, other: ModeChain) -> bool:
+def _are_equal(one: ModeChain, other: ModeChain) -> bool:
     pairs = zip(one.players, other.players, strict=False)
     return np.array_equal(one.initial, other.initial) and all(
         a is b or eqx.tree_equal(a, b) is True for a, b in pairs

@@ -1,4 +1,4 @@
-"""The positions of a grid game, numbered alike for every layout of its blocks and things."""
+"""The positions of a grid game, numbered the same for every layout of its blocks and things."""
 
 import itertools
 from functools import lru_cache

@@ -273,7 +273,7 @@ def listed(outcomes: Outcomes) -> Outcomes:
         outcomes: `K` outcomes of a compiled game or a host game.
 
     Returns:
-        `K` outcomes whose leaves can be indexed alike.
+        `K` outcomes whose leaves have the same indices.
     """
     if not isinstance(outcomes.state, list):
         return jax.device_get(outcomes)

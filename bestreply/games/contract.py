@@ -158,7 +158,7 @@ def check_seats(game: Game, samples: "Samples") -> None:
             )
             raise GameError(game, "seats", seen)
         given = game.seat_in(np.asarray(shown.obs))
-        if given is None and game.alike:
+        if given is None and game.homogeneous:
             continue
         if given is None or not np.array_equal(given, np.arange(n)):
             seen = f"{where}: seat_in gives {given} for the seats 0 to {n - 1}"
@@ -418,16 +418,16 @@ def _views_differ(
         return "" if np.allclose(view, truth) else "the entries differ"
     if not _has_player_planes(game):
         # The entries of a player are unknown, so only their values are compared.
-        alike = np.allclose(np.sort(view, None), np.sort(truth, None))
-        return "" if alike else "the values of the entries differ"
+        same = np.allclose(np.sort(view, None), np.sort(truth, None))
+        return "" if same else "the values of the entries differ"
     planes, expected = (
         sorted(x[..., 1:n].reshape(-1, n - 1).T.tolist()) for x in (view, truth)
     )
     if planes != expected:
         return "the planes of the other players differ"
     common = [0, *range(n, view.shape[-1])]
-    alike = np.allclose(view[..., common], truth[..., common])
-    return "" if alike else "the own and the common planes differ"
+    same = np.allclose(view[..., common], truth[..., common])
+    return "" if same else "the own and the common planes differ"
 
 
 def check_symmetries(

@@ -66,7 +66,7 @@ class Description(abc.ABC):
         return (self.num_actions,) * self.num_players
 
     @property
-    def alike(self) -> bool:
+    def homogeneous(self) -> bool:
         """Whether all seats have one role and the same actions."""
         return len(set(self.roles)) == 1 == len(set(self.seat_actions))
 
@@ -118,7 +118,7 @@ class Description(abc.ABC):
 
     @property
     def symmetric(self) -> bool:
-        """Whether the game treats all seats alike; True only where that is certain."""
+        """Whether the game treats all seats the same; True only where that is certain."""
         return False
 
     # -- contents of an observation, where it determines them ----------------
@@ -233,5 +233,5 @@ class Description(abc.ABC):
         """
         if type(self).text is not Description.text:
             return text_picture(self.text(obs, seat))
-        players = 0 if self.alike else self.num_players
+        players = 0 if self.homogeneous else self.num_players
         return observation_picture(np.asarray(obs), self.planes, players)

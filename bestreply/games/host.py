@@ -80,7 +80,9 @@ class HostGame(Game):
     @functools.cached_property
     def obs_shape(self) -> tuple[int, ...]:  # pyright: ignore
         bare = self.description.bare_shape
-        return bare if self.alike else marked_shape(bare, self.num_players)
+        return (
+            bare if self.homogeneous else marked_shape(bare, self.num_players)
+        )
 
     @property
     def binary(self) -> np.ndarray:
@@ -103,7 +105,7 @@ class HostGame(Game):
     # -- what observations hold ----------------------------------------------
 
     def seat_in(self, obs: Any) -> Any:
-        if self.alike:
+        if self.homogeneous:
             return self.description.seat_in(obs)
         return marked_seat(obs, self.obs_shape, self.num_players)
 

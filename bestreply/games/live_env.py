@@ -43,7 +43,7 @@ class LiveEnv:
         self.limit, self.players = game.max_steps, game.num_players
         self.own, self.bare = own_actions(game), env.bare_shape
         self.blank = np.zeros((self.players, *game.obs_shape), self.dtype)
-        self.is_marked = not game.alike
+        self.is_marked = not game.homogeneous
         if self.is_marked:
             marks = seat_marks(self.bare, self.players, self.dtype)
             self.blank[..., self.bare[-1] :] = marks

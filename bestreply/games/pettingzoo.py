@@ -222,7 +222,7 @@ class PettingZooEnv(HostEnv):
         given = np.asarray(getattr(self.env, "binary", False))
         if given.shape == shape:
             self.binary = self.binary | given.astype(bool)
-        if not self.alike:
+        if not self.homogeneous:
             marks = np.ones(marked_shape(shape, n), bool)
             marks[..., : shape[-1]] = self.binary
             self.binary = marks

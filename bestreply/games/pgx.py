@@ -8,7 +8,7 @@ mapping:
 - A seat is a player's number in pgx; who moves first is often drawn by the reset. A
   step is one move. In games of several players each seat has one action more, the last
   one, "wait": the only legal one of a seat that is not to move. It has no effect.
-- Each seat has its own observation in every step, its moves and those of others alike,
+- Each seat has its own observation in every step, after its own moves and after others',
   in pgx's type and shape. N further entries, or planes, along the last axis tell whose
   turn it is, ego-first; after the end all are 0.
 - pgx declares every action legal at the end; here only "wait" is.

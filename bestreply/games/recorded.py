@@ -48,7 +48,7 @@ class RecordedGame(Game):
     dtype: str = "float32"
     """Type of an observation's entries, one of `DTYPES`."""
     roles: tuple[str, ...] = ()  # pyright: ignore[reportIncompatibleMethodOverride]
-    """Role of each seat; empty: all seats are alike."""
+    """Role of each seat; empty: all seats have one role."""
     seat_actions: tuple[int, ...] = ()  # pyright: ignore[reportIncompatibleMethodOverride]
     """Number of actions of each seat, its first ones; empty: all actions."""
     goals: tuple[str, ...] = ("none",)  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -134,7 +134,7 @@ class RecordedGame(Game):
 
     @property
     def obs_shape(self) -> tuple[int, ...]:
-        if self.alike:
+        if self.homogeneous:
             return self.obs
         return marked_shape(self.obs, self.players)
 
@@ -147,7 +147,7 @@ class RecordedGame(Game):
         return np.full(self.obs_shape, self.zero_one)
 
     def seat_in(self, obs: Shaped[Array, "..."]) -> Int[Array, "..."] | None:
-        """Return the seat that an observation marks; None if all seats are alike.
+        """Return the seat that an observation marks; None if all seats have one role.
 
         Args:
             obs: [..., *obs_shape] observations.
@@ -155,7 +155,7 @@ class RecordedGame(Game):
         Returns:
             [...] int32 seats.
         """
-        if self.alike:
+        if self.homogeneous:
             return None
         return marked_seat(obs, self.obs_shape, self.players)
 

@@ -106,7 +106,7 @@ def marks_seats(game: Game) -> bool:
         game: the game.
     """
     shape, n = game.obs_shape, game.num_players
-    if game.alike or not shape or shape[-1] < n:
+    if game.homogeneous or not shape or shape[-1] < n:
         return False
     obs = np.zeros((n, *shape), game.obs_dtype)
     obs[..., -n:] = seat_marks((*shape[:-1], shape[-1] - n), n, obs.dtype)
@@ -127,7 +127,7 @@ def check_roles(game: Game) -> None:
         ValueError: `Game.seat_in` is missing.
     """
     obs = np.zeros(game.obs_shape, game.obs_dtype)
-    if not game.alike and game.seat_in(obs) is None:
+    if not game.homogeneous and game.seat_in(obs) is None:
         raise ValueError(
             f"game={game.name}: expected a method seat_in(obs) that returns the seat "
             "of an observation, as seats differ in roles or actions"

@@ -151,8 +151,8 @@ class WorldModel(eqx.Module):
 
     @property
     def seats(self) -> int:
-        """Entries of a latent that tell the own seat: N, or 0 where seats are alike."""
-        return 0 if self.game.alike else self.game.num_players
+        """Entries of a latent that tell the own seat: N, or 0 where seats have one role."""
+        return 0 if self.game.homogeneous else self.game.num_players
 
     @property
     def values_latents(self) -> bool:
@@ -230,7 +230,7 @@ class WorldModel(eqx.Module):
         return self.memory.write_all(features, actions, valid)
 
     def seat(self, z: Float[Array, " Z"]) -> Int[Array, ""]:
-        """Return the own seat that a latent tells; 0 where seats are alike.
+        """Return the own seat that a latent tells; 0 where seats have one role.
 
         Args:
             z: latent.
@@ -445,7 +445,7 @@ class WorldModel(eqx.Module):
         mean, scale = self._of_role(mean, z), self._of_role(scale, z)
         if self.config.value_heads != "action":
             return mean, scale
-        types = len(mean)  # without opponents all types count alike
+        types = len(mean)  # without opponents all types count the same
         share = belief.mean(0) if len(belief) else jnp.full(types, 1 / types)
         return share @ mean, share @ scale
 

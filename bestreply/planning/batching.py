@@ -120,7 +120,7 @@ def _map(
 ) -> PyTree:
     """Return `f(*leaves)` over the axis 0 of the mapped leaves, `size` at a time."""
     # `lax.map` cannot split arrays without entries, such as beliefs about no
-    # opponents. Their rows are all alike.
+    # opponents. Their rows are all equal.
     count = next(len(x) for m, x in zip(mapped, leaves, strict=True) if m)
     empty = [m and not x.size for m, x in zip(mapped, leaves, strict=True)]
     leaves = [x[0] if e else x for e, x in zip(empty, leaves, strict=True)]
@@ -151,7 +151,7 @@ def _map(
 def _part(count: int, size: int) -> int:
     """Return how many of `count` examples to evaluate at a time, at most `size`.
 
-    Parts that are all alike are compiled once.
+    Parts of one size are compiled once.
     """
     even = [n for n in range(size // 2 + 1, size + 1) if count % n == 0]
     return max(even, default=size)

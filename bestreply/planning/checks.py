@@ -1,7 +1,7 @@
-"""Checks of the plans of others' planners: sentences in place of XLA's errors.
+"""Checks of what decisions are made from, and of the plans of others' planners.
 
-Shapes and types are known before a program runs; NaN is looked for where a plan is made
-outside of one (`Agent.plan`).
+They give sentences in place of XLA's errors. Shapes and types are known before a program
+runs; NaN is looked for where a plan is made outside of one (`Agent.plan`).
 """
 
 import jax.numpy as jnp
@@ -11,6 +11,41 @@ from jax.core import Tracer
 from bestreply.opponents.base import OpponentModel
 from bestreply.opponents.contract import check_array
 from bestreply.types import Plan
+
+
+def check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse an array of another shape.
+
+    Args:
+        name: its name, for the error.
+        array: the array.
+        shape: the shape it should have.
+
+    Raises:
+        ValueError: it has another.
+    """
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}: expected {shape}")
+
+
+def check_decision(obs: np.ndarray, legal: np.ndarray) -> None:
+    """Refuse an observation or a mask from which nothing can be decided.
+
+    Args:
+        obs: [..., *obs_shape].
+        legal: [..., A].
+
+    Raises:
+        ValueError: a mask that is not bool or has no legal action, NaN or infinity.
+    """
+    if legal.dtype != bool:
+        raise ValueError(
+            f"legal is of type {legal.dtype}: expected bool, True = legal"
+        )
+    if not np.isfinite(obs).all():
+        raise ValueError("obs has NaN or infinity: expected finite numbers")
+    if not legal.any(-1).all():
+        raise ValueError("legal excludes every action: expected at least one")
 
 
 def check_plan(

@@ -13,9 +13,9 @@ import numpy as np
 from jax import export
 from numpy.typing import ArrayLike
 
+from bestreply.planning.checks import check_decision, check_shape
 from bestreply.planning.container import read_container
 from bestreply.planning.export import FORMAT, PLAN_FIELDS, check_program
-from bestreply.planning.session import check_shape
 from bestreply.types import ABSENT, Plan
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.seeds import checked_seed
@@ -198,16 +198,7 @@ class ExportedAgent:
         shape = (*batch, len(self.actions))
         legal = np.ones(shape, bool) if legal is None else np.asarray(legal)
         check_shape("legal", legal, shape)
-        if legal.dtype != bool:
-            raise ValueError(
-                f"legal is of type {legal.dtype}: expected bool, True = legal"
-            )
-        if not np.isfinite(obs).all():
-            raise ValueError("obs has NaN or infinity: expected finite numbers")
-        if not legal.any(-1).all():
-            raise ValueError(
-                "legal excludes every action: expected at least one"
-            )
+        check_decision(obs, legal)
         return legal
 
 

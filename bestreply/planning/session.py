@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from bestreply.games.base import Game
 from bestreply.opponents.base import OpponentModel
+from bestreply.planning.checks import check_decision, check_shape
 from bestreply.planning.packed import Leaves, Structure, packed
 from bestreply.types import ABSENT
 from bestreply.utils.compilation import cache_compilations
@@ -99,16 +100,7 @@ class AgentSession:
         legal = np.asarray(legal)
         check_shape("obs", obs, (*lead, *game.obs_shape))
         check_shape("legal", legal, (*lead, game.num_actions))
-        if legal.dtype != bool:
-            raise ValueError(
-                f"legal is of type {legal.dtype}: expected bool, True = legal"
-            )
-        if not np.isfinite(obs).all():
-            raise ValueError("obs has NaN or infinity: expected finite numbers")
-        if not legal.any(-1).all():
-            raise ValueError(
-                "legal excludes every action: expected at least one"
-            )
+        check_decision(obs, legal)
         if present is not None:
             present = np.asarray(present, bool)
             check_shape("present", present, (*lead, game.num_players))
@@ -211,21 +203,6 @@ class AgentSession:
         self._others = np.full((*self._lead, seats), ABSENT, np.int32)
         self._acted = False
         self._output: Any = None
-
-
-def check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Refuse an array of another shape.
-
-    Args:
-        name: its name, for the error.
-        array: the array.
-        shape: the shape it should have.
-
-    Raises:
-        ValueError: it has another.
-    """
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}: expected {shape}")
 
 
 @partial(jax.jit, static_argnums=0)

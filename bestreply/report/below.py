@@ -1,7 +1,7 @@
 """Where an agent earns less than a player of its own data, and the likely cause.
 
-An agent that learned from the play of others should not fall behind them: whoever reads
-its scores is told where it does, and which of its files says why.
+An agent that learned from the play of others should not earn less than they do. Terminal
+and report name where it does, and the likely cause by the files of the run.
 """
 
 import math

@@ -14,7 +14,7 @@ class Frame:
     """What all steps of a match have in common."""
 
     players: list[str]
-    roles: list[str]  # by seat; empty where all are alike
+    roles: list[str]  # by seat; empty where all are the same
     actions: list[str]
     sizes: list[int]  # number of actions by seat
     goals: list[str]

@@ -85,11 +85,11 @@ def _groups(columns: dict[int, Series]) -> list[list[int]]:
     for k, column in columns.items():
         sizes[k] = max(abs(v) for v in column if v is not None)
         group = groups[-1] if groups else []
-        alike = group and all(
+        same_unit = group and all(
             max(sizes[k], sizes[j]) <= MAX_RATIO * min(sizes[k], sizes[j])
             for j in group
         )
-        if alike and len(group) < MAX_LINES:
+        if same_unit and len(group) < MAX_LINES:
             group.append(k)
         else:
             groups.append([k])

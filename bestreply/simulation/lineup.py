@@ -195,7 +195,7 @@ def distinct_sets(
 
     Sets are equal if the same players sit in the same seats, however they are spelled:
     with other spaces, with default settings written out, one by one. Where the game
-    treats seats alike, their order does not matter.
+    treats all seats the same, their order does not matter.
 
     Args:
         game: the game, of N seats.

@@ -174,7 +174,7 @@ def fit_agent(
     Args:
         config: configuration of the run.
         buffer: the training episodes; stacked [S, ...] with `seeds`.
-        train_state: the state to continue from; stacked alike.
+        train_state: the state to continue from; stacked in the same way.
         save: writes a checkpoint.
         write: logs metrics.
         seeds: seeds of S runs that are trained as one batch; None: one run.
@@ -204,7 +204,7 @@ def fit_opponents(
     Args:
         config: configuration of the run.
         buffer: the training episodes; stacked [S, ...] with `seeds`.
-        train_state: the state to continue from; stacked alike.
+        train_state: the state to continue from; stacked in the same way.
         save: writes a checkpoint.
         write: logs metrics.
         seeds: seeds of S runs that are trained as one batch; None: one run.
@@ -269,7 +269,7 @@ def fit_world(
     Args:
         config: configuration of the run.
         buffer: the training episodes; stacked [S, ...] with `seeds`.
-        train_state: the state to continue from; stacked alike.
+        train_state: the state to continue from; stacked in the same way.
         save: writes a checkpoint.
         write: logs metrics.
         seeds: seeds of S runs that are trained as one batch; None: one run.
@@ -318,7 +318,7 @@ def fit_history(
     Args:
         config: configuration of the run.
         buffer: the training episodes; stacked [S, ...] with `seeds`.
-        train_state: the state to continue from; stacked alike.
+        train_state: the state to continue from; stacked in the same way.
         save: writes a checkpoint.
         write: logs metrics.
         seeds: seeds of S runs that are trained as one batch; None: one run.

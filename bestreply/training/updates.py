@@ -397,7 +397,7 @@ def augmented(
         key: key of the random draws.
 
     Returns:
-        The batch and the beliefs, transformed alike.
+        The batch and the beliefs, transformed in the same way.
     """
     symmetries = game.symmetries() if config.train.augment else None
     if symmetries is None:

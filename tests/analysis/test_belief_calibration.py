@@ -103,7 +103,7 @@ def test_the_prior_is_calibrated(episodes, model):
 
 
 class FixedPolicies(LearnedOpponents):
-    """Types 0 and 1 act alike, type 2 differs."""
+    """Types 0 and 1 act the same, type 2 differs."""
 
     def logits(self, obs):
         probs = jnp.asarray([[0.7, 0.3], [0.6, 0.4], [0.1, 0.9]])

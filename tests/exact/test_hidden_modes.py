@@ -197,7 +197,7 @@ def test_modes_act_as_the_player_does(spec):
 
 
 def test_joint_modes_that_stay_are_problems_of_their_own():
-    """Alike players in any order are one; players that switch are left together."""
+    """Equal players in any order are one; players that switch are left together."""
     drawn = make_player(
         "mixture(always_c, always_d, random, weights=[1, 2, 1])", GAME
     )

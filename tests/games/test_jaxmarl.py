@@ -51,7 +51,7 @@ def same_until(game, played, steps):
         rows = after.obs[live][:, seat]
         np.testing.assert_allclose(rows[..., :size], own[live], rtol=1e-6)
         padding = rows[..., size : rows.shape[-1] - game.num_players]
-        assert game.alike or not padding.any()
+        assert game.homogeneous or not padding.any()
     np.testing.assert_allclose(after.reward[live], paid[live], rtol=1e-5)
 
 

@@ -31,7 +31,7 @@ def test_its_name_makes_it_again():
 def test_settings_that_say_nothing_are_left_out():
     game = br.make_game("recorded(players=2, actions=3, obs=(5,), max_steps=7)")
     assert set(game.settings) == {"players", "actions", "obs", "max_steps"}
-    assert game.action_names == ("0", "1", "2") and game.alike
+    assert game.action_names == ("0", "1", "2") and game.homogeneous
     assert game.seat_in(np.zeros(5)) is None
 
 

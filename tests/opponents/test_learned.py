@@ -262,7 +262,7 @@ def test_mixture_is_weighted_by_bayes_rule():
 
 
 def test_mixture_of_rules_identifies_the_player():
-    """Tit for tat and grim act alike until an opponent defects and then cooperates."""
+    """Tit for tat and grim act the same until an opponent defects and then cooperates."""
     game = make_game(DILEMMA)
     rules = tuple(
         RuleOpponents((make_player(p, game),), game)

@@ -391,7 +391,7 @@ def test_where_joint_actions_are_drawn_a_small_budget_draws_few():
 
 
 def test_what_the_other_does_first_tells_what_it_does_next():
-    """State 0: action 1 takes .7 and ends, action 0 waits. In state 1 who answers the other's move alike gets 1; each type has its move.
+    """State 0: action 1 takes .7 and ends, action 0 waits. In state 1 repeating the other's move earns 1; each type has its move.
 
     Having seen it once, it is 1 for sure: .9 after the wait. Not having learned from it, it is .5.
     """

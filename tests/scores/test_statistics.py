@@ -321,7 +321,7 @@ def test_same_input_same_output():
 
 
 def test_pairing_matters():
-    """Seeds vary much, but alike in both methods: an unpaired test detects nothing."""
+    """Seeds vary much, but equally in both methods: an unpaired test detects nothing."""
     seeds = rng(0).normal(0, 10, 10)
     [v] = judge(
         {

@@ -223,6 +223,6 @@ def test_sets_at_a_seat():
         "agent | 2 random": ["random", "random"],
     }
     assert list(sets_at(HIDE, ["random"], 1)) == ["adversary | 2 random"]
-    # Where all seats are alike, a list fills the other seats in order.
+    # Where all seats have one role, a list fills the other seats in order.
     (others,) = sets_at(HUNT, ["random, nearest_hare"], 1).values()
     assert list(map(str, others)) == ["random", "nearest_hare"]
