@@ -66,7 +66,7 @@ def warnings(
     diagnostics: object,
     texts: Texts,
 ) -> list[str]:
-    """Return a sentence for each shortfall, and one about the likely cause.
+    """Return a sentence about all shortfalls, and one about the likely cause.
 
     Args:
         table: mean returns of a run.
@@ -80,10 +80,9 @@ def warnings(
     if not isinstance(players, list):
         return []
     found = shortfalls(table, [str(player) for player in players])
-    lines = [
+    items = [
         texts(
-            "below",
-            method=table.own,
+            "below_item",
             opponents=one.opponents,
             player=one.player,
             difference=fixed(-one.difference.mean, table.decimals),
@@ -92,11 +91,13 @@ def warnings(
         )
         for one in found
     ]
-    if not lines:
+    if not items:
         return []
     curves = metrics if isinstance(metrics, dict) else {}
     measured = diagnostics if isinstance(diagnostics, dict) else {}
-    return [*lines, _cause(curves, measured, texts)]
+    joined = texts("weekly_list_gap").join(items)
+    warning = texts("below", method=table.own, list=joined)
+    return [warning, _cause(curves, measured, texts)]
 
 
 def _cause(

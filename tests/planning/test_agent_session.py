@@ -4,18 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from bestreply.opponents.learned import LearnedOpponents
-from bestreply.planning.agent import Agent
 from bestreply.types import ABSENT
 from tests.planning.test_one_step import (
-    CONFIG,
     EXACT,
     GAME,
-    GAMMA,
     LEGAL,
-    world,
+    planning_agent,
 )
-from tests.shared import build
 
 STEPS = 3
 LOOPS = 2
@@ -23,8 +18,7 @@ LOOPS = 2
 
 @pytest.fixture(scope="module")
 def agent():
-    opponents = build(LearnedOpponents.create, GAME, CONFIG, 3, key=5)
-    return Agent(world(), opponents, GAME, EXACT, GAMMA)
+    return planning_agent(EXACT)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ import bestreply as br
 from bestreply.cli import main
 from bestreply.config import preset
 from bestreply.opponents.base import UniformOpponents
-from bestreply.opponents.learned import LearnedOpponents
 from bestreply.pipeline import resolve
 from bestreply.planning.agent import Agent
 from bestreply.planning.container import read_container, write_container
@@ -28,7 +27,7 @@ from tests.planning.test_one_step import (
     GAME,
     GAMMA,
     LEGAL,
-    world,
+    planning_agent,
 )
 from tests.shared import build
 
@@ -39,8 +38,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 
 @pytest.fixture(scope="module")
 def agent():
-    opponents = build(LearnedOpponents.create, GAME, CONFIG, 3, key=5)
-    return Agent(world(), opponents, GAME, DRAWN, GAMMA)
+    return planning_agent(DRAWN)
 
 
 @pytest.fixture(scope="module")

@@ -29,9 +29,8 @@ from tests.planning.test_one_step import (
     CONFIG,
     EXACT,
     GAME,
-    GAMMA,
     LEGAL,
-    world,
+    planning_agent,
 )
 from tests.shared import build, compiled
 
@@ -42,8 +41,7 @@ OTHERS = GAME.num_players - 1
 
 @pytest.fixture(scope="module")
 def agent():
-    opponents = build(LearnedOpponents.create, GAME, CONFIG, 3, key=5)
-    return Agent(world(), opponents, GAME, DRAWN, GAMMA)
+    return planning_agent(DRAWN)
 
 
 @pytest.fixture(scope="module")

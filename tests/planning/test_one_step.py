@@ -73,6 +73,12 @@ def world(heads=2, key=0, **config):
     return eqx.tree_at(lambda w: (w.value_mean, w.value_scale), model, units)
 
 
+def planning_agent(config):
+    """An agent of untrained networks."""
+    opponents = build(LearnedOpponents.create, GAME, CONFIG, 3, key=5)
+    return Agent(world(), opponents, GAME, config, GAMMA)
+
+
 @partial(jax.jit, static_argnames="config")
 def planned(model, opponents, obs, legal, present, key, config):
     at = DecisionPoint(obs, legal, present, opponents.init())

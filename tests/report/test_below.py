@@ -36,8 +36,8 @@ def trained(path, losses):
 
 def test_a_player_of_the_data_that_earns_more_is_named(tmp_path):
     text = printed(scored(tmp_path / "run"))
-    assert "Against prey, agent earns less than chaser" in text
-    assert "mean return is 2.88" in text
+    assert "agent earns less than players of its own data" in text
+    assert "against prey, 2.88 [" in text and "less than chaser" in text
     assert "less than ppo" not in text, "not a player of its data"
 
 
