@@ -36,7 +36,6 @@ from bestreply.training.phases import (
     updates_made,
 )
 from bestreply.types import ABSENT, ActorOutput, Array, Episodes
-from bestreply.utils.draws import with_shared_draws
 from bestreply.utils.quick import quickly
 
 
@@ -250,7 +249,7 @@ class PolicyMethod(Method):
 def _init(
     method: PolicyMethod, config: RunConfig, game: Game, key: Key[Array, ""]
 ) -> PyTree:
-    return with_shared_draws(partial(method.init, config, game))(key)
+    return method.init(config, game, key)
 
 
 class OfflineMethod(PolicyMethod):

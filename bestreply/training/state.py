@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int32, Key, PyTree
 
 from bestreply.config import RunConfig, TrainConfig
@@ -31,7 +30,6 @@ from bestreply.replay.moa_buffer import Index, all_indices
 from bestreply.training.imagination import ImaginedState, no_imagined_games
 from bestreply.training.targets import n_step_return
 from bestreply.types import ABSENT, Episodes
-from bestreply.utils.draws import with_shared_draws
 from bestreply.utils.quick import quickly
 
 Tree = TypeVar("Tree", bound=PyTree)
@@ -85,20 +83,11 @@ def initial_train_state(
     # The seed is in the key: all seeds share one program.
     setting = dataclasses.replace(config, seed=0)
     key = jax.random.key(config.seed)
-    if isinstance(key, Tracer):  # for the shapes alone
-        return _untrained(setting, game, len(types), len(roster), key)
-    return _untrained_compiled(setting, game, len(types), len(roster), key)
+    return _untrained(setting, game, len(types), len(roster), key)
 
 
 # One program: each weight alone would be a program of its own.
 @quickly(level=1, static_argnames=("config", "game", "types", "players"))
-def _untrained_compiled(
-    config: RunConfig, game: Game, types: int, players: int, key: Key[Array, ""]
-) -> TrainState:
-    untrained = partial(_untrained, config, game, types, players)
-    return with_shared_draws(untrained)(key)
-
-
 def _untrained(
     config: RunConfig, game: Game, types: int, players: int, key: Key[Array, ""]
 ) -> TrainState:
