@@ -236,15 +236,14 @@ def page(out: Path = OUT) -> str:
     parts = [
         "# Training, planning and play on a GPU",
         "",
-        f"Written by `{COMMAND}`, at most ten minutes: the preset `full`, {SEEDS} seeds "
-        "as one batch on the GPU, beside the CPU of the same machine. Rates count "
-        "all seeds; lowest and highest of five rounds in brackets. A CPU trains "
-        "seeds one after another.",
+        f"`{COMMAND}` writes this page, in at most ten minutes. It measures the preset "
+        f"`full`: {SEEDS} seeds as one batch on the GPU, and on the CPU of the same "
+        "machine one after another.",
         "",
     ]
     if "gpu" not in found:
         parts += [
-            "**The GPU rows are missing: no GPU was at hand.** On a machine with one:",
+            "**There are no rows of a GPU yet: none was available.** On a machine with one:",
             "",
             f"    pip install -e '.[bench]' 'jax[cuda12]'\n    {COMMAND}",
             "",
@@ -269,7 +268,10 @@ def page(out: Path = OUT) -> str:
         for name in names
     ]
     heading = ["a second", *found]
-    return "\n".join([*parts, "", as_table(heading, body), ""])
+    note = (
+        "Sums over all seeds. In brackets: lowest and highest of five rounds."
+    )
+    return "\n".join([*parts, "", note, "", as_table(heading, body), ""])
 
 
 def _cell(row: dict[str, Any] | None) -> str:
