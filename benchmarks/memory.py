@@ -302,8 +302,10 @@ def table(found: dict[str, Any]) -> str:
     parts += [
         "",
         f"Each step in a process of its own; `train` makes {found['updates']} updates of the opponent "
-        "model and of the world model. Peak: of the process, imports included; ratio: to the rows. "
-        "Anonymous: without pages of mapped files.",
+        "model and of the world model (updates/s, in this order); most of its seconds are reading, "
+        "beliefs and diagnostics. Mapped: arrays in files, as for data that memory does not "
+        "hold. The images are nearly constant, so they take little of the disk. Peak: of the "
+        "process, imports included; ratio: to the rows. Anonymous: without pages of mapped files.",
         "",
         timing.table(
             [

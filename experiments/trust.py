@@ -4,11 +4,12 @@ The preset `demo` is trained on Stag Hunt, and on simple_tag through JaxMARL (2,
 of 25 steps in which each seat draws chaser, lazy or random). The advantage of a logged
 action is its score in the agent's plan minus the mean score of the legal actions. The
 slope is that of the discounted return of the next steps on the advantage, other things
-equal (player and mean and best score): 0 where advantages are noise.
+equal (player, mean score and best score): 0 where advantages are noise.
 
 In simple_tag the agent then chooses by score + weight x log pi_k(a | o), where pi_k is a
-policy cloned from the steps of one player of the data, for each role the one that earned
-most there. All other seats are lazy.
+policy cloned from the steps of one player of the data: for each role the one with the
+highest mean return in the data, where all seats vary. In the tables all other seats are
+lazy.
 Writes results/trust/trust.json and README.md; `--table` writes the page from that file
 alone. About 6 minutes on two cores.
 """

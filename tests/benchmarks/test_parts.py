@@ -84,7 +84,7 @@ def test_charts_of_sizes_are_svg_files_that_name_every_unit():
 
 
 def test_the_page_says_that_gpu_rows_are_missing(tmp_path):
-    assert "GPU rows are missing" in gpu.page(tmp_path)
+    assert "no rows of a GPU yet" in gpu.page(tmp_path)
     row = {"per_second": 2.0, "least": 1.0, "greatest": 3.0, "batch": 1024}
     document = {
         "quick": False,
@@ -97,7 +97,7 @@ def test_the_page_says_that_gpu_rows_are_missing(tmp_path):
     }
     (tmp_path / "cpu.json").write_text(json.dumps(document))
     page = gpu.page(tmp_path)
-    assert "GPU rows are missing" in page and gpu.COMMAND in page
+    assert "no rows of a GPU yet" in page and gpu.COMMAND in page
     assert "| environment steps, hunt | 2 (1 to 3, batch 1,024) |" in page
     document |= {"device": "gpu", "rows": {"plans, seeds 16": row}}
     (tmp_path / "gpu.json").write_text(json.dumps(document))
