@@ -190,7 +190,7 @@ def test_a_run_is_loaded_without_a_program(whole, caplog):
         run = load_run(whole.path)
         assert "Compiling" not in caplog.text
         initial_train_state(CONFIG, run.game, run.roster)
-        assert "Compiling jit(_untrained_compiled)" in caplog.text
+        assert "Compiling jit(_untrained)" in caplog.text
     assert bits(run.train_state) == bits(whole.train_state)
 
 
