@@ -280,6 +280,14 @@ class TrainConfig:
     """TD target: r + gamma V(o') of the data; V(o') in expectation over predicted
     opponent actions; or the value of the best action at o', learned in imagined
     games (needs value_heads "action")."""
+    anchor_updates: CountOrZero = 3000
+    """Gradient steps of the policies of the data's players, which the agent stays close
+    to where it earns more by it (`bestreply.models.anchors`); 0: it never does."""
+    trial_episodes: CountOrZero = 256
+    """Episodes among the players of the data, in each role, in which the agent tries how
+    close to stay to them: as many for each weight that is tried, and four times as many
+    for the best. Their steps count as environment steps. 0: none, it does not stay close.
+    Only in games with rules, and data of players that can be made."""
     value_updates: CountOrZero = 20_000
     """Gradient steps of the value, after the world model. Only for `improved`."""
     imagined_games: Count = 1024
@@ -570,6 +578,8 @@ _MODEL = ModelConfig(latent=64, width=128)
 _TRAIN = TrainConfig(
     opponent_updates=1000,
     opponent_batch=128,
+    anchor_updates=1000,
+    trial_episodes=128,
     updates=4000,
     batch=128,
     gamma=0.98,
@@ -585,6 +595,8 @@ PRESETS = {
         train=TrainConfig(
             opponent_updates=40,
             opponent_batch=64,
+            anchor_updates=0,
+            trial_episodes=0,
             updates=60,
             batch=64,
             value_batch=128,
@@ -610,6 +622,8 @@ PRESETS = {
             _TRAIN,
             opponent_updates=6000,
             opponent_batch=512,
+            anchor_updates=3000,
+            trial_episodes=256,
             updates=6000,
             batch=256,
             gamma=0.99,

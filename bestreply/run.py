@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import equinox as eqx
+import numpy as np
 from jaxtyping import PyTree
 
 from bestreply.config import (
@@ -26,6 +27,7 @@ from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.games.registry import NAMES as GAME_NAMES
 from bestreply.games.registry import spec_of_game
+from bestreply.models.anchors import Anchors
 from bestreply.models.networks import NAMES as NETWORK_NAMES
 from bestreply.models.symmetry_ensemble import averaged_over_symmetries
 from bestreply.models.true_model import TrueModel
@@ -369,7 +371,17 @@ class Run:
             gamma=self.config.train.gamma,
             name=name,
             epsilon=epsilon,
+            anchors=self._anchors(opponents),
         )
+
+    def _anchors(self, opponents: OpponentModel) -> Anchors | None:
+        """Return the policies that its agents stay close to; None where they do not."""
+        state = getattr(self.train_state, "anchors", None)
+        if state is None or not np.any(state.model.weight):
+            return None
+        if not hasattr(opponents, "posterior"):
+            return None
+        return state.model
 
     def export(
         self,

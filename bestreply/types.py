@@ -193,7 +193,7 @@ class Transition(eqx.Module):
 class Plan(eqx.Module):
     """The output of a planner at one observation: ``scores = reward + value``.
 
-    Illegal candidates score -inf.
+    With an anchor it is added to the scores. Illegal candidates score -inf.
     """
 
     scores: Array  # [A] float32
@@ -202,6 +202,9 @@ class Plan(eqx.Module):
     action: Array  # [] int32, the best legal candidate
     others: Array  # [N-1, A] float32, predicted opponent policies; 0 if absent
     belief: Any  # the belief behind `others`, of the opponent model's own type
+    anchor: Any = (
+        None  # [A] float32, lambda log pi_k(a | o) (`models.anchors`), or None
+    )
 
 
 class ActorOutput(NamedTuple):

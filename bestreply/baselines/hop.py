@@ -39,6 +39,9 @@ class HOP(AgentMethod):
             config.planner, planner="mcts", world="true", memory=MEMORY
         )
         model = dataclasses.replace(config.model, opponent_types="goal")
+        train = dataclasses.replace(config.train, anchor_updates=0)
         return super().configure(
-            dataclasses.replace(config, planner=planner, model=model)
+            dataclasses.replace(
+                config, planner=planner, model=model, train=train
+            )
         )

@@ -10,6 +10,7 @@ from jaxtyping import PyTree
 from bestreply.analysis.model_diagnostics import diagnose
 from bestreply.config import RunConfig
 from bestreply.games.base import Game
+from bestreply.methods.trials import try_anchors
 from bestreply.planning.agent import Agent
 from bestreply.replay.moa_buffer import BufferState
 from bestreply.run import Method, Run
@@ -99,13 +100,16 @@ class AgentMethod(Method):
     def updates(
         self, config: RunConfig, train_state: TrainState
     ) -> dict[str, tuple[int, int]]:
-        return {
+        updates = {
             phase.name: (
                 updates_made(train_state, phase.counter),
                 getattr(config.train, phase.counter),
             )
             for phase in agent_phases(config)
         }
+        if config.train.anchor_updates and config.train.trial_episodes:
+            updates["trials"] = updates_made(train_state, "trials"), 1
+        return updates
 
     def fit(
         self,
@@ -116,7 +120,12 @@ class AgentMethod(Method):
         write: Write,
         seeds: Seeds = None,
     ) -> TrainState:
-        return fit_agent(run.config, buffer, train_state, save, write, seeds)
+        state = fit_agent(run.config, buffer, train_state, save, write, seeds)
+        made, wanted = self.updates(run.config, state).get("trials", (0, 0))
+        if seeds is None and made < wanted:  # seeds of a batch are tried alone
+            state = try_anchors(run, state, write)
+            save(state)
+        return state
 
     def fit_arrays(
         self, run: Run, buffer: BufferState, train_state: TrainState

@@ -13,10 +13,11 @@ from jaxtyping import Bool, Int32, Num, PRNGKeyArray, Shaped
 
 from bestreply.config import PlannerConfig
 from bestreply.games.base import Game
+from bestreply.models.anchors import Anchors
 from bestreply.models.base import PlanningModel
 from bestreply.opponents.base import Belief, OpponentModel, present_seats
 from bestreply.opponents.joint_actions import Draws
-from bestreply.planning.base import DecisionPoint, Models
+from bestreply.planning.base import DecisionPoint, Models, anchored
 from bestreply.planning.checks import check_numbers, check_plan
 from bestreply.planning.expectimax import TreeDraws, expectimax
 from bestreply.planning.one_decision import drawn_for, one_decision
@@ -91,11 +92,15 @@ class Agent(Player):
     version: int = eqx.field(static=True, default=1)
     epsilon: float = eqx.field(static=True, default=0.0)
     """Probability of a uniform legal action instead of the planned one."""
+    anchors: Anchors | None = None
+    """Policies that it stays close to; None: scores alone decide."""
 
     @property
     def models(self) -> Models:
         """The models and settings, as planners take them."""
-        return Models(self.world, self.opponents, self.gamma, self.config)
+        return Models(
+            self.world, self.opponents, self.gamma, self.config, self.anchors
+        )
 
     def __hash__(self) -> int:
         """Return a hash by identity, so that `jax.jit(agent.step)` works."""
@@ -224,9 +229,11 @@ class Agent(Player):
             at = at._replace(z=z)
         plan = _plan(self.models, at, plan_key)
         planned = jax.nn.one_hot(plan.action, self.game.num_actions)
+        if self.anchors is not None:
+            planned = self.anchors.policy(obs, plan.scores)
         probs = (1 - self.epsilon) * planned + self.epsilon * uniform(legal)
         action = plan.action
-        if self.epsilon:
+        if self.epsilon or self.anchors is not None:
             action = jax.random.categorical(act_key, jnp.log(probs))
             action = action.astype(jnp.int32)
         if not self._memoryless:
@@ -399,7 +406,7 @@ def _plan(
     plan = cast(Any, load_planner(name))(models, at, key)
     if name not in PLANNERS:
         check_plan(name, plan, at.legal.shape[-1], at.present.shape[-1])
-    return plan
+    return anchored(models, at, plan)
 
 
 _plan_compiled = jax.jit(_plan)

@@ -4,12 +4,14 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Bool, Shaped
 
 from bestreply.config import PlannerConfig
+from bestreply.models.anchors import Anchors
 from bestreply.models.base import Latent, PlanningModel
 from bestreply.opponents.base import Belief, OpponentModel
-from bestreply.types import Array
+from bestreply.types import Array, Plan
 
 
 class Models(eqx.Module):
@@ -20,6 +22,8 @@ class Models(eqx.Module):
     gamma: float = eqx.field(static=True)
     """Discount of a step."""
     config: PlannerConfig = eqx.field(static=True)
+    anchors: Anchors | None = None
+    """Policies that the agent stays close to; None: scores alone decide."""
 
     def latent(self, at: "DecisionPoint") -> Latent:
         """Return the latent of a decision point.
@@ -48,3 +52,21 @@ class DecisionPoint(NamedTuple):
     present: Bool[Array, " N"]  # seats that are in the game
     belief: Belief  # of `Models.opponents`
     z: Latent | None = None  # of `obs` and all before it; None: of `obs` alone
+
+
+def anchored(models: Models, at: DecisionPoint, plan: Plan) -> Plan:
+    """Return a plan whose scores hold the agent close to a player of its data.
+
+    Args:
+        models: the models; without anchors the plan is unchanged.
+        at: the decision point.
+        plan: the plan of a planner.
+    """
+    if models.anchors is None:
+        return plan
+    posterior = models.opponents.posterior(at.belief)
+    bonus = models.anchors.bonus(at.obs, at.legal, posterior)
+    bonus = jnp.where(at.legal, bonus, 0.0)
+    scores = plan.scores + bonus
+    action = jnp.argmax(scores).astype(jnp.int32)
+    return dataclasses.replace(plan, scores=scores, action=action, anchor=bonus)

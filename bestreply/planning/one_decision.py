@@ -20,7 +20,7 @@ from jaxtyping import PRNGKeyArray
 from bestreply.config import PlannerConfig
 from bestreply.opponents.base import Belief, present_seats
 from bestreply.opponents.joint_actions import draws_from
-from bestreply.planning.base import DecisionPoint, Models
+from bestreply.planning.base import DecisionPoint, Models, anchored
 from bestreply.planning.expectimax import expectimax, tree_draws
 from bestreply.planning.packed import Leaves, Structure, packed
 from bestreply.types import Array, Plan
@@ -112,7 +112,7 @@ def _planned_half(
     own: Array,
 ) -> Plan:
     def plan(models: Models, at: DecisionPoint, key: Any) -> Plan:
-        return expectimax(models, at, key, own)
+        return anchored(models, at, expectimax(models, at, key, own))
 
     return _plan_of(structure, plan, leaves, obs, legal, present, belief, key)
 

@@ -24,6 +24,7 @@ from bestreply.opponents.subgoals import policy_code_updates
 from bestreply.replay.blocks import in_blocks
 from bestreply.replay.histories import Seatings, seatings
 from bestreply.replay.moa_buffer import BufferState
+from bestreply.training.anchors import ANCHORS, begin_anchors
 from bestreply.training.imagination import imagine_starts
 from bestreply.training.phases import (
     Metrics,
@@ -115,13 +116,14 @@ def agent_phases(config: RunConfig) -> tuple[Phase, ...]:
         config: configuration of the run.
 
     Returns:
-        OPPONENTS and WORLD, then VALUE and HISTORY where the configuration asks for
-        them.
+        OPPONENTS and WORLD, then VALUE, HISTORY and ANCHORS where the configuration
+        asks for them.
     """
     value = (VALUE,) if config.train.target == "improved" else ()
     reads_histories = config.model.opponents in ("recurrent", "in_context")
     history = (HISTORY,) if reads_histories else ()
-    return (OPPONENTS, WORLD, *value, *history)
+    anchors = (ANCHORS,) if config.train.anchor_updates else ()
+    return (OPPONENTS, WORLD, *value, *history, *anchors)
 
 
 def begin_agent(
@@ -154,6 +156,14 @@ def begin_agent(
         train_state = eqx.tree_at(
             lambda s: s.sequence.model, train_state, model
         )
+    before = None if previous is None else previous.anchors
+    if before is not None and train_state.anchors is not None:
+        net = own_buffers(before.model.net)
+        train_state = eqx.tree_at(
+            lambda s: s.anchors.model.net, train_state, net
+        )
+    if train_state.anchors is not None:
+        train_state = begin_anchors(config, train_state, episodes)
     return set_units(train_state, config, episodes)
 
 
@@ -184,9 +194,22 @@ def fit_agent(
     """
     train_state = fit_opponents(config, buffer, train_state, save, write, seeds)
     train_state = fit_world(config, buffer, train_state, save, write, seeds)
-    if train_state.sequence is None:
+    if train_state.sequence is not None:
+        train_state = fit_history(
+            config, buffer, train_state, save, write, seeds
+        )
+    if train_state.anchors is None:
         return train_state
-    return fit_history(config, buffer, train_state, save, write, seeds)
+    return run_phase(
+        ANCHORS,
+        config,
+        lambda _: buffer,
+        train_state,
+        save,
+        write,
+        config.train.checkpoint_every,
+        seeds,
+    )
 
 
 def fit_opponents(

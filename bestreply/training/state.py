@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int32, Key, PyTree
 from bestreply.config import RunConfig, TrainConfig
 from bestreply.games.base import Game
 from bestreply.games.seats import role_names, role_of_seat
+from bestreply.models.anchors import Anchors
 from bestreply.models.units import (
     Units,
     measured_obs_units,
@@ -43,6 +44,16 @@ class SequenceState(eqx.Module):
     updates: Int32[Array, "*S"]
 
 
+class AnchorState(eqx.Module):
+    """The policies of the data's players, and their optimiser."""
+
+    model: Anchors
+    optimiser: PyTree
+    updates: Int32[Array, "*S"]
+    trials: Int32[Array, "*S"]
+    """1 once the weight of the anchors has been tried out, else 0."""
+
+
 class TrainState(eqx.Module):
     """The state that training of the agent changes: the content of a checkpoint."""
 
@@ -59,6 +70,17 @@ class TrainState(eqx.Module):
     sequence: SequenceState | None = (
         None  # for the `opponents` that read histories
     )
+    anchors: AnchorState | None = None  # with `train.anchor_updates`
+
+    @property
+    def anchor_updates(self) -> Array | int:
+        """The gradient steps of the anchors; 0 without them."""
+        return 0 if self.anchors is None else self.anchors.updates
+
+    @property
+    def trials(self) -> Array | int:
+        """1 once the weight of the anchors has been tried out, else 0."""
+        return 0 if self.anchors is None else self.anchors.trials
 
     @property
     def history_updates(self) -> Array | int:
@@ -124,7 +146,21 @@ def _untrained(
         sequence=_sequence_state(
             config, game, types, jax.random.fold_in(key, 1)
         ),
+        anchors=_anchor_state(
+            config, game, types, players, jax.random.fold_in(key, 2)
+        ),
     )
+
+
+def _anchor_state(
+    config: RunConfig, game: Game, types: int, players: int, key: Key[Array, ""]
+) -> AnchorState | None:
+    if not config.train.anchor_updates:
+        return None
+    model = Anchors.create(game, config.model, types, players, key=key)
+    transform = optimiser(config.train, config.train.anchor_updates)
+    state = transform.init(trainable(model.net))
+    return AnchorState(model, state, jnp.int32(0), jnp.int32(0))
 
 
 def _sequence_state(

@@ -1,0 +1,175 @@
+"""The players of the data as anchors: policies that a best reply stays close to.
+
+Where the world model cannot tell good actions from bad ones, the agent should do what the
+best player of its data does. Scores then gain ``lambda log pi_k(a | o)``, pi_k being that
+player's policy: regularised search (Jacob et al., Modeling Strong and Human-Like Gameplay
+with KL-Regularized Search, 2022).
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int32, PRNGKeyArray, Shaped
+
+from bestreply.config import ModelConfig
+from bestreply.games.base import Game
+from bestreply.games.seats import role_names, role_of_seat
+from bestreply.models.images import ImageNet, make_obs_net
+from bestreply.models.networks import MLP
+from bestreply.models.units import ObsUnits, flat_obs, unit_obs
+from bestreply.models.world_model import NO_VALUE
+
+MIN_LOG_PROB = -7.0
+"""Smallest log pi(a | o): no action is excluded by an anchor."""
+
+
+class Anchors(eqx.Module):
+    """Policies of the K players of the data in each role, and what they earn there."""
+
+    net: MLP | ImageNet
+    obs_units: ObsUnits | None
+    returns: Float[Array, "R K G"]
+    """Mean return of each player in each role, against opponents of each type."""
+    weight: Float[Array, " R"]
+    """lambda of each role, in units of the game's rewards; 0: scores alone decide."""
+    sampled: Bool[Array, " R"]
+    """Whether the agent draws its action, in proportion to pi_k exp(score / lambda);
+    else it takes the likeliest."""
+    game: Game = eqx.field(static=True)
+    players: int = eqx.field(static=True)
+
+    @classmethod
+    def create(
+        cls,
+        game: Game,
+        config: ModelConfig,
+        types: int,
+        players: int,
+        *,
+        key: PRNGKeyArray,
+    ) -> "Anchors":
+        """Return untrained policies, without weight.
+
+        Args:
+            game: the game.
+            config: sizes and forms of the networks.
+            types: types of an opponent, G.
+            players: players of the data, K.
+            key: for the initial weights.
+        """
+        roles = len(role_names(game))
+        net = make_obs_net(
+            config.encoder,
+            game.obs_shape,
+            (config.width,) * config.depth,
+            roles * players * game.num_actions,
+            key=key,
+        )
+        return cls(
+            net=net,
+            obs_units=unit_obs(game),
+            returns=jnp.zeros((roles, players, types)),
+            weight=jnp.zeros(roles),
+            sampled=jnp.zeros(roles, bool),
+            game=game,
+            players=players,
+        )
+
+    def role(self, obs: Shaped[Array, "*obs"]) -> Int32[Array, ""]:
+        """Return the index of the role that an observation tells.
+
+        Args:
+            obs: own observation.
+        """
+        if len(role_names(self.game)) == 1:
+            return jnp.int32(0)
+        seat = jnp.asarray(self.game.seat_in(obs))
+        return jnp.asarray(role_of_seat(self.game))[seat].astype(jnp.int32)
+
+    def log_probs(
+        self, obs: Shaped[Array, "*obs"], legal: Bool[Array, " A"]
+    ) -> Float[Array, "K A"]:
+        """Return log pi_k(a | o) of each player in the role of the observation.
+
+        Args:
+            obs: own observation.
+            legal: own legal actions.
+
+        Returns:
+            The logarithms; -inf at illegal actions.
+        """
+        logits = self.net(flat_obs(self.obs_units, obs))
+        shape = (-1, self.players, self.game.num_actions)
+        logits = logits.reshape(shape)[self.role(obs)]
+        return jax.nn.log_softmax(jnp.where(legal, logits, -jnp.inf))
+
+    def best(
+        self, obs: Shaped[Array, "*obs"], posterior: Float[Array, "J G"]
+    ) -> Int32[Array, ""]:
+        """Return the player that earns most against the opponents as they are believed.
+
+        The effects of the opponents' types on a return are taken to add up.
+
+        Args:
+            obs: own observation.
+            posterior: belief about the J opponents' types.
+        """
+        returns = self.returns[self.role(obs)]
+        mean = returns.mean(1)
+        effects = (posterior @ (returns - mean[:, None]).T).sum(0)
+        return jnp.argmax(mean + effects).astype(jnp.int32)
+
+    def bonus(
+        self,
+        obs: Shaped[Array, "*obs"],
+        legal: Bool[Array, " A"],
+        posterior: Float[Array, "J G"],
+    ) -> Float[Array, " A"]:
+        """Return lambda log pi_k(a | o) of the best player k.
+
+        Args:
+            obs: own observation.
+            legal: own legal actions.
+            posterior: belief about the opponents' types.
+
+        Returns:
+            What is added to scores: at least lambda times `MIN_LOG_PROB`.
+        """
+        log_probs = self.log_probs(obs, legal)[self.best(obs, posterior)]
+        weight = self.weight[self.role(obs)]
+        return weight * jnp.maximum(log_probs, MIN_LOG_PROB)
+
+    def policy(
+        self, obs: Shaped[Array, "*obs"], scores: Float[Array, " A"]
+    ) -> Float[Array, " A"]:
+        """Return the distribution that the agent draws its action from.
+
+        Args:
+            obs: own observation.
+            scores: scores with `bonus`; -inf at illegal actions.
+        """
+        role = self.role(obs)
+        weight = jnp.maximum(self.weight[role], 1e-9)
+        likeliest = jax.nn.one_hot(jnp.argmax(scores), len(scores))
+        drawn = self.sampled[role] & (self.weight[role] > 0)
+        return jnp.where(drawn, jax.nn.softmax(scores / weight), likeliest)
+
+
+def with_all_returns(
+    returns: Float[np.ndarray, "R K G"], known: Bool[np.ndarray, "R K G"]
+) -> Float[np.ndarray, "R K G"]:
+    """Return a table of returns in which no entry is missing.
+
+    Args:
+        returns: mean returns.
+        known: the entries that there is play for.
+
+    Returns:
+        The table; a missing entry is the mean of the player in the role, or `NO_VALUE`
+        where it has no play in the role.
+    """
+    count = known.sum(-1, keepdims=True)
+    mean = np.where(known, returns, 0).sum(-1, keepdims=True)
+    mean = np.where(count > 0, mean / np.maximum(count, 1), NO_VALUE)
+    return np.where(known, returns, mean)
