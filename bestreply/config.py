@@ -285,7 +285,7 @@ class TrainConfig:
     to where it earns more by it (`bestreply.models.anchors`); 0: it never does."""
     trial_episodes: CountOrZero = 256
     """Episodes among the players of the data, in each role, in which the agent tries how
-    close to stay to them: as many for each weight that is tried, and four times as many
+    close to stay to them: as many for each weight that is tried, and twice as many more
     for the best. Their steps count as environment steps. 0: none, it does not stay close.
     Only in games with rules, and data of players that can be made."""
     value_updates: CountOrZero = 20_000
@@ -579,7 +579,7 @@ _TRAIN = TrainConfig(
     opponent_updates=1000,
     opponent_batch=128,
     anchor_updates=1000,
-    trial_episodes=128,
+    trial_episodes=256,
     updates=4000,
     batch=128,
     gamma=0.98,

@@ -87,6 +87,7 @@ def evaluate_all(
     seed: int,
     *,
     chunk: int = PLANNING_CHUNK,
+    like: int = 0,
 ) -> Scores:
     """Return the scores of every method against every opponent set.
 
@@ -105,6 +106,7 @@ def evaluate_all(
         episodes: episodes for each method and opponent set.
         seed: seed of play.
         chunk: episodes that are played as one batch, except of scripted methods.
+        like: episodes of a later call for each method, whose program to use.
 
     Returns:
         One row for each method, opponent set and episode.
@@ -129,7 +131,9 @@ def evaluate_all(
     for names in groups:
         pairs = [(name, others) for name in names for others in sets]
         size = chunk if len(names) == 1 else SCRIPTED_CHUNK
-        parts.append(_scores(game, methods, pairs, episodes, seed, size))
+        parts.append(
+            _scores(game, methods, pairs, episodes, seed, size, like)
+        )
     return Scores.concat(parts)
 
 
@@ -188,6 +192,7 @@ def _scores(
     episodes: int,
     seed: int,
     chunk: int,
+    like: int = 0,
 ) -> Scores:
     """Play as many episodes of every pair (method, opponents), as one batch of matches."""
     lineup = join(
@@ -210,7 +215,7 @@ def _scores(
             watch=watch,
             lean=True,
             chunk=chunk,
-            like=len(numbers),
+            like=max(len(numbers), like),
             progress=progress,
         ).episodes
     reward = np.asarray(played.reward).astype(np.float64).sum(1)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import equinox as eqx
-import numpy as np
 from jaxtyping import PyTree
 
 from bestreply.config import (
@@ -371,17 +370,14 @@ class Run:
             gamma=self.config.train.gamma,
             name=name,
             epsilon=epsilon,
-            anchors=self._anchors(opponents),
+            anchors=self._anchors,
         )
 
-    def _anchors(self, opponents: OpponentModel) -> Anchors | None:
-        """Return the policies that its agents stay close to; None where they do not."""
+    @property
+    def _anchors(self) -> Anchors | None:
+        """The policies that its agents stay close to; None without any."""
         state = getattr(self.train_state, "anchors", None)
-        if state is None or not np.any(state.model.weight):
-            return None
-        if not hasattr(opponents, "posterior"):
-            return None
-        return state.model
+        return None if state is None else state.model
 
     def export(
         self,

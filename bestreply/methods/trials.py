@@ -29,7 +29,7 @@ from bestreply.utils.files import write_json
 from bestreply.utils.seeds import derived_seed
 
 SEED_STREAM = 7
-FINALISTS, MORE = 2, 4
+FINALISTS, MORE = 2, 2
 """Weights that are tried again beside none, with so many times the episodes."""
 CERTAIN = 1e3
 """A weight, in standard deviations of the return, at which scores no longer count."""
@@ -45,11 +45,9 @@ class Choice(NamedTuple):
 
 CHOICES = (
     Choice(0.0, False),
-    Choice(0.01, False),
     Choice(0.03, False),
     Choice(0.1, False),
     Choice(0.3, False),
-    Choice(1.0, False),
     Choice(CERTAIN, False),
     Choice(0.1, True),
     Choice(CERTAIN, True),
@@ -87,11 +85,14 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
             str(k): _agent(run, done, unit, of_roles)
             for k, of_roles in enumerate(choices)
         }
-        own = derived_seed(run.config.seed, seed)
+        own, around = derived_seed(run.config.seed, seed), mixture_of(players)
         return evaluate_all(
-            run.game, agents, [mixture_of(players)], episodes, own
+            run.game, agents, [around], episodes, own, like=like
         )
 
+    evaluation = run.config.evaluate
+    sets = len(evaluation.opponents) or len(players) + 1
+    like = evaluation.episodes * sets * len(roles)
     episodes = run.config.train.trial_episodes
     first = play([[c] * len(roles) for c in CHOICES], episodes, SEED_STREAM)
     early = _returns(first, len(CHOICES), roles)  # [C, R, E]
