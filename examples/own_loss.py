@@ -34,7 +34,7 @@ def main(folder: Path) -> None:
     model = ModelConfig(latent=8, width=16, depth=1)
     train = TrainConfig(
         loss="huber", opponent_updates=200, updates=300, batch=64, value_batch=64,
-        opponent_batch=64,
+        opponent_batch=64, anchor_updates=200,
     )  # fmt: skip
     config = br.RunConfig(game=GAME, model=model, train=train)
     run = br.train(data, config, path=folder / "run")

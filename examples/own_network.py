@@ -41,6 +41,7 @@ def main(folder: Path) -> None:
         batch=64,
         value_batch=64,
         opponent_batch=64,
+        anchor_updates=200,
     )
     config = br.RunConfig(game=GAME, model=model, train=train)
     run = br.train(data, config, path=folder / "run")

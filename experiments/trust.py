@@ -84,6 +84,7 @@ def prepared(game: Game, name: str, spec: Any) -> tuple[Agent, Episodes]:
         base,
         game=spec,
         collect=dataclasses.replace(base.collect, players=players),
+        train=dataclasses.replace(base.train, anchor_updates=0),
     )
     path = folder / "run"
     if not (path / "diagnostics.json").exists():

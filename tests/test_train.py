@@ -38,6 +38,7 @@ MODEL = ModelConfig(latent=8, width=16, depth=1)
 FEW = TrainConfig(
     opponent_updates=6,
     opponent_batch=16,
+    anchor_updates=0,
     updates=9,
     batch=16,
     value_batch=16,

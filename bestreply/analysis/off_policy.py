@@ -8,7 +8,7 @@ beside them. All returns are undiscounted sums over an episode as it was logged.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -36,7 +36,7 @@ from bestreply.games.base import Game
 from bestreply.planning.agent import Memory
 from bestreply.players.base import Player
 from bestreply.simulation.loop import PLANNING_CHUNK
-from bestreply.types import ABSENT, Array, Episodes
+from bestreply.types import ABSENT, ActorOutput, Array, Episodes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -120,11 +120,30 @@ def policy_along(
         player: an agent, a policy or a scripted player of this game.
         play: logged play.
     """
-    return np.asarray(_along(player, play))
+    return np.asarray(outputs_along(player, play, _probs))
+
+
+def _probs(output: ActorOutput) -> Array:
+    return output.probs
 
 
 @eqx.filter_jit
-def _along(player: Player, play: Trajectories) -> Float[Array, "M T A"]:
+def outputs_along(
+    player: Player,
+    play: Trajectories,
+    pick: Callable[[ActorOutput], PyTree],
+) -> PyTree:
+    """Return what a player puts out at each step, had it made the logged moves before.
+
+    Args:
+        player: an agent, a policy or a scripted player of this game.
+        play: logged play.
+        pick: the arrays that are wanted of an output; the same object each time, so that
+            it is compiled once.
+
+    Returns:
+        The arrays, with leading axes [M, T].
+    """
     keys = jax.random.split(jax.random.key(0), play.joint.shape[0])
     joint = jnp.asarray(play.joint)
 
@@ -142,7 +161,8 @@ def _along(player: Player, play: Trajectories) -> Float[Array, "M T A"]:
                 others=before[1:],
                 present=actions != ABSENT,
             )
-            return (_with_action(carry, actions[0]), actions), output.probs
+            after = _with_action(carry, actions[0]), actions
+            return after, pick(output)
 
         steps = obs, legal, joint, jax.random.split(key, len(joint))
         start = player.init(), jnp.full_like(joint[0], ABSENT)
@@ -176,26 +196,54 @@ def estimate_returns(
         seed: seed of networks, features and resamples.
     """
     play = trajectories(episodes)
-    legal, action = play.rows(play.legal), play.rows(play.joint)[:, 0]
-    unknown = np.full_like(play.player, ABSENT)
-    own = unknown.copy()
-    own[:, 0] = play.player[:, 0]
-    plain, by_own = (inputs(play, who, len(roster)) for who in (unknown, own))
-    nets = [clone(x, legal, action, seed) for x in (plain, by_own)]
-    behaviour = policy_of_clone(nets[1], by_own, legal)
-    estimator = _Estimator(play, behaviour, len(roster), seed)
+    plain, _, nets, estimator = _prepared(play, len(roster), seed)
+    legal = play.rows(play.legal)
     rows = []
     for name, player in policies.items():
         policy = play.rows(policy_along(player, play))
         rows.append(estimator.of(name, "method", policy))
     policy = policy_of_clone(nets[0], plain, legal)
     rows.append(estimator.of(CLONED, "clone", policy))
+    own = np.full_like(play.player, ABSENT)
     for k in np.unique(play.player[:, 0]):
         own[:, 0] = k
         x = inputs(play, own, len(roster))
         policy = policy_of_clone(nets[1], x, legal)
         rows.append(estimator.of(roster[int(k)], "player", policy, int(k)))
     return widened(rows)
+
+
+def fitted_returns(
+    play: Trajectories,
+    policies: Sequence[Float[np.ndarray, "rows A"]],
+    roster: int,
+    seed: int,
+) -> list[float]:
+    """Return the mean return of policies by fitted Q evaluation.
+
+    Args:
+        play: logged play.
+        policies: probabilities of actions at each of its steps (`Trajectories.rows`).
+        roster: number of players in the roster.
+        seed: seed of networks, features and resamples.
+    """
+    estimator = _prepared(play, roster, seed)[3]
+    return [float(estimator.q.estimate(policy).mean) for policy in policies]
+
+
+def _prepared(
+    play: Trajectories, roster: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, list[PyTree], "_Estimator"]:
+    """Return the facts of logged steps without players and with the own one, clones of
+    both, and what estimates from the play."""
+    legal, action = play.rows(play.legal), play.rows(play.joint)[:, 0]
+    unknown = np.full_like(play.player, ABSENT)
+    own = unknown.copy()
+    own[:, 0] = play.player[:, 0]
+    plain, by_own = (inputs(play, who, roster) for who in (unknown, own))
+    nets = [clone(x, legal, action, seed) for x in (plain, by_own)]
+    behaviour = policy_of_clone(nets[1], by_own, legal)
+    return plain, by_own, nets, _Estimator(play, behaviour, roster, seed)
 
 
 def widened(rows: Sequence[PolicyEstimate]) -> list[PolicyEstimate]:

@@ -25,6 +25,7 @@ from bestreply.scores.returns import Scores
 from bestreply.simulation.lineup import mixture_of
 from bestreply.training.phases import Write
 from bestreply.training.state import AnchorState, TrainState
+from bestreply.utils.console import log
 from bestreply.utils.files import write_json
 from bestreply.utils.seeds import derived_seed
 
@@ -82,7 +83,7 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
 
     def play(choices: list[list[Choice]], episodes: int, seed: int) -> Scores:
         agents: dict[str, Any] = {
-            str(k): _agent(run, done, unit, of_roles)
+            _name(k): _agent(run, done, unit, of_roles)
             for k, of_roles in enumerate(choices)
         }
         own, around = derived_seed(run.config.seed, seed), mixture_of(players)
@@ -107,15 +108,28 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
             [early[entered[:, role], role], late[:, role]], axis=1
         )
         chosen.append(CHOICES[entered[_best(returns), role]])
-    steps = sum(int(np.sum(np.asarray(s.table["length"]))) for s in (first, second))
+    steps = sum(
+        int(np.sum(np.asarray(s.table["length"]))) for s in (first, second)
+    )
     env_steps = run.provenance["env_steps"] + steps
     _record(run, roles, early, chosen, steps)
+    for role, choice in zip(roles, chosen, strict=True):
+        action = "drawn" if choice.sampled else "likeliest"
+        log.info(
+            "trials: %s: weight %g of the best player of the data, %s action",
+            *(role, choice.weight, action),
+        )
     values = {
         f"trials/{'weight' if len(roles) == 1 else role}": float(c.weight * u)
         for role, c, u in zip(roles, chosen, unit, strict=True)
     }
     write("trials", 1, values, env_steps)
     return _with_choices(done, unit, chosen)
+
+
+def _name(choice: int) -> str:
+    """Return the name under which a choice plays, for its progress bar."""
+    return f"trial {choice + 1}"
 
 
 def _best(returns: Float[np.ndarray, "C E"]) -> int:
@@ -179,7 +193,7 @@ def _returns(
     return np.stack(
         [
             np.stack(
-                [returns[(method == str(k)) & (opponents == s)] for s in sets]
+                [returns[(method == _name(k)) & (opponents == s)] for s in sets]
             )
             for k in range(count)
         ]

@@ -28,7 +28,7 @@ PROPERTIES = {
     "legal": "the chosen action is legal",
     "probs": "the probabilities are numbers >= 0 that sum to 1, and 0 for illegal actions",
     "drawn": "the frequencies of actions agree with the probabilities",
-    "plan": "scores are -inf for illegal candidates, else reward + value; `action` is the best",
+    "plan": "scores are -inf for illegal candidates, else reward + value + anchor; `action` is the best",
     "determinism": "equal carry, inputs and key give an equal step",
     "mutation": "`step` and `renew` do not change their arguments",
     "carry": "the carry keeps its structure, shapes and dtypes in `step` and `renew`",
@@ -332,7 +332,8 @@ def _check_plan(player: Any, game: Game, at: Moment, plan: Any) -> None:
         seen = f"scores, reward, value, others have shapes {shapes}"
         raise PlayerError(player, "types", f"{at.where}: {seen}")
     candidates, chosen = np.isfinite(scores), int(plan.action)
-    sums = (reward + value)[candidates]
+    anchor = 0.0 if plan.anchor is None else np.asarray(plan.anchor)
+    sums = (reward + value + anchor)[candidates]
     consistent = np.allclose(scores[candidates], sums, rtol=1e-4, atol=1e-4)
     best = candidates.any() and scores[chosen] == scores[candidates].max()
     if not consistent or not best or (candidates & ~at.legal).any():

@@ -24,6 +24,7 @@ from bestreply.report.regret import regret_section
 from bestreply.report.run_files import FileProblem, RunFiles, clean, read_run
 from bestreply.report.tables import flat
 from bestreply.report.texts import FOLDER, Texts, file_size, load_texts
+from bestreply.report.trials import trials_section
 from bestreply.utils.files import write_text
 
 PAGE = "report.html"
@@ -37,7 +38,7 @@ REQUIRED = (
 )
 MODEL_METHODS = ("agent", "hop")
 """Methods that learn models; other methods learn a policy alone."""
-OPTIONAL = ("references", "regret", "changes", "off_policy")
+OPTIONAL = ("references", "regret", "changes", "off_policy", "trials")
 """Files that a run may lack: the page names them only if they cannot be used."""
 
 
@@ -118,6 +119,7 @@ def _json_sections(
         "losses": regret and regret_section(regret, texts),
         "changes": changes and changes_section(changes, texts),
         "off_policy": off_policy_section(valid.get("off_policy"), texts),
+        "trials": trials_section(valid.get("trials"), texts),
         "matches": matches,
         "matches_left_out": left_out,
         "jumps": costliest(matches, texts),

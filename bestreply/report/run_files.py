@@ -30,6 +30,7 @@ MAKERS = {
     "regret.json": "diagnose",
     "changes.json": "evaluate",
     "off_policy.json": "diagnose",
+    "trials.json": "train",
 }
 """Files that the report reads, each with the subcommand of `bestreply` that creates it."""
 
@@ -93,6 +94,7 @@ class RunFiles:
     regret: dict[str, Any] | FileProblem
     changes: dict[str, Any] | FileProblem
     off_policy: dict[str, Any] | FileProblem = FileProblem("off_policy.json")
+    trials: dict[str, Any] | FileProblem = FileProblem("trials.json")
 
 
 def read_run(run_dir: Path) -> RunFiles:
@@ -123,6 +125,7 @@ def read_run(run_dir: Path) -> RunFiles:
         regret=_read(run_dir, "regret.json", _json_of(dict)),
         changes=_read(run_dir, "changes.json", _json_of(dict)),
         off_policy=_read(run_dir, "off_policy.json", _json_of(dict)),
+        trials=_read(run_dir, "trials.json", _json_of(dict)),
     )
 
 

@@ -169,6 +169,7 @@ def test_an_agent_learns_and_plans_with_codes(horizon, tmp_path):
     few = TrainConfig(
         opponent_updates=6,
         opponent_batch=16,
+        anchor_updates=0,
         updates=4,
         batch=16,
         value_batch=16,

@@ -235,6 +235,7 @@ def test_a_run_plans_with_it(tmp_path, kind):
         train=TrainConfig(
             opponent_updates=10,
             history_updates=10,
+            anchor_updates=0,
             updates=10,
             batch=16,
             log_every=10,

@@ -1,0 +1,131 @@
+"""How close the agent stays to the players of its data, where it cannot try it out in play.
+
+Without rules of the game, or without players to play with, fitted Q evaluation on logged
+play (`bestreply.analysis.off_policy`) stands in for the trial of `bestreply.methods.trials`.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from bestreply.analysis.logged_steps import Trajectories, trajectories
+from bestreply.analysis.off_policy import (
+    fitted_returns,
+    most_episodes,
+    outputs_along,
+)
+from bestreply.games.seats import role_names, role_of_seat
+from bestreply.methods.trials import (
+    CHOICES,
+    agent_with,
+    deviations,
+    record,
+    say_and_set,
+    with_trial,
+)
+from bestreply.planning.agent import Agent
+from bestreply.replay.moa_buffer import BufferState
+from bestreply.run import Run
+from bestreply.training.phases import Write
+from bestreply.training.state import TrainState
+from bestreply.types import ActorOutput
+from bestreply.utils.seeds import derived_seed
+
+SEED_STREAM = 9
+MAX_TRAJECTORIES = 1000
+"""Logged seats of episodes that the estimates are made from."""
+
+
+def logged_scores(
+    agent: Agent, play: Trajectories
+) -> tuple[Float[np.ndarray, "rows A"], Float[np.ndarray, "rows A"]]:
+    """Return the scores of logged steps and the log-policy that the agent stays close to.
+
+    Args:
+        agent: an agent with anchors.
+        play: logged play.
+    """
+    anchors = agent.anchors
+    assert anchors is not None
+    unit = dataclasses.replace(anchors, weight=jnp.ones_like(anchors.weight))
+
+    agent = dataclasses.replace(agent, anchors=unit)
+    scores, log_policy = outputs_along(agent, play, _parts)
+    return play.rows(np.asarray(scores)), play.rows(np.asarray(log_policy))
+
+
+def _parts(output: ActorOutput) -> tuple[Array, Array]:
+    return output.plan.scores - output.plan.anchor, output.plan.anchor
+
+
+def policy_of_choice(
+    scores: Float[np.ndarray, "rows A"],
+    log_policy: Float[np.ndarray, "rows A"],
+    weight: float,
+    sampled: bool,
+) -> Float[np.ndarray, "rows A"]:
+    """Return the policy of an agent that stays close to its data in one way.
+
+    Args:
+        scores: scores; -inf at illegal actions.
+        log_policy: log pi_k(a | o) of the player that it stays close to.
+        weight: lambda.
+        sampled: whether it draws its action.
+    """
+    total = scores + weight * log_policy
+    if not sampled:
+        return np.eye(scores.shape[1])[total.argmax(1)]
+    return np.asarray(jax.nn.softmax(total / weight))
+
+
+def estimate_anchors(
+    run: Run, train_state: TrainState, buffer: BufferState, write: Write
+) -> TrainState:
+    """Return the train state with the weight of the anchors of the highest estimate.
+
+    In each role the estimate is that of an agent that makes the choice in this role alone.
+    Writes ``trials.json`` into the run.
+
+    Args:
+        run: the run.
+        train_state: its trained networks.
+        buffer: its training episodes.
+        write: logs metrics.
+    """
+    game, roles = run.game, role_names(run.game)
+    done = with_trial(train_state)
+    unit = deviations(train_state, len(roles))
+    agent = agent_with(run, done, unit, [CHOICES[0]] * len(roles))
+    most = most_episodes(game, len(run.roster))
+    count = min(int(buffer.added), most, MAX_TRAJECTORIES // game.num_players)
+    play = trajectories(
+        jax.tree.map(lambda x: np.asarray(x[: max(count, 1)]), buffer.episodes)
+    )
+    scores, log_policy = logged_scores(agent, play)
+    role = np.zeros(len(scores), np.int32)
+    if len(roles) > 1:
+        seats = jax.vmap(game.seat_in)(jnp.asarray(play.rows(play.obs)))
+        role = role_of_seat(game)[np.asarray(seats)]
+    policies = [
+        np.stack(
+            [
+                policy_of_choice(scores, log_policy, c.weight * own, c.sampled)
+                for c in CHOICES
+            ]
+        )
+        for own in unit
+    ]
+    seed = derived_seed(run.config.seed, SEED_STREAM)
+    tried = [
+        np.where((role == r)[:, None], policies[r][c], policies[r][0])
+        for r in range(len(roles))
+        for c in range(len(CHOICES))
+    ]
+    returns = fitted_returns(play, tried, len(run.roster), seed)
+    table = np.reshape(returns, (len(roles), len(CHOICES)))
+    chosen = [CHOICES[k] for k in table.argmax(1)]
+    record(run, roles, table.T[..., None], chosen, 0)
+    return say_and_set(done, roles, unit, chosen, write, None)
