@@ -131,9 +131,7 @@ def evaluate_all(
     for names in groups:
         pairs = [(name, others) for name in names for others in sets]
         size = chunk if len(names) == 1 else SCRIPTED_CHUNK
-        parts.append(
-            _scores(game, methods, pairs, episodes, seed, size, like)
-        )
+        parts.append(_scores(game, methods, pairs, episodes, seed, size, like))
     return Scores.concat(parts)
 
 

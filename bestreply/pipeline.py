@@ -187,7 +187,12 @@ def _evaluate_run(run: Run, command: str | None) -> Scores:
     if "true_types" in config.evaluate.methods:
         parts = [
             evaluate_all(
-                run.game, {"true_types": player}, [text], episodes, seed
+                run.game,
+                {"true_types": player},
+                [text],
+                episodes,
+                seed,
+                like=len(opponents) * episodes,
             )
             for text, player in players_with_true_types(run, opponents).items()
         ]

@@ -147,10 +147,10 @@ def outputs_along(
     keys = jax.random.split(jax.random.key(0), play.joint.shape[0])
     joint = jnp.asarray(play.joint)
 
-    def one(at: Any) -> Array:
+    def one(at: Any) -> PyTree:
         obs, legal, joint, key = at
 
-        def step(carry: PyTree, at: Any) -> tuple[PyTree, Array]:
+        def step(carry: PyTree, at: Any) -> tuple[PyTree, PyTree]:
             carry, before = carry
             obs, legal, actions, key = at
             carry, _, output = player.step(

@@ -10,7 +10,8 @@ from jaxtyping import PyTree
 from bestreply.analysis.model_diagnostics import diagnose
 from bestreply.config import RunConfig
 from bestreply.games.base import Game
-from bestreply.methods.trials import try_anchors
+from bestreply.methods.estimates import estimate_anchors
+from bestreply.methods.trials import trial_players, try_anchors
 from bestreply.planning.agent import Agent
 from bestreply.replay.moa_buffer import BufferState
 from bestreply.run import Method, Run
@@ -123,7 +124,10 @@ class AgentMethod(Method):
         state = fit_agent(run.config, buffer, train_state, save, write, seeds)
         made, wanted = self.updates(run.config, state).get("trials", (0, 0))
         if seeds is None and made < wanted:  # seeds of a batch are tried alone
-            state = try_anchors(run, state, write)
+            if trial_players(run):
+                state = try_anchors(run, state, write)
+            else:
+                state = estimate_anchors(run, state, buffer, write)
             save(state)
         return state
 

@@ -128,4 +128,4 @@ def estimate_anchors(
     table = np.reshape(returns, (len(roles), len(CHOICES)))
     chosen = [CHOICES[k] for k in table.argmax(1)]
     record(run, roles, table.T[..., None], chosen, 0)
-    return say_and_set(done, roles, unit, chosen, write, None)
+    return say_and_set(done, roles, unit, chosen, write)

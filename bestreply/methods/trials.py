@@ -69,21 +69,15 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
     Returns:
         The state; unchanged but for its counter where nothing can be tried.
     """
-    done = eqx.tree_at(
-        lambda s: s.anchors.trials, train_state, jnp.ones((), jnp.int32)
-    )
-    names = [entry["name"] for entry in run.roster]
-    if is_recorded(run.game):
-        return done
-    players = tuple(players_in_file(names, run.game, run.trust))
+    done, players = with_trial(train_state), trial_players(run)
     if not players:
         return done
     roles = role_names(run.game)
-    unit = _deviations(train_state, len(roles))
+    unit = deviations(train_state, len(roles))
 
     def play(choices: list[list[Choice]], episodes: int, seed: int) -> Scores:
         agents: dict[str, Any] = {
-            _name(k): _agent(run, done, unit, of_roles)
+            _name(k): agent_with(run, done, unit, of_roles)
             for k, of_roles in enumerate(choices)
         }
         own, around = derived_seed(run.config.seed, seed), mixture_of(players)
@@ -111,8 +105,49 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
     steps = sum(
         int(np.sum(np.asarray(s.table["length"]))) for s in (first, second)
     )
-    env_steps = run.provenance["env_steps"] + steps
-    _record(run, roles, early, chosen, steps)
+    record(run, roles, early, chosen, steps)
+    return say_and_set(done, roles, unit, chosen, write)
+
+
+def trial_players(run: Run) -> tuple[str, ...]:
+    """Return the players of the data that can be played with; none in a recorded game.
+
+    Args:
+        run: a run.
+    """
+    if is_recorded(run.game):
+        return ()
+    names = [entry["name"] for entry in run.roster]
+    return tuple(players_in_file(names, run.game, run.trust))
+
+
+def with_trial(train_state: TrainState) -> TrainState:
+    """Return the state of a run whose trial has been made.
+
+    Args:
+        train_state: a state with anchors.
+    """
+    return eqx.tree_at(
+        lambda s: s.anchors.trials, train_state, jnp.ones((), jnp.int32)
+    )
+
+
+def say_and_set(
+    train_state: TrainState,
+    roles: tuple[str, ...],
+    unit: Float[np.ndarray, " R"],
+    chosen: list[Choice],
+    write: Write,
+) -> TrainState:
+    """Return the state with the choices, after logging them.
+
+    Args:
+        train_state: a state with anchors.
+        roles: names of the roles.
+        unit: of the weights, by role.
+        chosen: the choice of each role.
+        write: logs metrics.
+    """
     for role, choice in zip(roles, chosen, strict=True):
         action = "drawn" if choice.sampled else "likeliest"
         log.info(
@@ -123,8 +158,8 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
         f"trials/{'weight' if len(roles) == 1 else role}": float(c.weight * u)
         for role, c, u in zip(roles, chosen, unit, strict=True)
     }
-    write("trials", 1, values, env_steps)
-    return _with_choices(done, unit, chosen)
+    write("trials", 1, values)
+    return with_choices(train_state, unit, chosen)
 
 
 def _name(choice: int) -> str:
@@ -143,7 +178,7 @@ def _best(returns: Float[np.ndarray, "C E"]) -> int:
     return best if more.mean() > error else 0
 
 
-def _deviations(train_state: TrainState, roles: int) -> Float[np.ndarray, " R"]:
+def deviations(train_state: TrainState, roles: int) -> Float[np.ndarray, " R"]:
     """Return the standard deviation of returns in the data, by role."""
     mean = np.asarray(train_state.world.value_mean).reshape(roles, -1)
     scale = np.asarray(train_state.world.value_scale).reshape(roles, -1)
@@ -152,7 +187,7 @@ def _deviations(train_state: TrainState, roles: int) -> Float[np.ndarray, " R"]:
     return np.maximum(total, 1e-6)
 
 
-def _with_choices(
+def with_choices(
     train_state: TrainState,
     unit: Float[np.ndarray, " R"],
     choices: list[Choice],
@@ -166,14 +201,14 @@ def _with_choices(
     )
 
 
-def _agent(
+def agent_with(
     run: Run,
     train_state: TrainState,
     unit: Float[np.ndarray, " R"],
     choices: list[Choice],
 ) -> Agent:
     """Return the agent with a choice for each role; all have one program."""
-    state = _with_choices(train_state, unit, choices)
+    state = with_choices(train_state, unit, choices)
     anchors: AnchorState | None = state.anchors
     assert anchors is not None
     agent = run.with_train_state(state).agent()
@@ -200,7 +235,7 @@ def _returns(
     )
 
 
-def _record(
+def record(
     run: Run,
     roles: tuple[str, ...],
     returns: Float[np.ndarray, "C R E"],

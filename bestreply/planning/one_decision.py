@@ -203,7 +203,9 @@ def one_decision(agent: Any, plan: Plans) -> OneDecision | None:
 def _made(agent: Any, plan: Plans) -> OneDecision | None:
     models: Models = agent.models
     if models.anchors is not None and not np.any(models.anchors.weight):
-        models = dataclasses.replace(models, anchors=None)  # quicker, no other plan
+        models = dataclasses.replace(
+            models, anchors=None
+        )  # quicker, no other plan
     parts = packed(models)
     if parts is None:
         return None

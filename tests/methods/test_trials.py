@@ -22,7 +22,9 @@ from bestreply.config import (
 from bestreply.data.store import create_store
 from bestreply.methods import trials
 from bestreply.methods.agent import AgentMethod
+from bestreply.methods.estimates import estimate_anchors
 from bestreply.methods.trials import try_anchors
+from bestreply.replay.moa_buffer import fill
 from bestreply.run import Run
 from bestreply.train import open_training, train_together
 from bestreply.training.metrics_log import MetricsLog
@@ -137,7 +139,7 @@ def test_trials_are_logged_and_counted(data, whole):
     assert (float(near.model.weight[0]) > 0) == (chosen["weight"] > 0)
     # Two steps an episode: of every choice, and twice as many of some again.
     steps = document["env_steps"]
-    assert last["env_steps"] == data.manifest.steps + steps
+    assert last["env_steps"] == data.manifest.steps
     assert steps % 32 == 0 and steps > 32 * len(choices)
     assert int(near.trials) == 1
     updates = AgentMethod().updates(CONFIG, whole.train_state)
@@ -346,16 +348,35 @@ def recorded(path):
 
 
 @pytest.mark.parametrize("make", [unknown_players, recorded])
-def test_what_cannot_be_tried_is_trained_alone(make, tmp_path):
+def test_where_nothing_can_be_played_logged_play_decides(make, tmp_path):
     store, game = make(tmp_path / "data")
     config = dataclasses.replace(few(), game=game)
     run = br.train(store, config, path=tmp_path / "run")
     near = run.train_state.anchors
     assert int(near.updates) == 2 and int(near.trials) == 1
-    assert not np.any(near.model.weight)
-    assert not (run.path / "trials.json").exists()
+    document = tried_in(run)
+    assert document["env_steps"] == 0
+    (chosen,) = [t for t in document["tried"] if t["chosen"]]
+    assert chosen["return"] == max(t["return"] for t in document["tried"])
+    assert (chosen["weight"] > 0) == bool(np.any(near.model.weight))
     done = br.train(store, config, path=tmp_path / "run", resume=True)
     assert bits(done.train_state) == bits(run.train_state)
+
+
+@pytest.mark.parametrize(
+    ("name", "stays"), [("misled", True), ("right", False)]
+)
+def test_logged_play_tells_a_planner_that_errs(
+    data, whole, tmp_path, name, stays
+):
+    run = with_planner(whole, name, tmp_path / name)
+    buffer = fill(data.episodes())
+    state = estimate_anchors(run, whole.train_state, buffer, silent)
+    assert (float(state.anchors.model.weight[0]) > 0) == stays
+    returns = {t["weight"]: t["return"] for t in tried_in(run)["tried"]}
+    # Beside both players by turns: always_d earns 5 or 1 a round, always_c 3 or 0.
+    assert returns[0] == pytest.approx(3 if name == "misled" else 6, abs=0.7)
+    assert returns[trials.CERTAIN] == pytest.approx(6, abs=0.7)
 
 
 def test_trials_and_anchors_can_be_switched_off(data, tmp_path):
