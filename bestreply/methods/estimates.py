@@ -86,7 +86,6 @@ def estimate_anchors(
 ) -> TrainState:
     """Return the train state with the weight of the anchors of the highest estimate.
 
-    In each role the estimate is that of an agent that makes the choice in this role alone.
     Writes ``trials.json`` into the run.
 
     Args:
@@ -101,31 +100,25 @@ def estimate_anchors(
     agent = agent_with(run, done, unit, [CHOICES[0]] * len(roles))
     most = most_episodes(game, len(run.roster))
     count = min(int(buffer.added), most, MAX_TRAJECTORIES // game.num_players)
-    play = trajectories(
+    every = trajectories(
         jax.tree.map(lambda x: np.asarray(x[: max(count, 1)]), buffer.episodes)
     )
-    scores, log_policy = logged_scores(agent, play)
-    role = np.zeros(len(scores), np.int32)
+    role = np.zeros(len(every.obs), np.int32)
     if len(roles) > 1:
-        seats = jax.vmap(game.seat_in)(jnp.asarray(play.rows(play.obs)))
+        seats = jax.vmap(game.seat_in)(jnp.asarray(every.obs[:, 0]))
         role = role_of_seat(game)[np.asarray(seats)]
-    policies = [
-        np.stack(
-            [
-                policy_of_choice(scores, log_policy, c.weight * own, c.sampled)
-                for c in CHOICES
-            ]
-        )
-        for own in unit
-    ]
     seed = derived_seed(run.config.seed, SEED_STREAM)
-    tried = [
-        np.where((role == r)[:, None], policies[r][c], policies[r][0])
-        for r in range(len(roles))
-        for c in range(len(CHOICES))
-    ]
-    returns = fitted_returns(play, tried, len(run.roster), seed)
-    table = np.reshape(returns, (len(roles), len(CHOICES)))
+    table = np.zeros((len(roles), len(CHOICES)))
+    for r, own in enumerate(unit):
+        play = Trajectories(*(x[role == r] for x in every))
+        if not len(play.obs):
+            continue  # nobody played this role
+        logged = logged_scores(agent, play)
+        policies = [
+            policy_of_choice(*logged, c.weight * own, c.sampled)
+            for c in CHOICES
+        ]
+        table[r] = fitted_returns(play, policies, len(run.roster), seed)
     chosen = [CHOICES[k] for k in table.argmax(1)]
     record(run, roles, table.T[..., None], chosen, 0)
     return say_and_set(done, roles, unit, chosen, write)
