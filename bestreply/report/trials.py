@@ -43,7 +43,9 @@ def trials_section(
     return {
         "chosen": gap.join(_sentence(e, several, texts) for e in chosen),
         "table": TextTable(head, rows),
-        "note": texts("note_trials", steps=f"{steps:,.0f}"),
+        "note": texts("note_trials", steps=f"{steps:,.0f}")
+        if steps
+        else texts("note_trials_logged"),
     }
 
 
