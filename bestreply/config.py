@@ -286,9 +286,9 @@ class TrainConfig:
     trial_episodes: CountOrZero = 256
     """Episodes among the players of the data, in each role, in which the agent tries how
     close to stay to them: as many for each weight that is tried, and twice as many more
-    for the best. `env_steps` of a run does not count them; trials.json does. Where there
-    are no rules, or no players that can be made, logged play decides instead. 0: it
-    does not stay close."""
+    for the best; fewer where all would be more than the data has. `env_steps` of a run
+    does not count them; trials.json does. Where there are no rules, or no players that
+    can be made, logged play decides instead. 0: it does not stay close."""
     value_updates: CountOrZero = 20_000
     """Gradient steps of the value, after the world model. Only for `improved`."""
     imagined_games: Count = 1024

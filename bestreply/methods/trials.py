@@ -7,6 +7,7 @@ in the data, and keeps the weight that earns most in each role.
 """
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -32,6 +33,8 @@ from bestreply.utils.seeds import derived_seed
 SEED_STREAM = 7
 FINALISTS, MORE = 2, 2
 """Weights that are tried again beside none, with so many times the episodes."""
+MIN_EPISODES = 16
+"""Episodes of each choice where there is little data."""
 CERTAIN = 1e3
 """A weight, in standard deviations of the return, at which scores no longer count."""
 
@@ -88,7 +91,7 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
     evaluation = run.config.evaluate
     sets = len(evaluation.opponents) or len(players) + 1
     like = evaluation.episodes * sets * len(roles)
-    episodes = run.config.train.trial_episodes
+    episodes = _episodes(run, len(roles))
     first = play([[c] * len(roles) for c in CHOICES], episodes, SEED_STREAM)
     early = _returns(first, len(CHOICES), roles)  # [C, R, E]
     ranked = 1 + np.argsort(-early[1:].mean(2), axis=0, kind="stable")
@@ -107,6 +110,14 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
     )
     record(run, roles, early, chosen, steps)
     return say_and_set(done, roles, unit, chosen, write)
+
+
+def _episodes(run: Run, roles: int) -> int:
+    """Return the episodes of each choice: in all no more than the data has, or few."""
+    episodes = run.config.train.trial_episodes
+    in_data = run.provenance["data"].get("episodes", math.inf)
+    in_all = roles * (len(CHOICES) + (1 + FINALISTS) * MORE)
+    return int(min(episodes, max(in_data // in_all, MIN_EPISODES)))
 
 
 def trial_players(run: Run) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Run the battery, and write its tables."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,14 @@ from bestreply.scores.run_table import (
 from bestreply.scores.statistics import student_t
 from bestreply.sweeps.run_sweep import run_sweep
 from bestreply.sweeps.sweep import read_sweep
-from bestreply.utils.files import write_text
+from bestreply.utils.files import write_json, write_text
 from experiments import battery
 from experiments._page import details, join_page, make_parser, write_page
+from experiments.battery import estimates
 from experiments.battery.settings import OWN, SETTINGS, Setting
 
 OUT, RUNS = Path("results") / "battery", Path("runs") / "battery"
+ESTIMATES = OUT / "estimates.json"
 MARGIN = 0.05
 """Of the span, by which the agent may fall behind."""
 CLONING = "behaviour_cloning"
@@ -207,7 +210,20 @@ def page() -> str:
     parts = ["# The battery", details(battery.__doc__)]
     for name in names:
         parts += setting_table(name)
+    if ESTIMATES.exists():
+        parts += estimates.page(json.loads(ESTIMATES.read_text()))
     return join_page(parts, OUT)
+
+
+def estimate(names: list[str]) -> None:
+    """Compare the choice by logged play with that in play, of each trained setting."""
+    found = json.loads(ESTIMATES.read_text()) if ESTIMATES.exists() else {}
+    for name in names:
+        run = RUNS / name / name / "agent" / "0"
+        if (run / "trials.json").exists():
+            out = RUNS / name / "estimates"
+            found[name] = estimates.compare(run, out)
+            write_json(ESTIMATES, found)
 
 
 def main() -> None:
@@ -216,6 +232,11 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="SETTING")
     parser.add_argument("--seeds", type=int, help="fewer seeds")
     parser.add_argument("--table", action="store_true", help="only the page")
+    parser.add_argument(
+        "--estimates",
+        action="store_true",
+        help="only compare the choice of closeness by logged play with that in play",
+    )
     arguments = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     unknown = sorted(set(arguments.names) - set(SETTINGS))
@@ -223,8 +244,11 @@ def main() -> None:
         parser.error(
             f"{', '.join(unknown)}: expected some of {', '.join(SETTINGS)}"
         )
-    if not arguments.table:
-        for name in arguments.names or SETTINGS:
+    names = arguments.names or [*SETTINGS]
+    if arguments.estimates:
+        estimate(names)
+    elif not arguments.table:
+        for name in names:
             run(name, arguments.seeds)
             write_page(page(), OUT)
     write_page(page(), OUT)

@@ -397,6 +397,25 @@ def test_trials_and_anchors_can_be_switched_off(data, tmp_path):
     assert alone.agent().anchors is None
 
 
+def test_all_trials_together_are_no_more_than_the_data(whole):
+    def episodes(in_data, roles):
+        facts = whole.provenance["data"] | {"episodes": in_data}
+        train = dataclasses.replace(CONFIG.train, trial_episodes=256)
+        run = dataclasses.replace(
+            whole,
+            config=dataclasses.replace(CONFIG, train=train),
+            provenance=whole.provenance | {"data": facts},
+        )
+        return trials._episodes(run, roles)
+
+    tried = len(trials.CHOICES) + (1 + trials.FINALISTS) * trials.MORE
+    assert episodes(10**6, 1) == 256
+    for in_data, roles in ((1000, 1), (4000, 2)):
+        of_each = episodes(in_data, roles)
+        assert in_data - tried * roles < of_each * tried * roles <= in_data
+    assert episodes(10, 1) == trials.MIN_EPISODES
+
+
 @pytest.mark.slow
 def test_seeds_of_a_batch_are_tried_when_they_are_resumed(
     data, whole, tmp_path
