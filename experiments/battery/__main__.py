@@ -158,7 +158,7 @@ def beaten(cell: Cell, method: str) -> list[tuple[str, float]]:
 
 
 def _short(text: str) -> str:
-    return text.replace(f"{OWN}:", "")
+    return text.replace(f"{OWN}:", "").replace(" | ", ", beside ")
 
 
 def setting_table(name: str) -> list[str]:
@@ -199,7 +199,7 @@ def setting_table(name: str) -> list[str]:
     ]
     return [
         f"## {name}: `{SETTINGS[name].game}`",
-        f"{seeds} seeds; {kept} of {len(lines)} cells not below.",
+        f"Training seeds: {seeds}. Not below in {kept} of {len(lines)} cells.",
         table(head, lines),
     ]
 
