@@ -283,12 +283,12 @@ class TrainConfig:
     anchor_updates: CountOrZero = 3000
     """Gradient steps of the policies of the data's players, which the agent stays close
     to where it earns more by it (`bestreply.models.anchors`); 0: it never does."""
-    trial_episodes: CountOrZero = 256
-    """Episodes among the players of the data, in each role, in which the agent tries how
-    close to stay to them: as many for each weight that is tried, and twice as many more
-    for the best; fewer where all would be more than the data has. `env_steps` of a run
-    does not count them; trials.json does. Where there are no rules, or no players that
-    can be made, logged play decides instead. 0: it does not stay close."""
+    trial_episodes: CountOrZero = 128
+    """Episodes in which the agent tries how close to stay to the players of its data:
+    with each weight, in each role, beside each player and beside their mixture; fewer
+    where all would be more than the data has. `env_steps` of a run does not count them;
+    trials.json does. Where there are no rules, or no players that can be made, logged
+    play decides instead. 0: it does not stay close."""
     value_updates: CountOrZero = 20_000
     """Gradient steps of the value, after the world model. Only for `improved`."""
     imagined_games: Count = 1024
@@ -580,7 +580,7 @@ _TRAIN = TrainConfig(
     opponent_updates=1000,
     opponent_batch=128,
     anchor_updates=1000,
-    trial_episodes=256,
+    trial_episodes=128,
     updates=4000,
     batch=128,
     gamma=0.98,
@@ -624,7 +624,7 @@ PRESETS = {
             opponent_updates=6000,
             opponent_batch=512,
             anchor_updates=3000,
-            trial_episodes=256,
+            trial_episodes=128,
             updates=6000,
             batch=256,
             gamma=0.99,

@@ -23,18 +23,22 @@ from bestreply.methods.trials import (
     agent_with,
     deviations,
     record,
-    say_and_set,
+    say,
+    with_choices,
     with_trial,
 )
 from bestreply.planning.agent import Agent
 from bestreply.replay.moa_buffer import BufferState
 from bestreply.run import Run
+from bestreply.simulation.opponent_sets import OpponentSet
 from bestreply.training.phases import Write
 from bestreply.training.state import TrainState
 from bestreply.types import ActorOutput
 from bestreply.utils.seeds import derived_seed
 
 SEED_STREAM = 9
+LOGGED = "logged play"
+"""What stands for the opponents in trials.json."""
 MAX_TRAJECTORIES = 1000
 """Logged seats of episodes that the estimates are made from."""
 
@@ -95,9 +99,8 @@ def estimate_anchors(
         write: logs metrics.
     """
     game, roles = run.game, role_names(run.game)
-    done = with_trial(train_state)
-    unit = deviations(train_state, len(roles))
-    agent = agent_with(run, done, unit, [CHOICES[0]] * len(roles))
+    done, unit = with_trial(train_state), deviations(run, train_state)
+    agent = agent_with(run, done, unit, CHOICES[0])
     most = most_episodes(game, len(run.roster))
     count = min(int(buffer.added), most, MAX_TRAJECTORIES // game.num_players)
     every = trajectories(
@@ -119,6 +122,16 @@ def estimate_anchors(
             for c in CHOICES
         ]
         table[r] = fitted_returns(play, policies, len(run.roster), seed)
-    chosen = [CHOICES[k] for k in table.argmax(1)]
-    record(run, roles, table.T[..., None], chosen, 0)
-    return say_and_set(done, roles, unit, chosen, write)
+    chosen = table.argmax(1)
+    sets = [
+        OpponentSet(LOGGED, role, (game.roles.index(role),), ())
+        for role in roles
+    ]
+    record(run, sets, table.T[..., None], chosen.tolist(), 0)
+    values = {}
+    for role, own, number in zip(roles, unit, chosen, strict=True):
+        name = "weight" if len(roles) == 1 else role
+        values[f"trials/{name}"] = float(CHOICES[number].weight * own)
+        say(role, CHOICES[number])
+    write("trials", 1, values)
+    return with_choices(done, unit, chosen[:, None])

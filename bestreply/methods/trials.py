@@ -8,32 +8,33 @@ in the data, and keeps the weight that earns most in each role.
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from bestreply.evaluate import evaluate_all
 from bestreply.games.recorded import is_recorded
 from bestreply.games.seats import role_names
 from bestreply.models.world_model import NO_VALUE
+from bestreply.opponents.opponent_types import opponent_types
 from bestreply.planning.agent import Agent
 from bestreply.players.zoo import players_in_file
 from bestreply.run import Run
 from bestreply.scores.returns import Scores
-from bestreply.simulation.lineup import mixture_of
+from bestreply.simulation.lineup import ALONE, mixture_of
+from bestreply.simulation.opponent_sets import OpponentSet, opponent_sets
 from bestreply.training.phases import Write
-from bestreply.training.state import AnchorState, TrainState
+from bestreply.training.state import TrainState
 from bestreply.utils.console import log
 from bestreply.utils.files import write_json
 from bestreply.utils.seeds import derived_seed
 
 SEED_STREAM = 7
-FINALISTS, MORE = 2, 2
-"""Weights that are tried again beside none, with so many times the episodes."""
-MIN_EPISODES = 16
+MIN_EPISODES = 32
 """Episodes of each choice where there is little data."""
 CERTAIN = 1e3
 """A weight, in standard deviations of the return, at which scores no longer count."""
@@ -60,7 +61,7 @@ CHOICES = (
 
 
 def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
-    """Return the train state with the weight of the anchors that earns most in each role.
+    """Return the train state with the weights of the anchors that earn most.
 
     Writes ``trials.json`` into the run.
 
@@ -75,49 +76,64 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
     done, players = with_trial(train_state), trial_players(run)
     if not players:
         return done
-    roles = role_names(run.game)
-    unit = deviations(train_state, len(roles))
-
-    def play(choices: list[list[Choice]], episodes: int, seed: int) -> Scores:
-        agents: dict[str, Any] = {
-            _name(k): agent_with(run, done, unit, of_roles)
-            for k, of_roles in enumerate(choices)
-        }
-        own, around = derived_seed(run.config.seed, seed), mixture_of(players)
-        return evaluate_all(
-            run.game, agents, [around], episodes, own, like=like
-        )
-
+    roles, unit = role_names(run.game), deviations(run, train_state)
+    company = _company(run, players)
+    sets = opponent_sets(run.game, [*company])
     evaluation = run.config.evaluate
-    sets = len(evaluation.opponents) or len(players) + 1
-    like = evaluation.episodes * sets * len(roles)
-    episodes = _episodes(run, len(roles))
-    first = play([[c] * len(roles) for c in CHOICES], episodes, SEED_STREAM)
-    early = _returns(first, len(CHOICES), roles)  # [C, R, E]
-    ranked = 1 + np.argsort(-early[1:].mean(2), axis=0, kind="stable")
-    entered = np.concatenate([np.zeros_like(ranked[:1]), ranked[:FINALISTS]])
-    lines = [[CHOICES[k] for k in row] for row in entered]
-    second = play(lines, MORE * episodes, SEED_STREAM + 1)
-    late = _returns(second, len(lines), roles)
-    chosen = []
-    for role in range(len(roles)):
-        returns = np.concatenate(
-            [early[entered[:, role], role], late[:, role]], axis=1
-        )
-        chosen.append(CHOICES[entered[_best(returns), role]])
-    steps = sum(
-        int(np.sum(np.asarray(s.table["length"]))) for s in (first, second)
+    matches = len(evaluation.opponents) or len(players) + 1
+    scores = evaluate_all(
+        run.game,
+        {
+            _name(k): agent_with(run, done, unit, choice)
+            for k, choice in enumerate(CHOICES)
+        },
+        [*company],
+        _episodes(run, len(sets)),
+        derived_seed(run.config.seed, SEED_STREAM),
+        like=evaluation.episodes * matches * len(roles),
     )
-    record(run, roles, early, chosen, steps)
-    return say_and_set(done, roles, unit, chosen, write)
+    returns = _returns(scores, [of_set.name for of_set in sets])
+    best = [_best(returns[:, s]) for s in range(len(sets))]
+    record(run, sets, returns, best, int(np.sum(scores.table["length"])))
+    values = {}
+    assert done.anchors is not None
+    chosen = np.full(done.anchors.model.weight.shape, -1)
+    for of_set, number in zip(sets, best, strict=True):
+        role, choice = roles.index(run.game.roles[of_set.seats[0]]), number
+        at = company[of_set.text]
+        if at is None:  # the mixture, which decides where it is not sure
+            chosen[role] = np.where(chosen[role] < 0, choice, chosen[role])
+            name = "weight" if len(roles) == 1 else roles[role]
+            values[f"trials/{name}"] = CHOICES[choice].weight * unit[role]
+        else:
+            chosen[role, at] = choice
+        say(of_set.name, CHOICES[choice])
+    write("trials", 1, {name: float(w) for name, w in values.items()})
+    return with_choices(done, unit, chosen)
 
 
-def _episodes(run: Run, roles: int) -> int:
+def _company(run: Run, players: tuple[str, ...]) -> dict[str, int | None]:
+    """Return the opponent sets of the trials: each with its type, a mixture with None.
+
+    Args:
+        run: the run.
+        players: players that can be made.
+    """
+    if run.game.num_players == 1:
+        return {ALONE: None}
+    mixed: dict[str, int | None] = {mixture_of(players): None}
+    if not opponent_types(run.config.model).players or len(players) == 1:
+        return mixed
+    names = [entry["name"] for entry in run.roster]
+    return {name: names.index(name) for name in players} | mixed
+
+
+def _episodes(run: Run, sets: int) -> int:
     """Return the episodes of each choice: in all no more than the data has, or few."""
     episodes = run.config.train.trial_episodes
     in_data = run.provenance["data"].get("episodes", math.inf)
-    in_all = roles * (len(CHOICES) + (1 + FINALISTS) * MORE)
-    return int(min(episodes, max(in_data // in_all, MIN_EPISODES)))
+    affordable = in_data // (sets * len(CHOICES))
+    return int(min(episodes, max(affordable, MIN_EPISODES)))
 
 
 def trial_players(run: Run) -> tuple[str, ...]:
@@ -143,34 +159,18 @@ def with_trial(train_state: TrainState) -> TrainState:
     )
 
 
-def say_and_set(
-    train_state: TrainState,
-    roles: tuple[str, ...],
-    unit: Float[np.ndarray, " R"],
-    chosen: list[Choice],
-    write: Write,
-) -> TrainState:
-    """Return the state with the choices, after logging them.
+def say(opponents: str, choice: Choice) -> None:
+    """Log a choice.
 
     Args:
-        train_state: a state with anchors.
-        roles: names of the roles.
-        unit: of the weights, by role.
-        chosen: the choice of each role.
-        write: logs metrics.
+        opponents: the opponents that it is for.
+        choice: the choice.
     """
-    for role, choice in zip(roles, chosen, strict=True):
-        action = "drawn" if choice.sampled else "likeliest"
-        log.info(
-            "trials: %s: weight %g of the best player of the data, %s action",
-            *(role, choice.weight, action),
-        )
-    values = {
-        f"trials/{'weight' if len(roles) == 1 else role}": float(c.weight * u)
-        for role, c, u in zip(roles, chosen, unit, strict=True)
-    }
-    write("trials", 1, values)
-    return with_choices(train_state, unit, chosen)
+    action = "drawn" if choice.sampled else "likeliest"
+    log.info(
+        "trials: %s: weight %g of the best player of the data, %s action",
+        *(opponents, choice.weight, action),
+    )
 
 
 def _name(choice: int) -> str:
@@ -189,8 +189,14 @@ def _best(returns: Float[np.ndarray, "C E"]) -> int:
     return best if more.mean() > error else 0
 
 
-def deviations(train_state: TrainState, roles: int) -> Float[np.ndarray, " R"]:
-    """Return the standard deviation of returns in the data, by role."""
+def deviations(run: Run, train_state: TrainState) -> Float[np.ndarray, " R"]:
+    """Return the standard deviation of returns in the data, by role.
+
+    Args:
+        run: the run.
+        train_state: its trained networks.
+    """
+    roles = len(role_names(run.game))
     mean = np.asarray(train_state.world.value_mean).reshape(roles, -1)
     scale = np.asarray(train_state.world.value_scale).reshape(roles, -1)
     known = mean != NO_VALUE
@@ -201,14 +207,27 @@ def deviations(train_state: TrainState, roles: int) -> Float[np.ndarray, " R"]:
 def with_choices(
     train_state: TrainState,
     unit: Float[np.ndarray, " R"],
-    choices: list[Choice],
+    choices: Int[np.ndarray, "R G1"],
 ) -> TrainState:
-    weights = np.array([c.weight for c in choices]) * unit
-    sampled = np.array([c.sampled for c in choices])
+    """Return the state with a choice for each role and company.
+
+    Args:
+        train_state: a state with anchors.
+        unit: of the weights, by role.
+        choices: indices into `CHOICES`; the columns of `Anchors.weight`, or one for all.
+    """
+    shape = train_state.anchors.model.weight.shape  # pyright: ignore[reportOptionalMemberAccess]
+    weights, sampled = (
+        np.broadcast_to(np.array(list_)[choices], shape)
+        for list_ in zip(*CHOICES, strict=True)
+    )
     return eqx.tree_at(
         lambda s: (s.anchors.model.weight, s.anchors.model.sampled),
         train_state,
-        (jnp.asarray(weights, jnp.float32), jnp.asarray(sampled)),
+        (
+            jnp.asarray(weights * unit[:, None], jnp.float32),
+            jnp.asarray(sampled),
+        ),
     )
 
 
@@ -216,55 +235,64 @@ def agent_with(
     run: Run,
     train_state: TrainState,
     unit: Float[np.ndarray, " R"],
-    choices: list[Choice],
+    choice: Choice,
 ) -> Agent:
-    """Return the agent with a choice for each role; all have one program."""
-    state = with_choices(train_state, unit, choices)
-    anchors: AnchorState | None = state.anchors
+    """Return the agent with one choice; all choices have one program.
+
+    Args:
+        run: the run.
+        train_state: its trained networks.
+        unit: of the weights, by role.
+        choice: the choice, in every role.
+    """
+    number = np.full((len(unit), 1), CHOICES.index(choice))
+    anchors = with_choices(train_state, unit, number).anchors
     assert anchors is not None
-    agent = run.with_train_state(state).agent()
+    agent = run.with_train_state(train_state).agent()
     return dataclasses.replace(agent, anchors=anchors.model)
 
 
-def _returns(
-    scores: Scores, count: int, roles: tuple[str, ...]
-) -> Float[np.ndarray, "C R E"]:
-    """Return the return of each episode, by choice and role."""
+def _returns(scores: Scores, sets: list[str]) -> Float[np.ndarray, "C S E"]:
+    """Return the return of each episode, by choice and opponent set."""
     method, opponents, returns = (
         np.asarray(scores.table[name])
         for name in ("method", "opponents", "return")
     )
-    sets = list(dict.fromkeys(opponents))
-    assert len(sets) == len(roles)
-    return np.stack(
-        [
-            np.stack(
-                [returns[(method == _name(k)) & (opponents == s)] for s in sets]
-            )
-            for k in range(count)
-        ]
-    )
+    of_choices = [
+        [returns[(method == _name(k)) & (opponents == name)] for name in sets]
+        for k in range(len(CHOICES))
+    ]
+    return np.array(of_choices)
 
 
 def record(
     run: Run,
-    roles: tuple[str, ...],
-    returns: Float[np.ndarray, "C R E"],
-    chosen: list[Choice],
+    sets: Sequence[OpponentSet],
+    returns: Float[np.ndarray, "C S E"],
+    best: Sequence[int],
     steps: int,
 ) -> None:
-    """Write what was tried, and what it earned."""
+    """Write what was tried, and what it earned.
+
+    Args:
+        run: the run.
+        sets: the opponent sets.
+        returns: of each choice and episode.
+        best: the choice for each set.
+        steps: environment steps.
+    """
     error = returns.std(2) / np.sqrt(returns.shape[2])
     tried = [
         {
-            "role": role,
+            "role": run.game.roles[of_set.seats[0]],
+            "opponents": of_set.text,
             "weight": choice.weight,
             "sampled": choice.sampled,
-            "return": float(returns[c, r].mean()),
-            "stderr": float(error[c, r]),
-            "chosen": choice == chosen[r],
+            "return": float(returns[c, s].mean()),
+            "stderr": float(error[c, s]),
+            "chosen": c == best[s],
         }
-        for r, role in enumerate(roles)
+        for s, of_set in enumerate(sets)
         for c, choice in enumerate(CHOICES)
     ]
     document = {"tried": tried, "env_steps": steps}

@@ -20,6 +20,8 @@ from bestreply.models.networks import MLP
 from bestreply.models.units import ObsUnits, flat_obs, unit_obs
 from bestreply.models.world_model import NO_VALUE
 
+SURE = 0.8
+"""Mean probability of one type from which on all opponents are taken to be of it."""
 MIN_LOG_PROB = -7.0
 """Smallest log pi(a | o): no action is excluded by an anchor."""
 
@@ -31,9 +33,12 @@ class Anchors(eqx.Module):
     obs_units: ObsUnits | None
     returns: Float[Array, "R K G"]
     """Mean return of each player in each role, against opponents of each type."""
-    weight: Float[Array, " R"]
-    """lambda of each role, in units of the game's rewards; 0: scores alone decide."""
-    sampled: Bool[Array, " R"]
+    returns_among: Float[Array, "R K G"]
+    """The same where all opponents are of the type."""
+    weight: Float[Array, "R G1"]
+    """lambda of each role, in units of the game's rewards, where all opponents are of one
+    of the G types, and last where they are not or it is not sure; 0: scores alone decide."""
+    sampled: Bool[Array, "R G1"]
     """Whether the agent draws its action, in proportion to pi_k exp(score / lambda);
     else it takes the likeliest."""
     game: Game = eqx.field(static=True)
@@ -70,8 +75,9 @@ class Anchors(eqx.Module):
             net=net,
             obs_units=unit_obs(game),
             returns=jnp.zeros((roles, players, types)),
-            weight=jnp.zeros(roles),
-            sampled=jnp.zeros(roles, bool),
+            returns_among=jnp.zeros((roles, players, types)),
+            weight=jnp.zeros((roles, types + 1)),
+            sampled=jnp.zeros((roles, types + 1), bool),
             game=game,
             players=players,
         )
@@ -109,16 +115,20 @@ class Anchors(eqx.Module):
     ) -> Int32[Array, ""]:
         """Return the player that earns most against the opponents as they are believed.
 
-        The effects of the opponents' types on a return are taken to add up.
+        Where they are not all of one type, the effects of their types on a return are
+        taken to add up.
 
         Args:
             obs: own observation.
             posterior: belief about the J opponents' types.
         """
-        returns = self.returns[self.role(obs)]
-        mean = returns.mean(1)
-        effects = (posterior @ (returns - mean[:, None]).T).sum(0)
-        return jnp.argmax(mean + effects).astype(jnp.int32)
+        role, at = self.role(obs), company(posterior)
+        expected = added_up(self.returns[role], posterior)
+        among = self.returns_among[role]
+        one_type = at < among.shape[1]
+        of_type = among[:, jnp.minimum(at, among.shape[1] - 1)]
+        best = jnp.argmax(jnp.where(one_type, of_type, expected))
+        return best.astype(jnp.int32)
 
     def bonus(
         self,
@@ -137,23 +147,54 @@ class Anchors(eqx.Module):
             What is added to scores: at least lambda times `MIN_LOG_PROB`.
         """
         log_probs = self.log_probs(obs, legal)[self.best(obs, posterior)]
-        weight = self.weight[self.role(obs)]
+        weight = self.weight[self.role(obs), company(posterior)]
         return weight * jnp.maximum(log_probs, MIN_LOG_PROB)
 
     def policy(
-        self, obs: Shaped[Array, "*obs"], scores: Float[Array, " A"]
+        self,
+        obs: Shaped[Array, "*obs"],
+        scores: Float[Array, " A"],
+        posterior: Float[Array, "J G"],
     ) -> Float[Array, " A"]:
         """Return the distribution that the agent draws its action from.
 
         Args:
             obs: own observation.
             scores: scores with `bonus`; -inf at illegal actions.
+            posterior: belief about the opponents' types.
         """
-        role = self.role(obs)
-        weight = jnp.maximum(self.weight[role], 1e-9)
+        at = self.role(obs), company(posterior)
+        weight = jnp.maximum(self.weight[at], 1e-9)
         likeliest = jax.nn.one_hot(jnp.argmax(scores), len(scores))
-        drawn = self.sampled[role] & (self.weight[role] > 0)
+        drawn = self.sampled[at] & (self.weight[at] > 0)
         return jnp.where(drawn, jax.nn.softmax(scores / weight), likeliest)
+
+
+def added_up(
+    returns: Float[Array, "K G"], posterior: Float[Array, "J G"]
+) -> Float[Array, " K"]:
+    """Return expected returns of players, the effects of their opponents' types added up.
+
+    Args:
+        returns: mean return of each player against opponents of each type.
+        posterior: belief about the J opponents' types.
+    """
+    mean = returns.mean(1)
+    return mean + (posterior @ (returns - mean[:, None]).T).sum(0)
+
+
+def company(posterior: Float[Array, "J G"]) -> Int32[Array, ""]:
+    """Return the type that all opponents are believed to be of, or G.
+
+    Args:
+        posterior: belief about the J opponents' types.
+    """
+    opponents, types = posterior.shape
+    if not opponents:
+        return jnp.int32(types)
+    mean = posterior.mean(0)
+    sure = mean.max() >= SURE
+    return jnp.where(sure, jnp.argmax(mean), types).astype(jnp.int32)
 
 
 def with_all_returns(

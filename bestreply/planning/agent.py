@@ -230,7 +230,8 @@ class Agent(Player):
         plan = _plan(self.models, at, plan_key)
         planned = jax.nn.one_hot(plan.action, self.game.num_actions)
         if self.anchors is not None:
-            planned = self.anchors.policy(obs, plan.scores)
+            posterior = self.opponents.posterior(belief)
+            planned = self.anchors.policy(obs, plan.scores, posterior)
         probs = (1 - self.epsilon) * planned + self.epsilon * uniform(legal)
         action = plan.action
         if self.epsilon or self.anchors is not None:

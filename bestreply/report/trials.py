@@ -26,18 +26,30 @@ def trials_section(
     if document is None:
         return None
     entries = entries_of(document, "tried")[:MAX_TRIED]
-    entries = [e for e in entries if isinstance(e.get("role"), str)]
+    entries = [
+        e
+        for e in entries
+        if isinstance(e.get("role"), str)
+        and isinstance(e.get("opponents"), str)
+    ]
     if not entries:
         return None
     roles = list(dict.fromkeys(entry["role"] for entry in entries))
     decimals = decimals_of(*(number(entry.get("return")) for entry in entries))
     rows = [_row(entry, decimals, texts) for entry in entries]
-    names = ("role", "weight", "action", "return", "chosen")
+    names = ("role", "opponents", "weight", "action", "return", "chosen")
     head = [texts(f"trials_{name}") for name in names]
     if len(roles) == 1:
         rows, head = [row[1:] for row in rows], head[1:]
     gap = texts("sentence_gap")
-    chosen = [entry for entry in entries if entry.get("chosen") is True]
+    # Of each role the last opponents are those of the data, the mixture.
+    last = {entry["role"]: entry["opponents"] for entry in entries}
+    chosen = [
+        entry
+        for entry in entries
+        if entry.get("chosen") is True
+        and entry["opponents"] == last[entry["role"]]
+    ]
     several = len(roles) > 1
     steps = number(document.get("env_steps")) or 0
     return {
@@ -53,6 +65,7 @@ def _row(entry: dict[str, Any], decimals: int, texts: Texts) -> list[str]:
     mean, error = number(entry.get("return")), number(entry.get("stderr"))
     return [
         entry["role"],
+        entry["opponents"],
         _weight(entry, texts),
         _action(entry, texts),
         with_error(mean, error, decimals),

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from bestreply.config import RunConfig
 from bestreply.games.seats import role_of_seat
 from bestreply.models.anchors import Anchors, with_all_returns
+from bestreply.models.world_model import NO_VALUE
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.replay.moa_buffer import BufferState, draw_index, gather
 from bestreply.training.phases import Metrics, Phase
@@ -125,6 +126,48 @@ def returns_of_players(
     return with_all_returns(means, counts > 0)
 
 
+MIN_EPISODES = 20
+"""Episodes among opponents of one type from which on their mean return counts."""
+
+
+def returns_among_one_type(
+    config: RunConfig,
+    returns: Float[np.ndarray, "R K G"],
+    anchors: Anchors,
+    episodes: Episodes,
+) -> Float[np.ndarray, "R K G"]:
+    """Return the mean return of each player where all its opponents are of one type.
+
+    Args:
+        config: its `model.opponent_types` says what the types are.
+        returns: `returns_of_players`; where there are too few such episodes the effects
+            of types on it are added up.
+        anchors: the anchors, for the game.
+        episodes: logged play.
+    """
+    game = anchors.game
+    rivals = game.num_players - 1
+    mean = returns.mean(2, keepdims=True)
+    among = np.where(
+        returns > NO_VALUE, mean + rivals * (returns - mean), NO_VALUE
+    )
+    if not rivals or not opponent_types(config.model).players:
+        return among
+    player = np.asarray(episodes.player)
+    totals = np.asarray(episodes.reward).sum(1, dtype=np.float64)
+    took_part = np.asarray(episodes.action)[:, 0] != ABSENT
+    sums, counts = np.zeros(among.shape), np.zeros(among.shape)
+    for seat, role in enumerate(role_of_seat(game)):
+        others = np.delete(player, seat, 1)
+        kept = took_part.all(1) & (player >= 0).all(1)
+        kept &= (others == others[:, :1]).all(1)
+        at = role, player[kept, seat], others[kept, 0]
+        np.add.at(sums, at, totals[kept, seat])
+        np.add.at(counts, at, 1)
+    means = sums / np.maximum(counts, 1)
+    return np.where(counts >= MIN_EPISODES, means, among)
+
+
 def begin_anchors(
     config: RunConfig, train_state: TrainState, episodes: Episodes
 ) -> TrainState:
@@ -136,9 +179,11 @@ def begin_anchors(
         episodes: the training episodes.
     """
     anchors: Any = train_state.anchors
-    returns = returns_of_players(config, anchors.model, episodes)
+    model = anchors.model
+    returns = returns_of_players(config, model, episodes)
+    among = returns_among_one_type(config, returns, model, episodes)
     return eqx.tree_at(
-        lambda s: s.anchors.model.returns,
+        lambda s: (s.anchors.model.returns, s.anchors.model.returns_among),
         train_state,
-        jnp.asarray(returns, jnp.float32),
+        tuple(jnp.asarray(x, jnp.float32) for x in (returns, among)),
     )

@@ -42,6 +42,8 @@ def compare(path: Path, out: Path) -> list[dict[str, Any]]:
             [entry for entry in entries if entry["role"] == role]
             for entries in (played, estimated)
         )
+        drawn = ours[-1]["opponents"]  # the last set is the mixture
+        ours = [entry for entry in ours if entry["opponents"] == drawn]
         returns = [entry["return"] for entry in ours]
         by_log = [entry["return"] for entry in theirs]
         chosen = [entry["chosen"] for entry in theirs].index(True)

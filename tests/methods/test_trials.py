@@ -127,20 +127,23 @@ def silent(*_):
 
 def test_trials_are_logged_and_counted(data, whole):
     document = tried_in(whole)
-    (chosen,) = [t for t in document["tried"] if t["chosen"]]
+    sets = list(dict.fromkeys(t["opponents"] for t in document["tried"]))
+    assert sets == [*PLAYERS, f"mixture({', '.join(PLAYERS)})"]
+    mixed = [t for t in document["tried"] if t["opponents"] == sets[-1]]
+    (chosen,) = [t for t in mixed if t["chosen"]]
     assert document["tried"][0]["weight"] == 0  # the planner alone
-    choices = [(t["weight"], t["sampled"]) for t in document["tried"]]
+    choices = [(t["weight"], t["sampled"]) for t in mixed]
     assert len(set(choices)) == len(choices) > 2
     assert all(0 <= t["return"] <= 10 for t in document["tried"])
     last = metrics(whole)[-1]
     near = whole.train_state.anchors
     assert (last["name"], last["update"]) == ("trials/weight", 1)
-    assert last["value"] == pytest.approx(float(near.model.weight[0]))
-    assert (float(near.model.weight[0]) > 0) == (chosen["weight"] > 0)
-    # Two steps an episode: of every choice, and twice as many of some again.
+    assert last["value"] == pytest.approx(float(near.model.weight[0, -1]))
+    assert (float(near.model.weight[0, -1]) > 0) == (chosen["weight"] > 0)
+    # Two steps an episode, of every choice beside every opponent set.
     steps = document["env_steps"]
     assert last["env_steps"] == data.manifest.steps
-    assert steps % 32 == 0 and steps > 32 * len(choices)
+    assert steps == 2 * 16 * len(choices) * len(sets)
     assert int(near.trials) == 1
     updates = AgentMethod().updates(CONFIG, whole.train_state)
     assert updates["anchors"] == (100, 100) and updates["trials"] == (1, 1)
@@ -149,9 +152,11 @@ def test_trials_are_logged_and_counted(data, whole):
 def test_a_misled_planner_stays_close_to_the_best_player(whole, tmp_path):
     run = with_planner(whole, "misled", tmp_path / "misled")
     state = try_anchors(run, whole.train_state, silent)
-    assert float(state.anchors.model.weight[0]) > 0
+    assert float(state.anchors.model.weight[0, -1]) > 0
     returns = {t["weight"]: t["return"] for t in tried_in(run)["tried"]}
-    assert returns[0] < max(returns.values()) - 1
+    assert (
+        returns[0] < max(returns.values()) - 1
+    )  # of the mixture, the last set
     agent = run.with_train_state(state).agent()
     scores = br.evaluate(run.game, [agent, "always_c"], 4, 0)
     assert scores.mean() == 5 + 5  # what always_d earns, not 3 + 3
@@ -164,10 +169,11 @@ def test_a_planner_that_is_right_is_left_alone(whole, tmp_path):
     before = whole.train_state
     logged = []
     state = try_anchors(run, before, lambda *given: logged.append(given))
-    assert float(state.anchors.model.weight[0]) == 0
-    assert not bool(state.anchors.model.sampled[0])
-    (chosen,) = [t for t in tried_in(run)["tried"] if t["chosen"]]
-    assert (chosen["weight"], chosen["sampled"]) == (0, False)
+    assert float(state.anchors.model.weight[0, -1]) == 0
+    assert not bool(state.anchors.model.sampled[0, -1])
+    chosen = [t for t in tried_in(run)["tried"] if t["chosen"]]
+    assert {(t["weight"], t["sampled"]) for t in chosen} == {(0, False)}
+    assert not np.any(state.anchors.model.weight)
     assert logged[0][:3] == ("trials", 1, {"trials/weight": 0.0})
     # Nothing else of the state changes.
     like = eqx.tree_at(
@@ -205,7 +211,7 @@ def test_each_role_is_tried_alone(tmp_path):
     run = Run(tmp_path, config, HIDE, facts, state)
     logged = {}
     state = try_anchors(run, state, lambda *given: logged.update(given[2]))
-    adversary, agent = np.asarray(state.anchors.model.weight).tolist()
+    adversary, agent = np.asarray(state.anchors.model.weight)[:, -1].tolist()
     assert adversary > 0 and agent == 0
     assert logged == {
         "trials/adversary": pytest.approx(adversary),
@@ -229,8 +235,8 @@ def near_run(whole, path):
     values = (
         np.zeros(last.weight.shape, np.float32),
         np.array([0.5, 0.0, 0.0, 0.5], np.float32),  # players x actions
-        np.array([20.0], np.float32),
-        np.array([True]),
+        np.full((1, 3), 20.0, np.float32),
+        np.ones((1, 3), bool),
     )
     state = eqx.tree_at(
         lambda s: (
@@ -283,7 +289,7 @@ def test_a_loaded_and_an_exported_agent_stay_as_close(whole, tmp_path):
 def test_interrupted_training_continues_with_the_trials(
     data, whole, tmp_path, monkeypatch
 ):
-    """Stopped while the anchors are trained, then between two rounds of trials."""
+    """Stopped while the anchors are trained, then in the trials."""
     path = tmp_path / "run"
     write, play = MetricsLog.write, trials.evaluate_all
 
@@ -299,16 +305,14 @@ def test_interrupted_training_continues_with_the_trials(
     calls = []
 
     def stopped_play(*given, **settings):
-        calls.append(given)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return play(*given, **settings)
+        calls.append(play(*given, **settings))
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(trials, "evaluate_all", stopped_play)
         with pytest.raises(KeyboardInterrupt):
             br.train(data, CONFIG, path=path, resume=True)
-    assert len(calls) == 2 and not (path / "trials.json").exists()
+    assert len(calls) == 1 and not (path / "trials.json").exists()
     run = br.train(data, CONFIG, path=path, resume=True)
     assert bits(run.train_state) == bits(whole.train_state)
     assert metrics(run) == metrics(whole)
@@ -372,7 +376,7 @@ def test_logged_play_tells_a_planner_that_errs(
     run = with_planner(whole, name, tmp_path / name)
     buffer = fill(data.episodes())
     state = estimate_anchors(run, whole.train_state, buffer, silent)
-    assert (float(state.anchors.model.weight[0]) > 0) == stays
+    assert (float(state.anchors.model.weight[0, -1]) > 0) == stays
     returns = {t["weight"]: t["return"] for t in tried_in(run)["tried"]}
     # Beside both players by turns: always_d earns 5 or 1 a round, always_c 3 or 0.
     assert returns[0] == pytest.approx(3 if name == "misled" else 6, abs=0.7)
@@ -398,7 +402,7 @@ def test_trials_and_anchors_can_be_switched_off(data, tmp_path):
 
 
 def test_all_trials_together_are_no_more_than_the_data(whole):
-    def episodes(in_data, roles):
+    def episodes(in_data, sets):
         facts = whole.provenance["data"] | {"episodes": in_data}
         train = dataclasses.replace(CONFIG.train, trial_episodes=256)
         run = dataclasses.replace(
@@ -406,13 +410,13 @@ def test_all_trials_together_are_no_more_than_the_data(whole):
             config=dataclasses.replace(CONFIG, train=train),
             provenance=whole.provenance | {"data": facts},
         )
-        return trials._episodes(run, roles)
+        return trials._episodes(run, sets)
 
-    tried = len(trials.CHOICES) + (1 + trials.FINALISTS) * trials.MORE
+    tried = len(trials.CHOICES)
     assert episodes(10**6, 1) == 256
-    for in_data, roles in ((1000, 1), (4000, 2)):
-        of_each = episodes(in_data, roles)
-        assert in_data - tried * roles < of_each * tried * roles <= in_data
+    for in_data, sets in ((1000, 1), (4000, 8)):
+        of_each = episodes(in_data, sets)
+        assert in_data - tried * sets < of_each * tried * sets <= in_data
     assert episodes(10, 1) == trials.MIN_EPISODES
 
 

@@ -9,7 +9,13 @@ import pytest
 
 from bestreply import check_player, make_game
 from bestreply.config import ModelConfig, PlannerConfig, RunConfig, TrainConfig
-from bestreply.models.anchors import MIN_LOG_PROB, Anchors, with_all_returns
+from bestreply.models.anchors import (
+    MIN_LOG_PROB,
+    SURE,
+    Anchors,
+    company,
+    with_all_returns,
+)
 from bestreply.models.world_model import NO_VALUE
 from bestreply.planning.agent import Agent, _plan
 from bestreply.planning.one_decision import one_decision
@@ -17,6 +23,7 @@ from bestreply.replay.moa_buffer import fill
 from bestreply.training.anchors import (
     ANCHORS,
     begin_anchors,
+    returns_among_one_type,
     returns_of_players,
 )
 from bestreply.training.phases import run_phase
@@ -38,19 +45,28 @@ PLAYERS, TYPES = 2, 3
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal(0, 2, (2, PLAYERS, 3)).astype(np.float32)
 RETURNS = RNG.normal(size=(2, PLAYERS, TYPES)).astype(np.float32)
+AMONG = RNG.normal(size=(2, PLAYERS, TYPES)).astype(np.float32)
 WEIGHTS = np.array([0.5, 2.0], np.float32)
+
+
+def in_all_company(values, anchors):
+    """Return a value of each role as one of each role and company."""
+    return np.broadcast_to(values[:, None], anchors.weight.shape).copy()
 
 
 def with_tables(anchors, logits, returns, weight, sampled):
     """Return anchors whose policies do not depend on the observation."""
     last = anchors.net.layers[-1]
     values = np.zeros(last.weight.shape, np.float32), logits.reshape(-1)
-    values = (*values, returns, weight, sampled)
+    among = AMONG if returns is RETURNS else returns
+    weight, sampled = (in_all_company(x, anchors) for x in (weight, sampled))
+    values = (*values, returns, among, weight, sampled)
     return eqx.tree_at(
         lambda a: (
             a.net.layers[-1].weight,
             a.net.layers[-1].bias,
             a.returns,
+            a.returns_among,
             a.weight,
             a.sampled,
         ),
@@ -98,8 +114,14 @@ def test_policies_are_those_of_the_role_over_legal_actions(anchors, seat, role):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-def slow_best(returns, posterior):
-    """The player of the highest mean plus effects of the types, opponent by opponent."""
+def slow_best(returns, posterior, among=AMONG[0]):
+    """The player of the highest mean plus effects of the types, opponent by opponent.
+
+    Where all opponents are of one type, that of the highest return among these.
+    """
+    for k in range(returns.shape[1] if len(posterior) else 0):
+        if sum(belief[k] for belief in posterior) / len(posterior) >= SURE:
+            return int(np.argmax(among[:, k]))
     totals = []
     for row in returns.astype(np.float64):
         mean = sum(row) / len(row)
@@ -118,7 +140,9 @@ def test_the_best_player_is_that_of_added_effects(anchors):
         posterior = rng.dirichlet(np.full(TYPES, 0.2), 2).astype(np.float32)
         for seat, role in SEATS:
             found = compiled(Anchors.best)(anchors, seen_from(seat), posterior)
-            assert int(found) == slow_best(RETURNS[role], posterior)
+            assert int(found) == slow_best(
+                RETURNS[role], posterior, AMONG[role]
+            )
             chosen.add((role, int(found)))
     assert len(chosen) > 2  # belief and role decide
     uniform = np.full((2, TYPES), 1 / TYPES, np.float32)
@@ -130,11 +154,12 @@ def test_the_best_player_is_that_of_added_effects(anchors):
 def test_the_bonus_is_the_weighted_log_probability_of_the_best_player(anchors):
     low = TABLE.copy()
     low[:, :, 1] = -30.0  # below the smallest that counts
-    anchors = with_tables(anchors, low, RETURNS, WEIGHTS, anchors.sampled)
+    drawn = np.asarray(anchors.sampled)[:, 0]
+    anchors = with_tables(anchors, low, RETURNS, WEIGHTS, drawn)
     legal = np.array([True, True, False])
     posterior = np.eye(TYPES, dtype=np.float32)[[0, 2]]
     for seat, role in SEATS:
-        best = slow_best(RETURNS[role], posterior)
+        best = slow_best(RETURNS[role], posterior, AMONG[role])
         expected = np.maximum(logs_of(low[role, best], legal), MIN_LOG_PROB)
         found = compiled(Anchors.bonus)(
             anchors, seen_from(seat), legal, posterior
@@ -152,22 +177,50 @@ def test_the_agent_draws_from_tilted_policies_or_takes_the_likeliest(anchors):
     bonus = compiled(Anchors.bonus)(anchors, seen_from(0), legal, uniform)
     scores = np.where(legal, values + bonus, -np.inf).astype(np.float32)
     policy = compiled(Anchors.policy)
-    found = policy(anchors, seen_from(0), scores)
+    found = policy(anchors, seen_from(0), scores, uniform)
     tilted = np.exp(logs_of(TABLE[0, best], legal) + values / WEIGHTS[0])
     np.testing.assert_allclose(found, tilted / tilted.sum(), rtol=1e-5)
     likeliest = np.eye(3)[scores.argmax()]
     np.testing.assert_array_equal(
-        policy(anchors, seen_from(2), scores), likeliest
+        policy(anchors, seen_from(2), scores, uniform), likeliest
     )
     alone = eqx.tree_at(
         lambda a: (a.weight, a.sampled),
         anchors,
-        jax.device_put((np.zeros(2, np.float32), np.ones(2, bool))),
+        jax.device_put(
+            (
+                np.zeros((2, TYPES + 1), np.float32),
+                np.ones((2, TYPES + 1), bool),
+            )
+        ),
     )
     for seat, _ in SEATS:
         np.testing.assert_array_equal(
-            policy(alone, seen_from(seat), scores), likeliest
+            policy(alone, seen_from(seat), scores, uniform), likeliest
         )
+
+
+def test_the_weight_is_that_of_the_company_where_it_is_sure(anchors):
+    weights = np.arange(1, 9, dtype=np.float32).reshape(2, TYPES + 1)
+    near = eqx.tree_at(lambda a: a.weight, anchors, jax.device_put(weights))
+    legal = np.array([True, True, False])
+    for posterior, at in (
+        ([[0, 1, 0], [0, 0.7, 0.3]], 1),
+        ([[1, 0, 0], [0.5, 0.5, 0]], TYPES),
+        ([[0, 1, 0], [0, 0, 1]], TYPES),
+        (np.zeros((0, TYPES)), TYPES),
+    ):
+        belief = np.array(posterior, np.float32)
+        assert int(compiled(company)(belief)) == at
+        for seat, role in SEATS:
+            unit = compiled(Anchors.bonus)(
+                anchors, seen_from(seat), legal, belief
+            )
+            found = compiled(Anchors.bonus)(
+                near, seen_from(seat), legal, belief
+            )
+            expected = np.asarray(unit) * weights[role, at] / WEIGHTS[role]
+            np.testing.assert_allclose(found[:2], expected[:2], rtol=1e-5)
 
 
 # -- plans -----------------------------------------------------------------------------
@@ -203,7 +256,7 @@ def check_anchored(plan, legal, agent):
     """Scores are reward, value and anchor; the anchor is that of the best player."""
     posterior = agent.opponents.posterior(agent.opponents.init())
     best = slow_best(RETURNS[0], np.asarray(posterior))
-    weight = float(agent.anchors.weight[0])
+    weight = float(agent.anchors.weight[0, 0])
     anchor = weight * np.maximum(logs_of(LOGITS[0, best], legal), MIN_LOG_PROB)
     np.testing.assert_allclose(plan.anchor[legal], anchor[legal], rtol=1e-4)
     total = np.asarray(plan.reward) + plan.value + plan.anchor
@@ -369,6 +422,35 @@ def test_returns_are_means_over_episodes_by_role_player_and_type(types):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert (found[1, 2] == NO_VALUE).all() and (found[0] != NO_VALUE).all()
     assert (found[1, :2] > NO_VALUE).all()
+
+
+def test_returns_among_one_type_are_means_over_such_episodes(monkeypatch):
+    monkeypatch.setattr("bestreply.training.anchors.MIN_EPISODES", 2)
+    config, episodes = RunConfig(model=CONFIG), logged()
+    near = build(Anchors.create, HIDE, CONFIG, 3, 3)
+    returns = returns_of_players(config, near, episodes)
+    found = returns_among_one_type(config, returns, near, episodes)
+    totals = np.asarray(episodes.reward).sum(1)
+    measured = 0
+    for role, seats in ((0, (0, 1)), (1, (2,))):
+        for own in range(3):
+            for kind in range(3):
+                earned = []
+                for row, player in enumerate(episodes.player[:20]):
+                    for seat in seats:
+                        others = [x for j, x in enumerate(player) if j != seat]
+                        if player[seat] == own and others == [kind, kind]:
+                            earned.append(totals[row, seat])
+                if len(earned) >= 2:
+                    measured += 1
+                    expected = np.mean(earned)
+                elif returns[role, own].min() > NO_VALUE:
+                    mean = returns[role, own].mean()
+                    expected = mean + 2 * (returns[role, own, kind] - mean)
+                else:
+                    expected = NO_VALUE
+                assert found[role, own, kind] == pytest.approx(expected)
+    assert measured > 1
 
 
 def test_missing_returns_are_the_player_s_mean():

@@ -9,9 +9,17 @@ from bestreply.report.texts import load_texts
 from bestreply.report.trials import trials_section
 
 
-def tried(role="player", weight=0.0, sampled=False, chosen=False, mean=2.0):
+def tried(
+    role="player",
+    weight=0.0,
+    sampled=False,
+    chosen=False,
+    mean=2.0,
+    opponents="mixture(a, b)",
+):
     return {
         "role": role,
+        "opponents": opponents,
         "weight": weight,
         "sampled": sampled,
         "return": mean,
@@ -25,6 +33,7 @@ def document(*entries):
 
 
 NEAR = document(
+    tried(chosen=True, mean=3.0, opponents="a"),
     tried(mean=1.0),
     tried(weight=0.03, chosen=True, mean=2.514),
     tried(weight=1e3, sampled=True),
@@ -37,12 +46,14 @@ def test_what_was_tried_and_chosen(lang):
     section = trials_section(NEAR, texts)
     assert section is not None
     likeliest, drawn = texts("trials_likeliest"), texts("trials_drawn")
+    mixed = "mixture(a, b)"
     assert section["table"].rows == [
-        ["0", likeliest, "1.00 ± 0.13", ""],
-        ["0.03", likeliest, "2.51 ± 0.13", texts("trials_yes")],
-        [texts("trials_itself"), drawn, "2.00 ± 0.13", ""],
+        ["a", "0", likeliest, "3.00 ± 0.13", texts("trials_yes")],
+        [mixed, "0", likeliest, "1.00 ± 0.13", ""],
+        [mixed, "0.03", likeliest, "2.51 ± 0.13", texts("trials_yes")],
+        [mixed, texts("trials_itself"), drawn, "2.00 ± 0.13", ""],
     ]
-    assert len(section["table"].head) == 4
+    assert len(section["table"].head) == 5
     expected = texts("chosen_near", weight="0.03", action=likeliest)
     assert section["chosen"] == expected
     assert "12,345" in section["note"]
@@ -81,14 +92,14 @@ def test_no_trials_no_section(bad):
     "value", [None, "0.1", [], {}, True, -1, 1e300, 10**400]
 )
 def test_numbers_of_any_type(value):
-    entry = {"role": "<b>", "chosen": True}
+    entry = {"role": "<b>", "opponents": "x", "chosen": True}
     for name in ("weight", "sampled", "return", "stderr"):
         section = trials_section(
             {"tried": [entry | {name: value}], "env_steps": value},
             load_texts("en"),
         )
         assert section is not None and section["chosen"]
-        ((_, action, mean, choice),) = section["table"].rows
+        ((_, _, action, mean, choice),) = section["table"].rows
         assert choice == "chosen"
         assert (action == "drawn") == (name == "sampled" and value is True)
         known = not mean.startswith("–")

@@ -1,0 +1,3 @@
+"""Meet partners of unknown type in CooperativeReaching, compared with published figures; results in
+results/reaching/.
+"""
