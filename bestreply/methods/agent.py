@@ -26,6 +26,7 @@ from bestreply.training.phases import Seeds, Write, updates_made
 from bestreply.training.state import TrainState, initial_train_state
 from bestreply.training.trained_opponents import check_type_settings
 from bestreply.types import Episodes
+from bestreply.utils.console import warn
 
 
 def check_memory(config: RunConfig) -> None:
@@ -124,12 +125,23 @@ class AgentMethod(Method):
         state = fit_agent(run.config, buffer, train_state, save, write, seeds)
         made, wanted = self.updates(run.config, state).get("trials", (0, 0))
         if seeds is None and made < wanted:  # seeds of a batch are tried alone
-            if trial_players(run):
-                state = try_anchors(run, state, write)
-            else:
-                state = estimate_anchors(run, state, buffer, write)
+            state = self._close(run, buffer, state, write)
             save(state)
         return state
+
+    def _close(
+        self, run: Run, buffer: BufferState, state: TrainState, write: Write
+    ) -> TrainState:
+        """Return the state with a weight of the anchors, by trials in play if possible."""
+        if trial_players(run, state):
+            try:
+                return try_anchors(run, state, write)
+            except ValueError as error:
+                warn(
+                    f"{run.path}: logged play decides how close the agent stays to "
+                    f"players of its data; in trials among them: {error}"
+                )
+        return estimate_anchors(run, state, buffer, write)
 
     def fit_arrays(
         self, run: Run, buffer: BufferState, train_state: TrainState

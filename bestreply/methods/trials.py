@@ -14,7 +14,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from bestreply.evaluate import evaluate_all
 from bestreply.games.recorded import is_recorded
@@ -73,11 +73,12 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
     Returns:
         The state; unchanged but for its counter where nothing can be tried.
     """
-    done, players = with_trial(train_state), trial_players(run)
+    done, players = with_trial(train_state), trial_players(run, train_state)
     if not players:
         return done
     roles, unit = role_names(run.game), deviations(run, train_state)
-    company = _company(run, players)
+    assert done.anchors is not None
+    company = _company(run, players, done)
     sets = opponent_sets(run.game, [*company])
     evaluation = run.config.evaluate
     matches = len(evaluation.opponents) or len(players) + 1
@@ -96,7 +97,6 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
     best = [_best(returns[:, s]) for s in range(len(sets))]
     record(run, sets, returns, best, int(np.sum(scores.table["length"])))
     values = {}
-    assert done.anchors is not None
     chosen = np.full(done.anchors.model.weight.shape, -1)
     for of_set, number in zip(sets, best, strict=True):
         role, choice = roles.index(run.game.roles[of_set.seats[0]]), number
@@ -112,19 +112,31 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
     return with_choices(done, unit, chosen)
 
 
-def _company(run: Run, players: tuple[str, ...]) -> dict[str, int | None]:
+def _company(
+    run: Run, players: tuple[str, ...], train_state: TrainState
+) -> dict[str, int | None]:
     """Return the opponent sets of the trials: each with its type, a mixture with None.
+
+    Players sit only in roles in which they have logged play.
 
     Args:
         run: the run.
         players: players that can be made.
+        train_state: its train state, with anchors.
     """
     if run.game.num_players == 1:
         return {ALONE: None}
+    sat = _has_sat(run, players, train_state)
+    if not sat.all():
+        of_roles = [
+            f"{role}={mixture_of(tuple(np.array(players)[own].tolist()))}"
+            for role, own in zip(role_names(run.game), sat, strict=True)
+        ]
+        return {", ".join(of_roles): None}
+    names = [entry["name"] for entry in run.roster]
     mixed: dict[str, int | None] = {mixture_of(players): None}
     if not opponent_types(run.config.model).players or len(players) == 1:
         return mixed
-    names = [entry["name"] for entry in run.roster]
     return {name: names.index(name) for name in players} | mixed
 
 
@@ -136,16 +148,32 @@ def _episodes(run: Run, sets: int) -> int:
     return int(min(episodes, max(affordable, MIN_EPISODES)))
 
 
-def trial_players(run: Run) -> tuple[str, ...]:
-    """Return the players of the data that can be played with; none in a recorded game.
+def trial_players(run: Run, train_state: TrainState) -> tuple[str, ...]:
+    """Return the players of the data that can be played with.
 
     Args:
         run: a run.
+        train_state: its train state, with anchors.
+
+    Returns:
+        Their names; none in a recorded game, or where a role would have no player.
     """
     if is_recorded(run.game):
         return ()
     names = [entry["name"] for entry in run.roster]
-    return tuple(players_in_file(names, run.game, run.trust))
+    players = tuple(players_in_file(names, run.game, run.trust))
+    sat = _has_sat(run, players, train_state)
+    return players if sat.size and sat.any(1).all() else ()
+
+
+def _has_sat(
+    run: Run, players: tuple[str, ...], train_state: TrainState
+) -> Bool[np.ndarray, "R P"]:
+    """Return in which roles players have logged play."""
+    assert train_state.anchors is not None
+    names = [entry["name"] for entry in run.roster]
+    returns = np.asarray(train_state.anchors.model.returns).max(2)
+    return returns[:, [names.index(name) for name in players]] > NO_VALUE
 
 
 def with_trial(train_state: TrainState) -> TrainState:

@@ -24,6 +24,7 @@ from bestreply.methods import trials
 from bestreply.methods.agent import AgentMethod
 from bestreply.methods.estimates import estimate_anchors
 from bestreply.methods.trials import try_anchors
+from bestreply.models.world_model import NO_VALUE
 from bestreply.replay.moa_buffer import fill
 from bestreply.run import Run
 from bestreply.train import open_training, train_together
@@ -381,6 +382,50 @@ def test_logged_play_tells_a_planner_that_errs(
     # Beside both players by turns: always_d earns 5 or 1 a round, always_c 3 or 0.
     assert returns[0] == pytest.approx(3 if name == "misled" else 6, abs=0.7)
     assert returns[trials.CERTAIN] == pytest.approx(6, abs=0.7)
+
+
+def test_players_are_tried_in_the_roles_that_they_have_played(tmp_path):
+    names = ("random", "first_legal")
+    roster = [{"name": name, "version": 1} for name in names]
+    state = initial_train_state(CONFIG, HIDE, roster)
+    facts = {"data": {"roster": roster}, "env_steps": 100}
+    run = Run(tmp_path, CONFIG, HIDE, facts, state)
+    mixture = "mixture(random, first_legal)"
+    everywhere = {"random": 0, "first_legal": 1, mixture: None}
+    assert trials._company(run, names, state) == everywhere
+
+    def played_by(*absent):
+        returns = np.zeros(state.anchors.model.returns.shape, np.float32)
+        for at in absent:
+            returns[at] = NO_VALUE
+        return eqx.tree_at(
+            lambda s: s.anchors.model.returns, state, jnp.asarray(returns)
+        )
+
+    by_role = played_by((1, 0))  # the random player was never the agent
+    text = f"adversary={mixture}, agent=first_legal"
+    assert trials._company(run, names, by_role) == {text: None}
+    assert trials.trial_players(run, by_role) == names
+    assert trials.trial_players(run, played_by((1, 0), (1, 1))) == ()
+    tried = try_anchors(run, by_role, silent)
+    assert int(tried.anchors.trials) == 1
+    sets = {t["opponents"] for t in tried_in(run)["tried"]}
+    assert sets == {text}
+
+
+def test_where_trials_fail_logged_play_decides(
+    data, whole, tmp_path, monkeypatch, caplog
+):
+    def refused(*given, **settings):
+        raise ValueError("student chose an illegal action")
+
+    monkeypatch.setattr(trials, "evaluate_all", refused)
+    run = with_planner(whole, "misled", tmp_path / "misled")
+    buffer = fill(data.episodes())
+    state = AgentMethod()._close(run, buffer, whole.train_state, silent)
+    assert "student chose an illegal action" in caplog.text
+    assert float(state.anchors.model.weight[0, -1]) > 0
+    assert {t["opponents"] for t in tried_in(run)["tried"]} == {"logged play"}
 
 
 def test_trials_and_anchors_can_be_switched_off(data, tmp_path):
