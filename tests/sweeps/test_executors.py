@@ -47,7 +47,7 @@ def test_an_interrupt_ends_the_workers(tmp_path):
         time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         try:
-            errors = process.communicate(timeout=60)[1]
+            errors = process.communicate(timeout=20)[1]
         finally:
             process.kill()
     assert process.returncode == 130
