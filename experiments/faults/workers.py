@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import os
 import resource
 import shutil
 import tempfile
@@ -168,7 +169,9 @@ def _work(
             verdict = Verdict("memory", f"{resident_peak() >> 20} MiB resident")
         pipe.send((number, kind, verdict, trial.shown[:2000]))
         if too_much:
-            return
+            break
+    pipe.close()
+    os._exit(0)  # threads of libraries can abort an ordinary end
 
 
 def limit_memory() -> None:
