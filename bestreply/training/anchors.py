@@ -79,16 +79,7 @@ def anchor_step(
     return train_state, {"anchors/log_loss": value}
 
 
-def _anchor_phase(
-    config: RunConfig,
-    data: BufferState,
-    train_state: TrainState,
-    key: Key[Array, ""],
-) -> tuple[TrainState, Metrics]:
-    return anchor_step(config, data, train_state, key)
-
-
-ANCHORS = Phase("anchors", _anchor_phase, "anchor_updates", stream=7)
+ANCHORS = Phase("anchors", anchor_step, "anchor_updates", stream=7)
 
 
 def returns_of_players(
