@@ -80,12 +80,17 @@ def test_the_page_of_the_rock_paper_scissors_programs_is_that_of_its_files():
     assert summary(folder) == (folder / "README.md").read_text("utf-8")
 
 
-SWEEPS = sorted(RESULTS.glob("*/*.toml"))
+def sweep(file):
+    """`file` as a case; slow where its game's library is installed for slow tests alone."""
+    wants = "jaxmarl:" in file.read_text("utf-8")
+    return pytest.param(
+        file,
+        id=f"{file.parent.name}/{file.name}",
+        marks=[pytest.mark.slow] if wants else [],
+    )
 
 
-@pytest.mark.parametrize(
-    "file", SWEEPS, ids=lambda file: f"{file.parent.name}/{file.name}"
-)
+@pytest.mark.parametrize("file", map(sweep, sorted(RESULTS.glob("*/*.toml"))))
 def test_a_sweep_of_results_can_be_read(file, tmp_path):
     assert read_sweep(file, tmp_path).units
 
