@@ -90,7 +90,9 @@ def sweep(file):
     )
 
 
-@pytest.mark.parametrize("file", map(sweep, sorted(RESULTS.glob("*/*.toml"))))
+@pytest.mark.parametrize(
+    "file", [sweep(file) for file in sorted(RESULTS.glob("*/*.toml"))]
+)
 def test_a_sweep_of_results_can_be_read(file, tmp_path):
     assert read_sweep(file, tmp_path).units
 
