@@ -1,5 +1,6 @@
 """Run the battery, and write its tables."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -69,17 +70,25 @@ evaluate.methods = ["agent", "true_types", "uniform_others", "data_players", "ra
 """
 
 
-def run(name: str, seeds: int | None) -> None:
+def run(name: str, seeds: int | None, methods: list[str] | None) -> None:
     """Run a setting, and write its results.
 
     Args:
         name: a key of `SETTINGS`.
         seeds: number of seeds; None: those of the setting.
+        methods: some of the sweep's; None: all.
     """
     setting = SETTINGS[name]
     file = OUT / f"{name}.toml"
-    write_text(file, sweep_file(name, setting, seeds or setting.seeds))
+    write_text(file, sweep_file(name, setting, setting.seeds))
     sweep = read_sweep(file, RUNS / name)
+    units = [
+        unit
+        for unit in sweep.units
+        if (seeds is None or unit.config.seed < seeds)
+        and (methods is None or unit.path.parent.name in methods)
+    ]
+    sweep = dataclasses.replace(sweep, units=tuple(units))
     command = f"python -m experiments battery {name}"
     if failed := run_sweep(sweep, command=command):
         print(f"{name}: {len(failed)} units failed", flush=True)
@@ -231,6 +240,12 @@ def main() -> None:
     parser = make_parser("battery", battery.__doc__)
     parser.add_argument("names", nargs="*", metavar="SETTING")
     parser.add_argument("--seeds", type=int, help="fewer seeds")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=["agent", *BASELINES],
+        help="only these of a setting's methods",
+    )
     parser.add_argument("--table", action="store_true", help="only the page")
     parser.add_argument(
         "--estimates",
@@ -249,7 +264,7 @@ def main() -> None:
         estimate(names)
     elif not arguments.table:
         for name in names:
-            run(name, arguments.seeds)
+            run(name, arguments.seeds, arguments.methods)
             write_page(page(), OUT)
     write_page(page(), OUT)
 
