@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from benchmarks.timing import table
 from bestreply.utils.files import write_json
@@ -15,9 +15,10 @@ from bestreply.utils.provenance import provenance
 from experiments import axelrod
 from experiments._page import details, join_page, make_parser, write_page
 from experiments.axelrod.agent import BestReply, Settings
+from experiments.axelrod.game import TOURNAMENTS
 from experiments.axelrod.learning import Budget, learn
 from experiments.axelrod.matches import play
-from experiments.axelrod.pool import TOURNAMENTS, pool, published_name
+from experiments.axelrod.pool import pool, published_name
 from experiments.axelrod.replay import replay, scores
 
 OUT, RUNS = Path("results") / "axelrod", Path("runs") / "axelrod"

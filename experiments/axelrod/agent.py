@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
+from experiments.axelrod.game import PAYOFF, Rules
 from experiments.axelrod.model import Contexts
-from experiments.axelrod.pool import PAYOFF, Rules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ class BestReply:
         self.contexts, self.settings = contexts, settings
         self.tables, self.values = tables, values
         self.types: Int[np.ndarray, " B"] | None = None
-        self.short = Contexts(settings.adaptive_memory)
+        self.short = Contexts(min(settings.adaptive_memory, contexts.memory))
         self.to_short = contexts.ends(self.short)
 
     def begin(self, matches: int, rules: Rules, seed: int) -> None:
@@ -91,7 +91,10 @@ class BestReply:
             self.history = self.types
         self.rng = np.random.default_rng([seed, 5])
         mean = np.array(
-            [table[self.to_short == c].mean() for c in range(len(self.short))],
+            [
+                self.table[self.to_short == c].mean()
+                for c in range(len(self.short))
+            ],
             np.float32,
         )
         begun = np.stack([mean, 1 - mean], -1) * settings.adaptive_counts

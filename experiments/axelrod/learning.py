@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from experiments.axelrod.agent import BestReply, Probe, Settings
-from experiments.axelrod.matches import Player, play
+from experiments.axelrod.game import Player, Rules
+from experiments.axelrod.matches import play
 from experiments.axelrod.model import Contexts, count, fit, solve
-from experiments.axelrod.pool import Rules
 
 
 @dataclasses.dataclass(frozen=True)

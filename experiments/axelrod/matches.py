@@ -1,61 +1,13 @@
 """Matches of an agent against strategies of the package, all in lockstep."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import axelrod
 import numpy as np
-from jaxtyping import Float, Int
 
-from experiments.axelrod.pool import ACTIONS, DEFECT, PAYOFF, Rules, start
-
-
-class Player(Protocol):
-    """What plays many matches at once."""
-
-    def begin(self, matches: int, rules: Rules, seed: int) -> None: ...
-
-    def act(self) -> Int[np.ndarray, " B"]: ...
-
-    def observe(
-        self, mine: Int[np.ndarray, " B"], theirs: Int[np.ndarray, " B"]
-    ) -> None: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Log:
-    """Played matches.
-
-    Attributes:
-        actions: of both, as they were carried out: 0 cooperates, 1 defects, -1 after the end.
-        length: number of turns of each match.
-    """
-
-    actions: Int[np.ndarray, "B T 2"]
-    length: Int[np.ndarray, " B"]
-
-    @property
-    def rewards(self) -> Float[np.ndarray, "B T"]:
-        """The first player's."""
-        mine, theirs = self.actions[..., 0], self.actions[..., 1]
-        return np.where(mine < 0, 0.0, PAYOFF[mine, theirs])
-
-    @property
-    def scores(self) -> Float[np.ndarray, " B"]:
-        """The first player's, per turn."""
-        return self.rewards.sum(1) / self.length
-
-    @property
-    def opponents(self) -> Float[np.ndarray, " B"]:
-        """The strategies' scores per turn."""
-        return dataclasses.replace(self, actions=self.actions[..., ::-1]).scores
-
-    @property
-    def cooperation(self) -> float:
-        """Share of the first player's turns in which it cooperates."""
-        mine = self.actions[..., 0]
-        return float((mine == 0).sum() / (mine >= 0).sum())
+from experiments.axelrod.game import DEFECT, Log, Player, Rules
+from experiments.axelrod.pool import ACTIONS, start
 
 
 def play(

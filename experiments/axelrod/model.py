@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments.axelrod.matches import Log
-from experiments.axelrod.pool import PAYOFF, Rules
+from experiments.axelrod.game import PAYOFF, Log, Rules
 
 
 @dataclasses.dataclass(frozen=True)

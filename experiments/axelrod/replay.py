@@ -8,7 +8,8 @@ from axelrod import Classifiers
 from jaxtyping import Float
 
 from bestreply.utils.files import replacing
-from experiments.axelrod.pool import Rules, pool
+from experiments.axelrod.game import Rules
+from experiments.axelrod.pool import pool
 
 
 def replay(
