@@ -12,7 +12,7 @@ GAME = "stag_hunt(height=3, width=3, hunters=2, stags=1, hares=2, max_steps=8)"
 MODEL = ModelConfig(latent=32, width=64, depth=1)
 TRAIN = TrainConfig(
     opponent_updates=300, opponent_batch=128, updates=900, batch=128,
-    anchor_updates=300, value_batch=256, gamma=0.9, n_step=3, log_every=300,
+    anchor_updates=0, value_batch=256, gamma=0.9, n_step=3, log_every=300,
 )  # fmt: skip
 
 
