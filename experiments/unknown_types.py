@@ -2,7 +2,7 @@
 
 For runs of `python -m experiments shares stay train`, with `planner.unknown_type_prior`
 at .05, against known players, look-alikes and unknown players. Writes
-results/beliefs/strangers.json and prints a table.
+results/beliefs/unknown_types.json and prints a table.
 """
 
 from pathlib import Path
@@ -87,13 +87,13 @@ def summary(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = make_parser("strangers", __doc__)
+    parser = make_parser("unknown_types", __doc__)
     parser.add_argument("runs", nargs="+", type=Path)
     runs = parser.parse_args().runs
     OUT.mkdir(parents=True, exist_ok=True)
     rows = [measure(path, other) for other in OTHERS for path in runs]
     write_json(
-        OUT / "strangers.json",
+        OUT / "unknown_types.json",
         {
             "unknown_type_prior": UNKNOWN_PRIOR,
             "games": GAMES,

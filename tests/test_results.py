@@ -56,7 +56,7 @@ def test_a_page_is_that_of_its_files(name, monkeypatch):
     ("name", "file"),
     [
         ("beliefs", "beliefs/stay.json"),
-        ("strangers", "beliefs/strangers.json"),
+        ("unknown_types", "beliefs/unknown_types.json"),
         ("changes", "changes/stay.json"),
     ],
 )

@@ -8,7 +8,7 @@ mean over opponents of the payoff per turn, and the median of that over repetiti
 Strategies that the package calls long-running (18, mostly teams of all others) are left out.
 
     python -m experiments axelrod               # all of the following; what is there is kept
-    python -m experiments axelrod replay        # the published tournaments, ten repetitions
+    python -m experiments axelrod replay        # the published tournaments (hours on one core)
     python -m experiments axelrod enter         # the agent: five seeds, learned from all strategies or two thirds
     python -m experiments axelrod table         # only the page
 

@@ -15,16 +15,21 @@ from bestreply.utils.provenance import provenance
 from experiments import axelrod
 from experiments._page import details, join_page, make_parser, write_page
 from experiments.axelrod.agent import BestReply, Settings
+from experiments.axelrod.exact import exact_table
 from experiments.axelrod.game import TOURNAMENTS
 from experiments.axelrod.learning import Budget, learn
 from experiments.axelrod.matches import play
+from experiments.axelrod.model import Contexts, solve
 from experiments.axelrod.pool import pool, published_name
 from experiments.axelrod.replay import replay, scores
 
 OUT, RUNS = Path("results") / "axelrod", Path("runs") / "axelrod"
-REPLAY, ENTRY, PUBLISHED = (
-    OUT / name for name in ("replay.json", "entry.json", "published.csv")
+REPLAY, ENTRY, EXACT, PUBLISHED = (
+    OUT / name
+    for name in ("replay.json", "entry.json", "exact.json", "published.csv")
 )
+REPLAYS = {"standard": 10, "noise": 5, "prob_end": 10}
+"""Repetitions of the published tournaments. Noise leaves no match that is always the same: it takes the longest."""
 REPETITIONS, SEEDS = 10, (10, 11, 12, 13, 14)
 """The settings of the agent were chosen on other seeds."""
 TRAININGS = ("all", "two thirds")
@@ -63,10 +68,11 @@ def replay_all() -> None:
     RUNS.mkdir(parents=True, exist_ok=True)
     for name, rules in TOURNAMENTS.items():
         print(f"replay of {name}", flush=True)
-        all_scores = replay(rules, REPETITIONS, RUNS / f"replay_{name}.npy")
+        all_scores = replay(rules, REPLAYS[name], RUNS / f"replay_{name}.npy")
         each = scores(all_scores)
         upper = np.nanmax(all_scores.mean(-1), 0)  # the best against each
         found[name] = {
+            "repetitions": REPLAYS[name],
             "scores": {
                 published_name(n): round(float(s), 4)
                 for n, s in zip(pool(), each, strict=True)
@@ -76,11 +82,29 @@ def replay_all() -> None:
         write_json(
             REPLAY,
             {
-                "repetitions": REPETITIONS,
                 "tournaments": found,
                 "provenance": provenance(1),
             },
         )
+
+
+def solve_all() -> None:
+    """Write the exact score of the best reply to each strategy that is a table of a few joint actions."""
+    contexts, rules = Contexts(Budget().memory), TOURNAMENTS["standard"]
+    tables = {
+        published_name(name): found
+        for name, maker in pool().items()
+        if (found := exact_table(maker, contexts, rules)) is not None
+    }
+    stacked = np.stack([*tables.values()], -1).astype(np.float32)
+    values = solve(contexts, stacked, rules)[0, 0].max(-1)
+    write_json(
+        EXACT,
+        {
+            "scores": dict(zip(tables, map(float, values), strict=True)),
+            "provenance": provenance(0),
+        },
+    )
 
 
 def split(seed: int, training: str) -> tuple[np.ndarray, np.ndarray]:
@@ -150,6 +174,7 @@ def enter(
         "held": float(means[held].mean()) if len(held) else None,
     }
     if variant == "agent":
+        found["scores"] = [round(float(s), 4) for s in means]
         found["opponents"] = [round(float(s), 4) for s in theirs]
     return found
 
@@ -224,6 +249,7 @@ def replay_table(replayed: dict[str, Any]) -> str:
         lines.append(
             [
                 name,
+                str(replayed[name]["repetitions"]),
                 str(len(common)),
                 where,
                 f"{off.mean():.3f}",
@@ -233,6 +259,7 @@ def replay_table(replayed: dict[str, Any]) -> str:
         )
     head = [
         "tournament",
+        "repetitions",
         "strategies",
         "first three: rank in the published table (of these) -> here",
         "mean difference of scores",
@@ -354,6 +381,42 @@ def opponent_table(rows: list[dict[str, Any]]) -> str:
     return table(head, lines)
 
 
+def exact_table_of(rows: list[dict[str, Any]], exact: dict[str, float]) -> str:
+    """Return the agent's scores beside exact best replies, in the standard tournament."""
+    names = [published_name(name) for name in pool()]
+    lines = []
+    for training in TRAININGS:
+        here = np.array(
+            [
+                [row["scores"][names.index(name)] for name in exact]
+                for row in rows
+                if (row["training"], row["variant"], row["tournament"])
+                == (training, "agent", "standard")
+            ]
+        )
+        if len(here):
+            best = np.array([*exact.values()])
+            lost = best - here.mean(0)
+            worst = [*exact][int(lost.argmax())]
+            lines.append(
+                [
+                    training,
+                    f"{best.mean():.3f}",
+                    spread([*here.mean(1)]),
+                    f"{here.mean() / best.mean():.3f}",
+                    f"{worst}: {lost.max():.2f}",
+                ]
+            )
+    head = [
+        "learned from",
+        "exact best reply",
+        "agent",
+        "fraction",
+        "greatest loss",
+    ]
+    return table(head, lines)
+
+
 def page() -> str:
     """Return results/axelrod/README.md from the files."""
     parts = [
@@ -375,6 +438,15 @@ def page() -> str:
             "## Opponents",
             opponent_table(rows),
         ]
+    if rows and EXACT.exists():
+        exact = json.loads(EXACT.read_text())["scores"]
+        parts += [
+            "## Beside exact best replies",
+            f"Mean score in the standard tournament beside the {len(exact)} strategies that "
+            "are deterministic tables of at most four last joint actions. The best reply "
+            "knows the strategy; the agent has to find out.",
+            exact_table_of(rows, exact),
+        ]
     if replayed:
         parts += [
             "## The published tournaments, replayed",
@@ -392,6 +464,8 @@ def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     if arguments.do in (None, "replay"):
         replay_all()
+    if arguments.do in (None, "replay") and not EXACT.exists():
+        solve_all()
     if arguments.do in (None, "enter"):
         enter_all(arguments.seeds, Budget())
     write_page(page(), OUT)
