@@ -347,6 +347,12 @@ def test_an_unknown_setting_of_an_agent_is_refused(whole, settings, message):
         whole.agent(**settings)
 
 
+def test_settings_of_an_agent_reach_its_opponent_model(whole):
+    assert whole.agent(prior_mixing=0.3).opponents.prior_mixing == 0.3
+    trained = whole.config.planner.prior_mixing
+    assert whole.agent().opponents.prior_mixing == trained
+
+
 def test_every_method_is_in_the_table():
     for name in METHODS:
         method = load_method(name)

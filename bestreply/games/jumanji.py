@@ -8,9 +8,11 @@ The mapping:
   with Jumanji's defaults.
 - A seat is an agent. Its observation is its entry of the field `agents_view`, in its own
   type and shape. In an environment without such a field (connector, cleaner) every seat
-  has all fields, with its seat marked. Several fields are flattened to one vector.
+  has all fields, with its seat marked. Several fields are flattened to one vector. With
+  `one_hot=True`, a setting of the adapter, each integer is a row of zeros and a one.
   `action_mask` is the mask, and `step_count` is left out.
-- A reward without an axis of agents is paid to each seat.
+- A reward without an axis of agents is paid to each seat. With `common_reward=True`, a
+  setting of the adapter, each seat is paid the mean of the agents' rewards.
 - A seat whose discount is 0 has terminated: alone, it leaves; all, the game is over. The
   step limit (`time_limit`; `max_steps` where the environment has none) truncates. It
   is kept here, since some environments call it a termination.
@@ -53,6 +55,11 @@ ACTIONS = {
     "Cleaner": ("up", "right", "down", "left"),
 }
 """Names of actions by class; others are numbered."""
+COMMON, ONE_HOT = "common_reward", "one_hot"
+"""Settings of the adapter, False by default: pay the mean reward to each seat; show integers
+as one-hot vectors over the range that the environment declares."""
+MAX_VALUES = 256
+"""Largest number of values of an integer that is shown as a one-hot vector."""
 FIGURE = 4.0
 """Side of a picture in inches of 100 pixels."""
 
@@ -70,7 +77,7 @@ class JumanjiGame(AdaptedGame):
         Args:
             name: the name with its version, such as ``LevelBasedForaging-v0``.
             settings: settings of the environment and of its generator; `max_steps` if
-                the environment has no `time_limit`.
+                the environment has no `time_limit`; `common_reward` and `one_hot`.
 
         Returns:
             The game.
@@ -81,10 +88,17 @@ class JumanjiGame(AdaptedGame):
             ImportError: if `jumanji` is not installed.
         """
         full, parts = f"jumanji:{name}", _parts(name)
-        known = {**parts.settings, **parts.generator_settings}
+        own = {COMMON: False, ONE_HOT: False}
+        known = {**parts.settings, **parts.generator_settings, **own}
         limit = "time_limit" if "time_limit" in known else "max_steps"
         check_settings(full, settings, [limit, *known])
         given = {limit: known.get(limit), **known, **settings}
+        for setting in own:
+            if not isinstance(given[setting], bool):
+                raise ValueError(
+                    f"{setting}={given[setting]!r:.100}: expected true or false, in "
+                    f"{full}"
+                )
         steps = step_limit(full, limit, given[limit])
         game = cls(full, sorted_options(full, given), steps)
         check_sizes(game)
@@ -108,11 +122,14 @@ class JumanjiGame(AdaptedGame):
 
     def _move(self, env: PyTree, shown: Any) -> Move:
         n, views = self.num_players, self.traits.extra
+        reward = jnp.broadcast_to(shown.reward, (n,))
+        if dict(self.options)[COMMON]:
+            reward = jnp.full(n, reward.mean())
         return Move(
             env=env,
             obs=views.observe(shown.observation),
             legal=views.masks(shown.observation),
-            reward=jnp.broadcast_to(shown.reward, (n,)),
+            reward=reward,
             ended=jnp.broadcast_to(shown.discount == 0, (n,)),
             over=shown.last(),
         )
@@ -208,6 +225,7 @@ def _traits(name: str, options: Options) -> Traits:
         with jax.ensure_compile_time_eval():
             env = _made(name, dict(options))
             shown = jax.eval_shape(env.reset, jax.random.key(0))[1].observation
+            spec = env.observation_spec
     except Exception as error:  # whatever Jumanji raises for its own settings
         given = ", ".join(f"{k}={v!r}" for k, v in options)
         raise ValueError(
@@ -225,6 +243,9 @@ def _traits(name: str, options: Options) -> Traits:
         for k in observed
     ]
     see = functools.partial(_seen, observed=observed, views=views, seats=seats)
+    if dict(options)[ONE_HOT]:
+        values = _values(spec, observed, f"jumanji:{name}")
+        see = functools.partial(_one_hot, see, values)
     obs = jax.eval_shape(see, shown)
     return Traits(
         env=env,
@@ -276,6 +297,34 @@ def _actions(
     names, table = flat_actions(counts, where)
     rows = np.asarray(table, space.dtype)
     return names, 1, lambda actions: jnp.asarray(rows)[actions[0]]
+
+
+def _values(spec: Any, observed: list[str], where: str) -> range:
+    """Return the integers that observed fields declare."""
+    fields = [getattr(spec, name) for name in observed]
+    bounds = [
+        (int(np.min(field.minimum)), int(np.max(field.maximum)))
+        for field in fields
+        if np.issubdtype(field.dtype, np.integer) and hasattr(field, "minimum")
+    ]
+    lowest = min((low for low, _ in bounds), default=0)
+    highest = max((high for _, high in bounds), default=0)
+    count = highest - lowest + 1
+    if len(bounds) < len(fields) or not 2 <= count <= MAX_VALUES:
+        raise ValueError(
+            f"{ONE_HOT}=True: expected observations of integers of a declared range, "
+            f"of at most {MAX_VALUES} values, in {where}"
+        )
+    return range(lowest, highest + 1)
+
+
+def _one_hot(
+    see: Callable[[Any], Array], values: range, shown: Any
+) -> Bool[Array, "N ..."]:
+    """Return what every seat observes, each integer as a one-hot vector."""
+    obs = see(shown)
+    found = obs[..., None] == jnp.asarray(np.array(values))
+    return found.reshape(*obs.shape[:-1], -1)
 
 
 def _masks(shown: Any, *, shape: tuple[int, int], masked: bool) -> Array:

@@ -296,8 +296,13 @@ def imagine_batch(
 ) -> tuple[ImaginedState, ImaginedTransition]:
     """Advance D imagined games by one step; a game that ends starts again.
 
+    Where the step limit does not end the return (`train.at_limit`), nothing that the
+    world model predicts does either. There a game is left for a new one with probability
+    1 / `max_steps` after each step, else it would drift from all that was logged.
+
     Args:
-        config: its `change_rate` applies to the games, and to the beliefs in them.
+        config: its `change_rate` applies to the games, and to the beliefs in them; its
+            `at_limit` is read.
         world: the world model.
         model: the opponent model.
         buffer: logged episodes, whose first observations games start at.
@@ -317,10 +322,14 @@ def imagine_batch(
         games, jax.random.split(step_key, count)
     )
     starts = imagine_starts(config, model, buffer, start_key, count)
+    goes_on = transitions.continues > 0
+    if config.at_limit == "bootstrap":
+        leave_key = jax.random.fold_in(key, 2)
+        rate = 1 / model.game.max_steps
+        goes_on &= ~jax.random.bernoulli(leave_key, rate, (count,))
 
     def select(start: Array, continued: Array) -> Array:
         shape = (count, *(1,) * (start.ndim - 1))
-        continues = jnp.reshape(transitions.continues, shape) > 0
-        return jnp.where(continues, continued, start)
+        return jnp.where(jnp.reshape(goes_on, shape), continued, start)
 
     return jax.tree.map(select, starts, after), transitions

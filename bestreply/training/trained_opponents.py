@@ -1,5 +1,7 @@
 """The opponent model of a trained agent, as its settings require."""
 
+import dataclasses
+
 from bestreply.config import PlannerConfig, RunConfig
 from bestreply.games.base import Game
 from bestreply.opponents.base import OpponentModel, named_opponents
@@ -61,7 +63,12 @@ def trained_opponents(
     if train_state.sequence is not None:
         check_type_settings(kind, change_rate, planner)
         return train_state.sequence.model
-    types = with_type_changes(train_state.opponents, change_rate, planner)
+    learned = train_state.opponents
+    if learned.prior_mixing != planner.prior_mixing:
+        learned = dataclasses.replace(
+            learned, prior_mixing=planner.prior_mixing
+        )
+    types = with_type_changes(learned, change_rate, planner)
     if kind in ("types", "recurrent", "in_context"):
         return types
     if kind != "level_k":

@@ -28,7 +28,7 @@ REPLAY, ENTRY, EXACT, PUBLISHED = (
     OUT / name
     for name in ("replay.json", "entry.json", "exact.json", "published.csv")
 )
-REPLAYS = {"standard": 10, "noise": 5, "prob_end": 10}
+REPLAYS = {"standard": 10, "noise": 3, "prob_end": 10}
 """Repetitions of the published tournaments. Noise leaves no match that is always the same: it takes the longest."""
 REPETITIONS, SEEDS = 10, (10, 11, 12, 13, 14)
 """The settings of the agent were chosen on other seeds."""

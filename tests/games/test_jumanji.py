@@ -75,6 +75,37 @@ def test_foraging_is_that_of_jumanji_itself():
     np.testing.assert_array_equal(after.obs[~live], played.before.obs[~live])
 
 
+def test_a_common_reward_is_the_mean_over_agents():
+    game, played = both(
+        FORAGING[:-1] + ",common_reward=True)", bare_foraging(), 64
+    )
+    live, mean = played.live, played.bare.reward.mean(-1, keepdims=True)
+    assert (np.ptp(played.bare.reward[live], axis=-1) > 0).any()
+    np.testing.assert_allclose(
+        played.after.reward[live], np.repeat(mean, 2, -1)[live], rtol=1e-6
+    )
+    assert game != make_game(FORAGING)
+    with pytest.raises(ValueError, match="common_reward=1: expected true or"):
+        make_game(FORAGING, common_reward=1)
+
+
+def test_integers_are_shown_as_one_hot_vectors():
+    game = make_game(FORAGING, one_hot=True)
+    plain = make_game(FORAGING)
+    assert game.obs_shape == (9 * 7,)  # 9 numbers from -1 to the grid's size, 5
+    assert game.binary.all()
+    for seed in range(3):
+        key = jax.random.key(seed)
+        shown, numbers = game.reset(key)[1].obs, plain.reset(key)[1].obs
+        rows = np.asarray(shown).reshape(2, 9, 7)
+        assert (rows.sum(-1) == 1).all()
+        np.testing.assert_array_equal(rows.argmax(-1) - 1, numbers)
+    with pytest.raises(
+        ValueError, match="one_hot=True: expected observations of"
+    ):
+        make_game("jumanji:RobotWarehouse-v0(one_hot=True)")
+
+
 def test_a_connected_agent_leaves():
     env = Connector(
         Walks(grid_size=4, num_agents=2, max_steps=6), time_limit=12

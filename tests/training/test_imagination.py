@@ -33,7 +33,9 @@ GAME = make_game(
 )
 STAY = GAME.action_names.index("STAY")
 GAMES = 1024
-CONFIG = TrainConfig(target="improved", imagined_games=GAMES, gamma=0.5)
+CONFIG = TrainConfig(
+    target="improved", imagined_games=GAMES, gamma=0.5, at_limit="zero"
+)
 LOG = played(GAME, ("random",) * 3, 20)
 BUFFER = fill(LOG)
 KEYS = jax.random.split(jax.random.key(0), 6)
@@ -117,6 +119,17 @@ def test_an_imagined_step_in_the_true_game_is_a_step_of_play():
             next_obs[~ends], np.asarray(steps.next_obs)[~ends]
         )
         games = after
+
+
+def test_games_without_a_limit_are_left_after_its_length_on_average():
+    model = staying_opponents()
+    games = starts(KEYS[0], model)
+    config = dataclasses.replace(CONFIG, at_limit="bootstrap")
+    after, steps = imagine(games, KEYS[1], model, config)
+    goes_on = np.asarray(steps.continues) > 0
+    left = (np.asarray(after.obs)[:, 0, 0, -1] == 1) & goes_on
+    rate = left.sum() / goes_on.sum()
+    np.testing.assert_allclose(rate, 1 / GAME.max_steps, atol=0.05)
 
 
 def test_without_exploration_the_action_of_highest_value_is_taken():
