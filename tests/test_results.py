@@ -80,6 +80,14 @@ def test_the_page_of_the_rock_paper_scissors_programs_is_that_of_its_files():
     assert summary(folder) == (folder / "README.md").read_text("utf-8")
 
 
+def test_the_page_of_the_prisoners_dilemma_is_that_of_its_files(monkeypatch):
+    pytest.importorskip("axelrod")
+    from experiments.axelrod.__main__ import OUT, page
+
+    monkeypatch.chdir(ROOT)
+    assert page() == (OUT / "README.md").read_text("utf-8")
+
+
 def sweep(file):
     """`file` as a case; slow where its game's library is installed for slow tests alone."""
     wants = "jaxmarl:" in file.read_text("utf-8")
