@@ -110,12 +110,16 @@ def pack_bits(
         Bits, and the other entries; None if an entry is neither 0 nor 1. The float
         -0.0 is no 0.
     """
-    entries = obs[:, binary]
-    ones = entries == 1
-    known = ones | (entries == 0)
-    if not known.all() or (obs.dtype.kind == "f" and np.signbit(entries).any()):
+    raw, one = obs, obs.dtype.type(1)
+    if obs.dtype.kind == "f":  # as their bits, of which -0.0 has one
+        unsigned = np.dtype(f"u{obs.dtype.itemsize}")
+        raw = np.ascontiguousarray(obs).view(unsigned)
+        one = one.view(unsigned)
+    ones = raw == one
+    if not (ones | (raw == 0) | ~binary).all():
         return None
-    return np.packbits(ones, axis=-1), obs[:, ~binary]
+    bits = np.packbits(ones.compress(binary, axis=1), axis=-1)
+    return bits, obs.compress(~binary, axis=1)
 
 
 def obs_at(obs: "Array | PackedObs", at: Any) -> Float32[Array, "..."]:
