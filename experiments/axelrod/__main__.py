@@ -261,7 +261,7 @@ def replay_table(replayed: dict[str, Any]) -> str:
         "tournament",
         "repetitions",
         "strategies",
-        "first three: rank in the published table (of these) -> here",
+        "first three: rank in the published table (of these) -> in the rerun",
         "mean difference of scores",
         "greatest",
         "correlation",
@@ -305,8 +305,8 @@ def entry_table(rows: list[dict[str, Any]], replayed: dict[str, Any]) -> str:
     head = [
         "tournament",
         "published winner",
-        "winner of the replay",
-        "the best strategy against each opponent",
+        "winner of the rerun",
+        "oracle: the best strategy per opponent",
         "agent, learned from all",
         "its rank",
         "agent, a third held out",
@@ -412,7 +412,7 @@ def exact_table_of(rows: list[dict[str, Any]], exact: dict[str, float]) -> str:
         "exact best reply",
         "agent",
         "fraction",
-        "greatest loss",
+        "largest gap to the best reply",
     ]
     return table(head, lines)
 
@@ -420,7 +420,7 @@ def exact_table_of(rows: list[dict[str, Any]], exact: dict[str, float]) -> str:
 def page() -> str:
     """Return results/axelrod/README.md from the files."""
     parts = [
-        "# 245 strategies of the prisoner's dilemma",
+        "# Three tournaments of the iterated prisoner's dilemma",
         details(axelrod.__doc__),
     ]
     replayed = (
@@ -431,7 +431,7 @@ def page() -> str:
         parts += [
             "## The agent",
             "Mean and range over training seeds. Ranks are among the strategies of the "
-            "replay, each of which has also met the agent.",
+            "rerun, each of which has also met the agent.",
             entry_table(rows, replayed),
             "## What its parts add",
             part_table(rows),
@@ -449,7 +449,7 @@ def page() -> str:
         ]
     if replayed:
         parts += [
-            "## The published tournaments, replayed",
+            "## The published tournaments, rerun",
             replay_table(replayed),
         ]
     return join_page(parts, OUT)

@@ -14,7 +14,7 @@ out. All of them have a finite memory, so each has an exact best reply
 
 The fraction is 1 - E[sum_t gamma^t (V*(s_t) - Q*(s_t, a_t))] / E[V*(s_0)], relative to the
 best reply that knows the opponent, gamma = .98. It is the mean over players. Four kinds of
-runs, all of the preset `demo` but for what is stated:
+runs, all with the preset `demo` unless stated:
 
 - families: data of the players of the families kept, opponent types by player.
 - no_types: the same data, no opponent types.
@@ -466,11 +466,11 @@ def summary() -> str:
             "and the exact values, but not the player that it meets. The best reply that must infer a "
             "player of the families held out has at least the return of `Bayes, library: the "
             "families held out`, and at most that of the best reply that knows the player. So "
-            "the fraction of that reply lies about between the columns `held out` and "
+            "the agent's fraction of that best reply lies about between the columns `held out` and "
             "`relative to Bayes`.",
             "## Agent less nearest_stag, by family",
             "Difference of the fractions in the same games, and half of the 95 % interval over "
-            "layouts. *Not shown*: its lower end is below -.05.",
+            "layouts. *Not established*: the interval reaches below -.05, the margin of non-inferiority.",
             _difference_table(by_method),
             *_few_shot_section(),
             "## By player",
@@ -527,7 +527,7 @@ def _difference_table(by_method: dict[str, list[dict[str, Any]]]) -> str:
         for rows in agents.values():
             less = _lost(reference, [family]) - _lost(rows, [family])
             mean, half = less.mean(), _half_width(less)
-            below = "" if mean - half >= -MARGIN else ", not shown"
+            below = "" if mean - half >= -MARGIN else ", not established"
             cells.append(f"{mean:+.3f} ± {half:.3f}{below}")
         held_out = "held out" if family in HELD_OUT else "kept"
         lines.append([family, held_out, *cells])
