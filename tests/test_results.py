@@ -82,10 +82,11 @@ def test_the_page_of_the_rock_paper_scissors_programs_is_that_of_its_files():
 
 def test_the_page_of_the_prisoners_dilemma_is_that_of_its_files(monkeypatch):
     pytest.importorskip("axelrod")
-    from experiments.axelrod.__main__ import OUT, page
+    from experiments.axelrod.page import summary
 
     monkeypatch.chdir(ROOT)
-    assert page() == (OUT / "README.md").read_text("utf-8")
+    folder = RESULTS / "axelrod"
+    assert summary() == (folder / "README.md").read_text("utf-8")
 
 
 def sweep(file):

@@ -3,16 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-import axelrod
 import numpy as np
-from axelrod import Classifiers
 from jaxtyping import Float
 
 from experiments.axelrod.agent import Probe
 from experiments.axelrod.game import DEFECT, Rules
 from experiments.axelrod.matches import play
 from experiments.axelrod.model import Contexts
-from experiments.axelrod.pool import ACTIONS, start
+from experiments.axelrod.pool import ACTIONS, axelrod, start
 
 
 def exact_table(
@@ -28,9 +26,9 @@ def exact_table(
     Returns:
         The table; None if the strategy draws, remembers more, or does anything else in 40 matches than the table says.
     """
-    if Classifiers["stochastic"](maker()):
+    if axelrod.Classifiers["stochastic"](maker()):
         return None
-    if Classifiers["memory_depth"](maker()) > contexts.memory:
+    if axelrod.Classifiers["memory_depth"](maker()) > contexts.memory:
         return None
     rng = np.random.default_rng(0)
     table = np.zeros(len(contexts))

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import axelrod
 import numpy as np
 
 from experiments.axelrod.game import DEFECT, Log, Player, Rules
-from experiments.axelrod.pool import ACTIONS, start
+from experiments.axelrod.pool import ACTIONS, axelrod, start
 
 
 def play(

@@ -9,9 +9,14 @@ import numpy as np
 
 from experiments.axelrod.game import Rules
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import axelrod
+try:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import axelrod
+except ImportError:
+    raise ImportError(
+        "the study axelrod needs Axelrod's library: pip install axelrod==4.13.1"
+    ) from None
 
 NEWER = ("Burn Both Ends", "CAPRI", "Evolved FSM 6", "SpitefulCC")
 """Strategies of the package that the published tables do not have."""

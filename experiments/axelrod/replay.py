@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import axelrod
 import numpy as np
-from axelrod import Classifiers
 from jaxtyping import Float
 
 from bestreply.utils.files import replacing
 from experiments.axelrod.game import Rules
-from experiments.axelrod.pool import pool
+from experiments.axelrod.pool import axelrod, pool
 
 
 def replay(
@@ -28,7 +26,7 @@ def replay(
     found = np.full((size, size, repetitions), np.nan, np.float32)
     if file.exists():
         found = np.load(file, allow_pickle=False)
-    stochastic = [Classifiers["stochastic"](m()) for m in makers]
+    stochastic = [axelrod.Classifiers["stochastic"](m()) for m in makers]
     for i in range(size):
         if not np.isnan(found[i, i:]).any():
             continue
