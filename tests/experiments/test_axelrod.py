@@ -89,6 +89,7 @@ def test_exact_values_under_noise_are_those_of_all_plans():
 
 def agent(rules: Rules, **settings) -> BestReply:
     values = {rules: solve(CONTEXTS, TABLES, rules)}
+    settings = {"nodes": 64} | settings
     return BestReply(CONTEXTS, {rules: TABLES}, values, Settings(**settings))
 
 
@@ -126,7 +127,7 @@ def test_a_strategy_that_is_none_of_the_known_is_learned_in_play():
         CONTEXTS,
         {STANDARD: tables},
         {STANDARD: solve(CONTEXTS, tables, STANDARD)},
-        Settings(unknown_prior=0.1),
+        Settings(unknown_prior=0.1, nodes=64),
     )
     player.begin(1, STANDARD, 0)
     for _ in range(50):
