@@ -1,5 +1,4 @@
-"""Enter three published tournaments of the iterated prisoner's dilemma with one learned agent; results in
-results/axelrod/.
+"""Enter three published tournaments of the iterated prisoner's dilemma with one learned agent.
 
 The opponents come from Axelrod's library, which is not a dependency:
 `pip install axelrod==4.13.1`. Three tournaments have published tables: `standard` (200
