@@ -91,7 +91,8 @@ def test_the_page_of_the_prisoners_dilemma_is_that_of_its_files(monkeypatch):
 
 def sweep(file):
     """`file` as a case; slow where its game's library is installed for slow tests alone."""
-    wants = "jaxmarl:" in file.read_text("utf-8")
+    text = file.read_text("utf-8")
+    wants = any(prefix in text for prefix in ("jaxmarl:", "pgx:"))
     return pytest.param(
         file,
         id=f"{file.parent.name}/{file.name}",

@@ -254,6 +254,13 @@ def by_distance(
     return automaton(game, name, choose, "distance")
 
 
+def _reply(game: Game, rule: str, rate: float, name: str) -> Automaton:
+    """Return a player that follows a rule, or acts at random with a probability."""
+    return automaton(
+        game, name, lambda mode, value: {rule: 1 - rate, "noise": rate}
+    )
+
+
 def level1(game: Game, of: str, rate: float, name: str = "level1") -> Automaton:
     """Return a reply by plan to a stag hunter, a hare hunter or random play.
 
@@ -263,10 +270,7 @@ def level1(game: Game, of: str, rate: float, name: str = "level1") -> Automaton:
         rate: probability of a uniform action.
         name: name of the player.
     """
-    rule = f"level1({of})"
-    return automaton(
-        game, name, lambda mode, value: {rule: 1 - rate, "noise": rate}
-    )
+    return _reply(game, f"level1({of})", rate, name)
 
 
 def level2(game: Game, of: str, rate: float, name: str = "level2") -> Automaton:
@@ -278,10 +282,7 @@ def level2(game: Game, of: str, rate: float, name: str = "level2") -> Automaton:
         rate: probability of a uniform action.
         name: name of the player.
     """
-    rule = f"level2({of})"
-    return automaton(
-        game, name, lambda mode, value: {rule: 1 - rate, "noise": rate}
-    )
+    return _reply(game, f"level2({of})", rate, name)
 
 
 def follower(
