@@ -1,5 +1,6 @@
 """The strategies of the package `axelrod` that entered the published tournaments."""
 
+import importlib
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,7 +13,8 @@ from experiments.axelrod.game import Rules
 try:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import axelrod
+        # By name: a type checker without the library takes this folder for it.
+        axelrod: Any = importlib.import_module("axelrod")
 except ImportError:
     raise ImportError(
         "the study axelrod needs Axelrod's library: pip install axelrod==4.13.1"
