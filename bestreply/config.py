@@ -44,7 +44,7 @@ PlannerName = (
     Literal["one_step", "expectimax", "mcts"] | Annotated[str, Open("planner")]
 )
 OpponentsName = (
-    Literal["types", "recurrent", "in_context", "level_k"]
+    Literal["types", "recurrent", "in_context", "tables", "level_k"]
     | Annotated[str, Open("opponents")]
 )
 MethodName = (
@@ -229,12 +229,17 @@ class ModelConfig:
     opponents: OpponentsName = "types"
     """Opponent model: Bayes' rule over `opponent_types`; a recurrent network;
     attention over the last steps, earlier episodes included
-    (`bestreply.opponents.sequence`); Bayes' rule over these types and level-k
-    players (`bestreply.planning.level_k`); or module:Class."""
+    (`bestreply.opponents.sequence`); Bayes' rule over tables of the last joint
+    actions, one for each logged player (`bestreply.opponents.tables`); Bayes' rule
+    over these types and level-k players (`bestreply.planning.level_k`); or
+    module:Class."""
     context: Count = 64
     """Steps of each opponent that the attention reads, with opponents "in_context";
     steps before a logged one from which training computes its memory, with memory
     "gru"."""
+    table_memory: CountOrZero = 4
+    """Last joint actions that a table reads, with opponents "tables"; fewer where a
+    table would have more than 4096 rows."""
     codes: Count = 6
     """Number of codes; training may leave some unused. Only for opponent_types
     "code"."""
@@ -308,9 +313,10 @@ class TrainConfig:
     n_step: Count = 1
     """Rewards summed before the value; 1 is the specification's target. Only for
     `data`."""
-    at_limit: Literal["bootstrap", "zero"] = "bootstrap"
+    at_limit: Literal["auto", "bootstrap", "zero"] = "auto"
     """Value at the step limit: V of the last observation, or 0 where the return
-    within the limit is the objective."""
+    within the limit is the objective; auto: 0 where logged observations tell the time
+    left (`bestreply.training.step_limit`), else V."""
     target_tau: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.01
     """Update rate of the target network, as a fraction for each gradient step."""
     augment: bool = True
@@ -532,6 +538,19 @@ def differences(one: object, other: object, where: str = "") -> list[str]:
     return lines
 
 
+def with_choices_of(started: RunConfig, config: RunConfig) -> RunConfig:
+    """Return a configuration with what was measured when its run was started.
+
+    Args:
+        started: configuration of the started run.
+        config: the same configuration, or another one, before anything is measured.
+    """
+    if config.train.at_limit != "auto":
+        return config
+    train = dataclasses.replace(config.train, at_limit=started.train.at_limit)
+    return dataclasses.replace(config, train=train)
+
+
 def names_in(config: RunConfig) -> list[tuple[str, str]]:
     """Return (kind, text) of every field that can name code of others.
 
@@ -587,7 +606,6 @@ _TRAIN = TrainConfig(
     n_step=3,
     off_policy=0.3,
     target_tau=0.03,
-    at_limit="zero",  # the return within the limit counts; observations show the time left
 )
 PRESETS = {
     "debug": RunConfig(

@@ -22,6 +22,7 @@ from bestreply.run import METHODS, Run, claimed, load_method, open_run
 from bestreply.training.divergence import Diverged, check_measures
 from bestreply.training.metrics_log import MetricsLog
 from bestreply.training.phases import Write, stack, unstack
+from bestreply.training.step_limit import with_measured_limit
 from bestreply.types import ABSENT, Episodes
 from bestreply.utils import checkpoint
 from bestreply.utils.big_arrays import free_device_memory
@@ -269,6 +270,7 @@ def open_training(
     episodes = jax.tree.map(lambda x: x[: loaded.filled], loaded.training)
     if config.model.opponent_types == "goal":
         check_goals(data, episodes)
+    config = with_measured_limit(config, episodes, start and start.config)
     run = open_run(path, config, data, resume=resume, command=command)
     remove_leftovers(run.path)
     if resume and checkpoint.list_checkpoints(run.path / "checkpoints"):

@@ -23,7 +23,13 @@ from bestreply import (
     train,
 )
 from bestreply.analysis.trajectories import record_matches
-from bestreply.config import ModelConfig, PlannerConfig, TrainConfig, to_dict
+from bestreply.config import (
+    ModelConfig,
+    PlannerConfig,
+    TrainConfig,
+    to_dict,
+    with_choices_of,
+)
 from bestreply.replay import loading
 from bestreply.run import METHODS, RUN_FORMAT, load_method
 from bestreply.train import split_episodes
@@ -165,7 +171,8 @@ def test_beliefs_that_do_not_fit_into_memory_are_refused(
 def test_a_run_is_loaded_as_it_was_trained(whole):
     run = load_run(whole.path)
     assert bits(run.train_state) == bits(whole.train_state)
-    assert run.config == CONFIG
+    assert run.config == with_choices_of(run.config, CONFIG)
+    assert run.config.train.at_limit == "zero"  # the rounds left are observed
     assert int(run.train_state.opponent_updates) == 6
     assert int(run.train_state.updates) == 9
     rows = metrics(whole)

@@ -24,7 +24,10 @@ from bestreply.training.loop import (
 )
 from bestreply.training.phases import Seeds, Write, updates_made
 from bestreply.training.state import TrainState, initial_train_state
-from bestreply.training.trained_opponents import check_type_settings
+from bestreply.training.trained_opponents import (
+    check_table_types,
+    check_type_settings,
+)
 from bestreply.types import Episodes
 from bestreply.utils.console import warn
 
@@ -83,6 +86,7 @@ class AgentMethod(Method):
                 "improved with action, or neither"
             )
         check_memory(config)
+        check_table_types(config.model)
         check_type_settings(
             config.model.opponents, config.train.change_rate, config.planner
         )

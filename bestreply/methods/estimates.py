@@ -44,18 +44,22 @@ MAX_TRAJECTORIES = 1000
 
 
 def logged_scores(
-    agent: Agent, play: Trajectories
+    agent: Agent, play: Trajectories, averaged: bool
 ) -> tuple[Float[np.ndarray, "rows A"], Float[np.ndarray, "rows A"]]:
     """Return the scores of logged steps and the log-policy that the agent stays close to.
 
     Args:
         agent: an agent with anchors.
         play: logged play.
+        averaged: whether the next value is the mean over the value heads.
     """
     anchors = agent.anchors
     assert anchors is not None
-    unit = dataclasses.replace(anchors, weight=jnp.ones_like(anchors.weight))
-
+    unit = dataclasses.replace(
+        anchors,
+        weight=jnp.ones_like(anchors.weight),
+        averaged=jnp.full_like(anchors.averaged, averaged),
+    )
     agent = dataclasses.replace(agent, anchors=unit)
     scores, log_policy = outputs_along(agent, play, _parts)
     return play.rows(np.asarray(scores)), play.rows(np.asarray(log_policy))
@@ -116,9 +120,9 @@ def estimate_anchors(
         play = Trajectories(*(x[role == r] for x in every))
         if not len(play.obs):
             continue  # nobody played this role
-        logged = logged_scores(agent, play)
+        logged = [logged_scores(agent, play, mean) for mean in (False, True)]
         policies = [
-            policy_of_choice(*logged, c.weight * own, c.sampled)
+            policy_of_choice(*logged[c.averaged], c.weight * own, c.sampled)
             for c in CHOICES
         ]
         table[r] = fitted_returns(play, policies, len(run.roster), seed)

@@ -46,18 +46,22 @@ class Choice(NamedTuple):
     weight: float
     """lambda in standard deviations of the return in the data, by role."""
     sampled: bool
+    """Whether the action is drawn."""
+    averaged: bool
+    """Whether the next value is the mean over the value heads."""
 
 
 CHOICES = (
-    Choice(0.0, False),
-    Choice(0.03, False),
-    Choice(0.1, False),
-    Choice(0.3, False),
-    Choice(CERTAIN, False),
-    Choice(0.1, True),
-    Choice(CERTAIN, True),
+    Choice(0.0, False, False),
+    Choice(0.0, False, True),
+    Choice(0.03, False, True),
+    Choice(0.1, False, True),
+    Choice(0.3, False, True),
+    Choice(CERTAIN, False, False),
+    Choice(0.1, True, True),
+    Choice(CERTAIN, True, False),
 )
-"""What is tried; the first is the planner alone."""
+"""What is tried; the first is the planner alone, with the best value head."""
 
 
 def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
@@ -94,12 +98,18 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
         like=evaluation.episodes * matches * len(roles),
     )
     returns = _returns(scores, [of_set.name for of_set in sets])
-    best = [_best(returns[:, s]) for s in range(len(sets))]
+    role_of = np.array(
+        [roles.index(run.game.roles[of_set.seats[0]]) for of_set in sets]
+    )
+    best = np.zeros(len(sets), int)
+    for role in np.unique(role_of):
+        own = role_of == role
+        best[own] = best_choices(returns[:, own])
+    best = best.tolist()
     record(run, sets, returns, best, int(np.sum(scores.table["length"])))
     values = {}
     chosen = np.full(done.anchors.model.weight.shape, -1)
-    for of_set, number in zip(sets, best, strict=True):
-        role, choice = roles.index(run.game.roles[of_set.seats[0]]), number
+    for of_set, role, choice in zip(sets, role_of, best, strict=True):
         at = company[of_set.text]
         if at is None:  # the mixture, which decides where it is not sure
             chosen[role] = np.where(chosen[role] < 0, choice, chosen[role])
@@ -206,15 +216,34 @@ def _name(choice: int) -> str:
     return f"trial {choice + 1}"
 
 
-def _best(returns: Float[np.ndarray, "C E"]) -> int:
-    """Return the row of the highest mean; the first unless another is surely better.
+def best_choices(returns: Float[np.ndarray, "C S E"]) -> list[int]:
+    """Return the choice for each opponent set: the first unless another is surely better.
 
-    Surely: by more than one standard error of the difference.
+    What a choice gains on the first one is estimated by empirical Bayes (Efron and Morris,
+    1975): where the sets hardly differ by more than their errors, all of them count for
+    each; where they do, each stands for itself. Surely: by more than one standard error.
+
+    Args:
+        returns: of E episodes of each choice beside each of S opponent sets.
     """
-    best = int(np.argmax(returns.mean(1)))
-    more = returns[best] - returns[0]
-    error = more.std() / np.sqrt(len(more))
-    return best if more.mean() > error else 0
+    gain = returns - returns[0]
+    mean, error = gain.mean(2), gain.var(2) / gain.shape[2]
+    # Few episodes can agree by chance: no error is taken for much smaller than the rest.
+    error = (error + error.mean(1, keepdims=True)) / 2
+    spread = np.zeros(len(returns))
+    if mean.shape[1] > 1:
+        spread = np.maximum(mean.var(1, ddof=1) - error.mean(1), 0)
+    least = max(1e-12 * np.max(mean**2), 1e-300)  # without any error too
+    total = np.maximum(spread[:, None] + error, least)
+    pooled = (mean / total).sum(1) / (1 / total).sum(1)
+    own = spread[:, None] / total if mean.shape[1] > 1 else np.ones_like(mean)
+    estimate = own * mean + (1 - own) * pooled[:, None]
+    of_pooled = 1 / (1 / total).sum(1)
+    variance = own * error + (1 - own) ** 2 * of_pooled[:, None]
+    best = estimate.argmax(0)
+    column = np.arange(len(best))
+    sure = estimate[best, column] > np.sqrt(variance[best, column])
+    return np.where(sure, best, 0).tolist()
 
 
 def deviations(run: Run, train_state: TrainState) -> Float[np.ndarray, " R"]:
@@ -245,16 +274,21 @@ def with_choices(
         choices: indices into `CHOICES`; the columns of `Anchors.weight`, or one for all.
     """
     shape = train_state.anchors.model.weight.shape  # pyright: ignore[reportOptionalMemberAccess]
-    weights, sampled = (
+    weights, sampled, averaged = (
         np.broadcast_to(np.array(list_)[choices], shape)
         for list_ in zip(*CHOICES, strict=True)
     )
     return eqx.tree_at(
-        lambda s: (s.anchors.model.weight, s.anchors.model.sampled),
+        lambda s: (
+            s.anchors.model.weight,
+            s.anchors.model.sampled,
+            s.anchors.model.averaged,
+        ),
         train_state,
         (
             jnp.asarray(weights * unit[:, None], jnp.float32),
             jnp.asarray(sampled),
+            jnp.asarray(averaged),
         ),
     )
 
@@ -316,6 +350,7 @@ def record(
             "opponents": of_set.text,
             "weight": choice.weight,
             "sampled": choice.sampled,
+            "averaged": choice.averaged,
             "return": float(returns[c, s].mean()),
             "stderr": float(error[c, s]),
             "chosen": c == best[s],

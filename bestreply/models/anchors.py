@@ -26,6 +26,21 @@ MIN_LOG_PROB = -7.0
 """Smallest log pi(a | o): no action is excluded by an anchor."""
 
 
+def over_heads(
+    values: Float[Array, " K"], weights: Float[Array, " K"] | None
+) -> Float[Array, ""]:
+    """Return the next value of the values of all heads.
+
+    Args:
+        values: one for each player.
+        weights: of `Anchors.head_weights`; None, or all 0: the maximum.
+    """
+    best = values.max()
+    if weights is None:
+        return best
+    return jnp.where(weights.any(), weights @ values, best)
+
+
 class Anchors(eqx.Module):
     """Policies of the K players of the data in each role, and what they earn there."""
 
@@ -41,6 +56,9 @@ class Anchors(eqx.Module):
     sampled: Bool[Array, "R G1"]
     """Whether the agent draws its action, in proportion to pi_k exp(score / lambda);
     else it takes the likeliest."""
+    averaged: Bool[Array, "R G1"]
+    """Whether the next value is the mean over the players' value heads, not their
+    maximum: where heads err, the maximum picks the one that errs most."""
     game: Game = eqx.field(static=True)
     players: int = eqx.field(static=True)
 
@@ -78,6 +96,7 @@ class Anchors(eqx.Module):
             returns_among=jnp.zeros((roles, players, types)),
             weight=jnp.zeros((roles, types + 1)),
             sampled=jnp.zeros((roles, types + 1), bool),
+            averaged=jnp.zeros((roles, types + 1), bool),
             game=game,
             players=players,
         )
@@ -149,6 +168,24 @@ class Anchors(eqx.Module):
         log_probs = self.log_probs(obs, legal)[self.best(obs, posterior)]
         weight = self.weight[self.role(obs), company(posterior)]
         return weight * jnp.maximum(log_probs, MIN_LOG_PROB)
+
+    def head_weights(
+        self, obs: Shaped[Array, "*obs"], posterior: Float[Array, "J G"]
+    ) -> Float[Array, " K"]:
+        """Return the weight of each value head in the next value.
+
+        Args:
+            obs: own observation.
+            posterior: belief about the J opponents' types.
+
+        Returns:
+            Equal weights of the players with logged play in the role; zeros where the
+            next value is the maximum over heads.
+        """
+        role = self.role(obs)
+        plays = self.returns[role].max(1) > NO_VALUE
+        averaged = self.averaged[role, company(posterior)]
+        return averaged * plays / jnp.maximum(plays.sum(), 1)
 
     def policy(
         self,

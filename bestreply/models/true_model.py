@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, PyTree, Shaped
 
+from bestreply.config import ModelConfig
 from bestreply.games.base import Game
 from bestreply.types import Array, TimeStep
 
@@ -38,6 +39,10 @@ class TrueModel(eqx.Module):
     @property
     def num_actions(self) -> int:
         return self.game.num_actions
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.learned.config
 
     @property
     def obs_shape(self) -> tuple[int, ...]:

@@ -31,6 +31,14 @@ class OpponentModel(eqx.Module):
 
     game: eqx.AbstractVar[Game]
 
+    @property
+    def reads_own_actions(self) -> bool:
+        """Whether `update` reads the own action, ``actions[0]``.
+
+        Planners then compute the belief after each own action; else once for all.
+        """
+        return False
+
     @abc.abstractmethod
     def init(self) -> Belief:
         """Return the belief at the start of a first episode."""
@@ -112,7 +120,15 @@ class UniformOpponents(OpponentModel):
 NAMES = Names(
     "opponents",
     OpponentModel,
-    ("types", "recurrent", "in_context", "level_k", "learned", "uniform"),
+    (
+        "types",
+        "recurrent",
+        "in_context",
+        "tables",
+        "level_k",
+        "learned",
+        "uniform",
+    ),
 )
 """Opponent models that are not the library's own."""
 

@@ -30,6 +30,10 @@ class MixtureOpponents(OpponentModel):
     def prior(self) -> Float[Array, " M"]:
         return jnp.asarray(self.weights) / jnp.sum(self.weights)
 
+    @property
+    def reads_own_actions(self) -> bool:
+        return any(model.reads_own_actions for model in self.models)
+
     def init(self) -> Belief:
         shape = self.game.num_players - 1, len(self.models)
         weights = jnp.broadcast_to(self.prior, shape)

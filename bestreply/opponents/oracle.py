@@ -88,6 +88,10 @@ class TruePolicies(OpponentModel):
     """Gives the belief that the value is conditioned on."""
     game: Game = eqx.field(static=True)
 
+    @property
+    def reads_own_actions(self) -> bool:
+        return self.types.reads_own_actions
+
     def init(self) -> Belief:
         return self.types.init()
 

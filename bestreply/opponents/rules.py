@@ -37,6 +37,10 @@ class RuleOpponents(OpponentModel):
                 f"one for each opponent in {self.game.name}"
             )
 
+    @property
+    def reads_own_actions(self) -> bool:
+        return True  # a player can remember what the others did
+
     def init(self) -> Belief:
         carries = tuple(p.init() for p in self.players)
         return carries, jnp.full(self.game.num_players, ABSENT)

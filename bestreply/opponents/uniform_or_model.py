@@ -20,6 +20,10 @@ class UniformOrModel(OpponentModel):
     def game(self) -> Game:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.model.game
 
+    @property
+    def reads_own_actions(self) -> bool:
+        return self.model.reads_own_actions
+
     def init(self) -> Belief:
         return self.model.init()
 

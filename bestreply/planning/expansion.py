@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32, PRNGKeyArray, PyTree
 
+from bestreply.models.anchors import over_heads
 from bestreply.models.base import Latent, PlanningModel
 from bestreply.opponents.base import Belief, OpponentModel, possible
 from bestreply.opponents.joint_actions import Draws, joint_actions
@@ -40,10 +41,12 @@ class Branches(NamedTuple):
     probs: Float[Array, "others A"]  # predicted opponent policies
     joint: Int32[Array, "M others"]  # ABSENT for a seat that has left
     weights: Float[Array, " M"]  # of the joint actions; they sum to 1
-    belief: Belief  # [M, ...], after each joint action
+    belief: Belief
+    """After each joint action [M, ...]; after each own action too [A, M, ...] where the
+    opponent model reads own actions."""
     reward: Float[Array, "A M"]
     discount: Float[Array, "A M"]  # gamma times P(the game continues)
-    next_value: Float[Array, "A M"]  # V(o'), maximum over the value heads
+    next_value: Float[Array, "A M"]  # V(o'), over the value heads
 
 
 def expand(
@@ -71,18 +74,18 @@ def expand(
     probs = opponents.predict(at.belief, at.obs, at.legal)
     probs = possible(opponents.game, at.obs, probs)
     joint, weights = joint_actions(probs, at.present[1:], key, models.config)
-    belief = jax.vmap(lambda others: _update(opponents, at, others))(joint)
-    posterior = jax.vmap(
-        opponents.posterior,
-        axis_size=len(joint),  # a belief can be empty
-    )(belief)
+    belief, posterior = _beliefs_after(opponents, at, joint)
+    by_own_action = opponents.reads_own_actions
+    head_weights = _head_weights(models, at)
     arrays, fixed = eqx.partition(world, eqx.is_array)
 
     def outcomes_of(
         arrays: PyTree, shared: PyTree, action: Array
     ) -> tuple[Array, Array, Array]:
         world: Any = eqx.combine(arrays, fixed)
-        z, joint, posterior = shared
+        z, joint, posterior, head_weights = shared
+        if by_own_action:
+            posterior = posterior[action]
 
         def outcome(
             others: Array, posterior: Array
@@ -90,12 +93,13 @@ def expand(
             reward = world.reward(z, action, others)
             continues = jax.nn.sigmoid(world.continues(z, action, others))
             after = world.next(z, action, others)
-            next_value = world.values_of(after, posterior).max()
+            values = world.values_of(after, posterior)
+            next_value = over_heads(values, head_weights)
             return reward, models.gamma * continues, next_value
 
         return jax.vmap(outcome)(joint, posterior)
 
-    shared = z, joint, posterior
+    shared = z, joint, posterior, head_weights
     if all_actions:
         scored = jax.vmap(lambda action: outcomes_of(arrays, shared, action))(
             jnp.arange(world.num_actions)
@@ -107,12 +111,54 @@ def expand(
     return Branches(probs, joint, weights, belief, *scored)
 
 
-def _update(
-    opponents: OpponentModel, at: DecisionPoint, others: Int32[Array, " others"]
+def _head_weights(models: Models, at: DecisionPoint) -> Array | None:
+    """Return the weights of value heads in the next value; None: the maximum counts."""
+    world: Any = models.world
+    by_player = world.config.value_heads == "player"
+    if models.anchors is None or not by_player:
+        return None
+    posterior = models.opponents.posterior(at.belief)
+    return models.anchors.head_weights(at.obs, posterior)
+
+
+def _beliefs_after(
+    opponents: OpponentModel,
+    at: DecisionPoint,
+    joint: Int32[Array, "M others"],
+) -> tuple[Belief, Array]:
+    """Return the belief after each joint action, and its posterior over types.
+
+    Both are [M, ...], or [A, M, ...] of a model that reads own actions.
+    """
+
+    def after(own: Array, others: Array) -> tuple[Belief, Array]:
+        actions = jnp.concatenate([own[None], others])
+        belief = opponents.update(at.belief, at.obs, actions, at.present)
+        return belief, opponents.posterior(belief)
+
+    each = jax.vmap(after, in_axes=(None, 0))
+    if not opponents.reads_own_actions:
+        return each(jnp.int32(0), joint)
+    own_actions = jnp.arange(len(at.legal), dtype=jnp.int32)
+    return jax.vmap(each, in_axes=(0, None))(own_actions, joint)
+
+
+def belief_of_branch(
+    opponents: OpponentModel,
+    belief: Belief,
+    own: Int32[Array, ""],
+    draw: Int32[Array, ""],
 ) -> Belief:
-    """Return the belief after the opponents' actions; the own action is irrelevant."""
-    joint = jnp.concatenate([jnp.zeros(1, jnp.int32), others])
-    return opponents.update(at.belief, at.obs, joint, at.present)
+    """Return the belief of one branch.
+
+    Args:
+        opponents: the opponent model.
+        belief: `Branches.belief`.
+        own: the own action.
+        draw: index of the joint opponent action.
+    """
+    at = (own, draw) if opponents.reads_own_actions else draw
+    return jax.tree.map(lambda x: x[at], belief)
 
 
 def make_plan(branches: Branches, at: DecisionPoint) -> Plan:
@@ -169,7 +215,7 @@ def evaluate_branches(
         z, joint, belief, per_branch, rest = shared
         own, draw = row // len(joint), row % len(joint)
         after = models.world.next(z, own, joint[draw])
-        belief = jax.tree.map(lambda x: x[draw], belief)
+        belief = belief_of_branch(models.opponents, belief, own, draw)
         part = jax.tree.map(lambda x: x[own, draw], per_branch)
         return value(models, after, belief, part, rest)
 

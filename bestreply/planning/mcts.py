@@ -48,6 +48,7 @@ from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.batching import plan_in_batches
 from bestreply.planning.expansion import (
     Branches,
+    belief_of_branch,
     expand,
     make_plan,
     observe_latent,
@@ -76,7 +77,7 @@ class Node(eqx.Module):
     present: Bool[Array, "*B N"]  # seats in the game
     joint: Int[Array, "*B M others"]
     weights: Float[Array, "*B M"]  # they sum to 1
-    belief: Belief  # [M, ...], after each draw
+    belief: Belief  # [M, ...] or [A, M, ...], as of `Branches`
     reward: Float[Array, "*B A M"]
     discount: Float[Array, "*B A M"]  # gamma times P(the game continues)
     next_value: Float[Array, "*B A M"]  # V(o')
@@ -138,7 +139,7 @@ def mcts(
     plan = make_plan(branches, at)
     if nodes == 0:
         return plan
-    root = _node(at, z, branches, draws, jnp.float32(0), jnp.int32(0))
+    root = _node(models, at, z, branches, draws, jnp.float32(0), jnp.int32(0))
 
     def search(
         models: Models, plan: Plan, root: Node, prior: Array, key: PRNGKeyArray
@@ -162,6 +163,7 @@ def _check_counts(**counts: int | None) -> None:
 
 
 def _node(
+    models: Models,
     at: DecisionPoint,
     z: Latent,
     branches: Branches,
@@ -171,6 +173,7 @@ def _node(
 ) -> Node:
     """Return the node of an expansion, padded to at least `min_draws` draws."""
     padding = max(min_draws - len(branches.weights), 0)
+    draw_axis = int(models.opponents.reads_own_actions)  # of beliefs
 
     def pad(x: Array, axis: int = 0) -> Array:
         widths = [(0, padding if i == axis else 0) for i in range(x.ndim)]
@@ -182,7 +185,7 @@ def _node(
         present=at.present,
         joint=pad(branches.joint),
         weights=pad(branches.weights),
-        belief=jax.tree.map(pad, branches.belief),
+        belief=jax.tree.map(lambda x: pad(x, draw_axis), branches.belief),
         reward=pad(branches.reward, 1),
         discount=pad(branches.discount, 1),
         next_value=pad(branches.next_value, 1),
@@ -202,7 +205,7 @@ def _add_node(
     draws = len(node.weights)
     own, draw = edge // draws, edge % draws
     z = models.world.next(node.z, own, node.joint[draw])
-    belief = jax.tree.map(lambda x: x[draw], node.belief)
+    belief = belief_of_branch(models.opponents, node.belief, own, draw)
     at, z = observe_latent(models, z, belief, node.present, reencode=reencode)
     branches = expand(models, at, z, key)
     prior_value = node.next_value[own, draw]
@@ -212,7 +215,8 @@ def _add_node(
         prior_logits=jnp.zeros(node.reward.size),  # unused: `_select` chooses
         value=make_plan(branches, at).scores.max(),
     )
-    return output, _node(at, z, branches, draws, prior_value, node.depth + 1)
+    depth = node.depth + 1
+    return output, _node(models, at, z, branches, draws, prior_value, depth)
 
 
 # -- the tree ------------------------------------------------------------------

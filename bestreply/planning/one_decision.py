@@ -202,7 +202,10 @@ def one_decision(agent: Any, plan: Plans) -> OneDecision | None:
 
 def _made(agent: Any, plan: Plans) -> OneDecision | None:
     models: Models = agent.models
-    if models.anchors is not None and not np.any(models.anchors.weight):
+    anchors = models.anchors
+    if anchors is not None and not (
+        np.any(anchors.weight) or np.any(anchors.averaged)
+    ):
         models = dataclasses.replace(
             models, anchors=None
         )  # quicker, no other plan

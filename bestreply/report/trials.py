@@ -37,7 +37,8 @@ def trials_section(
     roles = list(dict.fromkeys(entry["role"] for entry in entries))
     decimals = decimals_of(*(number(entry.get("return")) for entry in entries))
     rows = [_row(entry, decimals, texts) for entry in entries]
-    names = ("role", "opponents", "weight", "action", "return", "chosen")
+    names = ("role", "opponents", "value", "weight")
+    names = (*names, "action", "return", "chosen")
     head = [texts(f"trials_{name}") for name in names]
     if len(roles) == 1:
         rows, head = [row[1:] for row in rows], head[1:]
@@ -66,6 +67,7 @@ def _row(entry: dict[str, Any], decimals: int, texts: Texts) -> list[str]:
     return [
         entry["role"],
         entry["opponents"],
+        _value(entry, texts),
         _weight(entry, texts),
         _action(entry, texts),
         with_error(mean, error, decimals),
@@ -80,6 +82,11 @@ def _weight(entry: dict[str, Any], texts: Texts) -> str:
     return "–" if weight is None else f"{weight:g}"
 
 
+def _value(entry: dict[str, Any], texts: Texts) -> str:
+    averaged = entry.get("averaged") is True
+    return texts("trials_mean" if averaged else "trials_highest")
+
+
 def _action(entry: dict[str, Any], texts: Texts) -> str:
     drawn = entry.get("sampled") is True
     return texts("trials_drawn" if drawn else "trials_likeliest")
@@ -91,6 +98,8 @@ def _sentence(entry: dict[str, Any], several: bool, texts: Texts) -> str:
     kind = "itself" if weight >= PLAYER_ITSELF else "near"
     kind = kind if weight > 0 else "alone"
     action, shown = _action(entry, texts), _weight(entry, texts)
+    if kind == "alone" and entry.get("averaged") is True:
+        kind = "alone_mean"
     text = texts(f"chosen_{kind}", weight=shown, action=action)
     if not several:
         return text

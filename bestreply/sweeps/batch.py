@@ -87,11 +87,14 @@ def train_batch(
     from bestreply.train import train_together
 
     trainings, count = _open(units, command, max_seeds)
-    batches: dict[int, list[Training]] = {}
+    batches: dict[tuple[int, str], list[Training]] = {}
     for training in trainings:
         if training.left:
             updates = training.made(training.train_state)
-            batches.setdefault(updates, []).append(training)
+            limit = (
+                training.run.config.train.at_limit
+            )  # measured from each seed's data
+            batches.setdefault((updates, limit), []).append(training)
     for batch in batches.values():
         if len(batch) < 2:
             continue

@@ -8,7 +8,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from bestreply.config import RunConfig, differences, from_dict
+from bestreply.config import (
+    RunConfig,
+    differences,
+    from_dict,
+    with_choices_of,
+)
 from bestreply.sweeps.batch import default_batch, group_by_setting, train_batch
 from bestreply.sweeps.executors import (
     Job,
@@ -164,7 +169,8 @@ def _differs_from_file(unit: Unit) -> bool:
     """Return whether a complete unit has another configuration than its sweep's file."""
     try:
         text = read_text(unit.started_config)
-        return from_dict(RunConfig, json.loads(text)) != unit.config
+        started = from_dict(RunConfig, json.loads(text))
+        return started != with_choices_of(started, unit.config)
     except (ValueError, OSError, RecursionError):  # of another version
         return False
 
@@ -189,7 +195,7 @@ def _has_changed(unit: Unit) -> bool:
         return True
     evaluation = unit.config.evaluate  # it may change
     started = dataclasses.replace(started, evaluate=evaluation)
-    if differences(started, unit.config):
+    if differences(started, with_choices_of(started, unit.config)):
         return True
     if not (unit.data / "manifest.json").exists():
         return True

@@ -323,7 +323,7 @@ def imagine_batch(
     )
     starts = imagine_starts(config, model, buffer, start_key, count)
     goes_on = transitions.continues > 0
-    if config.at_limit == "bootstrap":
+    if config.at_limit != "zero":
         leave_key = jax.random.fold_in(key, 2)
         rate = 1 / model.game.max_steps
         goes_on &= ~jax.random.bernoulli(leave_key, rate, (count,))

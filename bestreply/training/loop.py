@@ -1,7 +1,8 @@
 """The agent's training: the opponent model, the world model, the value, the sequence model.
 
 Each is a `Phase` of gradient steps. The value is given the opponent model's belief,
-so the opponent model comes first.
+so the opponent model comes first. Tables of opponents need no phase: they are counted
+before the first one.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ from bestreply.opponents.labels import label_weights, labels_change
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.subgoals import policy_code_updates
+from bestreply.opponents.tables import fit_tables
 from bestreply.replay.blocks import in_blocks
 from bestreply.replay.histories import Seatings, seatings
 from bestreply.replay.moa_buffer import BufferState
@@ -139,7 +141,8 @@ def begin_agent(
         config: configuration of the run.
         game: its game.
         roster: the players of the data.
-        episodes: the training episodes, which set prior and units of value.
+        episodes: the training episodes, which set prior and units of value, and the
+            tables of opponents.
         previous: networks to begin with; optimisers and counters are new. None:
             networks drawn from the run's seed.
 
@@ -162,6 +165,9 @@ def begin_agent(
         train_state = eqx.tree_at(
             lambda s: s.anchors.model.net, train_state, net
         )
+    if train_state.tables is not None:
+        tables = fit_tables(train_state.tables, episodes)
+        train_state = eqx.tree_at(lambda s: s.tables, train_state, tables)
     if train_state.anchors is not None:
         train_state = begin_anchors(config, train_state, episodes)
     return set_units(train_state, config, episodes)

@@ -27,6 +27,7 @@ from bestreply.models.world_model import NO_VALUE, WorldModel
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.sequence import SequenceOpponents
+from bestreply.opponents.tables import TableOpponents
 from bestreply.replay.moa_buffer import Index, all_indices
 from bestreply.training.imagination import ImaginedState, no_imagined_games
 from bestreply.training.targets import n_step_return
@@ -71,6 +72,7 @@ class TrainState(eqx.Module):
         None  # for the `opponents` that read histories
     )
     anchors: AnchorState | None = None  # with `train.anchor_updates`
+    tables: TableOpponents | None = None  # for the `opponents` of that name
 
     @property
     def anchor_updates(self) -> Array | int:
@@ -149,7 +151,17 @@ def _untrained(
         anchors=_anchor_state(
             config, game, types, players, jax.random.fold_in(key, 2)
         ),
+        tables=_tables(config, game, types, players),
     )
+
+
+def _tables(
+    config: RunConfig, game: Game, types: int, players: int
+) -> TableOpponents | None:
+    if config.model.opponents != "tables":
+        return None
+    memory = config.model.table_memory
+    return TableOpponents.create(game, memory, players, types)
 
 
 def _anchor_state(

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from bestreply.config import PlannerConfig, RunConfig
+from bestreply.config import ModelConfig, PlannerConfig, RunConfig
 from bestreply.games.base import Game
 from bestreply.opponents.base import OpponentModel, named_opponents
 from bestreply.opponents.changepoint import ChangepointOpponents
@@ -24,7 +24,8 @@ def check_type_settings(
         planner: settings of the planner.
 
     Raises:
-        ValueError: the model reads histories, and one of these settings is above 0.
+        ValueError: the model reads histories, and one of these settings is above 0; or
+            it is tables, and the change rate is.
     """
     if kind in ("recurrent", "in_context") and _needs_filter(
         change_rate, planner
@@ -34,6 +35,28 @@ def check_type_settings(
             f"planner.unknown_type_prior={planner.unknown_type_prior}: expected 0 "
             f"with model.opponents={kind}; a belief over types needs "
             "model.opponents=types"
+        )
+    if kind == "tables" and change_rate > 0:
+        raise ValueError(
+            f"train.change_rate={change_rate}: expected 0 with "
+            "model.opponents=tables, or model.opponents=types"
+        )
+
+
+def check_table_types(model: ModelConfig) -> None:
+    """Refuse types that tables of logged players do not have.
+
+    Args:
+        model: its `opponents` and `opponent_types` are read.
+
+    Raises:
+        ValueError: tables, and types that are no logged players.
+    """
+    types = model.opponent_types
+    if model.opponents == "tables" and types not in ("none", "player"):
+        raise ValueError(
+            f"model.opponent_types={types}: expected player or none with "
+            "model.opponents=tables, whose tables are of logged players"
         )
 
 
@@ -63,6 +86,14 @@ def trained_opponents(
     if train_state.sequence is not None:
         check_type_settings(kind, change_rate, planner)
         return train_state.sequence.model
+    if train_state.tables is not None:
+        check_type_settings(kind, change_rate, planner)
+        return dataclasses.replace(
+            train_state.tables,
+            prior_mixing=planner.prior_mixing,
+            episode_memory=planner.memory,
+            unknown_type_prior=planner.unknown_type_prior,
+        )
     learned = train_state.opponents
     if learned.prior_mixing != planner.prior_mixing:
         learned = dataclasses.replace(

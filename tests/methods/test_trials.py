@@ -23,7 +23,7 @@ from bestreply.data.store import create_store
 from bestreply.methods import trials
 from bestreply.methods.agent import AgentMethod
 from bestreply.methods.estimates import estimate_anchors
-from bestreply.methods.trials import try_anchors
+from bestreply.methods.trials import best_choices, try_anchors
 from bestreply.models.world_model import NO_VALUE
 from bestreply.replay.moa_buffer import fill
 from bestreply.run import Run
@@ -133,7 +133,7 @@ def test_trials_are_logged_and_counted(data, whole):
     mixed = [t for t in document["tried"] if t["opponents"] == sets[-1]]
     (chosen,) = [t for t in mixed if t["chosen"]]
     assert document["tried"][0]["weight"] == 0  # the planner alone
-    choices = [(t["weight"], t["sampled"]) for t in mixed]
+    choices = [(t["weight"], t["sampled"], t["averaged"]) for t in mixed]
     assert len(set(choices)) == len(choices) > 2
     assert all(0 <= t["return"] <= 10 for t in document["tried"])
     last = metrics(whole)[-1]
@@ -173,14 +173,24 @@ def test_a_planner_that_is_right_is_left_alone(whole, tmp_path):
     assert float(state.anchors.model.weight[0, -1]) == 0
     assert not bool(state.anchors.model.sampled[0, -1])
     chosen = [t for t in tried_in(run)["tried"] if t["chosen"]]
-    assert {(t["weight"], t["sampled"]) for t in chosen} == {(0, False)}
+    kept = {(t["weight"], t["sampled"], t["averaged"]) for t in chosen}
+    assert kept == {(0, False, False)}
     assert not np.any(state.anchors.model.weight)
+    assert not np.any(state.anchors.model.averaged)
     assert logged[0][:3] == ("trials", 1, {"trials/weight": 0.0})
     # Nothing else of the state changes.
     like = eqx.tree_at(
-        lambda s: (s.anchors.model.weight, s.anchors.model.sampled),
+        lambda s: (
+            s.anchors.model.weight,
+            s.anchors.model.sampled,
+            s.anchors.model.averaged,
+        ),
         before,
-        (state.anchors.model.weight, state.anchors.model.sampled),
+        (
+            state.anchors.model.weight,
+            state.anchors.model.sampled,
+            state.anchors.model.averaged,
+        ),
     )
     assert bits(state) == bits(like)
 
@@ -463,6 +473,46 @@ def test_all_trials_together_are_no_more_than_the_data(whole):
         of_each = episodes(in_data, sets)
         assert in_data - tried * sets < of_each * tried * sets <= in_data
     assert episodes(10, 1) == trials.MIN_EPISODES
+
+
+def drawn(gains, noise, episodes=40):
+    """Returns [C, S, E] whose choices earn `gains` [C, S] more than 5, with noise."""
+    rng = np.random.default_rng(0)
+    gains = np.array(gains, float)
+    return 5 + gains[..., None] + rng.normal(0, noise, (*gains.shape, episodes))
+
+
+def test_where_sets_do_not_differ_all_of_them_count_for_each():
+    """.3 in each of 30 sets is far less than its error there, but not over all."""
+    returns = drawn(np.repeat([[0.0], [0.3], [-0.3]], 30, 1), 2.0)
+    each = [best_choices(returns[:, [s]])[0] for s in range(30)]
+    assert 0 in each and best_choices(returns) == [1] * 30
+
+
+def test_where_sets_differ_each_stands_for_itself():
+    gains = [[0.0, 0, 0, 0], [4.0, -4, 4, -4], [-9.0, -9, -9, 3]]
+    assert best_choices(drawn(gains, 1.0)) == [1, 0, 1, 2]
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_returns_without_noise_and_of_any_unit(unit):
+    gains = unit * np.array([[0.0, 0, 0], [0, 1, 2], [0, 3, 1]])
+    assert best_choices(drawn(gains, 0.0)) == [0, 2, 1]
+    assert best_choices(drawn(0 * gains, 0.0)) == [0, 0, 0]
+
+
+def test_a_set_in_which_nothing_differs_does_not_outweigh_the_rest():
+    returns = drawn(np.repeat([[0.0], [0.3]], 30, 1), 1.0)
+    returns[:, 4] = 5
+    assert sum(best_choices(returns)) > 25
+
+
+def test_noise_alone_seldom_moves_the_agent():
+    kept = [
+        best_choices(np.random.default_rng(k).normal(size=(2, 4, 40)))[3]
+        for k in range(200)
+    ]
+    assert 0.7 < np.mean(np.array(kept) == 0) < 0.95
 
 
 @pytest.mark.slow

@@ -231,7 +231,7 @@ SEARCH = PlannerConfig(planner="mcts", simulations=8)
 LOGITS = np.array([[[0.0, 1.0, -1.0], [2.0, 0.0, 0.5]]], np.float32)
 
 
-def anchored_agent(config, weight, sampled=False):
+def anchored_agent(config, weight, sampled=False, averaged=False):
     untrained = build(Anchors.create, GAME, CONFIG, TYPES, PLAYERS)
     near = with_tables(
         untrained,
@@ -240,6 +240,8 @@ def anchored_agent(config, weight, sampled=False):
         np.array([weight], np.float32),
         np.array([sampled]),
     )
+    rows = np.full(near.averaged.shape, averaged)
+    near = eqx.tree_at(lambda a: a.averaged, near, jax.device_put(rows))
     return dataclasses.replace(planning_agent(config), anchors=near)
 
 
@@ -316,6 +318,34 @@ def test_weight_0_changes_no_bit(seen, config):
             (near.plan(obs, legal).scores, alone.plan(obs, legal).scores),
         ):
             np.testing.assert_array_equal(one, other)
+
+
+def test_the_next_value_is_the_mean_over_heads_where_it_is_averaged(seen):
+    """With one head it is the value; two heads have the mean of the values of each."""
+    both = anchored_agent(EXACT, 0.0, averaged=True)
+    highest = anchored_agent(EXACT, 0.0)
+    no_play = np.array(RETURNS[:1])
+    no_play[:, 0] = NO_VALUE
+    second = eqx.tree_at(lambda a: a.anchors.returns, both, no_play)
+    no_play = np.array(RETURNS[:1])
+    no_play[:, 1] = NO_VALUE
+    first = eqx.tree_at(lambda a: a.anchors.returns, both, no_play)
+    value = {}
+    for obs, legal in zip(seen, MASKS, strict=True):
+        for name, agent in [
+            ("both", both),
+            ("highest", highest),
+            ("first", first),
+            ("second", second),
+        ]:
+            plan = agent.plan(obs, legal)
+            value[name] = np.asarray(plan.value)
+            assert int(plan.action) == np.argmax(plan.scores)
+        mean = (value["first"] + value["second"]) / 2
+        np.testing.assert_allclose(value["both"], mean, rtol=1e-4, atol=1e-5)
+        assert np.abs(value["first"] - value["second"]).max() > 0.1
+        larger = np.maximum(value["first"], value["second"])
+        assert (value["highest"] >= larger - 1e-5).all()
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.3])

@@ -16,12 +16,14 @@ def tried(
     chosen=False,
     mean=2.0,
     opponents="mixture(a, b)",
+    averaged=False,
 ):
     return {
         "role": role,
         "opponents": opponents,
         "weight": weight,
         "sampled": sampled,
+        "averaged": averaged,
         "return": mean,
         "stderr": 0.126,
         "chosen": chosen,
@@ -35,7 +37,7 @@ def document(*entries):
 NEAR = document(
     tried(chosen=True, mean=3.0, opponents="a"),
     tried(mean=1.0),
-    tried(weight=0.03, chosen=True, mean=2.514),
+    tried(weight=0.03, chosen=True, mean=2.514, averaged=True),
     tried(weight=1e3, sampled=True),
 )
 
@@ -46,14 +48,15 @@ def test_what_was_tried_and_chosen(lang):
     section = trials_section(NEAR, texts)
     assert section is not None
     likeliest, drawn = texts("trials_likeliest"), texts("trials_drawn")
+    highest, mean = texts("trials_highest"), texts("trials_mean")
     mixed = "mixture(a, b)"
     assert section["table"].rows == [
-        ["a", "0", likeliest, "3.00 ± 0.13", texts("trials_yes")],
-        [mixed, "0", likeliest, "1.00 ± 0.13", ""],
-        [mixed, "0.03", likeliest, "2.51 ± 0.13", texts("trials_yes")],
-        [mixed, texts("trials_itself"), drawn, "2.00 ± 0.13", ""],
+        ["a", highest, "0", likeliest, "3.00 ± 0.13", texts("trials_yes")],
+        [mixed, highest, "0", likeliest, "1.00 ± 0.13", ""],
+        [mixed, mean, "0.03", likeliest, "2.51 ± 0.13", texts("trials_yes")],
+        [mixed, highest, texts("trials_itself"), drawn, "2.00 ± 0.13", ""],
     ]
-    assert len(section["table"].head) == 5
+    assert len(section["table"].head) == 6
     expected = texts("chosen_near", weight="0.03", action=likeliest)
     assert section["chosen"] == expected
     assert "12,345" in section["note"]
@@ -65,6 +68,7 @@ def test_a_choice_for_each_role():
         document(
             tried("hider", chosen=True),
             tried("hider", 0.1),
+            tried("finder", averaged=True, chosen=True),
             tried("seeker", chosen=False),
             tried("seeker", 1e3, sampled=True, chosen=True),
         ),
@@ -73,11 +77,14 @@ def test_a_choice_for_each_role():
     assert section is not None
     assert [row[0] for row in section["table"].rows] == [
         *["hider"] * 2,
+        "finder",
         *["seeker"] * 2,
     ]
     alone = texts("chosen_alone")
     itself = texts("chosen_itself", action="drawn")
-    assert section["chosen"] == f"hider: {alone} seeker: {itself}"
+    mean = texts("chosen_alone_mean")
+    parts = f"hider: {alone}", f"finder: {mean}", f"seeker: {itself}"
+    assert section["chosen"] == " ".join(parts)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +106,7 @@ def test_numbers_of_any_type(value):
             load_texts("en"),
         )
         assert section is not None and section["chosen"]
-        ((_, _, action, mean, choice),) = section["table"].rows
+        ((_, _, _, action, mean, choice),) = section["table"].rows
         assert choice == "chosen"
         assert (action == "drawn") == (name == "sampled" and value is True)
         known = not mean.startswith("–")
