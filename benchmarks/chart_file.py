@@ -23,15 +23,20 @@ text{{font:11px system-ui,sans-serif;fill:var(--soft)}}
 """ + "".join(f".c{k}{{color:var(--c{k})}}" for k in range(8))
 
 
-def as_file(figure: Markup) -> str:
+ROWS = ".bar{stroke-width:3;stroke:currentColor;opacity:.5}.mark{stroke:var(--soft);stroke-dasharray:3 3}"
+"""The style of charts with one row a name."""
+
+
+def as_file(figure: Markup, more: str = "") -> str:
     """Return a chart of `bestreply.report` as the text of an SVG file.
 
     Args:
         figure: the chart, an ``<svg>`` element; empty without lines.
+        more: rules of style beside those of all charts, such as `ROWS`.
     """
     if not figure:
         return ""
-    style = el("style", Markup(STYLE))
+    style = el("style", Markup(STYLE + more))
     namespace = ' xmlns="http://www.w3.org/2000/svg"'
     head, _, body = str(figure).partition(">")
     return f"{head}{namespace}>{style}{body}\n"

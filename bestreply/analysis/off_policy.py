@@ -8,7 +8,7 @@ beside them. All returns are undiscounted sums over an episode as it was logged.
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -184,7 +184,7 @@ def _with_action(carry: PyTree, action: Int[Array, ""]) -> PyTree:
 def estimate_returns(
     episodes: Episodes,
     roster: Sequence[str],
-    policies: dict[str, Player],
+    policies: Mapping[str, Player],
     seed: int,
 ) -> list[PolicyEstimate]:
     """Return the estimated returns of policies, of a clone, and of each logged player.
@@ -195,7 +195,23 @@ def estimate_returns(
         policies: players by name.
         seed: seed of networks, features and resamples.
     """
-    play = trajectories(episodes)
+    return estimates_of_play(trajectories(episodes), roster, policies, seed)
+
+
+def estimates_of_play(
+    play: Trajectories,
+    roster: Sequence[str],
+    policies: Mapping[str, Player],
+    seed: int,
+) -> list[PolicyEstimate]:
+    """Return `estimate_returns` from logged play of some seats alone.
+
+    Args:
+        play: logged play, such as that of one role.
+        roster: names of the players that it indexes.
+        policies: players by name.
+        seed: seed of networks, features and resamples.
+    """
     plain, _, nets, estimator = _prepared(play, len(roster), seed)
     legal = play.rows(play.legal)
     rows = []

@@ -53,6 +53,7 @@ class Choice(NamedTuple):
 
 CHOICES = (
     Choice(0.0, False, False),
+    Choice(0.03, False, False),
     Choice(0.0, False, True),
     Choice(0.03, False, True),
     Choice(0.1, False, True),

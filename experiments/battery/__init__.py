@@ -3,6 +3,7 @@
     python -m experiments battery [SETTING ...]            # all seeds; an interrupted run continues
     python -m experiments battery --seeds 2 simple_tag     # fewer, to look
     python -m experiments battery --table                  # only the page, from the CSV files
+    python -m experiments battery --coverage               # what logged play says that the agents will earn
     python -m experiments battery --estimates              # the choice of closeness by logged play, beside that in play
 
 Every setting of `experiments.battery.settings` is one sweep of the preset `demo`, nothing

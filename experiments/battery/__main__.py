@@ -25,7 +25,8 @@ from experiments.battery import estimates
 from experiments.battery.settings import OWN, SETTINGS, Setting
 
 OUT, RUNS = Path("results") / "battery", Path("runs") / "battery"
-ESTIMATES = OUT / "estimates.json"
+ESTIMATES, COVERAGE = OUT / "estimates.json", OUT / "coverage.json"
+TRIALS = OUT / "trials.json"
 MARGIN = 0.05
 """Of the span, by which the agent may fall behind."""
 CLONING = "behaviour_cloning"
@@ -93,6 +94,20 @@ def run(name: str, seeds: int | None, methods: list[str] | None) -> None:
     if failed := run_sweep(sweep, command=command):
         print(f"{name}: {len(failed)} units failed", flush=True)
     save_results(sweep_results([RUNS / name]), OUT / f"{name}.csv")
+    keep_trials(name)
+
+
+def keep_trials(name: str) -> None:
+    """Keep what the trials of a setting found, by seed."""
+    found = json.loads(TRIALS.read_text()) if TRIALS.exists() else {}
+    folders = sorted((RUNS / name / name / "agent").glob("*"))
+    of_seeds = {
+        folder.name: estimates.tried(folder)
+        for folder in folders
+        if (folder / "trials.json").exists()
+    }
+    if of_seeds:
+        write_json(TRIALS, found | {name: of_seeds})
 
 
 # -- tables ------------------------------------------------------------------
@@ -219,6 +234,10 @@ def page() -> str:
     parts = ["# The battery", details(battery.__doc__)]
     for name in names:
         parts += setting_table(name)
+    if TRIALS.exists():
+        parts += estimates.trials_table(json.loads(TRIALS.read_text()))
+    if COVERAGE.exists():
+        parts += estimates.coverage_table(json.loads(COVERAGE.read_text()))
     if ESTIMATES.exists():
         parts += estimates.page(json.loads(ESTIMATES.read_text()))
     return join_page(parts, OUT)
@@ -233,6 +252,35 @@ def estimate(names: list[str]) -> None:
             out = RUNS / name / "estimates"
             found[name] = estimates.compare(run, out)
             write_json(ESTIMATES, found)
+
+
+def cover(names: list[str]) -> None:
+    """Estimate what the trained agents earn from logged play, unless it is done."""
+    rows = json.loads(COVERAGE.read_text()) if COVERAGE.exists() else []
+    done = {(row["setting"], row["seed"]) for row in rows}
+    for name in names:
+        cells = [cell for cell in _cells(name) if cell.drawn]
+        for folder in sorted((RUNS / name / name / "agent").glob("*")):
+            seed = int(folder.name)
+            trained = (folder / "scores.parquet").exists()
+            if not trained or (name, seed) in done:
+                continue
+            for row in estimates.cover(folder):
+                several = len(cells) > 1
+                (cell,) = (
+                    c
+                    for c in cells
+                    if not several or c.opponents.startswith(f"{row['role']} |")
+                )
+                played = cell.returns["agent"][seed]
+                rows.append(
+                    {"setting": name, "seed": seed, **row, "played": played}
+                )
+            write_json(COVERAGE, rows)
+
+
+def _cells(name: str) -> list[Cell]:
+    return cells_of(name) if (OUT / f"{name}.csv").exists() else []
 
 
 def main() -> None:
@@ -252,6 +300,11 @@ def main() -> None:
         action="store_true",
         help="only compare the choice of closeness by logged play with that in play",
     )
+    parser.add_argument(
+        "--coverage",
+        action="store_true",
+        help="only estimate the agents' returns from logged play",
+    )
     arguments = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     unknown = sorted(set(arguments.names) - set(SETTINGS))
@@ -262,6 +315,8 @@ def main() -> None:
     names = arguments.names or [*SETTINGS]
     if arguments.estimates:
         estimate(names)
+    elif arguments.coverage:
+        cover(names)
     elif not arguments.table:
         for name in names:
             run(name, arguments.seeds, arguments.methods)
