@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.timing import table
 from experiments import axelrod
 from experiments._page import details, join_page
+from experiments.axelrod import library
 from experiments.axelrod.game import TOURNAMENTS
 from experiments.axelrod.measure import (
     ENTRY,
@@ -20,6 +21,7 @@ from experiments.axelrod.measure import (
     VARIANTS,
 )
 from experiments.axelrod.pool import pool, published_name
+from experiments.axelrod.text import spread
 
 
 def published() -> dict[str, dict[str, float]]:
@@ -50,14 +52,6 @@ def rank(row: dict[str, Any], replayed: dict[str, Any]) -> int | None:
     count = len(others)
     met = (others * (count - 1) + np.array(row["opponents"])) / count
     return 1 + int((met > row["score"]).sum())
-
-
-def spread(values: list[float], digits: int = 3) -> str:
-    """Return the mean and the range over seeds."""
-    mean = f"{np.mean(values):.{digits}f}"
-    if len(values) == 1:
-        return mean
-    return f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def replay_table(replayed: dict[str, Any]) -> str:
@@ -282,4 +276,5 @@ def summary() -> str:
             "## The published tournaments, rerun",
             replay_table(replayed),
         ]
+    parts += library.section()
     return join_page(parts, OUT)

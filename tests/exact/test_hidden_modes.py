@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bestreply import make_game, make_player
+from bestreply import make_game, make_player, player
+from bestreply.exact import best_reply
 from bestreply.exact.hidden_modes import fixed_modes, marginal, mode_chain
 from bestreply.players.scripted import Random
 from bestreply.types import ABSENT
@@ -213,3 +214,32 @@ def test_joint_modes_that_stay_are_problems_of_their_own():
     assert len(fixed_modes([chain, other], STEPS)) == 6
     ((share, chains),) = fixed_modes([mode_chain(switching("step=2"))], STEPS)
     assert share == 1 and len(chains[0].players) == 2
+
+
+# -- finite automata -------------------------------------------------------------------
+
+
+def two_tats(obs, legal, memory, others):
+    """Defect after two consecutive defections; the state is the number of the last ones."""
+    last = others[:, 0]
+    state = np.where(last == 1, np.minimum(memory + 1, 2), 0).astype(np.int32)
+    return np.eye(2)[(state == 2).astype(int)], state
+
+
+# A player with a finite memory is an automaton, and that of a function is one too.
+TWO_TATS = player(two_tats, memory=np.int32(0), distribution=True)
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 5, 8])
+@pytest.mark.parametrize("other", ["tit_for_tat", "grim", TWO_TATS])
+def test_best_replies_to_automata_are_those_by_hand(other, rounds):
+    """Payoffs 5, 3, 1, 0. Against tit for tat and grim: cooperate until the last round,
+    then defect. Against tit for two tats: defect in the last two rounds, and in every
+    second one before the round ahead of them; no defection is answered."""
+    text = f"matrix(table=prisoners_dilemma, rounds={rounds}, memory=0)"
+    value = best_reply(make_game(text), 0, [other]).value
+    if other is TWO_TATS:
+        defections = min(rounds, 2) + max(rounds - 2, 0) // 2
+        assert value == pytest.approx(3 * rounds + 2 * defections)
+    else:
+        assert value == pytest.approx(3 * (rounds - 1) + 5)

@@ -187,3 +187,112 @@ def test_the_pool_and_the_matches_are_those_of_the_package():
         match = axelrod.Match((axelrod.Defector(), named[name]()), turns=200)
         match.play()
         assert (mine, theirs) == pytest.approx(match.final_score_per_turn())
+
+
+# -- players of the library ------------------------------------------------------
+
+
+def test_automata_act_as_the_strategies_of_the_package():
+    """Each on random actions of the other player; one that draws, by frequencies."""
+    pytest.importorskip("axelrod")
+    from experiments.axelrod.strategies import (
+        STRATEGIES,
+        automaton,
+        next_action,
+    )
+
+    rng, drawn = np.random.default_rng(0), []
+    for name in STRATEGIES:
+        machine, state, past = automaton(name), 0, []
+        for theirs in rng.integers(2, size=8):
+            defects = machine.defects[state]
+            played = np.reshape(past, (len(past), 2)).astype(int)
+            draws = 1 if defects in (0, 1) else 40
+            found = [next_action(name, played, rng) for _ in range(draws)]
+            assert np.mean(found) == pytest.approx(defects, abs=0.3)
+            if draws > 1:
+                drawn.append(name)
+            past.append((found[-1], theirs))
+            state = machine.next[state, found[-1], theirs]
+    assert {*drawn} == {"Random", "GTFT", "FirstByJoss"}
+    tats = automaton("TitFor2Tats")
+    assert tats.defects.tolist() == [0, 0, 1]  # by defections in a row
+    assert tats.next[:, 0].tolist() == [[0, 1], [0, 2], [0, 2]]
+    forgives = automaton("GTFT").defects
+    assert forgives == pytest.approx([0, 0, 2 / 3, 0, 2 / 3])
+
+
+def test_players_of_the_library_play_the_matches_of_the_package():
+    """One pair of automata; and Joss, which after a defection always defects."""
+    axelrod = pytest.importorskip("axelrod")
+    from bestreply import make_game
+    from bestreply.simulation.lineup import seat_players
+    from bestreply.simulation.loop import play
+    from experiments.axelrod.strategies import MODULE
+
+    names = ("TwoTitsForTat", "Alternator")
+    makers = [getattr(axelrod, name)() for name in names]
+    match = axelrod.Match(makers, turns=12).play()
+    expected = [[action.value for action in joint] for joint in match]
+    game = make_game("matrix(table=prisoners_dilemma, rounds=12, memory=0)")
+    specs = [f"{MODULE}:strategy({name})" for name in names]
+    lineup = seat_players(game, specs, 1, 0)
+    assert [entry["name"] for entry in lineup.roster] == specs
+    found = play(game, lineup, 0).episodes.action[0]
+    assert found.tolist() == expected
+    specs = [f"{MODULE}:strategy({n})" for n in ("FirstByJoss", "Defector")]
+    joss = play(game, seat_players(game, specs, 3, 0), 0).episodes.action
+    assert joss[:, 1:, 0].all() and not joss[:, 0, 0].any()
+
+
+def test_any_strategy_of_the_package_plays():
+    """One that draws by more than the last joint action: it is made anew each time."""
+    pytest.importorskip("axelrod")
+    from bestreply import make_game
+    from bestreply.simulation.lineup import seat_players
+    from bestreply.simulation.loop import play
+    from experiments.axelrod.strategies import MODULE, automaton
+
+    assert automaton("SoftJoss") is not None and automaton("Stalker") is None
+    game = make_game("matrix(table=prisoners_dilemma, rounds=4, memory=0)")
+    specs = [f"{MODULE}:strategy({n})" for n in ("Stalker", "TitForTat")]
+    action = play(game, seat_players(game, specs, 2, 0), 0).episodes.action
+    np.testing.assert_array_equal(action[:, 1:, 1], action[:, :-1, 0])
+
+
+def test_a_drawing_strategy_draws_by_the_seed_of_play():
+    """Generous tit for tat forgives a defection with probability 1/3."""
+    pytest.importorskip("axelrod")
+    from experiments.axelrod.strategies import next_action
+
+    past = np.array([[0, 1]])
+    rng = np.random.default_rng(0)
+    drawn = [next_action("GTFT", past, rng) for _ in range(300)]
+    assert np.mean(drawn) == pytest.approx(2 / 3, abs=0.08)
+    one, other = (
+        next_action("Random", past, np.random.default_rng(5)) for _ in (0, 1)
+    )
+    assert one == other
+
+
+def test_the_table_of_the_librarys_opponent_models():
+    """Two seeds of each: means, ranges, fraction of the exact reply."""
+    pytest.importorskip("axelrod")
+    from experiments.axelrod import library
+    from experiments.axelrod.strategies import STRATEGIES
+
+    means = dict.fromkeys(STRATEGIES, 2.0)
+    rows = [
+        {"model": model, "seed": seed, "mean": means | {"Defector": paid}}
+        for model in library.MODELS
+        for seed, paid in enumerate((0.8, 1.0))
+    ]
+    exact = dict.fromkeys(STRATEGIES, 4.0) | {"Defector": 1.0}
+    lines = library.strategy_table(rows, exact).splitlines()
+    cells = {line.split("|")[1].strip(): line.split("|") for line in lines}
+    assert cells["TitForTat"][2:4] == [" 4.00 ", " 2.00 (2.00 to 2.00) "]
+    assert cells["Defector"][2:4] == [" 1.00 ", " 0.90 (0.80 to 1.00) "]
+    mean, best = (11 * 2 + 0.9) / 12, (11 * 4 + 1) / 12
+    assert cells["mean, as beside a mixture of all"][2] == f" {best:.2f} "
+    fraction = cells["fraction of the exact best reply"][3]
+    assert fraction.startswith(f" {mean / best:.3f} (")
