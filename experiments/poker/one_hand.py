@@ -1,17 +1,17 @@
-"""Share of the exact best replies in Kuhn and Leduc poker that is learned from logs.
+"""One hand of Kuhn or Leduc poker: share of the exact best replies learned from logs.
 
-The logs are play of the random player and of one that always folds. An agent is trained
-on them for each of five seeds, and then plays in both seats against either. Its share is
-the sum over seats of its expected return, relative to that of the exact best replies:
-11/12 (Kuhn) and 4.74722 (Leduc) against random play, 2 against folding. Returns are
-measured by the regret of each decision (`Decisions.lost`), which has a small variance.
-GAME.json holds all numbers; `--table` writes the page from these files alone.
+The games are OpenSpiel's; an episode is one hand. The logs are play of the random player
+and of one that always folds. An agent is trained on them for each of five seeds, and then
+plays in both seats against either. Its share is the sum over seats of its expected
+return, relative to that of the exact best replies: 11/12 (Kuhn) and 4.74722 (Leduc)
+against random play, 2 against folding. Returns are measured by the regret of each decision
+(`Decisions.lost`), which has a small variance. kuhn_poker.json and leduc_poker.json hold
+all numbers.
 """
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +32,6 @@ from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import play
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
-from experiments._page import details, join_page, make_parser, write_page
 
 OUT, RUNS = Path("results") / "poker", Path("runs") / "poker"
 OPPONENTS = {"random": "uniform play", "first_legal": "always folding"}
@@ -132,14 +131,19 @@ def measure(name: str) -> None:
         )
 
 
-def page(files: list[dict[str, Any]]) -> str:
-    """Return the page.
+def measure_all() -> None:
+    """Measure the missing seeds of both games."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name in EPISODES:
+        measure(name)
 
-    Args:
-        files: what `measure` returned for each game.
-    """
+
+def summary() -> str:
+    """Return this part of the page of results/poker/, from its files."""
+    files = [OUT / f"{name}.json" for name in EPISODES]
+    games = [json.loads(f.read_text()) for f in files if f.exists()]
     lines = []
-    for found in files:
+    for found in games:
         for other, words in OPPONENTS.items():
             rows = [r for r in found["rows"] if r["opponent"] == other]
             shares = np.array([row["share"] for row in rows])
@@ -156,33 +160,10 @@ def page(files: list[dict[str, Any]]) -> str:
             )
     columns = ["game", "opponent", "episodes of logs", "seeds"]
     columns += ["best replies, both seats", "agent, both seats", "share"]
-    return join_page(
+    return "\n\n".join(
         [
-            "# Kuhn and Leduc poker from logs",
-            details(__doc__),
             "Mean ± half of the 95 % interval over training seeds; "
             f"{GAMES:,} games a seat:",
             table(columns, lines),
-        ],
-        OUT,
+        ]
     )
-
-
-def main() -> None:
-    """Measure the games that are named, by default both, and write the page."""
-    parser = make_parser("poker", __doc__)
-    parser.add_argument("games", nargs="*", help=", ".join(EPISODES))
-    parser.add_argument(
-        "--table", action="store_true", help="write the page alone"
-    )
-    given = parser.parse_args()
-    OUT.mkdir(parents=True, exist_ok=True)
-    for name in [] if given.table else given.games or list(EPISODES):
-        measure(name)
-    files = [OUT / f"{name}.json" for name in EPISODES]
-    found = [json.loads(f.read_text()) for f in files if f.exists()]
-    write_page(page(found), OUT)
-
-
-if __name__ == "__main__":
-    main()
