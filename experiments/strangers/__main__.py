@@ -112,16 +112,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "standard": {"collect.players": STANDARD},
 }
 """What each kind of run differs in from the preset `demo`."""
-DOUBT = "experiments.strangers.doubt:DoubtfulOpponents"
 AGENTS: dict[str, dict[str, dict[str, Any]]] = {
     "families": {
         "agent, types inferred": {},
         "agent, types inferred, unknown types": {"unknown_type_prior": 0.05},
-        "agent, restricted by uniform play": {
-            "opponents": f"{DOUBT}(anything='uniform')"
-        },
-        "agent, restricted by the mean policy": {
-            "opponents": f"{DOUBT}(anything='population')"
+        "agent, types inferred, two steps ahead": {
+            "planner": "expectimax",
+            "depth": 2,
         },
     },
     "no_types": {"agent, no types": {}},

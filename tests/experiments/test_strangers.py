@@ -11,14 +11,12 @@ import bestreply as br
 from bestreply.exact.positions import Layout
 from bestreply.games.grid import LEFT, RIGHT, STAY
 from bestreply.games.stag_hunt import HUNT_HARE, HUNT_STAG
-from bestreply.opponents.rules import RuleOpponents
 from bestreply.players.zoo import make_player
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import play as play_games
 from bestreply.types import ABSENT
 from experiments.strangers import replies
 from experiments.strangers.__main__ import OUT, bayes, summary
-from experiments.strangers.doubt import DoubtfulOpponents
 from experiments.strangers.players import (
     FAMILIES,
     HELD_OUT,
@@ -348,24 +346,3 @@ def test_a_bayes_player_infers_which_of_two_it_meets(everyone, tables, q):
 
 def test_the_page_is_that_of_its_file():
     assert (OUT / "README.md").read_text("utf-8") == summary()
-
-
-# -- doubt -----------------------------------------------------------------------
-
-
-def test_doubt_falls_while_the_believed_policy_predicts_and_rises_when_it_errs():
-    believed = RuleOpponents((make_player("noisy(nearest_stag, 0.1)", WIDE),), WIDE)  # fmt: skip
-    model = DoubtfulOpponents(believed, WIDE, prior=0.2, mixing=0.0)
-    obs, legal = observed(0, 4, stag=8)
-    begin = model.init()
-    right, left = (
-        model.update(begin, obs, jnp.array([STAY, action]), np.ones(2, bool))
-        for action in (RIGHT, LEFT)
-    )
-    # Of three legal actions: probability .1 / 3 each, and .9 for RIGHT.
-    for after, chance in ((right, 0.9 + 0.1 / 3), (left, 0.1 / 3)):
-        weight = 0.2 / 3 / (0.2 / 3 + 0.8 * chance)
-        np.testing.assert_allclose(after.weight, [weight], rtol=1e-4)
-        policy = np.asarray(model.predict(after, obs, legal))[0]
-        expected = (1 - weight) * (0.9 + 0.1 / 3) + weight / 3
-        np.testing.assert_allclose(policy[RIGHT], expected, rtol=1e-4)

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from experiments.__main__ import NAMES, first_line, main
+from experiments.pictures import pictures
 
 
 def module_of(name: str):
@@ -33,3 +34,10 @@ def test_without_a_name_the_studies_are_listed(monkeypatch):
     with pytest.raises(SystemExit) as end:
         main()
     assert all(f"  {name} " in str(end.value.code) for name in NAMES)
+
+
+def test_pictures_show_the_numbers_of_their_results():
+    for path, text in pictures():
+        assert path.read_text("utf-8") == text
+        rows = text.count('class="dot')
+        assert 3 < rows == text.count('class="name') / 2  # a name and a number
