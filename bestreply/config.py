@@ -41,7 +41,8 @@ class Open(str):
 
 
 PlannerName = (
-    Literal["one_step", "expectimax", "mcts"] | Annotated[str, Open("planner")]
+    Literal["one_step", "expectimax", "mcts", "action_values"]
+    | Annotated[str, Open("planner")]
 )
 OpponentsName = (
     Literal["types", "recurrent", "in_context", "tables", "level_k"]
@@ -342,8 +343,9 @@ class PlannerConfig:
     """Planning."""
 
     planner: PlannerName = "one_step"
-    """One step; expectimax over `depth` steps; Monte Carlo tree search; or
-    module:function."""
+    """One step; expectimax over `depth` steps; Monte Carlo tree search; the value
+    heads of actions alone, for games whose next observation is left to chance (needs
+    model.value_heads "action"); or module:function."""
     world: Literal["learned", "true"] = "learned"
     """Model to plan in: the learned model, or the game itself (leaves still have
     the learned value)."""

@@ -5,7 +5,7 @@ is, such as a card, the value of the mean is not the mean of the values, and the
 reward does not depend on the belief. The values of own actions (value_heads "action")
 were learned from what was observed, given the belief, and have neither error.
 
-    planner.planner = "bestreply.planning.action_values:action_values"
+    planner.planner = "action_values"
 """
 
 from typing import Any

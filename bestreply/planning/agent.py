@@ -17,6 +17,7 @@ from bestreply.models.anchors import Anchors
 from bestreply.models.base import PlanningModel
 from bestreply.opponents.base import Belief, OpponentModel, present_seats
 from bestreply.opponents.joint_actions import Draws
+from bestreply.planning.action_values import action_values
 from bestreply.planning.base import DecisionPoint, Models, anchored
 from bestreply.planning.checks import check_numbers, check_plan
 from bestreply.planning.expectimax import TreeDraws, expectimax
@@ -41,6 +42,7 @@ PLANNERS: dict[str, Planner] = {
     "one_step": one_step,
     "expectimax": expectimax,
     "mcts": _mcts,
+    "action_values": action_values,
 }
 """Planners by name (`PlannerConfig.planner`)."""
 NAMES = Names("planner", Plan, PLANNERS, function=True)

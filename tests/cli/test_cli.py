@@ -408,6 +408,7 @@ def test_options_of_a_dataclass():
         "one_step",
         "expectimax",
         "mcts",
+        "action_values",
     )
     assert "--train.learning-rate" in options
 

@@ -11,7 +11,7 @@ from bestreply.planning.agent import Agent
 from tests.shared import build
 
 GAME = make_game("matrix", table="stag_hunt", rounds=3)
-NAME = "bestreply.planning.action_values:action_values"
+NAME = "action_values"
 TYPES = 3
 OBS = np.random.default_rng(1).random(GAME.obs_shape).astype(np.float32)
 
