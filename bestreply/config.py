@@ -222,7 +222,7 @@ class ModelConfig:
     value_heads: Literal["single", "player", "action"] = "player"
     """Value heads: one for the data's mixed behaviour; one for each player that
     made the data; or (for `improved`) one for each own action. The planner takes
-    the maximum over heads."""
+    the maximum over heads, or their mean where trials chose it."""
     opponent_types: Literal["none", "goal", "player", "code"] = "player"
     """Type that the opponent model is conditioned on: none; the goal labelled in
     hindsight; the logged player; or a discrete code learned without labels
@@ -230,8 +230,9 @@ class ModelConfig:
     opponents: OpponentsName = "types"
     """Opponent model: Bayes' rule over `opponent_types`; a recurrent network;
     attention over the last steps, earlier episodes included
-    (`bestreply.opponents.sequence`); Bayes' rule over tables of the last joint
-    actions, one for each logged player (`bestreply.opponents.tables`); Bayes' rule
+    (`bestreply.opponents.sequence`); Bayes' rule over one table for each logged
+    player, how often it took each action after the last joint actions
+    (`bestreply.opponents.tables`); Bayes' rule
     over these types and level-k players (`bestreply.planning.level_k`); or
     module:Class."""
     context: Count = 64
@@ -239,8 +240,8 @@ class ModelConfig:
     steps before a logged one from which training computes its memory, with memory
     "gru"."""
     table_memory: CountOrZero = 4
-    """Last joint actions that a table reads, with opponents "tables"; fewer where a
-    table would have more than 4096 rows."""
+    """Number of last joint actions that a table reads, with opponents "tables"; 0:
+    action frequencies alone; fewer where a table would have more than 4096 rows."""
     codes: Count = 6
     """Number of codes; training may leave some unused. Only for opponent_types
     "code"."""
@@ -317,7 +318,8 @@ class TrainConfig:
     at_limit: Literal["auto", "bootstrap", "zero"] = "auto"
     """Value at the step limit: V of the last observation, or 0 where the return
     within the limit is the objective; auto: 0 where logged observations tell the time
-    left (`bestreply.training.step_limit`), else V."""
+    left, or no logged episode reaches the limit (`bestreply.training.step_limit`),
+    else V."""
     target_tau: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.01
     """Update rate of the target network, as a fraction for each gradient step."""
     augment: bool = True
@@ -343,9 +345,9 @@ class PlannerConfig:
     """Planning."""
 
     planner: PlannerName = "one_step"
-    """One step; expectimax over `depth` steps; Monte Carlo tree search; the value
-    heads of actions alone, for games whose next observation is left to chance (needs
-    model.value_heads "action"); or module:function."""
+    """One step; expectimax over `depth` steps; Monte Carlo tree search; no look-ahead,
+    the action of the highest value head, where chance decides the next observation
+    (action_values; needs model.value_heads "action"); or module:function."""
     world: Literal["learned", "true"] = "learned"
     """Model to plan in: the learned model, or the game itself (leaves still have
     the learned value)."""

@@ -2,8 +2,9 @@
 
 A score that errs by more than actions differ is best followed little. How much that is
 cannot be read from the data with confidence: off-policy estimates have the same errors.
-So the trained agent plays some episodes with each of `WEIGHTS`, its opponents drawn as
-in the data, and keeps the weight that earns most in each role.
+So the trained agent plays some episodes with each of `CHOICES`, beside the mixture of the
+data's players and beside each of them alone, in each role, and keeps for each the choice
+of `best_choices`.
 """
 
 import dataclasses
@@ -218,11 +219,12 @@ def _name(choice: int) -> str:
 
 
 def best_choices(returns: Float[np.ndarray, "C S E"]) -> list[int]:
-    """Return the choice for each opponent set: the first unless another is surely better.
+    """Return the choice for each opponent set.
 
-    What a choice gains on the first one is estimated by empirical Bayes (Efron and Morris,
-    1975): where the sets hardly differ by more than their errors, all of them count for
-    each; where they do, each stands for itself. Surely: by more than one standard error.
+    It is the first one, the planner alone, unless the estimated gain of another over it
+    exceeds one standard error. The gains are estimated by empirical Bayes (Efron and
+    Morris, 1975): where the sets hardly differ by more than their errors, all of them
+    count for each; where they do, each stands for itself.
 
     Args:
         returns: of E episodes of each choice beside each of S opponent sets.

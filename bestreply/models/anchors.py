@@ -58,7 +58,7 @@ class Anchors(eqx.Module):
     else it takes the likeliest."""
     averaged: Bool[Array, "R G1"]
     """Whether the next value is the mean over the players' value heads, not their
-    maximum: where heads err, the maximum picks the one that errs most."""
+    maximum: where heads err, the maximum tends to be of one that overestimates."""
     game: Game = eqx.field(static=True)
     players: int = eqx.field(static=True)
 

@@ -7,7 +7,7 @@ interpolated back-off (Jelinek and Mercer, 1980) to shorter sequences:
     p_i(a | h_i) = (n(h_i, a) + c p_{i-1}(a | h_{i-1})) / (n(h_i) + c),  i = 0 .. k
 
 with h_i the last i joint actions, p_{-1} uniform and c = `PSEUDO_COUNT`. In the first
-k - 1 steps of an episode the whole episode so far is the sequence: its counts are of
+k steps of an episode the whole episode so far is the sequence: its counts are of
 those steps alone, and back off to h_i at any step. The counts come from logged play in
 one pass, without gradients; observations are not read.
 

@@ -2,7 +2,7 @@
 
 `one_step` values the mean of what can be observed next. Where chance decides what that
 is, such as a card, the value of the mean is not the mean of the values, and the predicted
-reward does not depend on the belief. The values of own actions (value_heads "action")
+reward of a joint action does not depend on the belief. The values of own actions (value_heads "action")
 were learned from what was observed, given the belief, and have neither error.
 
     planner.planner = "action_values"

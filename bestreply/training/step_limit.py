@@ -1,8 +1,8 @@
 """Whether the step limit ends the return: measured from the data.
 
 An observation that tells the time left has a value of the return within the limit. One
-that does not cannot have it: the same observation is met early and late, so it has the
-value of play that goes on (Pardo et al., Time Limits in Reinforcement Learning, 2018).
+that does not tell it is met both early and late, so no single value fits; it is given
+the value of play that goes on (Pardo et al., Time Limits in Reinforcement Learning, 2018).
 """
 
 import dataclasses
@@ -58,7 +58,7 @@ def tells_time_left(episodes: Episodes) -> bool:
 
     Returns:
         True too where no episode ends by the limit, or none has several steps; False
-        where a single one does.
+        where only one episode ends by it.
     """
     truncated = np.asarray(episodes.truncated).any(1)
     rows = np.flatnonzero(truncated)

@@ -17,5 +17,6 @@ their types (`true_types`), since who picks the best player of the data for an o
 knows it too; it must not be below any player of the data. It is *not below* another one
 where the lower 95 % bound over seeds of (agent minus the other) is at least -.05 of the
 span: the best player of the data less the random player there (the best of all methods
-where no player is better than the random one).
+where no player is better than the random one). Column `inferred`: the agent that is not given
+the types.
 """

@@ -6,8 +6,8 @@
     python -m experiments poker --table              # only the page, from the JSON files
     python -m experiments poker --one-hand           # the games of one hand
 
-An episode is 20 hands against one opponent; the seats move first in turn. Its style is drawn
-anew for each episode: tight, loose, bluffing, calling, random or an equilibrium. The agent
+An episode is 20 hands against one opponent; the two seats take turns at moving first. The
+opponent's style is drawn anew for each episode: tight, loose, bluffing, calling, random or an equilibrium. The agent
 is trained on logs of play among the six. It sees its own card, the public card, the betting
 of the hand, and the opponent's card after a showdown; it is not given the style. Tight,
 loose, bluffing and calling are rules that take a random action with probability .1. The
@@ -260,7 +260,7 @@ def summary() -> str:
             "## Chips a hand against each style",
             *(_style_table(kind, rows[kind], exact[kind]) for kind in KINDS),
             "## Settings",
-            "The preset `demo`, but for what results/poker/kuhn.toml and leduc.toml state.",
+            "The preset `demo`, except for what results/poker/kuhn.toml and leduc.toml set.",
             "## One hand",
             details(one_hand.__doc__),
             one_hand.summary(),
