@@ -147,7 +147,8 @@ def section() -> list[str]:
         f"Mean payoff per round of {ROUNDS} beside twelve strategies as players of the "
         "library (`library.toml`, `python -m experiments axelrod library`). The agent "
         f"learns from {EPISODES} games of the strategies among themselves, and plans three "
-        "rounds ahead with expectimax; observations show the last round. It has to infer "
+        "rounds ahead with expectimax, in the true rules, without staying close to players of "
+        "its data; observations show the last round. It has to infer "
         "the strategy. The exact best reply (`bestreply.exact.best_reply`) knows it: each "
         f"strategy is a finite automaton. Training seeds: {len(seeds)}.",
         strategy_table(found["rows"], found["exact"]),
