@@ -137,6 +137,35 @@ def strangers() -> list[Interval]:
     ]
 
 
+def poker() -> list[Interval]:
+    """Return the share of the exact best reply that infers the style, in 20 hands."""
+    exact = _read("poker/exact.json")["kinds"]
+    names = {
+        "agent": "agent",
+        "true_types": "style given",
+        "uniform_others": "no model",
+        "behaviour_cloning": "cloning",
+    }
+    rows = []
+    for kind in ("kuhn", "leduc"):
+        if not (RESULTS / "poker" / f"{kind}.json").exists():
+            continue
+        whole = np.mean([*exact[kind]["inferring"].values()])
+        seeds = [row["methods"] for row in _read(f"poker/{kind}.json")["rows"]]
+        for method, name in names.items():
+            shares = [
+                np.mean([*own[method]["chips"].values()]) / whole
+                for own in seeds
+                if method in own
+            ]
+            if shares:
+                label = f"{kind}: {name}"[:21]
+                rows.append(_row(label, shares, agent=method == "agent"))
+        known = np.mean([*exact[kind]["known"].values()]) / whole
+        rows.append(_row(f"{kind}: style known", known))
+    return rows
+
+
 def battery() -> list[Interval]:
     """Return the agent less the best player of its data, where types are drawn anew."""
     from experiments.battery.__main__ import OUT, cells_of
@@ -163,6 +192,7 @@ PICTURES: dict[str, tuple[Callable[[], list[Interval]], str, float | None]] = {
     "reaching": (reaching, "Mean return in CooperativeReaching", None),
     "roshambo": (roshambo, "Wins less losses in 1,000 throws", None),
     "strangers": (strangers, "Fraction of the best reply", 1.0),
+    "poker": (poker, "Share of the best reply that infers the style", 1.0),
     "battery": (
         battery,
         "Agent less the best player of its data, as a part of the range of all methods",
