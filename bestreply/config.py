@@ -601,8 +601,8 @@ def preset(name: str) -> RunConfig:
 _MODEL = ModelConfig(latent=64, width=128)
 _TRAIN = TrainConfig(
     opponent_updates=1000,
-    opponent_batch=128,
-    anchor_updates=1000,
+    opponent_batch=512,
+    anchor_updates=2000,
     trial_episodes=128,
     updates=4000,
     batch=128,
