@@ -114,8 +114,7 @@ def expand(
 def _head_weights(models: Models, at: DecisionPoint) -> Array | None:
     """Return the weights of value heads in the next value; None: the maximum counts."""
     world: Any = models.world
-    by_player = world.config.value_heads == "player"
-    if models.anchors is None or not by_player:
+    if models.anchors is None or world.config.value_heads != "player":
         return None
     posterior = models.opponents.posterior(at.belief)
     return models.anchors.head_weights(at.obs, posterior)
