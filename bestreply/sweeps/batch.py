@@ -91,9 +91,8 @@ def train_batch(
     for training in trainings:
         if training.left:
             updates = training.made(training.train_state)
-            limit = (
-                training.run.config.train.at_limit
-            )  # measured from each seed's data
+            # Measured from each seed's data.
+            limit = training.run.config.train.at_limit
             batches.setdefault((updates, limit), []).append(training)
     for batch in batches.values():
         if len(batch) < 2:
