@@ -209,7 +209,7 @@ class ModelConfig:
     encoder: EncoderName = "auto"
     """Network from an observation to z: an MLP of the flat observation; a small CNN
     of an image [height, width, channels]; auto: the CNN for images of more than
-    4096 entries; or module:Class. Opponent models and policies read images in the same way."""
+    4096 entries; or module:Class. Every network that reads observations reads them so."""
     likelihood: Literal["bernoulli", "squared"] = "bernoulli"
     """Loss of 0/1 entries of the observation. Other entries have squared error."""
     value_of: Literal["auto", "z", "o"] = "auto"

@@ -62,7 +62,7 @@ from bestreply.utils.spec import tuples
 from bestreply.utils.trust import Trust, from_file, modules_named
 from bestreply.utils.untrusted import read_json
 
-RUN_FORMAT = 3
+RUN_FORMAT = 4
 """Version of a run directory: configuration and checkpoint. Runs without a `format`
 in provenance.json have version 1."""
 

@@ -3,6 +3,7 @@
 Nothing is compiled: shapes are known before a program runs.
 """
 
+import dataclasses
 import functools
 import runpy
 from pathlib import Path
@@ -15,12 +16,16 @@ import numpy as np
 import pytest
 
 import bestreply as br
+from bestreply.baselines.policy import ActorCritic
 from bestreply.config import ModelConfig, PlannerConfig, TrainConfig
 from bestreply.methods.contract import check_state, check_updates
+from bestreply.models.anchors import Anchors
 from bestreply.models.networks import named_encoder
+from bestreply.models.obs_nets import make_obs_net
 from bestreply.models.world_model import WorldModel
 from bestreply.opponents.base import OpponentModel, UniformOpponents
 from bestreply.opponents.contract import check_opponents
+from bestreply.opponents.learned import LearnedOpponents
 from bestreply.planning.agent import _plan, load_planner
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.checks import check_numbers
@@ -227,6 +232,47 @@ def test_the_network_of_the_example_encodes():
         return named_encoder("mine", GAME.obs_shape, (4,), 4, key=key)(obs)
 
     assert jax.eval_shape(latent, np.zeros(5, np.float32)).shape == (4,)
+
+
+class Blind(eqx.Module):
+    """It reads the first entry of an observation, and nothing else."""
+
+    outputs: int = eqx.field(static=True)
+
+    def __call__(self, obs):
+        return jnp.full(self.outputs, obs[0])
+
+
+@pytest.mark.parametrize(
+    "net", ["opponents", "anchors", "policy", "q", "value"]
+)
+def test_every_network_of_observations_reads_through_the_encoder(net):
+    br.register("network", "blind", Blind)
+    config = dataclasses.replace(CONFIG, encoder="blind")
+    key = jax.random.key(0)
+
+    def out(obs):
+        legal = jnp.ones(GAME.num_actions, bool)
+        if net == "opponents":
+            model = LearnedOpponents.create(GAME, config, GOALS, key=key)
+            return model.own_logits(obs)
+        if net == "anchors":
+            made = Anchors.create(GAME, config, GOALS, 2, key=key)
+            return made.log_probs(obs, legal)
+        if net == "policy":
+            policy = ActorCritic.create(GAME, config, recurrent=True, key=key)
+            return policy(policy.start(), obs, legal, jnp.array([0, 0]))
+        if net == "q":
+            q = make_obs_net(config, GAME.obs_shape, (4, 4), 2, key=key)
+            return q(obs)
+        world = WorldModel(GAME, config, goals=GOALS, heads=1, key=key)
+        belief = jnp.full((1, GOALS), 1 / GOALS)
+        return world.value(world.encode(obs), obs, belief)
+
+    slopes = jax.tree.leaves(jax.jacobian(out)(jnp.full(5, 0.5)))
+    for slope in slopes:
+        seen = np.abs(np.asarray(slope)).reshape(-1, 5).max(0)
+        assert seen[0] > 0 and not seen[1:].any(), seen
 
 
 # -- losses ------------------------------------------------------------------------------

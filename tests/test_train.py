@@ -324,13 +324,13 @@ def test_a_run_of_another_format_is_refused(whole, tmp_path):
     for name in ("config.json", "provenance.json"):
         (tmp_path / name).write_text((whole.path / name).read_text())
     facts = json.loads((whole.path / "provenance.json").read_text())
-    assert facts["format"] == RUN_FORMAT == 3
-    for version in (None, 1, 2):  # the first runs have no format version
+    assert facts["format"] == RUN_FORMAT == 4
+    for version in (None, 1, 2, 3):  # the first runs have no format version
         changed = facts | {"format": version}
         if version is None:
             del changed["format"]
         (tmp_path / "provenance.json").write_text(json.dumps(changed))
-        message = f"format={version or 1}: expected run format 3"
+        message = f"format={version or 1}: expected run format 4"
         with pytest.raises(ValueError, match=message):
             load_run(tmp_path)
 

@@ -22,8 +22,7 @@ from bestreply.baselines.policy import ActorCritic, OfflineMethod
 from bestreply.config import RunConfig
 from bestreply.games.base import Game
 from bestreply.games.seats import role_of_seat
-from bestreply.models.images import ImageNet, make_obs_net
-from bestreply.models.networks import MLP
+from bestreply.models.obs_nets import ObsNet, make_obs_net
 from bestreply.models.units import RewardUnits, flat_obs, unit_rewards
 from bestreply.replay.moa_buffer import BufferState, draw_index, gather
 from bestreply.training.phases import Metrics
@@ -40,21 +39,18 @@ MAX_POLICY_WEIGHT = 100.0
 """Largest weight of a logged action in the policy's loss."""
 
 
-QNet = MLP | ImageNet
-
-
 class IQLNetworks(eqx.Module):
     """The networks that gradient steps change."""
 
     policy: ActorCritic  # its critic is V
-    q: tuple[QNet, QNet]
+    q: tuple[ObsNet, ObsNet]
 
 
 class IQLState(eqx.Module):
     """The state that training changes."""
 
     networks: IQLNetworks
-    target_q: tuple[QNet, QNet]
+    target_q: tuple[ObsNet, ObsNet]
     optimiser: PyTree
     updates: Int32[Array, ""]  # gradient steps made
     reward_units: RewardUnits  # rewards are divided by their size, by role
@@ -75,9 +71,9 @@ class ImplicitQLearning(OfflineMethod):
     ) -> IQLState:
         policy_key, *q_keys = jax.random.split(key, 3)
         hidden = (config.model.width,) * config.model.depth
-        shape, encoder = game.obs_shape, config.model.encoder
+        shape = game.obs_shape
         first, second = (
-            make_obs_net(encoder, shape, hidden, game.num_actions, key=k)
+            make_obs_net(config.model, shape, hidden, game.num_actions, key=k)
             for k in q_keys
         )
         policy = ActorCritic.create(
@@ -139,7 +135,7 @@ class ImplicitQLearning(OfflineMethod):
 def losses(
     config: RunConfig,
     networks: IQLNetworks,
-    target_q: tuple[QNet, QNet],
+    target_q: tuple[ObsNet, ObsNet],
     batch: Transition,
 ) -> dict[str, Float[Array, ""]]:
     """Return the three losses; the gradient of each reaches only its own networks.
@@ -156,7 +152,7 @@ def losses(
     flat = jax.vmap(partial(flat_obs, networks.policy.obs_units))
     obs, next_obs = flat(batch.obs), flat(batch.next_obs)
 
-    def of_logged_action(q: QNet) -> Float[Array, " B"]:
+    def of_logged_action(q: ObsNet) -> Float[Array, " B"]:
         values = jax.vmap(q)(obs)
         return jnp.take_along_axis(values, batch.action[:, None], 1)[:, 0]
 

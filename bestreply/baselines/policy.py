@@ -14,8 +14,9 @@ from jaxtyping import Bool, Float, Int, Int32, Key, PyTree, Shaped
 
 from bestreply.config import ModelConfig, RunConfig
 from bestreply.games.base import Game
-from bestreply.models.images import CNN, ImageNet, is_image, make_obs_net
-from bestreply.models.networks import MLP, one_hot_actions
+from bestreply.models.images import CNN
+from bestreply.models.networks import Encoder, one_hot_actions
+from bestreply.models.obs_nets import ObsNet, make_features, make_obs_net
 from bestreply.models.units import (
     ObsUnits,
     flat_obs,
@@ -46,10 +47,10 @@ class ActorCritic(eqx.Module):
     the previous step; policy and value read its state and the observation.
     """
 
-    actor: MLP | ImageNet
-    critic: MLP | ImageNet
+    actor: ObsNet
+    critic: ObsNet
     memory: eqx.nn.GRUCell | None
-    reader: CNN | None  # of images, in front of the memory
+    reader: CNN | Encoder | None  # in front of the memory
     obs_units: ObsUnits | None
     num_actions: int = eqx.field(static=True)
 
@@ -78,19 +79,19 @@ class ActorCritic(eqx.Module):
         memory = reader = None
         if recurrent:
             inputs = math.prod(shape)
-            if is_image(config.encoder, shape):
-                memory_key, reader_key = jax.random.split(memory_key)
-                reader = CNN(shape, key=reader_key)
-                inputs = reader.outputs
+            rest_key, reader_key = jax.random.split(memory_key)
+            reader = make_features(config, shape, key=reader_key)
+            if reader is not None:
+                memory_key, inputs = rest_key, reader.outputs
             joint = game.num_players * game.num_actions
             memory = eqx.nn.GRUCell(
                 inputs + joint, config.width, key=memory_key
             )
 
-        def net(outputs: int, key: Key[Array, ""]) -> MLP | ImageNet:
+        def net(outputs: int, key: Key[Array, ""]) -> ObsNet:
             extra = config.width if recurrent else 0
             return make_obs_net(
-                config.encoder, shape, hidden, outputs, extra=extra, key=key
+                config, shape, hidden, outputs, extra=extra, key=key
             )
 
         return cls(
@@ -129,7 +130,7 @@ class ActorCritic(eqx.Module):
         if self.memory is not None:
             read = inputs
             if self.reader is not None:
-                read = self.reader(inputs.reshape(self.reader.shape))
+                read = self.reader(inputs)
             joint = one_hot_actions(before[0], before[1:], self.num_actions)
             hidden = self.memory(jnp.concatenate([read, joint]), hidden)
             parts = (

@@ -15,8 +15,7 @@ from jaxtyping import Array, Bool, Float, Int32, PRNGKeyArray, Shaped
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
 from bestreply.games.seats import role_names, role_of_seat
-from bestreply.models.images import ImageNet, make_obs_net
-from bestreply.models.networks import MLP
+from bestreply.models.obs_nets import ObsNet, make_obs_net
 from bestreply.models.units import ObsUnits, flat_obs, unit_obs
 from bestreply.models.world_model import NO_VALUE
 
@@ -44,7 +43,7 @@ def over_heads(
 class Anchors(eqx.Module):
     """Policies of the K players of the data in each role, and what they earn there."""
 
-    net: MLP | ImageNet
+    net: ObsNet
     obs_units: ObsUnits | None
     returns: Float[Array, "R K G"]
     """Mean return of each player in each role, against opponents of each type."""
@@ -83,7 +82,7 @@ class Anchors(eqx.Module):
         """
         roles = len(role_names(game))
         net = make_obs_net(
-            config.encoder,
+            config,
             game.obs_shape,
             (config.width,) * config.depth,
             roles * players * game.num_actions,

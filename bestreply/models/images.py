@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, PRNGKeyArray
 
-from bestreply.models.networks import MLP, NETWORKS, named_encoder
+from bestreply.models.networks import MLP
 from bestreply.types import Array
 
 MAX_FLAT_ENTRIES = 4096
@@ -102,8 +102,9 @@ class CNN(eqx.Module):
         height, width = _sizes(self.shape)[-1]
         return height * width * CHANNELS[-1]
 
-    def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, " F"]:
+    def __call__(self, x: Float[Array, " D"]) -> Float[Array, " F"]:
         sizes = _convolutions(self.shape)
+        x = x.reshape(self.shape)
         for layer, (kernel, stride) in zip(self.layers, sizes, strict=True):
             y = jax.lax.conv_general_dilated(
                 x[None],
@@ -114,39 +115,6 @@ class CNN(eqx.Module):
             )
             x = _activated(y[0] + layer.bias)
         return x.reshape(-1)
-
-
-class ImageNet(eqx.Module):
-    """Images, each through one CNN, then an MLP of all features and further inputs.
-
-    Its input is flat, as that of an `MLP`: the images, then the rest.
-    """
-
-    features: CNN
-    mlp: MLP
-    images: int = eqx.field(static=True)
-
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        hidden: tuple[int, ...],
-        outputs: int,
-        *,
-        images: int = 1,
-        extra: int = 0,
-        key: PRNGKeyArray,
-    ) -> None:
-        cnn_key, key = jax.random.split(key)
-        self.features = CNN(shape, key=cnn_key)
-        inputs = images * self.features.outputs + extra
-        self.mlp = MLP(inputs, hidden, outputs, key=key)
-        self.images = images
-
-    def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
-        shape = self.images, *self.features.shape
-        pixels, rest = jnp.split(x, [math.prod(shape)])
-        features = jax.vmap(self.features)(pixels.reshape(shape))
-        return self.mlp(jnp.concatenate([features.reshape(-1), rest]))
 
 
 class ImageDecoder(eqx.Module):
@@ -196,64 +164,3 @@ def _unfolded(
     x = x.reshape(rows, columns, side, side, -1).transpose(0, 2, 1, 3, 4)
     x = x.reshape(rows * side, columns * side, -1)
     return x[: size[0], : size[1]]
-
-
-def make_obs_net(
-    encoder: str,
-    shape: tuple[int, ...],
-    hidden: tuple[int, ...],
-    outputs: int,
-    *,
-    images: int = 1,
-    extra: int = 0,
-    key: PRNGKeyArray,
-) -> MLP | ImageNet:
-    """Return an untrained network of flat observations: an MLP, or one for images.
-
-    Args:
-        encoder: `model.encoder`.
-        shape: of an observation.
-        hidden: units of each hidden layer.
-        outputs: size of the output.
-        images: number of observations in the input.
-        extra: number of further inputs, behind the observations.
-        key: for the initial weights.
-
-    Returns:
-        The network.
-
-    Raises:
-        ValueError: "cnn" for an observation without 3 axes.
-    """
-    if is_image(encoder, shape):
-        return ImageNet(
-            shape, hidden, outputs, images=images, extra=extra, key=key
-        )
-    return MLP(images * math.prod(shape) + extra, hidden, outputs, key=key)
-
-
-def make_encoder(
-    encoder: str,
-    shape: tuple[int, ...],
-    hidden: tuple[int, ...],
-    outputs: int,
-    *,
-    key: PRNGKeyArray,
-) -> eqx.Module:
-    """Return the untrained encoder of a world model, as `model.encoder` names it.
-
-    Args:
-        encoder: "auto", "mlp", "cnn", or a network of others' code.
-        shape: of an observation.
-        hidden: units of each hidden layer.
-        outputs: size of the latent.
-        key: for the initial weights.
-
-    Returns:
-        A network of the flat observation.
-
-    Raises:
-        ValueError: as `make_obs_net` and `named_encoder`.
-    """
-    make = make_obs_net if encoder in NETWORKS else named_encoder
-    return make(encoder, shape, hidden, outputs, key=key)

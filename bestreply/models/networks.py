@@ -105,6 +105,7 @@ class Encoder(eqx.Module):
 
     net: eqx.Module
     shape: tuple[int, ...] = eqx.field(static=True)
+    outputs: int = eqx.field(static=True)
 
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
         return jnp.asarray(cast(Any, self.net)(x.reshape(self.shape)))
@@ -159,7 +160,7 @@ def named_encoder(
             f"network={name!r}: expected an output of shape ({outputs},), as "
             f"model.latent={outputs}, floating-point; it returns {given.shape} {kind}"
         )
-    return Encoder(net, shape)
+    return Encoder(net, shape, outputs)
 
 
 def one_hot_actions(

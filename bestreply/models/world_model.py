@@ -21,15 +21,10 @@ from bestreply.games.seats import (
     role_of_seat,
     seat_marks,
 )
-from bestreply.models.images import (
-    ImageDecoder,
-    ImageNet,
-    is_image,
-    make_encoder,
-    make_obs_net,
-)
+from bestreply.models.images import ImageDecoder, is_image
 from bestreply.models.memory import Memory
 from bestreply.models.networks import MLP, JointMLP, one_hot_actions
+from bestreply.models.obs_nets import ObsNet, make_encoder, make_obs_net
 from bestreply.models.units import (
     ObsUnits,
     RewardUnits,
@@ -60,7 +55,7 @@ class WorldModel(eqx.Module):
     reward_net: JointMLP
     continuation: JointMLP
     legal_net: MLP
-    value_net: MLP | ImageNet
+    value_net: ObsNet
     memory: Memory | None
     value_mean: Float[Array, " U"]
     """Mean of the returns in the data: of each head or, with heads for actions, of each
@@ -103,9 +98,7 @@ class WorldModel(eqx.Module):
         size, hidden = int(np.prod(shape)), (config.width,) * config.depth
         actions = game.num_players * game.num_actions
         keys = jax.random.split(key, 7)
-        self.encoder = make_encoder(
-            config.encoder, shape, hidden, latent, key=keys[0]
-        )
+        self.encoder = make_encoder(config, shape, key=keys[0])
         whole = latent + self.seats
         self.dynamics = JointMLP(whole, actions, hidden, latent, key=keys[1])
         if is_image(config.encoder, shape):
@@ -124,12 +117,7 @@ class WorldModel(eqx.Module):
             self.value_net = MLP(inputs, hidden, outputs, key=keys[6])
         else:
             self.value_net = make_obs_net(
-                config.encoder,
-                shape,
-                hidden,
-                outputs,
-                extra=beliefs,
-                key=keys[6],
+                config, shape, hidden, outputs, extra=beliefs, key=keys[6]
             )
         units = goals if config.value_heads == "action" else self.heads
         self.value_mean = jnp.zeros(roles * units)

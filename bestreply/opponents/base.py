@@ -12,8 +12,7 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
 from bestreply.games.seats import others_actions
-from bestreply.models.images import ImageNet, make_obs_net
-from bestreply.models.networks import MLP
+from bestreply.models.obs_nets import ObsNet, make_obs_net
 from bestreply.models.units import ObsUnits, flat_obs
 from bestreply.players.base import uniform
 from bestreply.types import Array
@@ -237,19 +236,19 @@ def opponent_net(
     outputs: int,
     *,
     key: PRNGKeyArray,
-) -> MLP | ImageNet:
+) -> ObsNet:
     """Return an untrained network of `opponent_inputs`.
 
     Args:
         game: gives the shapes.
-        config: its `encoder` is read.
+        config: as in `make_obs_net`.
         hidden: units of each hidden layer.
         outputs: size of the output.
         key: for the initial weights.
     """
     extra = 0 if sees_opponents(game) else game.num_players - 1
     return make_obs_net(
-        config.encoder, game.obs_shape, hidden, outputs, extra=extra, key=key
+        config, game.obs_shape, hidden, outputs, extra=extra, key=key
     )
 
 

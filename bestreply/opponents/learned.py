@@ -8,8 +8,7 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray, Shaped
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
 from bestreply.games.seats import own_actions
-from bestreply.models.images import ImageNet, make_obs_net
-from bestreply.models.networks import MLP
+from bestreply.models.obs_nets import ObsNet, make_obs_net
 from bestreply.models.units import ObsUnits, flat_obs, unit_obs
 from bestreply.opponents.base import (
     MIN_PROB,
@@ -33,11 +32,11 @@ class LearnedOpponents(OpponentModel):
     sum_g b(g) pi_hat_j(. | o, g). With one type it is the direct model pi_hat_j(a_j | o).
     """
 
-    net: MLP | ImageNet
+    net: ObsNet
     prior: Float[Array, " G"]
     game: Game = eqx.field(static=True)
     prior_mixing: float = eqx.field(static=True, default=0.01)
-    subgoal: MLP | ImageNet | None = None
+    subgoal: ObsNet | None = None
     """q(code | o_t, o_{t+h}), where codes are subgoals; for training alone
     (`bestreply.opponents.subgoals`)."""
     obs_units: ObsUnits | None = None
@@ -69,11 +68,11 @@ class LearnedOpponents(OpponentModel):
         if config.subgoals:
             subgoal_key = jax.random.fold_in(key, 1)
             subgoal = make_obs_net(
-                config.encoder,
+                config,
                 game.obs_shape,
                 hidden,
                 goals,
-                images=2,
+                count=2,
                 key=subgoal_key,
             )
         return cls(

@@ -29,8 +29,8 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
-from bestreply.models.images import ImageNet
 from bestreply.models.networks import MLP, linear
+from bestreply.models.obs_nets import ObsNet
 from bestreply.models.units import ObsUnits, unit_obs
 from bestreply.opponents.base import (
     Belief,
@@ -275,7 +275,7 @@ class SequenceOpponents(OpponentModel):
     of the `LearnedOpponents` that is trained beside it.
     """
 
-    view_net: MLP | ImageNet  # view -> F
+    view_net: ObsNet  # view -> F
     token_net: MLP  # view features and action -> F
     memory: Recurrent | Window
     policy_net: MLP

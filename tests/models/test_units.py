@@ -11,7 +11,8 @@ import pytest
 from bestreply import make_game
 from bestreply.config import ModelConfig, PlannerConfig
 from bestreply.games.seats import others_actions
-from bestreply.models.images import ImageDecoder, ImageNet
+from bestreply.models.images import ImageDecoder
+from bestreply.models.obs_nets import FeatureNet
 from bestreply.models.units import (
     ObsUnits,
     RewardUnits,
@@ -277,16 +278,18 @@ def test_images_are_read_by_convolutions():
 
     auto = ModelConfig(latent=8, width=8, depth=1)
     world, decoded = eqx.filter_eval_shape(made_world, Pixels(), auto)
-    assert isinstance(world.encoder, ImageNet)
+    assert isinstance(world.encoder, FeatureNet)
     assert isinstance(world.decoder, ImageDecoder)
     assert decoded.shape == (84, 84, 4) and world.values_latents
     small = Pixels(side=9, channels=3)
     world, _ = eqx.filter_eval_shape(made_world, small, auto)
-    assert not isinstance(world.encoder, ImageNet) and not world.values_latents
+    assert (
+        not isinstance(world.encoder, FeatureNet) and not world.values_latents
+    )
     cnn = dataclasses.replace(auto, encoder="cnn", value_of="o")
     world, decoded = eqx.filter_eval_shape(made_world, small, cnn)
-    assert isinstance(world.encoder, ImageNet)
-    assert isinstance(world.value_net, ImageNet)
+    assert isinstance(world.encoder, FeatureNet)
+    assert isinstance(world.value_net, FeatureNet)
     assert decoded.shape == (9, 9, 3)
     with pytest.raises(ValueError, match="cnn for observations of shape"):
         eqx.filter_eval_shape(made_world, GAME, cnn)
