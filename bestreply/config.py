@@ -269,6 +269,10 @@ class TrainConfig:
     """Gradient steps of the world model."""
     history_updates: CountOrZero = 3000
     """Gradient steps of the opponent model that reads histories."""
+    max_epochs: CountOrZero = 32
+    """Largest number of passes over the data: `updates`, `opponent_updates` and
+    `anchor_updates` are halved until they make at most as many, but at least 200 updates.
+    0: no limit."""
     batch: Count = 512
     """Windows in a gradient step of the world model, the value excepted."""
     opponent_batch: Count = 512
@@ -377,6 +381,10 @@ class PlannerConfig:
     unknown_type_prior: Probability = 0.0
     """Prior probability that an opponent has none of the known types; its policy is
     then estimated from its own actions."""
+    learn_in_play: Weight = 0.0
+    """Prior variance of the weights of a last layer of the opponent model, which the agent
+    learns from each opponent's actions in play (`bestreply.opponents.last_layer`); 0: none.
+    Only for opponents "types"."""
 
     __post_init__ = _check_fields
 
@@ -540,19 +548,6 @@ def differences(one: object, other: object, where: str = "") -> list[str]:
         elif a != b:
             lines.append(f"{where}{name}: {a!r} and {b!r}")
     return lines
-
-
-def with_choices_of(started: RunConfig, config: RunConfig) -> RunConfig:
-    """Return a configuration with what was measured when its run was started.
-
-    Args:
-        started: configuration of the started run.
-        config: the same configuration, or another one, before anything is measured.
-    """
-    if config.train.at_limit != "auto":
-        return config
-    train = dataclasses.replace(config.train, at_limit=started.train.at_limit)
-    return dataclasses.replace(config, train=train)
 
 
 def names_in(config: RunConfig) -> list[tuple[str, str]]:

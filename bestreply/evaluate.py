@@ -14,8 +14,13 @@ from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.players.zoo import make_player
 from bestreply.scores.references import Reference
 from bestreply.scores.returns import SCHEMA, Scores
-from bestreply.simulation.lineup import join, player_name, seat_players
-from bestreply.simulation.loop import PLANNING_CHUNK, play
+from bestreply.simulation.lineup import (
+    Lineup,
+    join,
+    player_name,
+    seat_players,
+)
+from bestreply.simulation.loop import PLANNING_CHUNK, asks_functions, play
 from bestreply.simulation.opponent_sets import (
     ByRole,
     OpponentSet,
@@ -76,7 +81,7 @@ def evaluate(
         (method, of_role)
         for of_role in opponents_around(game, around, opponents)
     ]
-    return _scores(game, {method: focal}, pairs, episodes, seed, chunk)
+    return _scores(game, {method: focal}, pairs, episodes, seed, chunk, pairs)
 
 
 def evaluate_all(
@@ -88,6 +93,7 @@ def evaluate_all(
     *,
     chunk: int = PLANNING_CHUNK,
     like: int = 0,
+    among: Sequence[str] = (),
 ) -> Scores:
     """Return the scores of every method against every opponent set.
 
@@ -107,6 +113,8 @@ def evaluate_all(
         seed: seed of play.
         chunk: episodes that are played as one batch, except of scripted methods.
         like: episodes of a later call for each method, whose program to use.
+        among: opponent sets, these among them; calls against any of them share one
+            program, for methods that differ in numbers alone.
 
     Returns:
         One row for each method, opponent set and episode.
@@ -116,6 +124,7 @@ def evaluate_all(
     """
     seed = checked_seed(seed)
     sets = opponent_sets(game, opponents)
+    around = opponent_sets(game, among) if among else sets
     players = {
         name: make_player(player, game) for name, player in methods.items()
     }
@@ -130,8 +139,11 @@ def evaluate_all(
     parts = []
     for names in groups:
         pairs = [(name, others) for name in names for others in sets]
+        every = [(name, others) for name in names for others in around]
         size = chunk if len(names) == 1 else SCRIPTED_CHUNK
-        parts.append(_scores(game, methods, pairs, episodes, seed, size, like))
+        parts.append(
+            _scores(game, methods, pairs, episodes, seed, size, every, like)
+        )
     return Scores.concat(parts)
 
 
@@ -190,15 +202,31 @@ def _scores(
     episodes: int,
     seed: int,
     chunk: int,
+    every: Sequence[tuple[str, OpponentSet]],
     like: int = 0,
 ) -> Scores:
-    """Play as many episodes of every pair (method, opponents), as one batch of matches."""
-    lineup = join(
-        [
-            seat_opponents(game, methods[name], others, episodes, seed)
-            for name, others in pairs
-        ]
-    )
+    """Play as many episodes of every pair (method, opponents), as one batch of matches.
+
+    Calls with pairs out of `every` share one program.
+    """
+
+    def seated(pairs: Sequence[tuple[str, OpponentSet]]) -> Lineup:
+        return join(
+            [
+                seat_opponents(game, methods[name], others, episodes, seed)
+                for name, others in pairs
+            ]
+        )
+
+    lineup = seated(every)
+    if asks_functions(lineup.pool):  # none is asked for matches of other calls
+        lineup = seated(pairs)
+    else:
+        place = {
+            (name, others.name): k for k, (name, others) in enumerate(every)
+        }
+        first = [episodes * place[name, others.name] for name, others in pairs]
+        lineup = lineup.part(np.add.outer(first, np.arange(episodes)).ravel())
     numbers = np.tile(np.arange(episodes), len(pairs))
     # That of `record_matches`, whose program this is.
     watch = None if isinstance(lineup.pool[0], ScriptedPlayer) else 0

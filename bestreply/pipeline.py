@@ -193,6 +193,7 @@ def _evaluate_run(run: Run, command: str | None) -> Scores:
                 episodes,
                 seed,
                 like=len(opponents) * episodes,
+                among=opponents,
             )
             for text, player in players_with_true_types(run, opponents).items()
         ]

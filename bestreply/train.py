@@ -19,6 +19,7 @@ from bestreply.players.callback import player_errors
 from bestreply.replay.loading import Loaded, load
 from bestreply.replay.moa_buffer import BufferState, filled
 from bestreply.run import METHODS, Run, claimed, load_method, open_run
+from bestreply.training.choices import UPDATES, with_epochs_limited
 from bestreply.training.divergence import Diverged, check_measures
 from bestreply.training.metrics_log import MetricsLog
 from bestreply.training.phases import Write, stack, unstack
@@ -27,6 +28,7 @@ from bestreply.types import ABSENT, Episodes
 from bestreply.utils import checkpoint
 from bestreply.utils.big_arrays import free_device_memory
 from bestreply.utils.compilation import cache_compilations, check_flags
+from bestreply.utils.console import log
 from bestreply.utils.files import remove_leftovers, write_json
 from bestreply.utils.untrusted import free_memory, size_text
 
@@ -271,6 +273,7 @@ def open_training(
     if config.model.opponent_types == "goal":
         check_goals(data, episodes)
     config = with_measured_limit(config, episodes, start and start.config)
+    config = _with_epochs_limited(config, data.manifest.rows)
     run = open_run(path, config, data, resume=resume, command=command)
     remove_leftovers(run.path)
     if resume and checkpoint.list_checkpoints(run.path / "checkpoints"):
@@ -292,6 +295,25 @@ def open_training(
     buffer = filled(loaded.training, loaded.filled)
     check_fit_memory(run, buffer, train_state)
     return Training(run, buffer, loaded.held_out, log, train_state)
+
+
+def _with_epochs_limited(config: RunConfig, rows: int) -> RunConfig:
+    """Return `with_epochs_limited`, and say what it changed."""
+    limited = with_epochs_limited(config, rows)
+    changes = [
+        f"{name} {before:,} -> {after:,}"
+        for name in UPDATES
+        if (after := getattr(limited.train, name))
+        != (before := getattr(config.train, name))
+    ]
+    if changes:
+        log.info(
+            "train: %s logged steps, at most %s passes over them (train.max_epochs): %s",
+            f"{rows:,}",
+            config.train.max_epochs,
+            ", ".join(changes),
+        )
+    return limited
 
 
 def _load(data: Store, config: RunConfig, path: Path) -> Loaded:

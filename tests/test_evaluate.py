@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import sys
 from functools import cache
 
 import numpy as np
@@ -16,11 +17,13 @@ from bestreply.models.world_model import WorldModel
 from bestreply.opponents.base import UniformOpponents
 from bestreply.planning.agent import Agent
 from bestreply.scores.returns import SCHEMA
+from bestreply.simulation import loop
 from bestreply.simulation.lineup import fill_seats, name_opponents
 from bestreply.utils.spec import parse_spec
 from tests.role_game import Hide
 from tests.shared import build
 
+evaluate_module = sys.modules["bestreply.evaluate"]
 PD = make_game("matrix(table=prisoners_dilemma, rounds=4)")
 HIDE = Hide()
 PENNIES = make_game("matrix(table=matching_pennies, rounds=1)")
@@ -66,6 +69,26 @@ def test_every_method_against_every_opponent_set_from_the_same_starts():
     against_mixture = zip(*returns[:, 1].tolist(), strict=True)
     # Both methods meet the same player of the mixture in the same episode.
     assert set(against_mixture) == {(12, 20), (3, 4)}
+
+
+def test_calls_against_one_set_each_share_the_program_of_all(monkeypatch):
+    programs = []
+
+    def play(game, lineup, *args, **settings):
+        shapes = [x.shape[1:] for x in lineup.seats()]
+        programs.append(([p.name for p in lineup.pool], shapes))
+        return loop.play(game, lineup, *args, **settings)
+
+    monkeypatch.setattr(evaluate_module, "play", play)
+    sets = ["random", "always(STAY)", "random, always(STAY)"]
+    game = make_game(
+        "stag_hunt(height=2, width=2, hunters=3, stags=1, hares=1, max_steps=3)"
+    )
+    for text in sets:
+        shared = evaluate_all(game, {"me": "random"}, [text], 4, 1, among=sets)
+        alone = evaluate_all(game, {"me": "random"}, [text], 4, 1)
+        assert shared.table.equals(alone.table)
+    assert len(programs) == 6 and programs[0] == programs[2] == programs[4]
 
 
 def test_first_states_are_the_same_for_all_players():

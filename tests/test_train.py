@@ -23,16 +23,11 @@ from bestreply import (
     train,
 )
 from bestreply.analysis.trajectories import record_matches
-from bestreply.config import (
-    ModelConfig,
-    PlannerConfig,
-    TrainConfig,
-    to_dict,
-    with_choices_of,
-)
+from bestreply.config import ModelConfig, PlannerConfig, TrainConfig, to_dict
 from bestreply.replay import loading
 from bestreply.run import METHODS, RUN_FORMAT, load_method
 from bestreply.train import split_episodes
+from bestreply.training.choices import with_choices_of
 from bestreply.training.metrics_log import MetricsLog
 from bestreply.training.state import initial_train_state
 from bestreply.utils.checkpoint import list_checkpoints

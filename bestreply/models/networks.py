@@ -54,9 +54,22 @@ class MLP(eqx.Module):
         self.norms = tuple(eqx.nn.LayerNorm(size) for size in hidden)
 
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
+        return linear(self.layers[-1], self.hidden(x))
+
+    def hidden(self, x: Float[Array, " inputs"]) -> Float[Array, " F"]:
+        """Return the input of the last layer.
+
+        Args:
+            x: the input.
+        """
         for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
             x = jax.nn.silu(norm(linear(layer, x)))
-        return linear(self.layers[-1], x)
+        return x
+
+    @property
+    def hidden_size(self) -> int:
+        """Entries of `hidden`."""
+        return int(self.layers[-1].in_features)
 
 
 class JointMLP(eqx.Module):

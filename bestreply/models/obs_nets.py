@@ -33,9 +33,25 @@ class FeatureNet(eqx.Module):
     """Of an observation."""
 
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
+        return self.mlp(self._read(x))
+
+    def _read(self, x: Float[Array, " inputs"]) -> Float[Array, " F"]:
         observed, rest = jnp.split(x, [self.count * self.entries])
         features = jax.vmap(self.features)(observed.reshape(self.count, -1))
-        return self.mlp(jnp.concatenate([features.reshape(-1), rest]))
+        return jnp.concatenate([features.reshape(-1), rest])
+
+    def hidden(self, x: Float[Array, " inputs"]) -> Float[Array, " F"]:
+        """Return the input of the last layer.
+
+        Args:
+            x: the input.
+        """
+        return self.mlp.hidden(self._read(x))
+
+    @property
+    def hidden_size(self) -> int:
+        """Entries of `hidden`."""
+        return self.mlp.hidden_size
 
 
 ObsNet: TypeAlias = MLP | FeatureNet

@@ -28,6 +28,13 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from bestreply.games.base import Game
 from bestreply.opponents.base import OpponentModel, opponent_legal
+from bestreply.opponents.last_layer import (
+    LastLayer,
+    after_actions,
+    corrected,
+    forgotten,
+    untrained_layer,
+)
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.types import ABSENT, Array
 
@@ -62,6 +69,7 @@ class RunLengths(NamedTuple):
     counts: Float[
         Array, "others K"
     ]  # discounted number of episodes with each type
+    layer: LastLayer | None
 
 
 class ChangepointOpponents(OpponentModel):
@@ -77,8 +85,12 @@ class ChangepointOpponents(OpponentModel):
     """Discount of earlier episodes, for each episode; 0: no memory."""
     unknown_type_prior: float = eqx.field(static=True, default=0.0)
     """Prior probability of the two unknown types together."""
+    learning: float = eqx.field(static=True, default=0.0)
+    """Prior variance of the weights of a layer that is learned in play; 0: none."""
 
     def __check_init__(self) -> None:
+        if not self.learning >= 0:
+            raise ValueError(f"learning={self.learning}: expected at least 0")
         for name in ("hazard", "memory", "unknown_type_prior"):
             value = getattr(self, name)
             if not 0 <= value < 1:
@@ -106,7 +118,15 @@ class ChangepointOpponents(OpponentModel):
             habits=jnp.zeros((others, actions)),
             mixture=jnp.zeros((others, self.model.goals + 1)),
             counts=jnp.zeros_like(prior),
+            layer=self._untrained_layer(),
         )
+
+    def _untrained_layer(self) -> LastLayer | None:
+        if not self.learning:
+            return None
+        others, actions = self.game.num_players - 1, self.game.num_actions
+        features = self.model.net.hidden_size
+        return untrained_layer(others, features, actions, self.learning)
 
     def _start_episode(
         self,
@@ -114,20 +134,25 @@ class ChangepointOpponents(OpponentModel):
         habits: Float[Array, "others A"],
         mixture: Float[Array, "others M"],
         counts: Float[Array, "others K"],
+        layer: LastLayer | None,
     ) -> RunLengths:
         others, types = prior.shape
         joint = jnp.zeros((others, self.lengths, types)).at[:, 0].set(prior)
         seen = jnp.zeros(others, jnp.int32)
-        return RunLengths(joint, seen, habits, mixture, prior, counts)
+        return RunLengths(joint, seen, habits, mixture, prior, counts, layer)
 
     def renew(self, belief: RunLengths) -> RunLengths:
         counts = self.memory * (belief.counts + belief.joint.sum(1))
         prior = self.init().prior + counts
+        layer = belief.layer
+        if layer is not None:
+            layer = forgotten(layer, self.memory, self.learning)
         return self._start_episode(
             prior / prior.sum(1, keepdims=True),
             self.memory * belief.habits,
             self.memory * belief.mixture,
             counts,
+            layer,
         )
 
     def type_policies(
@@ -173,7 +198,12 @@ class ChangepointOpponents(OpponentModel):
         legal: Bool[Array, " A"],
     ) -> Float[Array, "others A"]:
         policies = self.type_policies(belief, obs)
-        return jnp.einsum("jk,jka->ja", belief.joint.sum(1), policies)
+        probs = jnp.einsum("jk,jka->ja", belief.joint.sum(1), policies)
+        if belief.layer is None:
+            return probs
+        seen = opponent_legal(self.game, obs)
+        features = self.model.features(obs)
+        return corrected(belief.layer, features, probs, seen)
 
     def update(
         self,
@@ -201,7 +231,16 @@ class ChangepointOpponents(OpponentModel):
             count = jax.nn.one_hot(others, habits.shape[1])
             habits = kept * habits + count
             mixture = kept * mixture + normalised(weights * prob(components))
+        layer = belief.layer
+        if layer is not None:
+            layer = after_actions(
+                forgotten(layer, 1 - self.hazard, self.learning),
+                self.model.features(obs),
+                self.predict(belief, obs, present),
+                others,
+            )
         updated = belief._replace(
+            layer=layer,
             joint=jax.vmap(self._advance)(after, belief.prior),
             seen=belief.seen + 1,
             habits=habits,

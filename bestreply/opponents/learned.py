@@ -1,5 +1,7 @@
 """The learned opponent model: a policy for each type, and a Bayes filter over types."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -103,6 +105,16 @@ class LearnedOpponents(OpponentModel):
         )
         legal = opponent_legal(self.game, obs)[:, None]
         return jax.nn.log_softmax(jnp.where(legal, raw, -1e9))
+
+    def features(self, obs: Shaped[Array, "*obs"]) -> Float[Array, "others F"]:
+        """Return the last hidden layer for each opponent, divided by the root of its size.
+
+        Args:
+            obs: own observation.
+        """
+        views = opponent_inputs(self.game, obs, self.obs_units)
+        hidden = jax.vmap(self.net.hidden)(views)
+        return hidden / math.sqrt(self.net.hidden_size)
 
     def own_logits(
         self, obs: Shaped[Array, "*obs"]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Int, Int32
 
 from bestreply.config import RunConfig
 from bestreply.games import make_game
@@ -39,6 +39,8 @@ class Lineup(NamedTuple):
 
     pool: tuple[Player, ...]  # distinct players
     seating: np.ndarray  # [M, N] int32, index into the pool
+    widths: tuple[int, ...] | None = None
+    """Seats in any match of each player; None: those in `seating`."""
 
     @property
     def roster(self) -> list[dict[str, str | int]]:
@@ -50,17 +52,33 @@ class Lineup(NamedTuple):
 
         Returns:
             For each pool player [M, m] int32, padded with N to the largest number
-            of seats that the player has in any match.
+            of seats that the player has in any match (`widths`).
         """
         n = self.seating.shape[1]
         seats = []
-        for index in range(len(self.pool)):
+        widths = self._widths() if self.widths is None else self.widths
+        for index, width in enumerate(widths):
             own = self.seating == index
-            width = max(int(own.sum(1).max()), 1)
             order = np.argsort(~own, axis=1, kind="stable")[:, :width]
             padded = np.where(np.take_along_axis(own, order, 1), order, n)
             seats.append(padded.astype(np.int32))
         return tuple(seats)
+
+    def _widths(self) -> tuple[int, ...]:
+        players = range(len(self.pool))
+        return tuple(
+            max(int((self.seating == index).sum(1).max()), 1)
+            for index in players
+        )
+
+    def part(self, rows: Int[np.ndarray, " R"]) -> "Lineup":
+        """Return some of the matches; the program that plays them is that of all.
+
+        Args:
+            rows: their indices.
+        """
+        widths = self._widths() if self.widths is None else self.widths
+        return Lineup(self.pool, self.seating[rows], widths)
 
 
 def seat_players(

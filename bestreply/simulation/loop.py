@@ -7,7 +7,7 @@ seat.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -341,11 +341,22 @@ def _even_seats(lineup: Lineup) -> tuple[Int32[np.ndarray, "M _"], ...]:
     return tuple(seats)
 
 
+def asks_functions(pool: Sequence[Player]) -> bool:
+    """Return whether a player, or a part of one, is a function of NumPy arrays.
+
+    Args:
+        pool: players.
+    """
+    functions = FunctionPlayer, FunctionPolicy
+    parts = jax.tree.leaves(
+        list(pool), is_leaf=lambda x: isinstance(x, functions)
+    )
+    return any(isinstance(part, functions) for part in parts)
+
+
 def _size(total: int, most: int, steps: int, pool: tuple[Player, ...]) -> int:
     """Return the matches of a chunk: a power of two, so that few sizes are compiled."""
-    functions = FunctionPlayer, FunctionPolicy
-    parts = jax.tree.leaves(pool, is_leaf=lambda x: isinstance(x, functions))
-    if any(isinstance(part, functions) for part in parts):
+    if asks_functions(pool):
         return min(most, total)  # a function is asked no more than it has to be
     smallest = _power_of_two(max(PADDED_STEPS // steps, 1))
     return min(max(_power_of_two(total), smallest), most)

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
-from bestreply.config import RunConfig
+from bestreply.config import RunConfig, TrainConfig
 from bestreply.sweeps.unit import Unit
 from bestreply.utils.big_arrays import free_device_memory
 from bestreply.utils.console import log
@@ -87,13 +87,13 @@ def train_batch(
     from bestreply.train import train_together
 
     trainings, count = _open(units, command, max_seeds)
-    batches: dict[tuple[int, str], list[Training]] = {}
+    batches: dict[tuple[int, TrainConfig], list[Training]] = {}
     for training in trainings:
         if training.left:
             updates = training.made(training.train_state)
-            # Measured from each seed's data.
-            limit = training.run.config.train.at_limit
-            batches.setdefault((updates, limit), []).append(training)
+            # Some settings are measured from each seed's data.
+            settings = training.run.config.train
+            batches.setdefault((updates, settings), []).append(training)
     for batch in batches.values():
         if len(batch) < 2:
             continue

@@ -12,7 +12,6 @@ from bestreply.config import (
     RunConfig,
     differences,
     from_dict,
-    with_choices_of,
 )
 from bestreply.sweeps.batch import default_batch, group_by_setting, train_batch
 from bestreply.sweeps.executors import (
@@ -25,6 +24,7 @@ from bestreply.sweeps.executors import (
 )
 from bestreply.sweeps.sweep import Sweep
 from bestreply.sweeps.unit import Unit
+from bestreply.training.choices import with_choices_of
 from bestreply.utils.console import log
 from bestreply.utils.files import (
     locked,

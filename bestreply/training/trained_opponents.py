@@ -25,20 +25,22 @@ def check_type_settings(
 
     Raises:
         ValueError: the model reads histories, and one of these settings is above 0; or
-            it is tables, and the change rate is.
+            it is tables, and the change rate or `learn_in_play` is.
     """
     if kind in ("recurrent", "in_context") and _needs_filter(
         change_rate, planner
     ):
         raise ValueError(
             f"train.change_rate={change_rate}, planner.memory={planner.memory}, "
-            f"planner.unknown_type_prior={planner.unknown_type_prior}: expected 0 "
+            f"planner.unknown_type_prior={planner.unknown_type_prior}, "
+            f"planner.learn_in_play={planner.learn_in_play}: expected 0 "
             f"with model.opponents={kind}; a belief over types needs "
             "model.opponents=types"
         )
-    if kind == "tables" and change_rate > 0:
+    if kind == "tables" and max(change_rate, planner.learn_in_play) > 0:
         raise ValueError(
-            f"train.change_rate={change_rate}: expected 0 with "
+            f"train.change_rate={change_rate}, "
+            f"planner.learn_in_play={planner.learn_in_play}: expected 0 with "
             "model.opponents=tables, or model.opponents=types"
         )
 
@@ -114,15 +116,15 @@ def trained_opponents(
 def with_type_changes(
     model: LearnedOpponents, change_rate: float, planner: PlannerConfig
 ) -> OpponentModel:
-    """Return `model` with a belief that expects changes, memory or unknown types.
+    """Return `model` with a belief that expects changes, memory or unknown types, or learns.
 
     Args:
         model: the learned opponent model.
         change_rate: probability before each step that an opponent changes type.
-        planner: its `memory` and `unknown_type_prior` are read.
+        planner: its `memory`, `unknown_type_prior` and `learn_in_play` are read.
 
     Returns:
-        `model` itself where all three settings are 0.
+        `model` itself where all four settings are 0.
     """
     if not _needs_filter(change_rate, planner):
         return model
@@ -131,8 +133,10 @@ def with_type_changes(
         hazard=change_rate,
         memory=planner.memory,
         unknown_type_prior=planner.unknown_type_prior,
+        learning=planner.learn_in_play,
     )
 
 
 def _needs_filter(change_rate: float, planner: PlannerConfig) -> bool:
-    return max(change_rate, planner.memory, planner.unknown_type_prior) > 0
+    settings = planner.memory, planner.unknown_type_prior
+    return max(change_rate, planner.learn_in_play, *settings) > 0

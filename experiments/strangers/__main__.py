@@ -120,6 +120,7 @@ AGENTS: dict[str, dict[str, dict[str, Any]]] = {
     "families": {
         "agent, types inferred": {},
         "agent, types inferred, unknown types": {"unknown_type_prior": 0.05},
+        "agent, types inferred, learns in play": {"learn_in_play": 3.0},
         "agent, types inferred, two steps ahead": {
             "planner": "expectimax",
             "depth": 2,
@@ -140,6 +141,10 @@ FEW_SHOT: dict[str, dict[str, dict[str, Any]]] = {
         "agent, types inferred, unknown types, memory": {
             "memory": 0.9,
             "unknown_type_prior": 0.05,
+        },
+        "agent, types inferred, memory, learns in play": {
+            "memory": 0.9,
+            "learn_in_play": 10.0,
         },
     },
 }
@@ -551,10 +556,11 @@ def _few_shot_section() -> list[str]:
     return [
         "## Ten episodes beside the same player",
         f"Players held out; {SERIES_LAYOUTS} layouts, {STARTS} series in each. "
-        "Weights are frozen: only the belief can change from episode to "
-        "episode. The layout stays, first positions are drawn anew. With `memory` the "
+        "The layout stays, first positions are drawn anew. With `memory` the "
         "agent's counts of types are kept (`planner.memory=.9`), and the posterior of "
-        "`Bayes`.",
+        "`Bayes`. The networks' weights are frozen, but for `learns in play`: a last "
+        "layer of the opponent model is learned from each action of the opponent, and "
+        "kept (`planner.learn_in_play=10`).",
         table(head, lines),
     ]
 

@@ -226,3 +226,13 @@ def test_sets_at_a_seat():
     # Where all seats have one role, a list fills the other seats in order.
     (others,) = sets_at(HUNT, ["random, nearest_hare"], 1).values()
     assert list(map(str, others)) == ["random", "nearest_hare"]
+
+
+def test_some_matches_of_a_line_up_keep_its_program():
+    pool = tuple(make_player(p, HUNT) for p in ("random", "nearest_stag"))
+    lineup = Lineup(pool, np.array([[0, 0, 1], [1, 0, 1]], np.int32))
+    part = lineup.part(np.array([1]))
+    assert part.pool is pool and part.seating.tolist() == [[1, 0, 1]]
+    for own, every in zip(part.seats(), lineup.seats(), strict=True):
+        assert own.tolist() == every[1:].tolist()
+    assert [x.shape for x in part.part(np.array([0])).seats()] == [(1, 2)] * 2

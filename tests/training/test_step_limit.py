@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bestreply.config import RunConfig, TrainConfig, with_choices_of
+from bestreply.config import RunConfig, TrainConfig
+from bestreply.training.choices import with_choices_of
 from bestreply.training.step_limit import with_measured_limit
 from bestreply.types import ABSENT, Episodes
 
