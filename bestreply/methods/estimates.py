@@ -19,8 +19,8 @@ from bestreply.analysis.off_policy import (
 )
 from bestreply.games.seats import role_names, role_of_seat
 from bestreply.methods.trials import (
-    CHOICES,
     agent_with,
+    choices_of,
     deviations,
     record,
     say,
@@ -104,7 +104,8 @@ def estimate_anchors(
     """
     game, roles = run.game, role_names(run.game)
     done, unit = with_trial(train_state), deviations(run, train_state)
-    agent = agent_with(run, done, unit, CHOICES[0])
+    choices = choices_of(run)
+    agent = agent_with(run, done, unit, choices[0])
     most = most_episodes(game, len(run.roster))
     count = min(int(buffer.added), most, MAX_TRAJECTORIES // game.num_players)
     every = trajectories(
@@ -115,7 +116,7 @@ def estimate_anchors(
         seats = jax.vmap(game.seat_in)(jnp.asarray(every.obs[:, 0]))
         role = role_of_seat(game)[np.asarray(seats)]
     seed = derived_seed(run.config.seed, SEED_STREAM)
-    table = np.zeros((len(roles), len(CHOICES)))
+    table = np.zeros((len(roles), len(choices)))
     for r, own in enumerate(unit):
         play = Trajectories(*(x[role == r] for x in every))
         if not len(play.obs):
@@ -123,7 +124,7 @@ def estimate_anchors(
         logged = [logged_scores(agent, play, mean) for mean in (False, True)]
         policies = [
             policy_of_choice(*logged[c.averaged], c.weight * own, c.sampled)
-            for c in CHOICES
+            for c in choices
         ]
         table[r] = fitted_returns(play, policies, len(run.roster), seed)
     chosen = table.argmax(1)
@@ -131,11 +132,11 @@ def estimate_anchors(
         OpponentSet(LOGGED, role, (game.roles.index(role),), ())
         for role in roles
     ]
-    record(run, sets, table.T[..., None], chosen.tolist(), 0)
+    record(run, sets, choices, table.T[..., None], chosen.tolist(), 0)
     values = {}
     for role, own, number in zip(roles, unit, chosen, strict=True):
         name = "weight" if len(roles) == 1 else role
-        values[f"trials/{name}"] = float(CHOICES[number].weight * own)
-        say(role, CHOICES[number])
+        values[f"trials/{name}"] = float(choices[number].weight * own)
+        say(role, choices[number])
     write("trials", 1, values)
-    return with_choices(done, unit, chosen[:, None])
+    return with_choices(done, unit, choices, chosen[:, None])

@@ -60,10 +60,24 @@ CHOICES = (
     Choice(0.1, False, True),
     Choice(0.3, False, True),
     Choice(CERTAIN, False, False),
+    Choice(0.03, True, True),
     Choice(0.1, True, True),
     Choice(CERTAIN, True, False),
 )
-"""What is tried; the first is the planner alone, with the best value head."""
+"""What is tried; the first is the planner alone, with the best value head. A little
+chance keeps two players from waiting for each other for ever."""
+
+
+def choices_of(run: Run) -> tuple[Choice, ...]:
+    """Return the different ones of `CHOICES`: without players' value heads, none is a mean.
+
+    Args:
+        run: the run.
+    """
+    if run.config.model.value_heads == "player":
+        return CHOICES
+    alike = (choice._replace(averaged=False) for choice in CHOICES)
+    return tuple(dict.fromkeys(alike))
 
 
 def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
@@ -83,6 +97,7 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
     if not players:
         return done
     roles, unit = role_names(run.game), deviations(run, train_state)
+    choices = choices_of(run)
     assert done.anchors is not None
     company = _company(run, players, done)
     sets = opponent_sets(run.game, [*company])
@@ -92,14 +107,15 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
         run.game,
         {
             _name(k): agent_with(run, done, unit, choice)
-            for k, choice in enumerate(CHOICES)
+            for k, choice in enumerate(choices)
         },
         [*company],
-        _episodes(run, len(sets)),
+        _episodes(run, len(sets) * len(choices)),
         derived_seed(run.config.seed, SEED_STREAM),
         like=evaluation.episodes * matches * len(roles),
     )
-    returns = _returns(scores, [of_set.name for of_set in sets])
+    names = [of_set.name for of_set in sets]
+    returns = _returns(scores, len(choices), names)
     role_of = np.array(
         [roles.index(run.game.roles[of_set.seats[0]]) for of_set in sets]
     )
@@ -108,7 +124,8 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
         own = role_of == role
         best[own] = best_choices(returns[:, own])
     best = best.tolist()
-    record(run, sets, returns, best, int(np.sum(scores.table["length"])))
+    steps = int(np.sum(scores.table["length"]))
+    record(run, sets, choices, returns, best, steps)
     values = {}
     chosen = np.full(done.anchors.model.weight.shape, -1)
     for of_set, role, choice in zip(sets, role_of, best, strict=True):
@@ -116,12 +133,12 @@ def try_anchors(run: Run, train_state: TrainState, write: Write) -> TrainState:
         if at is None:  # the mixture, which decides where it is not sure
             chosen[role] = np.where(chosen[role] < 0, choice, chosen[role])
             name = "weight" if len(roles) == 1 else roles[role]
-            values[f"trials/{name}"] = CHOICES[choice].weight * unit[role]
+            values[f"trials/{name}"] = choices[choice].weight * unit[role]
         else:
             chosen[role, at] = choice
-        say(of_set.name, CHOICES[choice])
+        say(of_set.name, choices[choice])
     write("trials", 1, {name: float(w) for name, w in values.items()})
-    return with_choices(done, unit, chosen)
+    return with_choices(done, unit, choices, chosen)
 
 
 def _company(
@@ -152,11 +169,11 @@ def _company(
     return {name: names.index(name) for name in players} | mixed
 
 
-def _episodes(run: Run, sets: int) -> int:
-    """Return the episodes of each choice: in all no more than the data has, or few."""
+def _episodes(run: Run, trials: int) -> int:
+    """Return the episodes of each trial: in all no more than the data has, or few."""
     episodes = run.config.train.trial_episodes
     in_data = run.provenance["data"].get("episodes", math.inf)
-    affordable = in_data // (sets * len(CHOICES))
+    affordable = in_data // trials
     return int(min(episodes, max(affordable, MIN_EPISODES)))
 
 
@@ -267,19 +284,21 @@ def deviations(run: Run, train_state: TrainState) -> Float[np.ndarray, " R"]:
 def with_choices(
     train_state: TrainState,
     unit: Float[np.ndarray, " R"],
-    choices: Int[np.ndarray, "R G1"],
+    choices: Sequence[Choice],
+    chosen: Int[np.ndarray, "R G1"],
 ) -> TrainState:
     """Return the state with a choice for each role and company.
 
     Args:
         train_state: a state with anchors.
         unit: of the weights, by role.
-        choices: indices into `CHOICES`; the columns of `Anchors.weight`, or one for all.
+        choices: the choices.
+        chosen: their indices; the columns of `Anchors.weight`, or one for all.
     """
     shape = train_state.anchors.model.weight.shape  # pyright: ignore[reportOptionalMemberAccess]
     weights, sampled, averaged = (
-        np.broadcast_to(np.array(list_)[choices], shape)
-        for list_ in zip(*CHOICES, strict=True)
+        np.broadcast_to(np.array(list_)[chosen], shape)
+        for list_ in zip(*choices, strict=True)
     )
     return eqx.tree_at(
         lambda s: (
@@ -310,14 +329,16 @@ def agent_with(
         unit: of the weights, by role.
         choice: the choice, in every role.
     """
-    number = np.full((len(unit), 1), CHOICES.index(choice))
-    anchors = with_choices(train_state, unit, number).anchors
+    chosen = np.zeros((len(unit), 1), int)
+    anchors = with_choices(train_state, unit, [choice], chosen).anchors
     assert anchors is not None
     agent = run.with_train_state(train_state).agent()
     return dataclasses.replace(agent, anchors=anchors.model)
 
 
-def _returns(scores: Scores, sets: list[str]) -> Float[np.ndarray, "C S E"]:
+def _returns(
+    scores: Scores, choices: int, sets: list[str]
+) -> Float[np.ndarray, "C S E"]:
     """Return the return of each episode, by choice and opponent set."""
     method, opponents, returns = (
         np.asarray(scores.table[name])
@@ -325,7 +346,7 @@ def _returns(scores: Scores, sets: list[str]) -> Float[np.ndarray, "C S E"]:
     )
     of_choices = [
         [returns[(method == _name(k)) & (opponents == name)] for name in sets]
-        for k in range(len(CHOICES))
+        for k in range(choices)
     ]
     return np.array(of_choices)
 
@@ -333,6 +354,7 @@ def _returns(scores: Scores, sets: list[str]) -> Float[np.ndarray, "C S E"]:
 def record(
     run: Run,
     sets: Sequence[OpponentSet],
+    choices: Sequence[Choice],
     returns: Float[np.ndarray, "C S E"],
     best: Sequence[int],
     steps: int,
@@ -342,6 +364,7 @@ def record(
     Args:
         run: the run.
         sets: the opponent sets.
+        choices: what was tried.
         returns: of each choice and episode.
         best: the choice for each set.
         steps: environment steps.
@@ -359,7 +382,7 @@ def record(
             "chosen": c == best[s],
         }
         for s, of_set in enumerate(sets)
-        for c, choice in enumerate(CHOICES)
+        for c, choice in enumerate(choices)
     ]
     document = {"tried": tried, "env_steps": steps}
     write_json(run.path / "trials.json", document)

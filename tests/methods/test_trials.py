@@ -457,6 +457,8 @@ def test_trials_and_anchors_can_be_switched_off(data, tmp_path):
 
 
 def test_all_trials_together_are_no_more_than_the_data(whole):
+    tried = len(trials.CHOICES)
+
     def episodes(in_data, sets):
         facts = whole.provenance["data"] | {"episodes": in_data}
         train = dataclasses.replace(CONFIG.train, trial_episodes=256)
@@ -465,9 +467,8 @@ def test_all_trials_together_are_no_more_than_the_data(whole):
             config=dataclasses.replace(CONFIG, train=train),
             provenance=whole.provenance | {"data": facts},
         )
-        return trials._episodes(run, sets)
+        return trials._episodes(run, sets * tried)
 
-    tried = len(trials.CHOICES)
     assert episodes(10**6, 1) == 256
     for in_data, sets in ((1000, 1), (4000, 8)):
         of_each = episodes(in_data, sets)
