@@ -163,7 +163,7 @@ def trials_table(
             row["role"],
             seed,
             *(
-                f"**{mean:.2f}**" if k == row["chosen"] else f"{mean:.2f}"
+                _shown(mean, k == row["chosen"])
                 for k, mean in enumerate(row["returns"])
             ),
         ]
@@ -177,9 +177,16 @@ def trials_table(
         "players, by choice: the next value is the highest of the data's players or their "
         "mean; the weight of the best player's policy is in standard deviations of the "
         "return. The first column is the planner alone. In bold the choice, for which the "
-        "other opponent sets count too.",
+        "other opponent sets count too. \"-\": of a version without this choice.",
         table([*head], lines),
     ]
+
+
+def _shown(mean: float | None, chosen: bool) -> str:
+    """Return a mean return as text; one that was no choice yet is None."""
+    if mean is None:
+        return "-"
+    return f"**{mean:.2f}**" if chosen else f"{mean:.2f}"
 
 
 def coverage_table(rows: list[dict[str, Any]]) -> list[str]:
