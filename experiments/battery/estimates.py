@@ -177,7 +177,7 @@ def trials_table(
         "players, by choice: the next value is the highest of the data's players or their "
         "mean; the weight of the best player's policy is in standard deviations of the "
         "return. The first column is the planner alone. In bold the choice, for which the "
-        "other opponent sets count too. \"-\": of a version without this choice.",
+        'other opponent sets count too. "-": of a version without this choice.',
         table([*head], lines),
     ]
 

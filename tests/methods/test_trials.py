@@ -456,6 +456,21 @@ def test_trials_and_anchors_can_be_switched_off(data, tmp_path):
     assert alone.agent().anchors is None
 
 
+def test_without_players_value_heads_no_choice_is_tried_twice(whole):
+    def choices(heads):
+        model = dataclasses.replace(CONFIG.model, value_heads=heads)
+        config = dataclasses.replace(CONFIG, model=model)
+        return trials.choices_of(dataclasses.replace(whole, config=config))
+
+    assert choices("player") == trials.CHOICES
+    for heads in ("single", "action"):
+        found = choices(heads)
+        assert len(set(found)) == len(found) < len(trials.CHOICES)
+        assert not any(choice.averaged for choice in found)
+        assert found[0] == trials.CHOICES[0]
+        assert {c[:2] for c in found} == {c[:2] for c in trials.CHOICES}
+
+
 def test_all_trials_together_are_no_more_than_the_data(whole):
     tried = len(trials.CHOICES)
 
