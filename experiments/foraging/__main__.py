@@ -72,21 +72,19 @@ METHODS = {
 }
 DISCOUNTED = ("agent", "behaviour_cloning", "ppo", "random")
 AGENT = """model.encoder = "experiments.foraging.networks:Relative"
-model.value_of = "z"
+model.value_of = "o"
 model.value_heads = "action"
 train.target = "improved"
-train.gamma = 0.93
-train.opponent_updates = 4000
-train.opponent_batch = 512
-train.updates = 4000
-train.batch = 512
+train.gamma = 0.85
+train.opponent_updates = 3000
+train.updates = 3000
+train.batch = 256
 train.weights.reward = 10.0
-train.value_updates = 6000
+train.value_updates = 8000
 train.value_batch = 512
 train.imagined_games = 256
 train.target_tau = 0.02
-train.anchor_updates = 4000
-train.trial_episodes = 32"""
+train.trial_episodes = 48"""
 """What differs from the preset `demo` for the agent."""
 
 
