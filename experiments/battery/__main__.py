@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -93,8 +94,20 @@ def run(name: str, seeds: int | None, methods: list[str] | None) -> None:
     command = f"python -m experiments battery {name}"
     if failed := run_sweep(sweep, command=command):
         print(f"{name}: {len(failed)} units failed", flush=True)
-    save_results(sweep_results([RUNS / name]), OUT / f"{name}.csv")
+    save_results(with_earlier(name), OUT / f"{name}.csv")
     keep_trials(name)
+
+
+def with_earlier(name: str) -> list[dict[str, Any]]:
+    """Return the rows of a setting's runs, and those in its file of other runs.
+
+    Args:
+        name: a key of `SETTINGS`.
+    """
+    rows, file = list(sweep_results([RUNS / name])), OUT / f"{name}.csv"
+    runs = {(row["folder"], row["run"]) for row in rows}
+    earlier = load_results(file) if file.exists() else []
+    return rows + [r for r in earlier if (r["folder"], r["run"]) not in runs]
 
 
 def keep_trials(name: str) -> None:
