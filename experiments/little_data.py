@@ -84,6 +84,7 @@ def run(seeds: tuple[int, ...]) -> None:
                 if (episodes, epochs, seed) not in done:
                     rows.append(measure(episodes, epochs, seed))
                     found = {"rows": rows, "provenance": provenance(seed)}
+                    OUT.mkdir(parents=True, exist_ok=True)
                     write_json(FILE, found)
 
 
