@@ -158,7 +158,7 @@ def measure(seed: int) -> dict[str, Any]:
         for m in ("agent", "behaviour_cloning", "ppo")
     }
     measures: dict[str, Any] = {"share": {}, "steps": {}, "discounted": {}}
-    for folder in folders.values():
+    for own, folder in folders.items():
         scores = Scores.load(folder / "scores.parquet").table
         names, sets, lengths, returns = (
             np.asarray(scores[k])
@@ -167,10 +167,12 @@ def measure(seed: int) -> dict[str, Any]:
         for method in dict.fromkeys(names.tolist()):
             rows = {p: (names == method) & (sets == f"1 {p}") for p in PARTNERS}
             rows = {p: at for p, at in rows.items() if at.any()}
-            measures["steps"][method] = {
+            # "agent" is what the run trained.
+            name = own if method == "agent" else method
+            measures["steps"][name] = {
                 p: lengths[at].mean() for p, at in rows.items()
             }
-            measures["share"][method] = {
+            measures["share"][name] = {
                 p: returns[at].mean() / PAID for p, at in rows.items()
             }
     runs = {
