@@ -113,7 +113,7 @@ def evaluate_all(
         seed: seed of play.
         chunk: episodes that are played as one batch, except of scripted methods.
         like: episodes of a later call for each method, whose program to use.
-        among: opponent sets, these among them; calls against any of them share one
+        among: opponent sets; calls against any of them, with the same `among`, share one
             program, for methods that differ in numbers alone.
 
     Returns:
@@ -124,7 +124,9 @@ def evaluate_all(
     """
     seed = checked_seed(seed)
     sets = opponent_sets(game, opponents)
-    around = opponent_sets(game, among) if among else sets
+    around = opponent_sets(game, among)
+    known = {others.name for others in around}  # of equal sets the first
+    around += [others for others in sets if others.name not in known]
     players = {
         name: make_player(player, game) for name, player in methods.items()
     }
@@ -210,22 +212,20 @@ def _scores(
     Calls with pairs out of `every` share one program.
     """
 
-    def seated(pairs: Sequence[tuple[str, OpponentSet]]) -> Lineup:
+    def seated(which: Sequence[tuple[str, OpponentSet]]) -> Lineup:
         return join(
             [
                 seat_opponents(game, methods[name], others, episodes, seed)
-                for name, others in pairs
+                for name, others in which
             ]
         )
 
+    names = [(name, others.name) for name, others in every]
     lineup = seated(every)
     if asks_functions(lineup.pool):  # none is asked for matches of other calls
         lineup = seated(pairs)
     else:
-        place = {
-            (name, others.name): k for k, (name, others) in enumerate(every)
-        }
-        first = [episodes * place[name, others.name] for name, others in pairs]
+        first = [episodes * names.index((n, o.name)) for n, o in pairs]
         lineup = lineup.part(np.add.outer(first, np.arange(episodes)).ravel())
     numbers = np.tile(np.arange(episodes), len(pairs))
     # That of `record_matches`, whose program this is.

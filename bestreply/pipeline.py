@@ -185,6 +185,7 @@ def _evaluate_run(run: Run, command: str | None) -> Scores:
     agent = methods.get("agent", agent)
     scores = evaluate_all(run.game, methods, opponents, episodes, seed)
     if "true_types" in config.evaluate.methods:
+        typed = players_with_true_types(run, opponents)
         parts = [
             evaluate_all(
                 run.game,
@@ -193,9 +194,9 @@ def _evaluate_run(run: Run, command: str | None) -> Scores:
                 episodes,
                 seed,
                 like=len(opponents) * episodes,
-                among=opponents,
+                among=[*typed],
             )
-            for text, player in players_with_true_types(run, opponents).items()
+            for text, player in typed.items()
         ]
         scores = Scores.concat([scores, *parts])
     scores.provenance.update(

@@ -19,8 +19,8 @@ from bestreply.players.callback import player_errors
 from bestreply.replay.loading import Loaded, load
 from bestreply.replay.moa_buffer import BufferState, filled
 from bestreply.run import METHODS, Run, claimed, load_method, open_run
-from bestreply.training.choices import UPDATES, with_epochs_limited
 from bestreply.training.divergence import Diverged, check_measures
+from bestreply.training.epochs import UPDATES, with_epochs_limited
 from bestreply.training.metrics_log import MetricsLog
 from bestreply.training.phases import Write, stack, unstack
 from bestreply.training.step_limit import with_measured_limit

@@ -91,6 +91,16 @@ def test_calls_against_one_set_each_share_the_program_of_all(monkeypatch):
     assert len(programs) == 6 and programs[0] == programs[2] == programs[4]
 
 
+@pytest.mark.parametrize("among", [["always(0)"], ["tit_for_tat"], []])
+def test_sets_that_are_spelled_otherwise_or_missing_are_played_too(among):
+    """always_c is always(0) under another name, so `among` holds it as that."""
+    scores = evaluate_all(
+        PD, {"d": "always_d"}, ["always_c"], 2, 0, among=among
+    )
+    assert column(scores, "opponents") == ["1 always_c"] * 2
+    assert column(scores, "return") == [20, 20]
+
+
 def test_first_states_are_the_same_for_all_players():
     """With one step, only a hunter that starts on the hare catches it."""
     game = dataclasses.replace(HUNT, max_steps=1)

@@ -27,7 +27,7 @@ from bestreply.config import ModelConfig, PlannerConfig, TrainConfig, to_dict
 from bestreply.replay import loading
 from bestreply.run import METHODS, RUN_FORMAT, load_method
 from bestreply.train import split_episodes
-from bestreply.training.choices import with_choices_of
+from bestreply.training.epochs import as_started
 from bestreply.training.metrics_log import MetricsLog
 from bestreply.training.state import initial_train_state
 from bestreply.utils.checkpoint import list_checkpoints
@@ -166,7 +166,7 @@ def test_beliefs_that_do_not_fit_into_memory_are_refused(
 def test_a_run_is_loaded_as_it_was_trained(whole):
     run = load_run(whole.path)
     assert bits(run.train_state) == bits(whole.train_state)
-    assert run.config == with_choices_of(run.config, CONFIG)
+    assert run.config == as_started(run.config, CONFIG)
     assert run.config.train.at_limit == "zero"  # the rounds left are observed
     assert int(run.train_state.opponent_updates) == 6
     assert int(run.train_state.updates) == 9

@@ -61,7 +61,7 @@ def corrected(
     """
     logits = jnp.log(jnp.maximum(probs, LEAST_PROB))
     logits += jnp.einsum("jf,jfa->ja", features, layer.mean)
-    return jax.nn.softmax(jnp.where(legal, logits, -jnp.inf))
+    return jax.nn.softmax(jnp.where(legal, logits, -1e9))
 
 
 def after_actions(

@@ -24,7 +24,7 @@ from bestreply.sweeps.executors import (
 )
 from bestreply.sweeps.sweep import Sweep
 from bestreply.sweeps.unit import Unit
-from bestreply.training.choices import with_choices_of
+from bestreply.training.epochs import as_started
 from bestreply.utils.console import log
 from bestreply.utils.files import (
     locked,
@@ -170,7 +170,7 @@ def _differs_from_file(unit: Unit) -> bool:
     try:
         text = read_text(unit.started_config)
         started = from_dict(RunConfig, json.loads(text))
-        return started != with_choices_of(started, unit.config)
+        return started != as_started(started, unit.config)
     except (ValueError, OSError, RecursionError):  # of another version
         return False
 
@@ -195,7 +195,7 @@ def _has_changed(unit: Unit) -> bool:
         return True
     evaluation = unit.config.evaluate  # it may change
     started = dataclasses.replace(started, evaluate=evaluation)
-    if differences(started, with_choices_of(started, unit.config)):
+    if differences(started, as_started(started, unit.config)):
         return True
     if not (unit.data / "manifest.json").exists():
         return True

@@ -30,6 +30,9 @@ def test_an_untrained_layer_changes_nothing_but_illegal_and_impossible_actions()
     found = np.asarray(corrected(prior(), FEATURES, PROBS, LEGAL))
     np.testing.assert_allclose(found, PROBS, atol=1e-3)
     assert found[1, 3] == 0 < found[1, 2]
+    nothing = np.zeros_like(LEGAL)  # a seat that has left
+    found = np.asarray(corrected(prior(), FEATURES, PROBS, nothing))
+    np.testing.assert_allclose(found, 1 / A)
 
 
 def test_a_step_is_newtons_on_the_log_posterior():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bestreply.config import RunConfig, TrainConfig
-from bestreply.training.choices import with_choices_of
+from bestreply.training.epochs import as_started
 from bestreply.training.step_limit import with_measured_limit
 from bestreply.types import ABSENT, Episodes
 
@@ -100,7 +100,7 @@ def test_a_further_round_keeps_the_choice_of_the_first():
 
 def test_a_started_run_has_the_configuration_that_it_was_started_with():
     started = RunConfig(seed=3, train=TrainConfig(at_limit="zero"))
-    assert with_choices_of(started, RunConfig(seed=3)) == started
+    assert as_started(started, RunConfig(seed=3)) == started
     set_by_hand = TrainConfig(at_limit="bootstrap")
     other = dataclasses.replace(started, train=set_by_hand)
-    assert with_choices_of(started, other) == other
+    assert as_started(started, other) == other

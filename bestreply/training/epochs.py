@@ -1,6 +1,6 @@
-"""Settings that training measures from the data: whether the limit ends the return, and updates.
+"""Updates by the size of the data, and the configuration that a run was started with.
 
-The run's configuration holds what was chosen.
+The run's configuration holds the numbers that were chosen.
 """
 
 import dataclasses
@@ -41,12 +41,12 @@ def with_epochs_limited(config: RunConfig, rows: int) -> RunConfig:
     fewer = {}
     for name, batch in UPDATES.items():
         most = train.max_epochs * rows / getattr(train, batch)
-        choices = (_halved(train, name, k) for k in range(HALVINGS))
-        fewer[name] = next(n for n in choices if n <= max(most, LEAST_UPDATES))
+        numbers = (_halved(train, name, k) for k in range(HALVINGS))
+        fewer[name] = next(n for n in numbers if n <= max(most, LEAST_UPDATES))
     return _with_train(config, fewer)
 
 
-def with_choices_of(started: RunConfig, config: RunConfig) -> RunConfig:
+def as_started(started: RunConfig, config: RunConfig) -> RunConfig:
     """Return a configuration with what was measured when its run was started.
 
     Args:

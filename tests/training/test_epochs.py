@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from bestreply.config import RunConfig, TrainConfig
-from bestreply.training.choices import with_choices_of, with_epochs_limited
+from bestreply.training.epochs import as_started, with_epochs_limited
 
 TRAIN = TrainConfig(
     updates=4000,
@@ -57,11 +57,11 @@ def test_a_started_run_has_the_configuration_that_it_was_started_with(rows):
     started = dataclasses.replace(
         started, train=dataclasses.replace(started.train, at_limit="zero")
     )
-    assert with_choices_of(started, CONFIG) == started
+    assert as_started(started, CONFIG) == started
 
 
 def test_other_updates_are_another_configuration():
     started = with_epochs_limited(CONFIG, 5_000)
     train = dataclasses.replace(TRAIN, updates=3000)
     other = RunConfig(train=train)
-    assert with_choices_of(started, other).train.updates == 3000
+    assert as_started(started, other).train.updates == 3000
