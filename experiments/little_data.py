@@ -5,9 +5,9 @@
     python -m experiments little_data --table        # only the page, from the JSON
 
 The game is a stag hunt 4x4 with two hunters, one stag and two hares; the data are play of
-nearest_stag, nearest_hare and the random player. The preset is `demo`; runs differ in
-`train.max_epochs` alone, the largest number of passes over the data in each phase (0: no
-limit).
+nearest_stag, nearest_hare and the random player. The preset is `demo`; runs on
+the same episodes differ in `train.max_epochs` alone, the largest number of passes over the
+data in each phase (0: no limit).
 """
 
 import dataclasses
