@@ -39,6 +39,7 @@ from bestreply.opponents.base import (
 from bestreply.opponents.contract import check_opponents
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
+from bestreply.opponents.table_replies import with_replies
 from bestreply.planning.agent import NAMES as PLANNER_NAMES
 from bestreply.planning.agent import Agent, load_planner
 from bestreply.players.base import Player
@@ -362,6 +363,8 @@ class Run:
         if config.world == "true":
             limit_ends = self.config.train.at_limit == "zero"
             world = TrueModel(world, self.game, limit_ends=limit_ends)
+            gamma = self.config.train.gamma
+            opponents = with_replies(opponents, self.game, gamma, limit_ends)
         return Agent(
             world=world,
             opponents=opponents,

@@ -34,11 +34,13 @@ from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
 from bestreply.games.recorded import check_playable
 from bestreply.models.true_model import TrueModel
+from bestreply.opponents.base import OpponentModel
 from bestreply.opponents.changepoint import ChangepointOpponents
 from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.oracle import OracleOpponents, TruePolicies
 from bestreply.opponents.rules import RuleOpponents
+from bestreply.opponents.tables import TableOpponents
 from bestreply.planning.agent import Agent
 from bestreply.players.base import ScriptedPlayer
 from bestreply.players.zoo import NAMES as PLAYER_NAMES
@@ -274,25 +276,29 @@ def distinguishes_players(agent: Agent, run: "Run") -> bool:
     return _model_of_players(agent, run) is not None
 
 
-def _model_of_players(agent: Agent, run: "Run") -> LearnedOpponents | None:
+def _model_of_players(
+    agent: Agent, run: "Run"
+) -> LearnedOpponents | TableOpponents | None:
     model = agent.opponents
     if isinstance(model, ChangepointOpponents):
         model = model.model
     by_player = opponent_types(run.config.model).players
-    if isinstance(model, LearnedOpponents) and by_player:
+    if isinstance(model, LearnedOpponents | TableOpponents) and by_player:
         return model
     return None
 
 
 def _oracle(
     agent: Agent, run: "Run", names: Sequence[str]
-) -> OracleOpponents | None:
-    """Return the learned model with the types given; None where it has no such types."""
+) -> OpponentModel | None:
+    """Return the model with the types given; None where it has no such types."""
     roster = [entry["name"] for entry in run.roster]
     model = _model_of_players(agent, run)
     if model is None or not set(names) <= set(roster):
         return None
     truth = jnp.asarray([roster.index(name) for name in names])
+    if isinstance(model, TableOpponents):
+        return model.given(truth)
     return OracleOpponents(model=model, truth=truth)  # pyright: ignore[reportCallIssue]
 
 

@@ -6,10 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import logit
 from jaxtyping import Bool, Float, Int, PyTree, Shaped
 
 from bestreply.config import ModelConfig
-from bestreply.games.base import Game
+from bestreply.games.base import Game, Outcomes
 from bestreply.types import Array, TimeStep
 
 CERTAIN = 30.0
@@ -20,7 +21,8 @@ class TrueModel(eqx.Module):
     """A planning model whose latent is the state of the game; only V is learned.
 
     For games whose observations show the full state (`Game.state_in`) and whose steps
-    are deterministic. Raises ValueError for other games.
+    are deterministic, but for a drawn end. Raises ValueError for games of which they do
+    not show it.
     """
 
     learned: Any  # gives the value: a `WorldModel` or `SymmetryEnsemble`
@@ -63,29 +65,36 @@ class TrueModel(eqx.Module):
     def _look(self, z: PyTree) -> TimeStep:
         return self.game.look(z, jnp.zeros(self.game.num_players))
 
-    def _step(
+    def _outcomes(
         self, z: PyTree, action: Int[Array, ""], others: Int[Array, " others"]
-    ) -> tuple[PyTree, TimeStep]:
+    ) -> tuple[Outcomes, Bool[Array, " K"]]:
+        """Return what can follow a joint action, and whether the return goes on there."""
         own = jnp.reshape(action, (1,))
         joint = jnp.concatenate([own, jnp.maximum(others, 0)])
-        return self.game.step(z, joint, jax.random.key(0))
+        found = self.game.outcomes(z, joint)
+        shown = found.shown
+        ends = shown.terminated[:, 0] | (shown.truncated & self.limit_ends)
+        return found, ~ends
 
     def next(
         self, z: PyTree, action: Int[Array, ""], others: Int[Array, " others"]
     ) -> PyTree:
-        return self._step(z, action, others)[0]
+        found, goes_on = self._outcomes(z, action, others)
+        likeliest = jnp.argmax(found.probability * goes_on)
+        return jax.tree.map(lambda x: x[likeliest], found.state)
 
     def reward(
         self, z: PyTree, action: Int[Array, ""], others: Int[Array, " others"]
     ) -> Float[Array, ""]:
-        return self._step(z, action, others)[1].reward[0]
+        found = self._outcomes(z, action, others)[0]
+        return found.probability @ found.shown.reward[:, 0]
 
     def continues(
         self, z: PyTree, action: Int[Array, ""], others: Int[Array, " others"]
     ) -> Float[Array, ""]:
-        after = self._step(z, action, others)[1]
-        ends = after.terminated[0] | (after.truncated & self.limit_ends)
-        return jnp.where(ends, -CERTAIN, CERTAIN)
+        found, goes_on = self._outcomes(z, action, others)
+        probability = (found.probability * goes_on).sum()
+        return jnp.clip(logit(probability), -CERTAIN, CERTAIN)
 
     def allowed(self, z: PyTree) -> Bool[Array, " A"]:
         return self._look(z).legal[0]

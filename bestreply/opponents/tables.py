@@ -20,6 +20,7 @@ With `unknown_type_prior` one more entry is "none of these": a table over at mos
 counted in play.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -73,8 +74,8 @@ class TableOpponents(OpponentModel):
 
     probs: Float[Array, "P rows A"]
     """Action probabilities of each player after each sequence."""
-    players_prior: Float[Array, " P"]
-    """Frequency of each player in the data, by episodes."""
+    players_prior: Float[Array, " P"] | Float[Array, "others P"]
+    """Frequency of each player in the data, by episodes; or what is known of each opponent."""
     game: Game = eqx.field(static=True)
     memory: int = eqx.field(static=True)
     """Joint actions that are read, k."""
@@ -86,6 +87,9 @@ class TableOpponents(OpponentModel):
     """Discount of earlier episodes, for each episode; 0: no memory of them."""
     unknown_type_prior: float = eqx.field(static=True, default=0.0)
     """Prior probability of "none of these"."""
+    replies: Float[Array, "T rows P"] | None = None
+    """Values of the best replies to each player after t rounds and each sequence
+    (`bestreply.opponents.table_replies`); T is 1 where rounds are not counted."""
 
     @classmethod
     def create(
@@ -112,6 +116,17 @@ class TableOpponents(OpponentModel):
             goals=goals,
         )
 
+    def given(self, truth: Int[Array, " others"]) -> "TableOpponents":
+        """Return the model that knows which logged player each opponent is.
+
+        Args:
+            truth: the players.
+        """
+        known = jax.nn.one_hot(truth, len(self.probs))
+        return dataclasses.replace(
+            self, players_prior=known, unknown_type_prior=0.0
+        )
+
     @property
     def reads_own_actions(self) -> bool:
         return self.memory > 0
@@ -127,7 +142,7 @@ class TableOpponents(OpponentModel):
         if self.unknown_type_prior:
             prior = (1 - self.unknown_type_prior) * prior
             prior = jnp.append(prior, self.unknown_type_prior)
-        prior = jnp.broadcast_to(prior, (others, len(prior)))
+        prior = jnp.broadcast_to(prior, (others, prior.shape[-1]))
         rows = 0
         if self.unknown_type_prior:
             rows = _rows(_joint_actions(self.game), self.unknown_memory)
@@ -175,6 +190,11 @@ class TableOpponents(OpponentModel):
         places = joint ** np.arange(self.memory)
         return (digits * places[:, None]).sum(0).astype(jnp.int32)
 
+    def _rows(self, belief: TableBelief) -> Int[Array, " others"]:
+        """Return the row of the remembered sequence in each opponent's table."""
+        begins = _begins(_joint_actions(self.game), self.memory)
+        return jnp.asarray(begins)[belief.seen] + self.codes(belief)
+
     def player_policies(
         self, belief: TableBelief, obs: Shaped[Array, "*obs"]
     ) -> Float[Array, "others K A"]:
@@ -187,9 +207,7 @@ class TableOpponents(OpponentModel):
         Returns:
             Action probabilities.
         """
-        codes = self.codes(belief)
-        begins = _begins(_joint_actions(self.game), self.memory)
-        row = jnp.asarray(begins)[belief.seen] + codes
+        codes, row = self.codes(belief), self._rows(belief)
         policies = jnp.moveaxis(jnp.asarray(self.probs)[:, row], 0, 1)
         if self.unknown_type_prior:
             mean = jnp.einsum("p,jpa->ja", self.players_prior, policies)
@@ -272,10 +290,30 @@ class TableOpponents(OpponentModel):
         """
         if self.goals == 1:
             return jnp.ones((len(belief.weights), 1))
+        return self._of_players(belief)
+
+    def _of_players(self, belief: TableBelief) -> Float[Array, "others P"]:
         if not self.unknown_type_prior:
             return belief.weights
         rest = belief.weights[:, -1:] * self.players_prior
         return belief.weights[:, :-1] + rest
+
+    def reply_value(
+        self, belief: TableBelief, obs: Shaped[Array, "*obs"]
+    ) -> Float[Array, ""]:
+        """Return the mean of the values of the best replies to each player.
+
+        Args:
+            belief: the belief about the only opponent.
+            obs: own observation: it shows how many rounds were played.
+
+        Returns:
+            The value; see `bestreply.opponents.table_replies`.
+        """
+        values = jnp.asarray(self.replies)
+        state: Any = self.game.state_in(obs)
+        time = jnp.clip(state.time, 0, len(values) - 1)
+        return values[time, self._rows(belief)[0]] @ self._of_players(belief)[0]
 
     def unknown_type_probability(
         self, belief: TableBelief
@@ -285,7 +323,7 @@ class TableOpponents(OpponentModel):
         Args:
             belief: the belief.
         """
-        return belief.weights[:, len(self.players_prior) :].sum(1)
+        return belief.weights[:, len(self.probs) :].sum(1)
 
 
 # -- learning from logged play -------------------------------------------------
@@ -436,6 +474,29 @@ def _joint_actions(game: Game) -> int:
 def _begins(joint: int, memory: int) -> list[int]:
     """Return the first row of each length of sequences, 0 to `memory`."""
     return [sum(joint**i for i in range(n)) for n in range(memory + 1)]
+
+
+def sequences_after(game: Game, memory: int) -> Int[np.ndarray, "rows A A"]:
+    """Return the row of the sequence after one more joint action, in a game of two.
+
+    Args:
+        game: the game; no seat leaves it.
+        memory: joint actions that a table reads.
+
+    Returns:
+        Rows of the opponent's table, by row, own action and opponent's action.
+    """
+    joint, actions = _joint_actions(game), game.num_actions
+    begins = _begins(joint, memory)
+    # the digit of a joint action: the opponent comes first in its own table
+    own, other = np.indices((actions, actions))
+    digit = other + actions * own
+    parts = []
+    for length in range(memory + 1):
+        kept = min(length + 1, memory)
+        codes = np.arange(joint**length)[:, None, None] * joint + digit
+        parts.append(begins[kept] + codes % joint**kept)
+    return np.concatenate(parts)
 
 
 def _rows(joint: int, memory: int) -> int:

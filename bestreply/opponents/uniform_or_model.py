@@ -1,5 +1,7 @@
 """An opponent model that a number switches off, so that one program serves with and without."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Shaped
@@ -58,3 +60,17 @@ class UniformOrModel(OpponentModel):
     def posterior(self, belief: Belief) -> Float[Array, "others G"]:
         uniform = self.otherwise.posterior(())
         return jnp.where(self.uniform, uniform, self.model.posterior(belief))
+
+    def reply_value(
+        self, belief: Belief, obs: Shaped[Array, "*obs"]
+    ) -> Float[Array, ""]:
+        """Return the value of the model's best replies; 0 beside uniform play.
+
+        Uniform opponents do not react, so all sequences have the same value.
+
+        Args:
+            belief: what the model remembers.
+            obs: own observation.
+        """
+        model: Any = self.model
+        return jnp.where(self.uniform, 0.0, model.reply_value(belief, obs))

@@ -17,6 +17,7 @@ from bestreply.models.anchors import over_heads
 from bestreply.models.base import Latent, PlanningModel
 from bestreply.opponents.base import Belief, OpponentModel, possible
 from bestreply.opponents.joint_actions import Draws, joint_actions
+from bestreply.opponents.table_replies import knows_replies
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.batching import where_needed
 from bestreply.types import Plan
@@ -75,31 +76,37 @@ def expand(
     probs = possible(opponents.game, at.obs, probs)
     joint, weights = joint_actions(probs, at.present[1:], key, models.config)
     belief, posterior = _beliefs_after(opponents, at, joint)
-    by_own_action = opponents.reads_own_actions
+    by_own_action, exact = opponents.reads_own_actions, knows_replies(opponents)
     head_weights = _head_weights(models, at)
-    arrays, fixed = eqx.partition(world, eqx.is_array)
+    parts = world, opponents if exact else None
+    arrays, fixed = eqx.partition(parts, eqx.is_array)
 
     def outcomes_of(
         arrays: PyTree, shared: PyTree, action: Array
     ) -> tuple[Array, Array, Array]:
-        world: Any = eqx.combine(arrays, fixed)
-        z, joint, posterior, head_weights = shared
+        parts: Any = eqx.combine(arrays, fixed)
+        world, opponents = parts
+        z, joint, believed, head_weights = shared
         if by_own_action:
-            posterior = posterior[action]
+            believed = jax.tree.map(lambda x: x[action], believed)
 
         def outcome(
-            others: Array, posterior: Array
+            others: Array, believed: PyTree
         ) -> tuple[Array, Array, Array]:
             reward = world.reward(z, action, others)
             continues = jax.nn.sigmoid(world.continues(z, action, others))
             after = world.next(z, action, others)
-            values = world.values_of(after, posterior)
-            next_value = over_heads(values, head_weights)
+            if exact:
+                obs = world.imagine(after)
+                next_value = opponents.reply_value(believed, obs)
+            else:
+                values = world.values_of(after, believed)
+                next_value = over_heads(values, head_weights)
             return reward, models.gamma * continues, next_value
 
-        return jax.vmap(outcome)(joint, posterior)
+        return jax.vmap(outcome)(joint, believed)
 
-    shared = z, joint, posterior, head_weights
+    shared = z, joint, belief if exact else posterior, head_weights
     if all_actions:
         scored = jax.vmap(lambda action: outcomes_of(arrays, shared, action))(
             jnp.arange(world.num_actions)

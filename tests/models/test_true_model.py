@@ -90,3 +90,17 @@ def test_a_game_that_hides_its_state_is_refused():
         TrueModel(
             learned=None, game=make_game("matrix(table=matching_pennies)")
         )  # seats differ in their payoffs
+
+
+def test_a_drawn_end_has_its_probability():
+    """The next state is that of a game that goes on."""
+    game = make_game("matrix", continuation=0.3, max_steps=9)
+    world = TrueModel(learned=None, game=game)
+    z = world.encode(game.reset(jax.random.key(0))[1].obs[0])
+    joint = jnp.int32(1), jnp.array([0], jnp.int32)
+    continues = jax.nn.sigmoid(world.continues(z, *joint))
+    assert continues == pytest.approx(0.3, abs=1e-5)
+    assert world.reward(z, *joint) == pytest.approx(5.0)
+    after = world.next(z, *joint)
+    assert not after.over
+    np.testing.assert_array_equal(after.history, [[1, 0]])

@@ -19,6 +19,8 @@ from bestreply.config import (
     TrainConfig,
 )
 from bestreply.models.true_model import TrueModel
+from bestreply.opponents.base import UniformOpponents
+from bestreply.opponents.table_replies import knows_replies, with_replies
 from bestreply.opponents.tables import (
     MAX_ROWS,
     PSEUDO_COUNT,
@@ -338,6 +340,83 @@ def test_scores_are_those_of_plain_recursion(grim):
         )
     )(at)
     np.testing.assert_allclose(plan.scores, slow, rtol=1e-5)
+
+
+# -- exact replies ---------------------------------------------------------------
+
+
+def slow_value(episodes, player, past, left):
+    """The best return in the rounds left, by recursion over both players' actions."""
+    if not left:
+        return 0.0
+    policy = slow_policy(DILEMMA, episodes, player, past, 2)
+    payoff = np.asarray(DILEMMA.payoff_array)[0]
+    return max(
+        sum(
+            policy[other]
+            * (
+                payoff[own, other]
+                + 0.9
+                * slow_value(episodes, player, [*past, (other, own)], left - 1)
+            )
+            for other in (0, 1)
+        )
+        for own in (0, 1)
+    )
+
+
+@pytest.mark.parametrize("left", [0, 1, 4])
+def test_replies_to_tables_are_those_of_plain_recursion(left):
+    """Weighted by the belief; "none of these" counts as the mean of the players."""
+    episodes = logged(DILEMMA, players=3)
+    model = fit_tables(TableOpponents.create(DILEMMA, 2, 3, 1), episodes)
+    model = dataclasses.replace(model, unknown_type_prior=0.2)
+    model = with_replies(model, DILEMMA, 0.9, limit_ends=True)
+    obs = jnp.full(DILEMMA.obs_shape, left / 30)
+    belief = follow(model, obs, [(0, 1), (1, 1), (1, 0)])[-1]
+    past = [(1, 1), (0, 1)]  # the opponent's action first
+    values = [slow_value(episodes, p, past, left) for p in range(3)]
+    weights = np.asarray(belief.weights[0])
+    known = weights[:3] + weights[3] * np.asarray(model.players_prior)
+    expected = known @ np.array(values)
+    assert model.reply_value(belief, obs) == pytest.approx(expected, rel=1e-5)
+    assert left == 0 or np.ptp(values) > 0.1
+
+
+def test_where_the_end_is_drawn_replies_are_stationary():
+    """Each action of a player that always defects is worth 1, with p = .8: 1 / (1 - .8)."""
+    game = make_game("matrix", continuation=0.8, max_steps=60, memory=1)
+    model = TableOpponents.create(game, 1, 1, 1)
+    always_d = jnp.zeros(model.probs.shape).at[..., 1].set(1.0)
+    model = dataclasses.replace(model, probs=always_d)
+    model = with_replies(model, game, 1.0, limit_ends=True)
+    value = model.reply_value(model.init(), jnp.zeros(game.obs_shape))
+    assert value == pytest.approx(5.0, abs=1e-3)
+
+
+def test_one_step_with_exact_replies_is_patient(grim):
+    """Without look-ahead it cooperates with grim until the last round."""
+    exact = with_replies(grim, DILEMMA, 1.0, limit_ends=True)
+    assert game_against_grim(exact, one_step) == [0] * 29 + [1]
+
+
+def test_other_games_and_models_have_no_exact_replies():
+    hunt = TableOpponents.create(HUNT, 1, 2, 2)
+    uniform = UniformOpponents(game=DILEMMA)
+    for model, game in ((hunt, HUNT), (uniform, DILEMMA)):
+        assert not knows_replies(with_replies(model, game, 1.0, True))
+
+
+def test_tables_can_be_given_who_the_opponent_is():
+    model = fit_tables(
+        TableOpponents.create(DILEMMA, 2, 3, 3), logged(DILEMMA, players=3)
+    )
+    model = dataclasses.replace(model, unknown_type_prior=0.2)
+    known = model.given(jnp.array([2]))
+    obs = jnp.zeros(DILEMMA.obs_shape)
+    for belief in follow(known, obs, [(0, 1), (1, 1), (1, 0)]):
+        posterior = known.posterior(belief)[0]
+        np.testing.assert_allclose(posterior, [0, 0, 1], atol=1e-6)
 
 
 # -- runs ------------------------------------------------------------------------
