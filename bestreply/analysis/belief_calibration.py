@@ -259,13 +259,24 @@ def informative(
     Returns:
         [E, T, N, N-1] bool, without the last observation.
     """
-    occurs = model.prior > 0
+    occurs = (model.prior > 0)[:, None]
+
+    def greatest(probs: Float[Array, "G A"]) -> Array:
+        types, actions = probs.shape
+        if (
+            2**actions < types**2
+        ):  # the probability of some set of actions differs most
+            sets = (np.arange(2**actions)[:, None] >> np.arange(actions)) & 1
+            of_sets = probs @ sets.T
+            most = jnp.where(occurs, of_sets, -jnp.inf).max(0)
+            least = jnp.where(occurs, of_sets, jnp.inf).min(0)
+            return (most - least).max()
+        distance = jnp.abs(probs[:, None] - probs).sum(2) / 2
+        return jnp.where(occurs & occurs.T, distance, 0.0).max()
 
     def one(obs: Array) -> Array:
         probs = jnp.exp(model.logits(obs))  # [N-1, G, A]
-        distance = jnp.abs(probs[:, :, None] - probs[:, None]).sum(3) / 2
-        distance = jnp.where(occurs[:, None] & occurs, distance, 0.0)
-        return distance.max((1, 2)) >= INFORMATIVE_TV
+        return jax.vmap(greatest)(probs) >= INFORMATIVE_TV
 
     def episode(obs: Any) -> Array:
         return jax.vmap(jax.vmap(one))(obs_at(obs, slice(-1)))

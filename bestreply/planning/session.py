@@ -33,6 +33,7 @@ class SessionAgent(Protocol):
     """What a session needs of an agent (`bestreply.planning.agent.Agent`)."""
 
     game: Game
+    world: Any
     opponents: OpponentModel
     init: Any
     step: Any
@@ -133,30 +134,58 @@ class AgentSession:
         drawn = jax.tree.map(lambda block: block[place], self._drawn)
         return _act_once(structure, leaves, self._carry, seen, drawn)
 
-    def observe(self, others: ArrayLike | None) -> None:
-        """Take in what the opponents did in the step of the last `act`.
+    def observe(
+        self, others: ArrayLike | None, own: ArrayLike | None = None
+    ) -> None:
+        """Take in what was done in the step of the last `act`.
 
         Args:
             others: [N-1], index of the action of each opponent, in the order of seats
                 after the own one; -1 for one that has left. [E, N-1] in a batch.
                 None: they cannot be seen, and the belief stays.
+            own: index of the own action as it was carried out, where the environment can
+                replace the chosen one (noise, actions that stick); [E] in a batch.
+                None: the chosen one.
 
         Raises:
-            ValueError: a wrong shape, or an index that is no action.
+            ValueError: a wrong shape, or an index that is no action; an own action
+                before the first `act`.
         """
-        game = self.agent.game
+        seats = self.agent.game.num_players - 1
         if others is not None:
-            others = np.asarray(others)
-            check_shape("others", others, (*self._lead, game.num_players - 1))
-            inside = (others >= ABSENT) & (others < game.num_actions)
-            if others.dtype.kind not in "iu" or not inside.all():
+            others = self._checked("others", others, (*self._lead, seats))
+        if own is not None:
+            if not self._acted:
                 raise ValueError(
-                    f"others={others.tolist()!r:.80}: expected whole numbers, {ABSENT} "
-                    f"(left) to {game.num_actions - 1}"
+                    f"own={own!r:.80}: expected an act() before observe()"
                 )
-            others = others.astype(np.int32)
+            own = self._checked("own", own, self._lead, least=0)
+            world: Any = self.agent.world
+            done = self._carry._replace(action=own)
+            if getattr(world, "memory", None) is not None:
+                done = done._replace(own=world.acted(done.own, own))
+            self._carry = done
         self._others = others
         self._acted = False
+
+    def _checked(
+        self,
+        name: str,
+        actions: ArrayLike,
+        shape: tuple[int, ...],
+        least: int = ABSENT,
+    ) -> Int32[np.ndarray, "*shape"]:
+        """Return indices of actions, after a check."""
+        given, most = np.asarray(actions), self.agent.game.num_actions - 1
+        check_shape(name, given, shape)
+        inside = (given >= least) & (given <= most)
+        if given.dtype.kind not in "iu" or not inside.all():
+            left = f" ({ABSENT}: it has left)" if least == ABSENT else ""
+            raise ValueError(
+                f"{name}={given.tolist()!r:.80}: expected whole numbers, {least} to "
+                f"{most}{left}"
+            )
+        return given.astype(np.int32)
 
     def reset(self, done: ArrayLike | None = None) -> None:
         """Begin a new episode against the same opponents.

@@ -1,7 +1,7 @@
 """The agent's train state: networks, their optimisers, and the units of values."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -385,15 +385,17 @@ def _units(
     game = train_state.opponents.game
     roles = len(role_names(game))
     count = train_state.world.value_scale.shape[0] // roles
-    weights = _unit_weights(config, episodes, index, count)
-    if roles > 1:
-        role = role_of_seat(game)[index.seat]
-        weights = [weights * (role == r) for r in range(roles)]
-        weights = np.concatenate(weights)
-    total = weights.sum(1)
+    role = role_of_seat(game)[index.seat]
+    moments = []
+    for own_role in range(roles):
+        for weights in _unit_weights(config, episodes, index, count):
+            weights = weights * (role == own_role)
+            sums = weights.sum(), weights @ returns, weights @ returns**2
+            moments.append(sums)
+    total, first, second = np.array(moments).T
     known, total = total > 0, np.maximum(total, 1e-9)
-    mean = weights @ returns / total
-    variance = weights @ returns**2 / total - mean**2
+    mean = first / total
+    variance = second / total - mean**2
     deviation = np.maximum(np.sqrt(np.maximum(variance, 0)), MIN_SCALE)
     unknown = 0.0 if config.model.value_heads == "action" else NO_VALUE
     return (
@@ -404,25 +406,24 @@ def _units(
 
 def _unit_weights(
     config: RunConfig, episodes: Episodes, index: Index, count: int
-) -> Float[np.ndarray, "K B"]:
-    """Return the weight of each step in the moments of each of `count` value units."""
+) -> Iterator[Float[np.ndarray, " B"]]:
+    """Yield the weight of each step in the moments of each of `count` value units."""
     heads, steps = config.model.value_heads, len(index.row)
-    if heads == "single":
-        return np.ones((1, steps))
     player = np.asarray(episodes.player)[index.row]  # [B, N]
     own = np.arange(player.shape[1]) == index.seat[:, None]
     if heads == "player":
-        of_head = [((player == k) & own).sum(1) for k in range(count)]
-        return np.stack(of_head).astype(np.float64)
+        player = player[own]
+        yield from ((player == k).astype(np.float64) for k in range(count))
+        return
     logged = opponent_types(config.model).logged
-    if logged is None:
-        return np.ones((count, steps))
+    if heads == "single" or logged is None:
+        yield from (np.ones(steps) for _ in range(count))
+        return
     goal = np.asarray(episodes.goal)[index.row, index.step]
     types = logged(player, goal)
     joined = np.asarray(episodes.action)[:, 0][index.row] != ABSENT
-    return np.stack(
-        [_against((types == k) & joined, own) for k in range(count)]
-    )
+    for k in range(count):
+        yield _against((types == k) & joined, own)
 
 
 def _against(

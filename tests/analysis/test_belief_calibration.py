@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bestreply import make_game
+from bestreply.analysis import belief_calibration
 from bestreply.analysis.belief_calibration import (
     accuracy_by_moves,
     belief_table,
@@ -100,6 +101,37 @@ def test_the_prior_is_calibrated(episodes, model):
     table = belief_table(CONFIG, model, episodes, beliefs)
     assert table["ece"] == pytest.approx(0, abs=1e-6)
     assert len(table["reliability"]) == 1
+
+
+class RandomPolicies(LearnedOpponents):
+    """The same 4 policies at every observation."""
+
+    def logits(self, obs):
+        actions = obs.shape[-1]
+        logits = jax.random.normal(jax.random.key(actions), (2, 4, actions))
+        return jax.nn.log_softmax(3 * logits)
+
+
+@pytest.mark.parametrize("actions", [2, 3, 6])
+def test_the_greatest_difference_of_two_types_is_that_of_all_pairs(
+    model, monkeypatch, actions
+):
+    """However many actions there are; the last type does not occur."""
+    prior = jnp.array([0.3, 0.3, 0.4, 0.0])
+    fixed = RandomPolicies(net=model.net, prior=prior, game=GAME)
+    obs = np.zeros((1, 2, 3, actions), np.float32)
+    probs = np.exp(np.asarray(fixed.logits(obs[0, 0, 0])))[:, :3]
+    pairs = np.abs(probs[:, :, None] - probs[:, None]).sum(3) / 2
+    for other, greatest in enumerate(pairs.max((1, 2))):
+        for least, expected in (
+            (greatest - 1e-3, True),
+            (greatest + 1e-3, False),
+        ):
+            monkeypatch.setattr(belief_calibration, "INFORMATIVE_TV", least)
+            informative.clear_cache()
+            found = np.asarray(informative(fixed, obs))
+            assert (found[..., other] == expected).all()
+    informative.clear_cache()
 
 
 class FixedPolicies(LearnedOpponents):
