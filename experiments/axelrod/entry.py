@@ -5,6 +5,10 @@ trained on it, and its agent plays in a session beside the strategies of the pac
 """
 
 import dataclasses
+import itertools
+import json
+import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,10 +30,25 @@ from bestreply.games.matrix import MatrixGame, MatrixState
 from bestreply.planning.session import AgentSession
 from bestreply.run import Run
 from bestreply.types import ABSENT
+from bestreply.utils.files import write_json
+from bestreply.utils.provenance import provenance
 from experiments.axelrod.agent import Probe
-from experiments.axelrod.game import PAYOFF, TURNS, Log, Rules
+from experiments.axelrod.game import PAYOFF, TOURNAMENTS, TURNS, Log, Rules
 from experiments.axelrod.matches import play
+from experiments.axelrod.measure import (
+    OUT,
+    REPETITIONS,
+    RUNS,
+    TRAININGS,
+    played,
+    split,
+)
+from experiments.axelrod.pool import pool
 
+FILE = OUT / "library_entry.json"
+ROUNDS, MATCHES = 2, 2
+"""Rounds of own play; matches beside each strategy in a round, ten times as many where the
+end is drawn."""
 MEMORY = 4
 """Joint actions that a table reads."""
 GAMMA_OF_DRAWN_ENDS = 0.9
@@ -37,6 +56,8 @@ GAMMA_OF_DRAWN_ENDS = 0.9
 that early turns count for more."""
 MIMIC = (0.0, 0.0, 0.5, 0.9)
 """Fractions of copied actions of the players that the first logs are of."""
+EXPLORES = 0.05
+"""Probability of a random action in every second round of own play."""
 OWN = "agent"
 """Name of the player of the logs, which is no strategy of the tournament."""
 
@@ -88,7 +109,7 @@ def config_of(rules: Rules, seed: int) -> RunConfig:
             world="true",
             depth=2,
             symmetry_averages=1,
-            unknown_type_prior=0.1,
+            prior_mixing=0.0,
         ),
     )
 
@@ -202,18 +223,8 @@ class LibraryAgent:
         self.turn += 1
 
 
-class Chunks:
-    """A player of many matches, some at a time: the memory of a plan is bounded."""
-
-
 def train(
-    makers: dict[str, Callable[[], Any]],
-    rules: Rules,
-    seed: int,
-    path: Path,
-    rounds: int,
-    repeats: int,
-    say: Callable[[str], None] = print,
+    makers: dict[str, Callable[[], Any]], rules: Rules, seed: int, path: Path
 ) -> Run:
     """Return a run trained on logs of play against strategies, and on its own play.
 
@@ -222,26 +233,53 @@ def train(
         rules: of the tournament.
         seed: of the run and of all play.
         path: folder of datasets and runs.
-        rounds: rounds of own play.
-        repeats: matches beside each strategy in a round.
-        say: receives a line about each round.
     """
+    repeats = MATCHES * (10 if rules.prob_end else 1)
     names, kind = [*makers], np.tile(np.arange(len(makers)), repeats)
     chosen = [[*makers.values()][k] for k in kind]
     logs = [
         (play(Probe(mimic), chosen, rules, 1000 * seed + number), kind)
         for number, mimic in enumerate(MIMIC)
     ]
-    for number in range(rounds + 1):
-        store = store_of(logs, names, rules, path / f"data{number}")
-        run = br.train(
-            store, config_of(rules, seed), path=path / f"run{number}"
-        )
-        if number == rounds:
+    for number in range(ROUNDS + 1):
+        data, folder = path / f"data{number}", path / f"run{number}"
+        store = store_of(logs, names, rules, data)
+        run = br.train(store, config_of(rules, seed), path=folder)
+        shutil.rmtree(data)
+        if number == ROUNDS:
             return run
-        agent = LibraryAgent(run, names)
+        agent = LibraryAgent(run, names, epsilon=EXPLORES * (number % 2))
         log = play(agent, chosen, rules, 1000 * seed + 100 + number)
         logs.append((log, kind))
-        say(f"round {number}: {log.scores.mean():.3f} per turn")
-        jax.clear_caches()
+        print(f"round {number}: {log.scores.mean():.3f} per turn", flush=True)
     raise AssertionError("unreachable")
+
+
+def enter_all(seeds: Sequence[int]) -> None:
+    """Train and play all missing rows, and write the file after each."""
+    rows = json.loads(FILE.read_text())["rows"] if FILE.exists() else []
+    done = {(r["seed"], r["training"], r["tournament"]) for r in rows}
+    named = [*pool().items()]
+    for seed, training, name in itertools.product(
+        seeds, TRAININGS, TOURNAMENTS
+    ):
+        if (seed, training, name) in done:
+            continue
+        path = RUNS / "entry" / str(seed) / training.replace(" ", "_") / name
+        shutil.rmtree(path, ignore_errors=True)
+        begin, (known, _) = time.perf_counter(), split(seed, training)
+        makers = dict(named[k] for k in known)
+        run = train(makers, TOURNAMENTS[name], seed, path)
+        agent = LibraryAgent(run, [*makers])
+        row = {
+            "seed": seed,
+            "training": training,
+            "tournament": name,
+            "variant": "agent",
+            **played(agent, name, known, REPETITIONS, seed),
+            "minutes": round((time.perf_counter() - begin) / 60, 1),
+        }
+        rows.append(row)
+        print(seed, training, name, f"{row['score']:.3f}", flush=True)
+        write_json(FILE, {"rows": rows, "provenance": provenance(seed)})
+        jax.clear_caches()

@@ -12,7 +12,7 @@ from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
 from experiments.axelrod.agent import BestReply, Settings
 from experiments.axelrod.exact import exact_table
-from experiments.axelrod.game import TOURNAMENTS
+from experiments.axelrod.game import TOURNAMENTS, Player
 from experiments.axelrod.learning import Budget, learn
 from experiments.axelrod.matches import play
 from experiments.axelrod.model import Contexts, solve
@@ -114,35 +114,54 @@ def enter(
         variant: a key of `VARIANTS`.
         seed: training seed; that of play is derived from it.
     """
-    named = pool()
-    makers, names = [*named.values()], [*named]
     repetitions = REPETITIONS if variant == "agent" else 3
-    kind = np.tile(np.arange(len(makers)), repetitions)
     player = BestReply(
         agent.contexts, agent.tables, agent.values, VARIANTS[variant]
     )
     if variant == "strategy given":
-        player.types = kind
+        player.types = np.tile(np.arange(len(pool())), repetitions)
+    found = played(player, name, known, repetitions, seed)
+    if variant != "agent":
+        del found["scores"], found["opponents"]
+    return found
+
+
+def played(
+    player: Player,
+    name: str,
+    known: Int[np.ndarray, " K"],
+    repetitions: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Play one tournament, and return what a player earned.
+
+    Args:
+        player: the player.
+        name: of the tournament.
+        known: strategies that it learned from.
+        repetitions: matches beside each strategy.
+        seed: of training; that of play is derived from it.
+    """
+    named = pool()
+    makers, names = [*named.values()], [*named]
+    kind = np.tile(np.arange(len(makers)), repetitions)
     log = play(
         player, [makers[k] for k in kind], TOURNAMENTS[name], 10**6 + seed
     )
     each = log.scores.reshape(repetitions, -1)
-    score = float(np.median(each.mean(1)))
     theirs = log.opponents.reshape(repetitions, -1).mean(0)
     means = each.mean(0)
     held = np.setdiff1d(np.arange(len(makers)), known)
-    found = {
-        "score": score,
+    return {
+        "score": float(np.median(each.mean(1))),
         "repetitions": repetitions,
         "cooperation": log.cooperation,
         "worst": [names[int(means.argmin())], float(means.min())],
         "known": float(means[known].mean()),
         "held": float(means[held].mean()) if len(held) else None,
+        "scores": [round(float(s), 4) for s in means],
+        "opponents": [round(float(s), 4) for s in theirs],
     }
-    if variant == "agent":
-        found["scores"] = [round(float(s), 4) for s in means]
-        found["opponents"] = [round(float(s), 4) for s in theirs]
-    return found
 
 
 def enter_all(seeds: list[int], budget: Budget) -> None:
