@@ -353,8 +353,8 @@ class PlannerConfig:
     the action of the highest value head, where chance decides the next observation
     (action_values; needs model.value_heads "action"); or module:function."""
     world: Literal["learned", "true"] = "learned"
-    """Model to plan in: the learned model, or the game itself (leaves still have
-    the learned value)."""
+    """Model to plan in: the learned model, or the game itself (leaves still have the
+    learned value; in repeated games with opponents "tables" the exact one)."""
     joint_limit: CountOrZero = 64
     """Largest number of joint opponent actions that is enumerated; above it, joint
     actions are sampled."""

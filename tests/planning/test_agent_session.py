@@ -91,6 +91,25 @@ def test_opponents_that_cannot_be_seen_leave_the_belief(agent, seen):
     np.testing.assert_allclose(session.belief, before, atol=1e-6)
 
 
+def test_an_action_that_was_not_carried_out_as_chosen(agent, seen):
+    """What the belief remembers is the action that was carried out."""
+    obs, others = (values[:, 0] for values in seen)
+    session, same = agent.session(), agent.session()
+    for one in (session, same):
+        chosen = int(one.act(obs[0], LEGAL))
+    carried = (chosen + 1) % len(LEGAL)
+    session.observe(others[0], own=carried)
+    same.observe(others[0], own=chosen)
+    assert session._carry.action == carried
+    assert same._carry.action == chosen
+    with pytest.raises(ValueError, match=r"own=.*act\(\) before observe"):
+        session.observe(others[0], own=carried)
+    session.act(obs[1], LEGAL)
+    for wrong in (-1, 99, 0.5, [0, 1]):
+        with pytest.raises(ValueError, match="own"):
+            session.observe(others[1], own=wrong)
+
+
 def test_wrong_use_is_explained(agent, seen):
     obs, others = (values[:, 0] for values in seen)
     session = agent.session()
