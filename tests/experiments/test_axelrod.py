@@ -296,3 +296,46 @@ def test_the_table_of_the_librarys_opponent_models():
     assert cells["mean, as beside a mixture of all"][2] == f" {best:.2f} "
     fraction = cells["fraction of the exact best reply"][3]
     assert fraction.startswith(f" {mean / best:.3f} (")
+
+
+# -- the library's agent ---------------------------------------------------------
+
+
+def test_matches_become_a_dataset(tmp_path):
+    """Rewards, names and ends; of a match longer than the game's the rest is left out."""
+    pytest.importorskip("axelrod")
+    from experiments.axelrod.entry import OWN, store_of
+
+    rng = np.random.default_rng(0)
+    length = np.array([3, TURNS + 4, 1])
+    actions = rng.integers(2, size=(3, TURNS + 4, 2)).astype(np.int8)
+    actions[np.arange(TURNS + 4) >= length[:, None]] = -1
+    log = Log(actions, length)
+    kind, names = np.array([1, 0, 1]), ["A", "B"]
+    store = store_of([(log, kind)], names, RANDOM_ENDS, tmp_path / "data")
+    episodes = store.episodes()
+    assert episodes.length.tolist() == [3, TURNS, 1]
+    assert episodes.terminated[0, 2].all() and not episodes.truncated.any()
+    roster = [entry["name"] for entry in store.manifest.roster]
+    seated = [[roster[p] for p in row] for row in episodes.player]
+    assert seated == [[OWN, "B"], [OWN, "A"], [OWN, "B"]]
+    rewards = np.asarray(episodes.reward)[0, :3]
+    np.testing.assert_allclose(rewards[:, 0], log.rewards[0, :3])
+
+
+@pytest.mark.slow
+def test_the_librarys_agent_finds_out_whom_it_plays(tmp_path, monkeypatch):
+    """After a few turns it has the exact best reply: 5, 1 and 3 a turn."""
+    pytest.importorskip("axelrod")
+    from experiments.axelrod import entry
+    from experiments.axelrod.matches import play
+    from experiments.axelrod.pool import pool
+
+    monkeypatch.setattr(entry, "ROUNDS", 0)
+    names = ["Cooperator", "Defector", "Tit For Tat"]
+    makers = {name: pool()[name] for name in names}
+    run = entry.train(makers, STANDARD, 0, tmp_path)
+    agent = entry.LibraryAgent(run, names)
+    log = play(agent, [*makers.values()], STANDARD, 1)
+    exact = np.array([5, 1, (199 * 3 + 5) / 200])
+    assert (log.scores > exact - 0.1).all() and (log.scores <= exact).all()
