@@ -22,7 +22,7 @@ class TrueModel(eqx.Module):
 
     For games whose observations show the full state (`Game.state_in`) and whose steps
     are deterministic, but for a drawn end. Raises ValueError for games of which they do
-    not show it.
+    not show it, or that draw and do not state their `outcomes`.
     """
 
     learned: Any  # gives the value: a `WorldModel` or `SymmetryEnsemble`
@@ -37,6 +37,10 @@ class TrueModel(eqx.Module):
                 f"planner.world=true in {self.game.name}: expected a game whose "
                 "observations show its state (`state_in`), such as stag_hunt"
             )
+        others = jnp.zeros(self.game.num_players - 1, jnp.int32)
+        jax.eval_shape(  # refuses chance that the game does not state
+            lambda obs: self.reward(self.encode(obs), jnp.int32(0), others), obs
+        )
 
     @property
     def num_actions(self) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bestreply import make_game
+from bestreply.games.matrix import MatrixGame
 from bestreply.models.base import PlanningModel
 from bestreply.models.true_model import TrueModel
 from bestreply.simulation.lineup import seat_players
@@ -104,3 +105,16 @@ def test_a_drawn_end_has_its_probability():
     after = world.next(z, *joint)
     assert not after.over
     np.testing.assert_array_equal(after.history, [[1, 0]])
+
+
+class Slippery(MatrixGame):
+    """Draws in `advance`, and does not state what can come of it."""
+
+    def advance(self, state, actions, key):
+        slips = jax.random.bernoulli(key, 0.1)
+        return super().advance(state, jnp.where(slips, 0, actions), key)
+
+
+def test_a_game_that_does_not_state_its_chance_is_refused():
+    with pytest.raises(ValueError, match="outcomes"):
+        TrueModel(learned=None, game=Slippery())
