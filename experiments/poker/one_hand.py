@@ -36,7 +36,7 @@ from bestreply.utils.provenance import provenance
 OUT, RUNS = Path("results") / "poker", Path("runs") / "poker"
 OPPONENTS = {"random": "uniform play", "first_legal": "always folding"}
 EPISODES = {"kuhn_poker": 4_000, "leduc_poker": 10_000}
-VALUE_UPDATES = {"kuhn_poker": 2_000, "leduc_poker": 6_000}
+UPDATES = {"kuhn_poker": 1_000, "leduc_poker": 2_000}
 SEEDS, GAMES = 5, 1_000
 
 
@@ -52,21 +52,12 @@ def configuration(name: str, seed: int) -> RunConfig:
         base,
         game=f"openspiel:{name}",
         seed=seed,
-        model=dataclasses.replace(base.model, value_heads="action"),
         train=dataclasses.replace(
             base.train,
             opponent_updates=600,
-            updates=300,
+            updates=UPDATES[name],
             gamma=1.0,
-            target="improved",
-            value_updates=VALUE_UPDATES[name],
-            value_batch=1024,
-            imagined_games=1,
-            target_tau=0.02,
-            anchor_updates=0,
-            trial_episodes=0,
         ),
-        planner=dataclasses.replace(base.planner, planner="action_values"),
     )
 
 
@@ -132,7 +123,7 @@ def measure(name: str) -> None:
             {
                 "game": name,
                 "episodes": EPISODES[name],
-                "value_updates": VALUE_UPDATES[name],
+                "updates": UPDATES[name],
                 "games": GAMES,
                 "rows": rows,
                 "provenance": provenance(0),
