@@ -104,5 +104,6 @@ def knows_replies(opponents: OpponentModel) -> bool:
     """
     if isinstance(opponents, UniformOrModel):
         return knows_replies(opponents.model)
-    known = getattr(opponents, "replies", None)
-    return isinstance(opponents, TableOpponents) and known is not None
+    if isinstance(opponents, TableOpponents):
+        return opponents.replies is not None
+    return False
