@@ -363,8 +363,11 @@ class Run:
         if config.world == "true":
             limit_ends = self.config.train.at_limit == "zero"
             world = TrueModel(world, self.game, limit_ends=limit_ends)
-            gamma = self.config.train.gamma
-            opponents = with_replies(opponents, self.game, gamma, limit_ends)
+            if self.config.model.opponents == "tables":
+                gamma = self.config.train.gamma
+                opponents = with_replies(
+                    opponents, self.game, gamma, limit_ends
+                )
         return Agent(
             world=world,
             opponents=opponents,

@@ -358,6 +358,10 @@ def planned_actions(agent: Agent, log: Episodes, beliefs: PyTree) -> np.ndarray:
         believed = None  # the types are given
     else:
         believed = jax.tree.map(lambda x: x[rows, steps], beliefs)
+        if isinstance(model, TruePolicies) and isinstance(
+            model.types, TableOpponents
+        ):
+            believed = jax.vmap(model.types.after_history)(believed)
     planned = _plan_all(
         agent,
         jnp.asarray(np.asarray(log.obs)[rows, steps, 0]),

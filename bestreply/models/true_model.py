@@ -1,5 +1,6 @@
 """The game itself as planning model, to separate model error from other losses."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -11,10 +12,13 @@ from jaxtyping import Bool, Float, Int, PyTree, Shaped
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game, Outcomes
+from bestreply.games.matrix import MatrixGame
 from bestreply.types import Array, TimeStep
 
 CERTAIN = 30.0
 """A logit whose probability is 1 in float32."""
+UNLIMITED = 10_000
+"""Rounds that no plan reaches."""
 
 
 class TrueModel(eqx.Module):
@@ -35,7 +39,8 @@ class TrueModel(eqx.Module):
         if jax.eval_shape(self.game.state_in, obs) is None:
             raise ValueError(
                 f"planner.world=true in {self.game.name}: expected a game whose "
-                "observations show its state (`state_in`), such as stag_hunt"
+                "observations show its state (`state_in`), such as stag_hunt, or a matrix "
+                "game that is the same for all seats"
             )
         others = jnp.zeros(self.game.num_players - 1, jnp.int32)
         jax.eval_shape(  # refuses chance that the game does not state
@@ -69,13 +74,24 @@ class TrueModel(eqx.Module):
     def _look(self, z: PyTree) -> TimeStep:
         return self.game.look(z, jnp.zeros(self.game.num_players))
 
+    @property
+    def _rules(self) -> Game:
+        """The game, without a step limit that neither counts nor is observed.
+
+        At a limit the game would stand still, with a return that goes on.
+        """
+        game = self.game
+        if self.limit_ends or not isinstance(game, MatrixGame):
+            return game
+        return dataclasses.replace(game, max_steps=game.rounds or UNLIMITED)
+
     def _outcomes(
         self, z: PyTree, action: Int[Array, ""], others: Int[Array, " others"]
     ) -> tuple[Outcomes, Bool[Array, " K"]]:
         """Return what can follow a joint action, and whether the return goes on there."""
         own = jnp.reshape(action, (1,))
         joint = jnp.concatenate([own, jnp.maximum(others, 0)])
-        found = self.game.outcomes(z, joint)
+        found = self._rules.outcomes(z, joint)
         shown = found.shown
         ends = shown.terminated[:, 0] | (shown.truncated & self.limit_ends)
         return found, ~ends

@@ -90,16 +90,49 @@ class OpponentModel(eqx.Module):
         """
         return jnp.ones((self.game.num_players - 1, 1))
 
+    @property
+    def knows_replies(self) -> bool:
+        """Whether `reply_value` has the values of exact best replies.
+
+        Plans then end in them, not in values of the world model.
+        """
+        return False
+
+    def reply_value(
+        self, belief: Belief, obs: Shaped[Array, "*obs"]
+    ) -> Float[Array, ""]:
+        """Return the value of the best reply, as if the opponents' types became known now.
+
+        Args:
+            belief: what the model remembers.
+            obs: own observation.
+
+        Raises:
+            NotImplementedError: `knows_replies` is False.
+        """
+        raise NotImplementedError
+
 
 class UniformOpponents(OpponentModel):
     """Every legal action is equally likely, whatever happened: no opponent model.
 
     `goals` is the width of the posterior that a value conditioned on beliefs expects;
-    the posterior is uniform too.
+    the posterior is uniform too. In a repeated game (`repeated`) all that can follow has
+    the same value, since nothing that is done changes what they do.
     """
 
     game: Game = eqx.field(static=True)
     goals: int = eqx.field(static=True, default=1)
+    repeated: bool = eqx.field(static=True, default=False)
+
+    @property
+    def knows_replies(self) -> bool:
+        return self.repeated
+
+    def reply_value(
+        self, belief: Belief, obs: Shaped[Array, "*obs"]
+    ) -> Float[Array, ""]:
+        return jnp.float32(0)
 
     def init(self) -> Belief:
         return ()

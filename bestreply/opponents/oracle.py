@@ -114,3 +114,12 @@ class TruePolicies(OpponentModel):
 
     def posterior(self, belief: Belief) -> Float[Array, "others G"]:
         return self.types.posterior(belief)
+
+    @property
+    def knows_replies(self) -> bool:
+        return self.types.knows_replies
+
+    def reply_value(
+        self, belief: Belief, obs: Shaped[Array, "*obs"]
+    ) -> Float[Array, ""]:
+        return self.types.reply_value(belief, obs)

@@ -20,9 +20,9 @@ from jaxtyping import Array, Float, Int
 
 from bestreply.games.base import Game
 from bestreply.games.matrix import MatrixGame
-from bestreply.opponents.base import OpponentModel
+from bestreply.opponents.base import OpponentModel, UniformOpponents
 from bestreply.opponents.tables import TableOpponents, sequences_after
-from bestreply.opponents.uniform_or_model import UniformOrModel
+from bestreply.utils.console import warn
 
 MAX_VALUES = 2**27
 """Largest number of values, 512 MB; above it, plans end in learned values."""
@@ -33,7 +33,7 @@ MAX_AHEAD = 10_000
 def with_replies(
     opponents: OpponentModel, game: Game, gamma: float, limit_ends: bool
 ) -> OpponentModel:
-    """Return tables with the values of the best replies to them.
+    """Return tables, or uniform opponents, with the values of the best replies to them.
 
     Args:
         opponents: the opponent model.
@@ -42,22 +42,29 @@ def with_replies(
         limit_ends: whether the step limit ends the return.
 
     Returns:
-        The model; unchanged where it has no tables, or in a game of another kind, or
-        where the values would be more than `MAX_VALUES`.
+        The model; unchanged if it is of another kind, or in a game of another kind, or,
+        with a warning, where the values would be more than `MAX_VALUES`.
     """
-    if not isinstance(opponents, TableOpponents):
-        return opponents
     if not isinstance(game, MatrixGame) or game.num_players != 2:
         return opponents
-    rounds = game.rounds or game.max_steps
+    if isinstance(opponents, UniformOpponents):
+        return dataclasses.replace(opponents, repeated=True)
+    if not isinstance(opponents, TableOpponents):
+        return opponents
+    rounds = MAX_AHEAD if game.rounds is None else game.rounds
     if limit_ends:
         rounds = min(rounds, game.max_steps)
     kept = 1 if game.rounds is None else rounds + 1
     players, rows, _ = opponents.probs.shape
     if kept * rows * players > MAX_VALUES:
+        warn(
+            f"model.table_memory={opponents.memory}: {kept} rounds, {rows} sequences and "
+            f"{players} players are more than {MAX_VALUES:,} values. Plans end in values "
+            "of the world model; for exact ones set a smaller model.table_memory"
+        )
         return opponents
     if game.continuation is not None:
-        gamma, rounds = gamma * game.continuation, min(rounds, MAX_AHEAD)
+        gamma *= game.continuation
     values = _solve(
         opponents.probs,
         jnp.asarray(game.payoffs_of(0), jnp.float32),
@@ -94,16 +101,3 @@ def _solve(
     if all_rounds is None:
         return first[None]
     return jnp.concatenate([all_rounds, end[None]])
-
-
-def knows_replies(opponents: OpponentModel) -> bool:
-    """Return whether a model has the values of best replies.
-
-    Args:
-        opponents: the model.
-    """
-    if isinstance(opponents, UniformOrModel):
-        return knows_replies(opponents.model)
-    if isinstance(opponents, TableOpponents):
-        return opponents.replies is not None
-    return False

@@ -127,6 +127,14 @@ class TableOpponents(OpponentModel):
             self, players_prior=known, unknown_type_prior=0.0
         )
 
+    def after_history(self, belief: TableBelief) -> TableBelief:
+        """Return what this model believes after the joint actions of another's belief.
+
+        Args:
+            belief: of a model with tables of the same length.
+        """
+        return self.init()._replace(history=belief.history, seen=belief.seen)
+
     @property
     def reads_own_actions(self) -> bool:
         return self.memory > 0
@@ -298,20 +306,15 @@ class TableOpponents(OpponentModel):
         rest = belief.weights[:, -1:] * self.players_prior
         return belief.weights[:, :-1] + rest
 
+    @property
+    def knows_replies(self) -> bool:
+        return self.replies is not None
+
     def reply_value(
         self, belief: TableBelief, obs: Shaped[Array, "*obs"]
     ) -> Float[Array, ""]:
-        """Return the mean of the values of the best replies to each player.
-
-        Args:
-            belief: the belief about the only opponent.
-            obs: own observation: it shows how many rounds were played.
-
-        Returns:
-            The value; see `bestreply.opponents.table_replies`.
-        """
         values = jnp.asarray(self.replies)
-        state: Any = self.game.state_in(obs)
+        state: Any = self.game.state_in(obs)  # how many rounds were played
         time = jnp.clip(state.time, 0, len(values) - 1)
         return values[time, self._rows(belief)[0]] @ self._of_players(belief)[0]
 

@@ -1,7 +1,5 @@
 """An opponent model that a number switches off, so that one program serves with and without."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Shaped
@@ -61,16 +59,14 @@ class UniformOrModel(OpponentModel):
         uniform = self.otherwise.posterior(())
         return jnp.where(self.uniform, uniform, self.model.posterior(belief))
 
+    @property
+    def knows_replies(self) -> bool:
+        return self.model.knows_replies
+
     def reply_value(
         self, belief: Belief, obs: Shaped[Array, "*obs"]
     ) -> Float[Array, ""]:
-        """Return the value of the model's best replies; 0 beside uniform play.
-
-        Uniform opponents do not react, so all sequences have the same value.
-
-        Args:
-            belief: what the model remembers.
-            obs: own observation.
-        """
-        model: Any = self.model
-        return jnp.where(self.uniform, 0.0, model.reply_value(belief, obs))
+        uniform = self.otherwise.reply_value((), obs)
+        return jnp.where(
+            self.uniform, uniform, self.model.reply_value(belief, obs)
+        )

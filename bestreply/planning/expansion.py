@@ -17,7 +17,6 @@ from bestreply.models.anchors import over_heads
 from bestreply.models.base import Latent, PlanningModel
 from bestreply.opponents.base import Belief, OpponentModel, possible
 from bestreply.opponents.joint_actions import Draws, joint_actions
-from bestreply.opponents.table_replies import knows_replies
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.batching import where_needed
 from bestreply.types import Plan
@@ -76,7 +75,7 @@ def expand(
     probs = possible(opponents.game, at.obs, probs)
     joint, weights = joint_actions(probs, at.present[1:], key, models.config)
     belief, posterior = _beliefs_after(opponents, at, joint)
-    by_own_action, exact = opponents.reads_own_actions, knows_replies(opponents)
+    by_own_action, exact = opponents.reads_own_actions, opponents.knows_replies
     head_weights = _head_weights(models, at)
     parts = world, opponents if exact else None
     arrays, fixed = eqx.partition(parts, eqx.is_array)

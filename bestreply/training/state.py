@@ -385,8 +385,8 @@ def _units(
     game = train_state.opponents.game
     roles = len(role_names(game))
     count = train_state.world.value_scale.shape[0] // roles
-    role = role_of_seat(game)[index.seat]
-    moments = []
+    role, moments = role_of_seat(game)[index.seat], []
+    returns = returns.astype(np.float64)
     for own_role in range(roles):
         for weights in _unit_weights(config, episodes, index, count):
             weights = weights * (role == own_role)

@@ -46,9 +46,9 @@ from experiments.axelrod.measure import (
 from experiments.axelrod.pool import pool
 
 FILE = OUT / "library_entry.json"
-ROUNDS, MATCHES = 2, 2
-"""Rounds of own play; matches beside each strategy in a round, ten times as many where the
-end is drawn."""
+ROUNDS, MATCHES, SHORT = 2, 2, 3
+"""Rounds of own play; matches beside each strategy in a round, `SHORT` times as many where
+the end is drawn."""
 MEMORY = 4
 """Joint actions that a table reads."""
 GAMMA_OF_DRAWN_ENDS = 0.9
@@ -234,7 +234,7 @@ def train(
         seed: of the run and of all play.
         path: folder of datasets and runs.
     """
-    repeats = MATCHES * (10 if rules.prob_end else 1)
+    repeats = MATCHES * (SHORT if rules.prob_end else 1)
     names, kind = [*makers], np.tile(np.arange(len(makers)), repeats)
     chosen = [[*makers.values()][k] for k in kind]
     logs = [

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bestreply import collect, load_run, make_game, train
+from bestreply.analysis.regret import decompose_regret
 from bestreply.config import (
     CollectConfig,
     ModelConfig,
@@ -20,7 +21,7 @@ from bestreply.config import (
 )
 from bestreply.models.true_model import TrueModel
 from bestreply.opponents.base import UniformOpponents
-from bestreply.opponents.table_replies import knows_replies, with_replies
+from bestreply.opponents.table_replies import with_replies
 from bestreply.opponents.tables import (
     MAX_ROWS,
     PSEUDO_COUNT,
@@ -28,6 +29,7 @@ from bestreply.opponents.tables import (
     fit_tables,
     table_memory,
 )
+from bestreply.opponents.uniform_or_model import UniformOrModel
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.expectimax import expectimax
 from bestreply.planning.mcts import mcts
@@ -383,15 +385,16 @@ def test_replies_to_tables_are_those_of_plain_recursion(left):
     assert left == 0 or np.ptp(values) > 0.1
 
 
-def test_where_the_end_is_drawn_replies_are_stationary():
-    """Each action of a player that always defects is worth 1, with p = .8: 1 / (1 - .8)."""
-    game = make_game("matrix", continuation=0.8, max_steps=60, memory=1)
+@pytest.mark.parametrize("limit_ends, rounds", [(True, 6), (False, 10_000)])
+def test_where_the_end_is_drawn_replies_are_stationary(limit_ends, rounds):
+    """Beside a player that always defects: 1 + .8 + .64 + ..., as far as the limit."""
+    game = make_game("matrix", continuation=0.8, max_steps=6, memory=1)
     model = TableOpponents.create(game, 1, 1, 1)
     always_d = jnp.zeros(model.probs.shape).at[..., 1].set(1.0)
     model = dataclasses.replace(model, probs=always_d)
-    model = with_replies(model, game, 1.0, limit_ends=True)
+    model = with_replies(model, game, 1.0, limit_ends)
     value = model.reply_value(model.init(), jnp.zeros(game.obs_shape))
-    assert value == pytest.approx(5.0, abs=1e-3)
+    assert value == pytest.approx((1 - 0.8**rounds) / (1 - 0.8), abs=1e-3)
 
 
 def test_one_step_with_exact_replies_is_patient(grim):
@@ -400,11 +403,41 @@ def test_one_step_with_exact_replies_is_patient(grim):
     assert game_against_grim(exact, one_step) == [0] * 29 + [1]
 
 
+def test_a_limit_that_does_not_count_is_planned_beyond():
+    """Tit for tat, six rounds of which three are played: patience pays until the last of six."""
+    game = make_game(
+        "matrix(table=prisoners_dilemma, rounds=6, max_steps=3, memory=1)"
+    )
+    tit_for_tat = TableOpponents.create(game, 1, 1, 1)
+    probs = np.zeros(tit_for_tat.probs.shape, np.float32)
+    probs[:, 0, 0] = 1.0
+    other = np.arange(4) // 2  # of its observer
+    probs[0, 1 + np.arange(4), other] = 1.0
+    model = dataclasses.replace(tit_for_tat, probs=jnp.asarray(probs))
+    model = with_replies(model, game, 1.0, limit_ends=False)
+    world = TrueModel(learned=ConstantValue(), game=game, limit_ends=False)
+    obs = jnp.asarray([1, 0, 1, 0, 4 / 6], jnp.float32)
+    belief = follow(model, obs, [(0, 0), (0, 0)])[-1]
+    at = DecisionPoint(obs, jnp.ones(2, bool), jnp.ones(2, bool), belief)
+    for depth in (1, 3):
+        config = PlannerConfig(depth=depth, prune_below=0.0)
+        reply = Models(world, model, 1.0, config)
+        plan = jax.jit(lambda at: expectimax(reply, at, jax.random.key(0)))(at)  # noqa: B023
+        np.testing.assert_allclose(plan.scores, [3 * 3 + 5, 5 + 0 + 3 + 5])
+
+
 def test_other_games_and_models_have_no_exact_replies():
     hunt = TableOpponents.create(HUNT, 1, 2, 2)
-    uniform = UniformOpponents(game=DILEMMA)
-    for model, game in ((hunt, HUNT), (uniform, DILEMMA)):
-        assert not knows_replies(with_replies(model, game, 1.0, True))
+    assert not with_replies(hunt, HUNT, 1.0, True).knows_replies
+    uniform = with_replies(UniformOpponents(game=DILEMMA), DILEMMA, 1.0, True)
+    assert uniform.knows_replies  # nothing that is done changes what they do
+
+
+def test_too_many_values_are_not_computed(caplog):
+    game = make_game("matrix(table=prisoners_dilemma, rounds=200000)")
+    model = TableOpponents.create(game, 5, 1, 1)
+    assert not with_replies(model, game, 1.0, True).knows_replies
+    assert "smaller model.table_memory" in caplog.text
 
 
 def test_tables_can_be_given_who_the_opponent_is():
@@ -461,8 +494,21 @@ def test_a_run_counts_saves_and_plans(tmp_path):
     assert agent.opponents.episode_memory == 0.5
     lineup = seat_players(DILEMMA, [agent, "grim"], 2, 1)
     assert np.isfinite(play(DILEMMA, lineup, 1, series=2).episodes.reward).all()
+    exact = again.agent("one_step", world="true", unknown_type_prior=0.2)
+    regret = decompose_regret(again, ["always_d"], agent=exact, episodes=4)
+    others, dynamics, depth, value = regret.parts.mean(0)
+    assert others >= -0.1  # knowing the policies can only help
+    np.testing.assert_allclose([dynamics, depth, value], 0, atol=0.1)
     with pytest.raises(ValueError, match=r"change_rate=0\.1, .*expected 0"):
         again.agent(change_rate=0.1)
+    alone = again.agent("one_step", world="true", opponents="uniform")
+    both = UniformOrModel(
+        model=exact.opponents, otherwise=alone.opponents, uniform=np.array(True)
+    )
+    beside = dataclasses.replace(exact, opponents=both)
+    obs, legal = jnp.ones(DILEMMA.obs_shape), jnp.ones(2, bool)
+    scores = [a.plan(obs, legal).scores for a in (alone, beside)]
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-5)
 
 
 def test_types_that_are_no_players_are_refused(tmp_path):
