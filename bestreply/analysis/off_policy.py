@@ -271,12 +271,7 @@ def widened(rows: Sequence[PolicyEstimate]) -> list[PolicyEstimate]:
     Args:
         rows: the estimates, those of logged players included.
     """
-    misses = [
-        abs(row.fitted_q.mean - row.logged.mean)
-        for row in rows
-        if row.fitted_q and row.logged
-    ]
-    miss = max(misses, default=0.0)
+    miss = largest_miss(rows)
     return [
         dataclasses.replace(
             row,
@@ -289,6 +284,20 @@ def widened(rows: Sequence[PolicyEstimate]) -> list[PolicyEstimate]:
         )
         for row in rows
     ]
+
+
+def largest_miss(rows: Sequence[PolicyEstimate]) -> float:
+    """Return by how much fitted Q misses the return of a logged player at most.
+
+    Args:
+        rows: the estimates.
+    """
+    misses = [
+        abs(row.fitted_q.mean - row.logged.mean)
+        for row in rows
+        if row.fitted_q and row.logged
+    ]
+    return max(misses, default=0.0)
 
 
 class _Estimator:

@@ -51,9 +51,6 @@ ROUNDS, MATCHES, SHORT = 2, 2, 3
 the end is drawn."""
 MEMORY = 4
 """Joint actions that a table reads."""
-GAMMA_OF_DRAWN_ENDS = 0.9
-"""Discount where the end of a match is drawn: a score is a mean per turn of a match, so
-that early turns count for more."""
 MIMIC = (0.0, 0.0, 0.5, 0.9)
 """Fractions of copied actions of the players that the first logs are of."""
 EXPLORES = 0.05
@@ -73,6 +70,22 @@ def game_of(rules: Rules) -> str:
     else:
         length = f"rounds={TURNS}"
     return f"matrix(table=prisoners_dilemma, {length}, memory=0)"
+
+
+def gamma_of(rules: Rules) -> float:
+    """Return the discount of a tournament.
+
+    A score is a mean per turn of a match, so that early turns count for more where the end is
+    drawn. The first turn has the same share of the score as with this discount, times the
+    probability that the match goes on.
+
+    Args:
+        rules: of the tournament.
+    """
+    if not rules.prob_end:
+        return 1.0
+    first = rules.weights[0] / rules.weights.sum()
+    return float((1 - first) / (1 - rules.prob_end))
 
 
 def config_of(rules: Rules, seed: int) -> RunConfig:
@@ -96,7 +109,7 @@ def config_of(rules: Rules, seed: int) -> RunConfig:
             table_memory=MEMORY,
         ),
         train=TrainConfig(
-            gamma=GAMMA_OF_DRAWN_ENDS if rules.prob_end else 1.0,
+            gamma=gamma_of(rules),
             at_limit="zero",
             opponent_updates=1,
             updates=1,
