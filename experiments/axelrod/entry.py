@@ -105,6 +105,7 @@ def config_of(rules: Rules, seed: int) -> RunConfig:
             latent=4,
             width=8,
             depth=1,
+            value_heads="single",
             opponents="tables",
             table_memory=MEMORY,
         ),
