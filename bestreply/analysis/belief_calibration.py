@@ -263,9 +263,8 @@ def informative(
 
     def greatest(probs: Float[Array, "G A"]) -> Array:
         types, actions = probs.shape
-        if (
-            2**actions < types**2
-        ):  # the probability of some set of actions differs most
+        # It is the greatest difference in the probability of a set of actions.
+        if 2**actions < types**2:
             sets = (np.arange(2**actions)[:, None] >> np.arange(actions)) & 1
             of_sets = probs @ sets.T
             most = jnp.where(occurs, of_sets, -jnp.inf).max(0)

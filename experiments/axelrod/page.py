@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.timing import table
 from experiments import axelrod
 from experiments._page import details, join_page
-from experiments.axelrod import entry, library
+from experiments.axelrod import library, library_entry
 from experiments.axelrod.game import TOURNAMENTS
 from experiments.axelrod.measure import (
     ENTRY,
@@ -244,17 +244,17 @@ def exact_table_of(rows: list[dict[str, Any]], exact: dict[str, float]) -> str:
 def library_sections(replayed: dict[str, Any]) -> list[str]:
     """Return what the library's own agent and opponent models earn."""
     parts = []
-    if entry.FILE.exists():
-        rows = json.loads(entry.FILE.read_text("utf-8"))["rows"]
+    if library_entry.FILE.exists():
+        rows = json.loads(library_entry.FILE.read_text("utf-8"))["rows"]
         seeds = ", ".join(map(str, sorted({row["seed"] for row in rows})))
         minutes = spread([row["minutes"] for row in rows], 1)
         parts += [
             "## The library's agent in the tournaments",
             "A run of opponents `tables` for each tournament, without code of its own "
-            "(`experiments/axelrod/entry.py`): logs of the same kind as above become a "
+            "(`experiments/axelrod/library_entry.py`): logs of the same kind as above become a "
             "dataset (`br.store_from_arrays`), `br.train` counts the tables, the agent "
             "plans with `planner.world=true`, and plays in a session (`agent.session`). "
-            f"{entry.ROUNDS} rounds of its own play. Training seeds: {seeds}. "
+            f"{library_entry.ROUNDS} rounds of its own play. Training seeds: {seeds}. "
             f"Minutes for each row of a seed, on two cores with other work: {minutes}.",
             entry_table(rows, replayed),
             opponent_table(rows),

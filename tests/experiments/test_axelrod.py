@@ -304,7 +304,7 @@ def test_the_table_of_the_librarys_opponent_models():
 def test_matches_become_a_dataset(tmp_path):
     """Rewards, names and ends; of a match longer than the game's the rest is left out."""
     pytest.importorskip("axelrod")
-    from experiments.axelrod.entry import OWN, store_of
+    from experiments.axelrod.library_entry import OWN, store_of
 
     rng = np.random.default_rng(0)
     length = np.array([3, TURNS + 4, 1])
@@ -315,7 +315,8 @@ def test_matches_become_a_dataset(tmp_path):
     store = store_of([(log, kind)], names, RANDOM_ENDS, tmp_path / "data")
     episodes = store.episodes()
     assert episodes.length.tolist() == [3, TURNS, 1]
-    assert episodes.terminated[0, 2].all() and not episodes.truncated.any()
+    assert episodes.terminated[[0, 2], [2, 0]].all()
+    assert np.asarray(episodes.truncated).sum(1).tolist() == [0, 1, 0]
     roster = [entry["name"] for entry in store.manifest.roster]
     seated = [[roster[p] for p in row] for row in episodes.player]
     assert seated == [[OWN, "B"], [OWN, "A"], [OWN, "B"]]
@@ -327,7 +328,7 @@ def test_matches_become_a_dataset(tmp_path):
 def test_the_librarys_agent_finds_out_whom_it_plays(tmp_path, monkeypatch):
     """After a few turns it has the exact best reply: 5, 1 and 3 a turn."""
     pytest.importorskip("axelrod")
-    from experiments.axelrod import entry
+    from experiments.axelrod import library_entry as entry
     from experiments.axelrod.matches import play
     from experiments.axelrod.pool import pool
 

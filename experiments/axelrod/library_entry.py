@@ -149,9 +149,9 @@ def store_of(
     strategy = np.concatenate([kind for _, kind in logs])
     length = np.concatenate([log.length for log, _ in logs])
     game = br.make_game(game_of(rules))
-    if rules.prob_end:  # of longer matches the rest is left out
-        turns = min(turns, TURNS)
-        actions, length = actions[:, :turns], np.minimum(length, turns)
+    cut = length > TURNS  # of longer matches the rest is left out
+    turns = min(turns, TURNS)
+    actions, length = actions[:, :turns], np.minimum(length, turns)
     played = np.maximum(actions, 0)
     rewards = np.stack(
         [
@@ -161,14 +161,13 @@ def store_of(
         -1,
     )
     last = np.arange(turns)[None] == length[:, None] - 1
-    whole = length == (TURNS if not rules.prob_end else 0)
     players = np.array([[OWN, names[k]] for k in strategy])
-    cut = rules.prob_end > 0
     return br.store_from_arrays(
         observations(game, turns, len(actions)),
         actions,
         rewards * (actions >= 0),
-        terminals=last & (cut | whole[:, None]),
+        terminals=last & ~cut[:, None],
+        timeouts=last & cut[:, None],
         players=players,
         game=game,
         path=path,
