@@ -10,15 +10,14 @@ teams of all the rest, are slow and left out.
     python -m experiments axelrod               # all of the following; existing results are kept
     python -m experiments axelrod replay        # a rerun of the tournaments (hours on one core)
     python -m experiments axelrod enter         # the agent: five seeds, learned from all strategies or two thirds
-    python -m experiments axelrod enter_library # the library's agent, the same trainings
     python -m experiments axelrod library       # opponent models of the library beside twelve strategies
     python -m experiments axelrod table         # only the page
 
 The agent learns from logs: matches of a player that acts at random, repeats its last
-action, or copies the opponent; then rounds of its own play. For each strategy it keeps a table: the probability that it
-cooperates, given up to four last joint actions, backed off to fewer (`model`). It knows the
-tournament's rules, not its opponent. In a match it keeps a belief over the tables, and
-over an extra one, for an unknown strategy, that is learned during the match. It looks up to six
-turns ahead over what both may do and what it would then believe. Beyond that, the value of
-a turn is the exact one against each table by itself (`agent`).
+action, or copies the opponent; then rounds of its own play. For each strategy it keeps a table
+(`model.opponents=tables`): how often it cooperates after each sequence of up to four joint
+actions, backed off to shorter ones. It knows the tournament's rules, not its opponent. In a
+match it keeps a belief over the tables. It looks a few turns ahead over what both may do and
+what it would then believe. Beyond that, the value of a turn is the exact one against each
+table by itself.
 """

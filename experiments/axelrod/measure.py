@@ -1,7 +1,5 @@
 """Rerun the tournaments, and enter the agent."""
 
-import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,37 +8,21 @@ from jaxtyping import Int
 
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
-from experiments.axelrod.agent import BestReply, Settings
-from experiments.axelrod.exact import exact_table
+from experiments.axelrod.exact import exact_scores
 from experiments.axelrod.game import TOURNAMENTS, Player
-from experiments.axelrod.learning import Budget, learn
 from experiments.axelrod.matches import play
-from experiments.axelrod.model import Contexts, solve
 from experiments.axelrod.pool import pool, published_name
 from experiments.axelrod.replay import replay, scores
 
 OUT, RUNS = Path("results") / "axelrod", Path("runs") / "axelrod"
-REPLAY, ENTRY, EXACT, PUBLISHED = (
-    OUT / name
-    for name in ("replay.json", "entry.json", "exact.json", "published.csv")
+REPLAY, EXACT, PUBLISHED = (
+    OUT / name for name in ("replay.json", "exact.json", "published.csv")
 )
 REPLAYS = {"standard": 10, "noise": 3, "prob_end": 10}
 """Repetitions of the published tournaments. Noise leaves no match that is always the same: it takes the longest."""
-REPETITIONS, SEEDS = 10, (10, 11, 12, 13, 14)
+SEEDS = 10, 11, 12, 13, 14
 """The settings of the agent were chosen on other seeds."""
 TRAININGS = ("all", "two thirds")
-VARIANTS = {
-    "agent": Settings(),
-    "strategy given": Settings(),
-    "belief never updated": Settings(infer=False),
-    "two turns ahead, nothing beyond": Settings(
-        depth=2, most=2, terminal=False
-    ),
-    "only strategies it knows": Settings(unknown_prior=0.0),
-    "no look-ahead": Settings(depth=0, most=0),
-    "without own play": Settings(),
-}
-"""The agent, and what its parts add. One turn ahead and nothing beyond always defects."""
 
 
 def replay_all() -> None:
@@ -71,18 +53,14 @@ def replay_all() -> None:
 
 def solve_all() -> None:
     """Write the exact score of the best reply to each strategy that is a table of a few joint actions."""
-    contexts, rules = Contexts(Budget().memory), TOURNAMENTS["standard"]
-    tables = {
-        published_name(name): found
-        for name, maker in pool().items()
-        if (found := exact_table(maker, contexts, rules)) is not None
+    found = {
+        published_name(name): score
+        for name, score in exact_scores(pool()).items()
     }
-    stacked = np.stack([*tables.values()], -1).astype(np.float32)
-    values = solve(contexts, stacked, rules)[0, 0].max(-1)
     write_json(
         EXACT,
         {
-            "scores": dict(zip(tables, map(float, values), strict=True)),
+            "scores": found,
             "provenance": provenance(0),
         },
     )
@@ -96,34 +74,6 @@ def split(seed: int, training: str) -> tuple[np.ndarray, np.ndarray]:
     order = np.random.default_rng(2026).permutation(size)
     held = np.array_split(order, 3)[seed % 3]
     return np.setdiff1d(np.arange(size), held), np.sort(held)
-
-
-def enter(
-    agent: BestReply,
-    name: str,
-    known: Int[np.ndarray, " K"],
-    variant: str,
-    seed: int,
-) -> dict[str, Any]:
-    """Play one tournament, and return the agent's row.
-
-    Args:
-        agent: the agent.
-        name: of the tournament.
-        known: strategies that the agent learned from.
-        variant: a key of `VARIANTS`.
-        seed: training seed; that of play is derived from it.
-    """
-    repetitions = REPETITIONS if variant == "agent" else 3
-    player = BestReply(
-        agent.contexts, agent.tables, agent.values, VARIANTS[variant]
-    )
-    if variant == "strategy given":
-        player.types = np.tile(np.arange(len(pool())), repetitions)
-    found = played(player, name, known, repetitions, seed)
-    if variant != "agent":
-        del found["scores"], found["opponents"]
-    return found
 
 
 def played(
@@ -162,43 +112,3 @@ def played(
         "scores": [round(float(s), 4) for s in means],
         "opponents": [round(float(s), 4) for s in theirs],
     }
-
-
-def enter_all(seeds: list[int], budget: Budget) -> None:
-    """Learn and play all missing rows, and write the file after each."""
-    rows = json.loads(ENTRY.read_text())["rows"] if ENTRY.exists() else []
-    identity = ("training", "seed", "variant", "tournament")
-    done = {tuple(row[key] for key in identity) for row in rows}
-    makers = [*pool().values()]
-    for seed in seeds:
-        for training in TRAININGS:
-            wanted = [
-                (training, seed, variant, name)
-                for variant in VARIANTS
-                for name in TOURNAMENTS
-                if training == "all"
-                or variant in ("agent", "only strategies it knows")
-            ]
-            wanted = [row for row in wanted if row not in done]
-            if not wanted:
-                continue
-            known, _ = split(seed, training)
-            agents = {
-                own: learn(
-                    [makers[k] for k in known],
-                    [*TOURNAMENTS.values()],
-                    Settings(),
-                    budget if own else dataclasses.replace(budget, rounds=0),
-                    seed,
-                )
-                for own in {row[2] != "without own play" for row in wanted}
-            }
-            for row in wanted:
-                _, _, variant, name = row
-                agent = agents[variant != "without own play"]
-                found = enter(agent, name, known, variant, seed)
-                rows.append(dict(zip(identity, row, strict=True)) | found)
-                print(*row, f"{found['score']:.3f}", flush=True)
-                write_json(
-                    ENTRY, {"rows": rows, "provenance": provenance(seed)}
-                )

@@ -9,16 +9,15 @@ import numpy as np
 from benchmarks.timing import table
 from experiments import axelrod
 from experiments._page import details, join_page
-from experiments.axelrod import library, library_entry
+from experiments.axelrod import library
+from experiments.axelrod.entry import ENTRY, ROUNDS, VARIANTS
 from experiments.axelrod.game import TOURNAMENTS
 from experiments.axelrod.measure import (
-    ENTRY,
     EXACT,
     OUT,
     PUBLISHED,
     REPLAY,
     TRAININGS,
-    VARIANTS,
 )
 from experiments.axelrod.pool import pool, published_name
 from experiments.axelrod.text import spread
@@ -241,25 +240,19 @@ def exact_table_of(rows: list[dict[str, Any]], exact: dict[str, float]) -> str:
     return table(head, lines)
 
 
-def library_sections(replayed: dict[str, Any]) -> list[str]:
-    """Return what the library's own agent and opponent models earn."""
-    parts = []
-    if library_entry.FILE.exists():
-        rows = json.loads(library_entry.FILE.read_text("utf-8"))["rows"]
-        seeds = ", ".join(map(str, sorted({row["seed"] for row in rows})))
-        minutes = spread([row["minutes"] for row in rows], 1)
-        parts += [
-            "## The library's agent in the tournaments",
-            "A run of opponents `tables` for each tournament, without code of its own "
-            "(`experiments/axelrod/library_entry.py`): logs of the same kind as above become a "
-            "dataset (`br.store_from_arrays`), `br.train` counts the tables, the agent "
-            "plans with `planner.world=true`, and plays in a session (`agent.session`). "
-            f"{library_entry.ROUNDS} rounds of its own play. Training seeds: {seeds}. "
-            f"Minutes for each row of a seed, on two cores with other work: {minutes}.",
-            entry_table(rows, replayed),
-            opponent_table(rows),
-        ]
-    return parts + library.section()
+def _rounds() -> str:
+    return ", ".join(f"{number} ({name})" for name, number in ROUNDS.items())
+
+
+def _minutes(rows: list[dict[str, Any]]) -> str:
+    """Return how many seeds there are, and how long each took."""
+    agents = [row for row in rows if row["variant"] == "agent"]
+    seeds = {row["seed"] for row in agents}
+    total = sum(row["minutes"] for row in agents) / len(seeds)
+    return (
+        f"Training seeds: {len(seeds)}; minutes for each of them, all trainings and "
+        f"tournaments, on two cores with other work: {total:.0f}."
+    )
 
 
 def summary() -> str:
@@ -275,8 +268,13 @@ def summary() -> str:
     if rows:
         parts += [
             "## The agent",
+            "A run of opponents `tables` for each tournament "
+            "(`experiments/axelrod/entry.py`): logs become a dataset "
+            "(`br.store_from_arrays`), `br.train` counts the tables, the agent plans with "
+            "`planner.world=true`, and plays in a session (`agent.session`). "
+            f"Rounds of its own play: {_rounds()}.",
             "Mean and range over training seeds. Ranks are among the strategies of the "
-            "rerun, each of which has also met the agent.",
+            f"rerun, each of which has also met the agent. {_minutes(rows)}",
             entry_table(rows, replayed),
             "## What its parts add",
             part_table(rows),
@@ -297,5 +295,5 @@ def summary() -> str:
             "## The published tournaments, rerun",
             replay_table(replayed),
         ]
-    parts += library_sections(replayed)
+    parts += library.section()
     return join_page(parts, OUT)

@@ -1,53 +1,14 @@
-"""The prisoner's dilemma of 245 strategies: tables, exact values, the belief, matches of the package."""
+"""The prisoner's dilemma of 245 strategies: matches of the package, exact values, the agent."""
 
 import csv
-import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments.axelrod.agent import BestReply, Settings
-from experiments.axelrod.game import PAYOFF, TOURNAMENTS, TURNS, Log, Rules
-from experiments.axelrod.model import Contexts, count, fit, solve
+from experiments.axelrod.game import TOURNAMENTS, TURNS, Log
 
-STANDARD, NOISE, RANDOM_ENDS = TOURNAMENTS.values()
-CONTEXTS = Contexts(1)
-# Cooperation after nothing, and after (own, theirs) = CC, CD, DC, DD of the agent.
-TABLES = np.array(
-    [[1.0, 1.0, 1.0, 0.0, 0.0], [0.0] * 5, [1.0] * 5], np.float32
-).T
-TIT_FOR_TAT, ALWAYS_D, ALWAYS_C = range(3)
-
-
-def logged(rows: list[list[tuple[int, int]]]) -> Log:
-    return Log(np.array(rows, np.int8), np.array([len(r) for r in rows]))
-
-
-def test_contexts_are_the_last_joint_actions():
-    contexts = Contexts(2)
-    rng = np.random.default_rng(0)
-    actions = rng.integers(2, size=(3, 9, 2))
-    found = contexts.of(Log(actions.astype(np.int8), np.full(3, 9)))
-    for match, t in itertools.product(range(3), range(9)):
-        last = actions[match, max(0, t - 2) : t]
-        expected = tuple(int(2 * a + b) for a, b in last)
-        context = found[match, t]
-        assert contexts.sequences[context] == expected
-        shorter = contexts.sequences[contexts.shorter[context]]
-        assert shorter == expected[1:]
-
-
-def test_a_table_backs_off_to_the_shorter_context():
-    # The strategy defects first, then cooperates after CC, three times.
-    log = logged([[(0, 1), (0, 0), (0, 0), (0, 0), (0, 0)]])
-    counts = count(CONTEXTS, log, np.array([0]), 1)
-    table = fit(CONTEXTS, counts, prior=2.0)[:, 0]
-    marginal = (4 + 0.5) / (5 + 1)
-    after = dict(zip(CONTEXTS.sequences, table, strict=True))
-    assert after[(0,)] == pytest.approx((3 + 2 * marginal) / (3 + 2))
-    assert after[(3,)] == pytest.approx(marginal)  # never seen
-    assert after[()] == pytest.approx((0 + 2 * marginal) / (1 + 2))
+STANDARD, _, RANDOM_ENDS = TOURNAMENTS.values()
 
 
 def test_weights_of_turns_are_those_of_the_score():
@@ -58,102 +19,15 @@ def test_weights_of_turns_are_those_of_the_score():
     assert RANDOM_ENDS.weights[0] == pytest.approx(first_turn, rel=0.01)
 
 
-def test_exact_values_of_known_strategies():
-    value = solve(CONTEXTS, TABLES, STANDARD)[0, 0].max(-1)
-    # Defect at the last turn only; always; always.
-    assert value == pytest.approx([(199 * 3 + 5) / 200, 1, 5], rel=1e-5)
+def test_exact_best_replies_to_strategies_of_the_package():
+    """Defect at the last turn only; always; always; one that draws has no table."""
+    pytest.importorskip("axelrod")
+    from experiments.axelrod.exact import exact_scores
+    from experiments.axelrod.pool import pool
 
-
-def test_exact_values_under_noise_are_those_of_all_plans():
-    """Every plan of a short match, by brute force over both players' flips."""
-    rules, turns = Rules(noise=0.2), 3
-    mixed = 0.1 + 0.8 * TABLES
-
-    def best(context: int, t: int) -> float:
-        if t == turns:
-            return 0.0
-        values = []
-        for chosen in (0, 1):
-            total = 0.0
-            for mine, theirs in itertools.product((0, 1), repeat=2):
-                p = 0.8 if mine == chosen else 0.2
-                p *= mixed[context, 0] if theirs == 0 else 1 - mixed[context, 0]
-                after = CONTEXTS.next[context, 2 * mine + theirs]
-                total += p * (PAYOFF[mine, theirs] / TURNS + best(after, t + 1))
-            values.append(total)
-        return max(values)
-
-    found = solve(CONTEXTS, mixed, rules)[TURNS - turns, 0, 0].max()
-    assert found == pytest.approx(best(0, 0), rel=1e-5)
-
-
-def agent(rules: Rules, **settings) -> BestReply:
-    values = {rules: solve(CONTEXTS, TABLES, rules)}
-    settings = {"nodes": 64} | settings
-    return BestReply(CONTEXTS, {rules: TABLES}, values, Settings(**settings))
-
-
-def score(player: BestReply, rules: Rules) -> np.ndarray:
-    """Play the strategies of `TABLES`, one a match, in 200 turns."""
-    player.begin(3, rules, 0)
-    context, total = np.zeros(3, int), np.zeros(3)
-    for _ in range(TURNS):
-        mine = player.act()
-        theirs = (TABLES[context, range(3)] < 0.5).astype(int)
-        total += PAYOFF[mine, theirs]
-        player.observe(mine, theirs)
-        context = CONTEXTS.next[context, 2 * mine + theirs]
-    return total / TURNS
-
-
-def test_the_agent_infers_whom_it_plays():
-    found = score(agent(STANDARD), STANDARD)
-    exact = solve(CONTEXTS, TABLES, STANDARD)[0, 0].max(-1)
-    # What it costs to find out is a few turns.
-    assert (found > exact - 0.05).all() and (found <= exact + 1e-6).all()
-
-
-def test_a_given_strategy_costs_nothing():
-    player = agent(STANDARD, slip=0.0)
-    player.types = np.arange(3)
-    exact = solve(CONTEXTS, TABLES, STANDARD)[0, 0].max(-1)
-    assert score(player, STANDARD) == pytest.approx(exact, rel=1e-5)
-
-
-def test_a_strategy_that_is_none_of_the_known_is_learned_in_play():
-    """Against always-D, an agent that knows only always-C stops to cooperate."""
-    tables = TABLES[:, [ALWAYS_C]]
-    player = BestReply(
-        CONTEXTS,
-        {STANDARD: tables},
-        {STANDARD: solve(CONTEXTS, tables, STANDARD)},
-        Settings(unknown_prior=0.1, nodes=64),
-    )
-    player.begin(1, STANDARD, 0)
-    for _ in range(50):
-        mine = player.act()
-        player.observe(mine, np.array([1]))
-    assert player.weights[0, -1] > 0.99
-    assert player.adaptive[0, player.to_short[player.context[0]]] < 0.2
-
-
-def test_look_ahead_is_the_sum_over_both_players_moves():
-    player = agent(NOISE, unknown_prior=0.0)
-    player.begin(1, NOISE, 0)
-    player.rows = np.arange(1)
-    weights, context = player.weights, player.context
-    found = player.scores(weights, context, 0, 1)[0]
-    expected = []
-    for chosen in (0, 1):
-        total = 0.0
-        for mine, theirs in itertools.product((0, 1), repeat=2):
-            p = 0.95 if mine == chosen else 0.05
-            cooperates = weights[0, :3] * player.table[0]
-            mass = cooperates if theirs == 0 else weights[0, :3] - cooperates
-            after = CONTEXTS.next[0, 2 * mine + theirs]
-            follow = (mass[:, None] * player.value[1, after]).sum(0).max()
-            total += p * (mass.sum() * PAYOFF[mine, theirs] / TURNS + follow)
-        expected.append(total)
+    names = ["Tit For Tat", "Defector", "Cooperator", "GTFT: 0.33"]
+    found = exact_scores({name: pool()[name] for name in names})
+    expected = dict(zip(names[:3], [(199 * 3 + 5) / 200, 1, 5], strict=True))
     assert found == pytest.approx(expected, rel=1e-5)
 
 
@@ -298,13 +172,13 @@ def test_the_table_of_the_librarys_opponent_models():
     assert fraction.startswith(f" {mean / best:.3f} (")
 
 
-# -- the library's agent ---------------------------------------------------------
+# -- the agent -------------------------------------------------------------------
 
 
 def test_matches_become_a_dataset(tmp_path):
     """Rewards, names and ends; of a match longer than the game's the rest is left out."""
     pytest.importorskip("axelrod")
-    from experiments.axelrod.library_entry import OWN, store_of
+    from experiments.axelrod.entry import OWN, store_of
 
     rng = np.random.default_rng(0)
     length = np.array([3, TURNS + 4, 1])
@@ -325,18 +199,20 @@ def test_matches_become_a_dataset(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_librarys_agent_finds_out_whom_it_plays(tmp_path, monkeypatch):
+def test_the_agent_finds_out_whom_it_plays(tmp_path):
     """After a few turns it has the exact best reply: 5, 1 and 3 a turn."""
     pytest.importorskip("axelrod")
-    from experiments.axelrod import library_entry as entry
+    from experiments.axelrod import entry
+    from experiments.axelrod.agent import Learned, Variant
     from experiments.axelrod.matches import play
     from experiments.axelrod.pool import pool
 
-    monkeypatch.setattr(entry, "ROUNDS", 0)
     names = ["Cooperator", "Defector", "Tit For Tat"]
     makers = {name: pool()[name] for name in names}
-    run = entry.train(makers, STANDARD, 0, tmp_path)
-    agent = entry.LibraryAgent(run, names)
-    log = play(agent, [*makers.values()], STANDARD, 1)
+    run = entry.train(makers, STANDARD, 0, 0, tmp_path)
+    log = play(Learned(run, names), [*makers.values()], STANDARD, 1)
     exact = np.array([5, 1, (199 * 3 + 5) / 200])
     assert (log.scores > exact - 0.1).all() and (log.scores <= exact).all()
+    given = Learned(run, names, Variant(given=True))
+    log = play(given, [*makers.values()] * 2, STANDARD, 1)
+    np.testing.assert_allclose(log.scores, [*exact, *exact], rtol=1e-6)

@@ -1,10 +1,9 @@
-"""The library's own agent in the tournaments: data from arrays, training, a session.
+"""The agent in the tournaments: data from arrays, training, a session.
 
 Logs of matches become a dataset (`store_from_arrays`), a run of opponents "tables" is
 trained on it, and its agent plays in a session beside the strategies of the package.
 """
 
-import dataclasses
 import itertools
 import json
 import shutil
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
@@ -26,18 +24,21 @@ from bestreply.config import (
     TrainConfig,
 )
 from bestreply.data.store import Store
-from bestreply.games.matrix import MatrixGame, MatrixState
-from bestreply.planning.session import AgentSession
 from bestreply.run import Run
 from bestreply.types import ABSENT
 from bestreply.utils.files import write_json
 from bestreply.utils.provenance import provenance
-from experiments.axelrod.agent import Probe
+from experiments.axelrod.agent import (
+    Learned,
+    Probe,
+    Variant,
+    game_of,
+    observations,
+)
 from experiments.axelrod.game import PAYOFF, TOURNAMENTS, TURNS, Log, Rules
 from experiments.axelrod.matches import play
 from experiments.axelrod.measure import (
     OUT,
-    REPETITIONS,
     RUNS,
     TRAININGS,
     played,
@@ -45,10 +46,24 @@ from experiments.axelrod.measure import (
 )
 from experiments.axelrod.pool import pool
 
-FILE = OUT / "library_entry.json"
-ROUNDS, MATCHES, SHORT = 2, 2, 3
-"""Rounds of own play; matches beside each strategy in a round, `SHORT` times as many where
-the end is drawn."""
+ENTRY = OUT / "entry.json"
+UNKNOWN = "an unknown strategy is possible"
+VARIANTS = {
+    "agent": Variant(),
+    "strategy given": Variant(given=True),
+    "belief never updated": Variant({"prior_mixing": 1.0}),
+    "two turns ahead, nothing beyond": Variant(values=False),
+    "one turn ahead": Variant({"depth": 1}),
+    "one turn ahead, nothing beyond": Variant({"depth": 1}, values=False),
+    UNKNOWN: Variant({"unknown_type_prior": 0.1}),
+    "without own play": Variant(own_play=False),
+}
+"""The agent, and what its parts add."""
+REPETITIONS, REPETITIONS_OF_VARIANTS = 10, 3
+ROUNDS = {"standard": 2, "noise": 5, "prob_end": 2}
+"""Rounds of own play in each tournament."""
+MATCHES, SHORT = 2, 3
+"""Matches beside each strategy in a round, `SHORT` times as many where the end is drawn."""
 MEMORY = 4
 """Joint actions that a table reads."""
 MIMIC = (0.0, 0.0, 0.5, 0.9)
@@ -57,19 +72,6 @@ EXPLORES = 0.05
 """Probability of a random action in every second round of own play."""
 OWN = "agent"
 """Name of the player of the logs, which is no strategy of the tournament."""
-
-
-def game_of(rules: Rules) -> str:
-    """Return the game of a tournament as the library names it.
-
-    Args:
-        rules: of the tournament.
-    """
-    if rules.prob_end:
-        length = f"continuation={1 - rules.prob_end:g}, max_steps={TURNS}"
-    else:
-        length = f"rounds={TURNS}"
-    return f"matrix(table=prisoners_dilemma, {length}, memory=0)"
 
 
 def gamma_of(rules: Rules) -> float:
@@ -181,63 +183,12 @@ def _padded(actions: np.ndarray, turns: int) -> np.ndarray:
     )
 
 
-def observations(game: Any, turns: int, matches: int) -> np.ndarray:
-    """Return what both players of `matches` matches see before and after each turn."""
-    return np.stack(
-        [np.tile(_seen(game, t), (matches, 2, 1)) for t in range(turns + 1)], 1
-    )
-
-
-def _seen(game: MatrixGame, turn: int) -> np.ndarray:
-    """Return a player's observation: how much of the match is left, no actions."""
-    nothing = jnp.full((0, 2), ABSENT, jnp.int32)
-    state = MatrixState(nothing, jnp.int32(turn), jnp.array(False))
-    return np.asarray(game.observe(state))[0]
-
-
-class LibraryAgent:
-    """A run's agent as a player of many matches at once."""
-
-    def __init__(
-        self, run: Run, strategies: Sequence[str], **settings: Any
-    ) -> None:
-        """Prepare the agent.
-
-        Args:
-            run: a run of opponents "tables".
-            strategies: names of those in the tournament; no one else plays.
-            settings: of the planner.
-        """
-        names = [entry["name"] for entry in run.roster]
-        plays = np.isin(names, list(strategies)).astype(np.float32)
-        agent = run.agent(**settings)
-        opponents: Any = dataclasses.replace(
-            agent.opponents, players_prior=jnp.asarray(plays / plays.sum())
-        )
-        self.agent = dataclasses.replace(agent, opponents=opponents)
-        self.seen = [_seen(agent.game, t) for t in range(TURNS + 1)]  # pyright: ignore[reportArgumentType]
-
-    def begin(self, matches: int, rules: Rules, seed: int) -> None:
-        """Begin new matches."""
-        self.session: AgentSession = self.agent.session(seed, batch=matches)
-        self.turn, self.matches = 0, matches
-
-    def act(self) -> Int[np.ndarray, " B"]:
-        """Return the action in each match: 0 cooperates, 1 defects."""
-        seen = self.seen[min(self.turn, TURNS)]
-        obs = np.tile(seen, (self.matches, 1))
-        return self.session.act(obs, np.ones((self.matches, 2), bool))
-
-    def observe(
-        self, mine: Int[np.ndarray, " B"], theirs: Int[np.ndarray, " B"]
-    ) -> None:
-        """Take in both actions as they were carried out."""
-        self.session.observe(theirs[:, None], own=mine)
-        self.turn += 1
-
-
 def train(
-    makers: dict[str, Callable[[], Any]], rules: Rules, seed: int, path: Path
+    makers: dict[str, Callable[[], Any]],
+    rules: Rules,
+    seed: int,
+    rounds: int,
+    path: Path,
 ) -> Run:
     """Return a run trained on logs of play against strategies, and on its own play.
 
@@ -245,7 +196,8 @@ def train(
         makers: of the strategies, by name.
         rules: of the tournament.
         seed: of the run and of all play.
-        path: folder of datasets and runs.
+        rounds: of own play.
+        path: folder of the runs `run0` to `run{rounds}`, one after each round.
     """
     repeats = MATCHES * (SHORT if rules.prob_end else 1)
     names, kind = [*makers], np.tile(np.arange(len(makers)), repeats)
@@ -254,45 +206,95 @@ def train(
         (play(Probe(mimic), chosen, rules, 1000 * seed + number), kind)
         for number, mimic in enumerate(MIMIC)
     ]
-    for number in range(ROUNDS + 1):
+    for number in range(rounds + 1):
         data, folder = path / f"data{number}", path / f"run{number}"
         store = store_of(logs, names, rules, data)
         run = br.train(store, config_of(rules, seed), path=folder)
         shutil.rmtree(data)
-        if number == ROUNDS:
+        if number == rounds:
             return run
-        agent = LibraryAgent(run, names, epsilon=EXPLORES * (number % 2))
+        epsilon = EXPLORES * (number % 2)
+        agent = Learned(run, names, Variant({"epsilon": epsilon}))
         log = play(agent, chosen, rules, 1000 * seed + 100 + number)
         logs.append((log, kind))
         print(f"round {number}: {log.scores.mean():.3f} per turn", flush=True)
     raise AssertionError("unreachable")
 
 
+def trained(seed: int, training: str, name: str) -> tuple[Path, float]:
+    """Return the folder of a training's runs, and the minutes it took; 0 if it was there.
+
+    Args:
+        seed: of training.
+        training: one of `TRAININGS`.
+        name: of the tournament.
+    """
+    path = RUNS / "entry" / str(seed) / training.replace(" ", "_") / name
+    begin = time.perf_counter()
+    if not path.exists():
+        unfinished = path.with_name(f"{name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        named = [*pool().items()]
+        makers = dict(named[k] for k in split(seed, training)[0])
+        train(makers, TOURNAMENTS[name], seed, ROUNDS[name], unfinished)
+        unfinished.rename(path)
+    return path, (time.perf_counter() - begin) / 60
+
+
 def enter_all(seeds: Sequence[int]) -> None:
     """Train and play all missing rows, and write the file after each."""
-    rows = json.loads(FILE.read_text())["rows"] if FILE.exists() else []
-    done = {(r["seed"], r["training"], r["tournament"]) for r in rows}
-    named = [*pool().items()]
-    for seed, training, name in itertools.product(
-        seeds, TRAININGS, TOURNAMENTS
-    ):
-        if (seed, training, name) in done:
+    rows = json.loads(ENTRY.read_text())["rows"] if ENTRY.exists() else []
+    identity = ("seed", "training", "tournament", "variant")
+    done = {tuple(row[key] for key in identity) for row in rows}
+    for wanted in wanted_rows(seeds):
+        if wanted in done:
             continue
-        path = RUNS / "entry" / str(seed) / training.replace(" ", "_") / name
-        shutil.rmtree(path, ignore_errors=True)
-        begin, (known, _) = time.perf_counter(), split(seed, training)
-        makers = dict(named[k] for k in known)
-        run = train(makers, TOURNAMENTS[name], seed, path)
-        agent = LibraryAgent(run, [*makers])
-        row = {
-            "seed": seed,
-            "training": training,
-            "tournament": name,
-            "variant": "agent",
-            **played(agent, name, known, REPETITIONS, seed),
-            "minutes": round((time.perf_counter() - begin) / 60, 1),
-        }
-        rows.append(row)
-        print(seed, training, name, f"{row['score']:.3f}", flush=True)
-        write_json(FILE, {"rows": rows, "provenance": provenance(seed)})
+        seed, training, name, variant = wanted
+        path, minutes = trained(seed, training, name)
+        rounds = ROUNDS[name] if VARIANTS[variant].own_play else 0
+        run = br.load_run(path / f"run{rounds}")
+        found = enter(run, name, split(seed, training)[0], variant, seed)
+        found["minutes"] = round(minutes + found["minutes"], 1)
+        rows.append(dict(zip(identity, wanted, strict=True)) | found)
+        print(*wanted, f"{found['score']:.3f}", flush=True)
+        write_json(ENTRY, {"rows": rows, "provenance": provenance(seed)})
         jax.clear_caches()
+
+
+def wanted_rows(seeds: Sequence[int]) -> list[tuple[int, str, str, str]]:
+    """Return seed, training, tournament and variant of all rows; those of the agent first."""
+    return [
+        (seed, training, name, variant)
+        for variants in (["agent"], [v for v in VARIANTS if v != "agent"])
+        for seed, training, name, variant in itertools.product(
+            seeds, TRAININGS, TOURNAMENTS, variants
+        )
+        if training == "all" or variant in ("agent", UNKNOWN)
+    ]
+
+
+def enter(
+    run: Run,
+    name: str,
+    known: Int[np.ndarray, " K"],
+    variant: str,
+    seed: int,
+) -> dict[str, Any]:
+    """Play one tournament, and return the agent's row.
+
+    Args:
+        run: of the agent.
+        name: of the tournament.
+        known: strategies that the agent learned from.
+        variant: a key of `VARIANTS`.
+        seed: training seed; that of play is derived from it.
+    """
+    begin, is_agent = time.perf_counter(), variant == "agent"
+    strategies = [[*pool()][k] for k in known]
+    player = Learned(run, strategies, VARIANTS[variant])
+    repetitions = REPETITIONS if is_agent else REPETITIONS_OF_VARIANTS
+    found = played(player, name, known, repetitions, seed)
+    if not is_agent:
+        del found["scores"], found["opponents"]
+    minutes = (time.perf_counter() - begin) / 60
+    return found | {"minutes": round(minutes, 1)}
