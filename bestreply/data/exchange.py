@@ -23,6 +23,7 @@ from bestreply.data.frame_rows import OPTIONAL, REQUIRED, read_rows
 from bestreply.data.frames import store_from_table
 from bestreply.data.manifest import is_named, plain
 from bestreply.data.npz import read_npz, write_npz
+from bestreply.data.rows import cut_off
 from bestreply.data.store import Store
 from bestreply.types import GOAL_SOURCES
 from bestreply.utils.checks import shown
@@ -141,7 +142,7 @@ def _export_npz(store: Store, path: Path) -> None:
         "actions": e["action"][:, steps],
         "rewards": e["reward"][:, steps],
         "terminals": e["terminated"][:, steps],
-        "timeouts": e["truncated"][:, steps],
+        "timeouts": (e["truncated"][..., None] | cut_off(e))[:, steps],
         "legal": e["legal"][:, : longest + 1],
         "probs": e["prob"][:, steps],
         "goals": e["goal"][:, steps],

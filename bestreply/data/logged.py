@@ -180,6 +180,7 @@ def _padded(log: Logged, game: "Game", some: slice) -> "Episodes":
     stopped = over | (log.timeout[at] & valid[..., None])
     action[(np.cumsum(stopped, 1) - stopped) > 0] = ABSENT
     acted = action != ABSENT
+    _refuse_lost_steps(acted, stopped, length, some.start)
     over &= acted
     present = _present(acted, over, length)
     going_on = (acted & ~over).any(2)
@@ -194,6 +195,23 @@ def _padded(log: Logged, game: "Game", some: slice) -> "Episodes":
         player=log.player[some],
         **_step_columns(log, at, acted),
     )
+
+
+def _refuse_lost_steps(
+    acted: Bool[np.ndarray, "E T N"],
+    stopped: Bool[np.ndarray, "E T N"],
+    length: Int[np.ndarray, " E"],
+    first: int,
+) -> None:
+    """Raise ValueError where a seat no longer acts, and nothing says why."""
+    lost = (acted & ~stopped)[:, :-1] & ~acted[:, 1:]
+    lost &= (np.arange(1, acted.shape[1]) < length[:, None])[..., None]
+    for e, t, s in np.argwhere(lost)[:1]:
+        raise ValueError(
+            f"episode {first + e}, step {t}: seat {s} has no action at the next step, "
+            "and has not left: expected terminals (the game is over for the seat) or "
+            "timeouts (the seat is cut off) that are True for it at this step"
+        )
 
 
 def _step_columns(

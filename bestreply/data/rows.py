@@ -225,7 +225,7 @@ def to_table(
         "others": action[e, t, seats[1:]].T,
         "next_obs": arrays["obs"][e, t + 1, s],
         "next_legal": arrays["legal"][e, t + 1, s],
-        "truncated": arrays["truncated"][e, t],
+        "truncated": arrays["truncated"][e, t] | cut_off(arrays)[e, t, s],
         "players": arrays["player"][e, seats].T,
     }
     columns |= {name: arrays[name][e, t, s] for name in STEP_COLUMNS}
@@ -237,6 +237,19 @@ def to_table(
     return pa.table(
         [_to_arrow(columns[f.name], f.type) for f in fields], schema=fields
     )
+
+
+def cut_off(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the last steps of seats that leave alone, without having terminated.
+
+    Args:
+        arrays: the arrays of `Episodes` by name.
+
+    Returns:
+        Booleans [E, T, N].
+    """
+    acted = arrays["action"] != -1
+    return acted & ~arrays["terminated"] & ~arrays["present"][:, 1:]
 
 
 def _to_arrow(column: np.ndarray | pa.Array, kind: pa.DataType) -> pa.Array:
@@ -378,7 +391,7 @@ def fill(arrays: dict[str, np.ndarray], columns: dict[str, np.ndarray]) -> None:
             array[e, step, s] = values.reshape(len(e), *array.shape[3:])
     for name in STEP_COLUMNS:
         arrays[name][e, t, s] = columns[name]
-    arrays["truncated"][e, t] = columns["truncated"]
+    np.logical_or.at(arrays["truncated"], (e, t), columns["truncated"])
     arrays["player"][e[:, None], ego_order(sizes[2])[s]] = columns["players"]
 
 
@@ -386,7 +399,8 @@ def finish(arrays: dict[str, np.ndarray]) -> None:
     """Derive lengths and presence from the actions, after all rows are written.
 
     Before the end the seats that act are present; at the end those that acted last
-    and have not terminated.
+    and have not terminated. Before the end, rows that are truncated are of seats that
+    are cut off alone; the game is not.
 
     Args:
         arrays: the arrays that `fill` has written; they are changed.
@@ -397,3 +411,5 @@ def finish(arrays: dict[str, np.ndarray]) -> None:
     episode, last = np.arange(len(acted)), length - 1
     stays = acted & ~arrays["terminated"]
     present[episode, length] = stays[episode, last]
+    truncated = arrays["truncated"]
+    truncated &= np.arange(truncated.shape[1]) == last[:, None]

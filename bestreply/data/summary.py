@@ -18,6 +18,7 @@ COLUMNS = (
     "action",
     "reward",
     "terminated",
+    "step",
     "truncated",
     "players",
     "goal",
@@ -59,7 +60,9 @@ def summarise(store: "Store") -> dict[str, Any]:
             "transitions": m.rows,
             "rate": m.rate,
             "terminated": _share(tally.over.sum(), plays),
-            "truncated": _share(tally.cut.sum(), m.episodes),
+            "truncated": _share(
+                (tally.last_cut == tally.last_step).sum(), m.episodes
+            ),
             "players": [_player(tally, k) for k in range(len(m.roster))],
             "actions": _frequencies(tally.actions.sum(0), m.actions),
             "goals": _labels(tally.labels, m.goals),
@@ -80,7 +83,8 @@ class _Tally:
         self.over = np.zeros(plays, bool)
         self.played = np.zeros(plays, bool)
         self.player = np.zeros(plays, np.int32)
-        self.cut = np.zeros(manifest.episodes, bool)
+        self.last_step = np.full(manifest.episodes, -1)
+        self.last_cut = np.full(manifest.episodes, -2)
         self.by_seat = np.zeros((players, self.seats), np.int64)
         self.actions = np.zeros((players, manifest.num_actions), np.int64)
         shape = len(GOAL_SOURCES), len(manifest.goals) + 1
@@ -93,7 +97,9 @@ class _Tally:
         self.over[play[rows["terminated"]]] = True
         self.played[play] = True
         self.player[play] = player
-        self.cut[rows["episode"][rows["truncated"]]] = True
+        episode, step, cut = rows["episode"], rows["step"], rows["truncated"]
+        np.maximum.at(self.last_step, episode, step)
+        np.maximum.at(self.last_cut, episode[cut], step[cut])
         _count(self.by_seat, player, seat)
         _count(self.actions, player, rows["action"])
         _count(self.labels, rows["goal_source"], rows["goal"] + 1)

@@ -286,7 +286,7 @@ def own_buffers(tree: Tree) -> Tree:
 
 
 MIN_SCALE = 1e-2
-"""Smallest unit of a value head."""
+"""Smallest unit of a value head, in units of rewards."""
 MIN_STEPS = 100
 """Smallest number of steps that a mean and a deviation are taken from."""
 STEPS_AT_ONCE = 1 << 22
@@ -314,13 +314,15 @@ def set_units(
     """
     index = all_indices(episodes)
     returns = _returns_to_the_end(config.train, episodes, index)
-    mean, scale = _units(train_state, config, episodes, index, returns)
     prior = _prior(config, episodes, index, train_state.opponents.goals)
     game = train_state.opponents.game
+    rewards = measured_reward_units(game, episodes)
     train_state = with_units(
-        train_state,
-        measured_obs_units(game, episodes),
-        measured_reward_units(game, episodes),
+        train_state, measured_obs_units(game, episodes), rewards
+    )
+    smallest = MIN_SCALE * np.asarray(rewards.scale, np.float64)
+    mean, scale = _units(
+        train_state, config, episodes, index, returns, smallest
     )
 
     def places(s: TrainState) -> PyTree:
@@ -380,8 +382,12 @@ def _units(
     episodes: Episodes,
     index: Index,
     returns: Float[np.ndarray, " B"],
+    smallest: Float[np.ndarray, " R"],
 ) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
-    """Return mean and standard deviation of the returns of each value unit, by role."""
+    """Return mean and standard deviation of the returns of each value unit, by role.
+
+    A deviation is at least `smallest` of the role.
+    """
     game = train_state.opponents.game
     roles = len(role_names(game))
     count = train_state.world.value_scale.shape[0] // roles
@@ -396,7 +402,9 @@ def _units(
     known, total = total > 0, np.maximum(total, 1e-9)
     mean = first / total
     variance = second / total - mean**2
-    deviation = np.maximum(np.sqrt(np.maximum(variance, 0)), MIN_SCALE)
+    deviation = np.maximum(
+        np.sqrt(np.maximum(variance, 0)), np.repeat(smallest, count)
+    )
     unknown = 0.0 if config.model.value_heads == "action" else NO_VALUE
     return (
         jnp.asarray(np.where(known, mean, unknown), jnp.float32),

@@ -105,6 +105,25 @@ def test_seats_that_leave_or_never_come(tmp_path):
     )
 
 
+def test_a_seat_is_cut_off_alone_where_timeouts_say_so(tmp_path):
+    """It has not terminated, and a next observation; without a reason it is refused."""
+    action, late = ACTION.copy(), np.zeros((E, T, N), bool)
+    late[0, 0, 1] = True
+    action[0, 1:, 1] = -1
+    store = write(tmp_path, actions=action, timeouts=late)
+    assert br.validate(store.path) == []
+    episodes = store.episodes()
+    np.testing.assert_array_equal(episodes.present[0, :, 1], [1, 0, 0, 0])
+    assert not episodes.terminated[0, 0, 1] and not episodes.truncated.any()
+    np.testing.assert_array_equal(
+        episodes.obs[0, 1, 1], np.float32(OBS[0, 1, 1])
+    )
+    late[0, 0, 1], action[2, 2, 0] = False, -1
+    late[2, 1, 0] = True
+    with pytest.raises(ValueError, match="episode 0, step 0: seat 1 has no"):
+        write(tmp_path / "b", actions=action, timeouts=late)
+
+
 def test_what_is_known_is_kept(tmp_path):
     legal = np.ones((E, T, N, A), bool)
     legal[..., 0] = ACTION == 0

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from made_episodes import Toy, random_episodes, roster
 
+from bestreply.collect import collect
 from bestreply.data.exchange import (
     FACTS,
     export_store,
@@ -20,7 +21,10 @@ from bestreply.data.exchange import (
 )
 from bestreply.data.importing import import_file
 from bestreply.data.store import Store, create_store
-from bestreply.games import GAMES
+from bestreply.data.summary import summarise
+from bestreply.data.validate import validate
+from bestreply.games import GAMES, make_game
+from bestreply.replay.moa_buffer import Index, fill, gather
 from bestreply.utils import untrusted
 
 GAME = Toy(seats=3, shape=(2, 2), actions=4, max_steps=4)
@@ -48,6 +52,28 @@ def test_export_then_import_gives_equal_data(tmp_path, store, name):
     one, two = store.episodes(), again.episodes()
     for field in one.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(one, field), getattr(two, field))
+
+
+def test_a_seat_that_is_cut_off_alone_is_stored_and_exchanged(tmp_path):
+    """It has a next observation; the game goes on, and is not truncated there."""
+    game = make_game("pettingzoo:tests.zoo_envs:Relay")
+    store = collect(game, ["random"] * 3, 3, seed=0, path=tmp_path / "data")
+    assert validate(store.path) == []
+    assert summarise(store)["truncated"] == 1  # by the step limit
+    play = store.episodes()
+    assert np.asarray(play.present)[:, 3].tolist() == [[False, False, True]] * 3
+    assert not play.terminated[:, :, 1].any()  # runner 1: cut off at step 3
+    assert np.argwhere(play.truncated)[:, 1].tolist() == [4] * 3
+    last = gather(fill(play), Index(*(np.array([x]) for x in (0, 2, 1))))
+    assert not last.terminated.any() and last.next_obs.any()
+    for name in ("play.npz", "play.parquet"):
+        path = export_store(store, tmp_path / name)
+        again = import_file(
+            path, out=tmp_path / f"again_{name}", allow_import=["tests"]
+        ).episodes()
+        for field in play.__dataclass_fields__:
+            one, two = getattr(play, field), getattr(again, field)
+            np.testing.assert_array_equal(one, two)
 
 
 def test_two_players_of_one_name_stay_two(tmp_path, store):

@@ -705,13 +705,12 @@ FAULTS = {
         2,
         "step 2, seat 0: action=2, present=True, length=2",
     ),
-    "left without ending": (
-        "terminated",
-        (0, 0, 1),
-        False,
-        "no row at the next step",
+    "truncated early": (
+        "truncated",
+        (0, 1),
+        True,
+        "truncated, but the seat has a row",
     ),
-    "truncated early": ("truncated", (0, 1), True, "continues to step 2"),
     "no end": ("truncated", (0, 2), False, "neither terminated nor truncated"),
     "terminated early": (
         "terminated",

@@ -270,7 +270,7 @@ ROW_FAULTS = {
         without((2, 1, 2), (2, 2, 2), (2, 3, 2)),
         {"missing_seat", "present", "others"},
         "episode 2, step 0, seat 2",
-        "not terminated, but the seat has no row at the next step",
+        "neither terminated nor truncated, but the seat has no row",
     ),
     "seat comes later": (
         without((2, 0, 2)),
@@ -326,13 +326,13 @@ ROW_FAULTS = {
         everywhere(2, 1, truncated=True),
         {"truncated"},
         "episode 2, step 1",
-        "truncated, but the episode continues to step 3",
+        "truncated, but the seat has a row at the next step",
     ),
     "truncated for one seat": (
         put(2, 3, 1, truncated=False),
-        {"truncated", "unfinished"},
+        {"unfinished"},
         "step 3, seat 1",
-        "False",
+        "neither terminated nor",
     ),
     "no end": (
         everywhere(3, 3, truncated=False),

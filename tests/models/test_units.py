@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from bestreply import make_game
-from bestreply.config import ModelConfig, PlannerConfig
+from bestreply.config import (
+    ModelConfig,
+    PlannerConfig,
+    RunConfig,
+    TrainConfig,
+)
 from bestreply.games.seats import others_actions
 from bestreply.models.images import ImageDecoder
 from bestreply.models.obs_nets import FeatureNet
@@ -30,7 +35,11 @@ from bestreply.opponents.learned import LearnedOpponents
 from bestreply.opponents.mixture import MixtureOpponents
 from bestreply.opponents.sequence import SequenceOpponents
 from bestreply.training.losses import world_losses
-from bestreply.training.state import trainable
+from bestreply.training.state import (
+    initial_train_state,
+    set_units,
+    trainable,
+)
 from bestreply.types import ABSENT, Episodes, PackedObs, pack_bits
 from tests.models.odd_games import Corridor, Pixels, Roles
 from tests.shared import build
@@ -123,6 +132,21 @@ def test_rewards_have_units_by_role():
     units = measured_reward_units(GAME, made(GAME, numbers(), same))
     assert np.asarray(units.mean).tolist() == [1e6, 1e6]
     assert np.asarray(units.scale).tolist() == [1, 1]
+
+
+def test_values_have_units_of_the_rewards():
+    """All in proportion: also where the returns of a player hardly differ."""
+    rng = np.random.default_rng(0)
+    reward = rng.normal(1, 1e-4, (50, 4, 3)) * (np.arange(4) == 3)[:, None]
+    config = RunConfig(model=CONFIG, train=TrainConfig(gamma=1.0))
+    start = initial_train_state(config, GAME, [{"name": "random"}])
+
+    def found(unit):
+        play = made(GAME, numbers(), unit * reward)
+        world = set_units(start, config, play).world
+        return np.asarray(world.value_scale) / unit
+
+    np.testing.assert_allclose(found(1e-6), found(1e6), rtol=1e-3)
 
 
 def roles_world():
