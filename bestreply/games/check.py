@@ -322,7 +322,11 @@ def _check_flags(game: Game, before: TimeStep, after: TimeStep, t: int) -> None:
             cut and ended.all(),
             "the game ended by its rules and is truncated",
         ),
-        ("max_steps", cut and t != game.max_steps, f"truncated; {limit}"),
+        (
+            "max_steps",
+            game.compiled and cut and t != game.max_steps,
+            f"truncated; {limit}",
+        ),
         ("max_steps", t >= game.max_steps and not over, f"not over; {limit}"),
     )
     for name, fault, description in faults:
