@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import equinox as eqx
 import numpy as np
 
+from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.players.base import Player
+from bestreply.players.callback import PlayerFunction
 from bestreply.players.function import FunctionPlayer, FunctionPolicy
 from bestreply.simulation.lineup import Lineup, seat_players
 from bestreply.simulation.loop import play_pieces
@@ -28,8 +30,8 @@ Roster = Sequence[dict[str, str | int]]
 
 
 def collect(
-    game: Game,
-    players: Sequence[str | Spec | Player],
+    game: Game | str,
+    players: Sequence[str | Spec | Player | PlayerFunction],
     episodes: int,
     seed: int,
     *,
@@ -43,8 +45,8 @@ def collect(
     """Play episodes and log every step of every seat to a store on disk.
 
     Args:
-        game: the game.
-        players: one for each seat; a ``mixture(...)`` is resampled for every
+        game: the game, or its name.
+        players: one for each seat: a player, its name or a plain function; a ``mixture(...)`` is resampled for every
             episode, and the log names the sampled player.
         episodes: the number of episodes.
         seed: seed of line-up and play.
@@ -63,7 +65,7 @@ def collect(
         ValueError: for an illegal action, or if the store at `path` belongs to
             another game, does not list a player or has episodes of this seed.
     """
-    seed = checked_seed(seed)
+    seed, game = checked_seed(seed), make_game(game)
     lineup = seat_players(game, players, episodes, seed, rotate=rotate)
     _check_names(lineup)
     if path is None:

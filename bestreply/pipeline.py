@@ -282,7 +282,7 @@ def estimate_run(
 
 
 def run_on(
-    data: Store,
+    data: Store | str | Path,
     config: RunConfig,
     path: str | Path | None = None,
     *,
@@ -295,7 +295,7 @@ def run_on(
     Without rules (a recorded game) returns are estimated from the data instead.
 
     Args:
-        data: the dataset; it determines the game.
+        data: the dataset, or its path; it determines the game.
         config: configuration of the run.
         path: the run directory; by default a new one in ``runs/``.
         resume: continue the run in `path`.
@@ -313,6 +313,7 @@ def run_on(
             f"improve.rounds={config.improve.rounds}: expected 0 with a dataset; "
             "rounds of own play are part of 'bestreply run' without --data"
         )
+    data = open_store(data)
     config = config_for_data(config, data, allow_import=allow_import)
     check_names(config)
     with claimed(path, make_game(config.game)) as folder:

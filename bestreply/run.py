@@ -717,7 +717,7 @@ def _with_game(
 def load_run(
     path: str | Path,
     *,
-    game: Game | None = None,
+    game: Game | str | None = None,
     allow_import: Sequence[str] = (),
 ) -> Run:
     """Return a run with the networks of its newest checkpoint.
@@ -728,7 +728,7 @@ def load_run(
 
     Args:
         path: the run directory.
-        game: the run's game, where it is not one of the library.
+        game: the run's game, or its name, where it is not one of the library.
         allow_import: modules or packages that names in the run may import.
 
     Raises:
@@ -737,6 +737,7 @@ def load_run(
         FileNotFoundError: the run has no checkpoint.
     """
     cache_compilations()
+    game = None if game is None else make_game(game)
     run = _read(Path(path), game, allow_import).restored()
     if not (run.path / "diagnostics.json").exists():
         warn(

@@ -54,7 +54,7 @@ def store_from_arrays(
     roles: Sequence[str] | None = None,
     seat_actions: Sequence[int] | None = None,
     max_steps: int | None = None,
-    game: "Game | None" = None,
+    game: "Game | str | None" = None,
     path: str | os.PathLike | None = None,
 ) -> Store:
     """Write logged play as a dataset, from arrays of N seats in one of two layouts.
@@ -96,7 +96,8 @@ def store_from_arrays(
         seat_actions: number of actions of each seat, its first ones, where they
             differ.
         max_steps: step limit; by default the longest episode.
-        game: the game; by default a recorded game of these shapes and names.
+        game: the game, or its name; by default a recorded game of these shapes and
+            names.
         path: folder of the dataset; by default a new one in ``datasets/``.
 
     Returns:
@@ -107,6 +108,9 @@ def store_from_arrays(
             the value.
         FileExistsError: there is a dataset in `path`.
     """
+    from bestreply.games import make_game
+
+    game = None if game is None else make_game(game)
     given = {
         "observations": observations,
         "actions": actions,
