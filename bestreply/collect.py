@@ -17,8 +17,9 @@ from bestreply.players.function import FunctionPlayer, FunctionPolicy
 from bestreply.simulation.lineup import Lineup, seat_players
 from bestreply.simulation.loop import play_pieces
 from bestreply.types import Episodes
-from bestreply.utils.console import fresh_path, meter
+from bestreply.utils.console import meter
 from bestreply.utils.files import locked, remove
+from bestreply.utils.output_folders import output_folder
 from bestreply.utils.seeds import checked_seed
 from bestreply.utils.spec import Spec
 
@@ -63,18 +64,15 @@ def collect(
     Raises:
         FileExistsError: `path` holds episodes, and `append` is not set.
         ValueError: for an illegal action, or if the store at `path` belongs to
-            another game, does not list a player or has episodes of this seed.
+            another game, does not list a player or has episodes of this seed; or
+            `append` is given without a path.
     """
     seed, game = checked_seed(seed), make_game(game)
     lineup = seat_players(game, players, episodes, seed, rotate=rotate)
     _check_names(lineup)
-    if path is None:
-        path = fresh_path(
-            "datasets", game.name.replace(":", "-").replace("/", "-")
-        )
-    with open_log(
-        Path(path), game, lineup.roster, roster, append=append
-    ) as store:
+    continues = "append" if append else ""
+    folder = output_folder(path, "datasets", game.name, continues=continues)
+    with open_log(folder, game, lineup.roster, roster, append=append) as store:
         store.check_seed(seed, episodes)
         with (
             meter("collect", episodes * game.max_steps, "steps") as progress,

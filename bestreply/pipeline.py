@@ -316,7 +316,8 @@ def run_on(
     data = open_store(data)
     config = config_for_data(config, data, allow_import=allow_import)
     check_names(config)
-    with claimed(path, make_game(config.game)) as folder:
+    game = make_game(config.game)
+    with claimed(path, game, resume=resume) as folder:
         run = train(data, config, path=folder, resume=resume, command=command)
         if is_recorded(run.game):
             estimate_run(run, data, command)
@@ -406,7 +407,8 @@ def run_all(
     """
     config = resolve(config)
     check_names(config)
-    with claimed(path, make_game(config.game)) as folder:
+    game = make_game(config.game)
+    with claimed(path, game, resume=resume) as folder:
         has_run = (folder / "config.json").exists()
         if (has_run or (folder / DATASET_FILE).exists()) and not resume:
             raise FileExistsError(

@@ -408,7 +408,8 @@ def train(
     """
     cache_compilations()
     data = open_store(data)
-    with claimed(path, make_game(config.game)) as folder:
+    game = make_game(config.game)
+    with claimed(path, game, resume=resume) as folder:
         training = open_training(
             data,
             config,

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from bestreply.data.logged import (
 from bestreply.data.store import Store, create_store
 from bestreply.types import ABSENT
 from bestreply.utils.checks import shown
-from bestreply.utils.console import fresh_path
+from bestreply.utils.output_folders import output_folder
 
 if TYPE_CHECKING:
     from bestreply.games.base import Game
@@ -161,11 +160,7 @@ def write_store(
         FileExistsError: there is a dataset in `path`.
     """
     _check_game(log, game)
-    if path is None:
-        path = fresh_path(
-            "datasets", game.name.replace(":", "-").replace("/", "-")
-        )
-    folder = Path(path)
+    folder = output_folder(path, "datasets", game.name)
     is_new = not folder.exists()
     store = create_store(folder, game, roster)
     try:
