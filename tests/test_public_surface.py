@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -104,12 +103,6 @@ def first_legal(obs, legal):
 
 def random_too(obs, legal):
     return legal.argmax(1) + (obs.reshape(len(obs), -1).sum(1) > 1)
-
-
-@pytest.fixture
-def as_installed(monkeypatch):
-    """Types are checked in tests alone; here the library's own checks answer."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 class Rule:
