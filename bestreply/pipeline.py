@@ -230,7 +230,9 @@ def _evaluate_run(run: Run, command: str | None) -> Scores:
 
 
 def estimate_run(
-    run: Run, data: Store | None = None, command: str | None = None
+    run: Run,
+    data: Store | str | Path | None = None,
+    command: str | None = None,
 ) -> Path:
     """Write ``off_policy.json`` into a run: what its policy would earn, from data alone.
 
@@ -238,7 +240,8 @@ def estimate_run(
 
     Args:
         run: the trained run.
-        data: the dataset that it was trained on; by default at the recorded path.
+        data: the dataset that it was trained on, or its path; by default the recorded
+            path.
         command: the command line, for provenance.
 
     Returns:
@@ -250,7 +253,8 @@ def estimate_run(
     """
     facts = run.provenance["data"]
     if data is None:
-        data = open_store(run.path / str(facts.get("path", "")))
+        data = run.path / str(facts.get("path", ""))
+    data = open_store(data)
     if data.fingerprint != facts["fingerprint"]:
         raise ValueError(
             f"data={data.path}: expected the dataset that {run.path} was trained on"

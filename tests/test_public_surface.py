@@ -130,6 +130,7 @@ def test_the_name_of_a_game_stands_for_it_wherever_a_game_does(tmp_path):
     assert br.check_game(GAME, episodes=1).game == "matrix"
     checked = br.check_player("grim", GAME, episodes=1)
     assert checked.game == "grim in matrix"
+    assert br.make_player("grim", GAME).name == "grim"
 
 
 @pytest.mark.parametrize("given", [None, 3, ["matrix"], {}])
@@ -143,6 +144,7 @@ def test_the_name_of_a_game_stands_for_it_wherever_a_game_does(tmp_path):
         lambda game: br.store_from_arrays(**ARRAYS, game=game or 0),
         lambda game: br.store_from_frame(FRAME, game=game or 0),
         lambda game: br.load_run("runs/first", game=game or 0),
+        lambda game: br.make_player("random", game),
         br.make_game,
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.players import function, scripted
 from bestreply.players.base import Player, ScriptedPlayer, renamed
@@ -37,7 +38,9 @@ class Entry(NamedTuple):
 
 
 def make_player(
-    spec: str | Spec | Player | PlayerFunction, game: Game, seat: int = 0
+    spec: str | Spec | Player | PlayerFunction,
+    game: Game | str,
+    seat: int = 0,
 ) -> Player:
     """Return a player by name.
 
@@ -47,7 +50,7 @@ def make_player(
             function of `obs` and `legal`, a class or a factory. Where the latter two
             have parameters `game`, `seat` and `name`, they are given them. A `Player`
             is returned as it is; a plain function becomes one.
-        game: the game that it plays.
+        game: the game that it plays, or its name.
         seat: its seat; matters only if payoffs differ by seat.
 
     Returns:
@@ -60,6 +63,7 @@ def make_player(
     spec = function.as_player(spec)
     if isinstance(spec, Player):
         return spec
+    game = make_game(game)
     spec = parse_spec(spec) if isinstance(spec, str) else spec
     if spec.name not in ZOO:
         return _of_others(spec, game, seat)
