@@ -47,8 +47,9 @@ def collect(
 
     Args:
         game: the game, or its name.
-        players: one for each seat: a player, its name or a plain function; a ``mixture(...)`` is resampled for every
-            episode, and the log names the sampled player.
+        players: one for each seat: a player, its name or a plain function; a
+            ``mixture(...)`` is resampled for every episode, and the log names the
+            sampled player.
         episodes: the number of episodes.
         seed: seed of line-up and play.
         path: folder of the store; by default a new one in ``datasets/``.

@@ -55,8 +55,8 @@ def evaluate(
     Args:
         game: the game, or its name.
         players: the focal player, then its opponents in seat order after it, or one
-            dict of the opponents by role: players, names or plain functions; a `mixture(...)` draws one of its players for
-            every episode.
+            dict of the opponents by role: players, names or plain functions; a
+            `mixture(...)` draws one of its players for every episode.
         episodes: number of episodes.
         seed: seed of play; the same seed and episode have the same first state for all
             players.

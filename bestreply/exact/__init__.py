@@ -35,7 +35,8 @@ def best_reply(
     what its own player observes.
 
     Args:
-        game: a game of this library or its name, or one that lists its first states and outcomes.
+        game: a game of this library or its name, or one that lists its first states and
+            outcomes.
         seat: the replying seat.
         others: one player for each other seat in ego-first order, or one for all of them.
         gamma: discount per step; 1 is the return within the step limit.
