@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 import equinox as eqx
 import numpy as np
 
+from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.players.base import Player
+from bestreply.players.callback import PlayerFunction
 from bestreply.players.function import FunctionPlayer, FunctionPolicy
 from bestreply.simulation.lineup import Lineup, seat_players
 from bestreply.simulation.loop import play_pieces
 from bestreply.types import Episodes
-from bestreply.utils.console import fresh_path, meter
+from bestreply.utils.console import meter
 from bestreply.utils.files import locked, remove
+from bestreply.utils.output_folders import output_folder
 from bestreply.utils.seeds import checked_seed
 from bestreply.utils.spec import Spec
 
@@ -28,8 +31,8 @@ Roster = Sequence[dict[str, str | int]]
 
 
 def collect(
-    game: Game,
-    players: Sequence[str | Spec | Player],
+    game: Game | str,
+    players: Sequence[str | Spec | Player | PlayerFunction],
     episodes: int,
     seed: int,
     *,
@@ -43,9 +46,10 @@ def collect(
     """Play episodes and log every step of every seat to a store on disk.
 
     Args:
-        game: the game.
-        players: one for each seat; a ``mixture(...)`` is resampled for every
-            episode, and the log names the sampled player.
+        game: the game, or its name.
+        players: one for each seat: a player, its name or a plain function; a
+            ``mixture(...)`` is resampled for every episode, and the log names the
+            sampled player.
         episodes: the number of episodes.
         seed: seed of line-up and play.
         path: folder of the store; by default a new one in ``datasets/``.
@@ -61,18 +65,15 @@ def collect(
     Raises:
         FileExistsError: `path` holds episodes, and `append` is not set.
         ValueError: for an illegal action, or if the store at `path` belongs to
-            another game, does not list a player or has episodes of this seed.
+            another game, does not list a player or has episodes of this seed; or
+            `append` is given without a path.
     """
-    seed = checked_seed(seed)
+    seed, game = checked_seed(seed), make_game(game)
     lineup = seat_players(game, players, episodes, seed, rotate=rotate)
     _check_names(lineup)
-    if path is None:
-        path = fresh_path(
-            "datasets", game.name.replace(":", "-").replace("/", "-")
-        )
-    with open_log(
-        Path(path), game, lineup.roster, roster, append=append
-    ) as store:
+    continues = "append" if append else ""
+    folder = output_folder(path, "datasets", game.name, continues=continues)
+    with open_log(folder, game, lineup.roster, roster, append=append) as store:
         store.check_seed(seed, episodes)
         with (
             meter("collect", episodes * game.max_steps, "steps") as progress,

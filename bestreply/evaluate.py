@@ -9,8 +9,11 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from bestreply.exact.references import find_reference, role_reference
+from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.players.base import Player, ScriptedPlayer
+from bestreply.players.callback import PlayerFunction
+from bestreply.players.function import as_player
 from bestreply.players.zoo import make_player
 from bestreply.scores.references import Reference
 from bestreply.scores.returns import SCHEMA, Scores
@@ -38,8 +41,8 @@ SCRIPTED_CHUNK = 1024
 
 
 def evaluate(
-    game: Game,
-    players: Sequence[str | Spec | Player | ByRole],
+    game: Game | str,
+    players: Sequence[str | Spec | Player | PlayerFunction | ByRole],
     episodes: int,
     seed: int,
     *,
@@ -50,10 +53,10 @@ def evaluate(
     """Return the scores of a focal player, in every seat in turn, against opponents.
 
     Args:
-        game: the game.
+        game: the game, or its name.
         players: the focal player, then its opponents in seat order after it, or one
-            dict of the opponents by role; a `mixture(...)` draws one of its players for
-            every episode.
+            dict of the opponents by role: players, names or plain functions; a
+            `mixture(...)` draws one of its players for every episode.
         episodes: number of episodes.
         seed: seed of play; the same seed and episode have the same first state for all
             players.
@@ -68,12 +71,14 @@ def evaluate(
     Raises:
         ValueError: a wrong number of players, or an illegal action (player, seat, step).
     """
-    seed = checked_seed(seed)
+    seed, game = checked_seed(seed), make_game(game)
     given: Any = players
-    around: Any = given[1:] if isinstance(given, list | tuple) else ()
+    if isinstance(given, list | tuple):
+        given = [_as_players(player) for player in given]
+    around: Any = given[1:] if isinstance(given, list) else ()
     if len(around) == 1 and isinstance(around[0], Mapping):
         around = around[0]
-    elif len(around) != game.num_players - 1:
+    elif not isinstance(given, list) or len(given) != game.num_players:
         seat_players(game, given, episodes, seed)  # refuses them
     focal: str | Spec | Player = given[0]
     method = method or player_name(focal)
@@ -82,6 +87,13 @@ def evaluate(
         for of_role in opponents_around(game, around, opponents)
     ]
     return _scores(game, {method: focal}, pairs, episodes, seed, chunk, pairs)
+
+
+def _as_players(player: Any) -> Any:
+    """Return a player, or the players by role, with plain functions as players."""
+    if isinstance(player, Mapping):
+        return {role: as_player(one) for role, one in player.items()}
+    return as_player(player)
 
 
 def evaluate_all(

@@ -230,7 +230,9 @@ def _evaluate_run(run: Run, command: str | None) -> Scores:
 
 
 def estimate_run(
-    run: Run, data: Store | None = None, command: str | None = None
+    run: Run,
+    data: Store | str | Path | None = None,
+    command: str | None = None,
 ) -> Path:
     """Write ``off_policy.json`` into a run: what its policy would earn, from data alone.
 
@@ -238,7 +240,8 @@ def estimate_run(
 
     Args:
         run: the trained run.
-        data: the dataset that it was trained on; by default at the recorded path.
+        data: the dataset that it was trained on, or its path; by default the recorded
+            path.
         command: the command line, for provenance.
 
     Returns:
@@ -250,7 +253,8 @@ def estimate_run(
     """
     facts = run.provenance["data"]
     if data is None:
-        data = open_store(run.path / str(facts.get("path", "")))
+        data = run.path / str(facts.get("path", ""))
+    data = open_store(data)
     if data.fingerprint != facts["fingerprint"]:
         raise ValueError(
             f"data={data.path}: expected the dataset that {run.path} was trained on"
@@ -282,7 +286,7 @@ def estimate_run(
 
 
 def run_on(
-    data: Store,
+    data: Store | str | Path,
     config: RunConfig,
     path: str | Path | None = None,
     *,
@@ -295,7 +299,7 @@ def run_on(
     Without rules (a recorded game) returns are estimated from the data instead.
 
     Args:
-        data: the dataset; it determines the game.
+        data: the dataset, or its path; it determines the game.
         config: configuration of the run.
         path: the run directory; by default a new one in ``runs/``.
         resume: continue the run in `path`.
@@ -313,9 +317,11 @@ def run_on(
             f"improve.rounds={config.improve.rounds}: expected 0 with a dataset; "
             "rounds of own play are part of 'bestreply run' without --data"
         )
+    data = open_store(data)
     config = config_for_data(config, data, allow_import=allow_import)
     check_names(config)
-    with claimed(path, make_game(config.game)) as folder:
+    game = make_game(config.game)
+    with claimed(path, game, resume=resume) as folder:
         run = train(data, config, path=folder, resume=resume, command=command)
         if is_recorded(run.game):
             estimate_run(run, data, command)
@@ -405,7 +411,8 @@ def run_all(
     """
     config = resolve(config)
     check_names(config)
-    with claimed(path, make_game(config.game)) as folder:
+    game = make_game(config.game)
+    with claimed(path, game, resume=resume) as folder:
         has_run = (folder / "config.json").exists()
         if (has_run or (folder / DATASET_FILE).exists()) and not resume:
             raise FileExistsError(

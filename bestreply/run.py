@@ -54,10 +54,11 @@ from bestreply.training.trained_opponents import (
 from bestreply.types import Episodes
 from bestreply.utils import checkpoint
 from bestreply.utils.compilation import cache_compilations
-from bestreply.utils.console import fresh_path, warn
+from bestreply.utils.console import warn
 from bestreply.utils.files import locked, make_folder, write_json
 from bestreply.utils.importing import import_attribute
 from bestreply.utils.names import Names, is_registered, summary, vet_all
+from bestreply.utils.output_folders import output_folder
 from bestreply.utils.provenance import provenance
 from bestreply.utils.spec import tuples
 from bestreply.utils.trust import Trust, from_file, modules_named
@@ -504,7 +505,9 @@ class Run:
 
 
 @contextlib.contextmanager
-def claimed(path: str | Path | None, game: Game) -> Iterator[Path]:
+def claimed(
+    path: str | Path | None, game: Game, *, resume: bool = False
+) -> Iterator[Path]:
     """Give a run directory that no other process writes to meanwhile.
 
     It is made where it is missing, and removed where it is still empty at the end.
@@ -512,16 +515,18 @@ def claimed(path: str | Path | None, game: Game) -> Iterator[Path]:
     Args:
         path: the directory; None: a new one in ``runs/``.
         game: the run's game, for the name of a new directory.
+        resume: whether the run in the directory is to be continued.
 
     Returns:
         A context manager that gives the directory.
 
     Raises:
         BlockingIOError: another process writes to it.
+        ValueError: it is a dataset; or `resume` without a directory.
+        FileExistsError: it is a file.
     """
-    if path is None:
-        path = fresh_path("runs", game.name.replace(":", "-").replace("/", "-"))
-    path = Path(path)
+    continues = "resume" if resume else ""
+    path = output_folder(path, "runs", game.name, continues=continues)
     make_folder(path)
     with locked(path, wait=False):
         try:
@@ -599,8 +604,8 @@ def _resumed(path: Path, config: RunConfig, data: Store) -> Run:
     typed = modules_named(text for _, text in names_in(config))
     run = _read(path, allow_import=sorted(typed))
     remedy = (
-        "Give the same, or another path, or remove this run to start again "
-        "(bestreply sweep --restart-changed)"
+        "Give the same, or another path, or remove this run to start again; in a "
+        "sweep: bestreply sweep FILE --restart-changed"
     )
     evaluation = config.evaluate
     started = dataclasses.replace(run.config, evaluate=evaluation)
@@ -717,7 +722,7 @@ def _with_game(
 def load_run(
     path: str | Path,
     *,
-    game: Game | None = None,
+    game: Game | str | None = None,
     allow_import: Sequence[str] = (),
 ) -> Run:
     """Return a run with the networks of its newest checkpoint.
@@ -728,7 +733,7 @@ def load_run(
 
     Args:
         path: the run directory.
-        game: the run's game, where it is not one of the library.
+        game: the run's game, or its name, where it is not one of the library.
         allow_import: modules or packages that names in the run may import.
 
     Raises:
@@ -737,6 +742,7 @@ def load_run(
         FileNotFoundError: the run has no checkpoint.
     """
     cache_compilations()
+    game = None if game is None else make_game(game)
     run = _read(Path(path), game, allow_import).restored()
     if not (run.path / "diagnostics.json").exists():
         warn(

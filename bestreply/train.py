@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, PyTree
 
 from bestreply.config import RunConfig, to_dict
-from bestreply.data.store import Store
+from bestreply.data.store import Store, open_store
 from bestreply.data.validate import validate
 from bestreply.games import make_game
 from bestreply.methods.contract import check_state, check_updates
@@ -370,7 +371,7 @@ def _bytes(arrays: PyTree) -> int:
 
 @player_errors()
 def train(
-    data: Store,
+    data: Store | str | os.PathLike,
     config: RunConfig,
     *,
     path: str | Path | None = None,
@@ -382,7 +383,7 @@ def train(
     """Train the method of a configuration on a dataset, and write a run directory.
 
     Args:
-        data: the dataset; its game must be the configuration's.
+        data: the dataset, or its path; its game must be the configuration's.
         config: configuration of the run.
         path: the run directory; by default a new one in ``runs/``.
         start: a run whose networks to begin with, of the same configuration and roster.
@@ -406,7 +407,9 @@ def train(
             is finite.
     """
     cache_compilations()
-    with claimed(path, make_game(config.game)) as folder:
+    data = open_store(data)
+    game = make_game(config.game)
+    with claimed(path, game, resume=resume) as folder:
         training = open_training(
             data,
             config,

@@ -24,7 +24,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Tests compile far longer than they compute. LLVM's optimisations take a quarter of the time; the preset skips
@@ -141,3 +141,9 @@ def visit(chromium):
     for page in pages:
         assert page.said == []
         page.close()
+
+
+@pytest.fixture
+def as_installed(monkeypatch):
+    """Types are checked in tests alone; here the library's own checks answer."""
+    monkeypatch.setattr(config, "jaxtyping_disable", True)

@@ -311,7 +311,10 @@ def test_a_damaged_run_is_refused(whole, tmp_path):
         load_run(tmp_path)
     for name in ("config.json", "provenance.json"):
         (tmp_path / name).write_text((whole.path / name).read_text())
-    with pytest.raises(FileNotFoundError, match="expected checkpoint"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"expected a checkpoint; there is none. Train the run again",
+    ):
         load_run(tmp_path)
 
 

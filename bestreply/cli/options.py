@@ -102,6 +102,7 @@ def read(name: str, kind: type[Options], arguments: Sequence[str]) -> Options:
     import tyro
 
     check_names(name, kind, arguments)
+    check_paths(kind, arguments)
     rest, settings = list(arguments), {}
     if issubclass(kind, RunConfig):
         start, rest = starting_point(arguments)
@@ -142,6 +143,33 @@ def check_names(name: str, kind: type, arguments: Sequence[str]) -> None:
         if flag.startswith("--") and flag.replace("_", "-") not in known:
             raise UsageError(
                 f"unknown option {flag!r}.{did_you_mean(flag, known)} All options: bestreply {name} --help"
+            )
+
+
+def check_paths(kind: type, arguments: Sequence[str]) -> None:
+    """Refuse empty paths, which would stand for the current folder.
+
+    Args:
+        kind: dataclass of the command.
+        arguments: the words after the command's name.
+
+    Raises:
+        UsageError: for the first empty path.
+    """
+    paths = [option for option in options_of(kind) if option.is_path]
+    names = {option.name for option in paths if not option.positional}
+    if any(option.positional for option in paths):
+        names.add("")  # before the first option
+    flag = ""
+    for word in arguments:
+        value, is_given = word, True
+        if word.startswith("--"):
+            flag, equals, value = word.partition("=")
+            is_given = bool(equals)
+        if is_given and not value and flag.replace("_", "-") in names:
+            raise UsageError(
+                f"{flag or 'path'}='': expected a path. A variable of the shell that "
+                "is not set is empty"
             )
 
 

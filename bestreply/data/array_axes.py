@@ -1,12 +1,12 @@
 """Axes of arrays of other programs: episodes, steps and seats, brought to steps and seats."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Int32, Shaped
+from jaxtyping import Bool, Int, Int32, Shaped
 
 from bestreply.data.array_casts import as_array, as_whole
 from bestreply.types import ABSENT
@@ -27,6 +27,7 @@ class Axes:
 
         Args:
             actions: [S], [S, N] or [E, T, N] whole numbers, -1 for an absent seat.
+                Two axes are always [S, N].
 
         Raises:
             ValueError: the array has other axes, is empty or holds other numbers.
@@ -43,6 +44,44 @@ class Axes:
         meaning = "the number of an action (-1: absent seat)"
         array = as_whole("actions", array, ABSENT, None, meaning)
         return cls(array, array.shape[:-1], array.shape[-1])
+
+    def refuse_episodes_of_one_seat(
+        self,
+        observed: tuple[int, ...],
+        stops: Sequence[Bool[np.ndarray, "..."]],
+    ) -> None:
+        """Refuse actions [E, T] of one seat, which would be read as [S, N].
+
+        Terminals [E, T] could be [S, N] too. They are refused if every row has a stop
+        and, read as [S, N], a seat acts after its own.
+
+        Args:
+            observed: shape of the observations.
+            stops: terminals and timeouts, as far as they are given.
+
+        Raises:
+            ValueError: the arrays fit episodes of one seat alone.
+        """
+        if len(self.lead) != 1 or self.seats < 2:
+            return
+        shape = (*self.lead, self.seats)
+        remedy = (
+            f"Episodes of one seat have actions of shape {(*shape, 1)}: "
+            "actions[..., None]"
+        )
+        if observed[:2] == (shape[0], shape[1] + 1):
+            raise ValueError(
+                f"observations of shape {observed}: expected {shape} as first axes, "
+                f"as actions of shape {shape} are read as [steps, seats]. {remedy}"
+            )
+        if not stops or any(stop.shape != shape for stop in stops):
+            return
+        stopped = np.logical_or.reduce(stops)
+        if stopped.any(1).all() and _acts_after_stop(self.actions, stopped):
+            raise ValueError(
+                f"actions of shape {shape}: expected -1 after the terminal or timeout "
+                f"of a seat, as they are read as [steps, seats]. {remedy}"
+            )
 
     @property
     def steps(self) -> int:
@@ -119,6 +158,20 @@ class Axes:
             start: their first steps.
         """
         return start // self.lead[1] * (self.lead[1] + 1)
+
+
+def _acts_after_stop(
+    action: Int32[np.ndarray, "S N"], stopped: Bool[np.ndarray, "S N"]
+) -> bool:
+    """Return whether a seat acts between its own stop and the end of the episode."""
+    gone = np.zeros(action.shape[1], bool)
+    for acted, stops in zip(action != ABSENT, stopped, strict=True):
+        if (gone & acted).any():
+            return True
+        gone |= stops
+        if (gone | ~acted).all():
+            gone[:] = False
+    return False
 
 
 # -- a dict of one array for each seat -----------------------------------------

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +25,8 @@ from bestreply.data.logged import (
 )
 from bestreply.data.store import Store, create_store
 from bestreply.types import ABSENT
-from bestreply.utils.console import fresh_path
+from bestreply.utils.checks import shown
+from bestreply.utils.output_folders import output_folder
 
 if TYPE_CHECKING:
     from bestreply.games.base import Game
@@ -53,14 +53,15 @@ def store_from_arrays(
     roles: Sequence[str] | None = None,
     seat_actions: Sequence[int] | None = None,
     max_steps: int | None = None,
-    game: "Game | None" = None,
+    game: "Game | str | None" = None,
     path: str | os.PathLike | None = None,
 ) -> Store:
     """Write logged play as a dataset, from arrays of N seats in one of two layouts.
 
     Episodes along an axis, [E, T, N, ...], or steps of all episodes one after the
-    other, [S, N, ...] (of one seat also [S]); `actions` decides. Each array can be a
-    dict of one array for each seat, without the axis of seats. An episode ends at the
+    other, [S, N, ...] (of one seat also [S]); `actions` decides: two axes are always
+    [S, N], so episodes of one seat are [E, T, 1]. Each array can be a dict of one
+    array for each seat, without the axis of seats. An episode ends at the
     first step at which each seat has a terminal or a timeout or is absent, else at the
     end of the arrays, as by a timeout. What follows it in [E, T, ...] is padding.
 
@@ -94,7 +95,8 @@ def store_from_arrays(
         seat_actions: number of actions of each seat, its first ones, where they
             differ.
         max_steps: step limit; by default the longest episode.
-        game: the game; by default a recorded game of these shapes and names.
+        game: the game, or its name; by default a recorded game of these shapes and
+            names.
         path: folder of the dataset; by default a new one in ``datasets/``.
 
     Returns:
@@ -105,6 +107,9 @@ def store_from_arrays(
             the value.
         FileExistsError: there is a dataset in `path`.
     """
+    from bestreply.games import make_game
+
+    game = None if game is None else make_game(game)
     given = {
         "observations": observations,
         "actions": actions,
@@ -155,11 +160,7 @@ def write_store(
         FileExistsError: there is a dataset in `path`.
     """
     _check_game(log, game)
-    if path is None:
-        path = fresh_path(
-            "datasets", game.name.replace(":", "-").replace("/", "-")
-        )
-    folder = Path(path)
+    folder = output_folder(path, "datasets", game.name)
     is_new = not folder.exists()
     store = create_store(folder, game, roster)
     try:
@@ -205,18 +206,22 @@ def logged_arrays(given: Mapping[str, Any], game: "Game | None") -> Logged:
     given = {name: given.get(name) for name in ARRAYS}
     axes = Axes.of(given["actions"])
     dtype = None if game is None else game.obs_dtype
+    observed = as_observations("observations", given["observations"], dtype)
+    stops = {
+        name: as_flags(name, given[name])
+        for name in ("terminals", "timeouts")
+        if given[name] is not None
+    }
+    axes.refuse_episodes_of_one_seat(observed.shape, [*stops.values()])
     action = axes.seated("actions", axes.actions)
-    if len(axes.lead) == 1 and given["terminals"] is given["timeouts"] is None:
+    if len(axes.lead) == 1 and not stops:
         raise ValueError(
             f"terminals=None, timeouts=None: expected at least one of them, to tell "
             f"where each episode of {axes.steps} steps ends; or arrays [E, T, N, ...]"
         )
-    over = _stops(axes, "terminals", given["terminals"])
-    timeout = _stops(axes, "timeouts", given["timeouts"])
-    obs, has_final = axes.observed(
-        "observations",
-        as_observations("observations", given["observations"], dtype),
-    )
+    over = _stops(axes, "terminals", stops)
+    timeout = _stops(axes, "timeouts", stops)
+    obs, has_final = axes.observed("observations", observed)
     start, length = _spans(axes, over | timeout)
     following = given["next_observations"]
     if following is not None:
@@ -252,10 +257,12 @@ def _optional(axes: Axes, name: str, values: Any, cast: Any) -> Any:
     return None if values is None else axes.seated(name, cast(name, values))
 
 
-def _stops(axes: Axes, name: str, values: Any) -> Bool[np.ndarray, "S N"]:
-    if values is None:
+def _stops(
+    axes: Axes, name: str, stops: Mapping[str, np.ndarray]
+) -> Bool[np.ndarray, "S N"]:
+    if name not in stops:
         return np.zeros((axes.steps, axes.seats), bool)
-    return axes.seated(name, as_flags(name, values))
+    return axes.seated(name, stops[name])
 
 
 def _spans(
@@ -268,15 +275,16 @@ def _spans(
     episodes, steps = axes.lead
     shape = (episodes, steps, axes.seats)
     action, stops = action.reshape(shape), stops.reshape(shape)
-    over = ended(stops, action)
-    length = np.where(over.any(1), over.argmax(1) + 1, steps)
-    # An episode that nothing ends can be padded with absent seats.
-    acted = ((action != ABSENT).any(2)).sum(1)
-    for episode in np.flatnonzero(acted == 0)[:1]:
+    over, acted = ended(stops, action), (action != ABSENT).any(2)
+    # A step without an action is behind the end.
+    length = np.where(over.any(1), over.argmax(1), steps - 1)
+    length += acted[np.arange(episodes), length]
+    for episode in np.flatnonzero(~acted[:, 0])[:1]:
         raise ValueError(
-            f"actions[{episode}]: expected an action of a seat; all are -1"
+            f"actions[{episode}]: expected an action of a seat at the first step; "
+            "all are -1"
         )
-    return np.arange(episodes) * steps, np.minimum(length, acted)
+    return np.arange(episodes) * steps, length
 
 
 def _masks(
@@ -349,9 +357,7 @@ def recorded_game(
     from bestreply.games.recorded import RecordedGame
 
     counts = tuple(map(int, seat_actions or ()))
-    count = max(int(log.action.max()) + 1, *counts, 1)
-    if log.legal is not None:
-        count = log.legal.shape[-1]
+    count = _action_count(log, counts, action_names)
     goals = () if goal_names is None else tuple(goal_names)
     if goal_names is None and log.goal is not None:
         goals = tuple(map(str, range(int(log.goal.max()) + 1)))
@@ -369,6 +375,30 @@ def recorded_game(
         goals=goals,
         zero_one=bool(((values == 0) | (values == 1)).all()),
     )
+
+
+def _action_count(
+    log: Logged, seat_actions: tuple[int, ...], names: Sequence[str] | None
+) -> int:
+    """Return the number of actions: that of `legal`, else of the largest action."""
+    used = int(log.action.max()) + 1
+    count = max(used, *seat_actions, 1)
+    source = f"actions go up to {used - 1}"
+    if count > used:
+        source = f"seat_actions goes up to {count}"
+    if log.legal is not None:
+        width = log.legal.shape[-1]
+        if width < count:
+            raise ValueError(
+                f"legal of {width} actions: expected at least {count}, as {source}"
+            )
+        count, source = width, f"legal has {width}"
+    if names and len(names) < count:
+        raise ValueError(
+            f"action_names={shown(list(names))}: expected at least {count} names, as "
+            f"{source}"
+        )
+    return count
 
 
 def _check_game(log: Logged, game: "Game") -> None:

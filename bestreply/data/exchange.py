@@ -24,7 +24,7 @@ from bestreply.data.frames import store_from_table
 from bestreply.data.manifest import is_named, plain
 from bestreply.data.npz import read_npz, write_npz
 from bestreply.data.rows import cut_off
-from bestreply.data.store import Store
+from bestreply.data.store import Store, open_store
 from bestreply.types import GOAL_SOURCES
 from bestreply.utils.checks import shown
 from bestreply.utils.files import replacing
@@ -91,11 +91,13 @@ def labels_of(roster: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{e['name']} v{e['version']} #{k}" for k, e in enumerate(roster)]
 
 
-def export_store(store: Store, path: str | os.PathLike) -> Path:
+def export_store(
+    store: Store | str | os.PathLike, path: str | os.PathLike
+) -> Path:
     """Write a dataset as one file for other programs.
 
     Args:
-        store: the dataset.
+        store: the dataset, or its path.
         path: the file; its ending decides: .npz (arrays of `store_from_arrays`,
             padded to the longest episode) or .parquet (a row for each episode, step and
             seat). An existing file is replaced.
@@ -106,7 +108,7 @@ def export_store(store: Store, path: str | os.PathLike) -> Path:
     Raises:
         ValueError: another ending; a dataset without episodes or with errors.
     """
-    path = Path(path)
+    path, store = Path(path), open_store(store)
     if not store.manifest.parts:
         raise ValueError(f"{store.path}: expected a dataset with episodes")
     if path.suffix == ".npz":

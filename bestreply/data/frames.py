@@ -26,7 +26,7 @@ def store_from_frame(
     roles: Sequence[str] | None = None,
     seat_actions: Sequence[int] | None = None,
     max_steps: int | None = None,
-    game: "Game | None" = None,
+    game: "Game | str | None" = None,
     path: str | os.PathLike | None = None,
 ) -> Store:
     """Write a table as a dataset; it has a row for each episode, step and seat.
@@ -48,7 +48,8 @@ def store_from_frame(
         roles: role of each seat, where seats differ.
         seat_actions: number of actions of each seat, where they differ.
         max_steps: step limit; by default the longest episode.
-        game: the game; by default a recorded game of these shapes and names.
+        game: the game, or its name; by default a recorded game of these shapes and
+            names.
         path: folder of the dataset; by default a new one in ``datasets/``.
 
     Returns:
@@ -58,6 +59,9 @@ def store_from_frame(
         ValueError: a column is missing or holds other values; names it and the row.
         FileExistsError: there is a dataset in `path`.
     """
+    from bestreply.games import make_game
+
+    game = None if game is None else make_game(game)
     return store_from_table(
         as_table(frame),
         columns,

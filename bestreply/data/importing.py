@@ -21,7 +21,7 @@ def import_file(
     *,
     columns: Mapping[str, str | Sequence[str]] | None = None,
     players: Sequence[str] | None = None,
-    game: "Game | None" = None,
+    game: "Game | str | None" = None,
     out: str | os.PathLike | None = None,
     allow_import: Sequence[str] = (),
 ) -> Store:
@@ -32,7 +32,8 @@ def import_file(
             flashbax.
         columns: of a Parquet file, the column of each quantity.
         players: of Minari or a vault, the name of each agent's player.
-        game: the game; by default that which the file names, else a recorded game.
+        game: the game, or its name; by default that which the file names, else a
+            recorded game.
         out: folder of the dataset; by default a new one in ``datasets/``.
         allow_import: modules that names in the file may import.
 
@@ -43,7 +44,9 @@ def import_file(
         OSError: a file cannot be read.
         ValueError: it is of no such format, or its content does not fit.
     """
-    path = Path(path)
+    from bestreply.games import make_game
+
+    path, game = Path(path), None if game is None else make_game(game)
     trusted = {"game": game, "out": out, "allow_import": allow_import}
     if path.is_dir():
         _refuse("columns", columns, "a Parquet file")

@@ -72,24 +72,32 @@ def flat_spans(
 ) -> tuple[Int[np.ndarray, " E"], Int[np.ndarray, " E"]]:
     """Return first step and length of the episodes that follow each other in one axis.
 
-    An episode ends where no seat goes on, the last one at the end of the arrays.
+    An episode ends where no seat goes on, the last one at the end of the arrays. A step
+    without an action ends one and belongs to none.
 
     Args:
         over: steps that end the episode for a seat.
         action: the actions, ABSENT for a seat that is not in the game.
+
+    Raises:
+        ValueError: no step has an action.
     """
     steps, seats = action.shape
+    absent = action == ABSENT
+    empty = absent.all(1)
+    if empty.all():
+        raise ValueError("actions: expected an action of a seat; all are -1")
     gone = np.zeros(seats, bool)
-    ends = []
-    for step in np.flatnonzero(over.any(1)):
+    first, spans = 0, []
+    for step in np.flatnonzero(over.any(1) | empty):
         gone |= over[step]
-        if (gone | (action[step] == ABSENT)).all():
-            ends.append(int(step) + 1)
+        if (gone | absent[step]).all():
+            spans.append((first, step + (not empty[step]) - first))
+            first = int(step) + 1
             gone[:] = False
-    if not ends or ends[-1] < steps:
-        ends.append(steps)
-    bounds = np.array([0, *ends], np.int32)
-    return bounds[:-1], np.diff(bounds).astype(np.int32)
+    spans.append((first, steps - first))
+    bounds = np.array([span for span in spans if span[1]], np.int32)
+    return bounds[:, 0], bounds[:, 1]
 
 
 def without_unknown_ends(log: Logged) -> tuple[Logged, int]:

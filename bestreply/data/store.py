@@ -44,6 +44,7 @@ from bestreply.data.reading import (
 from bestreply.data.summary import describe, summarise
 from bestreply.data.validate import schema_problems
 from bestreply.data.writing import NewPart
+from bestreply.utils.checks import shown
 from bestreply.utils.files import locked, replacing, sha256, write_json
 from bestreply.utils.names import spec_of
 from bestreply.utils.parquet import open_parquet
@@ -98,11 +99,11 @@ def create_store(
     return Store(path, known, game)
 
 
-def open_store(path: str | os.PathLike) -> "Store":
+def open_store(path: "str | os.PathLike | Store") -> "Store":
     """Open a dataset. Its parts are checked when they are read.
 
     Args:
-        path: the dataset's folder.
+        path: the dataset's folder; a dataset is returned as it is.
 
     Returns:
         The dataset.
@@ -110,8 +111,16 @@ def open_store(path: str | os.PathLike) -> "Store":
     Raises:
         FileNotFoundError: the folder has no manifest.
         ValueError: the manifest is broken, of a newer format, or names files outside
-            the folder; the error lists what is wrong.
+            the folder; the error lists what is wrong. Or `path` is neither a path
+            nor a dataset.
     """
+    if isinstance(path, Store):
+        return path
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(
+            f"data={shown(path)}: expected a dataset, or the path of its folder: "
+            'br.open_store("datasets/first")'
+        )
     manifest, problems = read_manifest(Path(path))
     if manifest is None or problems:
         kind = ValueError
@@ -159,15 +168,15 @@ class Store:
 
     def game(
         self,
-        make: "Game | Callable[..., Game] | None" = None,
+        make: "Game | Callable[..., Game] | str | None" = None,
         *,
         allow_import: Sequence[str] = (),
     ) -> "Game":
         """Return the game from the recorded name and settings.
 
         Args:
-            make: the game itself, or its class, called with the recorded settings;
-                None: the game that the name stands for.
+            make: the game itself, or its name; or its class, called with the recorded
+                settings; None: the game that the recorded name stands for.
             allow_import: modules or packages that the name may import. A dataset from
                 elsewhere can name any module.
 
@@ -179,7 +188,7 @@ class Store:
                 version or shapes of the game differ from those recorded.
         """
         from bestreply.games.base import Game
-        from bestreply.games.registry import game_in_file
+        from bestreply.games.registry import game_in_file, make_game
 
         recorded = self.manifest.game
         if make is None and self._game is not None:
@@ -187,8 +196,8 @@ class Store:
         if make is None:
             trust = from_file(self.path, allow_import)
             game = game_in_file(recorded["name"], recorded["settings"], trust)
-        elif isinstance(make, Game):
-            game = make
+        elif isinstance(make, Game) or not callable(make):
+            game = make_game(make)
         else:
             game = make(**tuples(recorded["settings"]))
         self._check_game(game)

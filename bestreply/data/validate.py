@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,26 +29,31 @@ from bestreply.utils.parquet import (
 )
 from bestreply.utils.untrusted import check_regular
 
+if TYPE_CHECKING:
+    from bestreply.data.store import Store
+
 __all__ = ["Problem", "schema_problems", "validate"]
 
 CHECKED_ROWS = 1 << 19
 """Rows of whole episodes that are checked at once, to bound the memory used."""
 
 
-def validate(path: str | os.PathLike) -> list[Problem]:
+def validate(path: "str | os.PathLike | Store") -> list[Problem]:
     """Return all errors of a dataset; an invalid dataset never raises.
 
     Parts that the manifest does not name are left over from a crash and are ignored.
 
     Args:
-        path: the dataset's folder.
+        path: the dataset's folder, or the dataset.
 
     Returns:
         The first errors of each kind, and one entry that counts the rest of it. Empty
         for a valid dataset.
     """
     report = Report()
-    manifest, problems = read_manifest(Path(path))
+    given: Any = path
+    folder = Path(getattr(given, "path", given))
+    manifest, problems = read_manifest(folder)
     report.add(*problems)
     if manifest is None:
         return report.result()
@@ -58,12 +64,12 @@ def validate(path: str | os.PathLike) -> list[Problem]:
         return report.result()
     for part in manifest.parts:
         try:
-            _check_part(Path(path), part, manifest, report)
+            _check_part(folder, part, manifest, report)
         except Exception as error:  # a broken file can fail anywhere
             what = f"it cannot be checked ({type(error).__name__}: {error})"
             report.add(Problem("unreadable", part.file, what, RESTORE))
     if not report.problems:
-        report.add(*equal_part_problems(Path(path), manifest))
+        report.add(*equal_part_problems(folder, manifest))
     return report.result()
 
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from bestreply.exact.base import BestReply, Decisions
+from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
-from bestreply.players.base import ScriptedPlayer
-from bestreply.players.callback import player_errors
+from bestreply.players.base import Player, ScriptedPlayer
+from bestreply.players.callback import PlayerFunction, player_errors
 from bestreply.players.zoo import make_player
 from bestreply.types import ego_order
 from bestreply.utils.compilation import cache_compilations
@@ -18,9 +19,11 @@ __all__ = ["BestReply", "Decisions", "best_reply"]
 
 @player_errors()
 def best_reply(
-    game: Game,
+    game: Game | str,
     seat: int = 0,
-    others: Sequence[str | Spec | ScriptedPlayer] = (),
+    others: Sequence[str | Spec | Player | PlayerFunction]
+    | Player
+    | PlayerFunction = (),
     *,
     gamma: float = 1.0,
     know: str = "types",
@@ -32,7 +35,8 @@ def best_reply(
     what its own player observes.
 
     Args:
-        game: a game of this library, or one that lists its first states and outcomes.
+        game: a game of this library or its name, or one that lists its first states and
+            outcomes.
         seat: the replying seat.
         others: one player for each other seat in ego-first order, or one for all of them.
         gamma: discount per step; 1 is the return within the step limit.
@@ -52,8 +56,12 @@ def best_reply(
         ValueError: the game has too many positions, or a player gives no distribution.
     """
     cache_compilations()
+    game = make_game(game)
     n = game.num_players
-    others = list(others) * (n - 1) if len(others) == 1 else list(others)
+    given: Any = others
+    if isinstance(given, str | Spec | Player) or callable(given):
+        given = [given]
+    others = list(given) * (n - 1) if len(given) == 1 else list(given)
     if len(others) != n - 1:
         raise ValueError(
             f"{len(others)} others for seat {seat} of {game.name}: expected {n - 1}, or one for "
@@ -65,7 +73,8 @@ def best_reply(
     ]
     if wrong := [p.name for p in players if not isinstance(p, ScriptedPlayer)]:
         raise ValueError(
-            f"{', '.join(wrong)}: no exact action distribution: expected scripted players"
+            f"{', '.join(wrong)}: no exact action distribution: expected scripted "
+            "players, or functions with br.player(function, distribution=True)"
         )
     scripted = [p for p in players if isinstance(p, ScriptedPlayer)]
     if isinstance(game, GridGame):

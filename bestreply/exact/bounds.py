@@ -20,6 +20,7 @@ from bestreply.exact.seated_game import (
     SeatedGame,
     seat_games,
 )
+from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.players.base import Player
 from bestreply.types import Array
@@ -33,7 +34,7 @@ MIN_FUTURES = 16
 
 
 def information_relaxation_bound(
-    game: Game,
+    game: Game | str,
     others: Sequence[str | Spec | Player],
     *,
     futures: int,
@@ -46,7 +47,7 @@ def information_relaxation_bound(
     It is exact for each future: every state that own actions lead to is expanded once.
 
     Args:
-        game: a compiled game.
+        game: a compiled game, or its name.
         others: a player for each other seat, in ego-first order.
         futures: the largest number of futures.
         states: the largest number of expanded states, over all futures. Fewer futures are
@@ -57,7 +58,7 @@ def information_relaxation_bound(
     Returns:
         The mean over futures; None if fewer than `MIN_FUTURES` are within `states`.
     """
-    table, keys = seat_games(game, others, futures, seed)
+    table, keys = seat_games(make_game(game), others, futures, seed)
     fewest = min(MIN_FUTURES, futures)
     values: list[float] = []
     expanded: list[int] = []

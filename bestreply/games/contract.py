@@ -35,7 +35,7 @@ PROPERTIES = {
     "legal": "every seat has a legal action in every step, also after its game is over",
     "flags": "terminated, truncated and present are consistent",
     "left": "a seat that left stays absent, terminated, with reward 0; its action has no effect",
-    "max_steps": "an episode ends within `max_steps` steps, and is truncated only at this limit",
+    "max_steps": "an episode ends within `max_steps` steps, and is truncated only at this limit; a `HostEnv` also before it",
     "finished": "a finished game steps to itself with reward 0",
     "last_observation": "the last observation is the one reached, not that of a next episode",
     "determinism": "equal keys and actions give an equal episode",

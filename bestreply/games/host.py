@@ -28,7 +28,7 @@ from bestreply.games.seats import (
     marked_seat,
     marked_shape,
 )
-from bestreply.games.sizes import check_sizes
+from bestreply.games.sizes import check_sizes, checked_dtype
 from bestreply.types import ABSENT, Array, TimeStep
 from bestreply.utils.spec import tuples
 
@@ -83,6 +83,10 @@ class HostGame(Game):
         return (
             bare if self.homogeneous else marked_shape(bare, self.num_players)
         )
+
+    @property
+    def obs_dtype(self) -> np.dtype:
+        return checked_dtype(self.description.obs_dtype, f" in {self.name}")
 
     @property
     def binary(self) -> np.ndarray:
@@ -162,7 +166,7 @@ def _of_env(name: str) -> property:
 
 for _name in (
     *("num_players", "action_names", "max_steps", "roles", "seat_actions"),
-    *("obs_dtype", "goals", "planes", "symmetric", "version"),
+    *("goals", "planes", "symmetric", "version"),
 ):
     setattr(HostGame, _name, _of_env(_name))
 abc.update_abstractmethods(HostGame)

@@ -24,7 +24,8 @@ class EnvStep(NamedTuple):
     terminated: Any = None
     """[N] or [] bool; None: False."""
     truncated: Any = False
-    """[] bool: a limit, or anything else outside the rules, ended the game for all."""
+    """[] bool: a limit, or anything else outside the rules, ended the game for all; at
+    any step up to `max_steps`."""
     legal: Any = None
     """[N, A] bool; None: all that the seats have."""
     present: Any = None

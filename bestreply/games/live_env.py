@@ -42,6 +42,7 @@ class LiveEnv:
         self.dtype = np.dtype(game.obs_dtype)
         self.limit, self.players = game.max_steps, game.num_players
         self.own, self.bare = own_actions(game), env.bare_shape
+        self.shapes = env.seat_shapes or (self.bare,) * self.players
         self.blank = np.zeros((self.players, *game.obs_shape), self.dtype)
         self.is_marked = not game.homogeneous
         if self.is_marked:
@@ -72,6 +73,7 @@ class LiveEnv:
         except Exception as error:
             error.add_note(f"in {self.game.name}, seed {seed}, reset")
             raise
+        self._check_result(shown)
         present = self._flags("present", shown.present, self.all).copy()
         self.shown = EnvStep(
             obs=self._obs(shown.obs, None),
@@ -105,6 +107,7 @@ class LiveEnv:
             place = f"seed {self.seed}, step {self.time}"
             error.add_note(f"in {self.game.name}, {place}")
             raise
+        self._check_result(after)
         ended = self._flags("terminated", after.terminated, self.none)
         terminated = before.terminated | (ended & acts)
         present = (
@@ -129,6 +132,17 @@ class LiveEnv:
             present=present,
         )
         return self.shown
+
+    def _check_result(self, result: object) -> None:
+        if isinstance(result, EnvStep | TimeStep):
+            return
+        hint = ""
+        if isinstance(result, tuple | dict):
+            hint = ". Name the parts: EnvStep(obs=..., reward=...)"
+        raise ValueError(
+            f"{'step' if self.time else 'reset'}: expected an EnvStep from "
+            f"{self._place()}; it returns a {type(result).__name__}{hint}"
+        )
 
     def _flags(
         self, field: str, value: Any, default: Bool[np.ndarray, " N"]
@@ -196,21 +210,20 @@ class LiveEnv:
         whole = self.blank.copy()
         for seat, own in enumerate(obs):
             if own is not None:
-                self._put(whole[seat], self._cast(np.asarray(own)))
+                self._put(whole[seat], self._cast(np.asarray(own)), seat)
             elif before is not None:
                 whole[seat] = before[seat]
         return whole
 
-    def _put(self, place: np.ndarray, own: np.ndarray) -> None:
+    def _put(self, place: np.ndarray, own: np.ndarray, seat: int) -> None:
         """Write one seat's observation to the begin of each axis of its place."""
+        if own.shape != tuple(self.shapes[seat]):
+            raise self._wrong(
+                f"obs of seat {seat}", own, self.shapes[seat], self.dtype
+            )
         if own.ndim != place.ndim:
             own = own.reshape(-1)
-        if any(n > most for n, most in zip(own.shape, self.bare, strict=False)):
-            raise self._wrong("obs", own, self.bare, self.dtype)
-        if own.ndim == 1:
-            place[: len(own)] = own
-        else:
-            place[tuple(map(slice, own.shape))] = own
+        place[tuple(map(slice, own.shape))] = own
 
     def _cast(self, obs: np.ndarray) -> np.ndarray:
         if obs.dtype == self.dtype:
@@ -227,7 +240,7 @@ class LiveEnv:
         dtype: np.dtype,
     ) -> ValueError:
         return ValueError(
-            f"{field}: expected {dtype} {shape} from {self._place()}; it returns "
+            f"{field}: expected {dtype} {tuple(shape)} from {self._place()}; it returns "
             f"{value.dtype} {value.shape}"
         )
 

@@ -21,7 +21,7 @@ of PettingZoo's registry. The mapping:
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Int32
@@ -166,6 +166,8 @@ class PettingZooEnv(HostEnv):
             settings: its settings, `max_steps` and `wait`.
         """
         self.full, self.make = full, make
+        self.seed = 0
+        self.taken: list[np.ndarray] = []
         self.given = dict(settings)
         wait = self.given.pop("wait", None)
         limit = self.given.pop("max_steps", None)
@@ -183,8 +185,6 @@ class PettingZooEnv(HostEnv):
         )
         self._declare()
         self.drawn: PettingZooEnv | None = None
-        self.taken: list[np.ndarray] = []
-        self.seed = 0
         self.version = version_of(full)
 
     def _made(self) -> Any:
@@ -285,25 +285,47 @@ class PettingZooEnv(HostEnv):
 
     def _read(self, obs: Mapping[Any, Any], playing: list[Any]) -> Any:
         """Return the seats' observations; None of an agent that had left."""
-        if len(self.bare_shape) == 1 and len(playing) == self.num_players:
-            whole = np.zeros((len(playing), *self.bare_shape), self.obs_dtype)
-            for name in playing:
-                seat = self.seat[name]
-                own = self.agents.observations[seat].read(obs[name]).reshape(-1)
-                np.copyto(whole[seat, : own.size], own, casting="same_kind")
-            return whole
         read: list[np.ndarray | None] = [None] * self.num_players
         for name in playing:
             seat = self.seat[name]
-            read[seat] = self.agents.observations[seat].read(obs[name])
-        return read
+            own = self._observed(name, obs)
+            read[seat] = np.asarray(self.agents.observations[seat].read(own))
+        return self._joined(read)
+
+    def _joined(self, read: list[np.ndarray | None]) -> Any:
+        """Return observations as one array where they are flat and none is missing.
+
+        A list with one of another shape than its space stays, and is refused later.
+        """
+        declared = self.agents.observations
+        if len(self.bare_shape) > 1 or any(
+            own is None or own.shape != space.shape
+            for own, space in zip(read, declared, strict=True)
+        ):
+            return read
+        whole = np.zeros((len(read), *self.bare_shape), self.obs_dtype)
+        for row, own in zip(whole, read, strict=True):
+            flat = np.reshape(cast(np.ndarray, own), -1)
+            np.copyto(row[: flat.size], flat, casting="same_kind")
+        return whole
+
+    def _observed(self, name: Any, obs: Mapping[Any, Any]) -> Any:
+        """Return the observation of an agent in play, as the environment gives it."""
+        if name not in obs:
+            raise ValueError(
+                f"agent={name!r} at step {len(self.taken)} of seed {self.seed}: "
+                f"expected an observation of each agent in play from {self.full}; it "
+                f"gives those of: {', '.join(map(str, obs)) or 'none'}"
+            )
+        return obs[name]
 
     def _mask(
         self, name: Any, obs: Mapping[Any, Any], infos: Mapping[Any, Any]
     ) -> np.ndarray | None:
         """Return the legal actions of an agent; None: all."""
         if self.agents.observations[self.seat[name]].masked:
-            return np.asarray(obs[name][MASK], bool).reshape(-1)
+            own = self._observed(name, obs)
+            return np.asarray(own[MASK], bool).reshape(-1)
         mask = (infos.get(name) or {}).get(MASK)
         return None if mask is None else np.asarray(mask, bool).reshape(-1)
 

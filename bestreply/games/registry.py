@@ -8,6 +8,7 @@ from bestreply.games.base import Game
 from bestreply.games.description import Description
 from bestreply.games.host import Factory, host_game
 from bestreply.games.host_env import HostEnv
+from bestreply.utils.checks import shown
 from bestreply.utils.importing import import_attribute
 from bestreply.utils.names import Names, import_path, register, spec_of
 from bestreply.utils.spec import Spec, parse_spec, tuples
@@ -95,7 +96,8 @@ def make_game(spec: str | Spec | Game | Factory, **settings: Any) -> Game:
         The game.
 
     Raises:
-        ValueError: for an unknown game or setting; lists the known ones.
+        ValueError: for an unknown game or setting; lists the known ones. Or for
+            anything else than a game.
     """
     if isinstance(spec, Game):
         if settings:
@@ -105,6 +107,15 @@ def make_game(spec: str | Spec | Game | Factory, **settings: Any) -> Game:
         return spec
     if callable(spec):
         return _of_factory(spec, settings)
+    if not isinstance(spec, str | Spec):
+        hint = ""
+        if isinstance(spec, HostEnv):
+            hint = "; it is one environment, and many are stepped side by side"
+        raise ValueError(
+            f"game={shown(spec)}: expected a Game, the name of one such as "
+            f"'stag_hunt(height=5)', or the class of a HostEnv{hint}. `bestreply "
+            "games` lists the names"
+        )
     spec = parse_spec(spec) if isinstance(spec, str) else spec
     settings = {**spec.settings, **settings}
     settings = {name: _setting(value) for name, value in settings.items()}

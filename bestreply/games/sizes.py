@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from bestreply.games.base import Game
 from bestreply.utils.checks import shown, whole_number
 
@@ -19,19 +21,44 @@ def episode_bytes(game: Game) -> int:
     Args:
         game: the game.
     """
-    entry = game.obs_dtype.itemsize
+    entry = np.dtype(game.obs_dtype).itemsize
     step = entry * math.prod(game.obs_shape) + game.num_actions
     return (game.max_steps + 1) * game.num_players * step
+
+
+def checked_dtype(value: Any, where: str = "") -> np.dtype:
+    """Return the type of an observation's entries as NumPy's.
+
+    Args:
+        value: the type: NumPy's, or a name or class that NumPy reads as one.
+        where: what has it, for the error, such as " in stag_hunt".
+
+    Raises:
+        ValueError: it is no type of numbers or booleans.
+    """
+    try:
+        dtype = None if value is None else np.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype is None or dtype.kind not in "biuf":
+        raise ValueError(
+            f"obs_dtype={shown(value)}: expected a NumPy type of numbers or booleans, "
+            f'such as np.uint8 or "float32"{where}'
+        )
+    return dtype
 
 
 def check_sizes(game: Game) -> None:
     """Refuse a game whose sizes are no counts, or too large to be played.
 
+    The type of its observations is checked too.
+
     Args:
         game: the game.
 
     Raises:
-        ValueError: a size is out of its bounds; names it and them.
+        ValueError: a size is out of its bounds, or the type is none of numbers;
+            names it and what is expected.
     """
     where = f" in {game.name}"
     bounds = (
@@ -48,6 +75,7 @@ def check_sizes(game: Game) -> None:
         )
     for size in shape:
         whole_number("obs_shape", size, 1, MAX_EPISODE_BYTES, where)
+    checked_dtype(game.obs_dtype, where)
     if (needed := episode_bytes(game)) > MAX_EPISODE_BYTES:
         raise ValueError(
             f"max_steps={game.max_steps}, num_players={game.num_players}, "

@@ -17,7 +17,7 @@ from bestreply.interactive.session import NAME, Session
 from bestreply.players.base import Player
 from bestreply.run import Run, load_run
 from bestreply.simulation.lineup import players_by_role
-from bestreply.utils.console import fresh_path
+from bestreply.utils.output_folders import output_folder
 from bestreply.utils.spec import Spec, parse_roles, parse_specs
 
 AGENT = "bestreply"
@@ -64,10 +64,14 @@ def open_session(
     specs = _others(played, others, seat - 1)
     made = {str(spec): _player(spec, run, planner) for spec in specs}
     around = [made[str(spec)] for spec in specs]
-    if out is None:
-        out = fresh_path("datasets", f"{played.name.replace(':', '-')}-{NAME}")
+    out = output_folder(
+        out,
+        "datasets",
+        f"{played.name}-{NAME}",
+        continues="append" if append else "",
+    )
     seed = secrets.randbelow(2**31) if seed is None else seed
-    session = Session(played, around, seat - 1, seed, Path(out), append=append)
+    session = Session(played, around, seat - 1, seed, out, append=append)
     return session, run.goals if run else ()
 
 

@@ -7,10 +7,13 @@ runs; NaN is looked for where a plan is made outside of one (`Agent.plan`).
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import Float32, Int32
+from numpy.typing import ArrayLike
 
 from bestreply.opponents.base import OpponentModel
 from bestreply.opponents.contract import check_array
-from bestreply.types import Plan
+from bestreply.types import ABSENT, Plan
+from bestreply.utils.checks import shown
 
 
 def check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -26,6 +29,60 @@ def check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
     """
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}: expected {shape}")
+
+
+def as_numbers(name: str, values: ArrayLike) -> Float32[np.ndarray, "..."]:
+    """Return an observation as an array of float32.
+
+    Args:
+        name: its name, for the error.
+        values: an array or nested lists of numbers.
+
+    Raises:
+        ValueError: they are no numbers, or of no one shape.
+    """
+    try:
+        return np.asarray(values, np.float32)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name}={shown(values)}: expected an array of numbers"
+        ) from None
+
+
+def as_actions(
+    name: str,
+    actions: ArrayLike,
+    shape: tuple[int, ...],
+    num_actions: int,
+    least: int = ABSENT,
+) -> Int32[np.ndarray, "..."]:
+    """Return indices of actions, checked.
+
+    Args:
+        name: their name, for the error.
+        actions: whole numbers from `least`.
+        shape: the shape they should have.
+        num_actions: A; the largest index is A - 1.
+        least: the smallest index; ABSENT stands for a seat that has left.
+
+    Raises:
+        ValueError: they have another shape or type, or one is no action.
+    """
+    try:
+        given = np.asarray(actions)
+    except ValueError:  # lists of different lengths
+        given = np.array(None)
+    kind = given.dtype.kind
+    if kind in "biuf":
+        check_shape(name, given, shape)
+    whole = kind in "iu" or (kind == "f" and not given.size)
+    if not whole or ((given < least) | (given >= num_actions)).any():
+        left = f" ({ABSENT}: it has left)" if least == ABSENT else ""
+        raise ValueError(
+            f"{name}={shown(actions)}: expected whole numbers, {least} to "
+            f"{num_actions - 1}{left}"
+        )
+    return given.astype(np.int32)
 
 
 def check_decision(obs: np.ndarray, legal: np.ndarray) -> None:

@@ -13,10 +13,16 @@ import numpy as np
 from jax import export
 from numpy.typing import ArrayLike
 
-from bestreply.planning.checks import check_decision, check_shape
+from bestreply.planning.checks import (
+    as_actions,
+    as_numbers,
+    check_decision,
+    check_shape,
+)
 from bestreply.planning.container import read_container
 from bestreply.planning.export import FORMAT, PLAN_FIELDS, check_program
 from bestreply.types import ABSENT, Plan
+from bestreply.utils.checks import shown
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.seeds import checked_seed
 
@@ -88,7 +94,7 @@ class ExportedAgent:
             ValueError: a wrong shape, NaN or infinity in the observation, or no legal
                 action.
         """
-        obs = np.asarray(obs, np.float32)
+        obs = as_numbers("obs", obs)
         batch = obs.shape[: max(obs.ndim - len(self.obs_shape), 0)][:1]
         legal = self._checked(obs, legal, batch)
         names = [n for n in self._given["plan"] if n.startswith("belief")]
@@ -140,22 +146,17 @@ class ExportedAgent:
         Raises:
             ValueError: as `plan`; or another state or number of opponents.
         """
-        obs = np.asarray(obs, np.float32)
+        obs = as_numbers("obs", obs)
         legal = self._checked(obs, legal, ())
         if others is None:
             others = np.full(self.others, ABSENT)
-        others = np.asarray(others).astype(np.int32)
-        check_shape("others", others, (self.others,))
-        inside = (others >= ABSENT) & (others < len(self.actions))
-        if not inside.all():
-            raise ValueError(
-                f"others={others.tolist()!r:.80}: expected whole numbers, {ABSENT} "
-                f"(left) to {len(self.actions) - 1}"
-            )
+        count = len(self.actions)
+        others = as_actions("others", others, (self.others,), count)
+        remembered = self._ordered(state)
         rest = self._rest("act", 5 + len(state))
         numbers = np.uint32(checked_seed(seed)), np.uint32(step)
         out = self._programs["act"](
-            obs, legal, others, *numbers, *self._ordered(state), *rest
+            obs, legal, others, *numbers, *remembered, *rest
         )
         named = dict(zip(self._results, jax.device_get(out), strict=True))
         fields = {name: named[name] for name in PLAN_FIELDS}
@@ -168,17 +169,24 @@ class ExportedAgent:
 
         Args:
             state: the state at the end of an episode.
+
+        Raises:
+            ValueError: it is no state of this agent.
         """
+        remembered = self._ordered(state)
         rest = self._rest("renew", len(state))
-        out = self._programs["renew"](*self._ordered(state), *rest)
+        out = self._programs["renew"](*remembered, *rest)
         return dict(zip(state, jax.device_get(out), strict=True))
 
     def _ordered(self, state: State) -> list[np.ndarray]:
         names = [n for n in self._given["renew"] if n.startswith("state")]
-        if sorted(names) != sorted(state):
+        fits = isinstance(state, Mapping) and set(state) == set(names)
+        if not fits or any(
+            np.shape(state[name]) != self._arrays[name].shape for name in names
+        ):
             raise ValueError(
-                f"state={sorted(state)!r:.200}: expected what start(), act() or renew() "
-                "returned"
+                f"state={shown(state)}: expected what start(), act() or renew() "
+                "returned: agent.act(agent.start(), obs)"
             )
         return [state[name] for name in names]
 
@@ -195,6 +203,10 @@ class ExportedAgent:
         self, obs: np.ndarray, legal: ArrayLike | None, batch: tuple[int, ...]
     ) -> np.ndarray:
         check_shape("obs", obs, (*batch, *self.obs_shape))
+        if batch == (0,):
+            raise ValueError(
+                f"obs of shape {obs.shape}: expected a batch of at least 1"
+            )
         shape = (*batch, len(self.actions))
         legal = np.ones(shape, bool) if legal is None else np.asarray(legal)
         check_shape("legal", legal, shape)

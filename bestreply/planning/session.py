@@ -18,7 +18,12 @@ from numpy.typing import ArrayLike
 
 from bestreply.games.base import Game
 from bestreply.opponents.base import OpponentModel
-from bestreply.planning.checks import check_decision, check_shape
+from bestreply.planning.checks import (
+    as_actions,
+    as_numbers,
+    check_decision,
+    check_shape,
+)
 from bestreply.planning.packed import Leaves, Structure, packed
 from bestreply.types import ABSENT
 from bestreply.utils.compilation import cache_compilations
@@ -97,7 +102,7 @@ class AgentSession:
                 action; or the opponents' actions of the step before are missing.
         """
         game, lead = self.agent.game, self._lead
-        obs = np.asarray(obs, np.float32)
+        obs = as_numbers("obs", obs)
         legal = np.asarray(legal)
         check_shape("obs", obs, (*lead, *game.obs_shape))
         check_shape("legal", legal, (*lead, game.num_actions))
@@ -151,15 +156,17 @@ class AgentSession:
             ValueError: a wrong shape, or an index that is no action; an own action
                 before the first `act`.
         """
-        seats = self.agent.game.num_players - 1
+        game = self.agent.game
+        seats, count = game.num_players - 1, game.num_actions
         if others is not None:
-            others = self._checked("others", others, (*self._lead, seats))
+            shape = (*self._lead, seats)
+            others = as_actions("others", others, shape, count)
         if own is not None:
             if not self._acted:
                 raise ValueError(
                     f"own={own!r:.80}: expected an act() before observe()"
                 )
-            own = self._checked("own", own, self._lead, least=0)
+            own = as_actions("own", own, self._lead, count, least=0)
             world: Any = self.agent.world
             done = self._carry._replace(action=own)
             if getattr(world, "memory", None) is not None:
@@ -167,25 +174,6 @@ class AgentSession:
             self._carry = done
         self._others = others
         self._acted = False
-
-    def _checked(
-        self,
-        name: str,
-        actions: ArrayLike,
-        shape: tuple[int, ...],
-        least: int = ABSENT,
-    ) -> Int32[np.ndarray, "*shape"]:
-        """Return indices of actions, after a check."""
-        given, most = np.asarray(actions), self.agent.game.num_actions - 1
-        check_shape(name, given, shape)
-        inside = (given >= least) & (given <= most)
-        if given.dtype.kind not in "iu" or not inside.all():
-            left = f" ({ABSENT}: it has left)" if least == ABSENT else ""
-            raise ValueError(
-                f"{name}={given.tolist()!r:.80}: expected whole numbers, {least} to "
-                f"{most}{left}"
-            )
-        return given.astype(np.int32)
 
     def reset(self, done: ArrayLike | None = None) -> None:
         """Begin a new episode against the same opponents.

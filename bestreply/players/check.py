@@ -5,21 +5,24 @@ check_player(MyPlayer(), make_game("stag_hunt"))
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.games.check import Conformance
 from bestreply.games.comparisons import brief, is_key, same_state, snapshot
 from bestreply.games.contract import raised
 from bestreply.players.base import Player
 from bestreply.players.callback import player_errors
+from bestreply.players.zoo import make_player
 from bestreply.types import ABSENT, ActorOutput, Plan, TimeStep, ego_order
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.seeds import checked_seed
+from bestreply.utils.spec import Spec
 
 PROPERTIES = {
     "description": "a player is a Player with a name and a version, 1 or more",
@@ -92,7 +95,7 @@ class Step(NamedTuple):
 
 
 def check_player(
-    player: object, game: Game, seed: int = 0, episodes: int = 4
+    player: object, game: Game | str, seed: int = 0, episodes: int = 4
 ) -> Conformance:
     """Play a game with a player in every seat in turn and check its contract.
 
@@ -100,8 +103,8 @@ def check_player(
     rarer violations.
 
     Args:
-        player: the player.
-        game: the game.
+        player: the player, its name, or a plain function.
+        game: the game, or its name.
         seed: seed of keys and of the other players.
         episodes: episodes to play.
 
@@ -116,6 +119,10 @@ def check_player(
     if episodes < 1:
         raise ValueError(f"episodes={episodes}: expected 1 or more")
     seed = checked_seed(seed)
+    game = make_game(game)
+    is_other = isinstance(player, Player | type) or not callable(player)
+    if isinstance(player, str | Spec) or not is_other:
+        player = make_player(cast(Any, player), game)
     player = _described(player)
     start = _call(player, "step", "init", player.init)
     _check_batch(player, start)

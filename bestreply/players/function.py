@@ -6,7 +6,7 @@ plays side by side. Memory is an explicit carry of arrays.
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, overload
 
 import equinox as eqx
@@ -23,8 +23,10 @@ from bestreply.players.callback import (
     call_rule,
 )
 from bestreply.types import ABSENT, ActorOutput, Array
+from bestreply.utils.checks import shown
 from bestreply.utils.importing import note_foreign
 from bestreply.utils.keys import two_keys
+from bestreply.utils.spec import Spec
 
 
 class FunctionCarry(NamedTuple):
@@ -233,15 +235,61 @@ def player(
     return kind(rule=rule, memory=first, name=name, version=version)
 
 
-def is_rule(thing: object) -> bool:
-    """Return whether an object is a plain function of `obs` and `legal`.
+def is_rule(thing: Any) -> bool:
+    """Return whether an object is called with `obs` and `legal`, as of a plain function.
 
     Args:
         thing: what a name stands for.
     """
-    if not inspect.isfunction(thing):
+    if isinstance(thing, type | Player) or not callable(thing):
         return False
-    return [*inspect.signature(thing).parameters][:2] == ["obs", "legal"]
+    try:
+        parameters = [*inspect.signature(thing).parameters]
+    except (TypeError, ValueError):  # code without a signature
+        return False
+    return parameters[:2] == ["obs", "legal"]
+
+
+def as_player(thing: Any) -> str | Spec | Player:
+    """Return what takes a seat: a plain function as a player, all else as it is.
+
+    Args:
+        thing: a name, a spec, a player or a function.
+
+    Returns:
+        The name, spec or player; of equal functions one object.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(thing, str | Spec | Player):
+        return thing
+    if callable(thing) and not isinstance(thing, type):
+        return player_of_rule(thing)
+    hint = ""
+    if isinstance(thing, type):
+        hint = "; it is a class: make an object of it"
+    raise ValueError(
+        f"player={shown(thing)}: expected a name such as 'random', a Player, or a "
+        f"function of obs and legal (br.player){hint}. `bestreply players` lists the "
+        "names"
+    )
+
+
+def player_of_rule(fn: PlayerFunction) -> Player:
+    """Return the player of a plain function, one object for each function.
+
+    Args:
+        fn: the function, as of `player`.
+    """
+    if not isinstance(fn, Hashable):
+        return player(fn)
+    return _player_of_rule(fn)
+
+
+@functools.cache
+def _player_of_rule(fn: PlayerFunction) -> Player:
+    return player(fn)
 
 
 def _name_of(fn: PlayerFunction) -> str:

@@ -4,13 +4,13 @@ A name with settings is a spec: ``noisy(nearest_stag, 0.1)``,
 ``switching(tit_for_tat, grim, step=5)``.
 """
 
-import functools
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.players import function, scripted
 from bestreply.players.base import Player, ScriptedPlayer, renamed
@@ -37,7 +37,11 @@ class Entry(NamedTuple):
     summary: str
 
 
-def make_player(spec: str | Spec | Player, game: Game, seat: int = 0) -> Player:
+def make_player(
+    spec: str | Spec | Player | PlayerFunction,
+    game: Game | str,
+    seat: int = 0,
+) -> Player:
     """Return a player by name.
 
     Args:
@@ -45,8 +49,8 @@ def make_player(spec: str | Spec | Player, game: Game, seat: int = 0) -> Player:
             package, or ``module:attr``: a player (`bestreply.player`), a plain
             function of `obs` and `legal`, a class or a factory. Where the latter two
             have parameters `game`, `seat` and `name`, they are given them. A `Player`
-            is returned as it is.
-        game: the game that it plays.
+            is returned as it is; a plain function becomes one.
+        game: the game that it plays, or its name.
         seat: its seat; matters only if payoffs differ by seat.
 
     Returns:
@@ -56,8 +60,10 @@ def make_player(spec: str | Spec | Player, game: Game, seat: int = 0) -> Player:
         ValueError: for an unknown name, a game that it does not play, or invalid
             settings.
     """
+    spec = function.as_player(spec)
     if isinstance(spec, Player):
         return spec
+    game = make_game(game)
     spec = parse_spec(spec) if isinstance(spec, str) else spec
     if spec.name not in ZOO:
         return _of_others(spec, game, seat)
@@ -444,20 +450,16 @@ ZOO: dict[str, Entry] = {
 
 
 class PlayerNames(Names[Player]):
-    """Names of players; a plain function of `obs` and `legal` is one too."""
+    """Names of players; a function or an object called with `obs, legal` is one too."""
 
     def load(self, name: str) -> Any:
         thing = super().load(name)
-        return _player_of_rule(thing) if function.is_rule(thing) else thing
+        if function.is_rule(thing):
+            return function.player_of_rule(thing)
+        return thing
 
     def _returns_one(self, thing: Any) -> bool:
         return function.is_rule(thing) or super()._returns_one(thing)
-
-
-@functools.cache
-def _player_of_rule(fn: PlayerFunction) -> Player:
-    """Return the player of a plain function, one object for each function."""
-    return function.player(fn)
 
 
 NAMES = PlayerNames(

@@ -93,11 +93,12 @@ def write_report_over_runs(
     """
     from bestreply.report.weekly.page import write_pages
     from bestreply.report.weekly.timestamps import parse_since
+    from bestreply.utils.output_folders import checked_folder
 
     return write_pages(
         [Path(folder) for folder in folders],
         lang,
-        None if out is None else Path(out),
+        None if out is None else checked_folder(out),
         None if since is None else parse_since(since),
         baseline,
     )

@@ -1,6 +1,7 @@
 """Measured returns of many runs as one table."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from bestreply.scores.returns import Scores
 from bestreply.utils.checks import finite_number
-from bestreply.utils.console import printable
+from bestreply.utils.console import printable, warn
 from bestreply.utils.files import replacing
 from bestreply.utils.parquet import open_parquet
 from bestreply.utils.untrusted import read_json
@@ -72,6 +73,9 @@ def sweep_results(
 ) -> list[Row]:
     """Return a row (`SCHEMA`) for every run under the folders, method and opponent set.
 
+    A run whose scores are those of another run in the same folder, as of a copy, is
+    left out with a warning.
+
     Args:
         folders: searched at any depth for ``scores.parquet``.
         methods: only these methods of the scores; by default all.
@@ -83,16 +87,39 @@ def sweep_results(
     Raises:
         ValueError: a file does not fit docs/files.md.
     """
-    files: set[Path] = set()
+    files: dict[Path, Path] = {}
     for folder in folders:
-        files |= set(Path(folder).rglob("scores.parquet"))
-    rows = [row for file in sorted(files) for row in _rows(file)]
+        for file in Path(folder).rglob("scores.parquet"):
+            files.setdefault(file.resolve(), file)
+    runs = [_rows(file) for file in sorted(files.values())]
+    rows = [row for run in _without_copies(runs) for row in run]
     return [
         row
         for row in rows
         if (not methods or row["method"] in methods)
         and (not opponents or row["opponents"] in opponents)
     ]
+
+
+def _without_copies(runs: Sequence[list[Row]]) -> list[list[Row]]:
+    """Return the runs without those that repeat another run of their folder."""
+    own = ("run", "seconds", "git_revision")
+    first: dict[str, Row] = {}
+    kept = []
+    for rows in runs:
+        scores = [
+            {k: v for k, v in row.items() if k not in own} for row in rows
+        ]
+        known = first.setdefault(repr(scores), rows[0])
+        if known is rows[0]:
+            kept.append(rows)
+            continue
+        warn(
+            f"{Path(rows[0]['folder']) / rows[0]['run']}: the scores are those of "
+            f"{Path(known['folder']) / known['run']}, of the same seed; they are "
+            "counted once"
+        )
+    return kept
 
 
 def _rows(file: Path) -> list[Row]:
@@ -220,7 +247,8 @@ def results_table(rows: Sequence[Row]) -> Table:
         rows: rows of `SCHEMA`.
 
     Returns:
-        One row per folder, method and opponent set.
+        One row per folder, method and opponent set; one per run where runs of a folder
+        share a seed.
     """
     table = Table(
         caption="Means over seeds ± standard error. `bestreply compare` tests differences."
@@ -242,16 +270,33 @@ def results_table(rows: Sequence[Row]) -> Table:
         )
     folders = [os.path.abspath(row["folder"]) for row in rows]
     root = os.path.commonpath(folders) if rows else ""
-    groups: dict[tuple[str, str, str], list[Row]] = {}
-    for row in rows:
-        key = (row["folder"], row["method"], row["opponents"])
-        groups.setdefault(key, []).append(row)
-    for (folder, method, against), group in groups.items():
+    for (folder, method, against), group in _seed_groups(rows).items():
         seeds, mean = str(len(group)), _mean_text(group)
         place = os.path.relpath(os.path.abspath(folder), root)
         names = [Text(printable(n)) for n in (place, method, against)]
         table.add_row(*names, seeds, mean, _share_text(group))
     return table
+
+
+def _seed_groups(
+    rows: Sequence[Row],
+) -> dict[tuple[str, str, str], list[Row]]:
+    """Return the rows by folder, method and opponents, each group of distinct seeds.
+
+    Runs of one folder that share a seed are no sample of seeds: each is a group.
+    """
+    seeds = Counter(
+        (row["folder"], row["method"], row["opponents"], row["seed"])
+        for row in rows
+    )
+    shared = {key[:3] for key, count in seeds.items() if count > 1}
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        key = (row["folder"], row["method"], row["opponents"])
+        if key in shared:
+            key = (os.path.join(row["folder"], row["run"]), *key[1:])
+        groups.setdefault(key, []).append(row)
+    return groups
 
 
 def _mean_text(rows: Sequence[Row]) -> str:

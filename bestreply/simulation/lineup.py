@@ -16,9 +16,11 @@ from bestreply.games.recorded import check_playable
 from bestreply.games.seats import role_names
 from bestreply.games.sizes import check_sizes
 from bestreply.players.base import Player
+from bestreply.players.callback import PlayerFunction
 from bestreply.players.mixture import PlayerMixture
 from bestreply.players.scripted import Mixture
 from bestreply.players.zoo import make_player, standard_players
+from bestreply.utils.checks import shown
 from bestreply.utils.seeds import checked_seed
 from bestreply.utils.spec import (
     SELF,
@@ -83,7 +85,7 @@ class Lineup(NamedTuple):
 
 def seat_players(
     game: Game,
-    players: Sequence[str | Spec | Player],
+    players: Sequence[str | Spec | Player | PlayerFunction],
     matches: int,
     seed: int,
     *,
@@ -93,7 +95,8 @@ def seat_players(
 
     Args:
         game: the game, of N seats.
-        players: N players or specs; a `Mixture` is resampled for every match.
+        players: N players, specs or plain functions; a `Mixture` is resampled for
+            every match.
         matches: the number of matches, M.
         seed: seed of the draws from mixtures.
         rotate: seat player k at ``(k + m) % N`` in match m.
@@ -108,9 +111,10 @@ def seat_players(
     check_playable(game)
     check_sizes(game)
     n = game.num_players
-    if isinstance(players, str | Player) or len(players) != n:
+    one_each = isinstance(players, Sequence) and not isinstance(players, str)
+    if not one_each or len(players) != n:
         raise ValueError(
-            f"players={players!r}: expected one player for each seat; "
+            f"players={shown(players)}: expected one player for each seat; "
             f"{game.name} has {n} seats"
         )
     if matches < 1:

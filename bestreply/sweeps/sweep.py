@@ -17,6 +17,7 @@ from bestreply.games import make_game
 from bestreply.sweeps.unit import Unit
 from bestreply.utils.checks import shown
 from bestreply.utils.files import read_text
+from bestreply.utils.output_folders import checked_folder
 
 KEYS = ("preset", "seeds", "game", "games", "config", "methods")
 """Top-level keys of a sweep's file."""
@@ -57,7 +58,7 @@ def read_sweep(file: str | Path, out: str | Path | None = None) -> Sweep:
     """
     file = Path(file)
     document = _document(file)
-    path = Path("runs") / file.stem if out is None else Path(out)
+    path = Path("runs") / file.stem if out is None else checked_folder(out)
     methods = _methods(file, document.get("methods", {}))
     start = to_dict(preset(_text(file, document, "preset", "demo")))
     base = _merged(start, document.get("config", {}), f"{file}: config")

@@ -106,10 +106,14 @@ def load_checkpoint(
             (another configuration or version).
     """
     steps = list_checkpoints(folder)
-    if not steps or (step is not None and step not in steps):
-        number = "a number" if step is None else step
+    if not steps:
         raise FileNotFoundError(
-            f"{folder}: expected checkpoint {number}; it has: {steps or 'none'}"
+            f"{folder}: expected a checkpoint; there is none. Train the run again: "
+            f"bestreply train DATASET --resume --out {Path(folder).parent}"
+        )
+    if step is not None and step not in steps:
+        raise FileNotFoundError(
+            f"{folder}: expected checkpoint {step}; it has: {steps}"
         )
     leaves, structure = jax.tree.flatten(jax.eval_shape(lambda: like))
     damaged: list[str] = []

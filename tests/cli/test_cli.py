@@ -11,6 +11,7 @@ import pytest
 
 from bestreply import cli, collect, make_game, open_store, preset
 from bestreply.cli import flow, registry
+from bestreply.cli import options as options_module
 from bestreply.cli.options import (
     RANGES,
     check_ranges,
@@ -314,6 +315,8 @@ def test_help_of_run_shows_every_field_with_its_default(monkeypatch, capsys):
             "bestreply sweep: nowhere.toml: No such file or directory",
         ),
         ("check-game chess", 1, "stag_hunt, snowdrift, matrix"),
+        ("run --preset debug --resume", 1, "--resume: --out FOLDER"),
+        ("collect --append", 1, "--append: --out FOLDER"),
     ],
 )
 def test_an_error_is_shown_in_a_line(
@@ -327,6 +330,29 @@ def test_an_error_is_shown_in_a_line(
         and "Traceback" not in error
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["run", "--out", ""], ["run", "--out="], ["collect", "--out", ""]),
+        *(["train", "ds", "--out", ""], ["train", "", "--out", "runs/1"]),
+        *(["report", "runs", "--out", ""], ["play", "matrix", "--out", ""]),
+        *(["sweep", "s.toml", "--out", ""], ["export", "runs/1", ""]),
+        *(["data", "import", "f.npz", "--out", ""], ["results", ""]),
+        ["view", "runs/1", "--gif", ""],
+    ],
+)
+def test_an_empty_path_is_refused(monkeypatch, capsys, tmp_path, arguments):
+    monkeypatch.chdir(tmp_path)
+    status, out, error = call(monkeypatch, capsys, *arguments)
+    assert (status, out) == (2, "") and "='': expected a path" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_value_that_is_no_path_is_left_to_its_option():
+    options_module.check_paths(flow.Evaluate, ["runs/1", "--opponents", ""])
+    options_module.check_paths(flow.Run, ["--out", "runs/1", "--game", ""])
 
 
 def test_an_error_reaches_standard_error_and_the_shell(tmp_path):

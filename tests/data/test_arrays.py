@@ -124,6 +124,92 @@ def test_a_seat_is_cut_off_alone_where_timeouts_say_so(tmp_path):
         write(tmp_path / "b", actions=action, timeouts=late)
 
 
+ONE_SEAT = {
+    "observations": OBS[:, :-1, 0],
+    "actions": ACTION[..., 0],
+    "rewards": REWARD[..., 0],
+    "terminals": OVER,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"observations": OBS[:, :, 0]},
+            r"observations of shape \(4, 4, 2\): expected \(4, 3\) .*\(4, 3, 1\)",
+        ),
+        ({}, "expected -1 after the terminal .*Episodes of one seat have"),
+        (
+            {"terminals": None, "timeouts": OVER},
+            "expected -1 after the terminal .*Episodes of one seat have",
+        ),
+    ],
+)
+def test_episodes_of_one_seat_are_not_read_as_steps_of_seats(
+    tmp_path, changes, message
+):
+    with pytest.raises(ValueError, match=message):
+        write(tmp_path, **ONE_SEAT | changes)
+    given = ONE_SEAT | changes
+    given["actions"] = given["actions"][..., None]
+    episodes = write(tmp_path, **given).episodes()
+    assert episodes.action.shape[2] == 1 and len(episodes.length) == E
+
+
+def test_terminals_of_each_seat_can_stand_in_two_axes(tmp_path):
+    """Seat 0 stops first; its later actions are padding in the second episode."""
+    action = np.array([[0, 1], [-1, 1], [1, 1], [2, 0], [1, 0]])
+    over = np.array([[1, 0], [0, 1], [0, 0], [1, 0], [1, 1]], bool)
+    store = write(
+        tmp_path,
+        observations=np.zeros((5, 2, 1)),
+        actions=action,
+        rewards=np.ones((5, 2)),
+        terminals=over,
+    )
+    assert store.episodes().length.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("is_flat", [False, True])
+def test_a_step_at_which_all_seats_are_absent_ends_an_episode(
+    tmp_path, is_flat
+):
+    action = np.array([[[0, 1], [-1, -1], [1, 1]], [[0, 1], [1, 1], [0, 0]]])
+    over = np.zeros((2, 3, 2), bool)
+    over[:, -1] = True
+    given = {
+        "observations": np.arange(12.0).reshape(2, 3, 2, 1),
+        "actions": action,
+        "rewards": np.ones((2, 3, 2)),
+        "terminals": over,
+        "next_observations": np.arange(12.0).reshape(2, 3, 2, 1) + 2,
+    }
+    if is_flat:
+        given = {name: flat(values) for name, values in given.items()}
+    store = write(tmp_path, **given)
+    assert br.validate(store.path) == []
+    episodes = store.episodes()
+    lengths = [1, 1, 3] if is_flat else [1, 3]
+    assert episodes.length.tolist() == lengths
+    assert episodes.truncated[0, 0] and episodes.obs[0, 1, 0, 0] == 2
+
+
+def test_steps_without_any_action_are_refused(tmp_path):
+    action = ACTION.copy()
+    action[1, 0] = -1
+    with pytest.raises(ValueError, match=r"actions\[1\]: .*first step"):
+        write(tmp_path, actions=action)
+    with pytest.raises(ValueError, match="all are -1"):
+        write(
+            tmp_path,
+            observations=np.zeros((3, 2, 1)),
+            actions=np.full((3, 2), -1),
+            rewards=np.zeros(3),
+            terminals=np.ones(3, bool),
+        )
+
+
 def test_what_is_known_is_kept(tmp_path):
     legal = np.ones((E, T, N, A), bool)
     legal[..., 0] = ACTION == 0
@@ -241,7 +327,11 @@ def changed(values: np.ndarray, value: float) -> np.ndarray:
         ),
         (
             {"legal": np.ones((E, T, N, 2), bool)},
-            "actions up to 2: expected at most 1",
+            "legal of 2 actions: expected at least 3, as actions go up to 2",
+        ),
+        (
+            {"action_names": ["x", "y"]},
+            r"action_names=\['x', 'y'\]: expected at least 3 names, as actions",
         ),
         (
             {"goals": ACTION, "goal_names": ["a"]},

@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from bestreply import make_game
+from bestreply import EnvStep, HostEnv, collect, make_game, validate
 from bestreply.games import check_game
+from bestreply.games.contract import GameError
 from bestreply.games.registry import spec_of_game
 from bestreply.games.seats import own_actions
 from tests.host_env import Chase
@@ -100,3 +101,91 @@ def test_an_older_state_is_reached_again():
     np.testing.assert_array_equal(again.shown.obs, states[2].shown.obs)
     assert game.frame(states[1]).tolist() == np.full((4, 6, 3), 1).tolist()
     assert game.frame(states[3]).max() == 3
+
+
+class Duel(HostEnv):
+    """Two seats with observations of 2 and 3 entries."""
+
+    num_players, action_names, max_steps = 2, ("A", "B"), 4
+    seat_shapes = ((2,), (3,))
+
+    def __init__(self, result=None, second=3, ends=4):
+        self.result, self.second, self.ends = result, second, ends
+
+    def reset(self, seed):
+        self.time = 0
+        if self.result is not None:
+            return self.result
+        return EnvStep([np.zeros(2), np.full(3, seed % 7)])
+
+    def step(self, actions):
+        self.time += 1
+        obs = [np.zeros(2), np.ones(self.second)]
+        return EnvStep(obs, truncated=self.time >= self.ends)
+
+
+@pytest.mark.parametrize("second", [2, 4])
+def test_an_observation_of_another_shape_than_its_seat_declares_is_refused(
+    second,
+):
+    game = make_game(Duel, second=second)
+    env = game.live()
+    env.reset(5)
+    message = (
+        r"obs of seat 1: expected float32 \(3,\) from .*Duel at step 1 of seed 5; "
+        rf"it returns float32 \({second},\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        env.step(np.zeros(2, int))
+    with pytest.raises(GameError, match=r"obs of seat 1: expected"):
+        check_game(game)
+
+
+@pytest.mark.parametrize(
+    "result, kind",
+    [({"obs": 0}, "dict"), ((np.zeros(2), {}), "tuple"), (3, "int")],
+)
+def test_a_result_that_is_no_env_step_is_refused(result, kind):
+    def factory():
+        return Duel(result)
+
+    env = make_game(factory).live()
+    with pytest.raises(
+        ValueError, match=f"reset: expected an EnvStep .*returns a {kind}"
+    ):
+        env.reset(0)
+
+
+def test_an_episode_can_end_by_a_limit_of_its_own(tmp_path):
+    game = make_game(Duel, ends=2)
+    assert "max_steps" in check_game(game).kept
+    store = collect(game, ["random"] * 2, 3, seed=0, path=tmp_path / "data")
+    episodes = store.episodes()
+    assert episodes.length.tolist() == [2, 2, 2]
+    assert episodes.truncated[:, 1].all() and not validate(store.path)
+
+
+def with_dtype(kind):
+    """Return a class of its own name, whose observations are of a type."""
+
+    def reset(env, seed):
+        return EnvStep(np.ones((2, 2), "uint8"))
+
+    members = {"seat_shapes": (), "obs_shape": (2,), "obs_dtype": kind}
+    name = f"Of{ascii(kind).encode().hex()}"
+    return type(name, (Duel,), {**members, "reset": reset})
+
+
+@pytest.mark.parametrize(
+    "kind, name", [(np.uint8, "uint8"), ("uint8", "uint8"), (float, "float64")]
+)
+def test_any_spelling_of_a_numpy_type_is_a_type_of_observations(kind, name):
+    game = make_game(with_dtype(kind))
+    assert game.obs_dtype == np.dtype(name)
+    assert game.live().reset(0).obs.dtype == np.dtype(name)
+
+
+@pytest.mark.parametrize("kind", ["nothing", None, object, "U3", 7])
+def test_what_is_no_type_of_numbers_is_refused(kind):
+    with pytest.raises(ValueError, match=r"obs_dtype=.*expected a NumPy type"):
+        make_game(with_dtype(kind))

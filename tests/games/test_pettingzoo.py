@@ -7,6 +7,7 @@ import mpe2.simple_tag_v3
 import numpy as np
 import pettingzoo
 import pytest
+from gymnasium import spaces
 
 import bestreply as br
 from bestreply.games.registry import game_in_file, spec_of_game
@@ -249,3 +250,41 @@ def test_without_the_package_the_error_names_the_extra(monkeypatch):
     for prefix in ("pettingzoo", "gymnasium"):
         with pytest.raises(ImportError, match=rf"bestreply\[{prefix}\]"):
             br.make_game(f"{prefix}:mpe2.simple_v3:env")
+
+
+class Wrong(zoo_envs.Relay):
+    """The keeper's observation, at step 1: of another shape, or missing."""
+
+    def __init__(self, fault="shape"):
+        super().__init__()
+        self.fault = fault
+        self._obs["runner"] = self._obs["keeper"] = spaces.Box(0, 1, (3,))
+
+    def _look(self):
+        obs = {name: np.zeros(3) for name in self.possible_agents}
+        if self.time and self.fault == "shape":
+            obs["keeper"] = np.zeros(4)
+        if self.time and self.fault == "missing":
+            del obs["keeper"]
+        return obs
+
+
+@pytest.mark.parametrize(
+    "fault, message",
+    [
+        (
+            "shape",
+            r"obs of seat 2: expected float32 \(3,\) .*at step 1 of seed 4",
+        ),
+        (
+            "missing",
+            "agent='keeper' at step 1 of seed 4: expected an observation",
+        ),
+    ],
+)
+def test_observations_that_contradict_the_spaces_are_refused(fault, message):
+    env = br.make_game(Wrong, fault=fault).live()
+    shown = env.reset(4)
+    assert shown.obs.shape == (3, 3 + 3)
+    with pytest.raises(ValueError, match=message):
+        env.step(np.zeros(3, int))

@@ -130,8 +130,11 @@ def test_wrong_use_is_explained(agent, seen):
         others[0] + 99,
         others[0] - 9,
         others[0] * 1.0,
+        ["a"] * len(others[0]),
+        "a",
+        [[0], [0, 1]],
     ):
-        with pytest.raises(ValueError, match="others"):
+        with pytest.raises(ValueError, match=r"others(=.*whole| has shape)"):
             session.observe(wrong)
     session.observe(others[0])
     with pytest.raises(ValueError, match="done has shape"):

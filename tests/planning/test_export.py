@@ -293,6 +293,11 @@ def calls_python(models, at, key):
         ({"legal": LEGAL * 1}, "expected bool"),
         ({"legal": LEGAL & False}, "legal excludes every action"),
         ({"obs": np.full(GAME.obs_shape, np.nan)}, "NaN or infinity"),
+        ({"obs": "none"}, "obs='none': expected an array of numbers"),
+        (
+            {"obs": np.zeros((0, *GAME.obs_shape)), "legal": None},
+            "expected a batch of at least 1",
+        ),
     ],
 )
 def test_bad_arguments_are_refused(opened, seen, change, message):
@@ -301,9 +306,19 @@ def test_bad_arguments_are_refused(opened, seen, change, message):
         opened.plan(**given)
 
 
+@pytest.mark.usefixtures("as_installed")
 def test_an_unknown_state_or_opponent_is_refused(opened, seen):
-    with pytest.raises(ValueError, match="state="):
-        opened.act({}, seen[0][0], LEGAL)
-    wrong = np.full(GAME.num_players - 1, GAME.num_actions)
-    with pytest.raises(ValueError, match="others="):
-        opened.act(opened.start(), seen[0][0], LEGAL, others=wrong)
+    scalars = {name: np.float32(0) for name in opened.start()}
+    for wrong in (None, {}, 3, [], scalars):
+        for call in (
+            lambda state: opened.act(state, seen[0][0], LEGAL),
+            opened.renew,
+        ):
+            with pytest.raises(ValueError, match=r"state=.*agent\.start\(\)"):
+                call(wrong)
+    count = GAME.num_players - 1
+    for wrong in ([GAME.num_actions] * count, ["a"] * count, [0.5] * count):
+        with pytest.raises(ValueError, match=r"others=.*whole numbers, -1 to"):
+            opened.act(opened.start(), seen[0][0], LEGAL, others=wrong)
+    with pytest.raises(ValueError, match="others has shape"):
+        opened.act(opened.start(), seen[0][0], LEGAL, others=[0] * (count + 1))

@@ -267,8 +267,10 @@ def test_a_player_that_fails_alone_is_named():
 
 
 def test_another_object_is_no_player():
-    with pytest.raises(PlayerError, match="str does not subclass"):
-        check_player("nearest_stag", GAME)
+    with pytest.raises(PlayerError, match="int does not subclass"):
+        check_player(3, GAME)
+    with pytest.raises(ValueError, match="this one plays snowdrift"):
+        check_player("nearest_drift", GAME)
 
 
 def test_no_episodes_are_refused():

@@ -1,6 +1,7 @@
 """Comparisons of runs: reading, checks and sentences."""
 
 import json
+import shutil
 from typing import Any
 
 import numpy as np
@@ -316,6 +317,43 @@ def test_a_table_has_the_time_of_uninterrupted_units(runs):
         row["seed"]: row["seconds"] for row in sweep_results([runs / "ours"])
     }
     assert took == {0: 7.5} | dict.fromkeys(range(1, 8))
+
+
+def shown_rows(rows):
+    """Return folder, method, number of seeds and mean of each row of the table."""
+    from bestreply.scores.run_table import results_table
+
+    columns = results_table(rows).columns
+    cells = [list(map(str, column.cells)) for column in columns]
+    return list(zip(cells[0], cells[1], cells[3], cells[4], strict=True))
+
+
+def test_a_copy_of_a_run_counts_once(tmp_path, capsys):
+    from bestreply.scores.run_table import sweep_results
+
+    write_run(tmp_path / "a", 0, (2,), sets=("random",))
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    rows = sweep_results([tmp_path / "a", tmp_path / "copy", tmp_path])
+    assert [row["run"] for row in rows] == ["a"]
+    text = " ".join(capsys.readouterr().err.split())
+    assert "copy: the scores are those of" in text and "counted once" in text
+    assert [row[2:] for row in shown_rows(rows)] == [("1", "2.000")]
+
+
+def test_different_runs_of_one_seed_have_a_row_each(tmp_path):
+    from bestreply.scores.run_table import sweep_results
+
+    for name, seed, mean in (("a", 0, 2), ("b", 0, 3), ("c", 1, 4)):
+        write_run(tmp_path / name, seed, (mean,), sets=("random",))
+    rows = shown_rows(sweep_results([tmp_path]))
+    assert [(name[-1], *rest) for name, *rest in rows] == [
+        ("a", "agent", "1", "2.000"),
+        ("b", "agent", "1", "3.000"),
+        ("c", "agent", "1", "4.000"),
+    ]
+    shutil.rmtree(tmp_path / "b")
+    rows = shown_rows(sweep_results([tmp_path]))
+    assert [row[2] for row in rows] == ["2"]
 
 
 def test_mismatches_in_a_table_are_refused(runs, tmp_path):

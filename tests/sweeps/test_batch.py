@@ -287,7 +287,7 @@ def test_what_was_begun_before_the_file_was_changed(sweep, tmp_path):
     changed = sweep_of(tmp_path, QUICK.replace("width = 8", "width = 16")).units
     with pytest.raises(
         ValueError,
-        match=r"\(then and now: model.width: 8 and 16\).*--restart-changed",
+        match=r"\(then and now: model.width: 8 and 16\).*in a sweep: bestreply sweep FILE --restart-changed",
     ):
         open_training(
             open_store(unit.data),

@@ -71,7 +71,9 @@ def test_equal_trees_give_equal_bytes(tmp_path):
 
 def test_a_missing_checkpoint_is_named(tmp_path):
     assert list_checkpoints(tmp_path / "nowhere") == []
-    with pytest.raises(FileNotFoundError, match="it has: none"):
+    with pytest.raises(
+        FileNotFoundError, match="expected a checkpoint; there is none"
+    ):
         load_checkpoint(tmp_path / "nowhere", TREE)
     save_checkpoint(tmp_path, 3, TREE)
     with pytest.raises(
