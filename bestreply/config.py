@@ -365,6 +365,9 @@ class PlannerConfig:
     prune_below: Fraction = 0.01
     """Expectimax does not expand branches with reach probability below this; the
     value network scores them. 0: expand all."""
+    revise_values: bool = True
+    """Lower the value of an observation that was met before in the episode to that of the
+    plan made there, so that an agent leaves loops (`bestreply.planning.revisions`)."""
     symmetry_averages: Count = 8
     """Symmetries of the game that the value is averaged over, where the game
     declares symmetries. 1: no average."""

@@ -1,5 +1,6 @@
 """The agent: a player that plans best replies and keeps a belief about opponents."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple, cast
@@ -13,17 +14,19 @@ from jaxtyping import Bool, Int32, Num, PRNGKeyArray, Shaped
 
 from bestreply.config import PlannerConfig
 from bestreply.games.base import Game
-from bestreply.models.anchors import Anchors
+from bestreply.models.anchors import Anchors, over_heads
 from bestreply.models.base import PlanningModel
 from bestreply.opponents.base import Belief, OpponentModel, present_seats
 from bestreply.opponents.joint_actions import Draws
 from bestreply.planning.action_values import action_values
 from bestreply.planning.base import DecisionPoint, Models, anchored
 from bestreply.planning.checks import check_numbers, check_plan
+from bestreply.planning.expansion import head_weights_at
 from bestreply.planning.expectimax import TreeDraws, expectimax
 from bestreply.planning.one_decision import drawn_for, one_decision
 from bestreply.planning.one_step import one_step
 from bestreply.planning.packed import quick_method
+from bestreply.planning.revisions import MAX_ENTRIES, Revisions
 from bestreply.planning.session import AgentSession
 from bestreply.players.base import Player, uniform
 from bestreply.types import ActorOutput, Array, Plan
@@ -45,6 +48,8 @@ PLANNERS: dict[str, Planner] = {
     "action_values": action_values,
 }
 """Planners by name (`PlannerConfig.planner`)."""
+REVISING = "one_step", "expectimax", "mcts"
+"""Planners whose values can be revised in play (`bestreply.planning.revisions`)."""
 NAMES = Names("planner", Plan, PLANNERS, function=True)
 """Planners that are not the library's own."""
 
@@ -120,10 +125,21 @@ class Agent(Player):
             legal=jnp.ones(self.game.num_actions, bool),
             present=jnp.ones(self.game.num_players, bool),
             belief=belief,
+            revisions=self._no_revisions(),
         )
         world: Any = self.world
         own = () if self._memoryless else world.remembered()
         return Memory(at, jnp.int32(0), jnp.bool_(False), own)
+
+    def _no_revisions(self) -> Revisions | None:
+        """Return those of an episode's start; None where values are not revised."""
+        size = math.prod(self.game.obs_shape)
+        looks_ahead = self.config.planner in REVISING
+        if not (self.config.revise_values and looks_ahead and self._memoryless):
+            return None
+        if size > MAX_ENTRIES or self.opponents.knows_replies:
+            return None
+        return Revisions.none(self.game.max_steps, size)
 
     @property
     def _memoryless(self) -> bool:
@@ -224,7 +240,8 @@ class Agent(Player):
         obs = jnp.asarray(obs, jnp.float32)
         if present is None:
             present = present_seats(self.game, obs)
-        at, own = DecisionPoint(obs, legal, present, belief), memory.own
+        at = DecisionPoint(obs, legal, present, belief)
+        at, own = at._replace(revisions=memory.at.revisions), memory.own
         world: Any = self.world
         if not self._memoryless:
             own, z = world.observe(own, obs)
@@ -241,6 +258,8 @@ class Agent(Player):
             action = action.astype(jnp.int32)
         if not self._memoryless:
             own = world.acted(own, action)
+        if at.revisions is not None:
+            at = at._replace(revisions=_revised(self.models, at, plan))
         memory = Memory(at._replace(z=None), action, jnp.bool_(True), own)
         return memory, action, ActorOutput(probs, plan)
 
@@ -410,6 +429,16 @@ def _plan(
     if name not in PLANNERS:
         check_plan(name, plan, at.legal.shape[-1], at.present.shape[-1])
     return anchored(models, at, plan)
+
+
+def _revised(models: Models, at: DecisionPoint, plan: Plan) -> Revisions:
+    """Return the revisions with that of the value of the observation of a plan."""
+    revisions, world = cast(Revisions, at.revisions), models.world
+    posterior = models.opponents.posterior(at.belief)
+    values = world.values_of(models.latent(at), posterior)
+    value = over_heads(values, head_weights_at(models, at))
+    planned = (plan.reward + plan.value)[plan.action]
+    return revisions.revised(world, at.obs, planned - value)
 
 
 _plan_compiled = jax.jit(_plan)

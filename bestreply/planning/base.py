@@ -11,6 +11,7 @@ from bestreply.config import PlannerConfig
 from bestreply.models.anchors import Anchors
 from bestreply.models.base import Latent, PlanningModel
 from bestreply.opponents.base import Belief, OpponentModel
+from bestreply.planning.revisions import Revisions
 from bestreply.types import Array, Plan
 
 
@@ -52,6 +53,7 @@ class DecisionPoint(NamedTuple):
     present: Bool[Array, " N"]  # seats that are in the game
     belief: Belief  # of `Models.opponents`
     z: Latent | None = None  # of `obs` and all before it; None: of `obs` alone
+    revisions: Revisions | None = None  # of values, in this episode; None: none
 
 
 def anchored(models: Models, at: DecisionPoint, plan: Plan) -> Plan:

@@ -19,6 +19,7 @@ from bestreply.opponents.base import Belief, OpponentModel, possible
 from bestreply.opponents.joint_actions import Draws, joint_actions
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.batching import where_needed
+from bestreply.planning.revisions import Revisions
 from bestreply.types import Plan
 
 ACTION_BATCH = 160
@@ -76,7 +77,7 @@ def expand(
     joint, weights = joint_actions(probs, at.present[1:], key, models.config)
     belief, posterior = _beliefs_after(opponents, at, joint)
     by_own_action, exact = opponents.reads_own_actions, opponents.knows_replies
-    head_weights = _head_weights(models, at)
+    head_weights = head_weights_at(models, at)
     parts = world, opponents if exact else None
     arrays, fixed = eqx.partition(parts, eqx.is_array)
 
@@ -85,7 +86,7 @@ def expand(
     ) -> tuple[Array, Array, Array]:
         parts: Any = eqx.combine(arrays, fixed)
         world, opponents = parts
-        z, joint, believed, head_weights = shared
+        z, joint, believed, head_weights, revisions = shared
         if by_own_action:
             believed = jax.tree.map(lambda x: x[action], believed)
 
@@ -101,11 +102,15 @@ def expand(
             else:
                 values = world.values_of(after, believed)
                 next_value = over_heads(values, head_weights)
+                if revisions is not None:
+                    obs = world.imagine(after)
+                    next_value += revisions.change_at(world, obs)
             return reward, models.gamma * continues, next_value
 
         return jax.vmap(outcome)(joint, believed)
 
-    shared = z, joint, belief if exact else posterior, head_weights
+    believed = belief if exact else posterior
+    shared = z, joint, believed, head_weights, at.revisions
     if all_actions:
         scored = jax.vmap(lambda action: outcomes_of(arrays, shared, action))(
             jnp.arange(world.num_actions)
@@ -117,8 +122,13 @@ def expand(
     return Branches(probs, joint, weights, belief, *scored)
 
 
-def _head_weights(models: Models, at: DecisionPoint) -> Array | None:
-    """Return the weights of value heads in the next value; None: the maximum counts."""
+def head_weights_at(models: Models, at: DecisionPoint) -> Array | None:
+    """Return the weights of value heads in the next value; None: the maximum counts.
+
+    Args:
+        models: the models.
+        at: the decision point.
+    """
     world: Any = models.world
     if models.anchors is None or world.config.value_heads != "player":
         return None
@@ -260,6 +270,7 @@ def observe_latent(
     z: Latent,
     belief: Belief,
     present: Bool[Array, " N"],
+    revisions: Revisions | None = None,
     *,
     reencode: bool = True,
 ) -> tuple[DecisionPoint, Latent]:
@@ -270,6 +281,7 @@ def observe_latent(
         z: the predicted latent.
         belief: the belief there.
         present: seats that were in the game before.
+        revisions: of values, as at the root.
         reencode: return the latent of the predicted observation, so that small
             errors do not accumulate; otherwise, and of a model with memory, `z`
             itself.
@@ -285,4 +297,5 @@ def observe_latent(
     shown = models.opponents.game.present_in(obs)
     if shown is not None:
         present = jnp.asarray(shown) & present
-    return DecisionPoint(obs, world.allowed(z), present, belief), z
+    at = DecisionPoint(obs, world.allowed(z), present, belief)
+    return at._replace(revisions=revisions), z

@@ -28,6 +28,7 @@ from bestreply.planning.expansion import (
     make_plan,
     observe_latent,
 )
+from bestreply.planning.revisions import Revisions
 from bestreply.types import Plan
 
 DEEPER_SAMPLES = 4
@@ -126,9 +127,9 @@ def _plan(
         z: Latent,
         belief: Belief,
         of_branch: tuple[Array, TreeDraws, Array],
-        present: Bool[Array, " N"],
+        of_root: tuple[Bool[Array, " N"], Revisions | None],
     ) -> Float[Array, ""]:
-        at, z = observe_latent(models, z, belief, present)
+        at, z = observe_latent(models, z, belief, *of_root)
         reach, draws, counts = of_branch
         at = at._replace(legal=at.legal & counts)  # else nothing is evaluated
         return _plan(models, at, z, reach, draws, depth - 1).scores.max()
@@ -145,7 +146,7 @@ def _plan(
         z,
         needed,
         (reached, deeper_draws, needed),
-        at.present,
+        (at.present, at.revisions),
     )
     next_value = jnp.where(needed, deeper, branches.next_value)
     return make_plan(branches._replace(next_value=next_value), at)

@@ -53,6 +53,7 @@ from bestreply.planning.expansion import (
     make_plan,
     observe_latent,
 )
+from bestreply.planning.revisions import Revisions
 from bestreply.types import Plan
 
 mctx: Any = _mctx  # a static checker cannot follow fields of chex's dataclasses
@@ -142,15 +143,19 @@ def mcts(
     root = _node(models, at, z, branches, draws, jnp.float32(0), jnp.int32(0))
 
     def search(
-        models: Models, plan: Plan, root: Node, prior: Array, key: PRNGKeyArray
+        models: Models,
+        plan: Plan,
+        root: Node,
+        revisions: Revisions | None,
+        prior: Array,
+        key: PRNGKeyArray,
     ) -> Plan:
-        step = partial(_add_node, models, reencode)
+        step = partial(_add_node, models, reencode, revisions)
         return _back_up(_grow(step, root, prior, key, nodes, depth), plan)
 
     below = models.with_settings(joint_limit=draws, samples=draws)
-    return plan_in_batches(
-        search, actions * draws, below, plan, root, jnp.asarray(prior), key
-    )
+    given = plan, root, at.revisions, jnp.asarray(prior), key
+    return plan_in_batches(search, actions * draws, below, *given)
 
 
 def _check_counts(**counts: int | None) -> None:
@@ -197,6 +202,7 @@ def _node(
 def _add_node(
     models: Models,
     reencode: bool,
+    revisions: Revisions | None,
     key: PRNGKeyArray,
     edge: Int[Array, ""],
     node: Node,
@@ -206,7 +212,9 @@ def _add_node(
     own, draw = edge // draws, edge % draws
     z = models.world.next(node.z, own, node.joint[draw])
     belief = belief_of_branch(models.opponents, node.belief, own, draw)
-    at, z = observe_latent(models, z, belief, node.present, reencode=reencode)
+    at, z = observe_latent(
+        models, z, belief, node.present, revisions, reencode=reencode
+    )
     branches = expand(models, at, z, key)
     prior_value = node.next_value[own, draw]
     output = mctx.RecurrentFnOutput(
