@@ -1,0 +1,169 @@
+"""Values are revised in play: an agent leaves a loop that its value holds it in."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bestreply.config import ModelConfig, PlannerConfig
+from bestreply.games.base import Game
+from bestreply.opponents.base import UniformOpponents
+from bestreply.planning.agent import Agent
+from bestreply.planning.revisions import MAX_ENTRIES, PLACES, Revisions
+from tests.models.odd_games import Pixels
+
+GAMMA = 0.9
+
+
+@dataclasses.dataclass(frozen=True)
+class Line(Game):
+    """Five cells, 0/1 entries; LEFT, STAY and RIGHT; a game of one player."""
+
+    name: ClassVar[str] = "line"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "five cells"
+    max_steps: int = 20
+    num_players = 1
+    action_names = ("left", "stay", "right")
+    obs_shape = (5,)
+    binary = np.ones(5, bool)
+
+
+class Exact(eqx.Module):
+    """The cells as latents; 1 at cell 4, where it ends, and values that can be wrong."""
+
+    values: jax.Array
+    num_actions: ClassVar[int] = 3
+    obs_shape: ClassVar[tuple[int, ...]] = (5,)
+    config: ClassVar[ModelConfig] = ModelConfig(value_heads="single")
+
+    def encode(self, obs: Any) -> Any:
+        return jnp.argmax(obs)
+
+    def imagine(self, z: Any) -> Any:
+        return jax.nn.one_hot(z, 5)
+
+    def next(self, z: Any, action: Any, others: Any) -> Any:
+        return jnp.clip(z + action - 1, 0, 4)
+
+    def reward(self, z: Any, action: Any, others: Any) -> Any:
+        return (self.next(z, action, others) == 4) * 1.0
+
+    def continues(self, z: Any, action: Any, others: Any) -> Any:
+        return jnp.where(self.next(z, action, others) == 4, -50.0, 50.0)
+
+    def allowed(self, z: Any) -> Any:
+        return jnp.ones(3, bool)
+
+    def value(self, z: Any, obs: Any, belief: Any) -> Any:
+        return self.values[z][None]
+
+    def values_of(self, z: Any, belief: Any) -> Any:
+        return self.value(z, None, belief)
+
+
+TRUE = [0.729, 0.81, 0.9, 1.0, 0.0]
+TRAP = [1.5, *TRUE[1:]]
+"""Cell 0 promises what does not come."""
+
+
+def played(values, steps=20, **settings):
+    """Return the cells that the agent visits from cell 0, and its revisions."""
+    game: Any = Line()
+    world: Any = Exact(jnp.array(values))
+    config = PlannerConfig(**settings)
+    agent = Agent(world, UniformOpponents(game), game, config, GAMMA)
+    carry, visited = agent.start(), [0]
+    while visited[-1] != 4 and len(visited) <= steps:
+        obs = jax.nn.one_hot(visited[-1], 5)
+        legal, key = jnp.ones(3, bool), jax.random.key(0)
+        carry, action, _ = agent.step(carry, obs, legal, key)
+        visited.append(min(max(visited[-1] + int(action) - 1, 0), 4))
+    return visited, carry.at.revisions
+
+
+@pytest.mark.parametrize("planner", ["one_step", "expectimax"])
+def test_an_agent_leaves_a_loop_that_its_values_hold_it_in(planner):
+    """Real-time dynamic programming on a table, of values that only fall."""
+    stuck, none = played(TRAP, planner=planner, revise_values=False)
+    assert stuck == [0] * 21 and none is None
+    visited, revisions = played(TRAP, planner=planner)
+    assert visited[-1] == 4 and len(visited) < 12
+    values = np.array(TRAP)
+    for cell in visited[:-1]:
+
+        def value(cell, depth):
+            after = [max(cell - 1, 0), cell, cell + 1]
+            return max(
+                1.0
+                if c == 4
+                else GAMMA * (value(c, depth - 1) if depth > 1 else values[c])
+                for c in after
+            )
+
+        depth = 2 if planner == "expectimax" else 1
+        values[cell] = min(TRAP[cell], value(cell, depth))
+    found = {
+        int(np.argmax(obs)): float(change)
+        for obs, change in zip(revisions.obs, revisions.change, strict=True)
+        if obs.any()
+    }
+    for cell in set(visited[:-1]):
+        assert TRAP[cell] + found[cell] == pytest.approx(values[cell], abs=1e-5)
+
+
+def test_true_values_are_not_revised():
+    visited, revisions = played(TRUE)
+    assert visited == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(revisions.change, 0, atol=1e-6)
+    assert int(revisions.written) == 4
+
+
+def test_the_latest_observations_are_kept():
+    revisions = Revisions.none(3, 2)
+    for k in range(4):
+        obs = jnp.array([float(k), 0.0])
+        revisions = revisions.revised(None, obs, jnp.float32(-1.0 - k))
+    at = [
+        float(revisions.change_at(None, jnp.array([k + 0.02, 0.0])))
+        for k in range(5)
+    ]
+    assert at == [0, -2, -3, -4, 0]
+    again = revisions.revised(None, jnp.array([2.0, 0.0]), jnp.float32(7.0))
+    assert float(again.change_at(None, jnp.array([2.0, 0.0]))) == 0
+    assert int(again.written) == 4
+    assert len(Revisions.none(1000, 2).change) == PLACES
+
+
+def test_integers_that_are_predicted_are_rounded():
+    class Counted:
+        class game:
+            obs_dtype = np.dtype(np.uint8)
+
+    counted: Any = Counted()
+    obs = jnp.array([3.0, 7.0])
+    revisions = Revisions.none(4, 2).revised(counted, obs, jnp.float32(-1))
+    near = jnp.array([3.4, 6.6])
+    assert float(revisions.change_at(counted, near)) == -1
+    assert float(revisions.change_at(None, near)) == 0
+
+
+def test_values_that_are_exact_or_of_large_observations_are_not_revised():
+    game: Any = Line()
+    world: Any = Exact(jnp.array(TRUE))
+
+    def starts_with(game, repeated=False, **settings):
+        opponents = UniformOpponents(game, repeated=repeated)
+        config = PlannerConfig(**settings)
+        agent = Agent(world, opponents, game, config, GAMMA)
+        return agent.start().at.revisions
+
+    assert starts_with(game) is not None
+    assert starts_with(game, repeated=True) is None
+    assert starts_with(Pixels(side=84, channels=1)) is None
+    assert MAX_ENTRIES < 84 * 84
+    assert starts_with(game, planner="action_values") is None
