@@ -35,6 +35,15 @@ from bestreply.utils.spec import tuples
 Factory = Callable[..., HostEnv]
 
 
+def _code_of(factory: Any) -> Any:
+    """Return what tells factories of one name apart, such as a class defined again."""
+    while isinstance(factory, functools.partial):
+        factory = factory.func
+    if isinstance(factory, type):
+        return factory
+    return getattr(factory, "__code__", type(factory))
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class HostGame(Game):
     """The game that environments of one factory and equal settings play."""
@@ -54,7 +63,7 @@ class HostGame(Game):
 
     @property
     def _key(self) -> tuple[Any, ...]:
-        return self.name, self.options
+        return self.name, self.options, _code_of(self.factory)
 
     @property
     def settings(self) -> dict[str, Any]:

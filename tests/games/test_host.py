@@ -166,14 +166,13 @@ def test_an_episode_can_end_by_a_limit_of_its_own(tmp_path):
 
 
 def with_dtype(kind):
-    """Return a class of its own name, whose observations are of a type."""
+    """Return a class of always the same name, whose observations are of a type."""
 
     def reset(env, seed):
         return EnvStep(np.ones((2, 2), "uint8"))
 
     members = {"seat_shapes": (), "obs_shape": (2,), "obs_dtype": kind}
-    name = f"Of{ascii(kind).encode().hex()}"
-    return type(name, (Duel,), {**members, "reset": reset})
+    return type("Again", (Duel,), {**members, "reset": reset})
 
 
 @pytest.mark.parametrize(
@@ -189,3 +188,11 @@ def test_any_spelling_of_a_numpy_type_is_a_type_of_observations(kind, name):
 def test_what_is_no_type_of_numbers_is_refused(kind):
     with pytest.raises(ValueError, match=r"obs_dtype=.*expected a NumPy type"):
         make_game(with_dtype(kind))
+
+
+def test_a_class_that_is_defined_again_is_another_game():
+    """As in a notebook; the same class is the same game."""
+    kinds = [with_dtype("uint8"), with_dtype("float32")]
+    games = [make_game(kind) for kind in kinds]
+    assert [game.obs_dtype for game in games] == ["uint8", "float32"]
+    assert games[0] != games[1] and games[0] == make_game(kinds[0])
