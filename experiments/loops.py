@@ -73,6 +73,7 @@ def measure(name: str, run: Run, opponents: Sequence[str]) -> None:
                 "steps": float(lengths[here].mean()),
             }
         rows.append(row)
+    OUT.mkdir(parents=True, exist_ok=True)
     write_json(FILE, {"rows": rows, "provenance": provenance(SEED)})
 
 
