@@ -367,7 +367,8 @@ class PlannerConfig:
     value network scores them. 0: expand all."""
     revise_values: bool = True
     """Lower the value of an observation that was met before in the episode to that of the
-    plan made there, so that an agent leaves loops (`bestreply.planning.revisions`)."""
+    plan made there, so that an agent leaves loops (`bestreply.planning.revisions`). For
+    observations of whole numbers."""
     symmetry_averages: Count = 8
     """Symmetries of the game that the value is averaged over, where the game
     declares symmetries. 1: no average."""

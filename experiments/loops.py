@@ -95,7 +95,7 @@ def summary() -> str:
     lines = []
     for row in read():
         cells = [
-            f"{part['mean']:.2f} ± {part['stderr']:.2f}, {part['steps']:.1f}"
+            f"{part['mean']:.3f} ± {part['stderr']:.3f}, {part['steps']:.1f}"
             for part in (row["kept"], row["revised"])
         ]
         lines.append([row["name"], AGENTS[row["agent"]], *cells])

@@ -35,15 +35,6 @@ from bestreply.utils.spec import tuples
 Factory = Callable[..., HostEnv]
 
 
-def _code_of(factory: Any) -> Any:
-    """Return what tells factories of one name apart, such as a class defined again."""
-    while isinstance(factory, functools.partial):
-        factory = factory.func
-    if isinstance(factory, type):
-        return factory
-    return getattr(factory, "__code__", type(factory))
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class HostGame(Game):
     """The game that environments of one factory and equal settings play."""
@@ -63,7 +54,9 @@ class HostGame(Game):
 
     @property
     def _key(self) -> tuple[Any, ...]:
-        return self.name, self.options, _code_of(self.factory)
+        # A name that can be imported tells what it is; another one can be given again.
+        own = None if ":" in self.name else id(self.factory)
+        return self.name, self.options, own
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The agent: a player that plans best replies and keeps a belief about opponents."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple, cast
@@ -26,7 +25,7 @@ from bestreply.planning.expectimax import TreeDraws, expectimax
 from bestreply.planning.one_decision import drawn_for, one_decision
 from bestreply.planning.one_step import one_step
 from bestreply.planning.packed import quick_method
-from bestreply.planning.revisions import MAX_ENTRIES, Revisions
+from bestreply.planning.revisions import Revisions, can_revise
 from bestreply.planning.session import AgentSession
 from bestreply.players.base import Player, uniform
 from bestreply.types import ActorOutput, Array, Plan
@@ -133,13 +132,13 @@ class Agent(Player):
 
     def _no_revisions(self) -> Revisions | None:
         """Return those of an episode's start; None where values are not revised."""
-        size = math.prod(self.game.obs_shape)
+        if not (self.config.revise_values and self._memoryless):
+            return None
         looks_ahead = self.config.planner in REVISING
-        if not (self.config.revise_values and looks_ahead and self._memoryless):
+        if not looks_ahead or self.opponents.knows_replies:
             return None
-        if size > MAX_ENTRIES or self.opponents.knows_replies:
-            return None
-        return Revisions.none(self.game.max_steps, size)
+        revises = can_revise(self.game)
+        return Revisions.none(self.game.max_steps) if revises else None
 
     @property
     def _memoryless(self) -> bool:
@@ -438,7 +437,7 @@ def _revised(models: Models, at: DecisionPoint, plan: Plan) -> Revisions:
     values = world.values_of(models.latent(at), posterior)
     value = over_heads(values, head_weights_at(models, at))
     planned = (plan.reward + plan.value)[plan.action]
-    return revisions.revised(world, at.obs, planned - value)
+    return revisions.revised(at.obs, planned - value)
 
 
 _plan_compiled = jax.jit(_plan)

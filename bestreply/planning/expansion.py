@@ -104,7 +104,7 @@ def expand(
                 next_value = over_heads(values, head_weights)
                 if revisions is not None:
                     obs = world.imagine(after)
-                    next_value += revisions.change_at(world, obs)
+                    next_value += revisions.change_at(obs)
             return reward, models.gamma * continues, next_value
 
         return jax.vmap(outcome)(joint, believed)

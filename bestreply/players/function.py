@@ -6,7 +6,7 @@ plays side by side. Memory is an explicit carry of arrays.
 
 import functools
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, NamedTuple, overload
 
 import equinox as eqx
@@ -282,7 +282,9 @@ def player_of_rule(fn: PlayerFunction) -> Player:
     Args:
         fn: the function, as of `player`.
     """
-    if not isinstance(fn, Hashable):
+    try:
+        hash(fn)
+    except TypeError:  # it holds arrays
         return player(fn)
     return _player_of_rule(fn)
 

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
-from jaxtyping import Array, Bool, Float, Int32, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Int32, Key, PyTree
 
 from bestreply.config import RunConfig, TrainConfig
 from bestreply.games.base import Game
 from bestreply.games.seats import role_names, role_of_seat
 from bestreply.models.anchors import Anchors
 from bestreply.models.units import (
+    RewardUnits,
     Units,
     measured_obs_units,
     measured_reward_units,
@@ -320,10 +321,7 @@ def set_units(
     train_state = with_units(
         train_state, measured_obs_units(game, episodes), rewards
     )
-    smallest = MIN_SCALE * np.asarray(rewards.scale, np.float64)
-    mean, scale = _units(
-        train_state, config, episodes, index, returns, smallest
-    )
+    mean, scale = _units(train_state, config, episodes, index, returns, rewards)
 
     def places(s: TrainState) -> PyTree:
         return (
@@ -382,12 +380,9 @@ def _units(
     episodes: Episodes,
     index: Index,
     returns: Float[np.ndarray, " B"],
-    smallest: Float[np.ndarray, " R"],
+    rewards: RewardUnits,
 ) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
-    """Return mean and standard deviation of the returns of each value unit, by role.
-
-    A deviation is at least `smallest` of the role.
-    """
+    """Return mean and standard deviation of the returns of each value unit, by role."""
     game = train_state.opponents.game
     roles = len(role_names(game))
     count = train_state.world.value_scale.shape[0] // roles
@@ -402,6 +397,7 @@ def _units(
     known, total = total > 0, np.maximum(total, 1e-9)
     mean = first / total
     variance = second / total - mean**2
+    smallest = MIN_SCALE * _sizes_of_rewards(episodes, index, role, rewards)
     deviation = np.maximum(
         np.sqrt(np.maximum(variance, 0)), np.repeat(smallest, count)
     )
@@ -410,6 +406,21 @@ def _units(
         jnp.asarray(np.where(known, mean, unknown), jnp.float32),
         jnp.asarray(np.where(known, deviation, 1.0), jnp.float32),
     )
+
+
+def _sizes_of_rewards(
+    episodes: Episodes,
+    index: Index,
+    role: Int[np.ndarray, " B"],
+    units: RewardUnits,
+) -> Float[np.ndarray, " R"]:
+    """Return the unit of rewards of each role; of rewards below 1 the largest one."""
+    size = np.array(units.scale, np.float64)
+    reward = np.abs(np.asarray(episodes.reward)[index])
+    for own_role in np.flatnonzero(size == 1):
+        largest = reward[role == own_role].max(initial=0)
+        size[own_role] = min(largest, 1) if largest else 1
+    return size
 
 
 def _unit_weights(

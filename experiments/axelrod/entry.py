@@ -50,13 +50,13 @@ ENTRY = OUT / "entry.json"
 UNKNOWN = "an unknown strategy is possible"
 VARIANTS = {
     "agent": Variant(),
-    "strategy given": Variant(given=True),
     "belief never updated": Variant({"prior_mixing": 1.0}),
     "two turns ahead, nothing beyond": Variant(values=False),
     "one turn ahead": Variant({"depth": 1}),
     "one turn ahead, nothing beyond": Variant({"depth": 1}, values=False),
     UNKNOWN: Variant({"unknown_type_prior": 0.1}),
     "without own play": Variant(own_play=False),
+    "strategy given": Variant(given=True),
 }
 """The agent, and what its parts add."""
 REPETITIONS, REPETITIONS_OF_VARIANTS = 10, 3

@@ -10,7 +10,12 @@ from benchmarks.timing import table
 from experiments import axelrod
 from experiments._page import details, join_page
 from experiments.axelrod import library
-from experiments.axelrod.entry import ENTRY, ROUNDS, VARIANTS
+from experiments.axelrod.entry import (
+    ENTRY,
+    REPETITIONS_OF_VARIANTS,
+    ROUNDS,
+    VARIANTS,
+)
 from experiments.axelrod.game import TOURNAMENTS
 from experiments.axelrod.measure import (
     EXACT,
@@ -143,28 +148,18 @@ def part_table(rows: list[dict[str, Any]]) -> str:
     lines = []
     for training in TRAININGS:
         for variant in VARIANTS:
-            here = [
-                row
-                for row in rows
-                if row["training"] == training and row["variant"] == variant
-            ]
-            if here:
-                lines.append(
-                    [
-                        training,
-                        variant,
-                        *(
-                            spread(
-                                [
-                                    row["score"]
-                                    for row in here
-                                    if row["tournament"] == name
-                                ]
-                            )
-                            for name in TOURNAMENTS
-                        ),
-                    ]
-                )
+            scores = {
+                name: [
+                    row["score"]
+                    for row in rows
+                    if (row["training"], row["variant"], row["tournament"])
+                    == (training, variant, name)
+                ]
+                for name in TOURNAMENTS
+            }
+            if any(scores.values()):
+                cells = [spread(s) if s else "-" for s in scores.values()]
+                lines.append([training, variant, *cells])
     return table(["learned from", "variant", *TOURNAMENTS], lines)
 
 
@@ -277,6 +272,9 @@ def summary() -> str:
             f"rerun, each of which has also met the agent. {_minutes(rows)}",
             entry_table(rows, replayed),
             "## What its parts add",
+            "The agent without a part, or with another one: matches as above, "
+            f"{REPETITIONS_OF_VARIANTS} repetitions. One number without a range is of "
+            "one training seed.",
             part_table(rows),
             "## Opponents",
             opponent_table(rows),

@@ -1,5 +1,7 @@
 """Stateful environments as games."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -196,3 +198,5 @@ def test_a_class_that_is_defined_again_is_another_game():
     games = [make_game(kind) for kind in kinds]
     assert [game.obs_dtype for game in games] == ["uint8", "float32"]
     assert games[0] != games[1] and games[0] == make_game(kinds[0])
+    partials = [partial(kind) for kind in kinds]
+    assert [make_game(p).obs_dtype for p in partials] == ["uint8", "float32"]

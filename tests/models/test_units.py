@@ -147,6 +147,8 @@ def test_values_have_units_of_the_rewards():
         return np.asarray(world.value_scale) / unit
 
     np.testing.assert_allclose(found(1e-6), found(1e6), rtol=1e-3)
+    reward = np.ones((50, 4, 3))  # also where they are constant
+    np.testing.assert_allclose(found(1e-6), found(1.0), rtol=1e-3)
 
 
 def roles_world():

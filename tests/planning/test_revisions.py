@@ -13,8 +13,13 @@ from bestreply.config import ModelConfig, PlannerConfig
 from bestreply.games.base import Game
 from bestreply.opponents.base import UniformOpponents
 from bestreply.planning.agent import Agent
-from bestreply.planning.revisions import MAX_ENTRIES, PLACES, Revisions
-from tests.models.odd_games import Pixels
+from bestreply.planning.revisions import (
+    PLACES,
+    Revisions,
+    can_revise,
+    hashed,
+)
+from tests.models.odd_games import Pixels, Roles
 
 GAMMA = 0.9
 
@@ -108,9 +113,8 @@ def test_an_agent_leaves_a_loop_that_its_values_hold_it_in(planner):
         depth = 2 if planner == "expectimax" else 1
         values[cell] = min(TRAP[cell], value(cell, depth))
     found = {
-        int(np.argmax(obs)): float(change)
-        for obs, change in zip(revisions.obs, revisions.change, strict=True)
-        if obs.any()
+        cell: float(revisions.change_at(jax.nn.one_hot(cell, 5)))
+        for cell in range(5)
     }
     for cell in set(visited[:-1]):
         assert TRAP[cell] + found[cell] == pytest.approx(values[cell], abs=1e-5)
@@ -124,35 +128,38 @@ def test_true_values_are_not_revised():
 
 
 def test_the_latest_observations_are_kept():
-    revisions = Revisions.none(3, 2)
+    """Predictions are rounded; each observation has one place."""
+    revisions = Revisions.none(3)
     for k in range(4):
-        obs = jnp.array([float(k), 0.0])
-        revisions = revisions.revised(None, obs, jnp.float32(-1.0 - k))
-    at = [
-        float(revisions.change_at(None, jnp.array([k + 0.02, 0.0])))
-        for k in range(5)
-    ]
-    assert at == [0, -2, -3, -4, 0]
-    again = revisions.revised(None, jnp.array([2.0, 0.0]), jnp.float32(7.0))
-    assert float(again.change_at(None, jnp.array([2.0, 0.0]))) == 0
+        obs = jnp.array([k, 0.0])
+        revisions = revisions.revised(obs, jnp.float32(-1.0 - k))
+    near = [jnp.array([k + 0.3, -0.2]) for k in range(5)]
+    found = [float(revisions.change_at(obs)) for obs in near]
+    assert found == [0, -2, -3, -4, 0]
+    again = revisions.revised(jnp.array([2.0, 0.0]), jnp.float32(7.0))
+    assert float(again.change_at(near[2])) == 0
     assert int(again.written) == 4
-    assert len(Revisions.none(1000, 2).change) == PLACES
+    assert len(Revisions.none(1000).change) == PLACES
 
 
-def test_integers_that_are_predicted_are_rounded():
-    class Counted:
-        class game:
-            obs_dtype = np.dtype(np.uint8)
-
-    counted: Any = Counted()
-    obs = jnp.array([3.0, 7.0])
-    revisions = Revisions.none(4, 2).revised(counted, obs, jnp.float32(-1))
-    near = jnp.array([3.4, 6.6])
-    assert float(revisions.change_at(counted, near)) == -1
-    assert float(revisions.change_at(None, near)) == 0
+def test_observations_have_numbers_of_their_own():
+    """A million pairs of observations of 0 and 1, and orders of the same entries."""
+    rng = np.random.default_rng(0)
+    obs = np.unique(rng.integers(0, 2, (1500, 40)), axis=0)
+    numbers = np.asarray(jax.vmap(hashed)(jnp.asarray(obs, jnp.float32)))
+    assert len(np.unique(numbers)) == len(obs)
+    one, other = jnp.array([3.0, -7.0]), jnp.array([-7.0, 3.0])
+    assert int(hashed(one)) != int(hashed(other))
+    assert int(hashed(one)) == int(hashed(jnp.array([3, -7], jnp.int8)))
 
 
-def test_values_that_are_exact_or_of_large_observations_are_not_revised():
+def test_observations_of_whole_numbers_are_compared():
+    assert can_revise(Line()) and not can_revise(Roles())
+    assert not can_revise(Pixels(side=84, channels=1))  # too large
+    assert can_revise(Pixels(side=8, channels=1))  # uint8
+
+
+def test_exact_values_and_those_without_look_ahead_are_not_revised():
     game: Any = Line()
     world: Any = Exact(jnp.array(TRUE))
 
@@ -164,6 +171,4 @@ def test_values_that_are_exact_or_of_large_observations_are_not_revised():
 
     assert starts_with(game) is not None
     assert starts_with(game, repeated=True) is None
-    assert starts_with(Pixels(side=84, channels=1)) is None
-    assert MAX_ENTRIES < 84 * 84
     assert starts_with(game, planner="action_values") is None
