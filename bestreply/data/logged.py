@@ -217,8 +217,8 @@ def _refuse_lost_steps(
     for e, t, s in np.argwhere(lost)[:1]:
         raise ValueError(
             f"episode {first + e}, step {t}: seat {s} has no action at the next step, "
-            "and has not left: expected terminals (the game is over for the seat) or "
-            "timeouts (the seat is cut off) that are True for it at this step"
+            "and has not left: expected a terminal (the game is over for the seat) or "
+            "a timeout (the seat is cut off alone) of its own at this step"
         )
 
 

@@ -291,6 +291,9 @@ class _RowChecks:
     def ends(self) -> None:
         """Check that the last step of an episode is terminated or truncated."""
         over, cut = self.rows["terminated"], self.rows["truncated"]
+        both = (self.t < self.last) & over & cut
+        what = "terminated and truncated, but the episode continues to step {}"
+        self.bad("truncated", both, what, self.last)
         unfinished = (self.t == self.last) & ~over & ~cut
         what = "last step of the episode, but neither terminated nor truncated"
         self.bad("unfinished", unfinished, what)

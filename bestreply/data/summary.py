@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "episode",
+    "step",
     "seat",
     "action",
     "reward",
     "terminated",
-    "step",
     "truncated",
     "players",
     "goal",

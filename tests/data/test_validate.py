@@ -328,6 +328,12 @@ ROW_FAULTS = {
         "episode 2, step 1",
         "truncated, but the seat has a row at the next step",
     ),
+    "truncated and terminated": (
+        put(3, 1, 1, truncated=True),
+        {"truncated"},
+        "episode 3, step 1, seat 1",
+        "terminated and truncated, but the episode continues to step",
+    ),
     "truncated for one seat": (
         put(2, 3, 1, truncated=False),
         {"unfinished"},

@@ -13,6 +13,8 @@ from bestreply.config import ModelConfig, PlannerConfig
 from bestreply.games.base import Game
 from bestreply.opponents.base import UniformOpponents
 from bestreply.planning.agent import Agent
+from bestreply.planning.export import export_agent
+from bestreply.planning.exported import load_export
 from bestreply.planning.revisions import (
     PLACES,
     Revisions,
@@ -172,3 +174,28 @@ def test_exact_values_and_those_without_look_ahead_are_not_revised():
     assert starts_with(game) is not None
     assert starts_with(game, repeated=True) is None
     assert starts_with(game, planner="action_values") is None
+
+
+def test_revisions_end_with_the_episode_and_are_exported(tmp_path):
+    """In a batch each loop has its own; a file acts as its session."""
+    game: Any = Line()
+    world: Any = Exact(jnp.array(TRAP))
+    agent = Agent(world, UniformOpponents(game), game, PlannerConfig(), GAMMA)
+    obs, legal = np.eye(5, dtype=np.float32)[0], np.ones(3, bool)
+    session, batch = agent.session(), agent.session(batch=2)
+    opened = load_export(export_agent(agent, tmp_path / "agent", {}))
+    state, scores = opened.start(), []
+    for t in range(8):
+        action = session.act(obs, legal)
+        scores.append(float(session.plan.scores.max()))
+        state, exported, _ = opened.act(state, obs, legal, step=t + 1)
+        both = batch.act(np.stack([obs] * 2), np.stack([legal] * 2))
+        assert action == exported == both[0]
+        for loop in (session, batch):
+            loop.observe(None)
+        batch.reset(np.array([False, True]))
+        assert batch.plan.scores.max(1)[1] == pytest.approx(scores[0])
+    assert np.all(np.diff(scores[:6]) < 0) and int(action) == 2
+    session.reset()
+    session.act(obs, legal)
+    assert float(session.plan.scores.max()) == scores[0]
