@@ -9,10 +9,10 @@ import bestreply as br
 
 
 class Ferry(br.HostEnv):
-    """A pilot sees the depth left and right of the boat; a captain, who does not, steers.
+    """A pilot sees the depth of the next water on two sides; a captain, who does not, steers.
 
-    The pilot signals, the captain steers by the last signal: both earn the depth of
-    the water that they cross.
+    The pilot signals, the captain steers one step later by that signal: both earn the
+    depth of the water that they cross.
     """
 
     num_players = 2
@@ -27,19 +27,19 @@ class Ferry(br.HostEnv):
     def reset(self, seed: int) -> br.EnvStep:
         self.rng = np.random.default_rng(seed)
         self.signal, self.time = 0, 0
-        self.depth = self.rng.random(3).astype(np.float32)
+        self.here, self.next = self.rng.random((2, 3)).astype(np.float32)
         return self.look(reward=0.0)
 
     def step(self, actions: np.ndarray) -> br.EnvStep:
         signal, course = actions
-        reward = float(self.depth[course])
+        reward = float(self.here[course])
         self.signal, self.time = signal, self.time + 1
-        self.depth = self.rng.permutation(self.depth)
+        self.here, self.next = self.next, self.rng.permutation(self.next)
         return self.look(reward)
 
     def look(self, reward: float) -> br.EnvStep:
         return br.EnvStep(
-            obs=[self.depth[:2], np.array([self.signal], np.float32)],
+            obs=[self.next[:2], np.array([self.signal], np.float32)],
             reward=[reward, reward],
             truncated=self.time >= self.max_steps,
         )

@@ -7,7 +7,8 @@ A value that errs can hold an agent in a loop. With `planner.revise_values`, the
 value of an observation that was met before in the episode falls to that of the plan made
 there (`bestreply/planning/revisions.py`). Each run's agent plays the same games with and
 without: as it was trained; as the planner alone, which never stays close to players of its
-data; and with its opponents predicted as uniform.
+data; and as the planner alone with its opponents predicted as uniform. Where trials chose the
+planner alone, or there were none, the first two are the same.
 """
 
 import dataclasses

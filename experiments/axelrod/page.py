@@ -235,6 +235,21 @@ def exact_table_of(rows: list[dict[str, Any]], exact: dict[str, float]) -> str:
     return table(head, lines)
 
 
+def _beside(rows: list[dict[str, Any]]) -> str:
+    """Return what the agent earns with the seeds of its variants, if they are fewer."""
+    seeds = {row["seed"] for row in rows if row["variant"] != "agent"}
+    scores = [
+        f"{row['score']:.3f} ({row['tournament']})"
+        for row in rows
+        if row["variant"] == "agent"
+        and row["training"] == "all"
+        and row["seed"] in seeds
+    ]
+    if len(seeds) != 1:
+        return ""
+    return f", {min(seeds)}, with which the agent earns {', '.join(scores)}"
+
+
 def _rounds() -> str:
     return ", ".join(f"{number} ({name})" for name, number in ROUNDS.items())
 
@@ -274,7 +289,7 @@ def summary() -> str:
             "## What its parts add",
             "The agent without a part, or with another one: matches as above, "
             f"{REPETITIONS_OF_VARIANTS} repetitions. One number without a range is of "
-            "one training seed.",
+            f"one training seed{_beside(rows)}.",
             part_table(rows),
             "## Opponents",
             opponent_table(rows),

@@ -184,7 +184,7 @@ def test_revisions_end_with_the_episode_and_are_exported(tmp_path):
     obs, legal = np.eye(5, dtype=np.float32)[0], np.ones(3, bool)
     session, batch = agent.session(), agent.session(batch=2)
     opened = load_export(export_agent(agent, tmp_path / "agent", {}))
-    state, scores = opened.start(), []
+    state, scores, action = opened.start(), [], -1
     for t in range(8):
         action = session.act(obs, legal)
         scores.append(float(session.plan.scores.max()))
