@@ -368,7 +368,7 @@ class PlannerConfig:
     revise_values: bool = True
     """Lower the value of an observation that was met before in the episode to that of the
     plan made there, so that an agent leaves loops (`bestreply.planning.revisions`). For
-    observations of whole numbers."""
+    observations of few values, such as whole numbers or cells of a grid."""
     symmetry_averages: Count = 8
     """Symmetries of the game that the value is averaged over, where the game
     declares symmetries. 1: no average."""

@@ -3,6 +3,7 @@
 import abc
 import contextlib
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -42,6 +43,7 @@ from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.table_replies import with_replies
 from bestreply.planning.agent import NAMES as PLANNER_NAMES
 from bestreply.planning.agent import Agent, load_planner
+from bestreply.planning.levels import Levels, are_levels
 from bestreply.players.base import Player
 from bestreply.players.zoo import NAMES as PLAYER_NAMES
 from bestreply.replay.moa_buffer import BufferState
@@ -378,7 +380,22 @@ class Run:
             name=name,
             epsilon=epsilon,
             anchors=self._anchors,
+            levels=self._levels,
         )
+
+    @property
+    def _levels(self) -> Levels | None:
+        """Levels of logged observations; None where there are none."""
+        facts = self.provenance["data"].get("levels")
+        if not facts:
+            return None
+        if (size := len(facts["first"])) != math.prod(self.game.obs_shape):
+            raise ValueError(
+                f"{self.path / 'provenance.json'}: data.levels of {size} entries: expected "
+                f"those of an observation of shape {self.game.obs_shape}; restore the "
+                "file, or train the run again"
+            )
+        return Levels.read(facts)
 
     @property
     def _anchors(self) -> Anchors | None:
@@ -543,6 +560,7 @@ def open_run(
     *,
     resume: bool,
     command: str | None,
+    levels: dict[str, list] | None = None,
 ) -> Run:
     """Return the run directory that training on `data` writes to.
 
@@ -553,6 +571,7 @@ def open_run(
         resume: whether to continue the run in `path`, if there is one; the settings
             of its evaluation may differ.
         command: the command line, for provenance.
+        levels: of the data's observations (`bestreply.planning.levels.measured_levels`).
 
     Returns:
         The run, without networks.
@@ -592,6 +611,7 @@ def open_run(
             "roster": list(data.roster),
             "episodes": data.manifest.episodes,
             "path": os.path.relpath(data.path, path),
+            "levels": levels,
         },
     }
     make_folder(path)
@@ -666,6 +686,10 @@ def check_facts(path: Path, facts: Any) -> None:
             and bool(roster)
             and all(map(is_named, roster)),
             "a list of at least one {name: text, version: int}",
+        ),
+        "data.levels": (
+            data.get("levels") is None or are_levels(data["levels"]),
+            "null or {first: numbers, step: numbers, time: places}",
         ),
     }
     for name, (fits, condition) in checks.items():

@@ -16,6 +16,7 @@ from bestreply.data.store import Store, open_store
 from bestreply.data.validate import validate
 from bestreply.games import make_game
 from bestreply.methods.contract import check_state, check_updates
+from bestreply.planning.levels import measured_levels
 from bestreply.players.callback import player_errors
 from bestreply.replay.loading import Loaded, load
 from bestreply.replay.moa_buffer import BufferState, filled
@@ -275,7 +276,14 @@ def open_training(
         check_goals(data, episodes)
     config = with_measured_limit(config, episodes, start and start.config)
     config = _with_epochs_limited(config, data.manifest.rows)
-    run = open_run(path, config, data, resume=resume, command=command)
+    run = open_run(
+        path,
+        config,
+        data,
+        resume=resume,
+        command=command,
+        levels=measured_levels(episodes),
+    )
     remove_leftovers(run.path)
     if resume and checkpoint.list_checkpoints(run.path / "checkpoints"):
         train_state = run.restored().train_state

@@ -22,10 +22,11 @@ from bestreply.planning.base import DecisionPoint, Models, anchored
 from bestreply.planning.checks import check_numbers, check_plan
 from bestreply.planning.expansion import head_weights_at
 from bestreply.planning.expectimax import TreeDraws, expectimax
+from bestreply.planning.levels import Levels
 from bestreply.planning.one_decision import drawn_for, one_decision
 from bestreply.planning.one_step import one_step
 from bestreply.planning.packed import quick_method
-from bestreply.planning.revisions import Revisions, can_revise
+from bestreply.planning.revisions import Revisions
 from bestreply.planning.session import AgentSession
 from bestreply.players.base import Player, uniform
 from bestreply.types import ActorOutput, Array, Plan
@@ -100,13 +101,31 @@ class Agent(Player):
     """Probability of a uniform legal action instead of the planned one."""
     anchors: Anchors | None = None
     """Policies that it stays close to; None: scores alone decide."""
+    levels: Levels | None = None
+    """Which observations are the same, where values are revised in play; None: those of
+    equal whole numbers, where the game has such."""
 
     @property
     def models(self) -> Models:
         """The models and settings, as planners take them."""
         return Models(
-            self.world, self.opponents, self.gamma, self.config, self.anchors
+            self.world,
+            self.opponents,
+            self.gamma,
+            self.config,
+            self.anchors,
+            self._levels,
         )
+
+    @property
+    def _levels(self) -> Levels | None:
+        """Those by which values are revised; None where they are not."""
+        if not (self.config.revise_values and self._memoryless):
+            return None
+        looks_ahead = self.config.planner in REVISING
+        if not looks_ahead or self.opponents.knows_replies:
+            return None
+        return self.levels or Levels.whole(self.game)
 
     def __hash__(self) -> int:
         """Return a hash by identity, so that `jax.jit(agent.step)` works."""
@@ -132,13 +151,9 @@ class Agent(Player):
 
     def _no_revisions(self) -> Revisions | None:
         """Return those of an episode's start; None where values are not revised."""
-        if not (self.config.revise_values and self._memoryless):
+        if self._levels is None:
             return None
-        looks_ahead = self.config.planner in REVISING
-        if not looks_ahead or self.opponents.knows_replies:
-            return None
-        revises = can_revise(self.game)
-        return Revisions.none(self.game.max_steps) if revises else None
+        return Revisions.none(self.game.max_steps)
 
     @property
     def _memoryless(self) -> bool:
@@ -433,11 +448,12 @@ def _plan(
 def _revised(models: Models, at: DecisionPoint, plan: Plan) -> Revisions:
     """Return the revisions with that of the value of the observation of a plan."""
     revisions, world = cast(Revisions, at.revisions), models.world
+    obs = cast(Levels, models.levels).number(at.obs)
     posterior = models.opponents.posterior(at.belief)
     values = world.values_of(models.latent(at), posterior)
     value = over_heads(values, head_weights_at(models, at))
     planned = (plan.reward + plan.value)[plan.action]
-    return revisions.revised(at.obs, planned - value)
+    return revisions.revised(obs, planned - value)
 
 
 _plan_compiled = jax.jit(_plan)

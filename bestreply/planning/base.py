@@ -11,6 +11,7 @@ from bestreply.config import PlannerConfig
 from bestreply.models.anchors import Anchors
 from bestreply.models.base import Latent, PlanningModel
 from bestreply.opponents.base import Belief, OpponentModel
+from bestreply.planning.levels import Levels
 from bestreply.planning.revisions import Revisions
 from bestreply.types import Array, Plan
 
@@ -25,6 +26,8 @@ class Models(eqx.Module):
     config: PlannerConfig = eqx.field(static=True)
     anchors: Anchors | None = None
     """Policies that the agent stays close to; None: scores alone decide."""
+    levels: Levels | None = None
+    """Which observations are the same, where values are revised in play."""
 
     def latent(self, at: "DecisionPoint") -> Latent:
         """Return the latent of a decision point.

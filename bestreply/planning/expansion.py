@@ -78,14 +78,14 @@ def expand(
     belief, posterior = _beliefs_after(opponents, at, joint)
     by_own_action, exact = opponents.reads_own_actions, opponents.knows_replies
     head_weights = head_weights_at(models, at)
-    parts = world, opponents if exact else None
+    parts = world, opponents if exact else None, models.levels
     arrays, fixed = eqx.partition(parts, eqx.is_array)
 
     def outcomes_of(
         arrays: PyTree, shared: PyTree, action: Array
     ) -> tuple[Array, Array, Array]:
         parts: Any = eqx.combine(arrays, fixed)
-        world, opponents = parts
+        world, opponents, levels = parts
         z, joint, believed, head_weights, revisions = shared
         if by_own_action:
             believed = jax.tree.map(lambda x: x[action], believed)
@@ -103,7 +103,7 @@ def expand(
                 values = world.values_of(after, believed)
                 next_value = over_heads(values, head_weights)
                 if revisions is not None:
-                    obs = world.imagine(after)
+                    obs = levels.number(world.imagine(after))
                     next_value += revisions.change_at(obs)
             return reward, models.gamma * continues, next_value
 

@@ -11,23 +11,16 @@ Here the difference between the right side and V(o) is kept, where it is below 0
 added to V wherever a later plan of the episode predicts the same observation. The value
 of a loop then falls by gamma in each round, until something else is worth more.
 
-Observations of whole numbers are compared, entry by entry (by a hash of 32 bits).
-Predictions of other numbers are never quite equal.
+Observations are compared by a hash of 32 bits (`bestreply.planning.levels`).
 """
 
-import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int32, Shaped, UInt32
-
-from bestreply.games.base import Game
+from jaxtyping import Array, Bool, Float, Int32, UInt32
 
 PLACES = 32
 """Observations of an episode that are kept, the latest ones."""
-MAX_ENTRIES = 2048
-"""Largest size of an observation; values of larger ones are not revised."""
 
 
 class Revisions(NamedTuple):
@@ -51,64 +44,39 @@ class Revisions(NamedTuple):
         hashes = jnp.zeros(places, jnp.uint32)
         return cls(hashes, jnp.zeros(places), jnp.int32(0))
 
-    def change_at(self, obs: Shaped[Array, "*obs"]) -> Float[Array, ""]:
+    def change_at(self, obs: UInt32[Array, ""]) -> Float[Array, ""]:
         """Return what the value of an observation changes by.
 
         Args:
-            obs: own observation, also a predicted one: it is rounded.
+            obs: hash of the own observation, also of a predicted one.
 
         Returns:
             At most 0; 0 for an observation that was not met.
         """
-        return jnp.where(self._same(hashed(obs)), self.change, 0.0).min()
+        return jnp.where(self._same(obs), self.change, 0.0).min()
 
-    def _same(self, number: UInt32[Array, ""]) -> Bool[Array, " K"]:
+    def _same(self, obs: UInt32[Array, ""]) -> Bool[Array, " K"]:
         met = jnp.arange(len(self.change)) < self.written
-        return met & (self.obs == number)
+        return met & (self.obs == obs)
 
     def revised(
-        self, obs: Shaped[Array, "*obs"], change: Float[Array, ""]
+        self, obs: UInt32[Array, ""], change: Float[Array, ""]
     ) -> "Revisions":
         """Return the revisions with another change of the value of an observation.
 
         Args:
-            obs: own observation.
+            obs: hash of the own observation.
             change: value of the plan made at it, less the value before any change; where it is
                 above 0, 0 is kept.
 
         Returns:
             The revisions; a new observation takes the place of the oldest.
         """
-        number = hashed(obs)
-        same = self._same(number)
+        same = self._same(obs)
         known = same.any()
         place = jnp.where(known, same.argmax(), self.written % len(same))
         return Revisions(
-            self.obs.at[place].set(number),
+            self.obs.at[place].set(obs),
             self.change.at[place].set(jnp.minimum(change, 0.0)),
             self.written + ~known,
         )
-
-
-def can_revise(game: Game) -> bool:
-    """Return whether a game has observations of whole numbers, not too many.
-
-    Args:
-        game: the game.
-    """
-    kind = np.dtype(game.obs_dtype).kind
-    whole = kind in "biu" or bool(np.all(game.binary))
-    return whole and math.prod(game.obs_shape) <= MAX_ENTRIES
-
-
-def hashed(obs: Shaped[Array, "*obs"]) -> UInt32[Array, ""]:
-    """Return a number of 32 bits; that of equal observations is equal.
-
-    Args:
-        obs: an observation; its entries are rounded.
-    """
-    entries = jnp.round(obs.astype(jnp.float32)).reshape(-1)
-    entries = entries.astype(jnp.int32).astype(jnp.uint32)
-    rng = np.random.default_rng(0)
-    weights = rng.integers(0, 2**32, entries.size, np.uint32) | np.uint32(1)
-    return (entries * weights).sum(dtype=jnp.uint32)

@@ -10,6 +10,7 @@ teams of all the rest, are slow and left out.
     python -m experiments axelrod               # all of the following; existing results are kept
     python -m experiments axelrod replay        # a rerun of the tournaments (hours on one core)
     python -m experiments axelrod enter         # the agent, learned from all strategies or two thirds; --seeds 10 11 ...
+    python -m experiments axelrod bounds        # what can be had without knowing the opponent; 2 minutes a seed
     python -m experiments axelrod library       # opponent models of the library beside twelve strategies
     python -m experiments axelrod table         # only the page
 

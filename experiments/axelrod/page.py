@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.timing import table
 from experiments import axelrod
 from experiments._page import details, join_page
-from experiments.axelrod import library
+from experiments.axelrod import bounds, library
 from experiments.axelrod.entry import (
     ENTRY,
     REPETITIONS_OF_VARIANTS,
@@ -293,6 +293,18 @@ def summary() -> str:
             part_table(rows),
             "## Opponents",
             opponent_table(rows),
+        ]
+    if found := bounds.read():
+        lower = spread([row["lower"] for row in found["rows"]])
+        upper = spread([row["upper"] for row in found["rows"]])
+        parts += [
+            "## What can be had without knowing the opponent",
+            "Where the end is drawn (`prob_end`), an agent that knows the tables of all "
+            "strategies, but not which of them it meets, earns at most "
+            f"**{upper}** beside players that act by these tables; at least {lower} can be "
+            f"had. All histories of the first {found['depth']} turns are gone through "
+            "(`experiments/axelrod/bounds.py`). Mean and range over "
+            f"{len(found['rows'])} training seeds.",
         ]
     if rows and EXACT.exists():
         exact = json.loads(EXACT.read_text())["scores"]

@@ -216,3 +216,46 @@ def test_the_agent_finds_out_whom_it_plays(tmp_path):
     given = Learned(run, names, Variant(given=True))
     log = play(given, [*makers.values()] * 2, STANDARD, 1)
     np.testing.assert_allclose(log.scores, [*exact, *exact], rtol=1e-6)
+
+
+def test_bounds_of_what_finding_out_can_earn():
+    """Against all policies gone through one by one: histories to actions, five turns."""
+    pytest.importorskip("axelrod")
+    import bestreply as br
+    from bestreply.opponents.tables import sequences_after
+    from experiments.axelrod.bounds import Tables, bounds
+    from experiments.axelrod.game import PAYOFF
+
+    game = br.make_game("matrix(table=prisoners_dilemma, rounds=5, memory=0)")
+    after = sequences_after(game, 1)
+    cooperates = np.full((3, len(after)), 0.95)
+    cooperates[1] = 0.05
+    cooperates[2, after[0, 1]] = 0.05  # after a defection of the agent
+    probs = np.stack([cooperates, 1 - cooperates], -1)
+    weights = np.full(5, 0.2)
+
+    def best(row, belief, turn):
+        if turn == len(weights):
+            return 0.0
+        return max(
+            sum(
+                sum(belief * probs[:, row, other])
+                * weights[turn]
+                * PAYOFF[own, other]
+                + best(
+                    after[row, own, other],
+                    belief * probs[:, row, other],
+                    turn + 1,
+                )
+                for other in (0, 1)
+            )
+            for own in (0, 1)
+        )
+
+    exact = best(0, np.full(3, 1 / 3), 0)
+    tables = Tables(probs, after, weights)
+    assert bounds(tables, 5) == pytest.approx((exact, exact))
+    found = [bounds(tables, depth) for depth in range(5)]
+    lower, upper = np.transpose(found)
+    assert np.all(np.diff(lower) >= -1e-9) and np.all(np.diff(upper) <= 1e-9)
+    assert lower[0] < exact - 0.01 and upper[0] > exact + 0.01

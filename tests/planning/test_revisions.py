@@ -15,13 +15,8 @@ from bestreply.opponents.base import UniformOpponents
 from bestreply.planning.agent import Agent
 from bestreply.planning.export import export_agent
 from bestreply.planning.exported import load_export
-from bestreply.planning.revisions import (
-    PLACES,
-    Revisions,
-    can_revise,
-    hashed,
-)
-from tests.models.odd_games import Pixels, Roles
+from bestreply.planning.levels import Levels
+from bestreply.planning.revisions import PLACES, Revisions
 
 GAMMA = 0.9
 
@@ -114,8 +109,9 @@ def test_an_agent_leaves_a_loop_that_its_values_hold_it_in(planner):
 
         depth = 2 if planner == "expectimax" else 1
         values[cell] = min(TRAP[cell], value(cell, depth))
+    number = Levels.whole(Line()).number
     found = {
-        cell: float(revisions.change_at(jax.nn.one_hot(cell, 5)))
+        cell: float(revisions.change_at(number(jax.nn.one_hot(cell, 5))))
         for cell in range(5)
     }
     for cell in set(visited[:-1]):
@@ -130,35 +126,16 @@ def test_true_values_are_not_revised():
 
 
 def test_the_latest_observations_are_kept():
-    """Predictions are rounded; each observation has one place."""
+    """Each observation has one place."""
     revisions = Revisions.none(3)
     for k in range(4):
-        obs = jnp.array([k, 0.0])
-        revisions = revisions.revised(obs, jnp.float32(-1.0 - k))
-    near = [jnp.array([k + 0.3, -0.2]) for k in range(5)]
-    found = [float(revisions.change_at(obs)) for obs in near]
+        revisions = revisions.revised(jnp.uint32(k), jnp.float32(-1.0 - k))
+    found = [float(revisions.change_at(jnp.uint32(k))) for k in range(5)]
     assert found == [0, -2, -3, -4, 0]
-    again = revisions.revised(jnp.array([2.0, 0.0]), jnp.float32(7.0))
-    assert float(again.change_at(near[2])) == 0
+    again = revisions.revised(jnp.uint32(2), jnp.float32(7.0))
+    assert float(again.change_at(jnp.uint32(2))) == 0
     assert int(again.written) == 4
     assert len(Revisions.none(1000).change) == PLACES
-
-
-def test_observations_have_numbers_of_their_own():
-    """A million pairs of observations of 0 and 1, and orders of the same entries."""
-    rng = np.random.default_rng(0)
-    obs = np.unique(rng.integers(0, 2, (1500, 40)), axis=0)
-    numbers = np.asarray(jax.vmap(hashed)(jnp.asarray(obs, jnp.float32)))
-    assert len(np.unique(numbers)) == len(obs)
-    one, other = jnp.array([3.0, -7.0]), jnp.array([-7.0, 3.0])
-    assert int(hashed(one)) != int(hashed(other))
-    assert int(hashed(one)) == int(hashed(jnp.array([3, -7], jnp.int8)))
-
-
-def test_observations_of_whole_numbers_are_compared():
-    assert can_revise(Line()) and not can_revise(Roles())
-    assert not can_revise(Pixels(side=84, channels=1))  # too large
-    assert can_revise(Pixels(side=8, channels=1))  # uint8
 
 
 def test_exact_values_and_those_without_look_ahead_are_not_revised():
