@@ -333,6 +333,41 @@ def test_a_run_of_another_format_is_refused(whole, tmp_path):
             load_run(tmp_path)
 
 
+def test_a_run_keeps_the_levels_of_its_observations(whole, data, tmp_path):
+    """The rounds left are left out: what is equal but for them has one number."""
+    agent = load_run(whole.path).agent()
+    obs = np.asarray(data.episodes().obs)[:20, :4, 0]
+    times = [np.unique(obs[:, t, 4]) for t in range(4)]
+    assert all(len(left) == 1 for left in times)
+    rest = obs[..., :4].reshape(80, 4)
+    same = np.all(rest[:, None] == rest[None], -1)
+    numbers = jax.vmap(agent.levels.number)(obs.reshape(80, 5))
+    assert np.array_equal(numbers[:, None] == numbers[None], same)
+
+
+def test_damaged_levels_are_refused(whole, tmp_path):
+    facts = json.loads((whole.path / "provenance.json").read_text())
+    few = {"first": [0], "step": [1], "time": []}
+
+    def changed(levels):
+        return facts | {"data": facts["data"] | {"levels": levels}}
+
+    (tmp_path / "config.json").write_text(
+        (whole.path / "config.json").read_text()
+    )
+    damaged = json.dumps(changed(few | {"step": ["a"]}))
+    (tmp_path / "provenance.json").write_text(damaged)
+    with pytest.raises(ValueError, match=r"data\.levels: expected null or"):
+        load_run(tmp_path)
+    run = dataclasses.replace(whole, provenance=changed(few))
+    with pytest.raises(
+        ValueError, match=r"data\.levels of 1 entries: expected"
+    ):
+        run.agent()
+    run = dataclasses.replace(whole, provenance=changed(None))
+    assert run.agent().levels is None
+
+
 @pytest.mark.parametrize(
     "settings, message",
     [
