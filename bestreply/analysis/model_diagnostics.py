@@ -391,9 +391,11 @@ def _values(
 def _value_row(
     player: str, value: np.ndarray, returns: np.ndarray
 ) -> dict[str, Any]:
+    # In float32 the mean of equal numbers can differ from them.
+    value, returns = value.astype(np.float64), returns.astype(np.float64)
     error = value - returns
     correlation = None
-    if value.std() > 0 and returns.std() > 0:
+    if np.ptp(value) > 0 and np.ptp(returns) > 0:
         correlation = float(np.corrcoef(value, returns)[0, 1])
     return {
         "player": player,
