@@ -22,6 +22,8 @@ MAX_ENTRIES = 2048
 """Largest size of an observation whose levels are measured."""
 MAX_LEVELS = 1000
 """Largest number of levels of an entry."""
+MAX_WHOLE = 2.0**24
+"""Largest absolute value of an entry: float32 holds all whole numbers up to it."""
 TOLERANCE = 1e-3
 """Largest distance of an entry from a level, in steps between levels."""
 STEPS, ENTRIES = 2**14, 2**23
@@ -141,12 +143,14 @@ def are_levels(facts: Any) -> bool:
 def _levels_of(entry: Shaped[np.ndarray, " M"]) -> tuple[float, float] | None:
     """Return the first level and the distance of two; None: values of no levels."""
     values = np.unique(entry.astype(np.float64))
-    if np.all(values == np.round(values)):
-        return 0.0, 1.0
     first, span = values[0], values[-1] - values[0]
+    if not np.all(np.abs(values) <= MAX_WHOLE):
+        return None
     if span == 0:
         return float(first), 1.0
     gaps = np.diff(values)
+    if np.all(values == np.round(values)):
+        return float(first), float(np.gcd.reduce(gaps.astype(np.int64)))
     # Values that rounding alone tells apart are one level.
     step = gaps[gaps > span * TOLERANCE / MAX_LEVELS].min()
     if span > step * MAX_LEVELS:

@@ -84,6 +84,24 @@ def test_other_observations_have_no_levels(entry):
     assert measured_levels(play(entry)) is None
 
 
+def test_whole_numbers_go_to_the_nearest_that_occurs():
+    """Pixels of 0 and 255; numbers without a common step but 1."""
+
+    def entry(e, t, rng):
+        return (
+            rng.choice([0, 255]),
+            rng.choice([0, 3, 255]),
+            rng.choice([0, 4, 7]),
+        )
+
+    facts = measured_levels(play(entry))
+    assert facts["step"] == [255, 3, 1]
+    number = Levels.read(facts).number
+    assert int(number(np.array([100, 4, 4]))) == int(
+        number(np.array([0, 3, 4]))
+    )
+
+
 def test_what_moves_at_its_own_pace_is_no_time():
     """A cell that goes up in all steps, but not from the same one in all episodes."""
     assert measured_levels(play(lambda e, t, r: (e + t, t)))["time"] == [1]
