@@ -30,6 +30,8 @@ _registered: dict[str, dict[str, Any]] = {kind: {} for kind in GROUPS}
 _loaded: dict[str, dict[str, Any]] = {kind: {} for kind in GROUPS}
 _own: dict[str, Iterable[str]] = {}
 """The library's own names of each kind whose table is in use."""
+_undeclared: set[str] = set()
+"""Names of functions without the annotation that names in files need."""
 
 
 def register(kind: str, name: str, thing: Any) -> None:
@@ -242,6 +244,7 @@ class Names(Generic[T]):
             return thing
         if self.function and callable(thing) and not isinstance(thing, type):
             if not has_settings:
+                self._warn_undeclared(spec, thing)
                 return typing.cast(T, thing)
             raise self._refusal(spec, "a function takes no settings")
         if not callable(thing):
@@ -251,7 +254,26 @@ class Names(Generic[T]):
         made = _call(self.kind, spec, thing, context)
         if not (callable(made) if self.function else self._is_one(made)):
             raise self._refusal(spec, f"it returns {_described(made)}")
+        self._warn_undeclared(spec, thing)
         return made
+
+    def _warn_undeclared(self, spec: Spec, thing: Any) -> None:
+        """Say, once for each name, that a file cannot name this function."""
+        from bestreply.utils.console import warn
+
+        prefix, colon, _ = spec.name.partition(":")
+        if not colon or prefix in ADAPTERS or isinstance(thing, type):
+            return
+        if self.kind == "game":  # files name the class of the game instead
+            return
+        if self._returns_one(thing) or spec.name in _undeclared:
+            return
+        _undeclared.add(spec.name)
+        warn(
+            f"{self.kind}={spec.name}: the function is not annotated "
+            f"'-> {self.wanted}'. Datasets and runs that name it cannot be "
+            "opened with it; annotate it before you write any"
+        )
 
     def vet(self, spec: Spec, trust: Trust) -> None:
         """Check every name in a spec of a file before anything is imported or made.

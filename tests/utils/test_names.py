@@ -14,6 +14,7 @@ import bestreply as br
 from bestreply.config import ModelConfig
 from bestreply.games.registry import game_in_file, spec_of_game
 from bestreply.models.world_model import WorldModel
+from bestreply.players.base import Player
 from bestreply.players.zoo import players_in_file
 from bestreply.utils import names
 from bestreply.utils.importing import foreign_error, is_foreign
@@ -326,6 +327,27 @@ def test_an_allowed_module_gives_objects_of_the_kind_alone(game):
     texts = [f"noisy({PACKAGE}.players:Last, 0.1)", "nobody", "random"]
     assert list(players_in_file(texts, game, trust)) == [texts[0], "random"]
     assert list(players_in_file(texts, game, from_file("a"))) == ["random"]
+
+
+def test_a_function_that_files_cannot_name_is_said_once(
+    game, caplog, monkeypatch
+):
+    module = sys.modules[f"{PACKAGE}.players"]
+
+    def first():
+        return br.make_player("random", game)
+
+    def second() -> Player:
+        return first()
+
+    for function in (first, second):
+        function.__module__ = module.__name__
+        monkeypatch.setattr(module, function.__name__, function, raising=False)
+        for _ in range(2):
+            br.make_player(f"{PACKAGE}.players:{function.__name__}", game)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1 and f"{PACKAGE}.players:first" in said[0]
+    assert "is not annotated '-> Player'" in said[0]
 
 
 def test_a_module_of_the_current_folder_is_found_on_the_command_line(tmp_path):
