@@ -43,7 +43,7 @@ from bestreply.opponents.opponent_types import opponent_types
 from bestreply.opponents.table_replies import with_replies
 from bestreply.planning.agent import NAMES as PLANNER_NAMES
 from bestreply.planning.agent import Agent, load_planner
-from bestreply.planning.levels import Levels, are_levels
+from bestreply.planning.levels import Levels, are_levels, entries_of
 from bestreply.players.base import Player
 from bestreply.players.zoo import NAMES as PLAYER_NAMES
 from bestreply.replay.moa_buffer import BufferState
@@ -55,6 +55,7 @@ from bestreply.training.trained_opponents import (
 )
 from bestreply.types import Episodes
 from bestreply.utils import checkpoint
+from bestreply.utils.checks import finite_number, shown
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.console import warn
 from bestreply.utils.files import locked, make_folder, write_json
@@ -344,8 +345,9 @@ class Run:
             The agent.
 
         Raises:
-            ValueError: an unknown planner, model or setting; a run without a
-                checkpoint, or of a method that does not plan.
+            ValueError: an unknown planner, model or setting; a probability out of its
+                range, an empty name; a run without a checkpoint, or of a method that
+                does not plan.
         """
         if not self.plans:
             raise ValueError(
@@ -353,6 +355,9 @@ class Run:
                 "plans. The run's player is run.player()"
             )
         self._check_trained()
+        epsilon = finite_number("epsilon", epsilon, 0, 1)
+        if not (isinstance(name, str) and name):
+            raise ValueError(f"name={shown(name)}: expected a text, not empty")
         config = self._planner_config(planner, settings)
         if isinstance(opponents, str):
             opponents = self._named_opponents(opponents, config, change_rate)
@@ -386,10 +391,13 @@ class Run:
     @property
     def _levels(self) -> Levels | None:
         """Levels of logged observations; None where there are none."""
-        facts = self.provenance["data"].get("levels")
-        if not facts:
+        data = self.provenance["data"]
+        if "levels" not in data:  # a run of before they were measured
+            return Levels.whole(self.game)
+        facts = data["levels"]
+        if facts is None:
             return None
-        if (size := len(facts["first"])) != math.prod(self.game.obs_shape):
+        if (size := entries_of(facts)) != math.prod(self.game.obs_shape):
             raise ValueError(
                 f"{self.path / 'provenance.json'}: data.levels of {size} entries: expected "
                 f"those of an observation of shape {self.game.obs_shape}; restore the "
@@ -462,7 +470,10 @@ class Run:
     def _change_rate(self, change_rate: float | None) -> float:
         if change_rate is None:
             return self.config.train.change_rate
-        return change_rate
+        rate = finite_number("change_rate", change_rate, 0, 1)
+        if rate == 1:
+            raise ValueError("change_rate=1: expected less than 1")
+        return rate
 
     def opponents(
         self,
@@ -560,7 +571,7 @@ def open_run(
     *,
     resume: bool,
     command: str | None,
-    levels: dict[str, list] | None = None,
+    levels: dict[str, Any] | None = None,
 ) -> Run:
     """Return the run directory that training on `data` writes to.
 
@@ -689,7 +700,8 @@ def check_facts(path: Path, facts: Any) -> None:
         ),
         "data.levels": (
             data.get("levels") is None or are_levels(data["levels"]),
-            "null or {first: numbers, step: numbers, time: places}",
+            "null or {marked: entries, layouts: [{marks: numbers, first: numbers, "
+            "step: numbers > 0, time: entries}]}",
         ),
     }
     for name, (fits, condition) in checks.items():

@@ -347,7 +347,8 @@ def test_a_run_keeps_the_levels_of_its_observations(whole, data, tmp_path):
 
 def test_damaged_levels_are_refused(whole, tmp_path):
     facts = json.loads((whole.path / "provenance.json").read_text())
-    few = {"first": [0], "step": [1], "time": []}
+    layout = {"marks": [], "first": [0], "step": [1], "time": []}
+    few = {"marked": [], "layouts": [layout]}
 
     def changed(levels):
         return facts | {"data": facts["data"] | {"levels": levels}}
@@ -355,7 +356,7 @@ def test_damaged_levels_are_refused(whole, tmp_path):
     (tmp_path / "config.json").write_text(
         (whole.path / "config.json").read_text()
     )
-    damaged = json.dumps(changed(few | {"step": ["a"]}))
+    damaged = json.dumps(changed(few | {"marked": ["a"]}))
     (tmp_path / "provenance.json").write_text(damaged)
     with pytest.raises(ValueError, match=r"data\.levels: expected null or"):
         load_run(tmp_path)
@@ -366,6 +367,7 @@ def test_damaged_levels_are_refused(whole, tmp_path):
         run.agent()
     run = dataclasses.replace(whole, provenance=changed(None))
     assert run.agent().levels is None
+    assert run.agent().start().at.revisions is None
 
 
 @pytest.mark.parametrize(
@@ -376,6 +378,11 @@ def test_damaged_levels_are_refused(whole, tmp_path):
             "planner='rollout': expected one of one_step, expectimax, mcts",
         ),
         ({"eps": 0.1}, r"planner settings eps: expected one of .*memory"),
+        ({"epsilon": 2.0}, r"epsilon=2\.0: expected a number, 0 to 1"),
+        ({"epsilon": float("nan")}, "epsilon=nan: expected a number, 0 to 1"),
+        ({"change_rate": -1.0}, "change_rate=-1.0: expected a number, 0 to 1"),
+        ({"change_rate": 1}, "change_rate=1: expected less than 1"),
+        ({"name": ""}, "name='': expected a text, not empty"),
         (
             {"opponents": "me"},
             "opponents=me: expected learned, uniform",

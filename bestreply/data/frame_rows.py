@@ -322,9 +322,14 @@ class _Reader:
         if len(first) < len(keys):
             twice = np.ones(len(keys), bool)
             twice[first] = False
+            hint = "name the column of 'seat': columns={'seat': ...}"
+            if self.has("seat"):
+                hint = (
+                    "an earlier row has the same three; leave one of them out"
+                )
             raise ValueError(
                 f"row {int(twice.argmax())}: expected one row for each episode, step "
-                "and seat; name the column of 'seat': columns={'seat': ...}"
+                f"and seat; {hint}"
             )
 
     def _seats(self) -> tuple[np.ndarray, int]:

@@ -160,7 +160,8 @@ def _check_padding(arrays: dict[str, np.ndarray], longest: int) -> None:
         )
     for e, t in np.argwhere(playing & ~acted.any(2))[:1]:
         raise ValueError(
-            f"episode {e}, step {t}: no seat is present: expected length={t}"
+            f"episode {e}, step {t}: no seat is present, all have left: expected "
+            f"length={t}, and no steps after the end"
         )
     sources = arrays["goal_source"][acted]
     low, high = sources.min(), sources.max()

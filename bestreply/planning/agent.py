@@ -1,7 +1,7 @@
 """The agent: a player that plans best replies and keeps a belief about opponents."""
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple, cast
 
 import equinox as eqx
@@ -102,8 +102,8 @@ class Agent(Player):
     anchors: Anchors | None = None
     """Policies that it stays close to; None: scores alone decide."""
     levels: Levels | None = None
-    """Which observations are the same, where values are revised in play; None: those of
-    equal whole numbers, where the game has such."""
+    """Which observations are the same, where values are revised in play; None: values are
+    not revised."""
 
     @property
     def models(self) -> Models:
@@ -125,7 +125,7 @@ class Agent(Player):
         looks_ahead = self.config.planner in REVISING
         if not looks_ahead or self.opponents.knows_replies:
             return None
-        return self.levels or Levels.whole(self.game)
+        return self.levels
 
     def __hash__(self) -> int:
         """Return a hash by identity, so that `jax.jit(agent.step)` works."""
@@ -448,12 +448,14 @@ def _plan(
 def _revised(models: Models, at: DecisionPoint, plan: Plan) -> Revisions:
     """Return the revisions with that of the value of the observation of a plan."""
     revisions, world = cast(Revisions, at.revisions), models.world
-    obs = cast(Levels, models.levels).number(at.obs)
+    levels = cast(Levels, models.levels)
     posterior = models.opponents.posterior(at.belief)
     values = world.values_of(models.latent(at), posterior)
     value = over_heads(values, head_weights_at(models, at))
     planned = (plan.reward + plan.value)[plan.action]
-    return revisions.revised(obs, planned - value)
+    revised = revisions.revised(levels.number(at.obs), planned - value)
+    known = levels.holds(at.obs)
+    return jax.tree.map(partial(jnp.where, known), revised, revisions)
 
 
 _plan_compiled = jax.jit(_plan)

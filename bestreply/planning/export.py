@@ -92,8 +92,17 @@ def export_agent(
 
     Raises:
         ValueError: the agent cannot be compiled into such programs, because it calls
-            Python while it plans, or a platform is unknown.
+            Python while it plans, or a platform is unknown; `path` is a folder, or in
+            one that does not exist.
     """
+    path = Path(path)
+    if path.is_dir() or not path.parent.is_dir():
+        is_folder = (
+            "it is a folder" if path.is_dir() else "there is no such folder"
+        )
+        raise ValueError(
+            f"path={path}: expected a file to write, in a folder that exists; {is_folder}"
+        )
     unknown = sorted(set(platforms) - set(PLATFORMS))
     if unknown or not platforms:
         raise ValueError(

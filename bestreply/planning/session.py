@@ -26,9 +26,12 @@ from bestreply.planning.checks import (
 )
 from bestreply.planning.packed import Leaves, Structure, packed
 from bestreply.types import ABSENT
+from bestreply.utils.checks import whole_number
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.seeds import checked_seed
 
+MAX_BATCH = 1_000_000
+"""Largest number of loops side by side."""
 DRAWN_STEPS = 64
 """Steps of a session whose random numbers are drawn together."""
 
@@ -65,8 +68,8 @@ class AgentSession:
         Raises:
             ValueError: the seed is outside 0 <= seed < 2^32, or `batch` below 1.
         """
-        if batch is not None and batch < 1:
-            raise ValueError(f"batch={batch}: expected at least 1, or None")
+        if batch is not None:
+            batch = whole_number("batch", batch, 1, MAX_BATCH, ", or None")
         self.agent = agent
         self.batch = batch
         self._key = jax.random.key(checked_seed(seed))

@@ -114,7 +114,10 @@ def test_a_seat_without_a_row_has_left_and_one_seat_needs_no_column(tmp_path):
         ({"obs": [[1.0], None] * 9}, "column 'obs', row 1: null"),
         ({"obs": ["a"] * 18}, "column 'obs' is string: expected numbers"),
         ({"reward": [1.0, None] * 9}, "column 'reward', row 1: null"),
-        ({"step": [0] * 18}, "row 2: expected one row for each episode, step"),
+        (
+            {"step": [0] * 18},
+            "row 2: expected one row for each episode, step and seat; an earlier",
+        ),
         (
             {"step": [2 * r["step"] for r in ROWS]},
             "row 2: step=2: .*without a gap",

@@ -271,6 +271,15 @@ def test_a_planner_that_calls_python_is_not_exported(agent, tmp_path):
     assert not (tmp_path / "a").exists()
 
 
+def test_a_path_that_cannot_be_written_is_refused(agent, tmp_path):
+    for path, reason in (
+        (tmp_path, "it is a folder"),
+        (tmp_path / "missing" / "agent", "there is no such folder"),
+    ):
+        with pytest.raises(ValueError, match=f"expected a file.*{reason}"):
+            export_agent(agent, path, {})
+
+
 def test_an_unknown_platform_is_refused(agent, tmp_path):
     with pytest.raises(ValueError, match="expected some of cpu, cuda"):
         export_agent(agent, tmp_path / "a", {}, platforms=("npu",))

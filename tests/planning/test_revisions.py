@@ -78,7 +78,14 @@ def played(values, steps=20, **settings):
     game: Any = Line()
     world: Any = Exact(jnp.array(values))
     config = PlannerConfig(**settings)
-    agent = Agent(world, UniformOpponents(game), game, config, GAMMA)
+    agent = Agent(
+        world,
+        UniformOpponents(game),
+        game,
+        config,
+        GAMMA,
+        levels=Levels.whole(game),
+    )
     carry, visited = agent.start(), [0]
     while visited[-1] != 4 and len(visited) <= steps:
         obs = jax.nn.one_hot(visited[-1], 5)
@@ -145,7 +152,8 @@ def test_exact_values_and_those_without_look_ahead_are_not_revised():
     def starts_with(game, repeated=False, **settings):
         opponents = UniformOpponents(game, repeated=repeated)
         config = PlannerConfig(**settings)
-        agent = Agent(world, opponents, game, config, GAMMA)
+        levels = Levels.whole(game)
+        agent = Agent(world, opponents, game, config, GAMMA, levels=levels)
         return agent.start().at.revisions
 
     assert starts_with(game) is not None
@@ -157,7 +165,14 @@ def test_revisions_end_with_the_episode_and_are_exported(tmp_path):
     """In a batch each loop has its own; a file acts as its session."""
     game: Any = Line()
     world: Any = Exact(jnp.array(TRAP))
-    agent = Agent(world, UniformOpponents(game), game, PlannerConfig(), GAMMA)
+    agent = Agent(
+        world,
+        UniformOpponents(game),
+        game,
+        PlannerConfig(),
+        GAMMA,
+        levels=Levels.whole(game),
+    )
     obs, legal = np.eye(5, dtype=np.float32)[0], np.ones(3, bool)
     session, batch = agent.session(), agent.session(batch=2)
     opened = load_export(export_agent(agent, tmp_path / "agent", {}))
