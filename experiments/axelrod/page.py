@@ -303,8 +303,8 @@ def summary() -> str:
             "strategies, but not which of them it meets, earns at most "
             f"**{upper}** beside players that act by these tables; at least {lower} can be "
             f"had. All histories of the first {found['depth']} turns are gone through "
-            "(`experiments/axelrod/bounds.py`). Mean and range over "
-            f"{len(found['rows'])} training seeds.",
+            "(`experiments/axelrod/bounds.py`). Training seeds: "
+            f"{len(found['rows'])}.",
         ]
     if rows and EXACT.exists():
         exact = json.loads(EXACT.read_text())["scores"]

@@ -49,6 +49,7 @@ AGENT: dict[str, Any] = {"epsilon": 0.1}
 swaps: two players that follow each other can change places until the end."""
 METHODS = {
     "agent": "agent",
+    "kept": "agent, values not revised in play (kept)",
     "planned": "agent without random actions (planned)",
     "uniform_others": "agent, partner predicted as uniform (uniform_others)",
     "random": "random",
@@ -201,6 +202,7 @@ def evaluate(seed: int) -> None:
     row = next(row for row in _rows() if row["seed"] == seed)
     methods: dict[str, Any] = {
         "agent": run.agent(**AGENT),
+        "kept": run.agent(revise_values=False, **AGENT),
         "planned": run.agent(),
         "uniform_others": run.agent(opponents="uniform", **AGENT),
         "random": "random",
