@@ -282,7 +282,7 @@ def open_training(
         data,
         resume=resume,
         command=command,
-        levels=measured_levels(episodes),
+        levels=measured_levels(episodes) if method.plans else None,
     )
     remove_leftovers(run.path)
     if resume and checkpoint.list_checkpoints(run.path / "checkpoints"):

@@ -300,9 +300,10 @@ def summary() -> str:
         parts += [
             "## What can be had without knowing the opponent",
             "Where the end is drawn (`prob_end`), an agent that knows the tables of all "
-            "strategies, but not which of them it meets, earns at most "
-            f"**{upper}** beside players that act by these tables; at least {lower} can be "
-            f"had. All histories of the first {found['depth']} turns are gone through "
+            "strategies, but not which of them it meets, earns at best between "
+            f"{lower} and **{upper}** beside players that act by these tables. Real "
+            "strategies differ a little from the tables, so scores in the tournament can be "
+            f"higher. All histories of the first {found['depth']} turns are gone through "
             "(`experiments/axelrod/bounds.py`). Training seeds: "
             f"{len(found['rows'])}.",
         ]
