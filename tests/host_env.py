@@ -67,6 +67,8 @@ class Chase(HostEnv):
         tired = np.array([False, False, self.time >= self.tired])
         gone = self.away | self.dead | tired
         place = (self.cell / self.cells).astype(np.float32)
+        if self.fault == "chance":  # else equal episodes would come by chance
+            place += self.rng.random(3, np.float32)
         others = [[1, 0, 2], [0, 1, 2], [0, 2]]
         legal = np.ones((3, 4), bool)
         if self.fault == "mask":
