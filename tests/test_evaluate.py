@@ -110,6 +110,16 @@ def test_first_states_are_the_same_for_all_players():
     assert returns[:40] == returns[40:] and set(returns) == {0, 1}
 
 
+def test_a_player_beside_any_two_methods_draws_alike():
+    game = make_game("matrix(table=prisoners_dilemma, rounds=10)")
+    methods = {"random": "random", "always_c": "always_c"}
+    c = evaluate_all(game, methods, ["random"], 40, 3)
+    d = evaluate_all(game, {"always_d": "always_d"}, ["random"], 40, 3)
+    kind = np.array(column(c, "return")[40:]) / 3  # rounds of cooperation
+    assert len(set(kind)) > 5
+    np.testing.assert_allclose(column(d, "return"), 5 * kind + (10 - kind))
+
+
 def test_a_game_that_is_not_compiled_is_evaluated_too():
     pytest.importorskip("pyspiel")
     game = make_game("openspiel:goofspiel(num_cards=2)")

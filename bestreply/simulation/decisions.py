@@ -47,7 +47,9 @@ def choose(
         seats: their seats.
         shown: the time step that the game shows.
         last: the joint action of the step before, ABSENT if there was none.
-        key: random key of the step.
+        key: random key of the step. The draws of a seat depend on it and on the seat
+            alone, not on who else plays: a player beside two methods draws alike
+            (common random numbers), so that their returns differ by less chance.
 
     Returns:
         Actions with their probabilities, carries after the step, actor outputs.
@@ -56,12 +58,9 @@ def choose(
     action = jnp.zeros(n, jnp.int32)
     prob, mode = jnp.full(n, jnp.nan), jnp.full(n, ABSENT)
     carries_after, outputs = [], []
-    for index, (player, carry, own) in enumerate(
-        zip(pool, carries, seats, strict=True)
-    ):
-        player_key = jax.random.fold_in(key, index)
+    for player, carry, own in zip(pool, carries, seats, strict=True):
         carry_after, chosen, output = _act(
-            player, carry, own, shown, last, player_key
+            player, carry, own, shown, last, key
         )
         action = action.at[own].set(chosen, mode="drop")
         if output.probs is not None:

@@ -79,8 +79,8 @@ def keys_of(seed, match, steps):
 
 
 @jax.jit
-def step_player(player, carry, shown, key, index, seat, others, present):
-    key = jax.random.fold_in(jax.random.fold_in(key, index), seat)
+def step_player(player, carry, shown, key, seat, others, present):
+    key = jax.random.fold_in(key, seat)
     return player.step(
         carry,
         shown.obs[seat],
@@ -106,7 +106,6 @@ def by_hand(game, lineup, seed, match):
                 carries[seat],
                 shown,
                 act_key,
-                index,
                 seat,
                 last[order[seat, 1:]],
                 np.asarray(shown.present)[order[seat]],
