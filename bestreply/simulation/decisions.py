@@ -59,9 +59,7 @@ def choose(
     prob, mode = jnp.full(n, jnp.nan), jnp.full(n, ABSENT)
     carries_after, outputs = [], []
     for player, carry, own in zip(pool, carries, seats, strict=True):
-        carry_after, chosen, output = _act(
-            player, carry, own, shown, last, key
-        )
+        carry_after, chosen, output = _act(player, carry, own, shown, last, key)
         action = action.at[own].set(chosen, mode="drop")
         if output.probs is not None:
             of_chosen = jnp.take_along_axis(output.probs, chosen[:, None], 1)
