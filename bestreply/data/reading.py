@@ -6,14 +6,17 @@ import numpy as np
 import pyarrow as pa
 
 from bestreply.data.manifest import Manifest
+from bestreply.data.problem import Problem
 from bestreply.data.rows import schema, to_numpy
 from bestreply.utils.parquet import (
     COPIES,
     CheckedFile,
     LossyCast,
+    can_cast,
     cast,
     decoded_size,
     reason,
+    show_type,
 )
 from bestreply.utils.untrusted import check_memory
 
@@ -228,3 +231,37 @@ def _refuse(
         value = f"{table[name][row].as_py()!r:.80}"
         what = f"{name}={value}: expected {EXPECTED[name]}"
         raise RowError(first_row + row, what)
+
+
+def schema_problems(
+    columns: pa.Schema, manifest: Manifest, file: str
+) -> Iterator[Problem]:
+    """Yield missing, repeated and additional columns, and columns of another type.
+
+    Args:
+        columns: the columns of the file.
+        manifest: the dataset's manifest.
+        file: name of the file in the problems.
+
+    Returns:
+        The problems, in the order of the columns.
+    """
+    expected = schema(manifest)
+    mend = "Write it as in docs/files.md, or collect the data again"
+    for field in expected:
+        name, kind = field.name, show_type(field.type)
+        count = columns.names.count(name)
+        if count == 0:
+            what = f"column {name!r} is missing: expected {kind}"
+            yield Problem("missing_column", file, what, mend)
+        elif count > 1:
+            what = f"column {name!r} occurs {count} times: expected once"
+            yield Problem("column_twice", file, what, mend)
+        elif not can_cast(columns.field(name).type, field.type):
+            found = show_type(columns.field(name).type)
+            what = f"column {name!r} is {found}: expected {kind}"
+            yield Problem("column_type", file, what, mend)
+    for name in dict.fromkeys(columns.names):
+        if name not in expected.names:
+            what = f"column {name!r} is not part of the format"
+            yield Problem("extra_column", file, what, f"Drop it. {mend}")

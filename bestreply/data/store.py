@@ -12,26 +12,27 @@ import contextlib
 import dataclasses
 import datetime
 import hashlib
-import importlib.metadata
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
 from bestreply.data import rows
 from bestreply.data.manifest import (
     FILE,
-    FORMAT,
-    OBS_DTYPES,
     Manifest,
     Part,
     part_name,
     plain,
     read_manifest,
+)
+from bestreply.data.new_manifest import (
+    library_version,
+    new_manifest,
+    refuse_difference,
 )
 from bestreply.data.reading import (
     TEXTS,
@@ -40,9 +41,9 @@ from bestreply.data.reading import (
     check_size,
     conform,
     read_groups,
+    schema_problems,
 )
-from bestreply.data.summary import describe, summarise
-from bestreply.data.validate import schema_problems
+from bestreply.data.summary import COLUMNS, describe, summarise
 from bestreply.data.writing import NewPart
 from bestreply.utils.checks import shown
 from bestreply.utils.files import locked, replacing, sha256, write_json
@@ -83,7 +84,7 @@ def create_store(
         TypeError: a manifest cannot hold a value of the roster or the settings.
     """
     path = Path(path)
-    manifest = _new_manifest(game, roster)
+    manifest = new_manifest(game, roster)
     path.mkdir(parents=True, exist_ok=True)
     with locked(path):
         if not (path / FILE).exists():
@@ -94,8 +95,8 @@ def create_store(
             f"path={path}: expected no dataset there. Give another path, or append=True to add to it"
         )
     known = open_store(path).manifest
-    manifest = _new_manifest(game, roster, known)
-    _refuse_difference(known.identity, manifest.identity, path)
+    manifest = new_manifest(game, roster, known)
+    refuse_difference(known.identity, manifest.identity, path)
     return Store(path, known, game)
 
 
@@ -222,8 +223,8 @@ class Store:
         return str(Spec(recorded["name"], (), tuples(recorded["settings"])))
 
     def _check_game(self, game: "Game") -> None:
-        current = _new_manifest(game, self.roster, self.manifest).identity
-        _refuse_difference(
+        current = new_manifest(game, self.roster, self.manifest).identity
+        refuse_difference(
             self.manifest.identity, current, self.path, "the game is"
         )
 
@@ -292,7 +293,7 @@ class Store:
         """
         with locked(self.path):
             current = open_store(self.path).manifest  # other writers may append
-            _refuse_difference(
+            refuse_difference(
                 current.identity, self.manifest.identity, self.path
             )
             for temporary in self.path.glob(".*.tmp"):
@@ -367,7 +368,7 @@ class Store:
         manifest = dataclasses.replace(
             manifest,
             parts=(*manifest.parts, part),
-            bestreply=_library_version(),
+            bestreply=library_version(),
         )
         write_json(self.path / FILE, manifest.to_json())
         return manifest
@@ -444,7 +445,8 @@ class Store:
 
     def summary(self) -> dict[str, Any]:
         """Return counts, returns and shares as plain data: see `bestreply.data.summary.summarise`."""
-        return summarise(self)
+        tables = self.tables(COLUMNS)
+        return summarise(self.path, self.manifest, self.fingerprint, tables)
 
     def describe(self) -> str:
         """Return a description of the dataset as text for a terminal."""
@@ -493,90 +495,3 @@ class Store:
             raise ValueError(
                 f"{path}: {count} rows: expected {part.rows}, as in the manifest. {self._advice}"
             )
-
-
-def _new_manifest(
-    game: "Game",
-    roster: Sequence[Mapping[str, object]],
-    known: Manifest | None = None,
-) -> Manifest:
-    """Return the manifest of a dataset without parts.
-
-    Where `known`, that of an older dataset, has the game's plain name, this one does;
-    its observations keep the type of that dataset.
-    """
-    name = spec_of("game", game).name
-    if known is not None and known.game["name"] == game.name:
-        name = game.name
-    named = [
-        isinstance(player.get("name"), str)
-        and isinstance(player.get("version"), int)
-        for player in roster
-    ]
-    if not named or not all(named):
-        raise ValueError(
-            f"roster={list(roster)!r:.400}: expected at least one player, "
-            "{'name': text, 'version': int} each"
-        )
-    if not all(game.obs_shape):
-        raise ValueError(
-            f"{game.name}: obs_shape={game.obs_shape}: expected no axis of length 0"
-        )
-    dtype = np.dtype(game.obs_dtype).name if known is None else known.obs_dtype
-    if dtype not in OBS_DTYPES:
-        raise ValueError(
-            f"{game.name}: obs_dtype={dtype}: expected one of "
-            f"{', '.join(OBS_DTYPES)}. Cast the observations in the game"
-        )
-    return Manifest(
-        format=FORMAT,
-        bestreply=_library_version(),
-        game={
-            "name": name,
-            "version": plain(game.version),
-            "settings": plain(game.settings),
-        },
-        num_players=int(game.num_players),
-        max_steps=int(game.max_steps),
-        obs_shape=tuple(int(n) for n in game.obs_shape),
-        actions=tuple(game.action_names),
-        goals=tuple(game.goals),
-        roster=tuple(plain(dict(player)) for player in roster),
-        obs_dtype=dtype,
-    )
-
-
-def _library_version() -> str:
-    try:
-        return importlib.metadata.version("bestreply")
-    except importlib.metadata.PackageNotFoundError:  # not installed
-        return "unknown"
-
-
-def _refuse_difference(
-    recorded: dict[str, Any],
-    given: dict[str, Any],
-    path: Path,
-    source: str = "given is",
-) -> None:
-    """Raise ValueError that names each fact in which two identities differ."""
-    old, new = _facts(recorded), _facts(given)
-    lines = [
-        f"{name}: the dataset has {old.get(name)!r}, {source} {new.get(name)!r}"
-        for name in old | new
-        if old.get(name) != new.get(name)
-    ]
-    if lines:
-        raise ValueError(
-            f"path={path}: expected a dataset of the same game and roster:\n"
-            + "\n".join([*lines, "Give another path"])
-        )
-
-
-def _facts(identity: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts of an identity by name, game and settings one by one."""
-    facts = dict(identity)
-    game = facts.pop("game")
-    facts |= {f"game {name}": game.get(name) for name in ("name", "version")}
-    settings = game["settings"]
-    return facts | {f"game setting {name}": settings[name] for name in settings}

@@ -1,16 +1,16 @@
 """Summary of a dataset: counts and shares as plain data, and as text for a terminal."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from bestreply.data.manifest import Manifest, plain
 from bestreply.data.rows import to_numpy
 from bestreply.utils.console import one_line, printable
 
-if TYPE_CHECKING:
-    from bestreply.data.store import Store
 
 COLUMNS = (
     "episode",
@@ -26,27 +26,35 @@ COLUMNS = (
 )
 
 
-def summarise(store: "Store") -> dict[str, Any]:
+def summarise(
+    folder: Path,
+    manifest: Manifest,
+    fingerprint: str,
+    tables: Iterable[pa.Table],
+) -> dict[str, Any]:
     """Return counts, returns, actions, labels and ends of the play in a dataset.
 
     Returns are undiscounted, of one seat in one episode. A player's mean is over the
     seats and episodes that it played.
 
     Args:
-        store: the dataset.
+        folder: the dataset's folder.
+        manifest: its manifest.
+        fingerprint: its fingerprint.
+        tables: its rows, with the columns `COLUMNS`.
 
     Returns:
         Plain data. `terminated`: share of seats and episodes in which the game ended
         for the seat; `truncated`: share of episodes that the step limit ended.
     """
-    m, tally = store.manifest, _Tally(store.manifest)
-    for table in store.tables(COLUMNS):
+    m, tally = manifest, _Tally(manifest)
+    for table in tables:
         tally.add({name: to_numpy(table[name]) for name in COLUMNS})
-    sizes = [(store.path / part.file).stat().st_size for part in m.parts]
+    sizes = [(folder / part.file).stat().st_size for part in m.parts]
     plays = int(tally.played.sum())
     return plain(
         {
-            "path": str(store.path),
+            "path": str(folder),
             "game": m.game,
             "seats": m.num_players,
             "max_steps": m.max_steps,
@@ -54,7 +62,7 @@ def summarise(store: "Store") -> dict[str, Any]:
             "parts": len(m.parts),
             "bytes": sum(sizes),
             "seeds": [part.seed for part in m.parts],
-            "fingerprint": store.fingerprint,
+            "fingerprint": fingerprint,
             "episodes": m.episodes,
             "steps": m.steps,
             "transitions": m.rows,

@@ -17,22 +17,19 @@ from bestreply.data.reading import (
     check_seats,
     conform,
     read_groups,
+    schema_problems,
 )
 from bestreply.data.row_checks import check_rows, digest
 from bestreply.data.rows import schema
 from bestreply.utils.files import sha256
 from bestreply.utils.parquet import (
     CheckedFile,
-    can_cast,
     open_parquet,
-    show_type,
 )
 from bestreply.utils.untrusted import check_regular
 
 if TYPE_CHECKING:
     from bestreply.data.store import Store
-
-__all__ = ["Problem", "schema_problems", "validate"]
 
 CHECKED_ROWS = 1 << 19
 """Rows of whole episodes that are checked at once, to bound the memory used."""
@@ -174,40 +171,6 @@ def _digests(
             report.add(Problem("cast", where, error.what, LOGGER))
             yield None
             return
-
-
-def schema_problems(
-    columns: pa.Schema, manifest: Manifest, file: str
-) -> Iterator[Problem]:
-    """Yield missing, repeated and additional columns, and columns of another type.
-
-    Args:
-        columns: the columns of the file.
-        manifest: the dataset's manifest.
-        file: name of the file in the problems.
-
-    Returns:
-        The problems, in the order of the columns.
-    """
-    expected = schema(manifest)
-    mend = "Write it as in docs/files.md, or collect the data again"
-    for field in expected:
-        name, kind = field.name, show_type(field.type)
-        count = columns.names.count(name)
-        if count == 0:
-            what = f"column {name!r} is missing: expected {kind}"
-            yield Problem("missing_column", file, what, mend)
-        elif count > 1:
-            what = f"column {name!r} occurs {count} times: expected once"
-            yield Problem("column_twice", file, what, mend)
-        elif not can_cast(columns.field(name).type, field.type):
-            found = show_type(columns.field(name).type)
-            what = f"column {name!r} is {found}: expected {kind}"
-            yield Problem("column_type", file, what, mend)
-    for name in dict.fromkeys(columns.names):
-        if name not in expected.names:
-            what = f"column {name!r} is not part of the format"
-            yield Problem("extra_column", file, what, f"Drop it. {mend}")
 
 
 def _null_problems(

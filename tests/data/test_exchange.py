@@ -21,7 +21,6 @@ from bestreply.data.exchange import (
 )
 from bestreply.data.importing import import_file
 from bestreply.data.store import Store, create_store
-from bestreply.data.summary import summarise
 from bestreply.data.validate import validate
 from bestreply.games import GAMES, make_game
 from bestreply.replay.moa_buffer import Index, fill, gather
@@ -59,7 +58,7 @@ def test_a_seat_that_is_cut_off_alone_is_stored_and_exchanged(tmp_path):
     game = make_game("pettingzoo:tests.zoo_envs:Relay")
     store = collect(game, ["random"] * 3, 3, seed=0, path=tmp_path / "data")
     assert validate(store.path) == []
-    assert summarise(store)["truncated"] == 1  # by the step limit
+    assert store.summary()["truncated"] == 1  # by the step limit
     play = store.episodes()
     assert np.asarray(play.present)[:, 3].tolist() == [[False, False, True]] * 3
     assert not play.terminated[:, :, 1].any()  # runner 1: cut off at step 3

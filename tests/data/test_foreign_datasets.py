@@ -15,7 +15,6 @@ from made_episodes import Toy, random_episodes, roster
 
 from bestreply.data import reading
 from bestreply.data.store import create_store, open_store
-from bestreply.data.summary import summarise
 from bestreply.data.validate import validate
 from bestreply.utils import untrusted
 from bestreply.utils.files import sha256
@@ -303,5 +302,5 @@ def test_readers_refuse_values_that_no_game_has(
             read()
     if name not in ("obs", "prob", "others", "step"):
         with pytest.raises(ValueError, match=message):
-            summarise(dataset)
+            dataset.summary()
     assert any("row 2" in p.where and name in p.what for p in validate(folder))
