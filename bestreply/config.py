@@ -6,26 +6,20 @@ Python, TOML, JSON or the command line. This module imports no JAX.
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
     Literal,
     TypeVar,
-    get_args,
-    get_origin,
-    get_type_hints,
 )
 
 import msgspec
 
 from bestreply.utils.checks import shown
-from bestreply.utils.names import is_registered, spec_of
-from bestreply.utils.spec import parse_spec
+from bestreply.utils.fields import Open, checked, hints_of
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 CountOrZero = Annotated[int, msgspec.Meta(ge=0)]
@@ -34,10 +28,6 @@ Weight = Annotated[float, msgspec.Meta(ge=0)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Probability = Annotated[float, msgspec.Meta(ge=0, lt=1)]
-
-
-class Open(str):
-    """The kind of a field that takes names of others beside its own choices."""
 
 
 PlannerName = (
@@ -68,115 +58,9 @@ def _check_fields(config: Any) -> None:
     """
     kind = next(k for k in type(config).__mro__ if k.__module__ == __name__)
     section = _SECTIONS.get(kind.__name__, "")
-    for name, hint in _hints(kind).items():
-        value = _checked(f"{section}{name}", getattr(config, name), hint)
+    for name, hint in hints_of(kind).items():
+        value = checked(f"{section}{name}", getattr(config, name), hint)
         object.__setattr__(config, name, value)
-
-
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    hints = get_type_hints(kind, include_extras=True)
-    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
-
-
-def _checked(name: str, value: Any, hint: Any) -> Any:
-    if dataclasses.is_dataclass(hint):
-        if isinstance(value, hint):  # type: ignore[arg-type]
-            return value
-        raise ValueError(f"{name}={shown(value)}: expected a table of settings")
-    if kind := _open_kind(hint):
-        return _checked_name(name, value, hint, kind)
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{name}={shown(value)}: expected a finite number")
-    try:
-        return msgspec.convert(value, hint)
-    except (msgspec.ValidationError, TypeError, ValueError) as error:
-        expected = _expectation(value, hint, str(error))
-        raise ValueError(
-            f"{name}={shown(value)}: expected {expected}"
-        ) from None
-
-
-def _open_kind(hint: Any) -> str | None:
-    """Return the kind of names that a field takes; None: it takes none of others."""
-    parts = (hint, *get_args(hint))
-    kinds = [k for p in parts for k in get_args(p) if isinstance(k, Open)]
-    return kinds[0] if kinds else None
-
-
-def _checked_name(name: str, value: Any, hint: Any, kind: str) -> str:
-    """Return a name; nothing is imported."""
-    if kind == "game" and hasattr(value, "settings"):
-        return _text_of(value)
-    choices = [c for p in get_args(hint) for c in get_args(p) if c is not str]
-    choices = [c for c in choices if not isinstance(c, Open)]
-    if not isinstance(value, str):
-        words = "text, or a game" if kind == "game" else "text"
-        raise ValueError(f"{name}={shown(value)}: expected {words}")
-    if kind == "game" or value in choices or is_registered(kind, value):
-        return value
-    if ":" in value:
-        try:
-            parse_spec(value)
-        except ValueError as error:
-            raise ValueError(f"{name}={error}") from None
-        return value
-    one_of = _one_of(value, tuple(choices))
-    raise ValueError(
-        f"{name}={shown(value)}: expected {one_of}, or module:attr of your own"
-    )
-
-
-def _text_of(game: Any) -> str:
-    spec = spec_of("game", game)
-    try:
-        same = parse_spec(str(spec)).name == spec.name
-    except ValueError:
-        same = False
-    if not same:
-        raise ValueError(
-            f"game={game!r:.200}: expected settings that can be written as text: "
-            "numbers, text, true or false, and lists of them"
-        )
-    return str(spec)
-
-
-def _one_of(value: Any, choices: tuple[Any, ...]) -> str:
-    close = difflib.get_close_matches(str(value), choices, 1)
-    hint_at = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"one of {', '.join(map(repr, choices))}{hint_at}"
-
-
-def _expectation(value: Any, hint: Any, message: str) -> str:
-    """Return what a field accepts, in words."""
-    if get_origin(hint) is Literal:
-        return _one_of(value, get_args(hint))
-    if get_origin(hint) is tuple:
-        return 'a list of strings, such as ["a", "b"]'
-    types = {
-        "str": "text",
-        "bool": "true or false",
-        "int": "a whole number",
-        "float": "a number",
-    }
-    words = message.replace("`", "").partition(", got")[0]
-    kind, _, bound = words.removeprefix("Expected ").partition(" ")
-    bounds = [
-        f"{sign} {limit}"
-        for meta in get_args(hint)[1:]
-        for sign, limit in (
-            (">=", meta.ge),
-            (">", meta.gt),
-            ("<=", meta.le),
-            ("<", meta.lt),
-        )
-        if limit is not None
-    ]
-    return " ".join(
-        [types.get(kind, kind), " and ".join(bounds) or bound]
-    ).strip()
 
 
 @dataclass(frozen=True)
@@ -515,7 +399,7 @@ def from_dict(kind: type[Config], data: object, where: str = "") -> Config:
     if not isinstance(data, Mapping):
         name = where.rstrip(".") or "the configuration"
         raise ValueError(f"{name}={shown(data)}: expected a table of settings")
-    hints = _hints(kind)
+    hints = hints_of(kind)
     for name in data:
         if name not in hints:
             close = difflib.get_close_matches(str(name)[:80], hints, 1)
@@ -527,7 +411,7 @@ def from_dict(kind: type[Config], data: object, where: str = "") -> Config:
     values = {
         name: from_dict(hints[name], value, f"{where}{name}.")
         if dataclasses.is_dataclass(hints[name])
-        else _checked(f"{where}{name}", value, hints[name])
+        else checked(f"{where}{name}", value, hints[name])
         for name, value in data.items()
     }
     return kind(**values)
@@ -545,7 +429,7 @@ def differences(one: object, other: object, where: str = "") -> list[str]:
         Lines such as ``train.updates: 2000 and 3000``.
     """
     lines: list[str] = []
-    for name in _hints(type(one)):
+    for name in hints_of(type(one)):
         a, b = getattr(one, name), getattr(other, name)
         if dataclasses.is_dataclass(a):
             lines += differences(a, b, f"{where}{name}.")
@@ -574,89 +458,3 @@ def names_in(config: RunConfig) -> list[tuple[str, str]]:
         ("loss", config.train.loss),
         *(("player", text) for text in players),
     ]
-
-
-def preset(name: str) -> RunConfig:
-    """Return a ready configuration.
-
-    Args:
-        name: "debug" (seconds), "demo" (minutes on 2 cores) or "full" (the
-            settings of the published figures).
-
-    Returns:
-        The configuration.
-
-    Raises:
-        ValueError: there is no such preset.
-    """
-    if name not in PRESETS:
-        raise ValueError(
-            f"preset={name!r}: expected one of {', '.join(PRESETS)}"
-        )
-    return PRESETS[name]
-
-
-# Chosen on Markov Stag Hunt 4x4 (results/learning.md).
-_MODEL = ModelConfig(latent=64, width=128)
-_TRAIN = TrainConfig(
-    opponent_updates=1000,
-    opponent_batch=512,
-    anchor_updates=2000,
-    trial_episodes=128,
-    updates=4000,
-    batch=128,
-    gamma=0.98,
-    n_step=3,
-    off_policy=0.3,
-    target_tau=0.03,
-)
-PRESETS = {
-    "debug": RunConfig(
-        collect=CollectConfig(episodes=256),
-        model=ModelConfig(latent=16, width=32, depth=1),
-        train=TrainConfig(
-            opponent_updates=40,
-            opponent_batch=64,
-            anchor_updates=0,
-            trial_episodes=0,
-            updates=60,
-            batch=64,
-            value_batch=128,
-            log_every=20,
-            checkpoint_every=40,
-        ),
-        planner=PlannerConfig(samples=8, symmetry_averages=1),
-        evaluate=EvaluateConfig(episodes=32, reference_layouts=0),
-    ),
-    "demo": RunConfig(
-        collect=CollectConfig(episodes=20_000),
-        model=_MODEL,
-        train=_TRAIN,
-        planner=PlannerConfig(
-            samples=16, prior_mixing=0.002, symmetry_averages=1
-        ),
-        evaluate=EvaluateConfig(episodes=500),
-    ),
-    "full": RunConfig(
-        collect=CollectConfig(episodes=25_000),
-        model=dataclasses.replace(_MODEL, value_heads="action"),
-        train=dataclasses.replace(
-            _TRAIN,
-            opponent_updates=6000,
-            opponent_batch=512,
-            anchor_updates=3000,
-            trial_episodes=128,
-            updates=6000,
-            batch=256,
-            gamma=0.99,
-            target="improved",
-            value_updates=20_000,
-            value_batch=512,
-            target_tau=0.02,
-            checkpoint_every=5000,
-        ),
-        planner=PlannerConfig(samples=16, prior_mixing=0.002),
-        evaluate=EvaluateConfig(episodes=1000, reference_layouts=32),
-    ),
-}
-"""Configurations by name."""

@@ -11,7 +11,6 @@ from bestreply.data.manifest import Manifest, plain
 from bestreply.data.rows import to_numpy
 from bestreply.utils.console import one_line, printable
 
-
 COLUMNS = (
     "episode",
     "step",

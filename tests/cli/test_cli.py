@@ -27,7 +27,8 @@ from bestreply.cli.registry import (
     UsageError,
     nearest,
 )
-from bestreply.config import PRESETS, EvaluateConfig, RunConfig, to_dict
+from bestreply.config import EvaluateConfig, RunConfig, to_dict
+from bestreply.presets import PRESETS
 
 
 def run(*arguments, cwd=None):
