@@ -26,7 +26,7 @@ from bestreply.training.losses import data_target
 from bestreply.training.phases import run_updates
 from bestreply.training.state import TrainState, optimiser, trainable
 from bestreply.training.targets import Targets, n_step_return
-from bestreply.training.updates import world_loss
+from bestreply.training.world_updates import world_loss
 from bestreply.types import Transition
 
 BATCHES = 16

@@ -44,13 +44,13 @@ from bestreply.replay.moa_buffer import (
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import PLANNING_CHUNK, play
 from bestreply.training.losses import opponent_losses, world_losses
+from bestreply.training.opponent_updates import logged_types
 from bestreply.training.targets import (
     history_steps,
     logged_latents,
     n_step_return,
     with_history,
 )
-from bestreply.training.updates import logged_types
 from bestreply.types import ABSENT, Episodes, Transition, obs_at
 from bestreply.utils.quick import quickly
 

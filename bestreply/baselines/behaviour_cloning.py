@@ -20,9 +20,9 @@ from bestreply.replay.moa_buffer import (
     gather,
 )
 from bestreply.run import Run
+from bestreply.training.augmentation import augmented
 from bestreply.training.phases import Metrics
 from bestreply.training.state import apply_gradient, optimiser, trainable
-from bestreply.training.updates import augmented
 from bestreply.types import ABSENT, Episodes, Transition
 
 

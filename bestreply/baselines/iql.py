@@ -25,9 +25,10 @@ from bestreply.games.seats import role_of_seat
 from bestreply.models.obs_nets import ObsNet, make_obs_net
 from bestreply.models.units import RewardUnits, flat_obs, unit_rewards
 from bestreply.replay.moa_buffer import BufferState, draw_index, gather
+from bestreply.training.augmentation import augmented
 from bestreply.training.phases import Metrics
 from bestreply.training.state import apply_gradient, optimiser, trainable
-from bestreply.training.updates import augmented, follow
+from bestreply.training.world_updates import follow
 from bestreply.types import Transition
 
 EXPECTILE = 0.8

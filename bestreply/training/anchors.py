@@ -14,9 +14,9 @@ from bestreply.models.anchors import Anchors, with_all_returns
 from bestreply.models.world_model import NO_VALUE
 from bestreply.opponents.opponent_types import opponent_types
 from bestreply.replay.moa_buffer import BufferState, draw_index, gather
+from bestreply.training.augmentation import augmented
 from bestreply.training.phases import Metrics, Phase
 from bestreply.training.state import TrainState, apply_gradient, optimiser
-from bestreply.training.updates import augmented
 from bestreply.types import ABSENT, Episodes, Transition
 
 

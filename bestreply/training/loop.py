@@ -28,6 +28,11 @@ from bestreply.replay.histories import Seatings, seatings
 from bestreply.replay.moa_buffer import BufferState
 from bestreply.training.anchors import ANCHORS, begin_anchors
 from bestreply.training.imagination import imagine_starts
+from bestreply.training.opponent_updates import (
+    history_step,
+    opponent_step,
+    subgoal_step,
+)
 from bestreply.training.phases import (
     Metrics,
     Phase,
@@ -45,13 +50,7 @@ from bestreply.training.state import (
     set_units,
 )
 from bestreply.training.targets import LoggedBeliefs
-from bestreply.training.updates import (
-    history_step,
-    opponent_step,
-    subgoal_step,
-    value_step,
-    world_step,
-)
+from bestreply.training.world_updates import value_step, world_step
 from bestreply.types import Episodes
 
 Save = Callable[[TrainState], None]

@@ -106,7 +106,7 @@ def test_a_game_with_an_empty_seat(tmp_path):
 
 def test_pixels(tmp_path):
     game = Pixels(side=40, channels=1)
-    train = {"updates": 60, "batch": 32, "learning_rate": 3e-3}
+    train = {"updates": 120, "batch": 32, "learning_rate": 3e-3}
     model = {"encoder": "cnn", "opponents": "recurrent"}
     run = trained(game, tmp_path, episodes=64, train=train, **model)
     assert mean_return(run.player(), game, episodes=60) > 140  # of 150
