@@ -20,6 +20,7 @@ else:
 Language = Literal["en", "zh"]
 Options = TypeVar("Options")
 DEFAULT_PRESET = "demo"
+TRUTH = ("true", "false")
 RANGES = {"seed": (0, 2**32 - 1), "port": (0, 65535)}
 """Least and largest value by name of a field, in every command."""
 
@@ -98,7 +99,8 @@ def read(name: str, kind: type[Options], arguments: Sequence[str]) -> Options:
 
     check_names(name, kind, arguments)
     check_paths(kind, arguments)
-    rest, settings = list(arguments), {}
+    arguments = plain_flags(kind, arguments)
+    rest, settings = arguments, {}
     if issubclass(kind, RunConfig):
         start, rest = starting_point(arguments)
         values = _run_fields(start)
@@ -166,6 +168,39 @@ def check_paths(kind: type, arguments: Sequence[str]) -> None:
                 f"{flag or 'path'}='': expected a path. A variable of the shell that "
                 "is not set is empty"
             )
+
+
+def plain_flags(kind: type, arguments: Sequence[str]) -> list[str]:
+    """Return arguments with flags in place of flags that are given true or false.
+
+    Args:
+        kind: dataclass of the command.
+        arguments: the words after the command's name, of known options.
+
+    Returns:
+        The arguments: ``--train.augment false`` and ``--train.augment=false`` become
+        ``--train.no-augment``.
+
+    Raises:
+        UsageError: a flag is given another value with ``=``.
+    """
+    flags = {o.name: o.flags for o in options_of(kind) if o.is_flag}
+    words, queue = [], list(arguments)
+    while queue:
+        word, equals, value = queue.pop(0).partition("=")
+        pair = flags.get(word.replace("_", "-"))
+        if pair is None:
+            words.append(word + equals + value)
+            continue
+        if not equals and queue and queue[0].lower() in TRUTH:
+            value = queue.pop(0)
+        elif equals and value.lower() not in TRUTH:
+            raise UsageError(
+                f"{word}={value}: expected true or false; {pair[0]} alone is true, "
+                f"{pair[1]} is false"
+            )
+        words.append(pair[0] if value.lower() in ("", "true") else pair[1])
+    return words
 
 
 def check_ranges(options: object) -> None:

@@ -440,6 +440,35 @@ def test_options_of_a_dataclass():
     assert "--train.learning-rate" in options
 
 
+@pytest.mark.parametrize(
+    "words, augment",
+    [
+        ("--train.augment false", False),
+        ("--train.augment=False", False),
+        ("--train.no-augment", False),
+        ("--train.no_augment=false", None),
+        ("--train.augment true --no-resume", True),
+        ("--train.augment", True),
+    ],
+)
+def test_flags_may_be_given_true_or_false(words, augment):
+    arguments = ["--preset=debug", *words.split()]
+    if augment is None:
+        with pytest.raises(SystemExit):
+            read("run", flow.Run, arguments)
+        return
+    assert read("run", flow.Run, arguments).train.augment is augment
+
+
+def test_a_flag_that_is_neither_true_nor_false_names_both_spellings():
+    with pytest.raises(UsageError) as error:
+        read("run", flow.Run, ["--planner.revise_values=maybe"])
+    assert str(error.value) == (
+        "--planner.revise_values=maybe: expected true or false; "
+        "--planner.revise-values alone is true, --planner.no-revise-values is false"
+    )
+
+
 @pytest.mark.parametrize("name", RANGES)
 def test_ranges(name):
     kind = dataclasses.make_dataclass("Kind", [name])
