@@ -1,7 +1,8 @@
 """Datasets from tables with a row for each episode, step and seat."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from bestreply.data.arrays import recorded_game, write_store
 from bestreply.data.frame_rows import read_rows
 from bestreply.data.logged import warned_ends
 from bestreply.data.store import Store
+from bestreply.utils.checks import shown
 from bestreply.utils.parquet import reason
 
 if TYPE_CHECKING:
@@ -118,8 +120,10 @@ def as_table(frame: Any) -> pa.Table:
         frame: a table of pandas, Polars, PyArrow, DuckDB, or a dict of columns.
 
     Raises:
-        ValueError: it is no such table, or a column has values of several types.
+        ValueError: it is no such table, two columns have one name, or a column has
+            values of several types.
     """
+    _refuse_equal_names(frame)
     try:
         if isinstance(frame, Mapping):
             columns = {str(k): _column(v) for k, v in frame.items()}
@@ -133,12 +137,39 @@ def as_table(frame: Any) -> pa.Table:
     except (pa.ArrowException, TypeError) as error:
         raise ValueError(
             f"frame: expected columns of numbers, text and flat lists; "
-            f"{reason(error)}"
+            f"{_mixed_columns(frame) or reason(error)}"
         ) from None
     raise ValueError(
         f"frame of {type(frame).__name__}: expected a table of pandas, Polars or "
         "PyArrow, or a dict of columns"
     )
+
+
+def _refuse_equal_names(frame: Any) -> None:
+    if hasattr(frame, "collect"):  # a lazy frame; its names take a query
+        return
+    names = getattr(frame, "column_names", getattr(frame, "columns", ()))
+    if not isinstance(names, Iterable):
+        return
+    counts = Counter(map(str, names))
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"columns of the table, {shown(list(counts))}: expected each name once; "
+            f"there are {counts[twice[0]]} columns {twice[0]!r}. Rename or drop one"
+        )
+
+
+def _mixed_columns(frame: Any) -> str:
+    """Return what columns of Python objects hold, in words; "" if that is one type."""
+    words = []
+    names = getattr(frame, "columns", frame)
+    for name in names if isinstance(names, Iterable) else ():
+        values = frame[name] if isinstance(frame[name], Iterable) else ()
+        types = {type(v).__name__ for v in values if not _is_missing(v)}
+        if len(types) > 1:
+            words.append(f"column {name!r} holds {', '.join(sorted(types))}")
+    return "; ".join(words)
 
 
 def _column(values: Any) -> Any:
@@ -151,3 +182,7 @@ def _column(values: Any) -> Any:
     return pa.FixedSizeListArray.from_arrays(
         pa.array(array.reshape(-1)), int(np.prod(array.shape[1:]))
     )
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and value != value)

@@ -146,6 +146,24 @@ def test_what_does_not_fit_is_refused_by_column_and_row(
     assert not (tmp_path / "data").exists()
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    table = pa.Table.from_pylist(ROWS)
+    twice = table.append_column("reward", table["reward"])
+    pandas = table.to_pandas()
+    pandas.columns = ["reward" if c == "action" else c for c in pandas]
+    for frame in (twice, pandas):
+        with pytest.raises(ValueError, match="are 2 columns 'reward'. Rename"):
+            write(tmp_path / "a", frame)
+
+
+def test_a_column_of_several_types_is_named_with_its_types(tmp_path):
+    table = pa.Table.from_pylist(ROWS).to_pandas()
+    table["reward"] = [0, "a", None] * 6
+    for frame in (table, {name: list(table[name]) for name in table}):
+        with pytest.raises(ValueError, match="'reward' holds int, str"):
+            write(tmp_path / "a", frame)
+
+
 def test_what_is_no_table_is_refused(tmp_path):
     with pytest.raises(ValueError, match="frame of int: expected a table"):
         write(tmp_path, 3)
