@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Int, Int32, Shaped
@@ -11,6 +11,9 @@ from jaxtyping import Bool, Int, Int32, Shaped
 from bestreply.data.array_casts import as_array, as_whole
 from bestreply.types import ABSENT
 from bestreply.utils.checks import shown
+
+if TYPE_CHECKING:
+    from bestreply.games.base import Game
 
 
 @dataclass(frozen=True)
@@ -178,12 +181,13 @@ def _acts_after_stop(
 
 
 def joined(
-    given: dict[str, Any],
+    given: dict[str, Any], game: "Game | None" = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return arrays with an axis of seats in place of dicts of one array for each seat.
 
     Args:
         given: the arguments by name; those that are dicts have the seats of `actions`.
+        game: the game, in whose order seats of its names are put.
 
     Returns:
         The arguments, and facts on seats that differ: `roles`, the names of the seats
@@ -199,6 +203,8 @@ def joined(
     if not names:
         raise ValueError("actions={}: expected an array for each seat")
     lead = as_array("actions", actions[names[0]]).ndim
+    if game is not None:
+        names = _in_order_of(names, game)
     result, shapes = dict(given), {}
     for name, value in given.items():
         if isinstance(value, Mapping):
@@ -206,6 +212,22 @@ def joined(
             shapes[name] = [array.shape[lead:] for array in arrays]
             result[name] = _stacked(name, arrays, lead)
     return result, _differences(names, shapes)
+
+
+def _in_order_of(names: list[str], game: "Game") -> list[str]:
+    """Return names of seats in the order of a game that has them; others as they are."""
+    from bestreply.games.seats import seats_by_name
+
+    known = seats_by_name(game)
+    if any(str(name) not in known for name in names):
+        return names
+    seats = [known[str(name)] for name in names]
+    if sorted(seats) != list(range(game.num_players)):
+        raise ValueError(
+            f"actions of the seats {shown(names)}: expected one array for each seat of "
+            f"{game.name}: {shown(list(known))}"
+        )
+    return [names[seats.index(seat)] for seat in sorted(seats)]
 
 
 def _of_seats(

@@ -19,8 +19,14 @@ def as_array(name: str, values: Any) -> np.ndarray:
         values: an array of NumPy, JAX or PyTorch, or nested lists of one shape.
 
     Raises:
-        ValueError: the values have no common shape, or are other objects.
+        ValueError: the values have no common shape, are other objects, or are masked.
     """
+    if np.ma.is_masked(values):
+        place = tuple(np.argwhere(np.ma.getmaskarray(values))[0].tolist())
+        raise ValueError(
+            f"{name}{list(place)} is masked: expected a value. Fill the array "
+            "(numpy.ma.filled) with what is meant"
+        )
     try:
         array = np.asarray(values)
     except ValueError:  # lists of different lengths

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,7 +61,8 @@ def store_from_arrays(
     Episodes along an axis, [E, T, N, ...], or steps of all episodes one after the
     other, [S, N, ...] (of one seat also [S]); `actions` decides: two axes are always
     [S, N], so episodes of one seat are [E, T, 1]. Each array can be a dict of one
-    array for each seat, without the axis of seats. An episode ends at the
+    array for each seat, without the axis of seats; with `game`, names of its seats are
+    put in its order. An episode ends at the
     first step at which each seat has a terminal or a timeout or is absent, else at the
     end of the arrays, as by a timeout. What follows it in [E, T, ...] is padding.
 
@@ -122,20 +123,48 @@ def store_from_arrays(
         "next_observations": next_observations,
         "next_legal": next_legal,
     }
-    given, seats = joined(given)
+    names = {
+        "action_names": action_names,
+        "goal_names": goal_names,
+        "roles": roles,
+        "seat_actions": seat_actions,
+        "max_steps": max_steps,
+    }
+    given, seats = joined(given, game)
     log = logged_arrays(given, game)
     log, roster = _seated(log, players)
     log = warned_ends(log)
     if game is None:
-        game = recorded_game(
-            log,
-            action_names=action_names,
-            goal_names=goal_names,
-            roles=roles or seats.get("roles"),
-            seat_actions=seat_actions or seats.get("seat_actions"),
-            max_steps=max_steps,
-        )
+        own = {name: names[name] or fact for name, fact in seats.items()}
+        game = recorded_game(log, **names | own)
+    else:
+        refuse_beside(game, names)
     return write_store(log, game, roster, path)
+
+
+def refuse_beside(game: "Game", given: Mapping[str, Any]) -> None:
+    """Refuse names and sizes that are not those of the game they are given with.
+
+    Args:
+        game: the game.
+        given: `action_names`, `goal_names`, `roles`, `seat_actions` and `max_steps`;
+            None: not given.
+
+    Raises:
+        ValueError: for the first that differs.
+    """
+    goals = [game.goals, game.goals[:-1]]  # the last one is "none"
+    known = {"goal_names": goals, "max_steps": [game.max_steps]}
+    for name, value in given.items():
+        if value is None:
+            continue
+        own = known.get(name) or [getattr(game, name)]
+        plain = tuple(value) if isinstance(value, Iterable) else value
+        if plain not in own:
+            raise ValueError(
+                f"{name}={shown(value)}: expected {shown(own[0])}, as {game.name} "
+                "has; leave it out"
+            )
 
 
 def write_store(
@@ -340,6 +369,7 @@ def recorded_game(
     roles: Sequence[str] | None = None,
     seat_actions: Sequence[int] | None = None,
     max_steps: int | None = None,
+    seat_names: Sequence[str] = (),
 ) -> "Game":
     """Return the recorded game of logged play.
 
@@ -347,6 +377,7 @@ def recorded_game(
         log: logged play.
         action_names, goal_names, roles, seat_actions, max_steps: as in
             `store_from_arrays`.
+        seat_names: names of the seats, where the log has names.
 
     Returns:
         The game.
@@ -368,12 +399,13 @@ def recorded_game(
         players=log.num_players,
         actions=tuple(action_names) if action_names else count,
         obs=values.shape[2:],
-        max_steps=max_steps or int(log.length.max()),
+        max_steps=int(log.length.max()) if max_steps is None else max_steps,
         dtype=values.dtype.name,
         roles=tuple(roles or ()),
         seat_actions=counts,
         goals=goals,
         zero_one=bool(((values == 0) | (values == 1)).all()),
+        seat_names=tuple(seat_names),
     )
 
 

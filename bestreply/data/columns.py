@@ -1,5 +1,8 @@
 """Columns of tables that other programs made, as NumPy arrays."""
 
+import difflib
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,8 @@ from jaxtyping import Int
 
 from bestreply.utils.parquet import reason, show_type
 
+NEARLY = 0.85
+"""Least similarity of a name that is taken for a misspelling."""
 MAX_AXES = 32
 """Levels of lists inside each other."""
 
@@ -63,6 +68,9 @@ def codes_of(
 ) -> tuple[Int[np.ndarray, " rows"], list[Any]]:
     """Return a column of text or whole numbers as codes, and the distinct values in order.
 
+    The order is that of an ordered categorical column, else the natural one: "a2" is
+    before "a10".
+
     Args:
         name: name of the column, for the error.
         column: text, dictionary codes or whole numbers.
@@ -96,7 +104,28 @@ def codes_of(
             f"column {name!r}: expected UTF-8 text; {reason(error)}"
         ) from None
     codes = coded.indices.fill_null(-1).to_numpy().astype(np.int64)
-    return _in_order(codes, values)
+    ordered = pa.types.is_dictionary(array.type) and array.type.ordered
+    return _in_order(codes, values, ordered)
+
+
+def nearly_named(
+    found: Iterable[str], known: Iterable[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield names that are not read, and are nearly that of a quantity which is missing.
+
+    Args:
+        found: names of arrays or columns that there are.
+        known: names that are read.
+
+    Returns:
+        Pairs of such a name and the one that may be meant.
+    """
+    found, known = list(found), list(known)
+    missing = [name for name in known if name not in found]
+    for name in found:
+        if name not in known:
+            close = difflib.get_close_matches(name, missing, 1, NEARLY)
+            yield from ((name, meant) for meant in close)
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -115,16 +144,29 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _in_order(
-    codes: Int[np.ndarray, " rows"], values: list[Any]
+    codes: Int[np.ndarray, " rows"], values: list[Any], ordered: bool
 ) -> tuple[Int[np.ndarray, " rows"], list[Any]]:
-    """Return codes of the values that occur, in increasing order and once each."""
+    """Return codes of the values that occur, once each, in their or in natural order."""
     used = np.unique(codes[codes >= 0])
-    known = sorted({values[code] for code in used if values[code] is not None})
+    occur = [values[code] for code in used if values[code] is not None]
+    known = list(dict.fromkeys(occur))
+    if not ordered:
+        known.sort(key=_natural)
     places = {value: place for place, value in enumerate(known)}
     table = np.full(len(values) + 1, -1, np.int64)  # the last one: no value
     for code in used:
         table[code] = places.get(values[code], -1)
     return table[codes], known
+
+
+def _natural(value: Any) -> list[Any]:
+    """Return a key that sorts "agent_2" before "agent_10"."""
+    if not isinstance(value, str):
+        return [value]
+    parts = re.split(
+        r"([0-9]{1,18})", value
+    )  # text, digits, text, digits, ..., text
+    return [int(p) if k % 2 else p for k, p in enumerate(parts)] + [value]
 
 
 def _combined(column: pa.ChunkedArray) -> pa.Array:

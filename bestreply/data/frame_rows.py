@@ -17,7 +17,12 @@ from bestreply.data.array_casts import (
     as_whole,
 )
 from bestreply.data.arrays import UNKNOWN
-from bestreply.data.columns import codes_of, is_text, numbers_of
+from bestreply.data.columns import (
+    codes_of,
+    is_text,
+    nearly_named,
+    numbers_of,
+)
 from bestreply.data.logged import Logged
 from bestreply.types import ABSENT, GOAL_SOURCES
 from bestreply.utils.checks import shown
@@ -49,6 +54,8 @@ class Rows:
     roster: list[str]
     actions: Sequence[str] | None
     goals: Sequence[str] | None
+    seats: Sequence[str]
+    """Names of the seats in order; empty where they are numbers."""
 
 
 def read_rows(
@@ -56,6 +63,10 @@ def read_rows(
     columns: Mapping[str, str | Sequence[str]] | None = None,
     game: "Game | None" = None,
     roster: Sequence[str] = (),
+    *,
+    actions: Sequence[str] | None = None,
+    goals: Sequence[str] | None = None,
+    roles: Sequence[str] | None = None,
 ) -> Rows:
     """Return the play that a table holds.
 
@@ -64,6 +75,10 @@ def read_rows(
         columns: as in `bestreply.data.frames.store_from_frame`.
         game: the game, whose names columns of text hold; None: those that occur.
         roster: players in their order; others that occur follow them.
+        actions, goals: names in their order, where there is no game; None: those that
+            occur, in natural order.
+        roles: role of each seat, where there is no game. Seats of these very names are
+            in this order.
 
     Returns:
         The play and its names.
@@ -72,12 +87,11 @@ def read_rows(
         ValueError: a column is missing or holds other values.
     """
     reader = _Reader(table, _chosen(table.column_names, columns or {}), game)
-    places = reader.places()
+    places = reader.places(roles or ())
     spread = places.spread
-    names, goals = (
-        (None, None) if game is None else (game.action_names, game.goals)
-    )
-    action, names = reader.named("action", names)
+    if game is not None:
+        actions, goals = game.action_names, game.goals
+    action, actions = reader.named("action", actions)
     goal, goals = reader.named("goal", goals)
     player, known = reader.players(roster)
     log = Logged(
@@ -98,7 +112,7 @@ def read_rows(
         goal_source=spread(reader.sources(goal)),
         player=places.of_episodes(player),
     )
-    return Rows(log, known, names, goals)
+    return Rows(log, known, actions, goals, places.names)
 
 
 def _chosen(
@@ -128,6 +142,13 @@ def _chosen(
             )
         if found:
             chosen[name] = found
+    read = {column for group in chosen.values() for column in group}
+    spare = [name for name in names if name not in read]
+    for name, meant in nearly_named([*spare, *chosen], known):
+        raise ValueError(
+            f"column {name!r}: did you mean {meant!r}? Rename it, name it "
+            f"(columns={{{meant!r}: {name!r}}}), or leave it out"
+        )
     return chosen
 
 
@@ -145,6 +166,7 @@ class _Places:
     step: Int[np.ndarray, " rows"]
     seat: Int[np.ndarray, " rows"]
     seats: int
+    names: Sequence[str]
     start: Int[np.ndarray, " E"]
     length: Int[np.ndarray, " E"]
 
@@ -292,15 +314,15 @@ class _Reader:
         table = np.array([names.index(str(n)) for n in known], np.int32)
         return table[codes], names
 
-    def places(self) -> _Places:
-        """Return where each row is."""
+    def places(self, roles: Sequence[str]) -> _Places:
+        """Return where each row is; seats of the names of `roles` are in their order."""
         if not len(self.table):
             raise ValueError("table of 0 rows: expected at least one")
         episode, _ = codes_of("episode", self.column("episode"))
         t = as_whole(
             "step", self.numbers("step"), 0, None, "the number of a step"
         )
-        seat, seats = self._seats()
+        seat, seats, names = self._seats(roles)
         steps = int(t.max()) + 1
         joint, step = np.unique(episode * steps + t, return_inverse=True)
         _, start, length = np.unique(
@@ -315,7 +337,7 @@ class _Reader:
                 f"row {row}: step={t[row]}: expected the step after "
                 f"{joint[place] % steps}, without a gap"
             )
-        return _Places(step, seat, seats, start, length)
+        return _Places(step, seat, seats, names, start, length)
 
     def _refuse_twice(self, keys: Int[np.ndarray, " rows"]) -> None:
         _, first = np.unique(keys, return_index=True)
@@ -332,9 +354,12 @@ class _Reader:
                 f"and seat; {hint}"
             )
 
-    def _seats(self) -> tuple[np.ndarray, int]:
+    def _seats(
+        self, roles: Sequence[str]
+    ) -> tuple[np.ndarray, int, Sequence[str]]:
+        """Return the seat of each row, the number of seats, and names that they have."""
         if not self.has("seat"):
-            return np.zeros(len(self.table), np.int64), 1
+            return np.zeros(len(self.table), np.int64), 1, ()
         column = self.column("seat")
         codes, known = codes_of("seat", column)
         if len(known) > MAX_SEATS:
@@ -342,13 +367,28 @@ class _Reader:
                 f"column 'seat' with {len(known):,} values: expected at most "
                 f"{MAX_SEATS:,}"
             )
-        count = len(known)
-        if self.game is not None and not is_text(column.type):
-            count = self.game.num_players  # seats by number; some may be absent
-            codes = np.array(known, np.int64)[codes]
-            if codes.min() < 0 or codes.max() >= count:
+        if self.game is None:
+            given = sorted(known) == sorted(roles)  # names of seats, as roles
+            order = list(roles) if given else known
+            seats = np.array([order.index(name) for name in known])
+            names = order if is_text(column.type) else ()
+            return seats[codes], len(known), names
+        seats = self._seats_of(self.game, known)
+        return seats[codes], self.game.num_players, ()
+
+    def _seats_of(
+        self, game: "Game", known: Sequence[Any]
+    ) -> Int[np.ndarray, " names"]:
+        """Return the seat in a game of each value of the column; some may be absent."""
+        from bestreply.games.seats import seats_by_name
+
+        count = game.num_players
+        seats = {str(seat): seat for seat in range(count)}
+        seats |= seats_by_name(game)
+        for value in known:
+            if str(value) not in seats:
                 raise ValueError(
-                    f"seat={int(codes.max())}: expected 0 to {count - 1}, as "
-                    f"{self.game.name} has"
+                    f"seat={shown(value)}: expected 0 to {count - 1}, or one of "
+                    f"{shown(list(seats)[count:])}, as {game.name} has"
                 )
-        return codes, count
+        return np.array([seats[str(value)] for value in known])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from bestreply.data.arrays import recorded_game, write_store
+from bestreply.data.arrays import recorded_game, refuse_beside, write_store
 from bestreply.data.frame_rows import read_rows
 from bestreply.data.logged import warned_ends
 from bestreply.data.store import Store
@@ -39,15 +39,20 @@ def store_from_frame(
     without a row at a step is absent. Casts, and the treatment of unknown observations
     after an episode's last step, are those of `store_from_arrays`.
 
+    Names of seats are those of the game: its agents, its roles, or roles with a number
+    ("hunter_0"). Without a game, seats, actions and goals are in the order of an
+    ordered categorical column, else in natural order ("a2" before "a10").
+
     Args:
         frame: a table of pandas, Polars, PyArrow, DuckDB, or a dict of columns.
         columns: for each of the names above the column that has it, or several columns
             of numbers that stand side by side, such as ``{"obs": ["x", "y"]}``. By
             default the column of this name, or those of name_0, name_1, ...
-        action_names: names of the actions; needed where the column has numbers and
-            "0", "1", ... are not wanted.
+        action_names: names of the actions in the order wanted; needed where the column
+            has numbers and "0", "1", ... are not wanted.
         goal_names: names of the goals, in the same way.
-        roles: role of each seat, where seats differ.
+        roles: role of each seat, where seats differ; if the seats have these very
+            names, also their order.
         seat_actions: number of actions of each seat, where they differ.
         max_steps: step limit; by default the longest episode.
         game: the game, or its name; by default a recorded game of these shapes and
@@ -100,15 +105,20 @@ def store_from_table(
     Raises:
         ValueError, FileExistsError: as there.
     """
-    rows = read_rows(table, columns, game)
+    names: dict[str, Any] = {"actions": action_names, "goals": goal_names}
+    rows = read_rows(table, columns, game, **names, roles=shape.get("roles"))
     log = warned_ends(rows.log)
     if game is None:
         game = recorded_game(
             log,
-            action_names=action_names or rows.actions,
-            goal_names=goal_names or rows.goals,
+            action_names=rows.actions,
+            goal_names=rows.goals,
+            seat_names=rows.seats,
             **shape,
         )
+    else:
+        given = {"action_names": action_names, "goal_names": goal_names}
+        refuse_beside(game, given | shape)
     roster = [{"name": name, "version": 1} for name in rows.roster]
     return write_store(log, game, roster, path)
 

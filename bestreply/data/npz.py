@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bestreply.data.columns import nearly_named
 from bestreply.utils.checks import shown
+from bestreply.utils.console import warn
 from bestreply.utils.files import replacing
 from bestreply.utils.untrusted import check_memory, open_regular
 
@@ -29,15 +31,16 @@ def read_npz(
 
     Args:
         path: the file.
-        names: arrays to read, those that the file has; others are not opened.
+        names: arrays to read, those that the file has; others are not opened, and a
+            warning lists them.
 
     Returns:
         The arrays of numbers, booleans or text by name.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no .npz file, is damaged, does not fit into memory, or an array
-            holds Python objects.
+        ValueError: it is no .npz file, is damaged, does not fit into memory, an array
+            holds Python objects, or the name of one is nearly that of a missing one.
     """
     with open_regular(path) as handle:
         try:
@@ -71,13 +74,20 @@ def _members(
         raise ValueError(
             f"{path}: {len(entries):,} arrays: expected at most {MAX_MEMBERS:,}"
         )
-    members = {}
+    found: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
         name = entry.filename.removesuffix(".npy")
-        if name in members:
+        if name in found:
             raise ValueError(f"{path}: expected {shown(name)} once")
-        if name in names:
-            members[name] = entry
+        found[name] = entry
+    for name, meant in nearly_named(found, names):
+        raise ValueError(
+            f"{path}: array {shown(name)}: did you mean {meant!r}? Rename it or leave "
+            "it out"
+        )
+    if unread := [name for name in found if name not in names]:
+        warn(f"{path}: not read: {shown(unread)}")
+    members = {name: found[name] for name in found if name in names}
     needed = sum(entry.file_size for entry in members.values())
     check_memory(COPIES * needed, f"{path} with {len(members)} arrays")
     return members

@@ -185,6 +185,9 @@ def describe(summary: dict[str, Any]) -> str:
         for p in s["players"]
     ]
     seats = [f"seat {k}" for k in range(s["seats"])]
+    names = s["game"]["settings"].get("seat_names")
+    if isinstance(names, list | tuple) and len(names) == len(seats):
+        seats = [one_line(str(name)) for name in names]
     head = ["player", "episodes", "mean return", "transitions", *seats]
     actions = [
         [one_line(p["name"]), *map(_percent, p["actions"].values())]

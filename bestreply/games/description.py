@@ -65,6 +65,10 @@ class Description(abc.ABC):
         """
         return (self.num_actions,) * self.num_players
 
+    seat_names: tuple[str, ...] = ()
+    """The name of the agent in each seat, where they have names of their own; tables
+    of play can hold them."""
+
     @property
     def homogeneous(self) -> bool:
         """Whether all seats have one role and the same actions."""

@@ -168,7 +168,7 @@ def _of_env(name: str) -> property:
 
 for _name in (
     *("num_players", "action_names", "max_steps", "roles", "seat_actions"),
-    *("goals", "planes", "symmetric", "version"),
+    *("goals", "planes", "symmetric", "version", "seat_names"),
 ):
     setattr(HostGame, _name, _of_env(_name))
 abc.update_abstractmethods(HostGame)

@@ -114,6 +114,10 @@ class JaxMarlGame(AdaptedGame):
     def traits(self) -> Traits:
         return _traits(self.name.removeprefix("jaxmarl:"), self.options)
 
+    @property
+    def seat_names(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return tuple(self.traits.extra.agents)
+
     # -- rules ---------------------------------------------------------------
 
     def _reset(self, key: PRNGKeyArray) -> Move:

@@ -213,6 +213,7 @@ class PettingZooEnv(HostEnv):
             # all seats have the last action; masks forbid those between
             self.seat_actions = (len(names) + 1,) * n
         self.roles = agents.roles()
+        self.seat_names = tuple(map(str, agents.names))
         shapes = [o.shape for o in agents.observations]
         self.seat_shapes = tuple(shapes)
         self.obs_dtype = common_dtype([o.dtype for o in agents.observations])

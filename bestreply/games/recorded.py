@@ -55,6 +55,8 @@ class RecordedGame(Game):
     """Names of the goals, the last one "none"."""
     zero_one: bool = False
     """Whether every entry of an observation is 0 or 1."""
+    seat_names: tuple[str, ...] = ()
+    """Names of the seats, where the log had names; empty: it had numbers."""
 
     def __post_init__(self) -> None:
         where = " in recorded"
@@ -95,7 +97,11 @@ class RecordedGame(Game):
         roles = self.roles or ("player",) * self.players
         counts = self.seat_actions or (size,) * self.players
         _check_names("roles", roles, different=False)
-        for name, values in (("roles", roles), ("seat_actions", counts)):
+        _check_names("seat_names", self.seat_names)
+        each = {"roles": roles, "seat_actions": counts}
+        if self.seat_names:
+            each["seat_names"] = self.seat_names
+        for name, values in each.items():
             if not isinstance(values, tuple) or len(values) != self.players:
                 raise ValueError(
                     f"{name}={shown(values)}: expected one entry for each of "
@@ -119,6 +125,7 @@ class RecordedGame(Game):
             "dtype": "float32",
             "goals": ("none",),
             "zero_one": False,
+            "seat_names": (),
         }
         return {k: v for k, v in given.items() if v != common.get(k)}
 

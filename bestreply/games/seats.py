@@ -159,6 +159,25 @@ def others_actions(game: Game) -> Bool[np.ndarray, "N O A"]:
     return own_actions(game)[ego_order(game.num_players)[:, 1:]]
 
 
+def seats_by_name(game: Game) -> dict[str, int]:
+    """Return the seat that each name stands for in logged play.
+
+    Args:
+        game: the game.
+
+    Returns:
+        By name: the agents' own names (`Game.seat_names`); the role and its number,
+        such as "hunter_0", as in `br.parallel_env`; a role alone that one seat has.
+    """
+    roles = list(game.roles)
+    names = {}
+    for seat, role in enumerate(roles):
+        names[f"{role}_{roles[:seat].count(role)}"] = seat
+        if roles.count(role) == 1:
+            names[role] = seat
+    return names | {str(name): s for s, name in enumerate(game.seat_names)}
+
+
 def role_names(game: Game) -> tuple[str, ...]:
     """Return the distinct roles of a game, in the order of their first seats.
 

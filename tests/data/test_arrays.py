@@ -278,6 +278,17 @@ def test_arrays_of_a_game_that_can_be_played(tmp_path):
         write(tmp_path / "b", **given | {"observations": OBS})
 
 
+def test_seats_of_a_game_by_name_are_in_its_order(tmp_path):
+    game = br.make_game("matrix(table=prisoners_dilemma, rounds=3)")
+    action = {f"player_{k}": np.full((E, T), k) for k in (1, 0)}
+    obs = {name: np.zeros((E, T + 1, 5)) for name in action}
+    rewards = {name: 2.0 * values for name, values in action.items()}
+    given = {"observations": obs, "actions": action, "rewards": rewards}
+    store = write(tmp_path, **given, game=game)
+    assert store.episodes().action[0, 0].tolist() == [0, 1]
+    assert store.episodes().reward[0, 0].tolist() == [0, 2]
+
+
 def changed(values: np.ndarray, value: float) -> np.ndarray:
     values = np.array(values, float)
     values[1, 2, 0] = value
@@ -354,6 +365,14 @@ def test_what_does_not_fit_is_refused_by_name_and_nothing_is_left(
     with pytest.raises(ValueError, match=message):
         write(tmp_path, **changes)
     assert not (tmp_path / "data").exists()
+
+
+def test_masked_entries_are_refused(tmp_path):
+    rewards = np.ma.masked_equal(np.ones((2, 3, 1)), 1)
+    rewards.mask[0] = False
+    zeros = np.zeros((2, 3, 1))
+    with pytest.raises(ValueError, match=r"rewards\[1, 0, 0\] is masked"):
+        br.store_from_arrays(zeros, zeros, rewards, zeros, path=tmp_path / "a")
 
 
 def test_a_dataset_is_not_overwritten(tmp_path):

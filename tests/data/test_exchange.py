@@ -116,6 +116,21 @@ def test_a_plain_npz_of_another_program(tmp_path):
     assert store.manifest.episodes == 2
 
 
+def test_arrays_that_are_not_read_are_named(tmp_path, caplog):
+    plain = {name: np.zeros((2, 3, 1)) for name in ("rewards", "terminals")}
+    plain |= {
+        "actions": np.zeros((2, 3, 1), int),
+        "observations": np.zeros((2, 4, 1, 2)),
+    }
+    path = tmp_path / "logs.npz"
+    np.savez(path, **plain, weather=np.zeros(3))
+    import_npz(path, out=tmp_path / "a")
+    assert "not read: ['weather']" in caplog.text
+    np.savez(path, **plain, legals=np.ones((2, 3, 1, 2), bool))
+    with pytest.raises(ValueError, match="'legals': did you mean 'legal'"):
+        import_npz(path, out=tmp_path / "b")
+
+
 def npz(path: Path, members: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in members.items():

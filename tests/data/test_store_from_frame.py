@@ -9,6 +9,7 @@ import pytest
 
 import bestreply as br
 from bestreply.data.store import Store
+from tests.role_game import Hide
 
 ROWS = [
     {
@@ -146,13 +147,104 @@ def test_what_does_not_fit_is_refused_by_column_and_row(
     assert not (tmp_path / "data").exists()
 
 
+def test_names_of_seats_are_those_of_the_game(tmp_path):
+    """Alphabetically `agent` comes after `adversary_1`, here its play comes first."""
+    rows = [
+        {
+            "episode": 0,
+            "step": 0,
+            "seat": seat,
+            "obs": [float(k), 0.0, 0.0, 0.0, 0.0, *(np.arange(3) == k) * 1.0],
+            "action": action,
+            "reward": float(k),
+            "terminated": True,
+        }
+        for seat, k, action in [
+            ("agent", 2, "RIGHT"),
+            ("adversary_1", 1, "AWAY"),
+            ("adversary_0", 0, "LEFT"),
+        ]
+    ]
+    game = Hide(rounds=1)
+    named = write(tmp_path / "a", pa.Table.from_pylist(rows), game=game)
+    numbers = {"agent": 2, "adversary_1": 1, "adversary_0": 0}
+    for row in rows:
+        row["seat"] = numbers[row["seat"]]
+    again = write(tmp_path / "b", pa.Table.from_pylist(rows), game=game)
+    for store in (named, again):
+        assert store.episodes().action[0, 0].tolist() == [0, 2, 1]
+        assert store.episodes().reward[0, 0].tolist() == [0, 1, 2]
+    rows[0]["seat"] = 3
+    with pytest.raises(ValueError, match=r"seat=3: expected 0 to 2, or one of"):
+        write(tmp_path / "c", pa.Table.from_pylist(rows), game=game)
+    for row in rows:
+        row["seat"] = "runner"
+    with pytest.raises(
+        ValueError, match=r"'runner': expected 0 to 2, or .*agent"
+    ):
+        write(tmp_path / "d", pa.Table.from_pylist(rows), game=game)
+
+
+def test_names_are_in_natural_order_or_in_the_order_given(tmp_path):
+    seats = [f"agent_{k}" for k in (10, 2, 0)]
+    rows = [
+        dict(ROWS[0], seat=seat, reward=float(seat[6:]), terminated=True)
+        for seat in seats
+    ]
+    store = write(tmp_path / "a", pa.Table.from_pylist(rows))
+    assert store.episodes().reward[0, 0].tolist() == [0, 2, 10]
+    table = pa.Table.from_pylist(ROWS)
+    store = write(tmp_path / "b", table, roles=["red", "blue"])
+    assert store.game().roles == ("red", "blue")
+    red = [row["player"] == "bob" for row in ROWS if row["seat"] == "red"]
+    assert store.episodes().player[:, 0].tolist() == red[::3]
+    names = {"action_names": ["up", "down"], "goal_names": ["none", "left"]}
+    names["goal_names"] = ["left", "none"]
+    one = write(tmp_path / "c", table, **names)
+    two = write(tmp_path / "d", table)
+    assert one.game().action_names == ("up", "down")
+    assert (one.episodes().action == 1 - two.episodes().action).all()
+    with pytest.raises(ValueError, match="'down': expected one of"):
+        write(tmp_path / "e", table, action_names=["up"])
+
+
+def test_ordered_categories_have_their_order(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pa.Table.from_pylist(ROWS).to_pandas()
+    kind = pandas.CategoricalDtype(["red", "blue"], ordered=True)
+    frame["seat"] = frame["seat"].astype(kind)
+    store = write(tmp_path, frame)
+    episodes = store.episodes()
+    assert " red  blue" in store.describe()
+    assert episodes.action[0].tolist() == [[1, 0], [0, 1], [1, 0]]  # red, blue
+
+
+def test_a_column_whose_name_is_nearly_one_that_is_read_is_refused(tmp_path):
+    rows = [dict(row, truncatd=row["step"] == 2) for row in ROWS]
+    with pytest.raises(
+        ValueError, match="'truncatd': did you mean 'truncated'"
+    ):
+        write(tmp_path, pa.Table.from_pylist(rows))
+
+
+def test_names_beside_a_game_must_be_its_own(tmp_path):
+    game = write(tmp_path / "a", pa.Table.from_pylist(ROWS)).game()
+    table = pa.Table.from_pylist(ROWS)
+    write(tmp_path / "b", table, game=game, action_names=["down", "up"])
+    for names in ({"action_names": ["up", "down"]}, {"max_steps": 9}):
+        with pytest.raises(
+            ValueError, match=f"{next(iter(names))}=.*leave it out"
+        ):
+            write(tmp_path / "c", table, game=game, **names)
+
+
 def test_two_columns_of_one_name_are_refused(tmp_path):
     table = pa.Table.from_pylist(ROWS)
     twice = table.append_column("reward", table["reward"])
     pandas = table.to_pandas()
     pandas.columns = ["reward" if c == "action" else c for c in pandas]
     for frame in (twice, pandas):
-        with pytest.raises(ValueError, match="are 2 columns 'reward'. Rename"):
+        with pytest.raises(ValueError, match="are 2 columns 'reward'"):
             write(tmp_path / "a", frame)
 
 
