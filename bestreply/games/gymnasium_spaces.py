@@ -1,16 +1,39 @@
 """Spaces of Gymnasium, as environments of PettingZoo and Gymnasium declare them."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from bestreply.games.spaces import common_dtype, flat_actions, refuse_actions
+from bestreply.utils.casts import cast, is_mask
+from bestreply.utils.checks import shown
 
 MASK = "action_mask"
 """Key of legal actions, in an observation or in the `info` of a seat."""
+
+
+def read_mask(value: Any, count: int, where: str) -> Bool[np.ndarray, " A"]:
+    """Return the legal actions that an environment gives.
+
+    Args:
+        value: its mask.
+        count: the number of actions, A.
+        where: whose mask it is, for the error, such as " of 'a_0' in pettingzoo:NAME".
+
+    Raises:
+        ValueError: it has another size, or entries other than 0 and 1.
+    """
+    mask = _array(value).reshape(-1)
+    if mask.shape != (count,) or not is_mask(mask):
+        given = mask.tolist() if isinstance(value, np.ndarray) else value
+        raise ValueError(
+            f"{MASK}={shown(given)}: expected {count} entries, 0 or 1, one for each "
+            f"action{where}"
+        )
+    return mask.astype(bool)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,7 +136,7 @@ class Observations:
         else:
             leaves = list(_leaves(space))
         if len(leaves) == 1 and len(leaves[0]) == 1 and leaves[0][0].shape:
-            return _of_box(leaves[0][0])
+            return _of_box(leaves[0][0], where)
         return _of_leaves(leaves, space, where, masked)
 
 
@@ -129,18 +152,70 @@ def _leaves(space: Any) -> list[tuple[Any, ...]]:
     return [(key, *leaf) for key, part in parts for leaf in _leaves(part)]
 
 
-def _of_box(space: Any) -> Observations:
+def _of_box(space: Any, where: str) -> Observations:
     """Return how a space of one array is read, in its own shape."""
     shape, dtype = tuple(space.shape), common_dtype([np.dtype(space.dtype)])
     binary = _is_binary(space)
+
+    def read(obs: Any) -> np.ndarray:
+        if type(space).__name__ == "MultiDiscrete":
+            return _numbers(space, obs, (), where)
+        return _array(obs)
+
     if len(shape) == 2 and dtype == np.uint8:
         return Observations(
             (*shape, 1),
             dtype,
             binary[..., None],
-            lambda obs: np.asarray(obs)[..., None],
+            lambda obs: read(obs)[..., None],
         )
-    return Observations(shape, dtype, binary, np.asarray)
+    return Observations(shape, dtype, binary, read)
+
+
+def _numbers(
+    space: Any, value: Any, path: Sequence[Any], where: str
+) -> np.ndarray:
+    """Return the numbers of a (multi-)discrete space in its shape.
+
+    Args:
+        space: the space.
+        value: its part of an observation.
+        path: the keys that lead to it.
+        where: the place in an error.
+
+    Raises:
+        ValueError: the value is outside the space.
+    """
+    numbers = _array(value)
+    count = space.nvec if space.shape else space.n
+    fits = numbers.dtype.kind in "biu" and numbers.size == np.size(count)
+    if fits:
+        numbers = numbers.reshape(space.shape)
+        past = space.start + count
+        fits = ((numbers >= space.start) & (numbers < past)).all()
+    if not fits:
+        raise _outside(value, path, f"a value of {space}", where)
+    return numbers
+
+
+def _array(value: Any) -> np.ndarray:
+    """Return a value as an array; an array of objects where it has no shape."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError):  # rows of several lengths
+        return np.asarray(None)
+
+
+def _outside(
+    value: Any, path: Sequence[Any], wanted: str, where: str
+) -> ValueError:
+    """Return the error about a part of an observation."""
+    given = value.tolist() if isinstance(value, np.ndarray) else value
+    keys = "".join(f"[{key!r}]" for key in path)
+    return ValueError(
+        f"observation{keys}={shown(given)}: expected "
+        f"{' '.join(wanted.split()):.150}{where}"
+    )
 
 
 def _is_binary(space: Any) -> np.ndarray:
@@ -156,8 +231,6 @@ def _of_leaves(
     leaves: list[tuple[Any, ...]], space: Any, where: str, masked: bool
 ) -> Observations:
     """Return how a space of several parts, or of a number, is read as a vector."""
-    from gymnasium import spaces
-
     readers, binaries, dtypes = [], [], []
     for *path, leaf in leaves:
         kind = type(leaf).__name__
@@ -187,7 +260,28 @@ def _of_leaves(
             value = obs
             for key in path:
                 value = value[key]
-            flat.append(np.asarray(spaces.flatten(leaf, value)).reshape(-1))
-        return np.concatenate(flat).astype(dtype)
+            flat.append(_flat(leaf, value, path, dtype, where))
+        return np.concatenate(flat)
 
     return Observations(binary.shape, dtype, binary, read, masked)
+
+
+def _flat(
+    leaf: Any, value: Any, path: Sequence[Any], dtype: np.dtype, where: str
+) -> np.ndarray:
+    """Return a part of an observation as a vector of a type."""
+    if type(leaf).__name__ in ("Discrete", "MultiDiscrete"):
+        counts = np.reshape(leaf.nvec if leaf.shape else leaf.n, -1)
+        first = np.cumsum(counts) - counts
+        numbers = _numbers(leaf, value, path, where) - leaf.start
+        vector = np.zeros(int(counts.sum()), dtype)
+        vector[first + numbers.reshape(-1)] = 1
+        return vector
+    array = _array(value).reshape(-1)
+    if array.dtype.kind not in "biuf":
+        raise _outside(value, path, f"numbers of {leaf}", where)
+    vector, changed = cast(array, dtype)
+    if changed:
+        wanted = f"numbers that {dtype} holds, not {changed},"
+        raise _outside(value, path, wanted, where)
+    return vector
