@@ -47,6 +47,7 @@ from bestreply.games.host_env import EnvStep, HostEnv
 from bestreply.games.pettingzoo_turns import CycleEnv, TurnEnv
 from bestreply.games.seats import common_shape, marked_shape, padded
 from bestreply.games.spaces import WAIT, common_dtype
+from bestreply.utils.spec import is_role
 
 PREFIX = "pettingzoo"
 
@@ -153,8 +154,10 @@ class _Agents:
 
 
 def _stem(name: Any) -> str:
-    """Return an agent's name without trailing digits."""
-    return re.sub(r"[\W_]*\d+$", "", str(name)) or "player"
+    """Return an agent's name without trailing digits and what no role can have."""
+    stem = re.sub(r"[\W_]*\d+$", "", str(name))
+    plain = "".join(c if is_role(c) else " " for c in stem)
+    return " ".join(plain.split()) or "player"
 
 
 class PettingZooEnv(HostEnv):

@@ -10,7 +10,7 @@ from bestreply import EnvStep, HostEnv, collect, make_game, validate
 from bestreply.games import check_game
 from bestreply.games.contract import GameError
 from bestreply.games.registry import spec_of_game
-from bestreply.games.seats import own_actions
+from bestreply.games.seats import check_roles, own_actions
 from tests.host_env import Chase
 
 NAME = "tests.host_env:Chase"
@@ -44,6 +44,18 @@ def test_names_classes_and_factories_give_equal_games():
         (f"{NAME}(4)", "expected settings by name"),
         (f"{NAME}(size=4)", "expected settings of tests.host_env:Chase: cells"),
         ("tests.host_env:Shapeless", "expected obs_shape, or seat_shapes"),
+        (
+            "tests.zoo_envs:Relay(size=3)",
+            r"For an environment of pettingzoo, name it "
+            r"pettingzoo:tests.zoo_envs:Relay\(size=3\)$",
+        ),
+        (
+            "tests.zoo_envs:parallel_env",
+            "name it pettingzoo:tests.zoo_envs:par",
+        ),
+        ("tests.zoo_envs:Stairs", "name it gymnasium:tests.zoo_envs:Stairs$"),
+        ("os:system(ls)", "it is the builtin_function_or_method system$"),
+        ("os:getcwd", "it is the builtin_function_or_method getcwd$"),
     ],
 )
 def test_what_is_no_environment_gets_a_sentence(spec, sentence):
@@ -234,6 +246,22 @@ def test_a_seat_that_has_left_does_not_return():
     sentence = r"present=\[True, True, True\]: expected seat 1 to stay away"
     with pytest.raises(ValueError, match=sentence):
         told(lambda t: {"present": away if t == 1 else ~away | away})
+
+
+@pytest.mark.parametrize("names", [3, None, "AB", ("A", 1), {"A": 0}])
+def test_what_are_no_names_of_actions_is_refused(names):
+    with pytest.raises(ValueError, match=r"action_names=.*: expected a tuple"):
+        told(None, action_names=names)
+
+
+@pytest.mark.parametrize("role", ["a=c", "x, y", "a|b", "a(b)", " a", "", 3])
+def test_roles_that_no_opponent_set_can_hold_are_refused(role):
+    kind = type("Telling", (Told,), {"roles": ("a", role, "a b")})
+    game = make_game(lambda: kind())
+    with pytest.raises(GameError, match=r"roles = .*; texts without quotes"):
+        check_game(game, episodes=1)
+    with pytest.raises(ValueError, match=r"role=.*: expected a text"):
+        check_roles(game)
 
 
 def test_a_seat_that_terminated_may_be_called_present_all_along():

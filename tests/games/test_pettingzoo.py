@@ -13,6 +13,7 @@ from pettingzoo import AECEnv, ParallelEnv
 
 import bestreply as br
 from bestreply.games.registry import game_in_file, spec_of_game
+from bestreply.utils.spec import Spec, parse_roles
 from bestreply.utils.trust import from_file
 from tests import zoo_envs
 
@@ -439,3 +440,11 @@ def test_an_agent_without_a_legal_action_at_its_turn_is_refused():
     sentence = "action_mask of 'b' at step 1 of seed 3 .*the turn of this agent"
     with pytest.raises(ValueError, match=sentence):
         env.step(np.array([0, 2]))
+
+
+def test_roles_of_agents_can_be_written_in_opponent_sets():
+    kind = type("Named", (Shows,), {"possible_agents": [("a", "b"), "c=d|e_1"]})
+    roles = br.make_game(lambda: kind(FOUR, 0)).roles
+    assert roles == ("a b", "c d e")
+    wanted = {role: Spec("random") for role in roles}
+    assert parse_roles("a b=random, c d e=random") == wanted
