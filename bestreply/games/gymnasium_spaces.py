@@ -36,6 +36,25 @@ def read_mask(value: Any, count: int, where: str) -> Bool[np.ndarray, " A"]:
     return mask.astype(bool)
 
 
+def read_flag(name: str, value: Any, where: str) -> bool:
+    """Return whether a game is over for an agent.
+
+    Args:
+        name: terminated or truncated.
+        value: what the environment gives.
+        where: whose it is, for the error.
+
+    Raises:
+        ValueError: it is not one bool.
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    flag = _array(value)
+    if flag.size != 1 or not is_mask(flag):
+        raise ValueError(f"{name}={shown(value)}: expected one bool{where}")
+    return bool(flag.reshape(()))
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Actions:
     """How action numbers 0, 1, ... are written in an action space."""

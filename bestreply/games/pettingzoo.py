@@ -40,6 +40,7 @@ from bestreply.games.gymnasium_spaces import (
     MASK,
     Actions,
     Observations,
+    read_flag,
     read_mask,
 )
 from bestreply.games.host import HostGame, host_game
@@ -259,10 +260,9 @@ class PettingZooEnv(HostEnv):
         for name in before:
             seat = self.seat[name]
             reward[seat] = rewards.get(name, 0)
-            alone[seat] = cut.get(name, False) and not ended.get(name, False)
-            terminated[seat] = ended.get(name, False) or (
-                name not in after and not alone[seat]
-            )
+            over = self._flag("terminated", ended, name)
+            alone[seat] = self._flag("truncated", cut, name) and not over
+            terminated[seat] = over or (name not in after and not alone[seat])
             present[seat] = name in after and not alone[seat]
         playing = [self.seat[name] for name in before]
         every = bool(alone[playing].any() and not present.any())
@@ -275,6 +275,10 @@ class PettingZooEnv(HostEnv):
             truncated=every,
             present=present,
         )
+
+    def _flag(self, field: str, flags: Mapping[Any, Any], name: Any) -> bool:
+        value = flags.get(name, False)
+        return read_flag(field, value, f" of {name!r} {self._place()}")
 
     def _value(self, name: Any, actions: np.ndarray) -> Any:
         """Return what an agent does; of one that waits anything, which is ignored."""

@@ -58,7 +58,7 @@ def test_parts_masks_and_pictures():
 
 
 class Sloppy(Stairs):
-    """Stairs whose mask, or number of the stair, is wrong at step 1."""
+    """Stairs whose mask, or number of the stair, or end, is wrong at step 1."""
 
     def __init__(self, fault="mask"):
         super().__init__()
@@ -72,11 +72,21 @@ class Sloppy(Stairs):
             height = -1
         return (height, place), info
 
+    def step(self, action):
+        obs, reward, ended, cut, info = super().step(action)
+        if self.fault == "end":
+            ended = np.zeros(2, bool)
+        if self.fault == "limit":
+            cut = "no"
+        return obs, reward, ended, cut, info
+
 
 @pytest.mark.parametrize(
     "fault, sentence",
     [
         ("mask", r"action_mask=\[1, 1, 1\]: expected 4 .* at step 1 of seed 5"),
+        ("end", r"terminated=array.*: expected one bool at step 1 of seed 5"),
+        ("limit", r"truncated='no': expected one bool at step 1 of seed 5"),
         ("number", r"observation\[0\]=-1: .*Discrete\(4\) of gymnasium:"),
     ],
 )

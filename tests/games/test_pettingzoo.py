@@ -404,6 +404,23 @@ def test_masks_hold_an_entry_of_0_or_1_for_each_action(mask):
     )
 
 
+@pytest.mark.parametrize("flag", ["no", [False, False], 0.5, None])
+@pytest.mark.parametrize("field", [2, 3])
+def test_ends_are_one_flag_for_each_agent(field, flag):
+    class Ends(zoo_envs.Relay):
+        def step(self, actions):
+            told = super().step(actions)
+            told[field]["keeper"] = flag
+            return told
+
+    env = br.make_game(lambda: Ends()).live()
+    env.reset(0)
+    name = ("terminated", "truncated")[field - 2]
+    sentence = f"{name}=.*: expected one bool of 'keeper' at step 1 of seed 0"
+    with pytest.raises(ValueError, match=sentence):
+        env.step(np.zeros(3, int))
+
+
 class Stuck(AECEnv):
     """Two agents in turn; agent b, at its first turn, has no legal action."""
 
