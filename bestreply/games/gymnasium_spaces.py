@@ -205,16 +205,20 @@ def _numbers(
     Raises:
         ValueError: the value is outside the space.
     """
-    numbers = _array(value)
-    count = space.nvec if space.shape else space.n
-    fits = numbers.dtype.kind in "biu" and numbers.size == np.size(count)
-    if fits:
-        numbers = numbers.reshape(space.shape)
-        past = space.start + count
-        fits = ((numbers >= space.start) & (numbers < past)).all()
+    numbers, shape = _array(value), space.shape
+    fits = numbers.dtype.kind in "biu"
+    if fits and shape:
+        fits = numbers.size == np.size(space.nvec)
+        if fits:
+            from_0 = numbers.reshape(shape) - space.start
+            fits = from_0.min() >= 0 and (from_0 < space.nvec).all()
+    elif fits:  # a single number, compared without arrays
+        fits = numbers.size == 1 and 0 <= numbers.item() - int(
+            space.start
+        ) < int(space.n)
     if not fits:
         raise _outside(value, path, f"a value of {space}", where)
-    return numbers
+    return numbers.reshape(shape)
 
 
 def _array(value: Any) -> np.ndarray:
@@ -273,34 +277,47 @@ def _of_leaves(
         readers.append((tuple(path), leaf))
     dtype, binary = common_dtype(dtypes), np.concatenate(binaries)
 
+    parts = [
+        (path, _flattened(leaf, path, dtype, where)) for path, leaf in readers
+    ]
+
     def read(obs: Any) -> np.ndarray:
         flat = []
-        for path, leaf in readers:
+        for path, flattened in parts:
             value = obs
             for key in path:
                 value = value[key]
-            flat.append(_flat(leaf, value, path, dtype, where))
+            flat.append(flattened(value))
         return np.concatenate(flat)
 
     return Observations(binary.shape, dtype, binary, read, masked)
 
 
-def _flat(
-    leaf: Any, value: Any, path: Sequence[Any], dtype: np.dtype, where: str
-) -> np.ndarray:
-    """Return a part of an observation as a vector of a type."""
-    if type(leaf).__name__ in ("Discrete", "MultiDiscrete"):
-        counts = np.reshape(leaf.nvec if leaf.shape else leaf.n, -1)
-        first = np.cumsum(counts) - counts
-        numbers = _numbers(leaf, value, path, where) - leaf.start
-        vector = np.zeros(int(counts.sum()), dtype)
-        vector[first + numbers.reshape(-1)] = 1
+def _flattened(
+    leaf: Any, path: Sequence[Any], dtype: np.dtype, where: str
+) -> Callable[[Any], np.ndarray]:
+    """Return how a part of an observation becomes a vector of a type."""
+
+    def numbers(value: Any) -> np.ndarray:
+        array = _array(value).reshape(-1)
+        if array.dtype.kind not in "biuf":
+            raise _outside(value, path, f"numbers of {leaf}", where)
+        vector, changed = cast(array, dtype)
+        if changed:
+            wanted = f"numbers that {dtype} holds, not {changed},"
+            raise _outside(value, path, wanted, where)
         return vector
-    array = _array(value).reshape(-1)
-    if array.dtype.kind not in "biuf":
-        raise _outside(value, path, f"numbers of {leaf}", where)
-    vector, changed = cast(array, dtype)
-    if changed:
-        wanted = f"numbers that {dtype} holds, not {changed},"
-        raise _outside(value, path, wanted, where)
-    return vector
+
+    if type(leaf).__name__ not in ("Discrete", "MultiDiscrete"):
+        return numbers
+    counts = np.reshape(leaf.nvec if leaf.shape else leaf.n, -1)
+    size, start = int(counts.sum()), np.reshape(leaf.start, -1)
+    first = np.cumsum(counts) - counts - start
+
+    def one_hot(value: Any) -> np.ndarray:
+        vector = np.zeros(size, dtype)
+        places = _numbers(leaf, value, path, where).reshape(-1)
+        vector[first + places.astype(np.int64)] = 1
+        return vector
+
+    return one_hot

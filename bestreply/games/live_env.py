@@ -54,10 +54,31 @@ class LiveEnv:
             np.ones(self.players, bool),
             np.zeros(self.players, bool),
         )
+        self.wanted = self._wanted()
+        """What each field should be, for errors."""
         self.shown: EnvStep | None = None
         self.there = self.all
         """[N] bool: the last `present` that the environment returned."""
         self.time, self.seed = 0, 0
+
+    def _wanted(self) -> dict[str, str]:
+        n, dtype = self.players, self.dtype
+        obs = f"{dtype} {(n, *self.bare)}"
+        if self.env.seat_shapes:
+            obs = f"a list of {dtype} {', '.join(map(str, self.shapes))}"
+        seats = {
+            f"obs of seat {seat}": f"{dtype} {tuple(shape)}"
+            for seat, shape in enumerate(self.shapes)
+        }
+        flags = dict.fromkeys(("terminated", "present"), f"bool {(n,)}")
+        return {
+            "obs": obs,
+            "reward": f"float32 {(n,)}",
+            "legal": f"bool {self.own.shape}",
+            "truncated": "bool ()",
+            **flags,
+            **seats,
+        }
 
     def reset(self, seed: int) -> EnvStep:
         """Start an episode.
@@ -152,7 +173,7 @@ class LiveEnv:
         """Return whether a limit ended the game for all."""
         if value is None:
             return False
-        array = self._array("truncated", value, "bool ()")
+        array = self._array("truncated", value)
         if array.shape or not is_mask(array):
             raise ValueError(
                 f"truncated={shown_text(value)}: expected one bool for all seats "
@@ -174,14 +195,14 @@ class LiveEnv:
         self.there = present.copy()
         return present
 
-    def _array(self, field: str, value: Any, wanted: str) -> np.ndarray:
+    def _array(self, field: str, value: Any) -> np.ndarray:
         """Return a value as an array of numbers or booleans."""
         try:
             array = np.asarray(value)
         except (TypeError, ValueError):  # rows of several lengths
-            raise self._wrong(field, value, wanted) from None
+            raise self._wrong(field, value) from None
         if array.dtype.kind not in "biuf":
-            raise self._wrong(field, value, wanted)
+            raise self._wrong(field, value)
         return array
 
     def _flags(
@@ -189,20 +210,17 @@ class LiveEnv:
     ) -> Bool[np.ndarray, " N"]:
         if value is None:
             return default
-        wanted = f"bool {default.shape}"
-        value = self._array(field, value, wanted)
+        value = self._array(field, value)
         if value.shape == ():
             value = np.broadcast_to(value, default.shape)
         if value.shape != default.shape or value.dtype != default.dtype:
-            raise self._wrong(field, value, wanted)
+            raise self._wrong(field, value)
         return value
 
     def _reward(self, reward: Any, acts: Bool[np.ndarray, " N"]) -> np.ndarray:
-        wanted = f"float32 {acts.shape}"
-        reward = self.none if reward is None else reward
-        reward = self._array("reward", reward, wanted)
+        reward = self._array("reward", self.none if reward is None else reward)
         if reward.shape != acts.shape:
-            raise self._wrong("reward", reward, wanted)
+            raise self._wrong("reward", reward)
         reward = np.where(acts, reward, 0).astype(np.float32)
         if not np.isfinite(reward).all():
             raise ValueError(
@@ -216,10 +234,9 @@ class LiveEnv:
     ) -> Bool[np.ndarray, "N A"]:
         if legal is None:
             return self.own
-        wanted = f"bool {self.own.shape}"
-        legal = self._array("legal", legal, wanted)
+        legal = self._array("legal", legal)
         if legal.shape != self.own.shape:
-            raise self._wrong("legal", legal, wanted)
+            raise self._wrong("legal", legal)
         if not is_mask(legal):
             raise ValueError(
                 f"legal={shown_text(legal.tolist())}: expected only 0 and 1, or False "
@@ -241,15 +258,9 @@ class LiveEnv:
     def _obs(self, obs: Any, before: np.ndarray | None) -> np.ndarray:
         """Return observations of one shape; a missing one of a list repeats the last."""
         if not isinstance(obs, list | tuple):
-            shape = (self.players, *self.bare)
-            wanted = f"{self.dtype} {shape}"
-            if self.env.seat_shapes:
-                wanted = (
-                    f"a list of {self.dtype} {', '.join(map(str, self.shapes))}"
-                )
-            obs = self._cast("obs", self._array("obs", obs, wanted))
-            if obs.shape != shape:
-                raise self._wrong("obs", obs, wanted)
+            obs = self._cast("obs", self._array("obs", obs))
+            if obs.shape != (self.players, *self.bare):
+                raise self._wrong("obs", obs)
             if not self.is_marked:
                 return obs.copy()
             whole = self.blank.copy()
@@ -270,11 +281,10 @@ class LiveEnv:
 
     def _put(self, place: np.ndarray, own: Any, seat: int) -> None:
         """Write one seat's observation to the begin of each axis of its place."""
-        field, shape = f"obs of seat {seat}", tuple(self.shapes[seat])
-        wanted = f"{self.dtype} {shape}"
-        own = self._cast(field, self._array(field, own, wanted))
-        if own.shape != shape:
-            raise self._wrong(field, own, wanted)
+        field = f"obs of seat {seat}"
+        own = self._cast(field, self._array(field, own))
+        if own.shape != tuple(self.shapes[seat]):
+            raise self._wrong(field, own)
         if own.ndim != place.ndim:
             own = own.reshape(-1)
         place[tuple(map(slice, own.shape))] = own
@@ -283,7 +293,7 @@ class LiveEnv:
         if obs.dtype == self.dtype:
             return obs
         if not np.can_cast(obs.dtype, self.dtype, "same_kind"):
-            raise self._wrong(field, obs, f"{self.dtype} {obs.shape}")
+            raise self._wrong(field, obs)
         new, changed = cast_numbers(obs, self.dtype)
         if changed:
             raise ValueError(
@@ -292,12 +302,13 @@ class LiveEnv:
             )
         return new
 
-    def _wrong(self, field: str, value: Any, wanted: str) -> ValueError:
+    def _wrong(self, field: str, value: Any) -> ValueError:
         seen = shown_text(value)
         if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
             seen = f"{value.dtype} {value.shape}"
         return ValueError(
-            f"{field}: expected {wanted} from {self._place()}; it returns {seen}"
+            f"{field}: expected {self.wanted[field]} from {self._place()}; it returns "
+            f"{seen}"
         )
 
     def _place(self) -> str:

@@ -21,12 +21,14 @@ def cast(
     """
     if values.dtype == dtype:
         return values, ""
+    if np.can_cast(values.dtype, dtype):
+        return values.astype(dtype), ""
     with np.errstate(over="ignore", invalid="ignore"):
         new = values.astype(dtype)
-        if np.can_cast(values.dtype, dtype):
-            return new, ""
         if values.dtype.kind == "f" and new.dtype.kind == "f":
-            changed = np.isinf(new) & np.isfinite(values)
+            changed = np.isinf(new)
+            if changed.any():  # rarely
+                changed &= np.isfinite(values)
         else:
             changed = new.astype(values.dtype) != values
     if not changed.any():

@@ -336,6 +336,7 @@ LONG = spaces.Box(-(2**62), 2**62, (2,), np.int64)
     "space, value, sentence",
     [
         (FOUR, -1, r"observation=-1: .* Discrete\(4\) of a_0 in env"),
+        (FOUR, 2**63, "observation=9223372036854775808: expected a value"),
         (FOUR, 4, r"observation=4: expected a value of Discrete\(4\)"),
         (FOUR, 0.5, "observation=0.5: expected a value of"),
         (FOUR, None, "observation=None: expected a value of"),
@@ -377,6 +378,7 @@ def test_observations_outside_their_space_are_refused(space, value, sentence):
 
 def test_numbers_are_one_hot_from_their_start():
     assert first(FOUR, np.int64(3)).obs[1].tolist() == [0, 0, 0, 1]
+    assert first(FOUR, np.uint64(1)).obs[1].tolist() == [0, 1, 0, 0]
     assert first(FROM_2, 2).obs[0].tolist() == [1, 0, 0, 0]
     assert first(MULTI, np.array([2, 4])).obs[0].tolist() == [2, 4]
     deep = first(DEEP, {"n": (5, np.array([0, 2]))}).obs[0]
