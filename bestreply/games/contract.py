@@ -18,9 +18,13 @@ from bestreply.games.base import Game
 from bestreply.games.comparisons import brief
 from bestreply.games.host import HostGame
 from bestreply.games.seats import own_actions
-from bestreply.games.sizes import MAX_EPISODE_BYTES, episode_bytes
+from bestreply.games.sizes import (
+    MAX_EPISODE_BYTES,
+    are_names,
+    episode_bytes,
+)
 from bestreply.types import ABSENT, TimeStep, ego_order
-from bestreply.utils.spec import tuples
+from bestreply.utils.spec import is_role, tuples
 
 PROPERTIES = {
     "description": "sizes and version are ints, names are text, and they are consistent",
@@ -107,6 +111,8 @@ def check_description(game: object) -> None:
 
 def _descriptions(game: Game) -> Iterator[tuple[bool, str]]:
     """Yield whether each declaration is valid, and its value."""
+    names = game.action_names
+    yield are_names(names), f"action_names = {names!r:.200}; texts"
     for name in ("num_players", "num_actions", "max_steps", "version"):
         value = getattr(game, name, None)
         fits = type(value) is int and value >= 1
@@ -117,7 +123,7 @@ def _descriptions(game: Game) -> Iterator[tuple[bool, str]]:
             isinstance(value, str) and value != "",
             f"{name} = {value!r}; a text",
         )
-    names, shape, planes = game.action_names, game.obs_shape, game.planes
+    shape, planes = game.obs_shape, game.planes
     count = game.num_actions
     yield len(set(names)) == count, f"{count} actions, action_names = {names!r}"
     ints = isinstance(shape, tuple) and all(
@@ -144,8 +150,11 @@ def check_seats(game: Game, samples: "Samples") -> None:
         GameError: if "seats" is violated.
     """
     n, roles, counts = game.num_players, game.roles, game.seat_actions
-    if len(roles) != n or not all(isinstance(r, str) and r for r in roles):
-        raise GameError(game, "seats", f"roles = {roles!r} of {n} seats")
+    if len(roles) != n or not all(map(is_role, roles)):
+        plain = "texts without quotes, brackets, commas, '=' and '|'"
+        raise GameError(
+            game, "seats", f"roles = {roles!r} of {n} seats; {plain}"
+        )
     fits = len(counts) == n and max(counts, default=0) == game.num_actions
     if not fits or min(counts) < 1:
         seen = f"seat_actions = {counts!r}, num_actions = {game.num_actions}"

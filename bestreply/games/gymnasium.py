@@ -29,7 +29,13 @@ from bestreply.games.environments import (
     takes,
     version_of,
 )
-from bestreply.games.gymnasium_spaces import MASK, Actions, Observations
+from bestreply.games.gymnasium_spaces import (
+    MASK,
+    Actions,
+    Observations,
+    read_flag,
+    read_mask,
+)
 from bestreply.games.host import HostGame, host_game
 from bestreply.games.host_env import EnvStep, HostEnv
 from bestreply.utils.environment_names import ENVIRONMENT_ID
@@ -157,14 +163,16 @@ class GymnasiumEnv(HostEnv):
     ) -> EnvStep:
         mask = obs[MASK] if self.observations.masked else (info or {}).get(MASK)
         legal = np.ones((1, len(self.action_names)), bool)
-        over = bool(ended) or bool(cut)
-        if mask is not None and not over:
-            legal[0] = np.asarray(mask, bool).reshape(-1)
+        place = f" at step {len(self.taken)} of seed {self.seed} in {self.full}"
+        ended = read_flag("terminated", ended, place)
+        cut = read_flag("truncated", cut, place)
+        if mask is not None and not (ended or cut):
+            legal[0] = read_mask(mask, len(self.action_names), place)
         return EnvStep(
             obs=self.observations.read(obs)[None],
             reward=np.array([reward], np.float32),
-            terminated=np.array([bool(ended)]),
-            truncated=bool(cut) and not ended,
+            terminated=np.array([ended]),
+            truncated=cut and not ended,
             legal=legal,
         )
 

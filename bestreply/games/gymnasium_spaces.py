@@ -1,16 +1,58 @@
 """Spaces of Gymnasium, as environments of PettingZoo and Gymnasium declare them."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from bestreply.games.spaces import common_dtype, flat_actions, refuse_actions
+from bestreply.utils.casts import cast, is_mask
+from bestreply.utils.checks import shown
 
 MASK = "action_mask"
 """Key of legal actions, in an observation or in the `info` of a seat."""
+
+
+def read_mask(value: Any, count: int, where: str) -> Bool[np.ndarray, " A"]:
+    """Return the legal actions that an environment gives.
+
+    Args:
+        value: its mask.
+        count: the number of actions, A.
+        where: whose mask it is, for the error, such as " of 'a_0' in pettingzoo:NAME".
+
+    Raises:
+        ValueError: it has another size, or entries other than 0 and 1.
+    """
+    mask = _array(value).reshape(-1)
+    if mask.shape != (count,) or not is_mask(mask):
+        given = mask.tolist() if isinstance(value, np.ndarray) else value
+        raise ValueError(
+            f"{MASK}={shown(given)}: expected {count} entries, 0 or 1, one for each "
+            f"action{where}"
+        )
+    return mask.astype(bool)
+
+
+def read_flag(name: str, value: Any, where: str) -> bool:
+    """Return whether a game is over for an agent.
+
+    Args:
+        name: terminated or truncated.
+        value: what the environment gives.
+        where: whose it is, for the error.
+
+    Raises:
+        ValueError: it is not one bool.
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    flag = _array(value)
+    if flag.size != 1 or not is_mask(flag):
+        raise ValueError(f"{name}={shown(value)}: expected one bool{where}")
+    return bool(flag.reshape(()))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,7 +155,7 @@ class Observations:
         else:
             leaves = list(_leaves(space))
         if len(leaves) == 1 and len(leaves[0]) == 1 and leaves[0][0].shape:
-            return _of_box(leaves[0][0])
+            return _of_box(leaves[0][0], where)
         return _of_leaves(leaves, space, where, masked)
 
 
@@ -129,18 +171,74 @@ def _leaves(space: Any) -> list[tuple[Any, ...]]:
     return [(key, *leaf) for key, part in parts for leaf in _leaves(part)]
 
 
-def _of_box(space: Any) -> Observations:
+def _of_box(space: Any, where: str) -> Observations:
     """Return how a space of one array is read, in its own shape."""
     shape, dtype = tuple(space.shape), common_dtype([np.dtype(space.dtype)])
     binary = _is_binary(space)
+
+    def read(obs: Any) -> np.ndarray:
+        if type(space).__name__ == "MultiDiscrete":
+            return _numbers(space, obs, (), where)
+        return _array(obs)
+
     if len(shape) == 2 and dtype == np.uint8:
         return Observations(
             (*shape, 1),
             dtype,
             binary[..., None],
-            lambda obs: np.asarray(obs)[..., None],
+            lambda obs: read(obs)[..., None],
         )
-    return Observations(shape, dtype, binary, np.asarray)
+    return Observations(shape, dtype, binary, read)
+
+
+def _numbers(
+    space: Any, value: Any, path: Sequence[Any], where: str
+) -> np.ndarray:
+    """Return the numbers of a (multi-)discrete space in its shape.
+
+    Args:
+        space: the space.
+        value: its part of an observation.
+        path: the keys that lead to it.
+        where: the place in an error.
+
+    Raises:
+        ValueError: the value is outside the space.
+    """
+    numbers, shape = _array(value), space.shape
+    fits = numbers.dtype.kind in "biu"
+    if fits and shape:
+        fits = numbers.size == np.size(space.nvec)
+        if fits:
+            from_0 = numbers.reshape(shape) - space.start
+            fits = from_0.min() >= 0 and (from_0 < space.nvec).all()
+    elif fits:  # a single number, compared without arrays
+        fits = numbers.size == 1 and 0 <= numbers.item() - int(
+            space.start
+        ) < int(space.n)
+    if not fits:
+        raise _outside(value, path, f"a value of {space}", where)
+    return numbers.reshape(shape)
+
+
+def _array(value: Any) -> np.ndarray:
+    """Return a value as an array; an array of objects where it has no shape."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError):  # rows of several lengths
+        return np.asarray(None)
+
+
+def _outside(
+    value: Any, path: Sequence[Any], wanted: str, where: str
+) -> ValueError:
+    """Return the error about a part of an observation."""
+    given = value.tolist() if isinstance(value, np.ndarray) else value
+    keys = "".join(f"[{key!r}]" for key in path)
+    return ValueError(
+        f"observation{keys}={shown(given)}: expected "
+        f"{' '.join(wanted.split()):.150}{where}"
+    )
 
 
 def _is_binary(space: Any) -> np.ndarray:
@@ -156,8 +254,6 @@ def _of_leaves(
     leaves: list[tuple[Any, ...]], space: Any, where: str, masked: bool
 ) -> Observations:
     """Return how a space of several parts, or of a number, is read as a vector."""
-    from gymnasium import spaces
-
     readers, binaries, dtypes = [], [], []
     for *path, leaf in leaves:
         kind = type(leaf).__name__
@@ -181,13 +277,47 @@ def _of_leaves(
         readers.append((tuple(path), leaf))
     dtype, binary = common_dtype(dtypes), np.concatenate(binaries)
 
+    parts = [
+        (path, _flattened(leaf, path, dtype, where)) for path, leaf in readers
+    ]
+
     def read(obs: Any) -> np.ndarray:
         flat = []
-        for path, leaf in readers:
+        for path, flattened in parts:
             value = obs
             for key in path:
                 value = value[key]
-            flat.append(np.asarray(spaces.flatten(leaf, value)).reshape(-1))
-        return np.concatenate(flat).astype(dtype)
+            flat.append(flattened(value))
+        return np.concatenate(flat)
 
     return Observations(binary.shape, dtype, binary, read, masked)
+
+
+def _flattened(
+    leaf: Any, path: Sequence[Any], dtype: np.dtype, where: str
+) -> Callable[[Any], np.ndarray]:
+    """Return how a part of an observation becomes a vector of a type."""
+
+    def numbers(value: Any) -> np.ndarray:
+        array = _array(value).reshape(-1)
+        if array.dtype.kind not in "biuf":
+            raise _outside(value, path, f"numbers of {leaf}", where)
+        vector, changed = cast(array, dtype)
+        if changed:
+            wanted = f"numbers that {dtype} holds, not {changed},"
+            raise _outside(value, path, wanted, where)
+        return vector
+
+    if type(leaf).__name__ not in ("Discrete", "MultiDiscrete"):
+        return numbers
+    counts = np.reshape(leaf.nvec if leaf.shape else leaf.n, -1)
+    size, start = int(counts.sum()), np.reshape(leaf.start, -1)
+    first = np.cumsum(counts) - counts - start
+
+    def one_hot(value: Any) -> np.ndarray:
+        vector = np.zeros(size, dtype)
+        places = _numbers(leaf, value, path, where).reshape(-1)
+        vector[first + places.astype(np.int64)] = 1
+        return vector
+
+    return one_hot

@@ -9,6 +9,8 @@ from bestreply.games.base import Game
 from bestreply.games.host_env import EnvStep, HostEnv
 from bestreply.games.seats import own_actions, seat_marks
 from bestreply.types import ABSENT, TimeStep
+from bestreply.utils.casts import cast as cast_numbers
+from bestreply.utils.casts import is_mask
 from bestreply.utils.checks import shown as shown_text
 
 
@@ -52,8 +54,31 @@ class LiveEnv:
             np.ones(self.players, bool),
             np.zeros(self.players, bool),
         )
+        self.wanted = self._wanted()
+        """What each field should be, for errors."""
         self.shown: EnvStep | None = None
+        self.there = self.all
+        """[N] bool: the last `present` that the environment returned."""
         self.time, self.seed = 0, 0
+
+    def _wanted(self) -> dict[str, str]:
+        n, dtype = self.players, self.dtype
+        obs = f"{dtype} {(n, *self.bare)}"
+        if self.env.seat_shapes:
+            obs = f"a list of {dtype} {', '.join(map(str, self.shapes))}"
+        seats = {
+            f"obs of seat {seat}": f"{dtype} {tuple(shape)}"
+            for seat, shape in enumerate(self.shapes)
+        }
+        flags = dict.fromkeys(("terminated", "present"), f"bool {(n,)}")
+        return {
+            "obs": obs,
+            "reward": f"float32 {(n,)}",
+            "legal": f"bool {self.own.shape}",
+            "truncated": "bool ()",
+            **flags,
+            **seats,
+        }
 
     def reset(self, seed: int) -> EnvStep:
         """Start an episode.
@@ -65,7 +90,7 @@ class LiveEnv:
             The first time step.
 
         Raises:
-            ValueError: the environment returns arrays of other shapes or types.
+            ValueError: the environment returns arrays of other shapes, types or values.
         """
         self.seed, self.time = seed, 0
         try:
@@ -75,6 +100,8 @@ class LiveEnv:
             raise
         self._check_result(shown)
         present = self._flags("present", shown.present, self.all).copy()
+        self.there = present
+        self._truncated(shown.truncated)
         self.shown = EnvStep(
             obs=self._obs(shown.obs, None),
             legal=self._legal(shown.legal, present),
@@ -95,7 +122,7 @@ class LiveEnv:
             The next time step.
 
         Raises:
-            ValueError: the environment returns arrays of other shapes or types.
+            ValueError: the environment returns arrays of other shapes, types or values.
         """
         before = cast(EnvStep, self.shown)
         acts = before.present & ~before.terminated
@@ -110,11 +137,9 @@ class LiveEnv:
         self._check_result(after)
         ended = self._flags("terminated", after.terminated, self.none)
         terminated = before.terminated | (ended & acts)
-        present = (
-            self._flags("present", after.present, self.all) & before.present
-        )
+        present = self._present(after.present) & before.present
         playing = present & ~terminated
-        cut = bool(after.truncated) or self.time >= self.limit
+        cut = self._truncated(after.truncated) or self.time >= self.limit
         if cut or not playing.any():
             # The last step: each seat that acted is present at it.
             present = before.present
@@ -144,23 +169,58 @@ class LiveEnv:
             f"{self._place()}; it returns a {type(result).__name__}{hint}"
         )
 
+    def _truncated(self, value: Any) -> bool:
+        """Return whether a limit ended the game for all."""
+        if value is None:
+            return False
+        array = self._array("truncated", value)
+        if array.shape or not is_mask(array):
+            raise ValueError(
+                f"truncated={shown_text(value)}: expected one bool for all seats "
+                f"from {self._place()}; cut one seat off with present=False"
+            )
+        return bool(array)
+
+    def _present(self, value: Any) -> Bool[np.ndarray, " N"]:
+        """Return which seats are there; one that has left does not return."""
+        present = self._flags("present", value, self.all)
+        if value is None:
+            return present
+        for seat in np.flatnonzero(present & ~self.there)[:1]:
+            raise ValueError(
+                f"present={shown_text(present.tolist())}: expected seat {seat} to "
+                f"stay away, since it has left, from {self._place()}; a seat that "
+                "only pauses stays present, and `legal` leaves it one action"
+            )
+        self.there = present.copy()
+        return present
+
+    def _array(self, field: str, value: Any) -> np.ndarray:
+        """Return a value as an array of numbers or booleans."""
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError):  # rows of several lengths
+            raise self._wrong(field, value) from None
+        if array.dtype.kind not in "biuf":
+            raise self._wrong(field, value)
+        return array
+
     def _flags(
         self, field: str, value: Any, default: Bool[np.ndarray, " N"]
     ) -> Bool[np.ndarray, " N"]:
         if value is None:
             return default
-        value = np.asarray(value)
+        value = self._array(field, value)
         if value.shape == ():
             value = np.broadcast_to(value, default.shape)
         if value.shape != default.shape or value.dtype != default.dtype:
-            raise self._wrong(field, value, default.shape, default.dtype)
+            raise self._wrong(field, value)
         return value
 
     def _reward(self, reward: Any, acts: Bool[np.ndarray, " N"]) -> np.ndarray:
-        reward = np.asarray(self.none if reward is None else reward)
-        if reward.shape != acts.shape or reward.dtype.kind not in "fiub":
-            wanted = np.dtype(np.float32)
-            raise self._wrong("reward", reward, acts.shape, wanted)
+        reward = self._array("reward", self.none if reward is None else reward)
+        if reward.shape != acts.shape:
+            raise self._wrong("reward", reward)
         reward = np.where(acts, reward, 0).astype(np.float32)
         if not np.isfinite(reward).all():
             raise ValueError(
@@ -174,9 +234,14 @@ class LiveEnv:
     ) -> Bool[np.ndarray, "N A"]:
         if legal is None:
             return self.own
-        legal = np.asarray(legal)
+        legal = self._array("legal", legal)
         if legal.shape != self.own.shape:
-            raise self._wrong("legal", legal, self.own.shape, np.dtype(bool))
+            raise self._wrong("legal", legal)
+        if not is_mask(legal):
+            raise ValueError(
+                f"legal={shown_text(legal.tolist())}: expected only 0 and 1, or False "
+                f"and True, from {self._place()}"
+            )
         legal = legal.astype(bool) & self.own
         none = ~legal.any(1)
         if none.any():
@@ -193,10 +258,9 @@ class LiveEnv:
     def _obs(self, obs: Any, before: np.ndarray | None) -> np.ndarray:
         """Return observations of one shape; a missing one of a list repeats the last."""
         if not isinstance(obs, list | tuple):
-            obs = self._cast(np.asarray(obs))
+            obs = self._cast("obs", self._array("obs", obs))
             if obs.shape != (self.players, *self.bare):
-                wanted = (self.players, *self.bare)
-                raise self._wrong("obs", obs, wanted, self.dtype)
+                raise self._wrong("obs", obs)
             if not self.is_marked:
                 return obs.copy()
             whole = self.blank.copy()
@@ -210,38 +274,41 @@ class LiveEnv:
         whole = self.blank.copy()
         for seat, own in enumerate(obs):
             if own is not None:
-                self._put(whole[seat], self._cast(np.asarray(own)), seat)
+                self._put(whole[seat], own, seat)
             elif before is not None:
                 whole[seat] = before[seat]
         return whole
 
-    def _put(self, place: np.ndarray, own: np.ndarray, seat: int) -> None:
+    def _put(self, place: np.ndarray, own: Any, seat: int) -> None:
         """Write one seat's observation to the begin of each axis of its place."""
+        field = f"obs of seat {seat}"
+        own = self._cast(field, self._array(field, own))
         if own.shape != tuple(self.shapes[seat]):
-            raise self._wrong(
-                f"obs of seat {seat}", own, self.shapes[seat], self.dtype
-            )
+            raise self._wrong(field, own)
         if own.ndim != place.ndim:
             own = own.reshape(-1)
         place[tuple(map(slice, own.shape))] = own
 
-    def _cast(self, obs: np.ndarray) -> np.ndarray:
+    def _cast(self, field: str, obs: np.ndarray) -> np.ndarray:
         if obs.dtype == self.dtype:
             return obs
         if not np.can_cast(obs.dtype, self.dtype, "same_kind"):
-            raise self._wrong("obs", obs, obs.shape, self.dtype)
-        return obs.astype(self.dtype)
+            raise self._wrong(field, obs)
+        new, changed = cast_numbers(obs, self.dtype)
+        if changed:
+            raise ValueError(
+                f"{field}={changed}: expected numbers that {self.dtype} holds from "
+                f"{self._place()}; scale them, or declare a type that holds them"
+            )
+        return new
 
-    def _wrong(
-        self,
-        field: str,
-        value: np.ndarray,
-        shape: tuple[int, ...],
-        dtype: np.dtype,
-    ) -> ValueError:
+    def _wrong(self, field: str, value: Any) -> ValueError:
+        seen = shown_text(value)
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+            seen = f"{value.dtype} {value.shape}"
         return ValueError(
-            f"{field}: expected {dtype} {tuple(shape)} from {self._place()}; it returns "
-            f"{value.dtype} {value.shape}"
+            f"{field}: expected {self.wanted[field]} from {self._place()}; it returns "
+            f"{seen}"
         )
 
     def _place(self) -> str:

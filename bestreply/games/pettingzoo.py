@@ -36,12 +36,19 @@ from bestreply.games.environments import (
     takes,
     version_of,
 )
-from bestreply.games.gymnasium_spaces import MASK, Actions, Observations
+from bestreply.games.gymnasium_spaces import (
+    MASK,
+    Actions,
+    Observations,
+    read_flag,
+    read_mask,
+)
 from bestreply.games.host import HostGame, host_game
 from bestreply.games.host_env import EnvStep, HostEnv
 from bestreply.games.pettingzoo_turns import CycleEnv, TurnEnv
 from bestreply.games.seats import common_shape, marked_shape, padded
 from bestreply.games.spaces import WAIT, common_dtype
+from bestreply.utils.spec import is_role
 
 PREFIX = "pettingzoo"
 
@@ -148,8 +155,10 @@ class _Agents:
 
 
 def _stem(name: Any) -> str:
-    """Return an agent's name without trailing digits."""
-    return re.sub(r"[\W_]*\d+$", "", str(name)) or "player"
+    """Return an agent's name without trailing digits and what no role can have."""
+    stem = re.sub(r"[\W_]*\d+$", "", str(name))
+    plain = "".join(c if is_role(c) else " " for c in stem)
+    return " ".join(plain.split()) or "player"
 
 
 class PettingZooEnv(HostEnv):
@@ -231,8 +240,8 @@ class PettingZooEnv(HostEnv):
     # -- play ------------------------------------------------------------------
 
     def reset(self, seed: int) -> EnvStep:
-        obs, infos = self.env.reset(seed=int(seed))
         self.seed, self.taken = int(seed), []
+        obs, infos = self.env.reset(seed=self.seed)
         present = np.zeros(self.num_players, bool)
         present[[self.seat[name] for name in self.env.agents]] = True
         legal = self._legal(obs, infos)
@@ -252,10 +261,9 @@ class PettingZooEnv(HostEnv):
         for name in before:
             seat = self.seat[name]
             reward[seat] = rewards.get(name, 0)
-            alone[seat] = cut.get(name, False) and not ended.get(name, False)
-            terminated[seat] = ended.get(name, False) or (
-                name not in after and not alone[seat]
-            )
+            over = self._flag("terminated", ended, name)
+            alone[seat] = self._flag("truncated", cut, name) and not over
+            terminated[seat] = over or (name not in after and not alone[seat])
             present[seat] = name in after and not alone[seat]
         playing = [self.seat[name] for name in before]
         every = bool(alone[playing].any() and not present.any())
@@ -268,6 +276,10 @@ class PettingZooEnv(HostEnv):
             truncated=every,
             present=present,
         )
+
+    def _flag(self, field: str, flags: Mapping[Any, Any], name: Any) -> bool:
+        value = flags.get(name, False)
+        return read_flag(field, value, f" of {name!r} {self._place()}")
 
     def _value(self, name: Any, actions: np.ndarray) -> Any:
         """Return what an agent does; of one that waits anything, which is ignored."""
@@ -296,11 +308,14 @@ class PettingZooEnv(HostEnv):
     def _joined(self, read: list[np.ndarray | None]) -> Any:
         """Return observations as one array where they are flat and none is missing.
 
-        A list with one of another shape than its space stays, and is refused later.
+        A list with one of another shape than its space, or with one whose numbers the
+        common type may not hold, stays, and is checked later.
         """
         declared = self.agents.observations
-        if len(self.bare_shape) > 1 or any(
-            own is None or own.shape != space.shape
+        if len(self.bare_shape) > 1 or not all(
+            own is not None
+            and own.shape == space.shape
+            and _is_kept(own.dtype, self.obs_dtype)
             for own, space in zip(read, declared, strict=True)
         ):
             return read
@@ -324,11 +339,18 @@ class PettingZooEnv(HostEnv):
         self, name: Any, obs: Mapping[Any, Any], infos: Mapping[Any, Any]
     ) -> np.ndarray | None:
         """Return the legal actions of an agent; None: all."""
-        if self.agents.observations[self.seat[name]].masked:
-            own = self._observed(name, obs)
-            return np.asarray(own[MASK], bool).reshape(-1)
-        mask = (infos.get(name) or {}).get(MASK)
-        return None if mask is None else np.asarray(mask, bool).reshape(-1)
+        seat = self.seat[name]
+        if self.agents.observations[seat].masked:
+            mask = self._observed(name, obs)[MASK]
+        else:
+            mask = (infos.get(name) or {}).get(MASK)
+            if mask is None:
+                return None
+        count = len(self.agents.actions[seat].names)
+        return read_mask(mask, count, f" of {name!r} {self._place()}")
+
+    def _place(self) -> str:
+        return f"at step {len(self.taken)} of seed {self.seed} in {self.full}"
 
     def _legal(
         self, obs: Mapping[Any, Any], infos: Mapping[Any, Any]
@@ -348,13 +370,18 @@ class PettingZooEnv(HostEnv):
                 mask = self._mask(name, obs, infos)
                 mask = True if mask is None else mask
             legal[seat, :count] = mask
+            if self.turns and name == self.env.turn and not legal[seat].any():
+                raise ValueError(
+                    f"{MASK} of {name!r} {self._place()}: expected a legal action, "
+                    "since it is the turn of this agent; the environment has to pass "
+                    "over agents that cannot move, or offer an action for it"
+                )
             if self.wait and not legal[seat].any():
                 legal[seat, self.null] = True
             if not legal[seat].any():
                 raise ValueError(
-                    f"{MASK} of {name!r} at step {len(self.taken)}: expected a legal "
-                    f"action; for agents that sometimes do not move, "
-                    f"{self.full}(wait=True)"
+                    f"{MASK} of {name!r} {self._place()}: expected a legal action; "
+                    f"for agents that sometimes do not move, {self.full}(wait=True)"
                 )
         return legal
 
@@ -382,6 +409,11 @@ class PettingZooEnv(HostEnv):
         self.env.close()
         if self.drawn is not None:
             self.drawn.close()
+
+
+def _is_kept(dtype: np.dtype, wider: np.dtype) -> bool:
+    """Return whether a cast changes no number, but for floats that are rounded."""
+    return np.can_cast(dtype, wider) or dtype.kind == wider.kind == "f"
 
 
 def _begins(first: list[np.ndarray], whole: list[np.ndarray]) -> bool:

@@ -12,6 +12,7 @@ from bestreply.games.base import Game
 from bestreply.games.gymnasium_spaces import MASK
 from bestreply.games.registry import make_game
 from bestreply.types import ABSENT, TimeStep
+from bestreply.utils.checks import shown as shown_text
 from bestreply.utils.seeds import checked_seed
 from bestreply.utils.spec import Spec
 
@@ -168,15 +169,18 @@ class GameParallelEnv(ParallelEnv):
         """Make one step.
 
         Args:
-            actions: an action for each agent in `agents`.
+            actions: an action for each agent in `agents`; those of agents that have
+                left are ignored.
 
         Returns:
             Observations, rewards, terminations, truncations and infos of these agents.
 
         Raises:
-            ValueError: an agent has no action, or an illegal one with
+            ValueError: there was no `reset`, an agent has no action or one that is no
+                whole number, there is no such agent, or an action is illegal with
                 ``illegal="raise"``.
         """
+        self._check_begun("step")
         acting, before = self.agents, self._shown
         infos: dict[str, Any] = {name: {} for name in acting}
         joint = self._joint(actions, infos)
@@ -195,10 +199,23 @@ class GameParallelEnv(ParallelEnv):
         self.agents = [n for n in acting if not (ended[n] or cut[n])]
         return self._observed(acting), rewards, ended, cut, infos
 
+    def _check_begun(self, method: str) -> None:
+        if self._shown is None:
+            raise ValueError(
+                f"{method}: expected a call of reset first, such as "
+                "env.reset(seed=0)"
+            )
+
     def _joint(
         self, actions: Mapping[str, Any], infos: dict[str, Any]
     ) -> Int[np.ndarray, " N"]:
         """Return the joint action; note in `infos` which were illegal."""
+        for name in actions:
+            if name not in self.seat:
+                raise ValueError(
+                    f"agent={shown_text(name)}: expected agents of {self.game.name}: "
+                    f"{', '.join(self.possible_agents)}"
+                )
         joint = np.full(len(self.seat), ABSENT, np.int32)
         for name in self.agents:
             seat = self.seat[name]
@@ -208,7 +225,7 @@ class GameParallelEnv(ParallelEnv):
                     f"actions of {', '.join(map(str, actions)) or 'no agent'}: expected "
                     f"one of each in {', '.join(self.agents)}"
                 )
-            action = int(actions[name])
+            action = self._number(name, actions[name])
             if not 0 <= action < len(legal) or not legal[action]:
                 allowed = np.flatnonzero(legal).tolist()
                 if self.illegal == "raise":
@@ -220,6 +237,20 @@ class GameParallelEnv(ParallelEnv):
                 action = allowed[0]
             joint[seat] = action
         return np.maximum(joint, 0)
+
+    def _number(self, name: str, action: Any) -> int:
+        """Return an action as an int."""
+        try:
+            number = np.asarray(action)
+        except (TypeError, ValueError):  # rows of several lengths
+            number = np.asarray(None)
+        if number.size != 1 or number.dtype.kind not in "biu":
+            most = self.game.seat_actions[self.seat[name]] - 1
+            raise ValueError(
+                f"action={shown_text(action)}: expected a whole number, 0 to {most}, "
+                f"of {name} at step {self._time}"
+            )
+        return int(number.reshape(()))
 
     def _observed(self, names: list[str]) -> dict[str, Any]:
         shown: TimeStep = self._shown
@@ -235,11 +266,22 @@ class GameParallelEnv(ParallelEnv):
         }
 
     def state(self) -> np.ndarray:
-        """Return the observations of all agents in one array, [N, *obs_shape]."""
+        """Return the observations of all agents in one array, [N, *obs_shape].
+
+        Raises:
+            ValueError: there was no `reset`.
+        """
+        self._check_begun("state")
         return np.array(self._shown.obs)
 
     def render(self) -> Any:
-        """Return text or a picture of the present state, as `render_mode` says."""
+        """Return text or a picture of the present state, as `render_mode` says.
+
+        Raises:
+            ValueError: there is something to draw, but there was no `reset`.
+        """
+        if self.render_mode is not None:
+            self._check_begun("render")
         if self.render_mode == "ansi":
             return self.game.text(self._shown.obs[0], 0)
         if self.render_mode == "rgb_array":

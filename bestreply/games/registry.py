@@ -41,12 +41,33 @@ HOSTED = {
 """The `HostEnv` of each adapter of environments that may be handed in as objects, called
 as ``(factory, name, settings)``."""
 
+
+def _prefix_of_class(kind: type) -> str | None:
+    """Return the prefix of the adapter for a class of environments; None: of no other."""
+    known = {"ParallelEnv": "pettingzoo", "AECEnv": "pettingzoo"}
+    for base in kind.__mro__:
+        if base.__name__ in known:
+            return known[base.__name__]
+        if base is Description or base.__module__.startswith("gymnasium."):
+            return None if base is Description else "gymnasium"
+    return None
+
+
+def _name_with_adapter(spec: Spec, thing: Any) -> str:
+    """Return the hint at the name of another library's environment, or ""."""
+    prefix = _prefix_of_class(thing if isinstance(thing, type) else type(thing))
+    if prefix is None or ":" not in spec.name or not hasattr(thing, "step"):
+        return ""
+    return f". For an environment of {prefix}, name it {prefix}:{spec!s:.100}"
+
+
 NAMES = Names(
     "game",
     Description,
     GAMES,
     wanted="Game or HostEnv",
     more=", openspiel:NAME. `bestreply games` lists them",
+    hint=_name_with_adapter,
 )
 """Games that are not the library's own."""
 
@@ -182,13 +203,10 @@ def _of_factory(factory: Factory, settings: dict[str, Any]) -> Game:
 
 def _adapter_of(factory: Factory, settings: dict[str, Any]) -> str | None:
     """Return the prefix of the adapter for what a factory makes; None: a `HostEnv`."""
-    bases = getattr(factory, "__mro__", ())
-    known = {"ParallelEnv": "pettingzoo", "AECEnv": "pettingzoo"}
-    for base in bases:
-        if base.__name__ in known:
-            return known[base.__name__]
-        if base is Description or base.__module__.startswith("gymnasium."):
-            return None if base is Description else "gymnasium"
+    if isinstance(factory, type) and (prefix := _prefix_of_class(factory)):
+        return prefix
+    if isinstance(factory, type) and issubclass(factory, Description):
+        return None
     given = dict(settings)
     for name in ("max_steps", "wait"):
         if name not in inspect.signature(factory).parameters:

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Int, Int32, Shaped
 
 from bestreply.games.base import Game
 from bestreply.types import Array, ego_order
+from bestreply.utils.checks import shown
+from bestreply.utils.spec import is_role
 
 
 def common_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
@@ -118,14 +120,21 @@ def marks_seats(game: Game) -> bool:
 
 
 def check_roles(game: Game) -> None:
-    """Refuse a game whose seats differ while its observations do not tell the seat.
+    """Refuse roles without a name, and seats that differ while observations do not tell.
 
     Args:
         game: the game.
 
     Raises:
-        ValueError: `Game.seat_in` is missing.
+        ValueError: a role cannot be written in an opponent set, or `Game.seat_in` is
+            missing.
     """
+    for role in game.roles:
+        if not is_role(role):
+            raise ValueError(
+                f"role={shown(role)}: expected a text that opponent sets can hold, "
+                f"without quotes, brackets, commas, '=' and '|', in {game.name}"
+            )
     obs = np.zeros(game.obs_shape, game.obs_dtype)
     if not game.homogeneous and game.seat_in(obs) is None:
         raise ValueError(

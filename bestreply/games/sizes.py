@@ -48,19 +48,34 @@ def checked_dtype(value: Any, where: str = "") -> np.dtype:
     return dtype
 
 
+def are_names(value: Any) -> bool:
+    """Return whether a value is a tuple or list of texts, and no text itself.
+
+    Args:
+        value: the names of a game's actions.
+    """
+    listed = isinstance(value, tuple | list)
+    return listed and all(isinstance(name, str) for name in value)
+
+
 def check_sizes(game: Game) -> None:
     """Refuse a game whose sizes are no counts, or too large to be played.
 
-    The type of its observations is checked too.
+    The names of its actions and the type of its observations are checked too.
 
     Args:
         game: the game.
 
     Raises:
-        ValueError: a size is out of its bounds, or the type is none of numbers;
-            names it and what is expected.
+        ValueError: a size is out of its bounds, the names are no texts, or the type
+            is none of numbers; names it and what is expected.
     """
     where = f" in {game.name}"
+    if not are_names(game.action_names):
+        raise ValueError(
+            f"action_names={shown(game.action_names)}: expected a tuple of texts, "
+            f'such as ("LEFT", "RIGHT"){where}'
+        )
     bounds = (
         ("num_players", MAX_PLAYERS),
         ("num_actions", MAX_ACTIONS),

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int32, PyTree, UInt32
 
 from bestreply.types import Array
+from bestreply.utils.casts import cast
 
 EXTRAS = ("memory", "rng", "others", "own", "present")
 """Further parameters that a player's function can have, by name."""
@@ -97,7 +98,7 @@ class Call:
             return jax.tree.map(
                 lambda x: x.reshape((*lead, *x.shape[1:])), (answer, memory)
             )
-        except Exception as error:
+        except BaseException as error:  # KeyboardInterrupt is no Exception
             _failures.append(error)
             raise
 
@@ -232,8 +233,8 @@ def _checked_memory(call: Call, memory: PyTree, before: PyTree) -> PyTree:
             f"memory of structure {jax.tree.structure(memory)}", f"{structure}"
         )
     leaves = []
-    pairs = zip(jax.tree.leaves(memory), jax.tree.leaves(before), strict=True)
-    for value, old in pairs:
+    places = jax.tree_util.tree_leaves_with_path(before)
+    for value, (path, old) in zip(jax.tree.leaves(memory), places, strict=True):
         new = np.asarray(value)
         if new.shape != old.shape or not np.can_cast(
             new.dtype, old.dtype, "same_kind"
@@ -242,13 +243,35 @@ def _checked_memory(call: Call, memory: PyTree, before: PyTree) -> PyTree:
                 f"memory of shape {new.shape} and type {new.dtype}",
                 f"shape {old.shape} and type {old.dtype}, as at the start",
             )
-        leaves.append(new.astype(old.dtype))
+        leaf, changed = cast(new, old.dtype)
+        if changed:
+            refusal = unheld(path, changed, old.dtype)
+            raise ValueError(f"player={call.name!r}: {refusal}")
+        leaves.append(leaf)
     return jax.tree.unflatten(structure, leaves)
+
+
+def unheld(path: Any, number: str, dtype: np.dtype) -> str:
+    """Return the error about a number that the type of a memory does not hold.
+
+    Args:
+        path: where it is in the memory, as of `jax.tree_util`.
+        number: the number.
+        dtype: the type.
+    """
+    place = jax.tree_util.keystr(path)
+    hint = "reduce it modulo 2**32 or keep it in two entries"
+    if dtype.kind == "f":
+        hint = "scale it, or begin with an integer"
+    return (
+        f"memory{place}={number}: expected numbers that {dtype} holds, since memory "
+        f"has at most 32 bits; {hint}"
+    )
 
 
 # -- errors ------------------------------------------------------------------------------
 
-_failures: list[Exception] = []
+_failures: list[BaseException] = []
 """Exceptions of calls that JAX reports as errors of its own."""
 
 

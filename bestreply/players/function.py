@@ -21,8 +21,10 @@ from bestreply.players.callback import (
     PlayerFunction,
     Rule,
     call_rule,
+    unheld,
 )
 from bestreply.types import ABSENT, ActorOutput, Array
+from bestreply.utils.casts import cast
 from bestreply.utils.checks import shown
 from bestreply.utils.importing import note_foreign
 from bestreply.utils.keys import two_keys
@@ -196,8 +198,9 @@ def player(
         name: name in logs and tables; by default the function's.
         version: changes whenever the player would act differently.
         memory: the memory of one seat at the start of an episode, any nesting of
-            arrays and numbers; the function then returns (answer, memory). None: no
-            memory.
+            arrays and numbers; the function then returns (answer, memory). Numbers of
+            64 bits are kept as those of 32: floats are rounded, an integer that
+            changes is an error. None: no memory.
         distribution: the function answers with probabilities [B, A], 0 for illegal
             actions; the library draws the action and logs its probability, and exact
             best replies to the player can be computed.
@@ -207,8 +210,9 @@ def player(
 
     Raises:
         ValueError: no function, parameters that no player has, or a memory that is
-            no array. In play: an answer of the wrong shape, type or range; an
-            exception of the function is not changed.
+            no array or has an integer that 32 bits do not hold. In play: an answer or
+            a memory of the wrong shape, type or range; an exception of the function is
+            not changed.
     """
     if fn is None:
         return functools.partial(
@@ -347,15 +351,19 @@ def _check_extras(
 
 
 def _first_memory(name: str, memory: PyTree) -> PyTree:
-    def leaf(value: Any) -> np.ndarray:
+    def leaf(path: Any, value: Any) -> np.ndarray:
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
             raise ValueError(
                 f"player={name!r}: memory={value!r:.100}: expected arrays of numbers"
             )
-        return array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
+        dtype = np.dtype(jax.dtypes.canonicalize_dtype(array.dtype))
+        new, changed = cast(array, dtype)
+        if changed:
+            raise ValueError(f"player={name!r}: {unheld(path, changed, dtype)}")
+        return new
 
-    return jax.tree.map(leaf, memory)
+    return jax.tree_util.tree_map_with_path(leaf, memory)
 
 
 def _first_carry(rule: Rule, memory: PyTree) -> FunctionCarry:

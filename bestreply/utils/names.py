@@ -11,7 +11,7 @@ import importlib.metadata
 import inspect
 import sys
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Generic, TypeVar
 
@@ -159,6 +159,7 @@ class Names(Generic[T]):
         wanted: str = "",
         more: str = "",
         function: bool = False,
+        hint: Callable[[Spec, Any], str] | None = None,
     ) -> None:
         """Make the table of a kind.
 
@@ -169,9 +170,11 @@ class Names(Generic[T]):
             wanted: how errors call the base; by default by its name.
             more: names of another form, and where all are listed, for errors.
             function: a name stands for a function that returns `base`.
+            hint: returns what an error adds on a spec that names, or makes, something
+                else; perhaps "".
         """
         self.kind, self.base, self.own = kind, base, own
-        self.more, self.function = more, function
+        self.more, self.function, self.hint = more, function, hint
         self.wanted = wanted or base.__name__
         _own[kind] = own
 
@@ -247,13 +250,14 @@ class Names(Generic[T]):
                 self._warn_undeclared(spec, thing)
                 return typing.cast(T, thing)
             raise self._refusal(spec, "a function takes no settings")
-        if not callable(thing):
-            raise self._refusal(spec, f"it is {_described(thing)}")
+        # Functions of Python itself make nothing of the library's; `os.system` runs a text.
+        if not callable(thing) or inspect.isbuiltin(thing):
+            raise self._refusal(spec, f"it is {_described(thing)}", thing)
         if isinstance(thing, type) and not self._fits(thing):
-            raise self._refusal(spec, f"it is {_described(thing)}")
+            raise self._refusal(spec, f"it is {_described(thing)}", thing)
         made = _call(self.kind, spec, thing, context)
         if not (callable(made) if self.function else self._is_one(made)):
-            raise self._refusal(spec, f"it returns {_described(made)}")
+            raise self._refusal(spec, f"it returns {_described(made)}", made)
         self._warn_undeclared(spec, thing)
         return made
 
@@ -343,10 +347,14 @@ class Names(Generic[T]):
         result = typing.get_origin(result) or result
         return isinstance(result, type) and issubclass(result, self.base)
 
-    def _refusal(self, spec: Spec, reason: str) -> ValueError:
+    def _refusal(
+        self, spec: Spec, reason: str, thing: Any = None
+    ) -> ValueError:
         wanted = f"a subclass of {self.wanted} or a factory of one"
         if self.function:
             wanted = f"a function that returns {self.wanted}"
+        if self.hint and thing is not None:
+            reason += self.hint(spec, thing)
         return ValueError(
             f"{self.kind}={str(spec)!r:.200}: expected {wanted}; {reason}"
         )

@@ -99,8 +99,7 @@ def parse_roles(text: str) -> dict[str, Spec]:
     """Read a spec for each role: ``adversary=chaser, agent=noisy(lazy, 0.1)``.
 
     Args:
-        text: roles with their specs; a role is any text without quotes, brackets,
-            commas and "=".
+        text: roles with their specs; a role is any text of which `is_role` holds.
 
     Returns:
         The specs by role; empty if the text does not begin with a role.
@@ -122,11 +121,32 @@ def parse_roles(text: str) -> dict[str, Spec]:
     return roles
 
 
+NO_ROLE = "()[]{}'\",=|"
+"""Characters that no role has: opponent sets and rows of reports are split at some."""
+
+
+def is_role(text: object) -> bool:
+    """Return whether a role can be written in an opponent set.
+
+    Args:
+        text: name of the role.
+
+    Returns:
+        Whether it is a text of one line, without blanks around it and without
+        quotes, brackets, commas, "=" and "|".
+    """
+    return (
+        isinstance(text, str)
+        and text.isprintable()
+        and text == text.strip() != ""
+        and not set(text) & set(NO_ROLE)
+    )
+
+
 def _role(part: str) -> str | None:
     """Return the role that a text begins with; None if it begins with a spec."""
     role, equals, _ = part.partition("=")
-    is_spec = not equals or not role.strip() or set(role) & set("()[]{}'\",")
-    return None if is_spec else role.strip()
+    return role.strip() if equals and is_role(role.strip()) else None
 
 
 def specs_of(text: str) -> tuple[Spec, ...]:

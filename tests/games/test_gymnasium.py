@@ -57,6 +57,46 @@ def test_parts_masks_and_pictures():
     br.check_game(game, episodes=1)
 
 
+class Sloppy(Stairs):
+    """Stairs whose mask, or number of the stair, or end, is wrong at step 1."""
+
+    def __init__(self, fault="mask"):
+        super().__init__()
+        self.fault = fault
+
+    def _look(self):
+        (height, place), info = super()._look()
+        if height and self.fault == "mask":
+            info["action_mask"] = info["action_mask"][1:]
+        if height and self.fault == "number":
+            height = -1
+        return (height, place), info
+
+    def step(self, action):
+        obs, reward, ended, cut, info = super().step(action)
+        if self.fault == "end":
+            ended = np.zeros(2, bool)
+        if self.fault == "limit":
+            cut = "no"
+        return obs, reward, ended, cut, info
+
+
+@pytest.mark.parametrize(
+    "fault, sentence",
+    [
+        ("mask", r"action_mask=\[1, 1, 1\]: expected 4 .* at step 1 of seed 5"),
+        ("end", r"terminated=array.*: expected one bool at step 1 of seed 5"),
+        ("limit", r"truncated='no': expected one bool at step 1 of seed 5"),
+        ("number", r"observation\[0\]=-1: .*Discrete\(4\) of gymnasium:"),
+    ],
+)
+def test_what_contradicts_the_spaces_is_refused(fault, sentence):
+    env = br.make_game(Sloppy, fault=fault, max_steps=3).live()
+    env.reset(5)
+    with pytest.raises(ValueError, match=sentence):
+        env.step(np.array([3]))
+
+
 @pytest.mark.parametrize(
     "name, sentence",
     [

@@ -10,7 +10,7 @@ from bestreply import EnvStep, HostEnv, collect, make_game, validate
 from bestreply.games import check_game
 from bestreply.games.contract import GameError
 from bestreply.games.registry import spec_of_game
-from bestreply.games.seats import own_actions
+from bestreply.games.seats import check_roles, own_actions
 from tests.host_env import Chase
 
 NAME = "tests.host_env:Chase"
@@ -44,6 +44,18 @@ def test_names_classes_and_factories_give_equal_games():
         (f"{NAME}(4)", "expected settings by name"),
         (f"{NAME}(size=4)", "expected settings of tests.host_env:Chase: cells"),
         ("tests.host_env:Shapeless", "expected obs_shape, or seat_shapes"),
+        (
+            "tests.zoo_envs:Relay(size=3)",
+            r"For an environment of pettingzoo, name it "
+            r"pettingzoo:tests.zoo_envs:Relay\(size=3\)$",
+        ),
+        (
+            "tests.zoo_envs:parallel_env",
+            "name it pettingzoo:tests.zoo_envs:par",
+        ),
+        ("tests.zoo_envs:Stairs", "name it gymnasium:tests.zoo_envs:Stairs$"),
+        ("os:system(ls)", "it is the builtin_function_or_method system$"),
+        ("os:getcwd", "it is the builtin_function_or_method getcwd$"),
     ],
 )
 def test_what_is_no_environment_gets_a_sentence(spec, sentence):
@@ -156,6 +168,147 @@ def test_a_result_that_is_no_env_step_is_refused(result, kind):
         ValueError, match=f"reset: expected an EnvStep .*returns a {kind}"
     ):
         env.reset(0)
+
+
+class Told(HostEnv):
+    """Three seats; a function of the number of the step gives what is shown."""
+
+    num_players, action_names, max_steps = 3, ("A", "B", "C"), 4
+    obs_shape = (2,)
+
+    def __init__(self, tell=None):
+        self.tell = tell
+
+    def reset(self, seed):
+        self.time = 0
+        return self._told()
+
+    def step(self, actions):
+        self.time += 1
+        return self._told()
+
+    def _told(self):
+        told = self.tell(self.time) if self.tell else {}
+        return EnvStep(**{"obs": np.zeros((3, 2), np.float32), **told})
+
+
+def told(tell, steps=2, **members):
+    """Return the last of some steps of an environment that tells this of itself."""
+    kind = type("Telling", (Told,), members)
+    env = make_game(lambda: kind(tell)).live()
+    shown = env.reset(0)
+    for _ in range(steps):
+        shown = env.step(np.zeros(3, int))
+    return shown
+
+
+@pytest.mark.parametrize(
+    "value", [[False] * 3, np.zeros(3, bool), "no", {}, 0.5, 2, np.nan]
+)
+def test_truncation_is_one_flag_for_all_seats(value):
+    with pytest.raises(ValueError, match=r"truncated.*: expected (one )?bool"):
+        told(lambda t: {"truncated": value})
+
+
+@pytest.mark.parametrize("value", [None, False, np.False_, np.array(0), 0])
+def test_any_single_false_is_no_truncation(value):
+    assert not told(lambda t: {"truncated": value}).truncated
+    assert told(lambda t: {"truncated": np.array(t == 2)}).truncated
+
+
+@pytest.mark.parametrize(
+    "legal, sentence",
+    [
+        (np.full((3, 3), 0.3), r"legal=\[\[0.3.*: expected only 0 and 1"),
+        (np.full((3, 3), 2), "expected only 0 and 1"),
+        (np.full((3, 3), np.nan), "expected only 0 and 1"),
+        (np.ones((2, 3)), r"legal: expected bool \(3, 3\)"),
+        ([[1], [1, 1]], r"legal: expected bool \(3, 3\) .*\[\[1\], "),
+    ],
+)
+def test_masks_hold_nothing_but_0_and_1(legal, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        told(lambda t: {"legal": legal})
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float32, bool])
+def test_masks_may_have_any_type(dtype):
+    shown = told(lambda t: {"legal": np.eye(3, dtype=dtype)})
+    assert shown.legal.dtype == bool and (shown.legal == np.eye(3)).all()
+
+
+def test_a_seat_that_has_left_does_not_return():
+    away = np.array([True, False, True])
+    assert told(lambda t: {"present": away}).present.tolist() == away.tolist()
+    # None: nothing new is told
+    shown = told(lambda t: {"present": away if t == 0 else None})
+    assert shown.present.tolist() == away.tolist()
+    sentence = r"present=\[True, True, True\]: expected seat 1 to stay away"
+    with pytest.raises(ValueError, match=sentence):
+        told(lambda t: {"present": away if t == 1 else ~away | away})
+
+
+@pytest.mark.parametrize("names", [3, None, "AB", ("A", 1), {"A": 0}])
+def test_what_are_no_names_of_actions_is_refused(names):
+    with pytest.raises(ValueError, match=r"action_names=.*: expected a tuple"):
+        told(None, action_names=names)
+
+
+@pytest.mark.parametrize("role", ["a=c", "x, y", "a|b", "a(b)", " a", "", 3])
+def test_roles_that_no_opponent_set_can_hold_are_refused(role):
+    kind = type("Telling", (Told,), {"roles": ("a", role, "a b")})
+    game = make_game(lambda: kind())
+    with pytest.raises(GameError, match=r"roles = .*; texts without quotes"):
+        check_game(game, episodes=1)
+    with pytest.raises(ValueError, match=r"role=.*: expected a text"):
+        check_roles(game)
+
+
+def test_a_seat_that_terminated_may_be_called_present_all_along():
+    shown = told(
+        lambda t: {
+            "terminated": np.array([t == 1, False, False]),
+            "present": np.ones(3, bool),
+        }
+    )
+    assert shown.present.tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "members, obs, sentence",
+    [
+        (
+            {"obs_dtype": np.int32},
+            np.full((3, 2), 2**40),
+            "obs=1099511627776: expected numbers that int32 holds",
+        ),
+        (
+            {},
+            [np.zeros(2), np.array([2**24 + 1, 0]), None],
+            "obs of seat 1=16777217: expected numbers that float32 holds",
+        ),
+        ({"obs_dtype": np.uint8}, np.full((3, 2), 300, np.uint16), "obs=300"),
+        ({}, np.full((3, 2), 1e39), r"obs=1e\+39"),
+        ({}, None, r"obs: expected float32 \(3, 2\) .* it returns None"),
+        ({}, {0: [0, 0]}, r"float32 \(3, 2\) .* it returns \{0: \[0, 0\]\}"),
+        ({}, [[0, 0], [0], "no"], r"obs of seat 1: expected float32 \(2,\)"),
+        (
+            {},
+            [[0, 0], [[0], [0, 0]], None],
+            r"of seat 1: .*\[\[0\], \[0, 0\]\]",
+        ),
+        (
+            {"seat_shapes": ((2,), (3,), (2,))},
+            None,
+            r"obs: expected a list of float32 \(2,\), \(3,\), \(2,\) from",
+        ),
+    ],
+)
+def test_observations_that_would_be_changed_or_are_none_are_refused(
+    members, obs, sentence
+):
+    with pytest.raises(ValueError, match=sentence):
+        told(lambda t: {"obs": obs}, **members)
 
 
 def test_an_episode_can_end_by_a_limit_of_its_own(tmp_path):

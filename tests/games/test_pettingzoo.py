@@ -1,6 +1,7 @@
 """Environments of PettingZoo beside themselves, stepped bare with the same seeds."""
 
 import sys
+from typing import Any, ClassVar
 
 import jax
 import mpe2.simple_tag_v3
@@ -8,9 +9,11 @@ import numpy as np
 import pettingzoo
 import pytest
 from gymnasium import spaces
+from pettingzoo import AECEnv, ParallelEnv
 
 import bestreply as br
 from bestreply.games.registry import game_in_file, spec_of_game
+from bestreply.utils.spec import Spec, parse_roles
 from bestreply.utils.trust import from_file
 from tests import zoo_envs
 
@@ -288,3 +291,179 @@ def test_observations_that_contradict_the_spaces_are_refused(fault, message):
     assert shown.obs.shape == (3, 3 + 3)
     with pytest.raises(ValueError, match=message):
         env.step(np.zeros(3, int))
+
+
+class Shows(ParallelEnv):
+    """Two agents that are shown what a test gives."""
+
+    metadata: ClassVar[Any] = {"name": "shows_v0"}
+    max_cycles = 3
+    possible_agents: ClassVar[Any] = ["a_0", "a_1"]
+
+    def __init__(self, space, value, mask=None):
+        self.space, self.value, self.mask = space, value, mask
+
+    def observation_space(self, agent):
+        return self.space
+
+    def action_space(self, agent):
+        return spaces.Discrete(3)
+
+    def _shown(self):
+        info = {} if self.mask is None else {"action_mask": self.mask}
+        return (
+            dict.fromkeys(self.agents, self.value),
+            dict.fromkeys(self.agents, info),
+        )
+
+    def reset(self, seed=None, options=None):
+        self.agents = list(self.possible_agents)
+        return self._shown()
+
+
+def first(space, value, mask=None):
+    game = br.make_game(lambda: Shows(space, value, mask))
+    return game.live().reset(4)
+
+
+FOUR, FROM_2 = spaces.Discrete(4), spaces.Discrete(4, start=2)
+MULTI = spaces.MultiDiscrete([3, 4], start=[0, 1])
+DEEP = spaces.Dict({"n": spaces.Tuple([FROM_2, MULTI])})
+LONG = spaces.Box(-(2**62), 2**62, (2,), np.int64)
+
+
+@pytest.mark.parametrize(
+    "space, value, sentence",
+    [
+        (FOUR, -1, r"observation=-1: .* Discrete\(4\) of a_0 in env"),
+        (FOUR, 2**63, "observation=9223372036854775808: expected a value"),
+        (FOUR, 4, r"observation=4: expected a value of Discrete\(4\)"),
+        (FOUR, 0.5, "observation=0.5: expected a value of"),
+        (FOUR, None, "observation=None: expected a value of"),
+        (FROM_2, 1, r"observation=1: .*Discrete\(4, start=2\) of a_0"),
+        (MULTI, np.array([3, 1]), r"observation=\[3, 1\]: .*MultiDiscrete"),
+        (
+            DEEP,
+            {"n": (5, [0, 5])},
+            r"observation\['n'\]\[1\]=\[0, 5\]: expected",
+        ),
+        (DEEP, {"n": (6, [0, 1])}, r"observation\['n'\]\[0\]=6: expected"),
+        (LONG, np.array([2**40, 0]), "obs of seat 0=1099511627776: .* int32"),
+        (
+            spaces.Dict({"a": LONG, "b": FOUR}),
+            {"a": [0, -(2**40)], "b": 1},
+            r"\['a'\]=\[0, -109.*: .* int32 holds, not -1099511627776, of a_0",
+        ),
+        (
+            spaces.Dict({"a": LONG, "b": spaces.Box(0, 1)}),
+            {"a": [0, 2**24 + 1], "b": [0.1]},
+            r"\['a'\]=\[0, 16777217\]: .* float32 holds, not 16777217, of a_0",
+        ),
+        (
+            spaces.Dict({"a": LONG, "b": FOUR}),
+            {"a": None, "b": 1},
+            "numbers of Box",
+        ),
+        (
+            spaces.MultiDiscrete([[3, 3]] * 2, np.uint8),
+            [[0, 3], [0, 0]],
+            "0, 3",
+        ),
+    ],
+)
+def test_observations_outside_their_space_are_refused(space, value, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        first(space, value)
+
+
+def test_numbers_are_one_hot_from_their_start():
+    assert first(FOUR, np.int64(3)).obs[1].tolist() == [0, 0, 0, 1]
+    assert first(FOUR, np.uint64(1)).obs[1].tolist() == [0, 1, 0, 0]
+    assert first(FROM_2, 2).obs[0].tolist() == [1, 0, 0, 0]
+    assert first(MULTI, np.array([2, 4])).obs[0].tolist() == [2, 4]
+    deep = first(DEEP, {"n": (5, np.array([0, 2]))}).obs[0]
+    assert deep.tolist() == [0, 0, 0, 1, *[1, 0, 0], *[0, 1, 0, 0]]
+    assert first(LONG, np.array([7, -7])).obs[0].tolist() == [7, -7]
+
+
+@pytest.mark.parametrize(
+    "mask", [[np.nan, 0, 1], [-3, 0, 1], [2, 0, 0], [1, 0], True, [[1], [1, 0]]]
+)
+def test_masks_hold_an_entry_of_0_or_1_for_each_action(mask):
+    sentence = (
+        r"action_mask=.*: expected 3 entries, 0 or 1, .* of 'a_0' at step 0 of"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        first(FOUR, 0, np.array(mask) if mask is True else mask)
+    with pytest.raises(ValueError, match="expected 3 entries"):
+        first(
+            spaces.Dict({"o": FOUR, "action_mask": MULTI}),
+            {"o": 1, "action_mask": mask},
+        )
+    assert (
+        first(FOUR, 0, [1.0, 0.0, 1.0]).legal.tolist()
+        == [[True, False, True]] * 2
+    )
+
+
+@pytest.mark.parametrize("flag", ["no", [False, False], 0.5, None])
+@pytest.mark.parametrize("field", [2, 3])
+def test_ends_are_one_flag_for_each_agent(field, flag):
+    class Ends(zoo_envs.Relay):
+        def step(self, actions):
+            told = super().step(actions)
+            told[field]["keeper"] = flag
+            return told
+
+    env = br.make_game(lambda: Ends()).live()
+    env.reset(0)
+    name = ("terminated", "truncated")[field - 2]
+    sentence = f"{name}=.*: expected one bool of 'keeper' at step 1 of seed 0"
+    with pytest.raises(ValueError, match=sentence):
+        env.step(np.zeros(3, int))
+
+
+class Stuck(AECEnv):
+    """Two agents in turn; agent b, at its first turn, has no legal action."""
+
+    metadata: ClassVar[Any] = {"name": "stuck_v0"}
+    max_steps = 4
+
+    def __init__(self):
+        super().__init__()
+        self.possible_agents = ["a", "b"]
+        box = spaces.Box(0, 9, (1,))
+        mask = spaces.MultiBinary(2)
+        both = spaces.Dict({"observation": box, "action_mask": mask})
+        self.observation_space = lambda agent: both
+        self.action_space = lambda agent: spaces.Discrete(2)
+
+    def observe(self, agent):
+        mask = np.full(2, agent == "a", np.int8)
+        return {"observation": np.zeros(1, np.float32), "action_mask": mask}
+
+    def reset(self, seed=None, options=None):
+        self.agents, self.agent_selection = ["a", "b"], "a"
+        for name in ("terminations", "truncations"):
+            setattr(self, name, dict.fromkeys("ab", False))
+        self._cumulative_rewards = dict.fromkeys("ab", 0)
+        self.rewards, self.infos = dict.fromkeys("ab", 0), {"a": {}, "b": {}}
+
+    def step(self, action):
+        self.agent_selection = "b"
+
+
+def test_an_agent_without_a_legal_action_at_its_turn_is_refused():
+    env = br.make_game(lambda: Stuck()).live()
+    assert np.flatnonzero(env.reset(3).legal[1]).tolist() == [2]
+    sentence = "action_mask of 'b' at step 1 of seed 3 .*the turn of this agent"
+    with pytest.raises(ValueError, match=sentence):
+        env.step(np.array([0, 2]))
+
+
+def test_roles_of_agents_can_be_written_in_opponent_sets():
+    kind = type("Named", (Shows,), {"possible_agents": [("a", "b"), "c=d|e_1"]})
+    roles = br.make_game(lambda: kind(FOUR, 0)).roles
+    assert roles == ("a b", "c d e")
+    wanted = {role: Spec("random") for role in roles}
+    assert parse_roles("a b=random, c d e=random") == wanted

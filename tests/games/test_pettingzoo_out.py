@@ -98,6 +98,38 @@ def test_agents_illegal_actions_and_text():
             br.parallel_env(HUNT, **wrong)
 
 
+@pytest.mark.parametrize(
+    "action", [0.7, 1.0, "x", None, [0, 1], [[0], [0, 1]], np.float32(1)]
+)
+def test_actions_are_whole_numbers(action):
+    env = br.parallel_env(GAMES[3])
+    env.reset(seed=0)
+    sentence = "expected a whole number, 0 to 1, of player_1 at step 0"
+    with pytest.raises(ValueError, match=sentence):
+        env.step({"player_0": 0, "player_1": action})
+
+
+def test_actions_of_any_integer_type_are_played():
+    env = br.parallel_env(GAMES[3], illegal="raise")
+    env.reset(seed=0)
+    env.step({"player_0": np.int64(1), "player_1": np.array([1], np.uint8)})
+
+
+def test_unknown_agents_and_steps_before_a_reset_are_refused():
+    env = br.parallel_env("tests.host_env:Chase", render_mode="ansi")
+    joint = {"chaser_0": 0, "chaser_1": 2, "runner_0": 2}
+    for method, given in (("step", (joint,)), ("state", ()), ("render", ())):
+        with pytest.raises(ValueError, match=f"{method}: .* reset first"):
+            getattr(env, method)(*given)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="agent='wolf': expected agents of"):
+        env.step(joint | {"wolf": 0})
+    while "chaser_0" in env.agents:  # who falls off, and may go on to be named
+        env.step(joint)
+    if env.agents:
+        env.step(joint)
+
+
 def test_a_seed_given_once_decides_all_episodes():
     one, two = (br.parallel_env("matrix(memory=2)") for _ in range(2))
     firsts = []

@@ -344,6 +344,61 @@ def test_a_memory_keeps_its_form(result, message):
         answer(fn, memory=np.zeros(4))
 
 
+WIDE = {
+    "int64": (0, lambda m: m.astype(np.int64) + 2**31, r"=2147483648: .*int32"),
+    "uint64": (
+        np.uint32(0),
+        lambda m: m + np.uint64(2**40),
+        r"=1099511627776: .*uint32",
+    ),
+    "negative": (np.uint32(0), lambda m: m.astype(int) - 1, None),
+    "into a float": (
+        0.5,
+        lambda m: np.full(3, 2**24 + 1),
+        "=16777217: .*float32",
+    ),
+    "infinite": (0.5, lambda m: np.full(3, 1e39), r"=1e\+39: .*float32"),
+}
+
+
+@pytest.mark.parametrize(("first", "after", "message"), WIDE.values(), ids=WIDE)
+def test_a_number_that_the_memory_does_not_hold_is_refused(
+    first, after, message
+):
+    def fn(obs, legal, memory):
+        return np.ones(3, int), {"n": (after(memory["n"][0]),)}
+
+    message = message and rf"player='mine': memory\['n'\]\[0\]{message} holds"
+    with pytest.raises(ValueError, match=message):
+        answer(fn, memory={"n": (first,)})
+
+
+@pytest.mark.parametrize(
+    "memory, place",
+    [
+        (
+            {"s": np.uint64(2**40 + 5)},
+            r"\['s'\]=1099511627781: .* uint32 holds",
+        ),
+        (2**31, "=2147483648: .* int32 holds"),
+        ([0, np.array([1, -(2**40)])], r"\[1\]=-1099511627776: "),
+        (1e39, r"=1e\+39: .* float32 holds"),
+    ],
+)
+def test_a_first_memory_beyond_32_bits_is_refused(memory, place):
+    with pytest.raises(ValueError, match=f"player='mine': memory{place}"):
+        br.player(lambda o, a, memory: o, memory=memory, name="mine")
+
+
+def test_a_memory_of_64_bits_that_32_bits_hold_is_kept():
+    kept = br.player(
+        lambda o, a, memory: o,
+        memory=[np.uint64(2**32 - 1), -(2**31), 0.1, np.inf],
+    ).memory
+    assert [x.dtype for x in kept] == ["uint32", "int32", "float32", "float32"]
+    assert kept[0] == 2**32 - 1 and kept[1] == -(2**31)
+
+
 FUNCTIONS = {
     "no function": (3, {}, "fn=3: expected a function of obs"),
     "one parameter": (lambda obs: obs, {}, "expected a function of obs, legal"),
@@ -401,6 +456,21 @@ def test_different_functions_of_one_name_make_no_data(tmp_path):
         ValueError, match="two different functions are named 'fun"
     ):
         br.collect(GAME, two, 2, 0, path=tmp_path / "data")
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_end_of_the_program_inside_a_function_is_raised_as_it_is(
+    kind, caplog, capfd
+):
+    def ends(obs, legal):
+        raise kind
+
+    with (
+        caplog.at_level(logging.DEBUG, "jax._src.callback"),
+        pytest.raises(kind),
+    ):
+        br.evaluate(GAME, [br.player(ends), "random"], 2, 0)
+    assert "pure_callback" not in caplog.text + capfd.readouterr().err
 
 
 def test_an_exception_of_a_function_is_raised_as_it_is(caplog, capfd, tmp_path):
