@@ -114,6 +114,10 @@ REFUSED = {
     "wrong value": (HUNT + "[methods.a.train]\nlog_every = 0\n", "methods.a: train.log_every=0: expected"),
     "folder of a game": ('[games]\n"a/b" = "stag_hunt"\n[methods.a]\n', "games.'a/b': expected a folder name"),
     "no game": ("[methods.a]\n", "expected game = SPEC"),
+    "preset": (HUNT + 'preset = "debgu"\n[methods.a]\n', r"wrong\.toml: preset='debgu': expected one of debug"),
+    "game of all methods": (HUNT + '[config]\ngame = "snowdrift"\n[methods.a]\n', r"toml: config\.game='snowdrift': expected it at"),
+    "game of a method": (HUNT + '[methods.a]\ngame = "snowdrift"\n', r"methods\.a\.game='snow.*: expected it at .* \[games\]"),
+    "seed of a method": (HUNT + "[methods.a]\nseed = 5\n", r"methods\.a\.seed=5: expected seeds at the top"),
     "rounds": (HUNT + '[methods.a]\nmethod = "iql"\n[methods.a.improve]\nrounds = 2\n', "methods.a: .*improve.rounds=2"),
 }  # fmt: skip
 
