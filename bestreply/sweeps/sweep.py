@@ -82,20 +82,20 @@ def read_sweep(file: str | Path, out: str | Path | None = None) -> Sweep:
         for seed in _seeds(file, document.get("seeds", 1))
         for (game_name, method), config in configs.items()
     ]
-    _check_names(file, units)
+    _check_before_play(file, units)
     return Sweep(path, tuple(units))
 
 
-def _check_names(file: Path, units: list[Unit]) -> None:
-    """Refuse unknown players before anything is played; seeds share their names."""
-    from bestreply.pipeline import check_names
+def _check_before_play(file: Path, units: list[Unit]) -> None:
+    """Refuse what would fail after play or training; one seed of a setting is enough."""
+    from bestreply.pipeline import check_before_play
 
     different = {
         dataclasses.replace(unit.config, seed=0): unit for unit in units
     }
     for config, unit in different.items():
         try:
-            check_names(config)
+            check_before_play(config)
         except ValueError as error:
             name = unit.path.parent.name
             raise ValueError(f"{file}: methods.{name}: {error}") from None

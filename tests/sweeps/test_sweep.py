@@ -272,6 +272,18 @@ def test_an_unknown_player_is_refused_before_anything_is_played(file):
         read_sweep(file)
 
 
+def test_a_method_that_does_not_fit_a_game_is_refused_before_anything_is_played(
+    file,
+):
+    game = "[games]\nhide = 'tests.role_game:Hide'\n"
+    text = TINY.partition("[config.collect]")[0].partition("game = ")[0]
+    file.write_text(text + game + '[methods.search]\nmethod = "hop"\n')
+    with pytest.raises(
+        ValueError, match=r"tiny\.toml: methods\.search: method=hop in hide"
+    ):
+        read_sweep(file)
+
+
 def _on_ray(jobs):
     pytest.importorskip(
         "ray", reason='Ray is not installed: pip install "bestreply[ray]"'
