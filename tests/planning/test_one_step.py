@@ -421,6 +421,12 @@ def with_entry(index, value):
         ),
         (with_entry(1, np.inf), LEGAL, {}, r"obs\[\(1,\)\]=inf"),
         (
+            OBS.astype(np.float64) + [0, *[1e300] * (len(OBS) - 1)],
+            LEGAL,
+            {},
+            r"obs\[\(1,\)\]=1e\+300: expected a number that float32 holds",
+        ),
+        (
             OBS,
             LEGAL,
             {"candidates": ("RUN",)},
