@@ -11,7 +11,7 @@ from bestreply.analysis.off_policy import (
     select_episodes,
 )
 from bestreply.analysis.trajectories import record_matches
-from bestreply.config import RunConfig, names_in
+from bestreply.config import RunConfig, checked_config, names_in
 from bestreply.data.some_episodes import read_episodes
 from bestreply.data.store import Store, open_store
 from bestreply.evaluate import evaluate_all, refer
@@ -67,7 +67,7 @@ def resolve(config: RunConfig) -> RunConfig:
     Raises:
         ValueError: settings that exclude each other, or an unknown opponent.
     """
-    method = load_method(config.method)
+    method = load_method(checked_config(config).method)
     config = method.configure(config)
     if config.improve.rounds and not method.plans:
         raise ValueError(
@@ -336,7 +336,7 @@ def run_on(
     Raises:
         FileExistsError, BlockingIOError, ValueError: as in `run_all`.
     """
-    if config.improve.rounds:
+    if checked_config(config).improve.rounds:
         raise ValueError(
             f"improve.rounds={config.improve.rounds}: expected 0 with a dataset; "
             "rounds of own play are part of 'bestreply run' without --data"

@@ -55,7 +55,7 @@ from bestreply.training.trained_opponents import (
 )
 from bestreply.types import Episodes
 from bestreply.utils import checkpoint
-from bestreply.utils.checks import finite_number, shown
+from bestreply.utils.checks import checked_path, finite_number, shown
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.console import warn
 from bestreply.utils.files import locked, make_folder, write_json
@@ -778,8 +778,10 @@ def load_run(
         FileNotFoundError: the run has no checkpoint.
     """
     cache_compilations()
+    what = "the path of a run directory: br.load_run('runs/first')"
+    path = checked_path("path", path, what)
     game = None if game is None else make_game(game)
-    run = _read(Path(path), game, allow_import).restored()
+    run = _read(path, game, allow_import).restored()
     if not (run.path / "diagnostics.json").exists():
         warn(
             f"{run.path}: its training is not complete; the newest checkpoint is used. "

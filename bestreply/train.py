@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, PyTree
 
-from bestreply.config import RunConfig, to_dict
+from bestreply.config import RunConfig, checked_config, to_dict
 from bestreply.data.store import Store, open_store
 from bestreply.data.validate import validate
 from bestreply.games import make_game
@@ -415,7 +415,7 @@ def train(
             is finite.
     """
     cache_compilations()
-    data = open_store(data)
+    data, config = open_store(data), checked_config(config)
     game = make_game(config.game)
     with claimed(path, game, resume=resume) as folder:
         training = open_training(
