@@ -33,6 +33,7 @@ from bestreply.exact import BestReply, Decisions
 from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
 from bestreply.games.recorded import check_playable
+from bestreply.games.sizes import checked_episodes
 from bestreply.models.true_model import TrueModel, shows_state
 from bestreply.opponents.base import OpponentModel
 from bestreply.opponents.changepoint import ChangepointOpponents
@@ -147,6 +148,7 @@ def decompose_regret(
             does not contain its state.
     """
     check_shows_state(run.game)
+    episodes = checked_episodes(episodes, run.game.num_players)
     game, agent = run.game, agent or run.agent()
     names = _one_each(others, game)
     corrected_by_part = corrected_agents(agent, run, names)
