@@ -741,7 +741,27 @@ def _read(
             f"{path}: version={version} of {game.name}: expected {game.version}, the "
             "version of this bestreply; train the run again: bestreply train"
         )
+    _check_settings(path, game, settings)
     return Run(path, config, game, facts, allow_import=trust.allow)
+
+
+def _check_settings(path: Path, game: Game, settings: dict[str, Any]) -> None:
+    """Refuse a configuration whose game was edited after training.
+
+    Settings that a later version of the game adds are not compared.
+    """
+    now = plain(game.settings)
+    edited = [
+        f"{name}={shown(now.get(name))}, not {shown(value)}"
+        for name, value in settings.items()
+        if tuples(now.get(name)) != tuples(value)
+    ]
+    if edited:
+        raise ValueError(
+            f"{path / 'config.json'}: game={game.name} with {', '.join(edited)}: expected "
+            "the settings that the run was trained with; restore the file, or train "
+            "another run"
+        )
 
 
 def _with_game(
