@@ -102,8 +102,7 @@ def check_before_play(config: RunConfig, data: Store | None = None) -> None:
             do not fit the game (`check_fit`); or too few episodes.
     """
     check_names(config)
-    if data is not None:
-        check_fit(config, data.roster)
+    if data is not None:  # `train` checks the rest before it reads the data
         return
     if (episodes := config.collect.episodes) < 2:
         raise ValueError(

@@ -319,6 +319,22 @@ def test_a_damaged_run_is_refused(whole, tmp_path):
         load_run(tmp_path)
 
 
+def test_what_does_not_fit_the_game_is_refused_before_training(data, tmp_path):
+    model = dataclasses.replace(MODEL, encoder="cnn")
+    config = dataclasses.replace(CONFIG, model=model)
+    steps = []
+    with pytest.raises(
+        ValueError, match=r"model\.encoder=cnn for observations"
+    ):
+        train(
+            data,
+            config,
+            path=tmp_path / "run",
+            callback=lambda *logged: steps.append(logged),
+        )
+    assert not steps and not (tmp_path / "run").exists()
+
+
 def test_a_game_that_was_edited_after_training_is_refused(whole, tmp_path):
     """The checkpoints would be evaluated in another game than they learned."""
     facts = (whole.path / "provenance.json").read_text()

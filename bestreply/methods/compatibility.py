@@ -4,7 +4,9 @@ Networks and agent are traced for their shapes alone, in about a tenth of a seco
 that what they refuse is refused before hours of play and training.
 """
 
+import dataclasses
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,15 @@ def check_fit(config: RunConfig, roster: Sequence[dict[str, Any]]) -> None:
         ValueError: as `Method.start` and `Run.agent`, such as a planner in the true
             game where observations do not show the state.
     """
-    facts = {"data": {"roster": list(roster), "levels": None}}
+    players = tuple((entry["name"], entry["version"]) for entry in roster)
+    _check_fit(dataclasses.replace(config, seed=0), players)
+
+
+@cache
+def _check_fit(config: RunConfig, players: tuple[tuple[str, int], ...]) -> None:
+    """Check a configuration once in a process, whatever its seed."""
+    roster = [{"name": name, "version": version} for name, version in players]
+    facts = {"data": {"roster": roster, "levels": None}}
     run = Run(Path(), config, make_game(config.game), facts)
     opponents = config.model.opponents
     of_library = config.method in METHODS and opponents in OPPONENT_NAMES.own
