@@ -11,6 +11,7 @@ import numpy as np
 
 from bestreply.games import make_game
 from bestreply.games.base import Game
+from bestreply.games.sizes import checked_episodes
 from bestreply.players.base import Player
 from bestreply.players.callback import PlayerFunction
 from bestreply.players.function import FunctionPlayer, FunctionPolicy
@@ -64,11 +65,12 @@ def collect(
 
     Raises:
         FileExistsError: `path` holds episodes, and `append` is not set.
-        ValueError: for an illegal action, or if the store at `path` belongs to
+        ValueError: for a wrong number of episodes or an illegal action, or if the store at `path` belongs to
             another game, does not list a player or has episodes of this seed; or
             `append` is given without a path.
     """
     seed, game = checked_seed(seed), make_game(game)
+    episodes = checked_episodes(episodes, game.num_players)
     lineup = seat_players(game, players, episodes, seed, rotate=rotate)
     _check_names(lineup)
     continues = "append" if append else ""

@@ -372,6 +372,23 @@ _SECTIONS = {
 """Where the fields of each class stand in a `RunConfig`, for errors."""
 
 
+def checked_config(config: Any) -> RunConfig:
+    """Return a configuration of a run, and refuse anything else.
+
+    Args:
+        config: the configuration.
+
+    Raises:
+        ValueError: it is no `RunConfig`.
+    """
+    if not isinstance(config, RunConfig):
+        raise ValueError(
+            f"config={shown(config)}: expected a RunConfig: br.preset('debug'), or "
+            "br.RunConfig(game=..., seed=...)"
+        )
+    return config
+
+
 def to_dict(config: object) -> dict[str, Any]:
     """Return a configuration as plain JSON data.
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from bestreply.exact.references import find_reference, role_reference
 from bestreply.games import make_game
 from bestreply.games.base import Game
+from bestreply.games.sizes import checked_episodes
 from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.players.callback import PlayerFunction
 from bestreply.players.function import as_player
@@ -69,9 +70,11 @@ def evaluate(
         each, against an opponent set ``role | opponents``.
 
     Raises:
-        ValueError: a wrong number of players, or an illegal action (player, seat, step).
+        ValueError: a wrong number of players or episodes, or an illegal action (player,
+            seat, step).
     """
     seed, game = checked_seed(seed), make_game(game)
+    episodes = checked_episodes(episodes, game.num_players)
     given: Any = players
     if isinstance(given, list | tuple):
         given = [_as_players(player) for player in given]
@@ -135,6 +138,7 @@ def evaluate_all(
         ValueError: an unknown player, or an illegal action (player, seat, step).
     """
     seed = checked_seed(seed)
+    episodes = checked_episodes(episodes, game.num_players)
     sets = opponent_sets(game, opponents)
     around = opponent_sets(game, among)
     known = {others.name for others in around}  # of equal sets the first

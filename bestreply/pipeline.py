@@ -11,13 +11,14 @@ from bestreply.analysis.off_policy import (
     select_episodes,
 )
 from bestreply.analysis.trajectories import record_matches
-from bestreply.config import RunConfig, names_in
+from bestreply.config import RunConfig, checked_config, names_in
 from bestreply.data.some_episodes import read_episodes
 from bestreply.data.store import Store, open_store
 from bestreply.evaluate import evaluate_all, refer
 from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.games.recorded import check_playable, is_recorded
+from bestreply.methods.compatibility import check_fit
 from bestreply.methods.measured import (
     MEASURED,
     measured_players,
@@ -28,6 +29,7 @@ from bestreply.report import write_report
 from bestreply.run import Run, claimed, load_method, load_run
 from bestreply.run_data import (
     DATASET_FILE,
+    asked_roster,
     check_play,
     dataset_of,
     parts_of,
@@ -65,7 +67,7 @@ def resolve(config: RunConfig) -> RunConfig:
     Raises:
         ValueError: settings that exclude each other, or an unknown opponent.
     """
-    method = load_method(config.method)
+    method = load_method(checked_config(config).method)
     config = method.configure(config)
     if config.improve.rounds and not method.plans:
         raise ValueError(
@@ -86,6 +88,27 @@ def resolve(config: RunConfig) -> RunConfig:
         collect=dataclasses.replace(config.collect, players=players),
         evaluate=dataclasses.replace(config.evaluate, opponents=opponents),
     )
+
+
+def check_before_play(config: RunConfig, data: Store | None = None) -> None:
+    """Refuse a configuration that would fail after hours of play or training.
+
+    Args:
+        config: configuration of a run, with its defaults set (`resolve`).
+        data: the dataset to train on; None: play is collected.
+
+    Raises:
+        ValueError: a player cannot be made (`check_names`); method, models or planner
+            do not fit the game (`check_fit`); or too few episodes.
+    """
+    check_names(config)
+    if data is not None:  # `train` checks the rest before it reads the data
+        return
+    if (episodes := config.collect.episodes) < 2:
+        raise ValueError(
+            f"collect.episodes={episodes}: expected at least 2, one of them held out"
+        )
+    check_fit(config, asked_roster(config))
 
 
 def check_names(config: RunConfig) -> None:
@@ -312,14 +335,14 @@ def run_on(
     Raises:
         FileExistsError, BlockingIOError, ValueError: as in `run_all`.
     """
-    if config.improve.rounds:
+    if checked_config(config).improve.rounds:
         raise ValueError(
             f"improve.rounds={config.improve.rounds}: expected 0 with a dataset; "
             "rounds of own play are part of 'bestreply run' without --data"
         )
     data = open_store(data)
     config = config_for_data(config, data, allow_import=allow_import)
-    check_names(config)
+    check_before_play(config, data)
     game = make_game(config.game)
     with claimed(path, game, resume=resume) as folder:
         run = train(data, config, path=folder, resume=resume, command=command)
@@ -406,11 +429,11 @@ def run_all(
     Raises:
         FileExistsError: there is a run in `path`, and `resume` is not set.
         BlockingIOError: another process writes to `path`.
-        ValueError: settings that exclude each other, or an unknown player; nothing
-            was played.
+        ValueError: settings that exclude each other or do not fit the game, or an
+            unknown player; nothing was played.
     """
     config = resolve(config)
-    check_names(config)
+    check_before_play(config)
     game = make_game(config.game)
     with claimed(path, game, resume=resume) as folder:
         has_run = (folder / "config.json").exists()

@@ -55,7 +55,7 @@ from bestreply.training.trained_opponents import (
 )
 from bestreply.types import Episodes
 from bestreply.utils import checkpoint
-from bestreply.utils.checks import finite_number, shown
+from bestreply.utils.checks import checked_path, finite_number, shown
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.console import warn
 from bestreply.utils.files import locked, make_folder, write_json
@@ -741,7 +741,27 @@ def _read(
             f"{path}: version={version} of {game.name}: expected {game.version}, the "
             "version of this bestreply; train the run again: bestreply train"
         )
+    _check_settings(path, game, settings)
     return Run(path, config, game, facts, allow_import=trust.allow)
+
+
+def _check_settings(path: Path, game: Game, settings: dict[str, Any]) -> None:
+    """Refuse a configuration whose game was edited after training.
+
+    Settings that a later version of the game adds are not compared.
+    """
+    now = plain(game.settings)
+    edited = [
+        f"{name}={shown(now.get(name))}, not {shown(value)}"
+        for name, value in settings.items()
+        if tuples(now.get(name)) != tuples(value)
+    ]
+    if edited:
+        raise ValueError(
+            f"{path / 'config.json'}: game={game.name} with {', '.join(edited)}: expected "
+            "the settings that the run was trained with; restore the file, or train "
+            "another run"
+        )
 
 
 def _with_game(
@@ -778,8 +798,10 @@ def load_run(
         FileNotFoundError: the run has no checkpoint.
     """
     cache_compilations()
+    what = "the path of a run directory: br.load_run('runs/first')"
+    path = checked_path("path", path, what)
     game = None if game is None else make_game(game)
-    run = _read(Path(path), game, allow_import).restored()
+    run = _read(path, game, allow_import).restored()
     if not (run.path / "diagnostics.json").exists():
         warn(
             f"{run.path}: its training is not complete; the newest checkpoint is used. "

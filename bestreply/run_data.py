@@ -149,6 +149,21 @@ def play_of_round(
     return collect_round(previous, number - 1, data, command)
 
 
+def asked_roster(config: RunConfig) -> list[dict[str, str | int]]:
+    """Return the roster of the play that a configuration asks for.
+
+    Args:
+        config: configuration of a run.
+
+    Returns:
+        Name and version of each player, those of later rounds included.
+    """
+    game = make_game(config.game)
+    seats = [drawn_players(config)] * game.num_players
+    lineup = seat_players(game, seats, 1, config.seed)
+    return lineup.roster + _agents(config)
+
+
 def check_play(config: RunConfig, data: Store) -> None:
     """Refuse a dataset that is not the play that a configuration asks for.
 
@@ -159,9 +174,7 @@ def check_play(config: RunConfig, data: Store) -> None:
     Raises:
         ValueError: its roster, or the seed or number of episodes of a part differs.
     """
-    game = make_game(config.game)
-    seats = [drawn_players(config)] * game.num_players
-    roster = seat_players(game, seats, 1, config.seed).roster + _agents(config)
+    roster = asked_roster(config)
     asked: dict[str, object] = {"players": [entry["name"] for entry in roster]}
     has: dict[str, object] = {"players": [e["name"] for e in data.roster]}
     for number, part in enumerate(data.manifest.parts):

@@ -11,10 +11,11 @@ import jax
 import numpy as np
 from jaxtyping import Bool, PyTree
 
-from bestreply.config import RunConfig, to_dict
+from bestreply.config import RunConfig, checked_config, to_dict
 from bestreply.data.store import Store, open_store
 from bestreply.data.validate import validate
 from bestreply.games import make_game
+from bestreply.methods.compatibility import check_fit
 from bestreply.methods.contract import check_state, check_updates
 from bestreply.planning.levels import measured_levels
 from bestreply.players.callback import player_errors
@@ -267,6 +268,7 @@ def open_training(
     check_flags()
     method = load_method(config.method)
     config = method.configure(config)
+    check_fit(config, data.roster)
     check_data(data)
     loaded = _load(data, config, Path(path))
     check_rewards(data, loaded.training)
@@ -408,14 +410,14 @@ def train(
     Raises:
         FileExistsError: there is a run in `path`, and `resume` is not set.
         BlockingIOError: another process writes to `path`.
-        ValueError: settings that exclude each other; another game than the dataset's;
+        ValueError: settings that exclude each other or do not fit the game; another game than the dataset's;
             fewer than 2 episodes; a dataset with errors; `resume` finds another
             configuration or other data.
         Diverged: a loss, a parameter or a measure is not finite; the newest checkpoint
             is finite.
     """
     cache_compilations()
-    data = open_store(data)
+    data, config = open_store(data), checked_config(config)
     game = make_game(config.game)
     with claimed(path, game, resume=resume) as folder:
         training = open_training(

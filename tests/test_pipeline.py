@@ -9,11 +9,13 @@ from bestreply import pipeline
 from bestreply.collect import collect
 from bestreply.data.store import open_store
 from bestreply.games import make_game
-from bestreply.pipeline import check_names, resolve
+from bestreply.games.base import Game
+from bestreply.pipeline import check_before_play, check_names, resolve
 from bestreply.presets import preset
 from bestreply.run import Run
 from bestreply.run_data import check_play, collect_for, play_of_round
 from bestreply.utils.files import locked
+from tests.role_game import Hide
 
 GAME = "matrix(table=prisoners_dilemma, rounds=3)"
 
@@ -111,6 +113,54 @@ def test_unknown_names_are_refused_before_play(
     with pytest.raises(ValueError, match=message):
         run_all(configuration(**changes))
     assert not list(tmp_path.iterdir())
+
+
+class Untold(Hide):
+    """Seats differ, and observations do not tell them."""
+
+    name = "untold"
+    seat_in = Game.seat_in
+
+
+HIDE, UNTOLD = "tests.role_game:Hide", "tests.test_pipeline:Untold"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "hop"}, "method=hop in hide: .* show its state"),
+        ({"planner__world": "true"}, "planner.world=true in hide: .*state"),
+        ({"model__opponents": "level_k"}, "model.opponents=level_k in hide"),
+        ({"model__encoder": "cnn"}, "model.encoder=cnn for observations"),
+        ({"model__opponents": "nowhere:X"}, "there is no 'nowhere'"),
+        ({"planner__planner": "nowhere:x"}, "there is no 'nowhere'"),
+        ({"train__loss": "nowhere:x"}, "there is no 'nowhere'"),
+        ({"game": UNTOLD}, r"game=untold: expected a method seat_in"),
+        ({"collect__episodes": 1}, "collect.episodes=1: expected at least 2"),
+    ],
+)
+def test_what_does_not_fit_the_game_is_refused_before_play(
+    run_all, tmp_path, changes, message
+):
+    given = {"game": HIDE, "collect__players": ("random",)} | changes
+    with pytest.raises(ValueError, match=message):
+        run_all(configuration(**given))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_planner_that_compares_values_of_actions_needs_them():
+    with pytest.raises(ValueError, match=r"planner.planner=action_values, mod"):
+        configuration(planner__planner="action_values")
+
+
+def test_what_fits_its_game_is_played():
+    for changes in (
+        {"game": HIDE, "collect__players": ("random",), "method": "iql"},
+        {"method": "hop"},
+        {"model__opponents": "level_k"},
+        {"model__opponents": "tables", "planner__world": "true"},
+    ):
+        check_before_play(configuration(**changes))
 
 
 def test_names_with_a_meaning_of_their_own_are_known():

@@ -8,6 +8,7 @@ import pytest
 
 import bestreply as br
 from bestreply.data.exchange import export_store
+from bestreply.pipeline import run_all, run_on
 
 NAMES = [
     "make_game",
@@ -216,3 +217,66 @@ def test_a_path_stands_for_a_dataset(tmp_path):
         with pytest.raises(ValueError, match=r"data=.*expected a dataset, or"):
             br.train(wrong, config, path=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "given", [1.0, True, "3", None, float("nan"), 0, 10**30]
+)
+@pytest.mark.parametrize("play", [br.evaluate, br.collect])
+@pytest.mark.usefixtures("as_installed")
+def test_episodes_are_whole_numbers(play, given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"episodes=.*: expected a whole num"):
+        play(GAME, ["random"] * 2, given, seed=0)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_episodes_and_seats_may_be_of_numpy():
+    assert len(br.evaluate(GAME, ["random"] * 2, np.int64(4), 0).table) == 4
+    assert br.exact.best_reply(GAME, np.int32(1), ["random"]).value > 0
+
+
+@pytest.mark.parametrize("seat", [5, -1, True, 1.0, None, "1"])
+@pytest.mark.usefixtures("as_installed")
+def test_a_seat_that_the_game_does_not_have_is_refused(seat):
+    with pytest.raises(ValueError, match=r"seat=.*whole number, 0 to 1 in mat"):
+        br.exact.best_reply(GAME, seat, ["random"])
+
+
+@pytest.mark.parametrize("given", [None, 3, {}, ["runs/first"]])
+@pytest.mark.parametrize(
+    "call",
+    [
+        br.load_run,
+        br.load_export,
+        br.validate,
+        br.write_report,
+        br.Scores.load,
+    ],
+)
+@pytest.mark.usefixtures("as_installed")
+def test_what_is_no_path_is_refused(call, given):
+    with pytest.raises(ValueError, match=r"=.*: expected .*path of .*: br\."):
+        call(given)
+
+
+@pytest.mark.parametrize("config", [{}, "debug", None])
+@pytest.mark.usefixtures("as_installed")
+def test_what_is_no_configuration_is_refused(config, tmp_path):
+    store = br.collect(GAME, ["random"] * 2, 1, seed=0, path=tmp_path / "a")
+    for call in (
+        lambda: br.train(store, config, path=tmp_path / "run"),
+        lambda: run_on(store, config, tmp_path / "run"),
+        lambda: run_all(config, tmp_path / "run"),
+    ):
+        with pytest.raises(ValueError, match=r"config=.*expected a RunConfig"):
+            call()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("parts", [[], [None], None])
+@pytest.mark.usefixtures("as_installed")
+def test_scores_are_joined_from_scores(parts):
+    with pytest.raises(ValueError, match=r"parts=.*at least one Scores"):
+        br.Scores.concat(parts)

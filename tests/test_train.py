@@ -31,6 +31,7 @@ from bestreply.training.epochs import as_started
 from bestreply.training.metrics_log import MetricsLog
 from bestreply.training.state import initial_train_state
 from bestreply.utils.checkpoint import list_checkpoints
+from bestreply.utils.spec import Spec
 from tests.shared import played
 
 CHICKEN = "matrix(table=chicken, rounds=4)"
@@ -315,6 +316,39 @@ def test_a_damaged_run_is_refused(whole, tmp_path):
         FileNotFoundError,
         match=r"expected a checkpoint; there is none. Train the run again",
     ):
+        load_run(tmp_path)
+
+
+def test_what_does_not_fit_the_game_is_refused_before_training(data, tmp_path):
+    model = dataclasses.replace(MODEL, encoder="cnn")
+    config = dataclasses.replace(CONFIG, model=model)
+    steps = []
+    with pytest.raises(
+        ValueError, match=r"model\.encoder=cnn for observations"
+    ):
+        train(
+            data,
+            config,
+            path=tmp_path / "run",
+            callback=lambda *logged: steps.append(logged),
+        )
+    assert not steps and not (tmp_path / "run").exists()
+
+
+def test_a_game_that_was_edited_after_training_is_refused(whole, tmp_path):
+    """The checkpoints would be evaluated in another game than they learned."""
+    facts = (whole.path / "provenance.json").read_text()
+    (tmp_path / "provenance.json").write_text(facts)
+    config = json.loads((whole.path / "config.json").read_text())
+    assert load_run(whole.path).game == whole.game
+    edited = Spec(whole.game.name, (), whole.game.settings | {"rounds": 9})
+    (tmp_path / "config.json").write_text(
+        json.dumps(config | {"game": str(edited)})
+    )
+    message = (
+        r"config\.json: game=matrix with rounds=9, not 4.*: expected the set"
+    )
+    with pytest.raises(ValueError, match=message):
         load_run(tmp_path)
 
 

@@ -33,7 +33,8 @@ from bestreply.exact import BestReply, Decisions
 from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
 from bestreply.games.recorded import check_playable
-from bestreply.models.true_model import TrueModel
+from bestreply.games.sizes import checked_episodes
+from bestreply.models.true_model import TrueModel, shows_state
 from bestreply.opponents.base import OpponentModel
 from bestreply.opponents.changepoint import ChangepointOpponents
 from bestreply.opponents.learned import LearnedOpponents
@@ -146,9 +147,10 @@ def decompose_regret(
         ValueError: the game or the players have no exact solution, or the game's observation
             does not contain its state.
     """
+    check_shows_state(run.game)
+    episodes = checked_episodes(episodes, run.game.num_players)
     game, agent = run.game, agent or run.agent()
     names = _one_each(others, game)
-    # First: it refuses a game that does not show its state, before anything is solved.
     corrected_by_part = corrected_agents(agent, run, names)
     # The layouts of a grid game set the reply's `value`, which is not read.
     layouts: dict[str, Any] = (
@@ -182,6 +184,23 @@ def decompose_regret(
     )
 
 
+def check_shows_state(game: Game) -> None:
+    """Refuse a game in which decisions cannot be planned again in the true game.
+
+    Args:
+        game: the game.
+
+    Raises:
+        ValueError: its observations do not show its state.
+    """
+    if not shows_state(game):
+        raise ValueError(
+            f"diagnose: no exact regret for {game.name}, because its observations do "
+            "not show its state: expected a game with `state_in`. Returns are measured "
+            "in any game: bestreply evaluate RUN, then bestreply report RUN"
+        )
+
+
 def _one_each(names: Sequence[str], game: Game) -> list[str]:
     return list(names) * (game.num_players - 1 if len(names) == 1 else 1)
 
@@ -211,6 +230,7 @@ def diagnose_run(
         ValueError: as `decompose_regret` and `with_true_types`.
     """
     check_playable(run.game, "best replies cannot be solved in it")
+    check_shows_state(run.game)
     sets = opponents or tuple(str(entry["name"]) for entry in run.roster)
     if not opponents:
         named = [("player", text) for text in sets]

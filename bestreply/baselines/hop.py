@@ -12,9 +12,14 @@ is learned from the logged play.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 from bestreply.config import RunConfig
+from bestreply.games.base import Game
 from bestreply.methods.agent import AgentMethod
+from bestreply.models.true_model import shows_state
+from bestreply.training.state import TrainState
 
 MEMORY = 0.9
 """Discount for each episode of the goal counts that are the next episode's prior."""
@@ -45,3 +50,19 @@ class HOP(AgentMethod):
                 config, planner=planner, model=model, train=train
             )
         )
+
+    def start(
+        self, config: RunConfig, game: Game, roster: Sequence[dict[str, Any]]
+    ) -> TrainState:
+        """Return the untrained train state, as `AgentMethod.start`.
+
+        Raises:
+            ValueError: the true game cannot be planned in.
+        """
+        if not shows_state(game):
+            raise ValueError(
+                f"method={config.method} in {game.name}: expected a game whose "
+                "observations show its state (`state_in`), in which it searches, such "
+                "as stag_hunt; or another method: 'bestreply methods' lists them"
+            )
+        return super().start(config, game, roster)

@@ -129,14 +129,14 @@ class Train(RunConfig):
     def run(self) -> None:
         """Train on the dataset and print the run directory."""
         from bestreply.data.store import open_store
-        from bestreply.pipeline import check_names, config_for_data
+        from bestreply.pipeline import check_before_play, config_for_data
         from bestreply.train import train
 
         data = open_store(self.data)
         config = config_for_data(
             config_of(self), data, allow_import=self.allow_import
         )
-        check_names(config)
+        check_before_play(config, data)
         run = train(data, config, path=self.out, resume=self.resume)
         say(run.path)
 

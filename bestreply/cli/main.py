@@ -32,7 +32,7 @@ from bestreply.utils.profile import start_if_asked
 GARBAGE = (100_000, 20, 100)
 """Thresholds of Python's collector: tracing a program makes objects by the million, and
 searching them for garbage takes a tenth of the time of a short run."""
-INTERRUPTED = "interrupted. All files on disk are complete. Commands with --resume can continue from here."
+INTERRUPTED = "interrupted. All files on disk are complete."
 
 
 def main() -> None:
@@ -180,12 +180,31 @@ def _run_named(name: str, arguments: list[str]) -> None:
     except BrokenPipeError:
         raise
     except KeyboardInterrupt:
-        _fail(f"\nbestreply {name}", INTERRUPTED, INTERRUPTED_STATUS)
+        message = INTERRUPTED + how_to_continue(name)
+        _fail(f"\nbestreply {name}", message, INTERRUPTED_STATUS)
     except Exception as error:
         if needs_traceback(error):
             sys.stderr.write(traceback_text(error))
             sys.exit(1)
         _fail(f"bestreply {name}", describe_error(error), 1)
+
+
+def how_to_continue(name: str) -> str:
+    """Return what to type after Ctrl-C, as the end of its message.
+
+    Args:
+        name: name of the command.
+
+    Returns:
+        A sentence after a space; nothing for a command that begins anew.
+    """
+    if name == "sweep":
+        return " The same command continues from here."
+    if hasattr(COMMANDS[name].load(), "resume"):
+        return (
+            " The same command with --resume and --out RUN continues from here."
+        )
+    return ""
 
 
 def _fail(program: str, message: str, status: int) -> NoReturn:

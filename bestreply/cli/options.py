@@ -227,14 +227,15 @@ def starting_point(arguments: Sequence[str]) -> tuple[RunConfig, list[str]]:
         arguments: the words after the command's name.
 
     Returns:
-        The configuration, of the last of these options, and the remaining words.
+        The configuration, and the remaining words.
 
     Raises:
-        UsageError: for a missing value, an unknown preset, or a file that is no JSON
-            object with the fields of a configuration.
+        UsageError: for a missing value, an unknown preset, several starting points, or
+            a file that is no JSON object with the fields of a configuration.
         OSError: for a file that cannot be read.
     """
-    config, rest, queue = preset(DEFAULT_PRESET), [], list(arguments)
+    rest, queue = [], list(arguments)
+    named: list[tuple[str, str]] = []
     while queue:
         word = queue.pop(0)
         flag, given, value = word.partition("=")
@@ -246,13 +247,19 @@ def starting_point(arguments: Sequence[str]) -> tuple[RunConfig, list[str]]:
             if not queue:
                 raise UsageError(f"{flag}: expected {expected}")
             value = queue.pop(0)
-        if flag == "--config":
-            config = _config_from(Path(value))
-        elif value in PRESETS:
-            config = preset(value)
-        else:
+        if flag == "--preset" and value not in PRESETS:
             raise UsageError(f"{flag}={value}: expected {expected}")
-    return config, rest
+        if (flag, value) not in named:
+            named.append((flag, value))
+    if len(named) > 1:
+        typed = " ".join(f"{flag}={value}" for flag, value in named)
+        raise UsageError(
+            f"{typed}: expected one of them, as each names all settings to start from. "
+            "Change single fields with their own options, such as --seed 1"
+        )
+    flag, value = (named or [("--preset", DEFAULT_PRESET)])[0]
+    start = preset(value) if flag == "--preset" else _config_from(Path(value))
+    return start, rest
 
 
 def config_of(options: RunConfig) -> RunConfig:

@@ -29,7 +29,7 @@ class Sweep:
     """Maximum number of seeds of one setting to train and evaluate together, as one compiled batch, if memory allows; 1: one after another.
     By default as many as memory allows on an accelerator, and one on a CPU, where a batch is no faster."""
     restart_changed: bool = False
-    """Delete and restart unfinished units that were started before the file was changed."""
+    """Delete and restart units, finished or not, that were started with other settings or other data than the file now asks for."""
     address: str | None = None
     """Address of the Ray cluster; by default a local one. All its machines need the same folder."""
 

@@ -21,6 +21,7 @@ from bestreply.data.reading import (
 )
 from bestreply.data.row_checks import check_rows, digest
 from bestreply.data.rows import schema
+from bestreply.utils.checks import checked_path
 from bestreply.utils.files import sha256
 from bestreply.utils.parquet import (
     CheckedFile,
@@ -36,7 +37,7 @@ CHECKED_ROWS = 1 << 19
 
 
 def validate(path: "str | os.PathLike | Store") -> list[Problem]:
-    """Return all errors of a dataset; an invalid dataset never raises.
+    """Return all errors of a dataset; an invalid dataset does not raise.
 
     Parts that the manifest does not name are left over from a crash and are ignored.
 
@@ -46,10 +47,14 @@ def validate(path: "str | os.PathLike | Store") -> list[Problem]:
     Returns:
         The first errors of each kind, and one entry that counts the rest of it. Empty
         for a valid dataset.
+
+    Raises:
+        ValueError: `path` is neither a path nor a dataset.
     """
     report = Report()
     given: Any = path
-    folder = Path(getattr(given, "path", given))
+    what = "a dataset, or the path of its folder: br.validate('datasets/first')"
+    folder = checked_path("path", getattr(given, "path", given), what)
     manifest, problems = read_manifest(folder)
     report.add(*problems)
     if manifest is None:

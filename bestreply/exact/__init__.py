@@ -11,6 +11,7 @@ from bestreply.players.base import Player, ScriptedPlayer
 from bestreply.players.callback import PlayerFunction, player_errors
 from bestreply.players.zoo import make_player
 from bestreply.types import ego_order
+from bestreply.utils.checks import whole_number
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.spec import Spec
 
@@ -53,11 +54,12 @@ def best_reply(
         Values and decisions of the best reply.
 
     Raises:
-        ValueError: the game has too many positions, or a player gives no distribution.
+        ValueError: no such seat, the game has too many positions, or a player gives no distribution.
     """
     cache_compilations()
     game = make_game(game)
     n = game.num_players
+    seat = whole_number("seat", seat, 0, n - 1, f" in {game.name}")
     given: Any = others
     if isinstance(given, str | Spec | Player) or callable(given):
         given = [given]

@@ -25,6 +25,7 @@ from bestreply.games.comparisons import (
 from bestreply.games.contract import PROPERTIES, GameError, Play, raised
 from bestreply.games.host import HostGame
 from bestreply.games.registry import make_game
+from bestreply.games.sizes import checked_episodes
 from bestreply.types import Array, TimeStep
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.seeds import checked_seed
@@ -80,8 +81,7 @@ def check_game(
         ValueError: if `episodes` is below 1, or the seed outside 0 <= seed < 2^32.
     """
     cache_compilations()
-    if episodes < 1:
-        raise ValueError(f"episodes={episodes}: expected 1 or more")
+    episodes = checked_episodes(episodes)
     seed = checked_seed(seed)
     if isinstance(game, str | Spec | type) or inspect.isroutine(game):
         game = make_game(game)

@@ -7,12 +7,45 @@ import numpy as np
 
 from bestreply.games.base import Game
 from bestreply.utils.checks import shown, whole_number
+from bestreply.utils.untrusted import free_memory, size_text
 
 MAX_PLAYERS = 1_000
 MAX_ACTIONS = 100_000
 MAX_STEPS = 1_000_000
+MAX_EPISODES = 2**31 - 1
+"""Largest number of episodes that one call plays."""
+LINEUP_BYTES = 32
+"""Bytes that the line-up of an episode takes for each seat, at most."""
+CHECKED_EPISODES = 1_000_000
+"""Episodes from which on their line-up is compared with the free memory."""
 MAX_EPISODE_BYTES = 2**30
 """Bytes of the observations and masks of one episode."""
+
+
+def checked_episodes(episodes: Any, seats: int = 1) -> int:
+    """Return a number of episodes to play as a plain int.
+
+    Args:
+        episodes: a whole number, Python's or NumPy's.
+        seats: number of seats of the game, N.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: no whole number, one below 1, or one whose line-up alone does not
+            fit into the free memory.
+    """
+    episodes = whole_number("episodes", episodes, 1, MAX_EPISODES)
+    if episodes < CHECKED_EPISODES:
+        return episodes
+    each, free = LINEUP_BYTES * seats, free_memory()
+    if episodes * each > free:
+        raise ValueError(
+            f"episodes={episodes}: expected at most {free // each}, whose line-up fits "
+            f"into the free memory, {size_text(free)}"
+        )
+    return episodes
 
 
 def episode_bytes(game: Game) -> int:

@@ -23,6 +23,7 @@ from bestreply.exact.references import MAX_POSITIONS, MAX_WORK, work
 from bestreply.games.base import Game
 from bestreply.games.grid import GridGame
 from bestreply.games.seats import role_names
+from bestreply.games.sizes import checked_episodes
 from bestreply.pipeline import resolve
 from bestreply.players.base import ScriptedPlayer
 from bestreply.report.animation import write_gif
@@ -70,8 +71,7 @@ def view_run(
             `episodes` is out of range.
     """
     seats = _seats(run.game, seat)
-    if episodes < 1:
-        raise ValueError(f"episodes={episodes}: expected at least 1")
+    episodes = checked_episodes(episodes)
     sets = tuple(opponents) or resolve(run.config).evaluate.opponents
     seed = derived_seed(run.config.seed, 2) if seed is None else seed
     agent = run.agent(planner)

@@ -85,6 +85,13 @@ class AgentMethod(Method):
                 f"train.target={target}, model.value_heads={heads}: expected "
                 "improved with action, or neither"
             )
+        planner = config.planner.planner
+        if planner == "action_values" and heads != "action":
+            raise ValueError(
+                f"planner.planner={planner}, model.value_heads={heads}: expected "
+                "action, whose values this planner compares, with "
+                "train.target=improved; or another planner"
+            )
         check_memory(config)
         check_table_types(config.model)
         check_type_settings(

@@ -21,6 +21,19 @@ UNLIMITED = 10_000
 """Rounds that no plan reaches."""
 
 
+def shows_state(game: Game) -> bool:
+    """Return whether an observation determines the state of a game.
+
+    Args:
+        game: the game.
+
+    Returns:
+        True where `Game.state_in` is defined.
+    """
+    obs = jax.ShapeDtypeStruct(game.obs_shape, jnp.float32)
+    return jax.eval_shape(game.state_in, obs) is not None
+
+
 class TrueModel(eqx.Module):
     """A planning model whose latent is the state of the game; only V is learned.
 
@@ -35,13 +48,13 @@ class TrueModel(eqx.Module):
     """Whether the step limit ends the return, as in training (`train.at_limit`)."""
 
     def __check_init__(self) -> None:
-        obs = jnp.zeros(self.game.obs_shape)
-        if jax.eval_shape(self.game.state_in, obs) is None:
+        if not shows_state(self.game):
             raise ValueError(
                 f"planner.world=true in {self.game.name}: expected a game whose "
                 "observations show its state (`state_in`), such as stag_hunt, or a matrix "
                 "game that is the same for all seats"
             )
+        obs = jnp.zeros(self.game.obs_shape)
         others = jnp.zeros(self.game.num_players - 1, jnp.int32)
         jax.eval_shape(  # refuses chance that the game does not state
             lambda obs: self.reward(self.encode(obs), jnp.int32(0), others), obs

@@ -19,7 +19,7 @@ from bestreply.opponents.base import Belief, OpponentModel, present_seats
 from bestreply.opponents.joint_actions import Draws
 from bestreply.planning.action_values import action_values
 from bestreply.planning.base import DecisionPoint, Models, anchored
-from bestreply.planning.checks import check_numbers, check_plan
+from bestreply.planning.checks import as_numbers, check_numbers, check_plan
 from bestreply.planning.expansion import head_weights_at
 from bestreply.planning.expectimax import TreeDraws, expectimax
 from bestreply.planning.levels import Levels
@@ -353,6 +353,8 @@ class Agent(Player):
         traced = any(isinstance(x, Tracer) for x in jax.tree.leaves(given))
         decide = None if traced else one_decision(self, _plan)
         lib: Any = jnp if decide is None else np
+        if not traced and not isinstance(obs, jax.Array):
+            obs = as_numbers("obs", obs)
         obs, legal = lib.asarray(obs, np.float32), lib.asarray(legal)
         _check(self.game, obs, legal)
         if candidates is not None:

@@ -39,14 +39,24 @@ def as_numbers(name: str, values: ArrayLike) -> Float32[np.ndarray, "..."]:
         values: an array or nested lists of numbers.
 
     Raises:
-        ValueError: they are no numbers, or of no one shape.
+        ValueError: they are no numbers, of no one shape, or finite and too large for
+            float32.
     """
     try:
-        return np.asarray(values, np.float32)
-    except (TypeError, ValueError):
+        with np.errstate(over="ignore"):  # named below, as it was given
+            numbers = np.asarray(values, np.float32)
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(
             f"{name}={shown(values)}: expected an array of numbers"
         ) from None
+    for index in np.argwhere(np.isinf(numbers)):
+        at = tuple(int(i) for i in index)
+        if (given := np.asarray(values)[at]) != numbers[at]:
+            raise ValueError(
+                f"{name}[{at}]={given}: expected a number that float32 holds, up to "
+                "3.4e38"
+            )
+    return numbers
 
 
 def as_actions(

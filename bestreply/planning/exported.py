@@ -22,12 +22,14 @@ from bestreply.planning.checks import (
 from bestreply.planning.container import read_container
 from bestreply.planning.export import FORMAT, PLAN_FIELDS, check_program
 from bestreply.types import ABSENT, Plan
-from bestreply.utils.checks import shown
+from bestreply.utils.checks import checked_path, shown, whole_number
 from bestreply.utils.compilation import cache_compilations
 from bestreply.utils.seeds import checked_seed
 
 State = dict[str, np.ndarray]
 """What an agent remembers, by name: the belief, the last step, a memory's state."""
+MAX_STEP = 2**32 - 1
+"""Largest number of a step; random draws depend on it."""
 PROGRAMS = ("plan", "plan_batch", "act", "renew")
 
 
@@ -144,7 +146,8 @@ class ExportedAgent:
             probability [N-1, G] of each type of each opponent.
 
         Raises:
-            ValueError: as `plan`; or another state or number of opponents.
+            ValueError: as `plan`; or another state or number of opponents, or a step or
+                a seed that is no whole number in its range.
         """
         obs = as_numbers("obs", obs)
         legal = self._checked(obs, legal, ())
@@ -154,6 +157,7 @@ class ExportedAgent:
         others = as_actions("others", others, (self.others,), count)
         remembered = self._ordered(state)
         rest = self._rest("act", 5 + len(state))
+        step = whole_number("step", step, 1, MAX_STEP)
         numbers = np.uint32(checked_seed(seed)), np.uint32(step)
         out = self._programs["act"](
             obs, legal, others, *numbers, *remembered, *rest
@@ -228,10 +232,12 @@ def load_export(path: str | Path) -> ExportedAgent:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no whole exported agent, of another format, or has a program
+        ValueError: `path` is no path; it is no whole exported agent, of another format, or has a program
             that does more than compute.
     """
     cache_compilations()
+    what = "the path of a file of run.export: br.load_export('agent.bestreply')"
+    path = checked_path("path", path, what)
     arrays, facts = read_container(path)
     if (version := facts.get("format")) != FORMAT:
         raise ValueError(

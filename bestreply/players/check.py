@@ -16,6 +16,7 @@ from bestreply.games.base import Game
 from bestreply.games.check import Conformance
 from bestreply.games.comparisons import brief, is_key, same_state, snapshot
 from bestreply.games.contract import raised
+from bestreply.games.sizes import checked_episodes
 from bestreply.players.base import Player
 from bestreply.players.callback import player_errors
 from bestreply.players.zoo import make_player
@@ -116,8 +117,7 @@ def check_player(
         ValueError: if `episodes` is below 1, or the seed outside 0 <= seed < 2^32.
     """
     cache_compilations()
-    if episodes < 1:
-        raise ValueError(f"episodes={episodes}: expected 1 or more")
+    episodes = checked_episodes(episodes)
     seed = checked_seed(seed)
     game = make_game(game)
     is_other = isinstance(player, Player | type) or not callable(player)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bestreply.utils.checks import checked_path
+
 if TYPE_CHECKING:
     from rich.console import Group
 
@@ -31,11 +33,12 @@ def write_report(run_dir: str | Path, lang: str = "en") -> Path:
 
     Raises:
         FileNotFoundError: `run_dir` is not a directory.
-        ValueError: `lang` is unknown.
+        ValueError: `lang` is unknown, or `run_dir` is no path.
     """
     from bestreply.report.page import write_page
 
-    return write_page(Path(run_dir), lang)
+    what = "the path of a run directory: br.write_report('runs/first')"
+    return write_page(checked_path("run_dir", run_dir, what), lang)
 
 
 def summary_table(run_dir: str | Path, lang: str = "en") -> "Group":

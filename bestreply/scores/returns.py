@@ -16,7 +16,7 @@ from bestreply.scores.references import (
     load_references,
     save_references,
 )
-from bestreply.utils.checks import shown
+from bestreply.utils.checks import checked_path, shown
 from bestreply.utils.files import replacing
 from bestreply.utils.parquet import read_table
 from bestreply.utils.provenance import provenance
@@ -239,6 +239,8 @@ class Scores:
             ValueError: the file or `references.json` does not fit docs/files.md.
             OSError: a file cannot be read.
         """
+        what = "the path of a file of scores: br.Scores.load('scores.parquet')"
+        path = checked_path("path", path, what)
         table = read_table(path, _NEEDED)
         facts = _provenance(path, table)
         values = table["return"].to_numpy()
@@ -263,7 +265,20 @@ class Scores:
 
         Returns:
             All rows and all references.
+
+        Raises:
+            ValueError: there are none, or one is no `Scores`.
         """
+        given: Any = parts
+        if (
+            not isinstance(given, list | tuple)
+            or not given
+            or not all(isinstance(part, cls) for part in parts)
+        ):
+            raise ValueError(
+                f"parts={shown(parts)}: expected a list of at least one Scores, as "
+                "br.evaluate returns them"
+            )
         references = {
             name: known for p in parts for name, known in p.references.items()
         }

@@ -12,15 +12,16 @@ from jaxtyping import Int, Int32
 from bestreply.config import RunConfig
 from bestreply.games import make_game
 from bestreply.games.base import Game
-from bestreply.games.recorded import check_playable
+from bestreply.games.recorded import check_playable, is_recorded
 from bestreply.games.seats import role_names
-from bestreply.games.sizes import check_sizes
+from bestreply.games.sizes import check_sizes, checked_episodes
 from bestreply.players.base import Player
 from bestreply.players.callback import PlayerFunction
 from bestreply.players.mixture import PlayerMixture
 from bestreply.players.scripted import Mixture
 from bestreply.players.zoo import make_player, standard_players
 from bestreply.utils.checks import shown
+from bestreply.utils.console import warn
 from bestreply.utils.seeds import checked_seed
 from bestreply.utils.spec import (
     SELF,
@@ -105,8 +106,9 @@ def seat_players(
         The line-up; players that are equal share one entry of its pool.
 
     Raises:
-        ValueError: if the number of players is not N, `matches` is below 1, or the
-            seed is outside 0 <= seed < 2^32.
+        ValueError: if the number of players is not N, a player is of a game of other
+            sizes, `matches` is no whole number from 1 on, or the seed is outside
+            0 <= seed < 2^32.
     """
     check_playable(game)
     check_sizes(game)
@@ -117,8 +119,7 @@ def seat_players(
             f"players={shown(players)}: expected one player for each seat; "
             f"{game.name} has {n} seats"
         )
-    if matches < 1:
-        raise ValueError(f"episodes={matches}: expected at least 1")
+    matches = checked_episodes(matches, n)
     rng = np.random.default_rng(checked_seed(seed))
     pool: list[Player] = []
     seating = np.zeros((matches, n), np.int32)
@@ -130,11 +131,54 @@ def seat_players(
             parts, weights = (player,), (1.0,)
             if isinstance(player, Mixture | PlayerMixture):
                 parts, weights = player.players, player.weights
+            for part in parts:
+                check_plays(part, game)
             indices = np.array([find_player(pool, part) for part in parts])
             size = len(seating[rows, seat])
             probs = np.array(weights) / sum(weights)
             seating[rows, seat] = rng.choice(indices, size=size, p=probs)
     return Lineup(tuple(pool), seating)
+
+
+_told: set[tuple[str, str]] = set()
+"""Pairs of games that a warning of `check_plays` named."""
+
+
+def check_plays(player: Player, game: Game) -> None:
+    """Refuse a player that was made for a game of other sizes.
+
+    In another game of the same sizes it plays, with a warning, once for each pair of
+    games; one that learned from a recorded game plays without.
+
+    Args:
+        player: the player.
+        game: the game that it is to play.
+
+    Raises:
+        ValueError: shape of observations, number of actions or of seats differ.
+    """
+    own: Any = getattr(player, "game", None)
+    if not isinstance(own, Game) or own == game:
+        return
+    if (has := _sizes(own)) != (wanted := _sizes(game)):
+        raise ValueError(
+            f"player={player.name}: expected a player of {game.name} with {wanted}; it "
+            f"is of {own.name} with {has}. Make or train it in this game"
+        )
+    pair = own.name, game.name
+    if own.name != game.name and not is_recorded(own) and pair not in _told:
+        _told.add(pair)
+        warn(
+            f"player={player.name}: it is of {own.name}, and plays {game.name}, whose "
+            "observations have the same shape; what they mean can differ"
+        )
+
+
+def _sizes(game: Game) -> str:
+    return (
+        f"observations of shape {game.obs_shape}, {game.num_actions} actions and "
+        f"{game.num_players} seats"
+    )
 
 
 def find_player(pool: list[Player], player: Player) -> int:

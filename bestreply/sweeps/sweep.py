@@ -26,6 +26,11 @@ FOLDER_NAME = re.compile(r"\w[\w.=+, -]{0,98}\w|\w")
 """Names of games and methods: each is the name of a folder, inside the sweep's own."""
 MAX_SEEDS = 10_000
 """Largest number of seeds of a sweep."""
+TOP = {
+    "game": "expected it at the top of the file: game = SPEC, or a table [games]",
+    "seed": "expected seeds at the top of the file: seeds = NUMBER, or a list",
+}
+"""Fields of a configuration that all methods share, and where a sweep's file has them."""
 DATA = "data"
 """Folder of a game's datasets, beside the folders of its methods."""
 
@@ -61,10 +66,10 @@ def read_sweep(file: str | Path, out: str | Path | None = None) -> Sweep:
     document = _document(file)
     path = Path("runs") / file.stem if out is None else checked_folder(out)
     methods = _methods(file, document.get("methods", {}))
-    start = to_dict(preset(_text(file, document, "preset", "demo")))
-    base = _merged(start, document.get("config", {}), f"{file}: config")
+    start = to_dict(_preset(file, document))
+    base = _changed(start, document.get("config", {}), f"{file}: config")
     merged = {
-        name: _merged(base, changes, f"{file}: methods.{name}")
+        name: _changed(base, changes, f"{file}: methods.{name}")
         for name, changes in methods.items()
     }
     configs = {
@@ -77,20 +82,20 @@ def read_sweep(file: str | Path, out: str | Path | None = None) -> Sweep:
         for seed in _seeds(file, document.get("seeds", 1))
         for (game_name, method), config in configs.items()
     ]
-    _check_names(file, units)
+    _check_before_play(file, units)
     return Sweep(path, tuple(units))
 
 
-def _check_names(file: Path, units: list[Unit]) -> None:
-    """Refuse unknown players before anything is played; seeds share their names."""
-    from bestreply.pipeline import check_names
+def _check_before_play(file: Path, units: list[Unit]) -> None:
+    """Refuse what would fail after play or training; one seed of a setting is enough."""
+    from bestreply.pipeline import check_before_play
 
     different = {
         dataclasses.replace(unit.config, seed=0): unit for unit in units
     }
     for config, unit in different.items():
         try:
-            check_names(config)
+            check_before_play(config)
         except ValueError as error:
             name = unit.path.parent.name
             raise ValueError(f"{file}: methods.{name}: {error}") from None
@@ -113,6 +118,14 @@ def _text(file: Path, document: dict[str, Any], key: str, default: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{file}: {key}={shown(value)}: expected text")
     return value
+
+
+def _preset(file: Path, document: dict[str, Any]) -> RunConfig:
+    name = _text(file, document, "preset", "demo")
+    try:
+        return preset(name)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 def _methods(file: Path, methods: Any) -> dict[str, dict[str, Any]]:
@@ -178,6 +191,16 @@ def _games(file: Path, document: dict[str, Any]) -> dict[str, str]:
         except ValueError as error:
             raise ValueError(f"{file}: games.{name}: {error}") from error
     return games
+
+
+def _changed(base: dict[str, Any], changes: Any, where: str) -> dict[str, Any]:
+    """Return `_merged`; fields that all methods share are refused."""
+    for name in TOP:
+        if isinstance(changes, dict) and name in changes:
+            raise ValueError(
+                f"{where}.{name}={shown(changes[name])}: {TOP[name]}"
+            )
+    return _merged(base, changes, where)
 
 
 def _merged(base: dict[str, Any], changes: Any, where: str) -> dict[str, Any]:

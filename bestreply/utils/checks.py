@@ -3,6 +3,8 @@
 import inspect
 import math
 import operator
+import os
+from pathlib import Path
 from typing import Any
 
 MAX_SHOWN = 80
@@ -55,6 +57,25 @@ def whole_number(
             f"{most}{where}"
         )
     return number
+
+
+def checked_path(name: str, value: Any, what: str) -> Path:
+    """Return a path as a `Path`.
+
+    Args:
+        name: name of the value, for the error.
+        value: text or a path.
+        what: what is expected, with an example, for the error.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: the value is another.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError(f"{name}={shown(value)}: expected {what}")
+    return Path(value)
 
 
 def finite_number(

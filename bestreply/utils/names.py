@@ -13,8 +13,10 @@ import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from keyword import iskeyword
 from typing import Any, Generic, TypeVar
 
+from bestreply.utils.checks import shown
 from bestreply.utils.environment_names import result_of, wrong_environment
 from bestreply.utils.importing import import_attribute, note_foreign
 from bestreply.utils.spec import Spec, nested, parse_spec, specs_of
@@ -45,14 +47,24 @@ def register(kind: str, name: str, thing: Any) -> None:
         thing: what `Names.make` makes or returns.
 
     Raises:
-        ValueError: an unknown kind, no identifier, or a name of the library.
+        ValueError: an unknown kind, no identifier, a name of the library, or plain data
+            in place of a thing.
     """
-    if kind not in GROUPS:
-        raise ValueError(f"kind={kind!r}: expected one of {', '.join(GROUPS)}")
-    if not name.isidentifier() or name in _own.get(kind, ()):
+    if not isinstance(kind, str) or kind not in GROUPS:
         raise ValueError(
-            f"{kind}={name!r}: expected an identifier that is not one of the "
+            f"kind={shown(kind)}: expected one of {', '.join(GROUPS)}"
+        )
+    is_name = isinstance(name, str) and name.isidentifier()
+    if not is_name or iskeyword(name) or name in _own.get(kind, ()):
+        raise ValueError(
+            f"{kind}={shown(name)}: expected an identifier that is not one of the "
             f"library's own names, {', '.join(_own.get(kind, ()))}"
+        )
+    is_data = type(thing).__module__ in ("builtins", "numpy")
+    if is_data and not callable(thing):
+        raise ValueError(
+            f"{kind}={name!r}: expected a class, a function or an object of your own; "
+            f"it is {shown(thing)}"
         )
     _registered[kind][name] = thing
     note_foreign(getattr(thing, "__module__", type(thing).__module__))

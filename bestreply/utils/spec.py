@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from typing import Any
 
 SELF = "self"
@@ -18,6 +19,8 @@ MAX_LENGTH = 10_000
 """Characters of a text of specs; longer text is refused before it is parsed."""
 MAX_DEPTH = 20
 """Levels of calls and lists inside each other."""
+CONSTANTS = ("True", "False", "None")
+"""Words of Python that are values in a spec."""
 EXAMPLE = "expected name, or name(setting=value, ...), e.g. 'noisy(nearest_stag, 0.1)'"
 
 
@@ -70,6 +73,8 @@ def parse_spec(text: str) -> Spec:
         spec = _read(tree.body, names)
     except (SyntaxError, TypeError, ValueError) as error:
         reason = re.sub(r" \(<unknown>, line \d+\)$", "", str(error))
+        if isinstance(error, SyntaxError):
+            reason += _keyword_hint(text)
         raise ValueError(f"{text!r:.200}: {EXAMPLE}; {reason}") from None
     except (RecursionError, MemoryError):
         raise ValueError(
@@ -78,6 +83,20 @@ def parse_spec(text: str) -> Spec:
     if not isinstance(spec, Spec):
         raise ValueError(f"{text!r:.200} is a plain value: {EXAMPLE}")
     return spec
+
+
+def _keyword_hint(text: str) -> str:
+    """Return a hint on the words of a text that Python keeps for itself."""
+    plain = re.sub(_STRING, "''", text)
+    for setting in re.finditer(r"([^\W\d]\w*)\s*=", plain):
+        if iskeyword(name := setting[1]):
+            return (
+                f". {name!r} is a word of Python: no setting can have this name"
+            )
+    for word in re.findall(r"[^\W\d]\w*", plain):
+        if iskeyword(word) and word not in CONSTANTS:
+            return f". {word!r} is a word of Python: put it in quotes, '{word}'"
+    return ""
 
 
 def parse_specs(text: str) -> tuple[Spec, ...]:

@@ -11,12 +11,18 @@ import numpy as np
 import pytest
 
 from bestreply import make_game, make_player
-from bestreply.analysis.regret import PARTS, Regret, decompose_regret
+from bestreply.analysis.regret import (
+    PARTS,
+    Regret,
+    decompose_regret,
+    diagnose_run,
+)
 from bestreply.config import PlannerConfig, RunConfig, TrainConfig
 from bestreply.models.true_model import TrueModel
 from bestreply.opponents.rules import RuleOpponents
 from bestreply.planning.agent import Agent
 from bestreply.run import Run
+from tests.role_game import Hide
 
 GAMMA, OTHER = 0.9, "nearest_stag"
 NO_NETWORKS = SimpleNamespace(
@@ -211,3 +217,14 @@ def test_undefined_numbers_are_null(best, share, errors):
     assert summary["share"] == share and summary["lost_stderr"] == errors
     assert summary["share_stderr"] == (errors if share else None)
     assert set(summary["parts_stderr"].values()) == {errors}
+
+
+def test_a_game_that_hides_its_state_is_refused_in_the_words_of_the_command():
+    run = SimpleNamespace(game=Hide())
+    message = "diagnose: no exact regret for hide, because .*evaluate RUN"
+    for refused in (
+        lambda: diagnose_run(run),
+        lambda: decompose_regret(run, ["random"]),
+    ):
+        with pytest.raises(ValueError, match=message):
+            refused()

@@ -273,6 +273,16 @@ def test_help_of_run_shows_every_field_with_its_default(monkeypatch, capsys):
         ("run --preset", 2, "--preset: expected debug, demo or full"),
         ("run --config", 2, "--config: expected a JSON file"),
         (
+            "run --config c.json --preset debug",
+            2,
+            "--config=c.json --preset=debug: expected one",
+        ),
+        (
+            "train x --preset=debug --preset demo",
+            2,
+            "--preset=debug --preset=demo: expected one",
+        ),
+        (
             "run --seed -1",
             2,
             "--seed=-1: expected a whole number from 0 to 4294967295",
@@ -370,15 +380,29 @@ def test_an_error_reaches_standard_error_and_the_shell(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_says_that_files_are_complete(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("words", "after"),
+    [
+        ("collect", ""),
+        (
+            "run",
+            " The same command with --resume and --out RUN continues from here.",
+        ),
+        ("sweep s.toml", " The same command continues from here."),
+    ],
+)
+def test_ctrl_c_says_that_files_are_complete_and_how_to_continue(
+    monkeypatch, capsys, words, after
+):
     def interrupt(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(flow.Collect, "run", interrupt)
-    assert call(monkeypatch, capsys, "collect") == (
+    name = words.split()[0]
+    monkeypatch.setattr(COMMANDS[name].load(), "run", interrupt)
+    assert call(monkeypatch, capsys, *words.split()) == (
         130,
         "",
-        "\nbestreply collect: interrupted. All files on disk are complete. Commands with --resume can continue from here.\n",
+        f"\nbestreply {name}: interrupted. All files on disk are complete.{after}\n",
     )
 
 
@@ -497,9 +521,8 @@ def test_options_start_from_a_config_file(tmp_path, encoding):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(name):
-    assert config_of(read("run", flow.Run, [f"--preset={name}"])) == preset(
-        name
-    )
+    words = [f"--preset={name}", "--preset", name]  # the same, twice
+    assert config_of(read("run", flow.Run, words)) == preset(name)
 
 
 @pytest.mark.parametrize(

@@ -315,6 +315,13 @@ def test_bad_arguments_are_refused(opened, seen, change, message):
         opened.plan(**given)
 
 
+@pytest.mark.parametrize("step", [-1, 0, 2**40, None, 1.5, True])
+@pytest.mark.usefixtures("as_installed")
+def test_a_step_that_is_no_number_of_one_is_refused(opened, seen, step):
+    with pytest.raises(ValueError, match=r"step=.*whole number, 1 to 42949672"):
+        opened.act(opened.start(), seen[0][0], LEGAL, step=step)
+
+
 @pytest.mark.usefixtures("as_installed")
 def test_an_unknown_state_or_opponent_is_refused(opened, seen):
     scalars = {name: np.float32(0) for name in opened.start()}

@@ -421,6 +421,12 @@ def with_entry(index, value):
         ),
         (with_entry(1, np.inf), LEGAL, {}, r"obs\[\(1,\)\]=inf"),
         (
+            OBS + 1e300 * (np.arange(len(OBS), dtype=float) > 0),
+            LEGAL,
+            {},
+            r"obs\[\(1,\)\]=1e\+300: expected a number that float32 holds",
+        ),
+        (
             OBS,
             LEGAL,
             {"candidates": ("RUN",)},

@@ -90,14 +90,42 @@ def test_a_mixture_is_resampled_for_every_match():
             "stag_hunt has 3 seats",
         ),
         ("random", 1, "players='random': expected one player for each seat"),
-        (["random"] * 3, 0, "episodes=0: expected at least 1"),
+        (["random"] * 3, 0, "episodes=0: expected a whole number, 1 to"),
+        (["random"] * 3, 2**31 - 1, "expected at most .* line-up fits"),
     ],
 )
 def test_wrong_numbers_of_players_and_matches_are_refused(
-    players, matches, message
+    players, matches, message, monkeypatch
 ):
+    monkeypatch.setattr("bestreply.games.sizes.free_memory", lambda: 10**9)
     with pytest.raises(ValueError, match=message):
         seat_players(HUNT, players, matches, seed=0)
+
+
+def test_a_player_of_a_game_of_other_sizes_is_refused():
+    """Agents and policies have a `game`, as these scripted players do."""
+    small = make_game("stag_hunt(height=2, width=2, hunters=3, hares=1)")
+    player = make_player("nearest_stag", HUNT)
+    message = r"=nearest_stag: expected .*\(2, 2, 7\).*; it is .*\(3, 3, 7\)"
+    with pytest.raises(ValueError, match=message):
+        seat_players(small, ["random", player, "random"], 1, seed=0)
+
+
+def test_a_player_of_another_game_of_the_same_sizes_plays_with_one_warning(
+    monkeypatch,
+):
+    said = []
+    monkeypatch.setattr("bestreply.simulation.lineup.warn", said.append)
+    monkeypatch.setattr("bestreply.simulation.lineup._told", set())
+
+    class Other(type(HUNT)):
+        name = "other"
+
+    player = make_player("nearest_stag", HUNT)
+    for game in (HUNT, Other(**HUNT.settings), Other(**HUNT.settings)):
+        seat_players(game, [player] * 3, 1, seed=0)
+    assert len(said) == 1
+    assert "it is of stag_hunt, and plays other" in said[0]
 
 
 def test_joined_lineups_share_one_pool():

@@ -114,6 +114,10 @@ REFUSED = {
     "wrong value": (HUNT + "[methods.a.train]\nlog_every = 0\n", "methods.a: train.log_every=0: expected"),
     "folder of a game": ('[games]\n"a/b" = "stag_hunt"\n[methods.a]\n', "games.'a/b': expected a folder name"),
     "no game": ("[methods.a]\n", "expected game = SPEC"),
+    "preset": (HUNT + 'preset = "debgu"\n[methods.a]\n', r"wrong\.toml: preset='debgu': expected one of debug"),
+    "game of all methods": (HUNT + '[config]\ngame = "snowdrift"\n[methods.a]\n', r"toml: config\.game='snowdrift': expected it at"),
+    "game of a method": (HUNT + '[methods.a]\ngame = "snowdrift"\n', r"methods\.a\.game='snow.*: expected it at .* \[games\]"),
+    "seed of a method": (HUNT + "[methods.a]\nseed = 5\n", r"methods\.a\.seed=5: expected seeds at the top"),
     "rounds": (HUNT + '[methods.a]\nmethod = "iql"\n[methods.a.improve]\nrounds = 2\n', "methods.a: .*improve.rounds=2"),
 }  # fmt: skip
 
@@ -264,6 +268,18 @@ def test_an_unknown_player_is_refused_before_anything_is_played(file):
     file.write_text(TINY.replace('methods = ["agent"]', 'methods = ["agnet"]'))
     with pytest.raises(
         ValueError, match=r"tiny\.toml: methods\.plain: .*agnet"
+    ):
+        read_sweep(file)
+
+
+def test_a_method_that_does_not_fit_a_game_is_refused_before_anything_is_played(
+    file,
+):
+    game = "[games]\nhide = 'tests.role_game:Hide'\n"
+    text = TINY.partition("[config.collect]")[0].partition("game = ")[0]
+    file.write_text(text + game + '[methods.search]\nmethod = "hop"\n')
+    with pytest.raises(
+        ValueError, match=r"tiny\.toml: methods\.search: method=hop in hide"
     ):
         read_sweep(file)
 

@@ -186,6 +186,23 @@ def test_registered_names(monkeypatch, game):
             br.register(kind, name, type(game))
 
 
+@pytest.mark.parametrize(
+    ("name", "thing", "message"),
+    [
+        ("zz", 3, "player='zz': expected a class, .*; it is 3"),
+        ("zz", None, "it is None"),
+        ("zz", [len], "it is "),
+        (3, len, "player=3: expected an identifier"),
+        ("class", len, "player='class': expected an identifier"),
+    ],
+)
+@pytest.mark.usefixtures("as_installed")
+def test_what_cannot_be_made_is_not_registered(name, thing, message):
+    with pytest.raises(ValueError, match=message):
+        br.register("player", name, thing)
+    assert name not in names._registered["player"]
+
+
 def test_an_object_without_a_name_to_import_is_known_in_this_process(
     monkeypatch, game
 ):

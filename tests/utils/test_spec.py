@@ -189,3 +189,23 @@ def test_specs_by_role():
     for wrong in ("a=b, a=c", "a=b, c", "a=", "a=b, =c"):
         with pytest.raises(ValueError, match="expected"):
             specs_of(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("matrix(mode=raise)", "'raise' is a word of Python: put it in quotes"),
+        ("pass", "'pass' is a word of Python: put it in quotes"),
+        ("matrix('if', class=3)", "'class' .*: no setting can have this name"),
+    ],
+)
+def test_words_of_python_are_named(text, hint):
+    with pytest.raises(ValueError, match=hint):
+        parse_spec(text)
+
+
+def test_other_mistakes_have_no_hint_on_words():
+    for text in ("matrix(a=True, b=", "matrix('raise', b=)"):
+        with pytest.raises(ValueError) as caught:
+            parse_spec(text)
+        assert "word of Python" not in str(caught.value)
