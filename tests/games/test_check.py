@@ -661,7 +661,9 @@ def test_every_property_has_a_fault():
 
 
 def test_no_episodes_are_refused():
-    with pytest.raises(ValueError, match="episodes=0: expected 1 or more"):
+    with pytest.raises(
+        ValueError, match="episodes=0: expected a whole number, 1 to"
+    ):
         check_game(Exit(), episodes=0)
 
 

@@ -274,7 +274,9 @@ def test_another_object_is_no_player():
 
 
 def test_no_episodes_are_refused():
-    with pytest.raises(ValueError, match="episodes=0: expected 1 or more"):
+    with pytest.raises(
+        ValueError, match="episodes=0: expected a whole number, 1 to"
+    ):
         check_player(Counting(), GAME, episodes=0)
 
 
