@@ -242,7 +242,7 @@ def test_the_page_shows_exact_scores_against_a_player_with_a_memory(tmp_path):
         "信念随时间的变化"
         in view_run(run, ["tit_for_tat"], 1, lang="zh").read_text()
     )
-    with pytest.raises(ValueError, match="episodes=0: expected at least 1"):
+    with pytest.raises(ValueError, match="episodes=0: expected a whole number"):
         view_run(run, episodes=0)
     with pytest.raises(ValueError, match="player='nobody': expected one of"):
         view_run(run, ["nobody"])
