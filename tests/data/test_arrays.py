@@ -368,8 +368,7 @@ def test_what_does_not_fit_is_refused_by_name_and_nothing_is_left(
 
 
 def test_masked_entries_are_refused(tmp_path):
-    rewards = np.ma.masked_equal(np.ones((2, 3, 1)), 1)
-    rewards.mask[0] = False
+    rewards = np.ma.masked_array(np.ones((2, 3, 1)), [[[0]] * 3, [[1]] * 3])
     zeros = np.zeros((2, 3, 1))
     with pytest.raises(ValueError, match=r"rewards\[1, 0, 0\] is masked"):
         br.store_from_arrays(zeros, zeros, rewards, zeros, path=tmp_path / "a")

@@ -118,7 +118,7 @@ def test_a_player_of_another_game_of_the_same_sizes_plays_with_one_warning(
     monkeypatch.setattr("bestreply.simulation.lineup.warn", said.append)
     monkeypatch.setattr("bestreply.simulation.lineup._told", set())
 
-    class Other(type(HUNT)):
+    class Other(StagHunt):
         name = "other"
 
     player = make_player("nearest_stag", HUNT)
