@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bestreply import make_game, make_player
+from bestreply.games.stag_hunt import StagHunt
 from bestreply.simulation.lineup import (
     ALONE,
     Lineup,
