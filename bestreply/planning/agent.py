@@ -26,7 +26,7 @@ from bestreply.planning.levels import Levels
 from bestreply.planning.one_decision import drawn_for, one_decision
 from bestreply.planning.one_step import one_step
 from bestreply.planning.packed import quick_method
-from bestreply.planning.revisions import Revisions
+from bestreply.planning.revisions import Revisions, pays
 from bestreply.planning.session import AgentSession
 from bestreply.players.base import Player, uniform
 from bestreply.types import ActorOutput, Array, Plan
@@ -456,7 +456,8 @@ def _revised(models: Models, at: DecisionPoint, plan: Plan) -> Revisions:
     value = over_heads(values, head_weights_at(models, at))
     planned = (plan.reward + plan.value)[plan.action]
     revised = revisions.revised(levels.number(at.obs), planned - value)
-    known = levels.holds(at.obs)
+    paid = pays(plan.reward[plan.action], value, models.gamma)
+    known = levels.holds(at.obs) & ~paid
     return jax.tree.map(partial(jnp.where, known), revised, revisions)
 
 

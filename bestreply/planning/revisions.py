@@ -11,6 +11,9 @@ Here the difference between the right side and V(o) is kept, where it is below 0
 added to V wherever a later plan of the episode predicts the same observation. The value
 of a loop then falls by gamma in each round, until something else is worth more.
 
+A loop that pays is left alone (`pays`): values of what was not met are not revised, so
+that one that errs upwards would draw the agent away from what earns most.
+
 Observations are compared by a hash of 32 bits (`bestreply.planning.levels`).
 """
 
@@ -21,6 +24,23 @@ from jaxtyping import Array, Bool, Float, Int32, UInt32
 
 PLACES = 32
 """Observations of an episode that are kept, the latest ones."""
+
+
+def pays(
+    reward: Float[Array, ""], value: Float[Array, ""], gamma: float
+) -> Bool[Array, ""]:
+    """Return whether a step earns at least half of what the value promises for each.
+
+    Where every step earns r the value is V = r / (1 - gamma), which promises
+    (1 - gamma) V.
+
+    Args:
+        reward: expected reward of the step.
+        value: V(o) before it.
+        gamma: discount.
+    """
+    promised = (1 - gamma) * value
+    return (reward != 0) & (reward >= promised - jnp.abs(promised) / 2)
 
 
 class Revisions(NamedTuple):

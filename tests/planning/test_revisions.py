@@ -16,7 +16,7 @@ from bestreply.planning.agent import Agent
 from bestreply.planning.export import export_agent
 from bestreply.planning.exported import load_export
 from bestreply.planning.levels import Levels
-from bestreply.planning.revisions import PLACES, Revisions
+from bestreply.planning.revisions import PLACES, Revisions, pays
 
 GAMMA = 0.9
 
@@ -129,7 +129,27 @@ def test_true_values_are_not_revised():
     visited, revisions = played(TRUE)
     assert visited == [0, 1, 2, 3, 4]
     np.testing.assert_allclose(revisions.change, 0, atol=1e-6)
-    assert int(revisions.written) == 4
+    assert int(revisions.written) == 3  # the last step pays
+
+
+@pytest.mark.parametrize(
+    "reward, value, paid",
+    [
+        (4.0, 200.0, True),
+        (4.0, 300.0, True),
+        (1.0, 300.0, False),
+        (0.0, 300.0, False),
+        (0.0, 0.0, False),
+        (0.1, 0.0, True),
+        (-1.0, -50.0, True),
+        (-2.0, -50.0, False),
+        (-1.0, 50.0, False),
+    ],
+)
+def test_a_step_that_pays_what_its_value_promises_is_no_loop_to_leave(
+    reward, value, paid
+):
+    assert bool(pays(jnp.float32(reward), jnp.float32(value), 0.98)) is paid
 
 
 def test_the_latest_observations_are_kept():
