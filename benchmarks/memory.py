@@ -26,12 +26,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from benchmarks import timing
-from bestreply.config import RunConfig
+from bestreply.config import RunConfig, preset
 from bestreply.data.manifest import Manifest
 from bestreply.data.store import open_store
 from bestreply.data.validate import validate
 from bestreply.games.base import Game
-from bestreply.presets import preset
 from bestreply.replay import loading
 from bestreply.run_data import collect_for
 from bestreply.train import check_data, train

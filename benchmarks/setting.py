@@ -7,10 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bestreply.config import RunConfig
+from bestreply.config import RunConfig, preset
 from bestreply.games import make_game
 from bestreply.planning.agent import Agent
-from bestreply.presets import preset
 from bestreply.replay.moa_buffer import BufferState, fill
 from bestreply.simulation.lineup import seat_players
 from bestreply.simulation.loop import play

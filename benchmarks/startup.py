@@ -87,9 +87,9 @@ def collect_games(folder: Path, path: Path) -> Start | None:
 
 
 def first_update(folder: Path, path: Path) -> Start | None:
+    from bestreply.config import preset
     from bestreply.data.store import open_store
     from bestreply.methods.agent import AgentMethod
-    from bestreply.presets import preset
     from bestreply.train import train
 
     assert AgentMethod.plans
@@ -191,7 +191,7 @@ QUICK = (
 
 def prepare(folder: Path, episodes: int) -> None:
     """Collect the dataset of the demo, and make a run of its networks with few updates."""
-    from bestreply.presets import preset
+    from bestreply.config import preset
     from bestreply.run_data import collect_for
     from bestreply.train import train
 

@@ -24,11 +24,10 @@ from benchmarks.hlo import Products, Program, flops
 from benchmarks.products import job_of, products_of
 from benchmarks.timing import Job, short, take_turns
 from benchmarks.timing import table as as_table
-from bestreply.config import RunConfig
+from bestreply.config import RunConfig, preset
 from bestreply.games import make_game
 from bestreply.opponents.labels import label_weights
 from bestreply.pipeline import resolve
-from bestreply.presets import preset
 from bestreply.replay.moa_buffer import BufferState, fill
 from bestreply.simulation.lineup import drawn_players, seat_players
 from bestreply.simulation.loop import play

@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import timing
-from bestreply.config import RunConfig, to_dict
+from bestreply.config import RunConfig, preset, to_dict
 from bestreply.data.store import Store, open_store
 from bestreply.pipeline import evaluate_run, resolve
-from bestreply.presets import preset
 from bestreply.report import write_report
 from bestreply.run_data import collect_for
 from bestreply.sweeps.run_sweep import run_sweep

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bestreply import exact as exact
     from bestreply.collect import collect as collect
     from bestreply.config import RunConfig as RunConfig
+    from bestreply.config import preset as preset
     from bestreply.data.arrays import store_from_arrays as store_from_arrays
     from bestreply.data.frames import store_from_frame as store_from_frame
     from bestreply.data.store import open_store as open_store
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from bestreply.players.openspiel import from_openspiel as from_openspiel
     from bestreply.players.sb3 import from_sb3 as from_sb3
     from bestreply.players.torch import from_torch as from_torch
-    from bestreply.presets import preset as preset
     from bestreply.report import write_report as write_report
     from bestreply.run import list_methods as list_methods
     from bestreply.run import load_run as load_run
@@ -63,7 +63,7 @@ _WHERE = {
     "open_store": "data.store",
     "parallel_env": "games.pettingzoo_out",
     "player": "players.function",
-    "preset": "presets",
+    "preset": "config",
     "register": "utils.names",
     "store_from_arrays": "data.arrays",
     "store_from_frame": "data.frames",

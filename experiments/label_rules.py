@@ -21,11 +21,10 @@ import numpy as np
 
 from benchmarks.timing import table
 from bestreply.analysis.model_diagnostics import opponent_table
-from bestreply.config import RunConfig
+from bestreply.config import RunConfig, preset
 from bestreply.games import make_game
 from bestreply.opponents.filtering import follow_beliefs, follow_predictions
 from bestreply.opponents.labels import RULES, label_weights
-from bestreply.presets import preset
 from bestreply.replay.moa_buffer import all_indices, fill
 from bestreply.simulation.lineup import drawn_players, seat_players
 from bestreply.simulation.loop import play

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import pytest
 
 from bestreply import RunConfig, preset
-from bestreply.config import TrainConfig, from_dict, to_dict
+from bestreply.config import PRESETS, TrainConfig, from_dict, to_dict
 from bestreply.games import make_game
 from bestreply.players import make_player
-from bestreply.presets import PRESETS
 from bestreply.training.losses import total_loss
 
 

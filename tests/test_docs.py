@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bestreply.config import LossWeights
+from bestreply.config import PRESETS, LossWeights
 from bestreply.data.manifest import Manifest, Part
 from bestreply.games import GAMES
 from bestreply.players.zoo import ZOO
-from bestreply.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(

@@ -7,11 +7,11 @@ import pytest
 
 from bestreply import pipeline
 from bestreply.collect import collect
+from bestreply.config import preset
 from bestreply.data.store import open_store
 from bestreply.games import make_game
 from bestreply.games.base import Game
 from bestreply.pipeline import check_before_play, check_names, resolve
-from bestreply.presets import preset
 from bestreply.run import Run
 from bestreply.run_data import check_play, collect_for, play_of_round
 from bestreply.utils.files import locked

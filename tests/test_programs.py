@@ -7,9 +7,8 @@ import pytest
 from bestreply import make_game
 from bestreply.analysis.model_diagnostics import diagnose
 from bestreply.collect import collect
-from bestreply.config import EvaluateConfig, ModelConfig, PlannerConfig
+from bestreply.config import EvaluateConfig, ModelConfig, PlannerConfig, preset
 from bestreply.pipeline import evaluate_run, resolve
-from bestreply.presets import preset
 from bestreply.run import Run
 from bestreply.simulation.lineup import drawn_players, seat_players
 from bestreply.simulation.loop import play

@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from bestreply.cli.registry import COMMANDS, UsageError, did_you_mean, one_of
-from bestreply.config import PlannerConfig, RunConfig, from_dict
-from bestreply.presets import PRESETS, preset
+from bestreply.config import (
+    PRESETS,
+    PlannerConfig,
+    RunConfig,
+    from_dict,
+    preset,
+)
 from bestreply.utils.untrusted import read_json
 
 if TYPE_CHECKING:

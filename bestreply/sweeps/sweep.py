@@ -12,9 +12,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from bestreply.config import RunConfig, from_dict, to_dict
+from bestreply.config import RunConfig, from_dict, preset, to_dict
 from bestreply.games import make_game
-from bestreply.presets import preset
 from bestreply.sweeps.unit import Unit
 from bestreply.utils.checks import shown
 from bestreply.utils.files import read_text

@@ -17,11 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bestreply.config import CollectConfig, RunConfig, to_dict
+from bestreply.config import CollectConfig, RunConfig, preset, to_dict
 from bestreply.data.store import create_store, open_store
 from bestreply.games import make_game
 from bestreply.pipeline import resolve
-from bestreply.presets import preset
 from bestreply.run import Method, load_method, open_run
 from bestreply.scores.returns import SCHEMA, Scores
 from bestreply.training.metrics_log import MetricsLog

@@ -15,8 +15,7 @@ from bestreply.analysis.regret_table import (
     regret_over_runs,
     regret_table,
 )
-from bestreply.config import RunConfig, TrainConfig
-from bestreply.presets import PRESETS
+from bestreply.config import PRESETS, RunConfig, TrainConfig
 from bestreply.run import Run
 
 GAME = "stag_hunt(height=2, width=2, hunters=2, stags=1, hares=1, max_steps=2)"

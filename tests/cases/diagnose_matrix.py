@@ -8,8 +8,8 @@ import tempfile
 
 import bestreply as br
 from bestreply.analysis.regret import diagnose_run
+from bestreply.config import preset
 from bestreply.pipeline import config_for_data
-from bestreply.presets import preset
 
 GAMES = {"matrix(table=prisoners_dilemma, rounds=2)": "tit_for_tat"}
 if importlib.util.find_spec("pyspiel"):

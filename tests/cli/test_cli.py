@@ -27,8 +27,7 @@ from bestreply.cli.registry import (
     UsageError,
     nearest,
 )
-from bestreply.config import EvaluateConfig, RunConfig, to_dict
-from bestreply.presets import PRESETS
+from bestreply.config import PRESETS, EvaluateConfig, RunConfig, to_dict
 
 
 def run(*arguments, cwd=None):

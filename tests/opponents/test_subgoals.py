@@ -118,7 +118,7 @@ CONFIG = RunConfig(
         code_horizon=2,
     ),
     train=TrainConfig(
-        opponent_updates=800, opponent_batch=128, checkpoint_every=200
+        opponent_updates=2400, opponent_batch=128, checkpoint_every=200
     ),
 )
 
@@ -126,7 +126,7 @@ CONFIG = RunConfig(
 @pytest.fixture(scope="module")
 def hunt():
     game = make_game(HUNT)
-    lineup = seat_players(game, [f"mixture({', '.join(PLAYERS)})"] * 2, 300, 0)
+    lineup = seat_players(game, [f"mixture({', '.join(PLAYERS)})"] * 2, 1200, 0)
     episodes = play(game, lineup, 0).episodes
     start = set_units(
         initial_train_state(CONFIG, game, lineup.roster), CONFIG, episodes
@@ -164,8 +164,8 @@ def test_where_it_leads_shows_who_it_is(hunt):
 def test_a_training_that_was_stopped_goes_on_to_the_same_bits(hunt):
     """In the half in which codes are ways to act, and in that in which states show them."""
     _, episodes, train_state, saved = hunt
-    assert len(saved) == 4
-    for stopped in (saved[0], saved[2]):
+    assert len(saved) == 12
+    for stopped in (saved[2], saved[8]):
         again = fit_opponents(
             CONFIG,
             fill(episodes),

@@ -13,12 +13,12 @@ import pytest
 
 import bestreply as br
 from bestreply.cli import main
+from bestreply.config import preset
 from bestreply.opponents.base import UniformOpponents
 from bestreply.pipeline import resolve
 from bestreply.planning.agent import Agent
 from bestreply.planning.container import read_container, write_container
 from bestreply.planning.export import PLAN_FIELDS, export_agent
-from bestreply.presets import preset
 from bestreply.run import Run
 from bestreply.training.state import initial_train_state
 from tests.planning.test_one_step import (

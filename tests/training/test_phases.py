@@ -1,6 +1,6 @@
 """Which program makes the updates of a phase follows from its settings."""
 
-from bestreply.presets import preset
+from bestreply.config import preset
 from bestreply.training.phases import program_of, run_updates
 
 
