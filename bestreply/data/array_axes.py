@@ -190,8 +190,8 @@ def joined(
         game: the game, in whose order seats of its names are put.
 
     Returns:
-        The arguments, and facts on seats that differ: `roles`, the names of the seats
-        without numbers at their ends, and `seat_actions`.
+        The arguments, and facts on seats: `seat_names`; where seats differ `roles`, the
+        names without numbers at their ends, and `seat_actions`.
 
     Raises:
         ValueError: seats or numbers of steps differ.
@@ -211,7 +211,8 @@ def joined(
             arrays = _of_seats(name, value, names)
             shapes[name] = [array.shape[lead:] for array in arrays]
             result[name] = _stacked(name, arrays, lead)
-    return result, _differences(names, shapes)
+    facts = _differences(names, shapes)
+    return result, {"seat_names": tuple(map(str, names)), **facts}
 
 
 def _in_order_of(names: list[str], game: "Game") -> list[str]:

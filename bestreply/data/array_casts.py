@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Shaped
 
+from bestreply.utils.casts import any_array
 from bestreply.utils.checks import shown
 
 EXACT_FLOAT32 = 2**24
@@ -27,10 +28,7 @@ def as_array(name: str, values: Any) -> np.ndarray:
             f"{name}{list(place)} is masked: expected a value. Fill the array "
             "(numpy.ma.filled) with what is meant"
         )
-    try:
-        array = np.asarray(values)
-    except ValueError:  # lists of different lengths
-        array = np.empty(0, object)
+    array = any_array(values)
     if array.dtype.kind not in "biufUS":
         raise ValueError(
             f"{name} of type {array.dtype}: expected an array of numbers, all rows "

@@ -135,7 +135,7 @@ def store_from_arrays(
     log, roster = _seated(log, players)
     log = warned_ends(log)
     if game is None:
-        own = {name: names[name] or fact for name, fact in seats.items()}
+        own = {k: fact for k, fact in seats.items() if names.get(k) is None}
         game = recorded_game(log, **names | own)
     else:
         refuse_beside(game, names)

@@ -1,8 +1,6 @@
 """Columns of tables that other programs made, as NumPy arrays."""
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,8 +10,6 @@ from jaxtyping import Int
 
 from bestreply.utils.parquet import reason, show_type
 
-NEARLY = 0.85
-"""Least similarity of a name that is taken for a misspelling."""
 MAX_AXES = 32
 """Levels of lists inside each other."""
 
@@ -106,26 +102,6 @@ def codes_of(
     codes = coded.indices.fill_null(-1).to_numpy().astype(np.int64)
     ordered = pa.types.is_dictionary(array.type) and array.type.ordered
     return _in_order(codes, values, ordered)
-
-
-def nearly_named(
-    found: Iterable[str], known: Iterable[str]
-) -> Iterator[tuple[str, str]]:
-    """Yield names that are not read, and are nearly that of a quantity which is missing.
-
-    Args:
-        found: names of arrays or columns that there are.
-        known: names that are read.
-
-    Returns:
-        Pairs of such a name and the one that may be meant.
-    """
-    found, known = list(found), list(known)
-    missing = [name for name in known if name not in found]
-    for name in found:
-        if name not in known:
-            close = difflib.get_close_matches(name, missing, 1, NEARLY)
-            yield from ((name, meant) for meant in close)
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -20,12 +20,11 @@ from bestreply.data.arrays import UNKNOWN
 from bestreply.data.columns import (
     codes_of,
     is_text,
-    nearly_named,
     numbers_of,
 )
 from bestreply.data.logged import Logged
 from bestreply.types import ABSENT, GOAL_SOURCES
-from bestreply.utils.checks import shown
+from bestreply.utils.checks import nearly_named, shown
 from bestreply.utils.untrusted import check_memory
 
 if TYPE_CHECKING:
@@ -373,22 +372,21 @@ class _Reader:
             seats = np.array([order.index(name) for name in known])
             names = order if is_text(column.type) else ()
             return seats[codes], len(known), names
-        seats = self._seats_of(self.game, known)
+        seats = _seats_of(self.game, known)
         return seats[codes], self.game.num_players, ()
 
-    def _seats_of(
-        self, game: "Game", known: Sequence[Any]
-    ) -> Int[np.ndarray, " names"]:
-        """Return the seat in a game of each value of the column; some may be absent."""
-        from bestreply.games.seats import seats_by_name
 
-        count = game.num_players
-        seats = {str(seat): seat for seat in range(count)}
-        seats |= seats_by_name(game)
-        for value in known:
-            if str(value) not in seats:
-                raise ValueError(
-                    f"seat={shown(value)}: expected 0 to {count - 1}, or one of "
-                    f"{shown(list(seats)[count:])}, as {game.name} has"
-                )
-        return np.array([seats[str(value)] for value in known])
+def _seats_of(game: "Game", known: Sequence[Any]) -> Int[np.ndarray, " names"]:
+    """Return the seat in a game of each number or name in a column."""
+    from bestreply.games.seats import seats_by_name
+
+    count, names = game.num_players, seats_by_name(game)
+    seats: dict[Any, int] = {seat: seat for seat in range(count)}
+    seats |= {str(seat): seat for seat in seats} | names
+    for value in known:
+        if value not in seats:
+            raise ValueError(
+                f"seat={shown(value)}: expected 0 to {count - 1}, or one of "
+                f"{shown(list(names))}, as {game.name} has"
+            )
+    return np.array([seats[value] for value in known])

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bestreply.data.columns import nearly_named
-from bestreply.utils.checks import shown
+from bestreply.utils.checks import nearly_named, shown
 from bestreply.utils.console import warn
 from bestreply.utils.files import replacing
 from bestreply.utils.untrusted import check_memory, open_regular

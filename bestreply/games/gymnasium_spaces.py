@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from bestreply.games.spaces import common_dtype, flat_actions, refuse_actions
-from bestreply.utils.casts import cast, is_mask
+from bestreply.utils.casts import any_array, cast, is_mask
 from bestreply.utils.checks import shown
 
 MASK = "action_mask"
@@ -26,7 +26,7 @@ def read_mask(value: Any, count: int, where: str) -> Bool[np.ndarray, " A"]:
     Raises:
         ValueError: it has another size, or entries other than 0 and 1.
     """
-    mask = _array(value).reshape(-1)
+    mask = any_array(value).reshape(-1)
     if mask.shape != (count,) or not is_mask(mask):
         given = mask.tolist() if isinstance(value, np.ndarray) else value
         raise ValueError(
@@ -49,7 +49,7 @@ def read_flag(name: str, value: Any, where: str) -> bool:
     """
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    flag = _array(value)
+    flag = any_array(value)
     if flag.size != 1 or not is_mask(flag):
         raise ValueError(f"{name}={shown(value)}: expected one bool{where}")
     return bool(flag.reshape(()))
@@ -179,7 +179,7 @@ def _of_box(space: Any, where: str) -> Observations:
     def read(obs: Any) -> np.ndarray:
         if type(space).__name__ == "MultiDiscrete":
             return _numbers(space, obs, (), where)
-        return _array(obs)
+        return any_array(obs)
 
     if len(shape) == 2 and dtype == np.uint8:
         return Observations(
@@ -205,7 +205,7 @@ def _numbers(
     Raises:
         ValueError: the value is outside the space.
     """
-    numbers, shape = _array(value), space.shape
+    numbers, shape = any_array(value), space.shape
     fits = numbers.dtype.kind in "biu"
     if fits and shape:
         fits = numbers.size == np.size(space.nvec)
@@ -219,14 +219,6 @@ def _numbers(
     if not fits:
         raise _outside(value, path, f"a value of {space}", where)
     return numbers.reshape(shape)
-
-
-def _array(value: Any) -> np.ndarray:
-    """Return a value as an array; an array of objects where it has no shape."""
-    try:
-        return np.asarray(value)
-    except (TypeError, ValueError):  # rows of several lengths
-        return np.asarray(None)
 
 
 def _outside(
@@ -299,7 +291,7 @@ def _flattened(
     """Return how a part of an observation becomes a vector of a type."""
 
     def numbers(value: Any) -> np.ndarray:
-        array = _array(value).reshape(-1)
+        array = any_array(value).reshape(-1)
         if array.dtype.kind not in "biuf":
             raise _outside(value, path, f"numbers of {leaf}", where)
         vector, changed = cast(array, dtype)

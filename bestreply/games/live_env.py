@@ -9,8 +9,8 @@ from bestreply.games.base import Game
 from bestreply.games.host_env import EnvStep, HostEnv
 from bestreply.games.seats import own_actions, seat_marks
 from bestreply.types import ABSENT, TimeStep
+from bestreply.utils.casts import any_array, is_mask
 from bestreply.utils.casts import cast as cast_numbers
-from bestreply.utils.casts import is_mask
 from bestreply.utils.checks import shown as shown_text
 
 
@@ -197,10 +197,7 @@ class LiveEnv:
 
     def _array(self, field: str, value: Any) -> np.ndarray:
         """Return a value as an array of numbers or booleans."""
-        try:
-            array = np.asarray(value)
-        except (TypeError, ValueError):  # rows of several lengths
-            raise self._wrong(field, value) from None
+        array = any_array(value)
         if array.dtype.kind not in "biuf":
             raise self._wrong(field, value)
         return array

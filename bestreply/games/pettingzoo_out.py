@@ -12,6 +12,7 @@ from bestreply.games.base import Game
 from bestreply.games.gymnasium_spaces import MASK
 from bestreply.games.registry import make_game
 from bestreply.types import ABSENT, TimeStep
+from bestreply.utils.casts import any_array
 from bestreply.utils.checks import shown as shown_text
 from bestreply.utils.seeds import checked_seed
 from bestreply.utils.spec import Spec
@@ -240,10 +241,7 @@ class GameParallelEnv(ParallelEnv):
 
     def _number(self, name: str, action: Any) -> int:
         """Return an action as an int."""
-        try:
-            number = np.asarray(action)
-        except (TypeError, ValueError):  # rows of several lengths
-            number = np.asarray(None)
+        number = any_array(action)
         if number.size != 1 or number.dtype.kind not in "biu":
             most = self.game.seat_actions[self.seat[name]] - 1
             raise ValueError(

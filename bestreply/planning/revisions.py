@@ -29,10 +29,10 @@ PLACES = 32
 def pays(
     reward: Float[Array, ""], value: Float[Array, ""], gamma: float
 ) -> Bool[Array, ""]:
-    """Return whether a step earns at least half of what the value promises for each.
+    """Return whether a step earns about what the value promises for each step.
 
     Where every step earns r the value is V = r / (1 - gamma), which promises
-    (1 - gamma) V.
+    (1 - gamma) V. A step pays that falls short of it by at most half of its size.
 
     Args:
         reward: expected reward of the step.
@@ -40,7 +40,7 @@ def pays(
         gamma: discount.
     """
     promised = (1 - gamma) * value
-    return (reward != 0) & (reward >= promised - jnp.abs(promised) / 2)
+    return reward >= promised - jnp.abs(promised) / 2
 
 
 class Revisions(NamedTuple):

@@ -1,7 +1,21 @@
 """Casts of numbers to smaller types, and what they would change without a word."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Shaped
+
+
+def any_array(values: Any) -> Shaped[np.ndarray, "..."]:
+    """Return values as an array; one of objects where they have no one shape.
+
+    Args:
+        values: anything.
+    """
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError):  # rows of several lengths
+        return np.empty(0, object)
 
 
 def cast(

@@ -1,12 +1,16 @@
 """Checks of single values that a person typed or a file held, and how errors show them."""
 
+import difflib
 import inspect
 import math
 import operator
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+NEARLY = 0.85
+"""Least similarity of a name that is taken for a misspelling."""
 MAX_SHOWN = 80
 """Characters of a value in an error."""
 
@@ -57,6 +61,26 @@ def whole_number(
             f"{most}{where}"
         )
     return number
+
+
+def nearly_named(
+    found: Iterable[str], known: Iterable[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield names that are not read, and are nearly that of a quantity which is missing.
+
+    Args:
+        found: names that there are, of arrays or columns.
+        known: names that are read.
+
+    Returns:
+        Pairs of such a name and the one that may be meant.
+    """
+    found, known = list(found), list(known)
+    missing = [name for name in known if name not in found]
+    for name in found:
+        if name not in known:
+            close = difflib.get_close_matches(name, missing, 1, NEARLY)
+            yield from ((name, meant) for meant in close)
 
 
 def checked_path(name: str, value: Any, what: str) -> Path:

@@ -278,6 +278,23 @@ def test_arrays_of_a_game_that_can_be_played(tmp_path):
         write(tmp_path / "b", **given | {"observations": OBS})
 
 
+def test_names_of_seats_are_recorded_and_are_names_of_the_game(tmp_path):
+    given = {
+        "observations": {
+            name: np.zeros((E, T + 1, 2)) for name in ("red", "blue")
+        },
+        "actions": {"red": np.zeros((E, T)), "blue": np.ones((E, T))},
+        "rewards": {name: np.zeros((E, T)) for name in ("red", "blue")},
+    }
+    game = write(tmp_path / "a", **given).game()
+    assert game.seat_names == ("red", "blue")
+    turned = {
+        name: dict(reversed(values.items())) for name, values in given.items()
+    }
+    again = write(tmp_path / "b", **turned, game=game)
+    assert again.episodes().action[0, 0].tolist() == [0, 1]
+
+
 def test_seats_of_a_game_by_name_are_in_its_order(tmp_path):
     game = br.make_game("matrix(table=prisoners_dilemma, rounds=3)")
     action = {f"player_{k}": np.full((E, T), k) for k in (1, 0)}

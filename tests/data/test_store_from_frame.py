@@ -185,6 +185,22 @@ def test_names_of_seats_are_those_of_the_game(tmp_path):
         write(tmp_path / "d", pa.Table.from_pylist(rows), game=game)
 
 
+def test_numbers_are_seats_though_agents_are_named_by_numbers(tmp_path):
+    """A recorded game whose seats are called "1" and "0"."""
+    rows = [
+        dict(row, seat={"red": "1", "blue": "0"}[row["seat"]]) for row in ROWS
+    ]
+    table = pa.Table.from_pylist(rows)
+    game = write(tmp_path / "a", table, roles=["1", "0"]).game()
+    assert game.seat_names == ("1", "0")
+    named = write(tmp_path / "b", table, game=game).episodes()
+    for row in rows:
+        row["seat"] = int(row["seat"] == "0")
+    table = pa.Table.from_pylist(rows)
+    numbered = write(tmp_path / "c", table, game=game).episodes()
+    np.testing.assert_array_equal(named.action, numbered.action)
+
+
 def test_names_are_in_natural_order_or_in_the_order_given(tmp_path):
     seats = [f"agent_{k}" for k in (10, 2, 0)]
     rows = [

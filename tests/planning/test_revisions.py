@@ -139,7 +139,7 @@ def test_true_values_are_not_revised():
         (4.0, 300.0, True),
         (1.0, 300.0, False),
         (0.0, 300.0, False),
-        (0.0, 0.0, False),
+        (0.0, 0.0, True),
         (0.1, 0.0, True),
         (-1.0, -50.0, True),
         (-2.0, -50.0, False),
