@@ -155,7 +155,7 @@ class TrainConfig:
     """Gradient steps of the opponent model that reads histories."""
     max_epochs: CountOrZero = 32
     """Largest number of passes over the data: `updates`, `opponent_updates` and
-    `anchor_updates` are halved until they make at most as many, but at least 200 updates.
+    `anchor_updates` and `joint_updates` are halved until they make at most as many, but at least 200 updates.
     0: no limit."""
     batch: Count = 512
     """Windows in a gradient step of the world model, the value excepted."""
@@ -178,6 +178,10 @@ class TrainConfig:
     anchor_updates: CountOrZero = 3000
     """Gradient steps of the policies of the data's players, which the agent stays close
     to where it earns more by it (`bestreply.models.anchors`); 0: it never does."""
+    joint_updates: CountOrZero = 2000
+    """Gradient steps of the values of joint actions, learned from logged play without the
+    world model (`bestreply.models.joint_values`); trials say beside whom plans follow them.
+    0, or without trials: none. Only for the planner one_step."""
     trial_episodes: CountOrZero = 128
     """Episodes in which the agent tries how close to stay to the players of its data:
     with each weight, in each role, beside each player and beside their mixture; fewer
@@ -352,6 +356,14 @@ class RunConfig:
     improve: ImproveConfig = field(default_factory=ImproveConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
+    @property
+    def values_joint_actions(self) -> bool:
+        """Values of joint actions are trained: trials can say whether plans follow them."""
+        train = self.train
+        tried = train.anchor_updates > 0 and train.trial_episodes > 0
+        one_step = self.planner.planner == "one_step"
+        return train.joint_updates > 0 and tried and one_step
+
     __post_init__ = _check_fields
 
 
@@ -503,6 +515,7 @@ _TRAIN = TrainConfig(
     opponent_updates=1000,
     opponent_batch=512,
     anchor_updates=2000,
+    joint_updates=2000,
     trial_episodes=128,
     updates=4000,
     batch=128,
@@ -546,6 +559,7 @@ PRESETS = {
             opponent_updates=6000,
             opponent_batch=512,
             anchor_updates=3000,
+            joint_updates=6000,
             trial_episodes=128,
             updates=6000,
             batch=256,

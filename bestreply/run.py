@@ -28,6 +28,7 @@ from bestreply.games.base import Game
 from bestreply.games.registry import NAMES as GAME_NAMES
 from bestreply.games.registry import spec_of_game
 from bestreply.models.anchors import Anchors
+from bestreply.models.joint_values import JointValues
 from bestreply.models.networks import NAMES as NETWORK_NAMES
 from bestreply.models.symmetry_ensemble import averaged_over_symmetries
 from bestreply.models.true_model import TrueModel
@@ -386,7 +387,14 @@ class Run:
             epsilon=epsilon,
             anchors=self._anchors,
             levels=self._levels,
+            joint_values=self._joint_values,
         )
+
+    @property
+    def _joint_values(self) -> JointValues | None:
+        """The values of joint actions; None where no plan follows them."""
+        state = getattr(self.train_state, "joint_values", None)
+        return None if state is None else state.model.if_used()
 
     @property
     def _levels(self) -> Levels | None:
@@ -712,6 +720,13 @@ def check_facts(path: Path, facts: Any) -> None:
             )
 
 
+def _fill_in(document: Any) -> None:
+    """Give the configuration of a run of before values of joint actions none."""
+    train = document.get("train") if isinstance(document, dict) else None
+    if isinstance(train, dict) and "joint_updates" not in train:
+        train["joint_updates"] = 0
+
+
 def _read(
     path: Path, game: Game | None = None, allow_import: Sequence[str] = ()
 ) -> Run:
@@ -725,6 +740,7 @@ def _read(
             f"run': {error}"
         ) from error
     check_facts(path, facts)
+    _fill_in(document)
     try:
         config = from_dict(RunConfig, document)
     except ValueError as error:

@@ -30,7 +30,7 @@ def stopping(*arguments):  # each file gets its name by one call
 os.replace = stopping
 few = TrainConfig(
     opponent_updates=4, opponent_batch=16, updates=6, batch=16, value_batch=16,
-    anchor_updates=4, trial_episodes=4, log_every=1, checkpoint_every=2,
+    anchor_updates=4, joint_updates=4, trial_episodes=4, log_every=1, checkpoint_every=2,
 )
 config = RunConfig(
     game="matrix(table=chicken, rounds=4)",

@@ -26,13 +26,12 @@ from bestreply.models.obs_nets import ObsNet, make_obs_net
 from bestreply.models.units import RewardUnits, flat_obs, unit_rewards
 from bestreply.replay.moa_buffer import BufferState, draw_index, gather
 from bestreply.training.augmentation import augmented
+from bestreply.training.joint_values import expectile_loss
 from bestreply.training.phases import Metrics
 from bestreply.training.state import apply_gradient, optimiser, trainable
 from bestreply.training.world_updates import follow
 from bestreply.types import Transition
 
-EXPECTILE = 0.8
-"""Expectile of the value: 0.5 is the mean over the data's actions, near 1 their best."""
 TEMPERATURE = 3.0
 """Weight of an advantage, in standard deviations of the advantages, in the exponent of a
 policy weight."""
@@ -168,12 +167,11 @@ def losses(
     advantage = jax.lax.stop_gradient(above)
     weight = jnp.exp(TEMPERATURE * advantage / (advantage.std() + 1e-6))
     weight = jnp.minimum(weight, MAX_POLICY_WEIGHT)
-    asymmetry = jnp.where(above > 0, EXPECTILE, 1 - EXPECTILE)
     first, second = (
         optax.l2_loss(of_logged_action(q), y).mean() for q in networks.q
     )
     return {
-        "value": (asymmetry * above**2).mean(),
+        "value": expectile_loss(above),
         "q": first + second,
         "policy": (weight * log_loss(networks.policy, batch)).mean(),
     }

@@ -196,6 +196,19 @@ def role_names(game: Game) -> tuple[str, ...]:
     return tuple(dict.fromkeys(game.roles))
 
 
+def role_in(game: Game, obs: Shaped[Array, "*obs"]) -> Int32[jax.Array, ""]:
+    """Return the index into `role_names` of the role that an observation tells.
+
+    Args:
+        game: the game.
+        obs: own observation.
+    """
+    if len(role_names(game)) == 1:
+        return jnp.int32(0)
+    seat = jnp.asarray(game.seat_in(obs))
+    return jnp.asarray(role_of_seat(game))[seat].astype(jnp.int32)
+
+
 def role_of_seat(game: Game) -> Int32[np.ndarray, " N"]:
     """Return the index into `role_names` of each seat.
 

@@ -44,7 +44,7 @@ MAX_TRAJECTORIES = 1000
 
 
 def logged_scores(
-    agent: Agent, play: Trajectories, averaged: bool
+    agent: Agent, play: Trajectories, averaged: bool, joint: bool
 ) -> tuple[Float[np.ndarray, "rows A"], Float[np.ndarray, "rows A"]]:
     """Return the scores of logged steps and the log-policy that the agent stays close to.
 
@@ -52,6 +52,7 @@ def logged_scores(
         agent: an agent with anchors.
         play: logged play.
         averaged: whether the next value is the mean over the value heads.
+        joint: whether scores are values of joint actions.
     """
     anchors = agent.anchors
     assert anchors is not None
@@ -61,6 +62,8 @@ def logged_scores(
         averaged=jnp.full_like(anchors.averaged, averaged),
     )
     agent = dataclasses.replace(agent, anchors=unit)
+    if (values := agent.joint_values) is not None:
+        agent = dataclasses.replace(agent, joint_values=values.with_used(joint))
     scores, log_policy = outputs_along(agent, play, _parts)
     return play.rows(np.asarray(scores)), play.rows(np.asarray(log_policy))
 
@@ -121,9 +124,12 @@ def estimate_anchors(
         play = Trajectories(*(x[role == r] for x in every))
         if not len(play.obs):
             continue  # nobody played this role
-        logged = [logged_scores(agent, play, mean) for mean in (False, True)]
+        kinds = dict.fromkeys((c.averaged, c.joint) for c in choices)
+        logged = {kind: logged_scores(agent, play, *kind) for kind in kinds}
         policies = [
-            policy_of_choice(*logged[c.averaged], c.weight * own, c.sampled)
+            policy_of_choice(
+                *logged[c.averaged, c.joint], c.weight * own, c.sampled
+            )
             for c in choices
         ]
         table[r] = fitted_returns(play, policies, len(run.roster), seed)

@@ -50,6 +50,9 @@ class Choice(NamedTuple):
     """Whether the action is drawn."""
     averaged: bool
     """Whether the next value is the mean over the value heads."""
+    joint: bool = False
+    """Whether scores are values of joint actions (`bestreply.models.joint_values`), and
+    not of the world model."""
 
 
 CHOICES = (
@@ -63,20 +66,29 @@ CHOICES = (
     Choice(0.03, True, True),
     Choice(0.1, True, True),
     Choice(CERTAIN, True, False),
+    Choice(0.0, False, False, True),
+    Choice(0.1, False, False, True),
+    Choice(0.03, True, False, True),
 )
 """What is tried; the first is the planner alone, with the best value head. A little
 chance keeps two players from waiting for each other for ever."""
 
 
 def choices_of(run: Run) -> tuple[Choice, ...]:
-    """Return the different ones of `CHOICES`: without players' value heads, none is a mean.
+    """Return the choices that a run has.
+
+    Without players' value heads, none is a mean over them; without values of joint actions,
+    none follows these.
 
     Args:
         run: the run.
     """
+    choices = CHOICES
+    if not run.config.values_joint_actions:
+        choices = tuple(choice for choice in CHOICES if not choice.joint)
     if run.config.model.value_heads == "player":
-        return CHOICES
-    alike = (choice._replace(averaged=False) for choice in CHOICES)
+        return choices
+    alike = (choice._replace(averaged=False) for choice in choices)
     return tuple(dict.fromkeys(alike))
 
 
@@ -224,9 +236,10 @@ def say(opponents: str, choice: Choice) -> None:
         choice: the choice.
     """
     action = "drawn" if choice.sampled else "likeliest"
+    scores = "values of joint actions" if choice.joint else "world model"
     log.info(
-        "trials: %s: weight %g of the best player of the data, %s action",
-        *(opponents, choice.weight, action),
+        "trials: %s: %s, weight %g of the best player of the data, %s action",
+        *(opponents, scores, choice.weight, action),
     )
 
 
@@ -296,10 +309,14 @@ def with_choices(
         chosen: their indices; the columns of `Anchors.weight`, or one for all.
     """
     shape = train_state.anchors.model.weight.shape  # pyright: ignore[reportOptionalMemberAccess]
-    weights, sampled, averaged = (
+    weights, sampled, averaged, joint = (
         np.broadcast_to(np.array(list_)[chosen], shape)
         for list_ in zip(*choices, strict=True)
     )
+    if train_state.joint_values is not None:
+        train_state = eqx.tree_at(
+            lambda s: s.joint_values.model.used, train_state, jnp.asarray(joint)
+        )
     return eqx.tree_at(
         lambda s: (
             s.anchors.model.weight,
@@ -330,10 +347,14 @@ def agent_with(
         choice: the choice, in every role.
     """
     chosen = np.zeros((len(unit), 1), int)
-    anchors = with_choices(train_state, unit, [choice], chosen).anchors
-    assert anchors is not None
-    agent = run.with_train_state(train_state).agent()
-    return dataclasses.replace(agent, anchors=anchors.model)
+    state = with_choices(train_state, unit, [choice], chosen)
+    assert state.anchors is not None
+    joint_values = state.joint_values and state.joint_values.model
+    return dataclasses.replace(
+        run.with_train_state(train_state).agent(),
+        anchors=state.anchors.model,
+        joint_values=joint_values,
+    )
 
 
 def _returns(
@@ -377,6 +398,7 @@ def record(
             "weight": choice.weight,
             "sampled": choice.sampled,
             "averaged": choice.averaged,
+            "joint": choice.joint,
             "return": float(returns[c, s].mean()),
             "stderr": float(error[c, s]),
             "chosen": c == best[s],

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int32, PRNGKeyArray, Shaped
 
 from bestreply.config import ModelConfig
 from bestreply.games.base import Game
-from bestreply.games.seats import role_names, role_of_seat
+from bestreply.games.seats import role_in, role_names
 from bestreply.models.obs_nets import ObsNet, make_obs_net
 from bestreply.models.units import ObsUnits, flat_obs, unit_obs
 from bestreply.models.world_model import NO_VALUE
@@ -100,17 +100,6 @@ class Anchors(eqx.Module):
             players=players,
         )
 
-    def role(self, obs: Shaped[Array, "*obs"]) -> Int32[Array, ""]:
-        """Return the index of the role that an observation tells.
-
-        Args:
-            obs: own observation.
-        """
-        if len(role_names(self.game)) == 1:
-            return jnp.int32(0)
-        seat = jnp.asarray(self.game.seat_in(obs))
-        return jnp.asarray(role_of_seat(self.game))[seat].astype(jnp.int32)
-
     def log_probs(
         self, obs: Shaped[Array, "*obs"], legal: Bool[Array, " A"]
     ) -> Float[Array, "K A"]:
@@ -125,7 +114,7 @@ class Anchors(eqx.Module):
         """
         logits = self.net(flat_obs(self.obs_units, obs))
         shape = (-1, self.players, self.game.num_actions)
-        logits = logits.reshape(shape)[self.role(obs)]
+        logits = logits.reshape(shape)[role_in(self.game, obs)]
         return jax.nn.log_softmax(jnp.where(legal, logits, -jnp.inf))
 
     def best(
@@ -140,7 +129,7 @@ class Anchors(eqx.Module):
             obs: own observation.
             posterior: belief about the J opponents' types.
         """
-        role, at = self.role(obs), company(posterior)
+        role, at = role_in(self.game, obs), company(posterior)
         expected = added_up(self.returns[role], posterior)
         among = self.returns_among[role]
         one_type = at < among.shape[1]
@@ -165,7 +154,7 @@ class Anchors(eqx.Module):
             What is added to scores: at least lambda times `MIN_LOG_PROB`.
         """
         log_probs = self.log_probs(obs, legal)[self.best(obs, posterior)]
-        weight = self.weight[self.role(obs), company(posterior)]
+        weight = self.weight[role_in(self.game, obs), company(posterior)]
         return weight * jnp.maximum(log_probs, MIN_LOG_PROB)
 
     def head_weights(
@@ -181,7 +170,7 @@ class Anchors(eqx.Module):
             Equal weights of the players with logged play in the role; zeros where the
             next value is the maximum over heads.
         """
-        role = self.role(obs)
+        role = role_in(self.game, obs)
         plays = self.returns[role].max(1) > NO_VALUE
         averaged = self.averaged[role, company(posterior)]
         return averaged * plays / jnp.maximum(plays.sum(), 1)
@@ -199,7 +188,7 @@ class Anchors(eqx.Module):
             scores: scores with `bonus`; -inf at illegal actions.
             posterior: belief about the opponents' types.
         """
-        at = self.role(obs), company(posterior)
+        at = role_in(self.game, obs), company(posterior)
         weight = jnp.maximum(self.weight[at], 1e-9)
         likeliest = jax.nn.one_hot(jnp.argmax(scores), len(scores))
         drawn = self.sampled[at] & (self.weight[at] > 0)

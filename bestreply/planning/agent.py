@@ -15,6 +15,7 @@ from bestreply.config import PlannerConfig
 from bestreply.games.base import Game
 from bestreply.models.anchors import Anchors, over_heads
 from bestreply.models.base import PlanningModel
+from bestreply.models.joint_values import JointValues
 from bestreply.opponents.base import Belief, OpponentModel, present_seats
 from bestreply.opponents.joint_actions import Draws
 from bestreply.planning.action_values import action_values
@@ -104,6 +105,8 @@ class Agent(Player):
     levels: Levels | None = None
     """Which observations are the same, where values are revised in play; None: values are
     not revised."""
+    joint_values: JointValues | None = None
+    """Values of joint actions (`Models.joint_values`)."""
 
     @property
     def models(self) -> Models:
@@ -115,6 +118,7 @@ class Agent(Player):
             self.config,
             self.anchors,
             self._levels,
+            self.joint_values,
         )
 
     @property
@@ -458,6 +462,8 @@ def _revised(models: Models, at: DecisionPoint, plan: Plan) -> Revisions:
     revised = revisions.revised(levels.number(at.obs), planned - value)
     paid = pays(plan.reward[plan.action], value, models.gamma)
     known = levels.holds(at.obs) & ~paid
+    if (joint := models.joint_values) is not None:
+        known &= ~joint.uses(at.obs, posterior)
     return jax.tree.map(partial(jnp.where, known), revised, revisions)
 
 

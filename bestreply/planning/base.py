@@ -10,6 +10,7 @@ from jaxtyping import Bool, Shaped
 from bestreply.config import PlannerConfig
 from bestreply.models.anchors import Anchors
 from bestreply.models.base import Latent, PlanningModel
+from bestreply.models.joint_values import JointValues
 from bestreply.opponents.base import Belief, OpponentModel
 from bestreply.planning.levels import Levels
 from bestreply.planning.revisions import Revisions
@@ -28,6 +29,9 @@ class Models(eqx.Module):
     """Policies that the agent stays close to; None: scores alone decide."""
     levels: Levels | None = None
     """Which observations are the same, where values are revised in play."""
+    joint_values: JointValues | None = None
+    """Values of joint actions, which the planner one_step follows where they say so; other
+    planners, and with the true game, their V(o, b). None: it follows the world model."""
 
     def latent(self, at: "DecisionPoint") -> Latent:
         """Return the latent of a decision point.

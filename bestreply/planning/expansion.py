@@ -78,15 +78,20 @@ def expand(
     belief, posterior = _beliefs_after(opponents, at, joint)
     by_own_action, exact = opponents.reads_own_actions, opponents.knows_replies
     head_weights = head_weights_at(models, at)
-    parts = world, opponents if exact else None, models.levels
+    joint_values = models.joint_values
+    in_sample = None
+    if joint_values is not None:
+        believed_now = opponents.posterior(at.belief)
+        in_sample = joint_values.uses(at.obs, believed_now)
+    parts = world, opponents if exact else None, models.levels, joint_values
     arrays, fixed = eqx.partition(parts, eqx.is_array)
 
     def outcomes_of(
         arrays: PyTree, shared: PyTree, action: Array
     ) -> tuple[Array, Array, Array]:
         parts: Any = eqx.combine(arrays, fixed)
-        world, opponents, levels = parts
-        z, joint, believed, head_weights, revisions = shared
+        world, opponents, levels, joint_values = parts
+        z, joint, believed, head_weights, in_sample, revisions = shared
         if by_own_action:
             believed = jax.tree.map(lambda x: x[action], believed)
 
@@ -102,6 +107,9 @@ def expand(
             else:
                 values = world.values_of(after, believed)
                 next_value = over_heads(values, head_weights)
+                if joint_values is not None:
+                    best = joint_values.value(world.imagine(after), believed)
+                    next_value = jnp.where(in_sample, best, next_value)
                 if revisions is not None:
                     obs = levels.number(world.imagine(after))
                     next_value += revisions.change_at(obs)
@@ -110,7 +118,7 @@ def expand(
         return jax.vmap(outcome)(joint, believed)
 
     believed = belief if exact else posterior
-    shared = z, joint, believed, head_weights, at.revisions
+    shared = z, joint, believed, head_weights, in_sample, at.revisions
     if all_actions:
         scored = jax.vmap(lambda action: outcomes_of(arrays, shared, action))(
             jnp.arange(world.num_actions)

@@ -1,14 +1,22 @@
 """One-step planning.
 
 a_i* = argmax over legal a_i of E_{a_j ~ pi_hat_j}[ r(o, a_i, a_j) + gamma V(o') ]
+
+Where trials found it better, what the mean is taken of is a value of joint actions that was
+learned as a whole, Q(o, b, a_i, a_j) (`bestreply.models.joint_values`).
 """
 
-from jaxtyping import PRNGKeyArray
+import dataclasses
 
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from bestreply.models.joint_values import JointValues
+from bestreply.models.true_model import TrueModel
 from bestreply.opponents.joint_actions import Draws
 from bestreply.planning.base import DecisionPoint, Models
 from bestreply.planning.batching import outcome_count, plan_in_batches
-from bestreply.planning.expansion import expand, make_plan
+from bestreply.planning.expansion import Branches, expand, make_plan
 from bestreply.types import Plan
 
 
@@ -52,5 +60,34 @@ def plan_one_step(
     Returns:
         The plan.
     """
-    z = models.latent(at)
-    return make_plan(expand(models, at, z, key, all_actions=True), at)
+    z, values = models.latent(at), models.joint_values
+    if values is None or isinstance(models.world, TrueModel):
+        return make_plan(expand(models, at, z, key, all_actions=True), at)
+    modelled = dataclasses.replace(models, joint_values=None)
+    branches = expand(modelled, at, z, key, all_actions=True)
+    posterior = models.opponents.posterior(at.belief)
+    return plan_by_values(values, at, posterior, branches)
+
+
+def plan_by_values(
+    values: JointValues,
+    at: DecisionPoint,
+    posterior: Float[Array, "J G"],
+    branches: Branches,
+) -> Plan:
+    """Return a plan by values of joint actions, where they are used; else `make_plan`.
+
+    Args:
+        values: the values of joint actions.
+        at: the decision point.
+        posterior: belief about the opponents' types.
+        branches: its expansion by the world model, whose expected rewards are kept; the
+            rest of a value counts as the next value.
+    """
+    plan = make_plan(branches, at)
+    whole = values.expected(at.obs, posterior, branches.joint, branches.weights)
+    used = values.uses(at.obs, posterior)
+    value = jnp.where(used, whole - plan.reward, plan.value)
+    scores = jnp.where(used & at.legal, whole, plan.scores)
+    action = jnp.argmax(scores).astype(jnp.int32)
+    return dataclasses.replace(plan, scores=scores, value=value, action=action)

@@ -83,6 +83,8 @@ def _weight(entry: dict[str, Any], texts: Texts) -> str:
 
 
 def _value(entry: dict[str, Any], texts: Texts) -> str:
+    if entry.get("joint") is True:
+        return texts("trials_joint")
     averaged = entry.get("averaged") is True
     return texts("trials_mean" if averaged else "trials_highest")
 
@@ -98,7 +100,9 @@ def _sentence(entry: dict[str, Any], several: bool, texts: Texts) -> str:
     kind = "itself" if weight >= PLAYER_ITSELF else "near"
     kind = kind if weight > 0 else "alone"
     action, shown = _action(entry, texts), _weight(entry, texts)
-    if kind == "alone" and entry.get("averaged") is True:
+    if entry.get("joint") is True and kind != "itself":
+        kind += "_joint"
+    elif kind == "alone" and entry.get("averaged") is True:
         kind = "alone_mean"
     text = texts(f"chosen_{kind}", weight=shown, action=action)
     if not several:

@@ -11,6 +11,7 @@ UPDATES = {
     "opponent_updates": "opponent_batch",
     "updates": "batch",
     "anchor_updates": "opponent_batch",
+    "joint_updates": "value_batch",
 }
 """Phases that learn from logged steps: the setting of their gradient steps, and of the
 logged steps in each."""

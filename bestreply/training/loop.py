@@ -28,6 +28,7 @@ from bestreply.replay.histories import Seatings, seatings
 from bestreply.replay.moa_buffer import BufferState
 from bestreply.training.anchors import ANCHORS, begin_anchors
 from bestreply.training.imagination import imagine_starts
+from bestreply.training.joint_values import JOINT_VALUES
 from bestreply.training.opponent_updates import (
     history_step,
     opponent_step,
@@ -117,14 +118,15 @@ def agent_phases(config: RunConfig) -> tuple[Phase, ...]:
         config: configuration of the run.
 
     Returns:
-        OPPONENTS and WORLD, then VALUE, HISTORY and ANCHORS where the configuration
+        OPPONENTS and WORLD, then VALUE, JOINT_VALUES, HISTORY and ANCHORS where the configuration
         asks for them.
     """
     value = (VALUE,) if config.train.target == "improved" else ()
     reads_histories = config.model.opponents in ("recurrent", "in_context")
     history = (HISTORY,) if reads_histories else ()
     anchors = (ANCHORS,) if config.train.anchor_updates else ()
-    return (OPPONENTS, WORLD, *value, *history, *anchors)
+    joint = (JOINT_VALUES,) if config.values_joint_actions else ()
+    return (OPPONENTS, WORLD, *value, *joint, *history, *anchors)
 
 
 def begin_agent(
@@ -163,6 +165,14 @@ def begin_agent(
         net = own_buffers(before.model.net)
         train_state = eqx.tree_at(
             lambda s: s.anchors.model.net, train_state, net
+        )
+    before = None if previous is None else previous.joint_values
+    if before is not None and train_state.joint_values is not None:
+        nets = own_buffers((before.model, before.target))
+        train_state = eqx.tree_at(
+            lambda s: (s.joint_values.model, s.joint_values.target),
+            train_state,
+            nets,
         )
     if train_state.tables is not None:
         tables = fit_tables(train_state.tables, episodes)
@@ -308,7 +318,8 @@ def fit_world(
     phases = [
         phase
         for phase in agent_phases(config)
-        if phase in (WORLD, VALUE) and updates_left(config, train_state, phase)
+        if phase in (WORLD, VALUE, JOINT_VALUES)
+        and updates_left(config, train_state, phase)
     ]
     if not phases:
         return train_state

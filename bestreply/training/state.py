@@ -1,7 +1,7 @@
 """The agent's train state: networks, their optimisers, and the units of values."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -11,12 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
-from jaxtyping import Array, Bool, Float, Int, Int32, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int32, Key, PyTree
 
 from bestreply.config import RunConfig, TrainConfig
 from bestreply.games.base import Game
 from bestreply.games.seats import role_names, role_of_seat
 from bestreply.models.anchors import Anchors
+from bestreply.models.joint_values import JointValues, ReturnUnits
+from bestreply.models.obs_nets import ObsNet
 from bestreply.models.units import (
     RewardUnits,
     Units,
@@ -56,6 +58,15 @@ class AnchorState(eqx.Module):
     """1 once the weight of the anchors has been tried out, else 0."""
 
 
+class JointValueState(eqx.Module):
+    """The values of joint actions, a target network, and their optimiser."""
+
+    model: JointValues
+    target: ObsNet  # a moving average of `model.own_net`
+    optimiser: PyTree
+    updates: Int32[Array, "*S"]
+
+
 class TrainState(eqx.Module):
     """The state that training of the agent changes: the content of a checkpoint."""
 
@@ -74,6 +85,7 @@ class TrainState(eqx.Module):
     )
     anchors: AnchorState | None = None  # with `train.anchor_updates`
     tables: TableOpponents | None = None  # for the `opponents` of that name
+    joint_values: JointValueState | None = None  # with `train.joint_updates`
 
     @property
     def anchor_updates(self) -> Array | int:
@@ -84,6 +96,11 @@ class TrainState(eqx.Module):
     def trials(self) -> Array | int:
         """1 once the weight of the anchors has been tried out, else 0."""
         return 0 if self.anchors is None else self.anchors.trials
+
+    @property
+    def joint_updates(self) -> Array | int:
+        """The gradient steps of the values of joint actions; 0 without them."""
+        return 0 if self.joint_values is None else self.joint_values.updates
 
     @property
     def history_updates(self) -> Array | int:
@@ -153,6 +170,9 @@ def _untrained(
             config, game, types, players, jax.random.fold_in(key, 2)
         ),
         tables=_tables(config, game, types, players),
+        joint_values=_joint_value_state(
+            config, game, types, jax.random.fold_in(key, 3)
+        ),
     )
 
 
@@ -174,6 +194,17 @@ def _anchor_state(
     transform = optimiser(config.train, config.train.anchor_updates)
     state = transform.init(trainable(model.net))
     return AnchorState(model, state, jnp.int32(0), jnp.int32(0))
+
+
+def _joint_value_state(
+    config: RunConfig, game: Game, types: int, key: Key[Array, ""]
+) -> JointValueState | None:
+    if not config.values_joint_actions:
+        return None
+    model = JointValues.create(game, config.model, types, key=key)
+    transform = optimiser(config.train, config.train.joint_updates)
+    state = transform.init(trainable(model))
+    return JointValueState(model, model.own_net, state, jnp.int32(0))
 
 
 def _sequence_state(
@@ -321,7 +352,12 @@ def set_units(
     train_state = with_units(
         train_state, measured_obs_units(game, episodes), rewards
     )
-    mean, scale = _units(train_state, config, episodes, index, returns, rewards)
+    smallest = MIN_SCALE * _sizes_of_rewards(episodes, index, game, rewards)
+    measured = partial(_units, game, index, returns, smallest)
+    count = len(train_state.world.value_scale) // len(role_names(game))
+    known, mean, scale = measured(_unit_weights(config, episodes, index, count))
+    unknown = 0.0 if config.model.value_heads == "action" else NO_VALUE
+    mean = jnp.where(known, mean, unknown)
 
     def places(s: TrainState) -> PyTree:
         return (
@@ -333,7 +369,15 @@ def set_units(
         )
 
     values = (prior, mean, scale, *own_buffers((mean, scale)))
-    return eqx.tree_at(places, train_state, values)
+    train_state = eqx.tree_at(places, train_state, values)
+    if train_state.joint_values is None:
+        return train_state
+    _, mean, scale = measured([np.ones(len(index.row))])
+    return eqx.tree_at(
+        lambda s: s.joint_values.model.returns,
+        train_state,
+        ReturnUnits(mean, scale),
+    )
 
 
 def _returns_to_the_end(
@@ -375,35 +419,30 @@ def _prior(
 
 
 def _units(
-    train_state: TrainState,
-    config: RunConfig,
-    episodes: Episodes,
+    game: Game,
     index: Index,
     returns: Float[np.ndarray, " B"],
-    rewards: RewardUnits,
-) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
-    """Return mean and standard deviation of the returns of each value unit, by role."""
-    game = train_state.opponents.game
-    roles = len(role_names(game))
-    count = train_state.world.value_scale.shape[0] // roles
-    role, moments = role_of_seat(game)[index.seat], []
+    smallest: Float[np.ndarray, " R"],
+    weights: Iterable[Float[np.ndarray, " B"]],
+) -> tuple[Bool[np.ndarray, " K"], Float[Array, " K"], Float[Array, " K"]]:
+    """Return whether there is play for each value unit, and its mean and deviation, by role."""
+    role, weights = role_of_seat(game)[index.seat], list(weights)
     returns = returns.astype(np.float64)
-    for own_role in range(roles):
-        for weights in _unit_weights(config, episodes, index, count):
-            weights = weights * (role == own_role)
-            sums = weights.sum(), weights @ returns, weights @ returns**2
-            moments.append(sums)
+    moments = []
+    for own_role in range(len(smallest)):
+        for of_unit in weights:
+            own = of_unit * (role == own_role)
+            moments.append((own.sum(), own @ returns, own @ returns**2))
     total, first, second = np.array(moments).T
     known, total = total > 0, np.maximum(total, 1e-9)
     mean = first / total
     variance = second / total - mean**2
-    smallest = MIN_SCALE * _sizes_of_rewards(episodes, index, role, rewards)
     deviation = np.maximum(
-        np.sqrt(np.maximum(variance, 0)), np.repeat(smallest, count)
+        np.sqrt(np.maximum(variance, 0)), np.repeat(smallest, len(weights))
     )
-    unknown = 0.0 if config.model.value_heads == "action" else NO_VALUE
     return (
-        jnp.asarray(np.where(known, mean, unknown), jnp.float32),
+        known,
+        jnp.asarray(np.where(known, mean, 0.0), jnp.float32),
         jnp.asarray(np.where(known, deviation, 1.0), jnp.float32),
     )
 
@@ -411,10 +450,11 @@ def _units(
 def _sizes_of_rewards(
     episodes: Episodes,
     index: Index,
-    role: Int[np.ndarray, " B"],
+    game: Game,
     units: RewardUnits,
 ) -> Float[np.ndarray, " R"]:
     """Return the unit of rewards of each role; of rewards below 1 the largest one."""
+    role = role_of_seat(game)[index.seat]
     size = np.array(units.scale, np.float64)
     reward = np.abs(np.asarray(episodes.reward)[index])
     for own_role in np.flatnonzero(size == 1):

@@ -156,6 +156,7 @@ def trials_table(
     head = ["setting", "role", "seed"]
     for choice in CHOICES:
         value = "mean" if choice.averaged else "highest"
+        value = "joint actions" if choice.joint else value
         drawn = ", drawn" if choice.sampled else ""
         if choice.weight >= CERTAIN:
             head.append(f"best player itself{drawn}")
@@ -179,7 +180,7 @@ def trials_table(
         "## What the trials found",
         "Mean returns of the trained agent in its trial, beside the mixture of the data's "
         "players, by choice: the next value is the highest of the data's players or their "
-        "mean; the weight of the best player's policy is in standard deviations of the "
+        "mean, or scores are values of joint actions; the weight of the best player's policy is in standard deviations of the "
         "return. The first column is the planner alone. In bold the choice, for which the "
         'other opponent sets count too. "-": of a version without this choice.',
         table([*head], lines),

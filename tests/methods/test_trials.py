@@ -47,6 +47,7 @@ CONFIG = RunConfig(
         batch=16,
         value_batch=16,
         anchor_updates=100,
+        joint_updates=0,
         trial_episodes=16,
         log_every=50,
         checkpoint_every=50,
@@ -457,12 +458,15 @@ def test_trials_and_anchors_can_be_switched_off(data, tmp_path):
 
 
 def test_without_players_value_heads_no_choice_is_tried_twice(whole):
-    def choices(heads):
+    def choices(heads, joint_updates=1):
         model = dataclasses.replace(CONFIG.model, value_heads=heads)
-        config = dataclasses.replace(CONFIG, model=model)
+        train = dataclasses.replace(CONFIG.train, joint_updates=joint_updates)
+        config = dataclasses.replace(CONFIG, model=model, train=train)
         return trials.choices_of(dataclasses.replace(whole, config=config))
 
     assert choices("player") == trials.CHOICES
+    without = [choice for choice in trials.CHOICES if not choice.joint]
+    assert list(choices("player", 0)) == without
     for heads in ("single", "action"):
         found = choices(heads)
         assert len(set(found)) == len(found) < len(trials.CHOICES)

@@ -499,7 +499,9 @@ def test_training_finds_what_the_players_do():
     config = RunConfig(
         game=CHICKEN,
         model=ModelConfig(latent=4, width=8, depth=1),
-        train=TrainConfig(anchor_updates=150, opponent_batch=32, log_every=75),
+        train=TrainConfig(
+            anchor_updates=150, joint_updates=0, opponent_batch=32, log_every=75
+        ),
     )
     episodes = played(CHICKEN, ("always_c", "random"), 60)
     losses = []
