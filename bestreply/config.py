@@ -154,9 +154,9 @@ class TrainConfig:
     history_updates: CountOrZero = 3000
     """Gradient steps of the opponent model that reads histories."""
     max_epochs: CountOrZero = 32
-    """Largest number of passes over the data: `updates`, `opponent_updates` and
-    `anchor_updates` and `joint_updates` are halved until they make at most as many, but at least 200 updates.
-    0: no limit."""
+    """Largest number of passes over the data: `updates`, `opponent_updates`,
+    `anchor_updates` and `joint_updates` are halved until they make at most as many, but at
+    least 200 updates. 0: no limit."""
     batch: Count = 512
     """Windows in a gradient step of the world model, the value excepted."""
     opponent_batch: Count = 512
