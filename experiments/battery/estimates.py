@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,9 @@ def trials_table(
             seed,
             *(
                 _shown(mean, k == row["chosen"])
-                for k, mean in enumerate(row["returns"])
+                for k, (_, mean) in enumerate(
+                    zip_longest(CHOICES, row["returns"])
+                )
             ),
         ]
         for name, by_seed in found.items()
