@@ -8,7 +8,7 @@ and Boutilier, The Dynamics of Reinforcement Learning in Cooperative Multiagent 
     a_i* = argmax over legal a_i of E_{a_j ~ pi_hat_j}[ Q(o, b, a_i, a_j) ]
 
 The mean over what can follow is learned in Q itself, and not the value of a predicted mean
-observation, which is wrong where chance decides. Later own actions are the best ones that
+observation, which is wrong where chance decides. Later own actions are good ones that
 anybody took in the data there, whoever it was (`bestreply.training.joint_values`), so that
 a plan can be put together from those of several poor players.
 """
@@ -182,7 +182,7 @@ class JointValues(eqx.Module):
         return None if known and not np.any(self.used) else self
 
     def with_used(self, used: Any) -> "JointValues":
-        """Return the values with another say of when they are used.
+        """Return the values with another `used`.
 
         Args:
             used: as the field; its shape may be broadcast.

@@ -8,8 +8,8 @@ of joint actions besides that of own actions:
     Q: both the two of own actions and that of joint actions:
        r + gamma (1 - done) V(o', b')                                        (eq. 6)
 
-Only logged actions are valued, so that no value of an action that nobody took there can be
-too high.
+Targets use logged actions alone. A decision compares all legal ones: the value of an action
+that was never taken at such an observation is a guess of the network.
 """
 
 from typing import Any
