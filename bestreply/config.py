@@ -181,11 +181,12 @@ class TrainConfig:
     joint_updates: CountOrZero = 2000
     """Gradient steps of the values of joint actions, learned from logged play without the
     world model (`bestreply.models.joint_values`); trials say beside whom plans follow them.
-    0, or without trials: none. Only for the planner one_step."""
+    None: 0, or without trials (`anchor_updates` or `trial_episodes` 0). Only for the planner
+    one_step."""
     trial_episodes: CountOrZero = 128
     """Episodes in which the agent tries how close to stay to the players of its data:
-    with each weight, in each role, beside each player and beside their mixture; fewer
-    where all would be more than the data has. `env_steps` of a run does not count them;
+    with each choice, in each role, beside each player and beside their mixture; fewer, but
+    not below 32, where all would be more than the data has. `env_steps` of a run does not count them;
     trials.json does. Where there are no rules, or no players that can be made, logged
     play decides instead. 0: it does not stay close."""
     value_updates: CountOrZero = 20_000

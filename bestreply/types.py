@@ -202,7 +202,7 @@ class Plan(eqx.Module):
 
     scores: Array  # [A] float32
     reward: Array  # [A] float32, E[r]
-    value: Array  # [A] float32, E[gamma * continuation * V]
+    value: Array  # [A] float32, E[gamma * continuation * V], or the rest of a value of joint actions
     action: Array  # [] int32, the best legal candidate
     others: Array  # [N-1, A] float32, predicted opponent policies; 0 if absent
     belief: Any  # the belief behind `others`, of the opponent model's own type

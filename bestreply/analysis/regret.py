@@ -14,7 +14,9 @@ With rho_k = V* - Q*(a_k), the lost return E[V*(s_0)] - E[sum_t gamma^t r_t] is
 E[sum_t gamma^t rho_0]. It is the sum of four parts: rho_0 - rho_1 (opponent model),
 rho_1 - rho_2 (dynamics and reward), rho_2 - rho_3 (planning depth) and rho_3 (value function).
 A part is negative where two errors compensate. Where the agent stays close to a player of
-its data (`bestreply.models.anchors`), it does so in a_1 to a_3 as well.
+its data (`bestreply.models.anchors`), it does so in a_1 to a_3 as well. Where it follows values
+of joint actions (`bestreply.models.joint_values`), a_2 and a_3 take their V(o, b) in the true
+game, so that errors of Q beyond those of V count as dynamics.
 """
 
 import dataclasses

@@ -50,6 +50,16 @@ class Branches(NamedTuple):
     next_value: Float[Array, "A M"]  # V(o'), over the value heads
 
 
+class _Root(NamedTuple):
+    """What the decision point says about the values of what follows."""
+
+    head_weights: Array | None
+    """Weights of the value heads; None: the maximum."""
+    in_sample: Array | None
+    """Whether V(o, b) of `Models.joint_values` counts; None: never."""
+    revisions: Revisions | None
+
+
 def expand(
     models: Models,
     at: DecisionPoint,
@@ -77,21 +87,19 @@ def expand(
     joint, weights = joint_actions(probs, at.present[1:], key, models.config)
     belief, posterior = _beliefs_after(opponents, at, joint)
     by_own_action, exact = opponents.reads_own_actions, opponents.knows_replies
-    head_weights = head_weights_at(models, at)
-    joint_values = models.joint_values
     in_sample = None
-    if joint_values is not None:
-        believed_now = opponents.posterior(at.belief)
-        in_sample = joint_values.uses(at.obs, believed_now)
-    parts = world, opponents if exact else None, models.levels, joint_values
-    arrays, fixed = eqx.partition(parts, eqx.is_array)
+    if models.joint_values is not None:
+        now = opponents.posterior(at.belief)
+        in_sample = models.joint_values.uses(at.obs, now)
+    root = _Root(head_weights_at(models, at), in_sample, at.revisions)
+    arrays, fixed = eqx.partition(models, eqx.is_array)
 
     def outcomes_of(
         arrays: PyTree, shared: PyTree, action: Array
     ) -> tuple[Array, Array, Array]:
-        parts: Any = eqx.combine(arrays, fixed)
-        world, opponents, levels, joint_values = parts
-        z, joint, believed, head_weights, in_sample, revisions = shared
+        models: Models = eqx.combine(arrays, fixed)
+        world, opponents = models.world, models.opponents
+        z, joint, believed, root = shared
         if by_own_action:
             believed = jax.tree.map(lambda x: x[action], believed)
 
@@ -105,20 +113,13 @@ def expand(
                 obs = world.imagine(after)
                 next_value = opponents.reply_value(believed, obs)
             else:
-                values = world.values_of(after, believed)
-                next_value = over_heads(values, head_weights)
-                if joint_values is not None:
-                    best = joint_values.value(world.imagine(after), believed)
-                    next_value = jnp.where(in_sample, best, next_value)
-                if revisions is not None:
-                    obs = levels.number(world.imagine(after))
-                    next_value += revisions.change_at(obs)
+                next_value = _next_value(models, root, after, believed)
             return reward, models.gamma * continues, next_value
 
         return jax.vmap(outcome)(joint, believed)
 
     believed = belief if exact else posterior
-    shared = z, joint, believed, head_weights, in_sample, at.revisions
+    shared = z, joint, believed, root
     if all_actions:
         scored = jax.vmap(lambda action: outcomes_of(arrays, shared, action))(
             jnp.arange(world.num_actions)
@@ -128,6 +129,27 @@ def expand(
             arrays, shared, at.legal
         )
     return Branches(probs, joint, weights, belief, *scored)
+
+
+def _next_value(
+    models: Models,
+    root: _Root,
+    after: Latent,
+    believed: Float[Array, "others G"],
+) -> Float[Array, ""]:
+    """Return the value of a predicted latent, revised where the value heads count."""
+    world = models.world
+    values = world.values_of(after, believed)
+    value = over_heads(values, root.head_weights)
+    if root.revisions is not None:
+        assert models.levels is not None
+        obs = models.levels.number(world.imagine(after))
+        value += root.revisions.change_at(obs)
+    if root.in_sample is None:
+        return value
+    assert models.joint_values is not None
+    best = models.joint_values.value(world.imagine(after), believed)
+    return jnp.where(root.in_sample, best, value)
 
 
 def head_weights_at(models: Models, at: DecisionPoint) -> Array | None:

@@ -17,12 +17,17 @@ from bestreply.config import (
     RunConfig,
     TrainConfig,
 )
+from bestreply.games.base import Game
 from bestreply.games.matrix import TABLES
 from bestreply.methods.estimates import estimate_anchors
 from bestreply.methods.trials import try_anchors
 from bestreply.models.joint_values import JointValues
+from bestreply.planning.base import DecisionPoint
+from bestreply.planning.expansion import expand
+from bestreply.planning.revisions import Revisions
 from bestreply.replay.moa_buffer import Index, fill, gather
 from bestreply.training.joint_values import joint_value_losses
+from bestreply.types import TimeStep
 from tests.shared import build, played
 
 DILEMMA = "matrix(table=prisoners_dilemma, rounds=2)"
@@ -229,3 +234,109 @@ def test_a_run_of_before_there_were_any_can_be_opened(data, tmp_path):
     opened = br.load_run(run.path)
     assert opened.config.train.joint_updates == 0
     assert opened.agent().joint_values is None
+
+
+def test_looking_ahead_takes_their_value_of_what_follows_and_revises_none(
+    data, run
+):
+    """Revisions were made of the value heads, and do not fit V(o, b)."""
+    agent, obs = used(run).agent(), data.episodes().obs[0, 0, 0]
+    models, obs = agent.models, jnp.asarray(obs)
+    assert models.levels is not None and models.joint_values is not None
+    belief = agent.opponents.init()
+    at = DecisionPoint(obs, jnp.ones(2, bool), jnp.ones(2, bool), belief)
+    z = models.latent(at)
+
+    def expanded(models, change=0.0):
+        after = models.world.imagine(
+            models.world.next(z, jnp.int32(0), jnp.array([0]))
+        )
+        revisions = Revisions.none(4).revised(
+            models.levels.number(after), jnp.float32(change)
+        )
+        return expand(models, at._replace(revisions=revisions), z, None)
+
+    found = jax.jit(expanded)(models, 0.0)
+    world = models.world
+    for own, other in np.ndindex(2, 2):
+        row = int(np.flatnonzero(np.asarray(found.joint)[:, 0] == other)[0])
+        after = world.imagine(world.next(z, jnp.int32(own), found.joint[row]))
+        believed = models.opponents.posterior(
+            jax.tree.map(lambda x, row=row: x[row], found.belief)
+        )
+        value = models.joint_values.value(after, believed)
+        np.testing.assert_allclose(found.next_value[own, row], value, rtol=1e-4)
+    again = jax.jit(expanded)(models, -5.0)
+    np.testing.assert_allclose(again.next_value, found.next_value, rtol=1e-6)
+    heads = dataclasses.replace(models, joint_values=None)
+    before, after = (jax.jit(expanded)(heads, x) for x in (0.0, -5.0))
+    assert np.min(after.next_value - before.next_value) == pytest.approx(-5)
+
+
+class FlipState(eqx.Module):
+    """Whether the coin was thrown (1 or -1), and the rounds played."""
+
+    coin: jnp.ndarray
+    time: jnp.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Flip(Game):
+    """Take .6, or throw a coin, see it, and earn 1 by naming it: for one player."""
+
+    name = "flip"
+    version = 1
+    summary = "take, or throw a coin and name it"
+    num_players = 1
+    action_names = ("HEADS", "TAILS")
+    obs_shape = (2,)
+    max_steps = 2
+
+    def start(self, key):
+        return FlipState(jnp.int32(0), jnp.int32(0))
+
+    def advance(self, state, actions, key):
+        first, throws = state.time == 0, actions[0] == 1
+        side = 2 * jax.random.bernoulli(key).astype(jnp.int32) - 1
+        named = (2 * actions[0] - 1) == state.coin
+        reward = jnp.where(first, 0.6 * ~throws, named & (state.coin != 0))
+        coin = jnp.where(first & throws, side, 0)
+        time = jnp.where(first & ~throws, 2, state.time + 1)
+        return FlipState(coin, time), reward[None]
+
+    def finished(self, state):
+        return state.time >= 2
+
+    def look(self, state, reward):
+        obs = jnp.stack([state.coin, state.time]).astype(jnp.float32)
+        return TimeStep(
+            obs=obs[None],
+            legal=jnp.ones((1, 2), bool),
+            reward=reward.astype(jnp.float32),
+            terminated=(state.time >= 2)[None],
+            truncated=jnp.asarray(False),
+            present=jnp.ones(1, bool),
+        )
+
+
+@pytest.mark.slow
+def test_they_know_what_to_do_after_chance_where_all_players_of_the_data_are_poor(
+    tmp_path,
+):
+    """The only player names coins at random, so that its play after a throw is worth .5."""
+    game = Flip()
+    data = br.collect(game, ["random"], 500, seed=0, path=tmp_path / "data")
+    train = dataclasses.replace(CONFIG.train, updates=400, anchor_updates=50)
+    config = dataclasses.replace(CONFIG, game=game, train=train)
+    run = br.train(data, config, path=tmp_path / "run")
+    alone, whole = used(run, False).agent(), used(run).agent()
+    alone = dataclasses.replace(alone, anchors=None)
+    whole = dataclasses.replace(whole, anchors=None)
+    earned = [br.evaluate(game, [x], 64, 0).mean() for x in (alone, whole)]
+    assert earned[0] == pytest.approx(0.6) and earned[1] == pytest.approx(1.0)
+    (tried,) = [
+        t
+        for t in json.loads((run.path / "trials.json").read_text())["tried"]
+        if t["chosen"]
+    ]
+    assert tried["joint"] and tried["return"] > 0.9
